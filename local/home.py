@@ -1,0 +1,55 @@
+"""Where the local cloud keeps what it sets up: one folder, ignored by git.
+
+`MWAA_LOCAL_HOME` moves it (tests use one of their own); default `<checkout>/.local`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+REGION = "us-east-1"
+ACCOUNT = "000000000000"  # MiniStack's default account
+
+
+@dataclass(frozen=True)
+class Home:
+    root: Path
+
+    @classmethod
+    def find(cls) -> Home:
+        return cls(Path(os.environ.get("MWAA_LOCAL_HOME") or CHECKOUT / ".local").resolve())
+
+    def dir(self, *parts: str) -> Path:
+        """A folder below the home, made if absent."""
+        path = self.root.joinpath(*parts)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    # Kept by `make local-down`, removed by `make clean`:
+    @property
+    def tools(self) -> Path:
+        """Pulumi CLI, plugins, virtual environments: what is slow to set up and the same for every home.
+
+        `MWAA_LOCAL_TOOLS` lets several homes (tests) share one.
+        """
+        path = Path(os.environ.get("MWAA_LOCAL_TOOLS") or self.root / "tools").resolve()
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    # Of the running cloud:
+    @property
+    def run(self) -> Path:
+        """One JSON file per running process (see `local.processes`)."""
+        return self.dir("run")
+
+    @property
+    def logs(self) -> Path:
+        return self.dir("logs")
+
+    @property
+    def state(self) -> Path:
+        """Pulumi's state, the emulated AWS's data, Airflow homes and databases."""
+        return self.dir("state")

@@ -1,0 +1,178 @@
+"""Start, find and end the local cloud's processes - by pid, and only our own.
+
+Each started process has a record `<home>/run/<name>.json`. A pid alone may have been given to another
+program since, so the record also holds the process's start time and both must match.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from local.home import Home
+
+LOOPBACK = "127.0.0.1"
+
+
+class LocalError(Exception):
+    """Something the person at the keyboard can put right; the message says what, where and how."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """A running process: its record in `<home>/run`."""
+
+    name: str
+    pid: int
+    created: float  # seconds since the epoch, as the kernel tells it
+    port: int | None
+    log: str
+
+    def process(self) -> psutil.Process | None:
+        """The live process, or None when it has ended (or its pid is someone else's now)."""
+        try:
+            found = psutil.Process(self.pid)
+            if abs(found.create_time() - self.created) > 1 or found.status() == psutil.STATUS_ZOMBIE:
+                return None
+            return found
+        except psutil.NoSuchProcess:
+            return None
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind((LOOPBACK, 0))
+        port: int = s.getsockname()[1]
+        return port
+
+
+def start(
+    home: Home,
+    name: str,
+    command: Sequence[str | Path],
+    *,
+    env: Mapping[str, str],
+    port: int | None = None,
+    cwd: Path | None = None,
+) -> Started:
+    """Start `command` in a session of its own, its output appended to `<home>/logs/<name>.log`.
+
+    `env` is the whole environment. A process of that name that still runs is returned as it is.
+    """
+    running = find(home, name)
+    if running is not None:
+        return running
+    log = home.logs / f"{name}.log"
+    with log.open("ab") as out:
+        child = subprocess.Popen(
+            [str(c) for c in command],
+            env=dict(env),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C at `make local` must not reach what stays up
+        )
+    record = Started(name, child.pid, psutil.Process(child.pid).create_time(), port, str(log))
+    path = home.run / f"{name}.json"
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(asdict(record)))
+    temporary.replace(path)
+    return record
+
+
+def find(home: Home, name: str) -> Started | None:
+    """The record of a process that runs, else None (a stale record is removed)."""
+    path = home.run / f"{name}.json"
+    try:
+        record = Started(**json.loads(path.read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+    if record.process() is None:
+        path.unlink(missing_ok=True)
+        return None
+    return record
+
+
+def all_running(home: Home) -> list[Started]:
+    return [r for p in sorted(home.run.glob("*.json")) if (r := find(home, p.stem)) is not None]
+
+
+def stop(home: Home, *names: str, grace: float = 15) -> None:
+    """End processes and all their descendants: SIGTERM to the roots, after `grace` seconds SIGKILL to the rest."""
+    records = [r for name in names if (r := find(home, name)) is not None]
+    family: list[psutil.Process] = []
+    roots: list[psutil.Process] = []
+    for record in records:
+        root = record.process()
+        if root is None:
+            continue
+        roots.append(root)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            family += [root, *root.children(recursive=True)]
+    for root in roots:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            root.terminate()
+    _, alive = psutil.wait_procs(family, timeout=grace)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=5)
+    for record in records:
+        (home.run / f"{record.name}.json").unlink(missing_ok=True)
+
+
+def tail(log: str | Path, lines: int = 15) -> str:
+    try:
+        return "\n".join(Path(log).read_text(errors="replace").splitlines()[-lines:])
+    except OSError:
+        return "(no log)"
+
+
+def wait_until(
+    ready: Callable[[], bool],
+    what: str,
+    *,
+    seconds: float,
+    process: Started | None = None,
+    every: float = 0.3,
+) -> None:
+    """Poll until `ready()`. Raises LocalError on time-out, or at once when `process` has ended, with its log's end."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if process is not None and process.process() is None:
+            raise LocalError(f"{what}: the process ended.\n{tail(process.log)}\n(whole log: {process.log})")
+        if time.monotonic() > deadline:
+            log = f"\n{tail(process.log)}\n(whole log: {process.log})" if process else ""
+            raise LocalError(f"{what}: not ready after {seconds:.0f} s.{log}")
+        time.sleep(every)
+
+
+def answers(url: str, timeout: float = 2) -> bool:
+    """Whether a GET is answered with a status below 500."""
+    try:
+        with urllib.request.urlopen(url, timeout=timeout):  # noqa: S310 - loopback URLs of ours
+            return True
+    except urllib.error.HTTPError as error:
+        return error.code < 500
+    except OSError:
+        return False
+
+
+def clean_environ(**extra: str) -> dict[str, str]:
+    """A child's environment: the machine's basics, without the caller's AWS, Airflow, Pulumi or Python settings."""
+    keep = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+    prefixes = ("UV_", "PIP_", "GO", "HTTP", "http", "NO_PROXY", "no_proxy", "MWAA_LOCAL_")
+    kept = {k: v for k, v in os.environ.items() if k in keep or k.startswith(prefixes)}
+    return {**kept, **extra}
