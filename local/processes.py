@@ -110,7 +110,7 @@ def all_running(home: Home) -> list[Started]:
 
 
 def stop(home: Home, *names: str, grace: float = 15) -> None:
-    """End processes and all their descendants: SIGTERM to the roots, after `grace` seconds SIGKILL to the rest."""
+    """End processes and their descendants: SIGTERM to the roots, SIGKILL to who is left after `grace` s."""
     records = [r for name in names if (r := find(home, name)) is not None]
     family: list[psutil.Process] = []
     roots: list[psutil.Process] = []
@@ -148,7 +148,7 @@ def wait_until(
     process: Started | None = None,
     every: float = 0.3,
 ) -> None:
-    """Poll until `ready()`. Raises LocalError on time-out, or at once when `process` has ended, with its log's end."""
+    """Poll until `ready()`. Raises LocalError on time-out, or at once when `process` has ended."""
     deadline = time.monotonic() + seconds
     while not ready():
         if process is not None and process.process() is None:
@@ -171,7 +171,7 @@ def answers(url: str, timeout: float = 2) -> bool:
 
 
 def clean_environ(**extra: str) -> dict[str, str]:
-    """A child's environment: the machine's basics, without the caller's AWS, Airflow, Pulumi or Python settings."""
+    """A child's environment: the basics, without the caller's AWS, Airflow, Pulumi or Python settings."""
     keep = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
     prefixes = ("UV_", "PIP_", "GO", "HTTP", "http", "NO_PROXY", "no_proxy", "MWAA_LOCAL_")
     kept = {k: v for k, v in os.environ.items() if k in keep or k.startswith(prefixes)}
