@@ -1,0 +1,69 @@
+# Two commands do everything: `make local` and `make test`. `make help` lists the others.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+MODE ?= fullha
+LOCAL := $(or $(MWAA_LOCAL_HOME),.local)
+TOOLS := $(or $(MWAA_LOCAL_TOOLS),$(LOCAL)/tools)
+UV_VERSION := 0.13.8
+# uv: the one on PATH, else one of our own from PyPI.
+UV := $(or $(shell command -v uv 2>/dev/null),$(TOOLS)/bootstrap/bin/uv)
+PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+RUN := .venv/bin/python -m
+
+.PHONY: help
+help: ## This list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: local
+local: .venv/.synced ## The whole product on this machine, no AWS account (MODE=standard|bluegreen|hamarquez|fullha)
+	@$(RUN) local up --mode $(MODE)
+
+.PHONY: local-env
+local-env: .venv/.synced ## Shell exports for the plain pulumi and mwaactl:  eval "$$(make -s local-env)"
+	@$(RUN) local env
+
+.PHONY: local-down
+local-down: ## End every local process, keep the state
+	@if [ -x .venv/bin/python ]; then $(RUN) local down; fi
+
+.PHONY: clean
+clean: local-down ## Remove all that was set up (state, tools, caches)
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis "$(TOOLS)"
+	rm -rf "$(LOCAL)"/state "$(LOCAL)"/run "$(LOCAL)"/logs "$(LOCAL)"/pulumi
+	@rmdir "$(LOCAL)" 2>/dev/null || true
+
+.PHONY: test lint unit engine e2e
+test: lint unit engine e2e ## Everything that CI runs
+
+lint: .venv/.synced ## ruff and mypy --strict
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+unit: .venv/.synced ## Unit tests under Pulumi mocks
+	.venv/bin/pytest tests/unit
+
+engine: .venv/.synced ## The real Pulumi engine over the local plugin
+	.venv/bin/pytest tests/engine
+
+e2e: .venv/.synced ## Two real Airflows, a switch, a destroy
+	.venv/bin/pytest tests/e2e
+
+.PHONY: lock
+lock: $(UV) ## Renew uv.lock
+	$(UV) lock
+
+.venv/.synced: pyproject.toml uv.lock | $(UV)
+	@$(UV) sync --locked --quiet
+	@touch $@
+
+$(TOOLS)/bootstrap/bin/uv:
+	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer is needed: no python3 on PATH is that new." >&2; exit 1; }
+	@echo "Installing uv $(UV_VERSION) into $(TOOLS)/bootstrap"
+	@$(PYTHON) -m venv "$(TOOLS)/bootstrap" || { \
+		echo "$(PYTHON) cannot make virtual environments (Debian: apt install python3-venv)." >&2; exit 1; }
+	@"$(TOOLS)/bootstrap/bin/pip" install --quiet --disable-pip-version-check "uv==$(UV_VERSION)" || { \
+		rm -rf "$(TOOLS)/bootstrap"; echo "uv could not be installed: is the package registry reachable?" >&2; exit 1; }
