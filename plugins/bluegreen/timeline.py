@@ -1,0 +1,362 @@
+"""The ownership timeline: which environment owns a scheduled run, by the run's own due instant.
+
+It is the value of one SSM parameter, written by `mwaactl` and read by every Airflow process; both use this one
+definition. Standard library only. The whole contract is three rules.
+
+1. *Whose instant.* Each entry is a decision, "from `since` on, `owner`", numbered by the version of the
+   parameter that brought it. An instant belongs to the newest decision (highest version) whose `since` is not
+   after it. Entries under `dags` are decisions about one DAG; of two in one version the DAG's own is the newer.
+   So a DAG's own entry (a canary, a serial DAG kept back) holds until the next decision about that DAG *or about
+   all*: a full switch takes every DAG along and leaves nothing stuck.
+   Instants before the first common entry belong to its owner.
+2. *Valid.* SSM numbers versions but cannot compare and set. A value is valid only if its `base_version` is the
+   version just before its own. A writer that lost a race, or an old value put back, fails that, and the newest
+   valid version stands.
+3. *Late writes.* A put may reach SSM later than planned. Readers let the decisions of the version they read
+   begin no earlier than its LastModifiedDate plus the lead; the next writer starts from that reading and so
+   records those instants.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+OWNERS: Final = ("blue", "green")
+MAX_CHARACTERS: Final = 4096  # of a standard SSM parameter
+REMEMBERED: Final = timedelta(days=1)  # history that is never given up to stay under MAX_CHARACTERS
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+Record = tuple[str, int, datetime]
+"""One version of the parameter as SSM returns it: value, version, LastModifiedDate."""
+
+
+class TimelineError(ValueError):
+    """A timeline that cannot be read, written or trusted; the text says what is wrong and where."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """From `since` (aware, UTC) on, `owner` runs what is due; decided by the parameter's version `version`."""
+
+    owner: str
+    since: datetime
+    version: int
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Decisions about all DAGs (`owners`) and about single ones (`dags`), each line ordered by version."""
+
+    base_version: int
+    owners: tuple[Entry, ...]
+    dags: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def initial(cls, owner: str = "blue") -> Timeline:
+        """The value of version 1: `owner` owns everything."""
+        return cls(base_version=0, owners=(Entry(_colour(owner, "owner"), EPOCH, 1),))
+
+    @classmethod
+    def parse(cls, value: str) -> Timeline:
+        """Read a parameter's value. Unknown keys beside ours are allowed: writers may be newer than readers.
+
+        Raises TimelineError naming the place if the value is not a timeline.
+        """
+        try:
+            raw = json.loads(value)
+        except (TypeError, ValueError) as error:
+            raise TimelineError(f"the ownership timeline is not JSON: {error}") from error
+        if not isinstance(raw, dict):
+            raise TimelineError(f"the ownership timeline must be a JSON object, not {_kind(raw)}")
+        base = _integer(raw.get("base_version"), "base_version", least=0)
+        dags = raw.get("dags", {})
+        if not isinstance(dags, dict):
+            raise TimelineError(f"dags must be an object of DAG id to entries, not {_kind(dags)}")
+        return cls(
+            base_version=base,
+            owners=_line(raw.get("owners"), "owners", base + 1),
+            dags={dag: _line(entries, f"dags[{dag!r}]", base + 1) for dag, entries in dags.items()},
+        )
+
+    def dump(self) -> str:
+        """The parameter's value: compact ASCII JSON of at most 4096 characters.
+
+        A longer one forgets the oldest changes of owner first, but nothing of the day before the newest decision.
+        Raises TimelineError if that is not enough.
+        """
+        timeline = self
+        while len(value := timeline._json()) > MAX_CHARACTERS:
+            shorter = _forget_oldest(timeline)
+            if shorter is None:
+                raise TimelineError(
+                    f"the ownership timeline needs {len(value)} characters, SSM allows {MAX_CHARACTERS}: too many "
+                    f"DAGs ({len(timeline.dags)}) have decisions of their own; move fewer of them within a day"
+                )
+            timeline = shorter
+        return value
+
+    def _json(self) -> str:
+        return json.dumps(
+            {
+                "base_version": self.base_version,
+                "owners": [_plain(entry) for entry in self.owners],
+                "dags": {dag: [_plain(entry) for entry in line] for dag, line in sorted(self.dags.items())},
+            },
+            separators=(",", ":"),
+        )
+
+    def owner(self, instant: datetime, dag_id: str | None = None) -> str:
+        """Who owns what is due at `instant` (aware), in one DAG or in those without entries of their own."""
+        common = _newest(self.owners, instant)
+        own = _newest(self.dags.get(dag_id, ()), instant) if dag_id is not None else None
+        if own is not None and (common is None or own.version >= common.version):
+            return own.owner
+        return (common or self.owners[0]).owner
+
+    def switched(self, target: str, since: datetime, version: int) -> Timeline:
+        """All DAGs belong to `target` from `since` on, decided by version `version`.
+
+        Start from `Reading.effective(lead)`. DAGs to be kept back follow by `dag_moved` with the same `since`
+        and `version`.
+        """
+        before = self._before(version)
+        entry = Entry(_colour(target, "target"), _aware(since, "since"), version)
+        return replace(before, owners=(*_older(before.owners, version), entry))
+
+    def dag_moved(self, dag_id: str, target: str, since: datetime, version: int) -> Timeline:
+        """One DAG belongs to `target` from `since` on, until the next decision about it or about all."""
+        before = self._before(version)
+        entry = Entry(_colour(target, "target"), _aware(since, "since"), version)
+        line = (*_older(before.dags.get(dag_id, ()), version), entry)
+        return replace(before, dags={**before.dags, dag_id: line})
+
+    def _before(self, version: int) -> Timeline:
+        """What a writer of `version` starts from: superseded decisions dropped, the chain's link set."""
+        newest = max(entry.version for _, entry in _entries(self))
+        if version < max(newest, self.base_version + 1):
+            raise TimelineError(
+                f"version {version} cannot follow a timeline that has decisions of version {newest} and base "
+                f"{self.base_version}"
+            )
+        return replace(_without_superseded(self, version), base_version=version - 1)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A valid timeline with the version that brought it and when SSM took that version (LastModifiedDate)."""
+
+    timeline: Timeline
+    version: int
+    modified: datetime
+
+    def effective(self, lead: timedelta) -> Timeline:
+        """The timeline as readers apply it: this version's decisions begin no earlier than `modified + lead`."""
+        earliest = self.modified + lead
+
+        def begin(line: Sequence[Entry]) -> tuple[Entry, ...]:
+            return tuple(
+                replace(entry, since=max(entry.since, earliest))
+                if entry.version == self.version
+                and entry.since != EPOCH  # the initial owner was always the owner
+                else entry
+                for entry in line
+            )
+
+        return replace(
+            self.timeline,
+            owners=begin(self.timeline.owners),
+            dags={dag: begin(line) for dag, line in self.timeline.dags.items()},
+        )
+
+
+def valid(timeline: Timeline, version: int) -> bool:
+    """Whether `timeline`, found as the parameter's version `version`, was written upon the one just before."""
+    return timeline.base_version == version - 1
+
+
+def latest_valid(records: Iterable[Record]) -> Reading:
+    """The newest valid version among `records` (any order, from GetParameter or GetParameterHistory).
+
+    Raises TimelineError with the reason for each of the newest versions if none is valid.
+    """
+    reasons = []
+    for value, version, modified in sorted(records, key=lambda record: record[1], reverse=True):
+        try:
+            timeline = Timeline.parse(value)
+        except TimelineError as error:
+            reasons.append(f"version {version}: {error}")
+            continue
+        if valid(timeline, version):
+            return Reading(timeline, version, _aware(modified, "modified"))
+        reasons.append(
+            f"version {version} was written upon version {timeline.base_version}, not {version - 1}"
+        )
+    raise TimelineError(
+        "no valid version of the ownership timeline: " + ("; ".join(reasons[:5]) or "no version at all")
+    )
+
+
+# --- reading a value ---
+
+
+def _kind(value: object) -> str:
+    return "missing" if value is None else f"{type(value).__name__} {value!r:.60}"
+
+
+def _integer(value: object, where: str, least: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise TimelineError(f"{where} must be a whole number from {least} up, not {_kind(value)}")
+    return value
+
+
+def _colour(value: object, where: str) -> str:
+    if value not in OWNERS:
+        raise TimelineError(f"{where} must be one of {', '.join(OWNERS)}, not {_kind(value)}")
+    return str(value)
+
+
+def _aware(value: datetime, where: str) -> datetime:
+    if value.tzinfo is None:
+        raise TimelineError(f"{where} needs a time zone: {value.isoformat()}")
+    return value.astimezone(UTC)
+
+
+def _instant(value: object, where: str) -> datetime:
+    if not isinstance(value, str):
+        raise TimelineError(f"{where} must be a time such as 2026-11-23T10:00:05Z, not {_kind(value)}")
+    try:
+        return _aware(datetime.fromisoformat(value), where)
+    except TimelineError:
+        raise
+    except (ValueError, OverflowError) as error:
+        raise TimelineError(
+            f"{where} must be a time such as 2026-11-23T10:00:05Z, not {value!r:.60}"
+        ) from error
+
+
+def _line(value: object, where: str, newest: int) -> tuple[Entry, ...]:
+    if not isinstance(value, list) or not value:
+        raise TimelineError(f"{where} must be a list of at least one entry, not {_kind(value)}")
+    entries: list[Entry] = []
+    for index, raw in enumerate(value):
+        place = f"{where}[{index}]"
+        if not isinstance(raw, dict):
+            raise TimelineError(f"{place} must be an object with owner, since and version, not {_kind(raw)}")
+        version = _integer(raw.get("version"), f"{place}.version", least=1)
+        if version > newest:
+            raise TimelineError(
+                f"{place}.version is {version}, but this value can have decisions up to {newest} only"
+            )
+        if entries and version <= entries[-1].version:
+            raise TimelineError(
+                f"{place}.version is {version}, not above {entries[-1].version}, the one before it"
+            )
+        owner, since = (
+            _colour(raw.get("owner"), f"{place}.owner"),
+            _instant(raw.get("since"), f"{place}.since"),
+        )
+        entries.append(Entry(owner, since, version))
+    return tuple(entries)
+
+
+def _plain(entry: Entry) -> dict[str, Any]:
+    since = entry.since.isoformat().replace("+00:00", "Z")
+    return {"owner": entry.owner, "since": since, "version": entry.version}
+
+
+# --- lines of decisions ---
+
+
+def _newest(line: Sequence[Entry], instant: datetime) -> Entry | None:
+    return next((entry for entry in reversed(line) if entry.since <= instant), None)
+
+
+def _older(line: Sequence[Entry], version: int) -> tuple[Entry, ...]:
+    return tuple(entry for entry in line if entry.version < version)
+
+
+def _entries(timeline: Timeline) -> Iterator[tuple[str | None, Entry]]:
+    """Every decision with its DAG, None for those about all."""
+    for entry in timeline.owners:
+        yield None, entry
+    for dag, line in timeline.dags.items():
+        for entry in line:
+            yield dag, entry
+
+
+def _kept(timeline: Timeline, keep: Callable[[str | None, Entry], bool]) -> Timeline:
+    """The timeline with only the entries that `keep` names."""
+    dags = {dag: tuple(e for e in line if keep(dag, e)) for dag, line in timeline.dags.items()}
+    return replace(
+        timeline,
+        owners=tuple(e for e in timeline.owners if keep(None, e)),
+        dags={dag: line for dag, line in dags.items() if line},
+    )
+
+
+def _without(timeline: Timeline, dag_id: str | None, dropped: Entry) -> Timeline:
+    return _kept(timeline, lambda dag, entry: (dag, entry) != (dag_id, dropped))
+
+
+def _differ_until(one: Timeline, other: Timeline, dag_id: str | None) -> datetime | None:
+    """The end of the last span of instants whose owner differs (datetime.max: endless, None: no such span)."""
+    lines = (*one.owners, *one.dags.get(dag_id or "", ()))
+    marks = sorted({entry.since for entry in lines})
+    ends = [*marks[1:], datetime.max.replace(tzinfo=UTC)]
+    differing = [
+        end
+        for mark, end in zip(marks, ends, strict=True)
+        if one.owner(mark, dag_id) != other.owner(mark, dag_id)
+    ]
+    return max(differing, default=None)
+
+
+def _effect_until(timeline: Timeline, dag_id: str | None, entry: Entry) -> datetime | None:
+    """Until when `entry` decides anything that would be decided otherwise without it (None: nothing)."""
+    other = _without(timeline, dag_id, entry)
+    concerned: Iterable[str | None] = (None, *timeline.dags) if dag_id is None else (dag_id,)
+    ends = [end for dag in concerned if (end := _differ_until(timeline, other, dag)) is not None]
+    return max(ends, default=None)
+
+
+def _without_superseded(timeline: Timeline, version: int) -> Timeline:
+    """Drop decisions older than `version` that decide nothing, whatever newer ones say.
+
+    Judged among the older ones alone, because a newer one may yet begin later than planned (rule 3).
+    """
+    settled = _kept(timeline, lambda _, entry: entry.version < version)
+    newer = [(dag, entry) for dag, entry in _entries(timeline) if entry.version >= version]
+    if not settled.owners:
+        return timeline
+    for dag, entry in list(_entries(settled)):
+        if entry is not settled.owners[0] and _effect_until(settled, dag, entry) is None:
+            settled = _without(settled, dag, entry)
+    dags = dict(settled.dags)
+    for dag, entry in newer:
+        if dag is not None:
+            dags[dag] = (*dags.get(dag, ()), entry)
+    return replace(settled, owners=(*settled.owners, *(e for dag, e in newer if dag is None)), dags=dags)
+
+
+def _forget_oldest(timeline: Timeline) -> Timeline | None:
+    """The timeline without the settled decision whose effect ended first, if that is long enough ago.
+
+    The first common entry stays: it is what keeps an environment built later from running all history again.
+    """
+    settled = _kept(timeline, lambda _, entry: entry.version <= timeline.base_version)
+    if not settled.owners:
+        return None
+    horizon = max(entry.since for _, entry in _entries(timeline)) - REMEMBERED
+    ended = [
+        (end, dag, entry)
+        for dag, entry in _entries(settled)
+        if entry is not settled.owners[0] and (end := _effect_until(settled, dag, entry) or EPOCH) <= horizon
+    ]
+    if not ended:
+        return None
+    _, dag_id, entry = min(ended, key=lambda item: item[0])
+    return _without_superseded(_without(timeline, dag_id, entry), timeline.base_version + 1)
