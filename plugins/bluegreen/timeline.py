@@ -1,20 +1,20 @@
 """The ownership timeline: which environment owns a scheduled run, by the run's own due instant.
 
-It is the value of one SSM parameter, written by `mwaactl` and read by every Airflow process; both use this one
-definition. Standard library only. The whole contract is three rules.
+It is the value of one SSM parameter, written by `mwaactl` and read by every Airflow process; both use
+this one definition. Standard library only. The whole contract is three rules.
 
 1. *Whose instant.* Each entry is a decision, "from `since` on, `owner`", numbered by the version of the
-   parameter that brought it. An instant belongs to the newest decision (highest version) whose `since` is not
-   after it. Entries under `dags` are decisions about one DAG; of two in one version the DAG's own is the newer.
-   So a DAG's own entry (a canary, a serial DAG kept back) holds until the next decision about that DAG *or about
-   all*: a full switch takes every DAG along and leaves nothing stuck.
-   Instants before the first common entry belong to its owner.
-2. *Valid.* SSM numbers versions but cannot compare and set. A value is valid only if its `base_version` is the
-   version just before its own. A writer that lost a race, or an old value put back, fails that, and the newest
-   valid version stands.
-3. *Late writes.* A put may reach SSM later than planned. Readers let the decisions of the version they read
-   begin no earlier than its LastModifiedDate plus the lead; the next writer starts from that reading and so
-   records those instants.
+   parameter that brought it. An instant belongs to the newest decision (highest version) whose `since`
+   is not after it. Entries under `dags` are decisions about one DAG; of two in one version the DAG's own
+   is the newer. So a DAG's own entry (a canary, a serial DAG kept back) holds until the next decision
+   about that DAG *or about all*: a full switch takes every DAG along and leaves nothing stuck. Instants
+   before the first common entry belong to its owner.
+2. *Valid.* SSM numbers versions but cannot compare and set. A value is valid only if its `base_version`
+   is the version just before its own. A writer that lost a race, or an old value put back, fails that,
+   and the newest valid version stands.
+3. *Late writes.* A put may reach SSM later than planned. Readers let the decisions of the version they
+   read begin no earlier than its LastModifiedDate plus the lead; the next writer starts from that
+   reading and so records those instants.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class TimelineError(ValueError):
 
 @dataclass(frozen=True)
 class Entry:
-    """From `since` (aware, UTC) on, `owner` runs what is due; decided by the parameter's version `version`."""
+    """From `since` (aware, UTC) on, `owner` runs what is due; decided by version `version`."""
 
     owner: str
     since: datetime
@@ -85,16 +85,17 @@ class Timeline:
     def dump(self) -> str:
         """The parameter's value: compact ASCII JSON of at most 4096 characters.
 
-        A longer one forgets the oldest changes of owner first, but nothing of the day before the newest decision.
-        Raises TimelineError if that is not enough.
+        A longer one forgets the oldest changes of owner first, but nothing of the day before the newest
+        decision. Raises TimelineError if that is not enough.
         """
         timeline = self
         while len(value := timeline._json()) > MAX_CHARACTERS:
             shorter = _forget_oldest(timeline)
             if shorter is None:
                 raise TimelineError(
-                    f"the ownership timeline needs {len(value)} characters, SSM allows {MAX_CHARACTERS}: too many "
-                    f"DAGs ({len(timeline.dags)}) have decisions of their own; move fewer of them within a day"
+                    f"the ownership timeline needs {len(value)} characters, SSM allows {MAX_CHARACTERS}: "
+                    f"too many DAGs ({len(timeline.dags)}) have decisions of their own; "
+                    "move fewer of them within a day"
                 )
             timeline = shorter
         return value
@@ -154,7 +155,7 @@ class Reading:
     modified: datetime
 
     def effective(self, lead: timedelta) -> Timeline:
-        """The timeline as readers apply it: this version's decisions begin no earlier than `modified + lead`."""
+        """As readers apply it: this version's decisions begin no earlier than `modified + lead`."""
         earliest = self.modified + lead
 
         def begin(line: Sequence[Entry]) -> tuple[Entry, ...]:
@@ -174,7 +175,7 @@ class Reading:
 
 
 def valid(timeline: Timeline, version: int) -> bool:
-    """Whether `timeline`, found as the parameter's version `version`, was written upon the one just before."""
+    """Whether `timeline`, found as version `version`, was written upon the one just before."""
     return timeline.base_version == version - 1
 
 
@@ -303,7 +304,7 @@ def _without(timeline: Timeline, dag_id: str | None, dropped: Entry) -> Timeline
 
 
 def _differ_until(one: Timeline, other: Timeline, dag_id: str | None) -> datetime | None:
-    """The end of the last span of instants whose owner differs (datetime.max: endless, None: no such span)."""
+    """The end of the last span of instants whose owner differs (datetime.max: endless, None: no span)."""
     lines = (*one.owners, *one.dags.get(dag_id or "", ()))
     marks = sorted({entry.since for entry in lines})
     ends = [*marks[1:], datetime.max.replace(tzinfo=UTC)]
