@@ -1,4 +1,7 @@
-"""The lineage log: the bucket to which every Airflow writes its OpenLineage events."""
+"""The lineage log: the bucket to which every Airflow writes its OpenLineage events.
+
+It is the record; what Marquez shows is made from it and can be made again.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,13 @@ from dataclasses import dataclass
 
 import pulumi
 
+from components.bucket import PrivateBucket, PrivateBucketArgs
 from components.settings import Settings
+
+EVENTS = "events/"  # one object per event, written once by the Airflows
+PLACES = "forwarder/"  # where the forwarders keep their places
+SET_ASIDE = "set-aside/"  # events that Marquez refuses for good
+DEPLOY = "deploy/"  # what Marquez's nodes fetch at boot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +27,28 @@ class LineageLogArgs:
 
 
 class LineageLog(pulumi.ComponentResource):
+    """One private bucket. Events go after `lineage_retention_days`; production never deletes it with events in it.
+
+    It is versioned: events are written once, so that costs nothing for them, and whoever overwrites or
+    deletes one (or a forwarder's place) by mistake finds the old one for a week.
+    """
+
     bucket: pulumi.Output[str]
     bucket_arn: pulumi.Output[str]
 
     def __init__(self, name: str, args: LineageLogArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("mwaa-openlineage:index:LineageLog", name, None, opts)
+        store = PrivateBucket(
+            name,
+            PrivateBucketArgs(
+                keep=args.settings.production,
+                old_versions_days=7,
+                expire_prefix=EVENTS,
+                expire_days=args.settings.lineage_retention_days,
+                kms_key_arn=args.settings.kms_key_arn,
+            ),
+            pulumi.ResourceOptions(parent=self),
+        )
+        self.bucket = store.bucket
+        self.bucket_arn = store.arn
+        self.register_outputs({"bucket": self.bucket, "bucket_arn": self.bucket_arn})

@@ -1,14 +1,36 @@
-"""What both lineage back ends promise: one address, one way to open it, one name for what is behind it."""
+"""What both lineage back ends promise, and the parts they share.
+
+The promise: one private name and port for people and other producers of lineage, a command that opens the web
+pages on one's own machine, and nodes that carry the lineage log to Marquez. Marquez has no authentication:
+nothing but the VPC's own addresses ever reaches it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pulumi
+import pulumi_aws as aws
 
-from components.lineage_log import LineageLog
+from components import policies
+from components.archive import content_hash, package_files, zip_bytes
+from components.lineage_log import DEPLOY, PLACES, LineageLog
 from components.settings import Settings
+from components.userdata import DATABASE_USER
+
+API_PORT = 5000
+ADMIN_PORT = 5001
+WEB_PORT = 3000
+LOCAL_PORT = 8080  # where `open_command` makes the web pages appear
+ANYWHERE = "0.0.0.0/0"
+METRICS_NAMESPACE = "MwaaOpenLineage"
+FORWARDER = Path(__file__).resolve().parent.parent / "forwarder"
+SSM_CORE = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
+# The images are published for x86_64. EC2 resolves the parameter to the newest Amazon Linux 2023 image.
+AMI_PARAMETER = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +52,12 @@ class MarquezArgs:
 
 
 class Marquez(pulumi.ComponentResource):
-    """Both back ends carry this one type, and the program gives both the same name: what they share keeps its URN."""
+    """The base of both back ends.
+
+    Both carry this one type, and the program gives both the same name. So the private zone and its record keep
+    their URNs when the mode changes: the record is updated in place, where a second zone of the same name would
+    be refused.
+    """
 
     url: pulumi.Output[str]
     open_command: pulumi.Output[str]
@@ -38,3 +65,163 @@ class Marquez(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: MarquezArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("mwaa-openlineage:index:Marquez", name, None, opts)
+        self._name = name
+        self._args = args
+        self._child = pulumi.ResourceOptions(parent=self)
+        self._host = f"marquez.{args.name}.internal"
+        self._zone = aws.route53.Zone(
+            f"{name}-zone",
+            name=f"{args.name}.internal",
+            comment="Private names of the lineage back end",
+            vpcs=[aws.route53.ZoneVpcArgs(vpc_id=args.vpc_id)],
+            tags=self._tags("zone"),
+            opts=self._child,
+        )
+        files = package_files(FORWARDER)
+        self._forwarder = aws.s3.BucketObjectv2(
+            f"{name}-forwarder",
+            bucket=args.lineage_log.bucket,
+            key=f"{DEPLOY}forwarder-{content_hash(files)}.zip",
+            content_base64=base64.b64encode(zip_bytes(files)).decode(),
+            content_type="application/zip",
+            # The bucket must be closed and encrypted before anything is in it.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[args.lineage_log]),
+        )
+
+    def _publish(
+        self,
+        *,
+        backend: str,
+        scheme: str,
+        target: pulumi.Input[str],
+        port: int,
+        address: pulumi.Input[str] | None = None,
+        alias: aws.route53.RecordAliasArgs | None = None,
+    ) -> None:
+        """Put the back end under the private name, and promise it to the program.
+
+        Either `address` (IPv4) or `alias` (a load balancer). `target`: a shell word that gives the instance through
+        which `port` is opened.
+        """
+        aws.route53.Record(
+            f"{self._name}-record",
+            zone_id=self._zone.zone_id,
+            name=self._host,
+            type="A",  # in both back ends, so that the record is changed and not replaced
+            records=None if address is None else [address],
+            ttl=None if address is None else 30,
+            aliases=None if alias is None else [alias],
+            opts=self._child,
+        )
+        self.backend = pulumi.Output.from_input(backend)
+        self.url = pulumi.Output.from_input(f"{scheme}://{self._host}")
+        self.open_command = pulumi.Output.concat(
+            f"aws ssm start-session --region {self._args.region} --target ",
+            target,
+            " --document-name AWS-StartPortForwardingSession"
+            f" --parameters portNumber={port},localPortNumber={LOCAL_PORT}",
+        )
+        self.register_outputs({"url": self.url, "open_command": self.open_command, "backend": self.backend})
+
+    def _tags(self, role: str) -> dict[str, str]:
+        return {"Name": f"{self._args.name}-marquez-{role}"}
+
+    def _place(self, database_id: pulumi.Input[str]) -> pulumi.Output[str]:
+        """The key of the forwarder's place: one per database, so that a new one is filled from the log's start."""
+        return pulumi.Output.concat(PLACES, database_id, ".json")
+
+    def _security_group(self, role: str, description: str) -> aws.ec2.SecurityGroup:
+        return aws.ec2.SecurityGroup(
+            f"{self._name}-{role}",
+            description=description,
+            vpc_id=self._args.vpc_id,
+            tags=self._tags(role),
+            opts=self._child,
+        )
+
+    def _from_network(self, group: aws.ec2.SecurityGroup, role: str, ports: Sequence[int]) -> None:
+        """Let the VPC's own addresses reach `ports`."""
+        for port in ports:
+            aws.vpc.SecurityGroupIngressRule(
+                f"{self._name}-{role}-from-vpc-{port}",
+                security_group_id=group.id,
+                description="Lineage API and web pages, from inside the VPC",
+                ip_protocol="tcp",
+                from_port=port,
+                to_port=port,
+                cidr_ipv4=self._args.vpc_cidr,
+                opts=self._child,
+            )
+
+    def _between(
+        self, source: aws.ec2.SecurityGroup, target: aws.ec2.SecurityGroup, rules: Mapping[str, int]
+    ) -> None:
+        """Let `source` reach `target`, and only it: `{logical name: port}`."""
+        for rule, port in rules.items():
+            aws.vpc.SecurityGroupEgressRule(
+                f"{self._name}-{rule}-out",
+                security_group_id=source.id,
+                description=rule,
+                ip_protocol="tcp",
+                from_port=port,
+                to_port=port,
+                referenced_security_group_id=target.id,
+                opts=self._child,
+            )
+            aws.vpc.SecurityGroupIngressRule(
+                f"{self._name}-{rule}-in",
+                security_group_id=target.id,
+                description=rule,
+                ip_protocol="tcp",
+                from_port=port,
+                to_port=port,
+                referenced_security_group_id=source.id,
+                opts=self._child,
+            )
+
+    def _to_https(self, group: aws.ec2.SecurityGroup, role: str) -> None:
+        """Let nodes reach AWS's APIs, the image registries and PyPI, none of which has fixed addresses."""
+        aws.vpc.SecurityGroupEgressRule(
+            f"{self._name}-{role}-to-https",
+            security_group_id=group.id,
+            description="AWS APIs, image registries, packages",
+            ip_protocol="tcp",
+            from_port=443,
+            to_port=443,
+            cidr_ipv4=ANYWHERE,
+            opts=self._child,
+        )
+
+    def _node_profile(
+        self, role: str, *, secret_arn: pulumi.Input[str], group_name: str | None = None
+    ) -> tuple[aws.iam.InstanceProfile, list[pulumi.Resource]]:
+        """A node's instance profile, and the permissions that must be there before the node boots."""
+        made = aws.iam.Role(
+            f"{self._name}-{role}",
+            description="Marquez node",
+            assume_role_policy=policies.assume_role("ec2.amazonaws.com"),
+            opts=self._child,
+        )
+        session = aws.iam.RolePolicyAttachment(
+            f"{self._name}-{role}-session", role=made.name, policy_arn=SSM_CORE, opts=self._child
+        )
+        own = aws.iam.RolePolicy(
+            f"{self._name}-{role}",
+            role=made.name,
+            policy=policies.marquez_node(
+                region=self._args.region,
+                log_bucket_arn=self._args.lineage_log.bucket_arn,
+                secret_arn=secret_arn,
+                metrics_namespace=METRICS_NAMESPACE,
+                kms_key_arn=self._args.settings.kms_key_arn,
+                group_name=group_name,
+            ),
+            opts=self._child,
+        )
+        profile = aws.iam.InstanceProfile(f"{self._name}-{role}", role=made.name, opts=self._child)
+        return profile, [session, own]
+
+
+def database_login(password: pulumi.Output[str]) -> pulumi.Output[str]:
+    """The secret's text, in the shape in which Aurora keeps its own."""
+    return pulumi.Output.json_dumps({"username": DATABASE_USER, "password": password})

@@ -1,0 +1,113 @@
+"""The database of the highly available Marquez: Aurora PostgreSQL, writer and reader in different zones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+import pulumi_random as random
+
+from components.userdata import DATABASE, DATABASE_USER
+
+ENGINE = aws.rds.EngineType.AURORA_POSTGRESQL
+VERSION = "16.8"  # raised here, never by itself: what runs is what was tested
+PORT = 5432
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuroraArgs:
+    """`name`: physical prefix. Capacities in ACU. `production` guards the cluster and keeps a final snapshot."""
+
+    name: str
+    subnet_ids: pulumi.Input[Sequence[str]]
+    availability_zones: Sequence[str]
+    security_group_id: pulumi.Input[str]
+    min_capacity: float
+    max_capacity: float
+    production: bool
+    kms_key_arn: str | None
+    tags: Mapping[str, str]
+
+
+class Aurora(pulumi.ComponentResource):
+    """`secret_arn`: the login, kept and rotated by RDS. `database_id`: another one for a new, empty database."""
+
+    endpoint: pulumi.Output[str]
+    secret_arn: pulumi.Output[str]
+    database_id: pulumi.Output[str]
+
+    def __init__(self, name: str, args: AuroraArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("mwaa-openlineage:index:Aurora", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        subnets = aws.rds.SubnetGroup(
+            name, subnet_ids=args.subnet_ids, description="Marquez's database", opts=child
+        )
+        parameters = aws.rds.ClusterParameterGroup(
+            name,
+            family=f"aurora-postgresql{VERSION.split('.')[0]}",
+            description="Marquez's database",
+            parameters=[
+                aws.rds.ClusterParameterGroupParameterArgs(name="rds.force_ssl", value="1"),
+            ],
+            opts=child,
+        )
+        life = random.RandomId(f"{name}-life", byte_length=4, opts=child)
+        cluster = aws.rds.Cluster(
+            name,
+            engine=ENGINE,
+            engine_version=VERSION,
+            database_name=DATABASE,
+            master_username=DATABASE_USER,
+            manage_master_user_password=True,
+            master_user_secret_kms_key_id=args.kms_key_arn,
+            storage_encrypted=True,
+            kms_key_id=args.kms_key_arn,
+            port=PORT,
+            db_subnet_group_name=subnets.name,
+            db_cluster_parameter_group_name=parameters.name,
+            vpc_security_group_ids=[args.security_group_id],
+            serverlessv2_scaling_configuration=aws.rds.ClusterServerlessv2ScalingConfigurationArgs(
+                min_capacity=args.min_capacity, max_capacity=args.max_capacity
+            ),
+            backup_retention_period=14 if args.production else 1,
+            copy_tags_to_snapshot=True,
+            deletion_protection=args.production,
+            skip_final_snapshot=not args.production,
+            # A name of its own for each life of the database: two snapshots cannot share one.
+            final_snapshot_identifier=(
+                pulumi.Output.concat(args.name, "-marquez-", life.hex) if args.production else None
+            ),
+            apply_immediately=True,
+            tags=dict(args.tags),
+            opts=child,
+        )
+        members = [
+            aws.rds.ClusterInstance(
+                f"{name}-{number}",
+                cluster_identifier=cluster.id,
+                engine=ENGINE,
+                engine_version=VERSION,
+                instance_class="db.serverless",
+                availability_zone=zone,
+                db_subnet_group_name=subnets.name,
+                promotion_tier=1,  # the reader keeps the writer's size, ready to take over
+                auto_minor_version_upgrade=False,
+                publicly_accessible=False,
+                copy_tags_to_snapshot=True,
+                apply_immediately=True,
+                tags=dict(args.tags),
+                opts=child,
+            )
+            for number, zone in enumerate(args.availability_zones, start=1)
+        ]
+        # Known to others when there is an instance to connect to, not when the empty cluster exists.
+        self.endpoint = pulumi.Output.all(cluster.endpoint, *[m.id for m in members]).apply(
+            lambda known: str(known[0])
+        )
+        self.secret_arn = cluster.master_user_secrets.apply(lambda secrets: str(secrets[0].secret_arn))
+        self.database_id = cluster.cluster_resource_id
+        self.register_outputs(
+            {"endpoint": self.endpoint, "secret_arn": self.secret_arn, "database_id": self.database_id}
+        )

@@ -1,0 +1,24 @@
+# A node of the group: it enters service when its Marquez answers, or is given up and replaced.
+
+install_database_authorities() { # with them the JDBC driver checks that it talks to Aurora
+  retry curl --fail --silent --show-error --output /etc/marquez/rds-ca.pem \
+    https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem
+}
+
+enter_service() {
+  local token instance
+  retry curl --fail --silent --max-time 5 --output /dev/null http://127.0.0.1:5001/ping
+  token=$(curl --fail --silent --request PUT --header 'X-aws-ec2-metadata-token-ttl-seconds: 60' \
+    http://169.254.169.254/latest/api/token)
+  instance=$(curl --fail --silent --header "X-aws-ec2-metadata-token: $token" \
+    http://169.254.169.254/latest/meta-data/instance-id)
+  retry aws autoscaling complete-lifecycle-action --region "$AWS_REGION" --instance-id "$instance" \
+    --auto-scaling-group-name "$GROUP_NAME" --lifecycle-hook-name "$LAUNCH_HOOK" \
+    --lifecycle-action-result CONTINUE
+}
+
+install_packages
+install_database_authorities
+install_forwarder
+start_services marquez marquez-web marquez-watchdog lineage-forwarder
+enter_service

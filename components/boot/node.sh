@@ -1,0 +1,31 @@
+# What both kinds of node need: packages, the forwarder, the services.
+
+retry() { # the NAT gateway, a mirror or a role may not be ready yet
+  local tries=0
+  until "$@"; do
+    ((++tries < 60)) || { echo "given up: $*" >&2; return 1; }
+    sleep 10
+  done
+}
+
+install_packages() {
+  retry dnf install --assumeyes docker jq python3.12 unzip
+  systemctl enable --now docker
+  docker network inspect marquez >/dev/null 2>&1 || docker network create marquez
+}
+
+install_forwarder() {
+  local archive=/opt/forwarder/forwarder.zip
+  mkdir -p /opt/forwarder/app
+  retry aws s3 cp --region "$AWS_REGION" "s3://$LINEAGE_BUCKET/$FORWARDER_KEY" "$archive"
+  unzip -oq "$archive" -d /opt/forwarder/app
+  python3.12 -m venv /opt/forwarder/venv
+  retry /opt/forwarder/venv/bin/pip install --quiet --no-cache-dir --disable-pip-version-check \
+    --require-hashes --only-binary :all: --requirement /opt/forwarder/app/forwarder/requirements.txt
+}
+
+start_services() {
+  chmod 0755 /usr/local/bin/marquez-*
+  systemctl daemon-reload
+  systemctl enable --now "$@"
+}
