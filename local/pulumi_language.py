@@ -1,0 +1,102 @@
+"""A Pulumi language host for Python, for where the official `pulumi-language-python` is absent.
+
+Runs the stack's `__main__.py` in this process, which is the Python of the project's virtual environment.
+Started by the Pulumi engine (`python -m local.pulumi_language <engine address>`): prints its port, serves.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+from pulumi.automation._server import LanguageServer
+from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
+
+
+class Host(LanguageServer):
+    """The SDK's own in-process host, pointed at a program on disk instead of a function."""
+
+    def __init__(self, engine: str) -> None:
+        super().__init__(lambda: None)
+        self.engine = engine
+
+    def Run(self, request: Any, context: Any) -> Any:  # noqa: N802 - the protocol's name
+        info = request.info
+        wrong = environment_error(Path(info.root_directory), dict(info.options))
+        if wrong:
+            return language_pb2.RunResponse(error=wrong)
+        del request.args[:]
+        request.args.append(self.engine)
+        self.program = program(Path(info.program_directory), info.entry_point, Path(request.pwd))
+        result = super().Run(request, context)  # type: ignore[no-untyped-call]
+        if result.error:
+            return language_pb2.RunResponse(bail=True)  # it has been logged already
+        return result
+
+    def GetPluginInfo(self, _request: Any, _context: Any) -> Any:  # noqa: N802 - the protocol's name
+        return plugin_pb2.PluginInfo(version="3.0.0")
+
+
+def environment_error(root: Path, options: dict[str, Any]) -> str | None:
+    """Why the program cannot run here, as far as Pulumi.yaml's `runtime.options` say, else None."""
+    wanted = options.get("virtualenv")
+    if not wanted:
+        return None
+    folder = (root / str(wanted)).resolve()
+    if not folder.is_dir():
+        return f"the virtual environment {folder} of Pulumi.yaml is missing; make it with: uv sync"
+    if folder != Path(sys.prefix).resolve():
+        return (
+            f"Pulumi.yaml wants the virtual environment {folder}; the local language host is in {sys.prefix}"
+        )
+    return None
+
+
+def program(folder: Path, entry_point: str, pwd: Path) -> Callable[[], None]:
+    """What runs the program: a folder's `__main__.py`, or the file that `main:` in Pulumi.yaml names."""
+    path = folder / (entry_point or ".")
+    script = path / "__main__.py" if path.is_dir() else path
+
+    def run() -> None:
+        os.chdir(pwd)
+        sys.path.insert(0, str(script.parent))
+        runpy.run_path(str(script), run_name="__main__")
+
+    return run
+
+
+def end_with_parent() -> None:
+    """End this process soon after the engine that started it, however that one ended."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def main() -> None:
+    engine = next((a for a in sys.argv[1:] if not a.startswith("-")), "")
+    end_with_parent()
+    signal.signal(signal.SIGINT, lambda *_: os._exit(0))  # how the engine ends its plugins
+    server = grpc.server(ThreadPoolExecutor(max_workers=4))
+    language_pb2_grpc.add_LanguageRuntimeServicer_to_server(Host(engine), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    print(port, flush=True)
+    server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    main()
