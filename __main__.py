@@ -1,0 +1,79 @@
+"""Amazon MWAA with OpenLineage/Marquez: the whole architecture, top to bottom."""
+
+import pulumi
+
+from components.lineage_log import LineageLog, LineageLogArgs
+from components.marquez import Marquez, MarquezArgs
+from components.marquez_ec2 import MarquezEc2
+from components.marquez_ha import MarquezHa
+from components.mwaa import Mwaa, MwaaArgs, identity
+from components.network import Network, NetworkArgs, choose_zones
+from components.ownership import Names, Ownership, OwnershipArgs, guard, previous_outputs
+from components.settings import Settings
+from components.tagging import tag_everything
+
+settings = Settings.load()
+names = Names.of(settings)
+tag_everything(settings.all_tags)
+
+# Nothing is registered if that would take away the environment that owns the work.
+previous = previous_outputs()
+zones = choose_zones(settings, previous)
+guard(settings, previous, {colour: identity(settings, colour, zones) for colour in settings.colours})
+
+network = Network("network", NetworkArgs(settings=settings, availability_zones=zones))
+lineage_log = LineageLog("lineage-log", LineageLogArgs(name=settings.name, settings=settings))
+
+# Airflow and Marquez know the lineage log only, not each other, and are created side by side.
+marquez_kind: type[Marquez] = MarquezHa if settings.enable_ha_marquez else MarquezEc2
+marquez = marquez_kind(
+    "marquez",
+    MarquezArgs(
+        name=settings.name,
+        region=settings.region,
+        settings=settings,
+        vpc_id=network.vpc_id,
+        vpc_cidr=settings.vpc_cidr,
+        private_subnet_ids=network.private_subnet_ids,
+        availability_zones=zones,
+        lineage_log=lineage_log,
+    ),
+)
+airflow = {
+    colour: Mwaa(
+        f"mwaa-{colour}",
+        MwaaArgs(
+            settings=settings,
+            colour=colour,
+            names=names,
+            zones=zones,
+            vpc_id=network.vpc_id,
+            private_subnet_ids=network.private_subnet_ids,
+            lineage_log=lineage_log,
+        ),
+    )
+    for colour in settings.colours
+}
+ownership = Ownership("ownership", OwnershipArgs(names=names))
+
+# The same keys in every mode; docs/outputs.md describes them.
+for key, value in {
+    "mode": settings.mode,
+    "region": settings.region,
+    "project": settings.project,
+    "stack": settings.stack,
+    "name": settings.name,
+    "vpc_id": network.vpc_id,
+    "private_subnet_ids": network.private_subnet_ids,
+    "airflow_environments": {colour: environment.outputs for colour, environment in airflow.items()},
+    "ownership_parameter": ownership.parameter,
+    "active_environment_parameter": ownership.active_environment_parameter,
+    "switch_lead_seconds": settings.switch_lead_seconds,
+    "lineage_backend": marquez.backend,
+    "lineage_url": marquez.url,
+    "lineage_open_command": marquez.open_command,
+    "lineage_log_bucket": lineage_log.bucket,
+    "connections_prefix": names.connections_prefix,
+    "variables_prefix": names.variables_prefix,
+}.items():
+    pulumi.export(key, value)

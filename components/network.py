@@ -1,0 +1,154 @@
+"""The network: one VPC, public and private subnets in two availability zones, and the ways out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+import pulumi_awsx as awsx
+
+from components.settings import Settings
+
+# What Airflow and the Marquez nodes call: without these, calls to AWS leave through the NAT gateway.
+ENDPOINT_SERVICES = (
+    "airflow.api",
+    "airflow.env",
+    "airflow.ops",
+    "ec2messages",
+    "kms",
+    "logs",
+    "monitoring",
+    "secretsmanager",
+    "sqs",
+    "ssm",
+    "ssmmessages",
+)
+
+
+@dataclass(frozen=True)
+class SubnetPlan:
+    """CIDRs of the subnets, one of each kind per availability zone."""
+
+    private: tuple[str, str]
+    public: tuple[str, str]
+
+
+def subnet_plan(vpc_cidr: str) -> SubnetPlan:
+    """The subnets of a VPC of /16 to /24; a function of the CIDR alone, so that no setting ever moves one.
+
+    The private ones take the first half. The public ones, for NAT gateways, take two sixteenths of the third
+    quarter. The rest is left to the future.
+    """
+    first, second, third, _ = IPv4Network(vpc_cidr).subnets(prefixlen_diff=2)
+    public = list(third.subnets(prefixlen_diff=2))
+    return SubnetPlan(private=(str(first), str(second)), public=(str(public[0]), str(public[1])))
+
+
+def choose_zones(settings: Settings, previous: Mapping[str, Any]) -> tuple[str, str]:
+    """The stack's two zones: the setting's, else those that `previous` (its outputs) has, else the region's.
+
+    What the stack has comes before what the region offers, because that list can change.
+    """
+    zones: Sequence[str] = settings.availability_zones
+    if not zones and previous.get("region") == settings.region:
+        blue = previous.get("airflow_environments", {}).get("blue", {})
+        zones = blue.get("identity", {}).get("availability_zones", ())
+    if not zones:
+        usual = aws.GetAvailabilityZonesFilterArgs(name="opt-in-status", values=["opt-in-not-required"])
+        zones = sorted(aws.get_availability_zones(filters=[usual]).names)
+    if len(zones) < 2:
+        raise pulumi.RunError(
+            f"region {settings.region} has fewer than two availability zones ({', '.join(zones) or 'none'}); "
+            f"choose another:\n  pulumi config set aws:region <region> -s {settings.stack}"
+        )
+    return zones[0], zones[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkArgs:
+    """`availability_zones`: the names of the two zones, as `choose_zones` gives them."""
+
+    settings: Settings
+    availability_zones: tuple[str, str]
+
+
+class Network(pulumi.ComponentResource):
+    """The VPC. `private_subnet_ids` are in the order of the zones."""
+
+    vpc_id: pulumi.Output[str]
+    private_subnet_ids: pulumi.Output[Sequence[str]]
+
+    def __init__(self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("mwaa-openlineage:index:Network", name, None, opts)
+        settings, plan = args.settings, subnet_plan(args.settings.vpc_cidr)
+        nat = awsx.ec2.NatGatewayStrategy
+        vpc = awsx.ec2.Vpc(
+            name,
+            cidr_block=settings.vpc_cidr,
+            availability_zone_names=list(args.availability_zones),
+            enable_dns_hostnames=True,
+            enable_dns_support=True,
+            nat_gateways=awsx.ec2.NatGatewayConfigurationArgs(
+                strategy=nat.SINGLE if settings.nat == "single" else nat.ONE_PER_AZ
+            ),
+            subnet_strategy=awsx.ec2.SubnetAllocationStrategy.EXACT,
+            subnet_specs=[
+                awsx.ec2.SubnetSpecArgs(
+                    type=awsx.ec2.SubnetType.PRIVATE, name="private", cidr_blocks=list(plan.private)
+                ),
+                awsx.ec2.SubnetSpecArgs(
+                    type=awsx.ec2.SubnetType.PUBLIC, name="public", cidr_blocks=list(plan.public)
+                ),
+            ],
+            # AUTO joins the gateway endpoint to the route tables that the component makes.
+            vpc_endpoint_strategy=awsx.ec2.VpcEndpointStrategy.AUTO,
+            vpc_endpoint_specs=[
+                awsx.ec2.VpcEndpointSpecArgs(
+                    service_name=f"com.amazonaws.{settings.region}.s3", vpc_endpoint_type="Gateway"
+                )
+            ],
+            tags=settings.all_tags,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.vpc_id = vpc.vpc_id
+        self.private_subnet_ids = vpc.private_subnet_ids
+        # Without rules: nothing that forgets to name its security group may talk or be talked to.
+        aws.ec2.DefaultSecurityGroup(name, vpc_id=vpc.vpc_id, opts=pulumi.ResourceOptions(parent=self))
+        if settings.vpc_endpoints:
+            self._endpoints(name, settings.region, plan)
+        self.register_outputs({"vpc_id": self.vpc_id, "private_subnet_ids": self.private_subnet_ids})
+
+    def _endpoints(self, name: str, region: str, plan: SubnetPlan) -> None:
+        child = pulumi.ResourceOptions(parent=self)
+        group = aws.ec2.SecurityGroup(
+            f"{name}-endpoints",
+            description="Interface endpoints of AWS services",
+            vpc_id=self.vpc_id,
+            opts=child,
+        )
+        for zone, cidr in zip("ab", plan.private, strict=True):
+            aws.vpc.SecurityGroupIngressRule(
+                f"{name}-endpoints-{zone}",
+                security_group_id=group.id,
+                description="HTTPS from the private subnet",
+                cidr_ipv4=cidr,
+                ip_protocol="tcp",
+                from_port=443,
+                to_port=443,
+                opts=child,
+            )
+        for service in ENDPOINT_SERVICES:
+            aws.ec2.VpcEndpoint(
+                f"{name}-{service.replace('.', '-')}",
+                vpc_id=self.vpc_id,
+                vpc_endpoint_type="Interface",
+                service_name=f"com.amazonaws.{region}.{service}",
+                private_dns_enabled=True,
+                subnet_ids=self.private_subnet_ids,
+                security_group_ids=[group.id],
+                opts=child,
+            )
