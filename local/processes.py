@@ -57,6 +57,28 @@ def free_port() -> int:
         return port
 
 
+def kept_port(file: Path, *, must_be_free: bool = False) -> int:
+    """The port that `file` remembers; without one, or when somebody else has taken it, a free one, kept there."""
+    if file.exists():
+        port = int(file.read_text())
+        if not must_be_free or _is_free(port):
+            return port
+    port = free_port()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(str(port))
+    return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
+
+
 def start(
     home: Home,
     name: str,

@@ -1,0 +1,68 @@
+"""`python -m local up|env|down`: what `make local`, `make -s local-env` and `make local-down` call."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from local.home import Home
+from local.processes import LocalError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
+
+
+class Progress:
+    """Lines with the time since the start, so that a person and a CI log can both follow."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._last = ""
+
+    def __call__(self, text: str) -> None:
+        if text != self._last:
+            typer.echo(f"[{time.monotonic() - self._started:4.0f} s] {text}")
+        self._last = text
+
+
+@app.command()
+def up(
+    mode: Annotated[str, typer.Option(help="standard, bluegreen, hamarquez or fullha")] = "fullha",
+) -> None:
+    """Deploy a mode on this machine and wait until its Airflows have really worked."""
+    from local import cloud
+
+    cloud.up(Home.find(), mode, Progress())
+
+
+@app.command()
+def env() -> None:
+    """Shell exports with which the plain pulumi and mwaactl work on the local cloud."""
+    from local import cloud
+
+    for key, value in cloud.environ(Home.find()).items():
+        typer.echo(f"export {key}={shlex.quote(value)}")
+
+
+@app.command()
+def down() -> None:
+    """End every process of the local cloud; its state stays."""
+    from local import cloud
+
+    cloud.down(Home.find(), Progress())
+
+
+def main() -> None:
+    try:
+        app()
+    except LocalError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo(
+            "\ninterrupted: `make local` goes on from here, `make local-down` ends what runs", err=True
+        )
+        sys.exit(130)

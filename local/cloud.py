@@ -1,0 +1,213 @@
+"""The main job: a mode, deployed by the real program and engine, its Airflows at work, on this machine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import psutil
+
+from local import aws, lineage, postgres, pulumi_cli
+from local.home import CHECKOUT, Home
+from local.processes import (
+    LOOPBACK,
+    LocalError,
+    all_running,
+    answers,
+    clean_environ,
+    find,
+    kept_port,
+    start,
+    stop,
+    tail,
+    wait_until,
+)
+
+MODES = ("standard", "bluegreen", "hamarquez", "fullha")
+EXAMPLE = "example_blue_green_zero_downtime"
+GIB = 1024**3
+MEMORY_PER_AIRFLOW = 1.5 * GIB  # measured: docs/local.md
+DEPLOY_SECONDS = 1200
+FIRST_RUN_SECONDS = 300
+
+Say = Callable[[str], None]
+Environ = dict[str, str]
+
+
+def environ(home: Home) -> Environ:
+    """The variables with which pulumi, boto3 and mwaactl mean the local cloud."""
+    mwaa = f"http://{LOOPBACK}:{_mwaa_port(home)}"
+    return pulumi_cli.environ(home, {**aws.environ(home), "AWS_ENDPOINT_URL_MWAA": mwaa})
+
+
+def up(home: Home, mode: str, say: Say) -> None:
+    """Deploy `mode` and return when its Airflows have really worked. Raises LocalError; can be run again."""
+    if mode not in MODES:
+        raise LocalError(f"MODE={mode} is not one of {', '.join(MODES)}")
+    _check_memory(home, mode)
+    pulumi_cli.lay(home, pulumi_cli.ensure(home, say))
+    aws.start(home, say)
+    _start_mwaa(home)
+    env = environ(home)
+    pulumi_cli.init_stack(home, mode, env)
+    _deploy(home, mode, env, say)
+    outputs = json.loads(_run(["pulumi", "stack", "output", "--json", "-s", mode], env))
+    say("DAGs: mwaactl dags push")
+    _run(["mwaactl", "dags", "push", "-s", mode], env)
+    back_end = lineage.start_back_end(home, mode, clean_environ(**env))
+    lineage.start_forwarder(home, mode, outputs["lineage_log_bucket"], back_end, clean_environ(**env))
+    _wait_for_work(outputs, env, say)
+    say("ready")
+    print(_summary(home, mode, outputs, back_end), flush=True)
+
+
+def down(home: Home, say: Say) -> None:
+    """End every process of this home, the servers before what they serve with; the state stays."""
+    lineage.stop_all(home)
+    stop(home, "mwaa")  # first, or it would start its Airflows again
+    stop(home, *(p.name for p in all_running(home) if p.name.startswith("airflow-")))
+    postgres.stop(home)
+    stop(home, *(p.name for p in all_running(home) if p.name != aws.NAME))
+    aws.stop(home)
+    say("every local process has ended; `make local` goes on from here, `make clean` removes the rest")
+
+
+def _mwaa_port(home: Home, *, must_be_free: bool = False) -> int:
+    return kept_port(home.state / "mwaa.port", must_be_free=must_be_free)
+
+
+def _start_mwaa(home: Home) -> None:
+    port = _mwaa_port(home, must_be_free=find(home, "mwaa") is None)
+    command = [sys.executable, "-m", "local.mwaa", "--port", str(port)]
+    process = start(home, "mwaa", command, env=clean_environ(**environ(home)), port=port)
+    url = f"http://{LOOPBACK}:{port}/environments"
+    wait_until(lambda: answers(url), "local MWAA", seconds=30, process=process)
+
+
+def _check_memory(home: Home, mode: str) -> None:
+    """Better a sentence now than the kernel's out-of-memory killer in the middle."""
+    if find(home, "mwaa") is not None:
+        return  # what runs already is not counted as free
+    airflows = 2 if mode in ("bluegreen", "fullha") else 1
+    needed, free = airflows * MEMORY_PER_AIRFLOW, psutil.virtual_memory().available
+    if free < needed:
+        raise LocalError(
+            f"{mode} needs about {needed / GIB:.1f} GB of free memory for {airflows} Airflow(s), "
+            f"{free / GIB:.1f} GB are free.\nClose something, or try one Airflow: make local MODE=standard"
+        )
+
+
+def _run(command: list[str], env: Mapping[str, str]) -> str:
+    """A command as its user types it, in the checkout; its stdout. Raises LocalError with what it said."""
+    done = subprocess.run(
+        command, cwd=CHECKOUT, env=clean_environ(**env), capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise LocalError(f"{' '.join(command)} failed:\n{done.stdout.strip()}\n{done.stderr.strip()}")
+    return done.stdout
+
+
+def _deploy(home: Home, mode: str, env: Mapping[str, str], say: Say) -> None:
+    """`pulumi up`, with a line whenever something has moved on."""
+    command = ["pulumi", "up", "-s", mode, "--yes", "--skip-preview", "--non-interactive"]
+    say(f"deploying: {' '.join(command)}")
+    log = home.logs / f"up-{mode}.log"
+    with log.open("wb") as out:
+        child = subprocess.Popen(
+            command, cwd=CHECKOUT, env=clean_environ(**env), stdout=out, stderr=subprocess.STDOUT
+        )
+    try:
+        deadline = time.monotonic() + DEPLOY_SECONDS
+        while child.poll() is None:
+            for environment in _environments(env):
+                if environment["phase"]:
+                    say(f"{environment['name']}: {environment['phase']}")
+            if time.monotonic() > deadline:
+                raise LocalError(f"pulumi up has not ended after {DEPLOY_SECONDS} s.\n{tail(log)}")
+            time.sleep(0.5)
+    finally:
+        if child.poll() is None:
+            child.terminate()  # the engine finishes what it is at; the next `make local` goes on
+            child.wait()
+    if child.returncode != 0:
+        raise LocalError(f"pulumi up failed:\n{tail(log, 40)}\n(whole log: {log})")
+
+
+def _environments(env: Mapping[str, str]) -> list[dict[str, Any]]:
+    """What the local MWAA says that it is doing; empty while it does not answer."""
+    try:
+        with urllib.request.urlopen(
+            f"{env['AWS_ENDPOINT_URL_MWAA']}/local/environments", timeout=5
+        ) as answer:
+            found: list[dict[str, Any]] = json.load(answer)["environments"]
+            return found
+    except (OSError, ValueError):
+        return []
+
+
+def _wait_for_work(outputs: Mapping[str, Any], env: Mapping[str, str], say: Say) -> None:
+    """Until the example DAG has run on the owner and been skipped on the standby."""
+    owner = _run(["mwaactl", "active", "-s", outputs["stack"]], env).strip()
+    deadline = time.monotonic() + FIRST_RUN_SECONDS
+    for colour, environment in outputs["airflow_environments"].items():
+        awaited = "success" if colour == owner else "skipped"
+        say(
+            f"{colour}: waiting for {EXAMPLE} to be {'executed' if colour == owner else 'skipped'} (every minute)"
+        )
+        while awaited not in (states := _task_states(environment["name"], env)):
+            if time.monotonic() > deadline:
+                raise LocalError(
+                    f"{EXAMPLE} has no task in state {awaited} on {colour} after {FIRST_RUN_SECONDS} s, "
+                    f"only {sorted(states) or 'no run'}.\nLook at {environment['webserver_url']}, or at the logs below"
+                    f" {Home.find().logs}"
+                )
+            time.sleep(1)
+
+
+def _task_states(name: str, env: Mapping[str, str]) -> set[str]:
+    """The states of the example DAG's tasks in scheduled runs."""
+    import boto3
+    from botocore.exceptions import ClientError
+
+    session = boto3.Session(
+        env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], region_name=env["AWS_REGION"]
+    )
+    client = session.client("mwaa", endpoint_url=env["AWS_ENDPOINT_URL_MWAA"])
+    path = f"/dags/{EXAMPLE}/dagRuns/~/taskInstances"
+    try:
+        answer = client.invoke_rest_api(Name=name, Path=path, Method="GET", QueryParameters={"limit": 1000})
+    except ClientError:  # 404 until the DAG has been parsed
+        return set()
+    tasks = answer["RestApiResponse"]["task_instances"]
+    return {str(task["state"]) for task in tasks if task["dag_run_id"].startswith("scheduled__")}
+
+
+def _summary(home: Home, mode: str, outputs: Mapping[str, Any], back_end: lineage.BackEnd) -> str:
+    """What is where, and what to try next."""
+    airflows = [
+        f"  {colour:<8} {environment['webserver_url']}   Airflow {environment['airflow_version']}, login admin / admin"
+        for colour, environment in outputs["airflow_environments"].items()
+    ]
+    tries = [f"mwaactl status -s {mode}", f"pulumi stack output -s {mode}", f"pulumi destroy -s {mode}"]
+    if "green" in outputs["airflow_environments"]:
+        tries.insert(1, f"mwaactl switch green -s {mode}")
+    return "\n".join(
+        [
+            "",
+            f"{outputs['name']} is up ({mode}).",
+            *airflows,
+            f"  lineage  {back_end.page}   {back_end.kind}",
+            f"  AWS      {aws.environ(home)['AWS_ENDPOINT_URL']}   MiniStack: S3, SSM, Secrets Manager, ...",
+            f"  logs     {home.logs}",
+            "",
+            "Try next:",
+            '  eval "$(make -s local-env)"',
+            *(f"  {line}" for line in tries),
+            "  make local-down",
+        ]
+    )

@@ -1,0 +1,108 @@
+"""The main job, as a person does it: deploy full HA, switch, destroy. Real Airflows, real engine.
+
+One story, told by tests in the order of this file.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+
+from tests.e2e.conftest import Cloud
+
+DAG = "example_blue_green_zero_downtime"
+
+
+def test_make_local_leaves_blue_working_green_standing_by_and_the_checkout_clean(cloud: Cloud) -> None:
+    summary = cloud.up_output
+    assert "blue" in summary
+    assert "green" in summary
+    assert "receiver" in summary or "Marquez" in summary
+    blue, green = cloud.task_states("blue", DAG), cloud.task_states("green", DAG)
+    assert any("success" in states for states in blue.values())
+    assert green
+    assert all(states == {"skipped"} for states in green.values())
+    assert cloud.git_status() == cloud.git_status_before
+
+
+def test_a_second_up_changes_nothing(cloud: Cloud) -> None:
+    done = cloud.pulumi("up", "--yes", "--skip-preview", "--expect-no-changes")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_after_a_switch_green_does_the_work_and_each_due_run_was_executed_once(cloud: Cloud) -> None:
+    done = cloud.run("mwaactl", "switch", "green", "--yes", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert cloud.run("mwaactl", "status", "--json").returncode == 0
+    switched = datetime.now(UTC)
+
+    def green_works() -> bool:
+        later = (due for due, states in cloud.task_states("green", DAG).items() if "success" in states)
+        return any(due > switched for due in later)
+
+    cloud.wait_for(green_works, "a run on green after the switch", seconds=240)
+    assert cloud.run("mwaactl", "active").stdout.strip() == "green"
+
+    def settled() -> bool:
+        return all(
+            s <= {"success", "skipped"} for c in ("blue", "green") for s in cloud.task_states(c, DAG).values()
+        )
+
+    cloud.wait_for(settled, "all tasks finished", seconds=120)
+    blue, green = cloud.task_states("blue", DAG), cloud.task_states("green", DAG)
+    both = sorted(blue.keys() & green.keys())
+    # A run whose minute passed while one side still lacked the DAG exists on the other alone.
+    assert len(both) >= 2
+    for due in both:
+        executed = [c for c, runs in (("blue", blue), ("green", green)) if "success" in runs[due]]
+        assert len(executed) == 1, f"{due}: executed by {executed}"
+    minutes = [both[0] + timedelta(minutes=i) for i in range(len(both))]
+    assert both == minutes, "an instant is missing on one side"
+
+
+def test_lineage_tells_only_of_runs_where_they_were_executed(cloud: Cloud) -> None:
+    def told() -> bool:
+        return {
+            e["job"]["namespace"].rpartition("-")[2] for e in cloud.events() if DAG in e["job"]["name"]
+        } == {
+            "blue",
+            "green",
+        }
+
+    cloud.wait_for(told, "lineage of both environments", seconds=60)
+    executed = {
+        c: {d for d, s in cloud.task_states(c, DAG).items() if "success" in s} for c in ("blue", "green")
+    }
+    for event in cloud.events():
+        facet = event["run"].get("facets", {}).get("airflowDagRun") or event["run"].get("facets", {}).get(
+            "airflow"
+        )
+        if not facet or facet["dagRun"]["dag_id"] != DAG or facet["dagRun"]["run_type"] != "scheduled":
+            continue
+        due = datetime.fromisoformat(facet["dagRun"].get("run_after") or facet["dagRun"]["data_interval_end"])
+        colour = event["job"]["namespace"].rpartition("-")[2]
+        assert due in executed[colour], f"{colour} told of a run that it did not execute: {due}"
+
+
+def test_removing_the_owner_is_refused_and_the_message_names_the_way(cloud: Cloud) -> None:
+    """Green owns: a preview without blue/green fails. `--config` leaves the stack file as it is."""
+    done = cloud.pulumi("preview", "--config", "enable_blue_green=false")
+    assert done.returncode != 0
+    assert "mwaactl switch blue" in done.stdout + done.stderr
+    assert cloud.git_status() == cloud.git_status_before
+
+
+def test_destroy_ends_the_airflows_and_leaves_nothing(cloud: Cloud) -> None:
+    done = cloud.pulumi("destroy", "--yes", "--skip-preview")
+    assert done.returncode == 0, done.stdout + done.stderr
+    state = json.loads(cloud.pulumi("stack", "export").stdout)
+    assert not state["deployment"].get("resources")
+    time.sleep(1)
+    assert not [name for name in cloud.process_names() if name.startswith("airflow-")]
+
+
+def test_local_down_leaves_no_process(cloud: Cloud) -> None:
+    done = cloud.run("python", "-m", "local", "down")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert cloud.leftovers() == []
