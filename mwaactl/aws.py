@@ -1,0 +1,119 @@
+"""AWS clients, made when first needed, and AWS's errors in one line each.
+
+boto3 is imported late: it costs more than all else that `mwaactl --help` loads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from mwaactl.errors import Unreachable
+
+if TYPE_CHECKING:
+    from mypy_boto3_mwaa import MWAAClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_ssm import SSMClient
+
+PUT_TIMEOUT = 3  # seconds: a put that takes longer is a case to look into, not to wait for
+
+
+class Clients:
+    """boto3 clients for one region. AWS_PROFILE, AWS_ENDPOINT_URL and its per-service forms apply as usual.
+
+    Make the clients in one thread (`cached_property`); using them from several is safe.
+    """
+
+    def __init__(self, region: str) -> None:
+        self.region = region
+
+    @cached_property
+    def _session(self) -> Any:
+        import boto3
+
+        return boto3.Session(region_name=self.region)
+
+    def _client(self, service: str, *, read_timeout: float, attempts: int) -> Any:
+        from botocore.config import Config
+
+        config = Config(
+            connect_timeout=PUT_TIMEOUT,
+            read_timeout=read_timeout,
+            retries={"mode": "standard", "total_max_attempts": attempts},
+            max_pool_connections=16,
+            user_agent_extra="mwaactl",
+        )
+        with aws_errors(f"make a client for {service}"):
+            return self._session.client(service, config=config)
+
+    @cached_property
+    def ssm(self) -> SSMClient:
+        """For reading: retried."""
+        client: SSMClient = self._client("ssm", read_timeout=5, attempts=4)
+        return client
+
+    @cached_property
+    def ssm_writer(self) -> SSMClient:
+        """For the ownership put: never retried, a repeated put would be a second version."""
+        client: SSMClient = self._client("ssm", read_timeout=PUT_TIMEOUT, attempts=1)
+        return client
+
+    @cached_property
+    def mwaa(self) -> MWAAClient:
+        client: MWAAClient = self._client("mwaa", read_timeout=15, attempts=3)  # InvokeRestApi: at most 10 s
+        return client
+
+    @cached_property
+    def s3(self) -> S3Client:
+        client: S3Client = self._client("s3", read_timeout=60, attempts=5)
+        return client
+
+
+@contextmanager
+def aws_errors(doing: str) -> Iterator[None]:
+    """Turn what boto3 raises into Unreachable: "could not <doing>: <why>. <what to do>"."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise Unreachable(f"could not {doing}: {explain(error)}") from error
+
+
+_EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired")
+_INVALID = ("InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "AuthFailure")
+_SKEW = ("RequestTimeTooSkewed", "InvalidSignatureException", "SignatureDoesNotMatch")
+_DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Forbidden", "403")
+_BUSY = ("Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded", "SlowDown")
+
+
+def error_code(error: BaseException) -> str:
+    """AWS's error code, or '' for an error that is not an answer of AWS."""
+    response = getattr(error, "response", None)
+    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
+
+
+def explain(error: BaseException) -> str:
+    """Why an AWS call failed and what to do about it, in one line."""
+    from botocore import exceptions as boto
+
+    code, text = error_code(error), " ".join(str(error).split())
+    if code in _EXPIRED or isinstance(
+        error, boto.UnauthorizedSSOTokenError | boto.SSOTokenLoadError | boto.TokenRetrievalError
+    ):
+        return "the AWS credentials have expired: log in again (`aws sso login`, or renew AWS_SESSION_TOKEN)"
+    if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError | boto.ProfileNotFound):
+        return f"no usable AWS credentials ({text}): set AWS_PROFILE, or run `aws configure`"
+    if code in _INVALID:
+        return "AWS does not know these credentials: check AWS_PROFILE (`aws sts get-caller-identity`)"
+    if code in _SKEW:
+        return f"AWS refused the signature ({code}): check this machine's clock and the secret key"
+    if code in _DENIED:
+        return f"access denied: {text}"
+    if code in _BUSY:
+        return f"AWS throttles the calls ({code}): try again in a minute"
+    if isinstance(error, boto.HTTPClientError | boto.EndpointConnectionError):
+        return f"not reachable ({text}): check the network, AWS_ENDPOINT_URL and the region"
+    return text

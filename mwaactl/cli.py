@@ -1,0 +1,279 @@
+"""What an operator types. Only options, questions and printing: the work is in the modules beside this one.
+
+The exit codes are explained in `mwaactl.errors` and by `mwaactl --help`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mwaactl.errors import CheckFailed, ControlError, Unfinished, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mwaactl.aws import Clients
+    from mwaactl.model import Model
+    from mwaactl.stack import Colour, Stack
+
+EXIT_CODES = (
+    "Exit codes: 0 done or nothing to do; 1 a check failed, nothing was written; 2 wrong usage; "
+    "3 another writer was first; 4 Pulumi or AWS cannot be reached or refused; 5 only partly done, or not known; "
+    "6 stack or parameter unusable."
+)
+
+app = typer.Typer(
+    help="Move the scheduled work of a stack between its blue and green Airflow, and see who has it.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+)
+dags_app = typer.Typer(help="The DAG files of all environments.", no_args_is_help=True)
+app.add_typer(dags_app, name="dags")
+
+StackOption = Annotated[
+    str | None, typer.Option("--stack", "-s", help="The stack; default: the selected one.", metavar="STACK")
+]
+CwdOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--cwd",
+        "-C",
+        help="Folder of the Pulumi project; default: found from the current one.",
+        metavar="DIR",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Look and check, write nothing.")]
+
+
+@app.command()
+def status(stack: StackOption = None, cwd: CwdOption = None, as_json: JsonOption = False) -> None:
+    """Who owns the work since when, how both environments are, and what a switch would say."""
+    from mwaactl.status import status as look
+
+    with _session(as_json), _busy("Looking at both environments", as_json):
+        found, clients = _open(stack, cwd)
+        seen = look(found, clients)
+    if as_json:
+        _print_json(seen)
+    else:
+        from mwaactl import screens
+
+        screens.show_status(_console(), seen)
+
+
+@app.command()
+def switch(
+    target: Annotated[str, typer.Argument(help="blue or green", metavar="blue|green")],
+    stack: StackOption = None,
+    cwd: CwdOption = None,
+    lead: Annotated[
+        float | None,
+        typer.Option(
+            help="From now to the instant from which the target owns; default and least: the stack's "
+            "switch_lead_seconds.",
+            metavar="SECONDS",
+            min=0,
+        ),
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Kept in the history.", metavar="TEXT")] = "",
+    force: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Go on although this check fails; may be repeated. Kept in the history.", metavar="CHECK"
+        ),
+    ] = None,
+    dry_run: DryRunOption = False,
+    yes: Annotated[
+        bool,
+        typer.Option(
+            "--yes", "-y", help="Do not ask. (Without a terminal, and with --json, nothing is asked.)"
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Let the target execute every scheduled run due from an instant on; what was due before drains where it is.
+
+    Checks first; a check that fails stops it before anything is written. If the target owns the work already,
+    nothing changes and the exit code is 0.
+    """
+    from mwaactl import switch as operation
+
+    with _session(as_json):
+        colour = _colour(target)
+        with _busy("Checking", as_json):
+            found, clients = _open(stack, cwd)
+            made = operation.plan(found, clients, colour, lead=lead, force=force or ())
+        if not as_json:
+            from mwaactl import screens
+
+            screens.show_checks(_console(), made.checks)
+        if not made.ok:
+            _check_failed(made, as_json)
+        if dry_run:
+            done = operation.dry_run(made)
+        else:
+            if not (made.already or yes or as_json) and sys.stdin.isatty():
+                current = made.current.owner
+                typer.confirm(f"Move the work of {found.stack} from {current} to {target}?", abort=True)
+            with _busy("Writing", as_json):
+                done = operation.carry_out(made, reason=reason)
+    if as_json:
+        _print_json(done)
+    else:
+        screens.show_switched(_console(), done, found)
+
+
+@app.command()
+def active(stack: StackOption = None, cwd: CwdOption = None) -> None:
+    """Print the colour that owns the runs due now: one word, for scripts."""
+    from datetime import timedelta
+
+    from mwaactl.ownership import Ownership
+    from mwaactl.switch import aws_now
+
+    with _session(False):
+        found, clients = _open(stack, cwd)
+        lead = timedelta(seconds=found.switch_lead_seconds)
+        snapshot = Ownership(clients, found.ownership_parameter, lead).read()
+        typer.echo(snapshot.timeline.owner(aws_now(snapshot, lead)))
+
+
+@app.command()
+def history(stack: StackOption = None, cwd: CwdOption = None, as_json: JsonOption = False) -> None:
+    """Who decided what, when and why, newest first; writes that lost a race included."""
+    from mwaactl.status import history as look
+
+    with _session(as_json), _busy("Reading the history", as_json):
+        found, clients = _open(stack, cwd)
+        seen = look(found, clients)
+    if as_json:
+        _print_json(seen)
+    else:
+        from mwaactl import screens
+
+        screens.show_history(_console(), seen)
+
+
+@dags_app.command("push")
+def dags_push(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="The folder of DAGs; default: dags/ of the project.", metavar="[DIR]"),
+    ] = None,
+    stack: StackOption = None,
+    cwd: CwdOption = None,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Also remove from the buckets what is not in the folder.")
+    ] = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Upload one folder to the buckets of all environments: new and changed files, after a syntax check."""
+    from mwaactl.dags import push
+    from mwaactl.stack import find_project
+
+    with _session(as_json):
+        source = folder if folder is not None else find_project(cwd) / "dags"
+        with _busy("Comparing" if dry_run else "Uploading", as_json):
+            found, clients = _open(stack, cwd)
+            done = push(found, clients, source, delete=delete, dry_run=dry_run)
+        if not as_json:
+            from mwaactl import screens
+
+            screens.show_push(_console(), done)
+        if done.behind:
+            raise_behind = Unfinished(
+                f"{', '.join(done.behind)} is behind. Both sides must have the same DAGs; repeat: "
+                f"mwaactl dags push {source} -s {found.stack}" + (" --delete" if delete else "")
+            )
+            if as_json:
+                _print_json(done, error=raise_behind)
+                raise typer.Exit(raise_behind.exit_code)
+            raise raise_behind
+    if as_json:
+        _print_json(done)
+
+
+def main() -> None:
+    app()
+
+
+def _open(stack: str | None, cwd: Path | None) -> tuple[Stack, Clients]:
+    from mwaactl.aws import Clients
+    from mwaactl.stack import load
+
+    found = load(stack, cwd)
+    return found, Clients(found.region)
+
+
+def _colour(value: str) -> Colour:
+    from mwaactl.stack import COLOURS
+
+    for colour in COLOURS:
+        if colour == value:
+            return colour
+    raise UsageError(f"{value!r} is no environment: say {' or '.join(COLOURS)}")
+
+
+def _check_failed(made: Any, as_json: bool) -> None:
+    from mwaactl.switch import dry_run
+
+    failed = [check.name for check in made.checks if check.stops]
+    error = CheckFailed(
+        f"nothing was written: {', '.join(failed)} failed. Put it right, or go on in spite of it with "
+        + " ".join(f"--force {name}" for name in failed)
+    )
+    if not as_json:
+        raise error
+    _print_json(dry_run(made), error=error)
+    raise typer.Exit(error.exit_code)
+
+
+@contextmanager
+def _session(as_json: bool) -> Iterator[None]:
+    """End the command with the error's exit code and one line on stderr (with --json also an object on stdout)."""
+    try:
+        yield
+    except ControlError as error:
+        if as_json:
+            typer.echo(json.dumps({"error": str(error), "exit_code": error.exit_code}, indent=2))
+        from rich.markup import escape
+
+        _console(stderr=True).print(
+            f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=True, highlight=False
+        )
+        raise typer.Exit(error.exit_code) from error
+
+
+@contextmanager
+def _busy(text: str, as_json: bool) -> Iterator[None]:
+    console = _console(stderr=True)
+    if as_json or not console.is_terminal:
+        yield
+        return
+    with console.status(text):
+        yield
+
+
+def _print_json(model: Model, error: ControlError | None = None) -> None:
+    value = model.model_dump(mode="json")
+    if error is not None:
+        value |= {"error": str(error), "exit_code": error.exit_code}
+    typer.echo(json.dumps(value, indent=2))
+
+
+def _console(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    found = Console(stderr=stderr)
+    # In a log or a pipe there is no screen to fit: do not cut columns at 80.
+    return found if found.is_terminal else Console(stderr=stderr, width=160)

@@ -1,0 +1,95 @@
+"""What can be seen of one environment now; what cannot be seen is named with the reason, never guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from mwaactl.airflow_api import AirflowApi, ImportProblem, Run
+from mwaactl.aws import Clients, aws_errors
+from mwaactl.errors import Unreachable
+from mwaactl.model import Instant, Model
+from mwaactl.stack import Colour, Environment, Stack
+
+# In these an environment has no webserver that could answer.
+NO_WEBSERVER = ("CREATING", "CREATE_FAILED", "DELETING", "DELETED", "PENDING")
+
+
+class Observation(Model):
+    """One environment. A field that could not be looked at is None; `not_checked` says why, by field."""
+
+    colour: Colour
+    name: str
+    airflow_version: str
+    environment_class: str
+    webserver_url: str
+    status: str | None = None  # Amazon's: AVAILABLE, UPDATING, ...
+    scheduler: str | None = None  # Airflow's: healthy, unhealthy
+    heartbeat: Instant | None = None
+    dags: dict[str, bool] | None = None  # id -> paused
+    import_errors: tuple[ImportProblem, ...] | None = None
+    in_flight: tuple[Run, ...] | None = None
+    last_scheduled: tuple[Run, ...] | None = None
+    not_checked: dict[str, str]
+
+
+def observe(
+    stack: Stack, clients: Clients, colours: Iterable[Colour] | None = None
+) -> dict[Colour, Observation]:
+    """Look at the stack's environments (all, or those of `colours`), every question at the same time."""
+    chosen = {
+        colour: environment
+        for colour, environment in stack.airflow_environments.items()
+        if colours is None or colour in colours
+    }
+    _ = clients.mwaa  # made here: boto3 sessions are not for several threads
+    with ThreadPoolExecutor(max_workers=12, thread_name_prefix="observe") as pool:
+        looks = {
+            colour: pool.submit(_observe, colour, environment, clients, pool)
+            for colour, environment in chosen.items()
+        }
+        return {colour: look.result() for colour, look in looks.items()}
+
+
+def _observe(
+    colour: Colour, environment: Environment, clients: Clients, pool: ThreadPoolExecutor
+) -> Observation:
+    seen: dict[str, Any] = {
+        "airflow_version": environment.airflow_version,
+        "environment_class": environment.environment_class,
+        "webserver_url": environment.webserver_url,
+    }
+    not_checked: dict[str, str] = {}
+    status = None
+    try:
+        with aws_errors(f"ask for the environment {environment.name}"):
+            found = clients.mwaa.get_environment(Name=environment.name)["Environment"]
+        status = found["Status"]
+        seen["airflow_version"] = found.get("AirflowVersion") or environment.airflow_version
+        seen["environment_class"] = found.get("EnvironmentClass") or environment.environment_class
+        if found.get("WebserverUrl"):
+            url = found["WebserverUrl"]
+            seen["webserver_url"] = url if "://" in url else f"https://{url}"
+    except Unreachable as error:
+        not_checked["status"] = str(error)
+    api = AirflowApi(clients.mwaa, environment.name, int(seen["airflow_version"].split(".")[0]))
+    questions: dict[str, Callable[[], Any]] = {
+        "scheduler": api.scheduler,
+        "dags": api.dags,
+        "import_errors": api.import_errors,
+        "in_flight": api.unfinished_runs,
+        "last_scheduled": api.last_scheduled_runs,
+    }
+    if status in NO_WEBSERVER:
+        not_checked |= dict.fromkeys(questions, f"the environment is {status}: it has no webserver yet")
+    else:
+        asked = {field: pool.submit(question) for field, question in questions.items()}
+        for field, answer in asked.items():
+            try:
+                seen[field] = answer.result()
+            except Unreachable as error:
+                not_checked[field] = str(error)
+    if "scheduler" in seen:
+        seen["scheduler"], seen["heartbeat"] = seen["scheduler"]
+    return Observation(colour=colour, name=environment.name, status=status, not_checked=not_checked, **seen)

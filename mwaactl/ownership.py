@@ -1,0 +1,313 @@
+"""Reading and writing the ownership parameter.
+
+The rules are the timeline's (`bluegreen.timeline`); here is what AWS adds: versions, history, puts whose outcome
+is unknown. A put is sent once. It has won if SSM gives it the version just above the one it was written upon;
+otherwise its value is invalid for every reader, and the loser puts the standing value on top again so that readers
+need no history.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from bluegreen.timeline import Reading, Timeline, TimelineError, latest_valid, valid
+
+from mwaactl.aws import Clients, aws_errors, error_code, explain
+from mwaactl.errors import LostRace, Unfinished, Unreachable, Unusable
+from mwaactl.model import iso
+
+READ_BACK = (
+    0.0,
+    0.1,
+    0.3,
+    0.6,
+    1.0,
+)  # seconds before each attempt: SSM may answer with the value before, for a moment
+REPAIRS = 3  # attempts to put the standing value on top; the next writer does it otherwise
+DESCRIPTION_LIMIT = 1024  # characters, of SSM
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of the parameter, as its history has it."""
+
+    number: int
+    value: str
+    modified: datetime
+    user: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Skew:
+    """AWS's clock minus this machine's, between `least` and `most` (its Date header counts whole seconds)."""
+
+    least: timedelta
+    most: timedelta
+
+    @property
+    def sure(self) -> timedelta:
+        """The part of the difference that is certain: zero if the two clocks may agree."""
+        if self.least > timedelta(0):
+            return self.least
+        return min(self.most, timedelta(0))
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The ownership at one moment."""
+
+    reading: Reading  # the newest valid version
+    top: int  # the newest version of all: above reading.version if invalid values lie on top
+    timeline: Timeline  # the reading as Airflow applies it
+    skew: Skew | None  # None: the answer carried no time
+
+    @property
+    def covered(self) -> bool:
+        """Whether an invalid value lies on top of the one that stands."""
+        return self.top != self.reading.version
+
+
+class Ownership:
+    """The parameter `name`; `lead` is what readers apply to late writes (the stack's switch_lead_seconds)."""
+
+    def __init__(self, clients: Clients, name: str, lead: timedelta) -> None:
+        self.clients, self.name, self.lead = clients, name, lead
+
+    def read(self) -> Snapshot:
+        """The newest valid timeline. Unusable if the parameter is missing or has no valid version."""
+        asked = datetime.now(UTC)
+        with aws_errors(f"read the parameter {self.name}"):
+            try:
+                answer = self.clients.ssm.get_parameter(Name=self.name)
+            except self.clients.ssm.exceptions.ParameterNotFound as error:
+                raise Unusable(
+                    f"the parameter {self.name} does not exist in {self.clients.region}, and Airflow's tasks wait "
+                    "for it. Create it again: pulumi refresh, then pulumi up"
+                ) from error
+        skew = _skew(answer["ResponseMetadata"], asked, datetime.now(UTC))
+        found = answer["Parameter"]
+        newest = (found["Value"], found["Version"], found["LastModifiedDate"])
+        try:
+            reading = latest_valid([newest])
+        except TimelineError:
+            reading = self._standing([newest, *((v.value, v.number, v.modified) for v in self.history())])
+        return Snapshot(reading, found["Version"], reading.effective(self.lead), skew)
+
+    def _standing(self, records: Iterable[tuple[str, int, datetime]]) -> Reading:
+        try:
+            return latest_valid(records)
+        except TimelineError as error:
+            raise Unusable(f"the parameter {self.name} cannot be used: {error}") from error
+
+    def history(self) -> list[Version]:
+        """All versions that SSM keeps (100), newest first."""
+        with aws_errors(f"read the history of {self.name}"):
+            pages = self.clients.ssm.get_paginator("get_parameter_history").paginate(Name=self.name)
+            versions = [
+                Version(
+                    number=found["Version"],
+                    value=found["Value"],
+                    modified=found["LastModifiedDate"],
+                    user=found.get("LastModifiedUser", ""),
+                    description=found.get("Description", ""),
+                )
+                for page in pages
+                for found in page["Parameters"]
+            ]
+        return sorted(versions, key=lambda version: version.number, reverse=True)
+
+    def write(self, before: Snapshot, timeline: Timeline, description: str) -> Snapshot:
+        """Put `timeline` (made from `before`, for version before.top + 1) and return what then stands.
+
+        Raises LostRace if another writer was first (its decision stands), Unfinished if it is not known whether
+        the value arrived or it cannot be read back, Unreachable if it surely was not written.
+        """
+        value, expected = timeline.dump(), before.top + 1
+        version = self._put(value, description)
+        if version is None:
+            version = self._look_for(value, expected)
+        if version != expected:
+            raise self._lost(expected)
+        return self._read_back(version)
+
+    def uncover(self, snapshot: Snapshot) -> Snapshot:
+        """Put the standing value on top of invalid ones; another writer may do that at the same time."""
+        for _ in range(REPAIRS):
+            if not snapshot.covered:
+                break
+            standing = replace(snapshot.timeline, base_version=snapshot.top)
+            described = f"mwaactl: put version {snapshot.reading.version} on top again"
+            self._put(standing.dump(), described)
+            snapshot = self.read()
+        return snapshot
+
+    def _put(self, value: str, description: str) -> int | None:
+        """The version that SSM gave the value, None if it is not known whether it arrived."""
+        from botocore import exceptions as boto
+
+        not_written = f"{self.name} was not written"
+        try:
+            answer = self.clients.ssm_writer.put_parameter(
+                Name=self.name,
+                Value=value,
+                Type="String",
+                Overwrite=True,
+                Description=description[:DESCRIPTION_LIMIT],
+            )
+        except (boto.EndpointConnectionError, boto.ConnectTimeoutError) as error:  # never left this machine
+            raise Unreachable(f"{not_written}: {explain(error)}") from error
+        except boto.HTTPClientError:  # sent, or partly so
+            return None
+        except boto.ClientError as error:
+            if error.response["ResponseMetadata"].get("HTTPStatusCode", 0) >= 500:
+                return None
+            if error_code(error) == "TooManyUpdates":
+                raise LostRace(
+                    f"another writer changes {self.name} right now; nothing was written. See "
+                    "`mwaactl history`, then repeat the command if it is still wanted"
+                ) from error
+            raise Unreachable(f"{not_written}: {explain(error)}") from error
+        except boto.BotoCoreError as error:  # no credentials, bad configuration: before sending
+            raise Unreachable(f"{not_written}: {explain(error)}") from error
+        return answer["Version"]
+
+    def _look_for(self, value: str, expected: int) -> int:
+        """The version under which a value arrived whose put was not answered."""
+        unknown = (
+            f"the put of {self.name} was not answered, so it is not known whether it was written. If it arrives "
+            f"late, it counts from its arrival + {self.lead.total_seconds():g} s at the earliest. "
+            "See `mwaactl status`; to repeat the command is safe: only one of the two can count"
+        )
+        for pause in READ_BACK:
+            time.sleep(pause)
+            try:
+                newer = {v.number: v.value for v in self.history() if v.number >= expected}
+            except Unreachable as error:
+                raise Unfinished(f"{unknown} (it could not be read back either: {error})") from error
+            arrived = [number for number, found in newer.items() if found == value]
+            if arrived:
+                return min(arrived)
+            if expected in newer:  # another value has the place: ours can no longer count
+                raise self._lost(expected)
+        raise Unfinished(unknown)
+
+    def _lost(self, expected: int) -> LostRace:
+        """Who won, after having uncovered the winner's value if ours lies on top of it."""
+        winner = next((v for v in self.history() if v.number == expected), None)
+        snapshot = self.read()
+        try:
+            snapshot = self.uncover(snapshot)
+        except (Unreachable, LostRace) as error:
+            tail = f" (could not put the standing value on top again: {error}; the next writer will)"
+        else:
+            tail = ""
+        who = f"{winner.user or 'an unknown user'} at {iso(winner.modified)}" if winner else "someone"
+        final = newest_owner(snapshot.timeline)
+        return LostRace(
+            f"lost the race: version {expected} was written first, by {who}. That stands: {final} owns the "
+            f"work. Nothing of this command counts; see `mwaactl history`{tail}"
+        )
+
+    def _read_back(self, version: int) -> Snapshot:
+        for pause in READ_BACK:
+            time.sleep(pause)
+            try:
+                snapshot = self.read()
+            except Unreachable as error:
+                raise Unfinished(
+                    f"version {version} of {self.name} was written but could not be read back ({error}). "
+                    "Repeat the command: it goes on from there"
+                ) from error
+            if snapshot.top >= version:
+                return snapshot
+        raise Unfinished(
+            f"version {version} of {self.name} was written but SSM still answers with an older one. "
+            "Repeat the command in a minute: it goes on from there"
+        )
+
+
+def newest_owner(timeline: Timeline) -> str:
+    """Who owns the work of all DAGs once everything decided has begun."""
+    return timeline.owners[-1].owner
+
+
+def settled(timeline: Timeline, target: str) -> bool:
+    """Whether `target` owns, or is decided to own, the work of every DAG."""
+    newest = timeline.owners[-1]
+    return newest.owner == target and all(
+        line[-1].owner == target or line[-1].version < newest.version for line in timeline.dags.values()
+    )
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Who owns what is due at an instant, since when, and who comes next."""
+
+    owner: str
+    since: datetime
+    next_owner: str | None
+    next_since: datetime | None
+
+
+def turn(timeline: Timeline, now: datetime, dag_id: str | None = None) -> Turn:
+    """The line of ownership around `now`, of one DAG or of those without entries of their own."""
+    entries = (*timeline.owners, *(timeline.dags.get(dag_id, ()) if dag_id is not None else ()))
+    marks = sorted({entry.since for entry in entries})
+    owner = timeline.owner(now, dag_id)
+    since = marks[0]
+    for mark in (mark for mark in reversed(marks) if mark <= now):
+        if timeline.owner(mark, dag_id) != owner:
+            break
+        since = mark
+    change = next((mark for mark in marks if mark > now and timeline.owner(mark, dag_id) != owner), None)
+    return Turn(owner, since, timeline.owner(change, dag_id) if change else None, change)
+
+
+def moved_apart(timeline: Timeline, now: datetime) -> dict[str, Turn]:
+    """The DAGs whose line differs from the common one, now or from a decided instant on."""
+    common = turn(timeline, now)
+    turns = {dag_id: turn(timeline, now, dag_id) for dag_id in sorted(timeline.dags)}
+    return {
+        dag_id: own
+        for dag_id, own in turns.items()
+        if (own.owner, own.next_owner, own.next_since) != (common.owner, common.next_owner, common.next_since)
+    }
+
+
+def describe_version(version: Version) -> tuple[bool, str]:
+    """Whether a version counts, and what it decided (or wanted to decide) in words."""
+    try:
+        timeline = Timeline.parse(version.value)
+    except TimelineError as error:
+        return False, str(error)
+    counts = valid(timeline, version.number)
+    own = timeline.base_version + 1
+    common = [f"{e.owner} from {_begin(e.since)}" for e in timeline.owners if e.version == own]
+    single = [
+        f"{dag_id}: {e.owner} from {_begin(e.since)}"
+        for dag_id, line in timeline.dags.items()
+        for e in line
+        if e.version == own
+    ]
+    change = "; ".join(common + single) or "the standing decisions, on top again"
+    if counts:
+        return True, change
+    return False, f"lost: written upon version {timeline.base_version}, not {version.number - 1} ({change})"
+
+
+def _begin(since: datetime) -> str:
+    return "the beginning" if since.year <= 1970 else iso(since)
+
+
+def _skew(metadata: Any, asked: datetime, answered: datetime) -> Skew | None:
+    header = metadata.get("HTTPHeaders", {}).get("date")
+    if not header:
+        return None
+    stamp = parsedate_to_datetime(header)
+    return Skew(least=stamp - answered, most=stamp + timedelta(seconds=1) - asked)

@@ -1,0 +1,238 @@
+"""How results look in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from mwaactl.airflow_api import Run
+from mwaactl.dags import Push, Pushed
+from mwaactl.model import iso
+from mwaactl.observe import Observation
+from mwaactl.preflight import Check
+from mwaactl.stack import Stack
+from mwaactl.status import History, Line, Status
+from mwaactl.switch import Switched
+
+SHOWN = 10  # rows of a listing before the rest is counted
+MARKS = {"pass": ("✓", "green"), "fail": ("✗", "red"), "not checked": ("?", "yellow")}
+NOT_CHECKED = Text("not checked", style="yellow")
+
+
+def show_status(console: Console, status: Status) -> None:
+    console.print(
+        f"[bold]{escape(status.name)}[/]  mode {status.mode}, {status.region}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if status.ownership is not None:
+        console.print(_owns(status.ownership, "the scheduled work"), soft_wrap=True)
+        for dag_id, line in status.dags.items():
+            console.print(Text("  ") + _owns(line, dag_id), soft_wrap=True)
+    if status.invalid_version is not None:
+        _note(
+            console,
+            f"version {status.invalid_version} of the ownership parameter is invalid and counts for nothing; "
+            f"version {status.version} stands (mwaactl history). The next switch puts it on top again.",
+        )
+    _warn_of_plain_parameter(console, status)
+    console.print()
+    console.print(_environments(status.environments.values()))
+    if status.switch_target is not None:
+        console.print(f"\nA switch to {status.switch_target} now:", highlight=False)
+        show_checks(console, status.switch_checks)
+    if status.not_checked:
+        console.print("\n[yellow]Not checked[/]", highlight=False)
+        reasons: dict[str, list[str]] = {}
+        for field, why in status.not_checked.items():
+            reasons.setdefault(why, []).append(field)
+        for why, fields in reasons.items():
+            console.print(f"  {', '.join(fields)}: {escape(why)}", highlight=False, soft_wrap=True)
+
+
+def _warn_of_plain_parameter(console: Console, status: Status) -> None:
+    if status.ownership is None or status.active_environment is None:
+        return
+    expected = status.ownership.next_owner or status.ownership.owner
+    if status.active_environment != expected:
+        _note(
+            console,
+            f"the plain parameter says {status.active_environment}, the ownership {expected}: "
+            f"`mwaactl switch {expected}` puts it right.",
+        )
+
+
+def _owns(line: Line, what: str) -> Text:
+    text = Text.assemble((line.owner, f"bold {line.owner}"), f" owns {what} ", _since(line.since))
+    if line.next_owner is not None and line.next_since is not None:
+        wait = (line.next_since - datetime.now(UTC)).total_seconds()
+        text.append_text(
+            Text.assemble(
+                "; ",
+                (line.next_owner, f"bold {line.next_owner}"),
+                f" from {iso(line.next_since)} (in {wait:.0f} s)",
+            )
+        )
+    return text
+
+
+def _since(since: datetime) -> str:
+    return "since the beginning" if since.year <= 1970 else f"since {iso(since)}"
+
+
+def _environments(seen: Collection[Observation]) -> Table:
+    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    table.add_column("")
+    for one in seen:
+        table.add_column(Text(one.colour, style=f"bold {one.colour}"), overflow="fold")
+    rows: list[tuple[str, Callable[[Observation], str | Text | None]]] = [
+        ("environment", lambda one: one.name),
+        ("status", _status_text),
+        ("Airflow", lambda one: f"{one.airflow_version}, {one.environment_class}"),
+        ("webserver", lambda one: one.webserver_url),
+        ("scheduler", lambda one: one.scheduler and f"{one.scheduler}{_beat(one)}"),
+        (
+            "DAGs",
+            lambda one: None if one.dags is None else f"{len(one.dags)}, {sum(one.dags.values())} paused",
+        ),
+        ("import errors", lambda one: None if one.import_errors is None else _count_of_errors(one)),
+        ("in flight", lambda one: None if one.in_flight is None else _runs(one.in_flight)),
+        ("last scheduled", lambda one: None if one.last_scheduled is None else _runs(one.last_scheduled)),
+    ]
+    for name, value in rows:
+        cells = [value(one) for one in seen]
+        table.add_row(name, *(NOT_CHECKED if cell is None else cell for cell in cells))
+    return table
+
+
+def _status_text(one: Observation) -> Text | None:
+    if one.status is None:
+        return None
+    return Text(one.status, style="green" if one.status == "AVAILABLE" else "yellow")
+
+
+def _beat(one: Observation) -> str:
+    if one.heartbeat is None:
+        return ""
+    return f", heartbeat {max(0.0, (datetime.now(UTC) - one.heartbeat).total_seconds()):.0f} s ago"
+
+
+def _count_of_errors(one: Observation) -> Text:
+    errors = one.import_errors or ()
+    if not errors:
+        return Text("none")
+    lines = [f"{error.file}: {error.message}" for error in errors[:SHOWN]]
+    return Text("\n".join([*lines, *_rest(errors)]), style="red")
+
+
+def _runs(runs: Sequence[Run]) -> str:
+    if not runs:
+        return "none"
+    lines = [f"{run.dag_id} {run.state}{f', due {iso(run.due)}' if run.due else ''}" for run in runs[:SHOWN]]
+    return "\n".join([*lines, *_rest(runs)])
+
+
+def _rest(items: Sequence[object]) -> list[str]:
+    return [f"and {len(items) - SHOWN} more (--json shows all)"] if len(items) > SHOWN else []
+
+
+def show_checks(console: Console, checks: Sequence[Check]) -> None:
+    if not checks:
+        return
+    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for check in checks:
+        mark, colour = MARKS[check.result]
+        result = f"{check.result}, forced" if check.forced else check.result
+        table.add_row(
+            Text(f"  {mark}", style=colour),
+            check.name,
+            Text(result, style=colour),
+            Text(check.detail, overflow="fold"),
+        )
+    console.print(table)
+
+
+def show_switched(console: Console, done: Switched, stack: Stack) -> None:
+    for note in done.notes:
+        _note(console, note)
+    target = f"[bold {done.target}]{done.target}[/]"
+    if not done.changed:
+        begin = "" if done.owns_from is None else f" ({_since(done.owns_from)})"
+        text = f"{target} owns the work already{begin}: nothing changed."
+    elif done.dry_run:
+        text = (
+            f"Would let {target} own what is due from {done.lead_seconds:g} s after the moment of writing. "
+            "Nothing was written."
+        )
+    elif done.owns_from is None:
+        text = f"Written as version {done.version}, and overtaken by another writer since."
+    else:
+        text = (
+            f"{target} owns every scheduled run that is due from [bold]{iso(done.owns_from)}[/] on "
+            f"(version {done.version}).\n{done.previous} finishes what was due before. See how it drains: "
+            f"mwaactl status -s {stack.stack}"
+        )
+    console.print(text, highlight=False, soft_wrap=True)
+
+
+def show_history(console: Console, history: History) -> None:
+    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    for title in ("version", "when", "who", "what", "why"):
+        table.add_column(title, overflow="fold")
+    for one in history.versions:
+        table.add_row(
+            str(one.version),
+            iso(one.when),
+            Text(one.who.rsplit(":", 1)[-1]),
+            Text(one.change),
+            Text(one.why),
+            style=None if one.valid else "yellow",
+        )
+    console.print(table)
+
+
+def show_push(console: Console, push: Push) -> None:
+    title = "would be" if push.dry_run else "done"
+    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    for column in (
+        "",
+        f"uploaded ({title})",
+        f"deleted ({title})",
+        "unchanged",
+        "left in the bucket",
+        "state",
+    ):
+        table.add_column(column, overflow="fold")
+    for colour, one in push.environments.items():
+        table.add_row(
+            Text(colour, style=f"bold {colour}"),
+            _listed(one.uploaded),
+            _listed(one.deleted),
+            str(one.unchanged),
+            _listed(one.left),
+            _push_state(one, push.dry_run),
+        )
+    console.print(table)
+    if not push.dry_run and not push.behind:
+        console.print("Airflow reads new files within its next scan of the folder.", highlight=False)
+
+
+def _listed(names: Sequence[str]) -> Text:
+    return Text("\n".join([*names[:SHOWN], *_rest(names)]) or "-")
+
+
+def _push_state(one: Pushed, dry_run: bool) -> Text:
+    if one.error is not None:
+        return Text(one.error, style="red")
+    if dry_run and (one.uploaded or one.deleted):
+        return Text("would change", style="yellow")
+    return Text("like the folder" if not one.left else "has the folder's content", style="green")
+
+
+def _note(console: Console, text: str) -> None:
+    console.print(f"[yellow]Note:[/] {escape(text)}", highlight=False, soft_wrap=True)

@@ -1,0 +1,144 @@
+"""The deployed stack as `mwaactl` knows it: its Pulumi outputs, read once and typed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mwaactl.errors import Unreachable, Unusable, UsageError
+
+Colour = Literal["blue", "green"]
+COLOURS: tuple[Colour, Colour] = ("blue", "green")
+
+
+def as_colour(owner: str) -> Colour:
+    """An owner of the timeline, which knows only the two colours, as the type."""
+    return "green" if owner == "green" else "blue"
+
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+_LOCAL_HINT = 'for the local cloud: eval "$(make -s local-env)"'
+
+
+class _Outputs(BaseModel):
+    # Not "forbid": a newer program may export more than this version reads.
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Environment(_Outputs):
+    """One Airflow environment of the stack."""
+
+    name: str
+    arn: str
+    webserver_url: str
+    bucket: str
+    dags_prefix: str
+    airflow_version: str
+    environment_class: str
+
+    @property
+    def major(self) -> int:
+        return int(self.airflow_version.split(".")[0])
+
+
+class Stack(_Outputs):
+    """The outputs that `mwaactl` uses; the same keys in all four modes."""
+
+    mode: str
+    region: str
+    project: str
+    stack: str
+    name: str
+    airflow_environments: Mapping[Colour, Environment]
+    ownership_parameter: str
+    active_environment_parameter: str
+    switch_lead_seconds: float
+
+    def other(self, colour: Colour) -> Environment | None:
+        return self.airflow_environments.get("green" if colour == "blue" else "blue")
+
+    def require(self, colour: Colour) -> Environment:
+        """The environment of that colour; UsageError with the commands that create it if there is none."""
+        found = self.airflow_environments.get(colour)
+        if found is None:
+            raise UsageError(
+                f"stack {self.stack} (mode {self.mode}) has no {colour} environment. To add it: "
+                f"pulumi config set enable_blue_green true -s {self.stack} && pulumi up -s {self.stack}"
+            )
+        return found
+
+
+def find_project(start: Path | None = None) -> Path:
+    """The folder with Pulumi.yaml: `start` or one above it, else the checkout this package runs from."""
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "Pulumi.yaml").is_file():
+            return folder
+    if start is None and (CHECKOUT / "Pulumi.yaml").is_file():
+        return CHECKOUT
+    raise UsageError(f"no Pulumi.yaml in {here} or above it: name the project's folder with --cwd")
+
+
+def load(stack: str | None = None, cwd: Path | None = None) -> Stack:
+    """Read the outputs of `stack` (None: the selected one) of the project in `cwd`.
+
+    It does not select the stack and needs no passphrase: no output used here is a secret. Raises UsageError (no such
+    stack, none selected), Unreachable (no CLI, no backend), Unusable (not deployed, or by an older program).
+    """
+    folder = find_project(cwd)
+    return parse(_outputs(stack, folder), stack)
+
+
+def parse(outputs: Mapping[str, Any], stack: str | None = None) -> Stack:
+    """Type the outputs; Unusable if the stack is not deployed, or was by a program that exports less."""
+    named = f"stack {stack or outputs.get('stack') or '(the selected one)'}"
+    up = "pulumi up" + (f" -s {stack}" if stack else "")
+    if not outputs:
+        raise Unusable(f"{named} is not deployed (it has no outputs): {up}")
+    try:
+        return Stack.model_validate(outputs)
+    except ValidationError as error:
+        wrong = sorted({".".join(map(str, problem["loc"])) for problem in error.errors()})
+        raise Unusable(
+            f"{named} lacks outputs that mwaactl needs ({', '.join(wrong)}): it is half deployed or was deployed "
+            f"by an older program. Deploy it again: {up}"
+        ) from error
+
+
+def _outputs(stack: str | None, folder: Path) -> dict[str, Any]:
+    # `select_stack(...).outputs()` would change the selected stack for everyone, and run the CLI twice as often.
+    from pulumi.automation import CommandError, PulumiCommand, StackNotFoundError
+
+    arguments = ["stack", "output", "--json", *(["--stack", stack] if stack else [])]
+    try:
+        result = PulumiCommand(skip_version_check=True).run(
+            arguments, str(folder), {"PULUMI_SKIP_UPDATE_CHECK": "true"}
+        )
+    except FileNotFoundError as error:
+        raise Unreachable(
+            f"the pulumi command is not on PATH: https://www.pulumi.com/docs/install/, or {_LOCAL_HINT}"
+        ) from error
+    except StackNotFoundError as error:
+        raise UsageError(
+            f"there is no stack {stack!r} in this backend: see `pulumi stack ls` and `pulumi whoami -v`; "
+            f"{_LOCAL_HINT}"
+        ) from error
+    except CommandError as error:
+        raise _explained(str(error)) from error
+    loaded: dict[str, Any] = json.loads(result.stdout)
+    return loaded
+
+
+def _explained(text: str) -> Unreachable | UsageError:
+    if "no stack selected" in text:
+        return UsageError("no stack is selected: add -s STACK, or `pulumi stack select STACK`")
+    lines = [line.strip() for line in text.splitlines()]
+    reason = next((line for line in lines if line.startswith("error:")), lines[-1] if lines else "it failed")
+    hint = ""
+    if "PULUMI_ACCESS_TOKEN" in text:
+        hint = f". Log in first (`pulumi login`); {_LOCAL_HINT}"
+    return Unreachable(f"`pulumi stack output`: {reason.removeprefix('error:').strip()}{hint}")
