@@ -41,9 +41,13 @@ def up(
 @app.command()
 def env() -> None:
     """Shell exports with which the plain pulumi and mwaactl work on the local cloud."""
-    from local import cloud
+    from local import pulumi_cli
+    from local.processes import find
 
-    for key, value in cloud.environ(Home.find()).items():
+    home = Home.find()
+    if find(home, "mwaa") is None:
+        raise LocalError("the local cloud does not run; start it with `make local`")
+    for key, value in pulumi_cli.environ(home).items():
         typer.echo(f"export {key}={shlex.quote(value)}")
 
 

@@ -36,13 +36,6 @@ DEPLOY_SECONDS = 1200
 FIRST_RUN_SECONDS = 300
 
 Say = Callable[[str], None]
-Environ = dict[str, str]
-
-
-def environ(home: Home) -> Environ:
-    """The variables with which pulumi, boto3 and mwaactl mean the local cloud."""
-    mwaa = f"http://{LOOPBACK}:{_mwaa_port(home)}"
-    return pulumi_cli.environ(home, {**aws.environ(home), "AWS_ENDPOINT_URL_MWAA": mwaa})
 
 
 def up(home: Home, mode: str, say: Say) -> None:
@@ -53,8 +46,8 @@ def up(home: Home, mode: str, say: Say) -> None:
     pulumi_cli.lay(home, pulumi_cli.ensure(home, say))
     aws.start(home, say)
     _start_mwaa(home)
-    env = environ(home)
-    pulumi_cli.init_stack(home, mode, env)
+    env = pulumi_cli.environ(home)
+    pulumi_cli.init_stack(home, mode)
     _deploy(home, mode, env, say)
     outputs = json.loads(_run(["pulumi", "stack", "output", "--json", "-s", mode], env))
     say("DAGs: mwaactl dags push")
@@ -77,14 +70,11 @@ def down(home: Home, say: Say) -> None:
     say("every local process has ended; `make local` goes on from here, `make clean` removes the rest")
 
 
-def _mwaa_port(home: Home, *, must_be_free: bool = False) -> int:
-    return kept_port(home.state / "mwaa.port", must_be_free=must_be_free)
-
-
 def _start_mwaa(home: Home) -> None:
-    port = _mwaa_port(home, must_be_free=find(home, "mwaa") is None)
+    # The port of earlier starts, so that the exports in a user's shell stay true.
+    port = kept_port(home.state / "mwaa.port", must_be_free=find(home, "mwaa") is None)
     command = [sys.executable, "-m", "local.mwaa", "--port", str(port)]
-    process = start(home, "mwaa", command, env=clean_environ(**environ(home)), port=port)
+    process = start(home, "mwaa", command, env=clean_environ(**pulumi_cli.environ(home)), port=port)
     url = f"http://{LOOPBACK}:{port}/environments"
     wait_until(lambda: answers(url), "local MWAA", seconds=30, process=process)
 
@@ -141,9 +131,8 @@ def _deploy(home: Home, mode: str, env: Mapping[str, str], say: Say) -> None:
 def _environments(env: Mapping[str, str]) -> list[dict[str, Any]]:
     """What the local MWAA says that it is doing; empty while it does not answer."""
     try:
-        with urllib.request.urlopen(
-            f"{env['AWS_ENDPOINT_URL_MWAA']}/local/environments", timeout=5
-        ) as answer:
+        url = f"{env['AWS_ENDPOINT_URL_MWAA']}/local/environments"
+        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - ours, on loopback
             found: list[dict[str, Any]] = json.load(answer)["environments"]
             return found
     except (OSError, ValueError):
@@ -155,16 +144,15 @@ def _wait_for_work(outputs: Mapping[str, Any], env: Mapping[str, str], say: Say)
     owner = _run(["mwaactl", "active", "-s", outputs["stack"]], env).strip()
     deadline = time.monotonic() + FIRST_RUN_SECONDS
     for colour, environment in outputs["airflow_environments"].items():
-        awaited = "success" if colour == owner else "skipped"
-        say(
-            f"{colour}: waiting for {EXAMPLE} to be {'executed' if colour == owner else 'skipped'} (every minute)"
-        )
+        awaited, verb = ("success", "executed") if colour == owner else ("skipped", "skipped")
+        say(f"{colour}: waiting for {EXAMPLE}, due every minute, to be {verb}")
         while awaited not in (states := _task_states(environment["name"], env)):
             if time.monotonic() > deadline:
                 raise LocalError(
                     f"{EXAMPLE} has no task in state {awaited} on {colour} after {FIRST_RUN_SECONDS} s, "
-                    f"only {sorted(states) or 'no run'}.\nLook at {environment['webserver_url']}, or at the logs below"
-                    f" {Home.find().logs}"
+                    f"only {sorted(states) or 'no run'}.
+Look at {environment['webserver_url']} or the logs in "
+                    f"{Home.find().logs}"
                 )
             time.sleep(1)
 
@@ -190,8 +178,8 @@ def _task_states(name: str, env: Mapping[str, str]) -> set[str]:
 def _summary(home: Home, mode: str, outputs: Mapping[str, Any], back_end: lineage.BackEnd) -> str:
     """What is where, and what to try next."""
     airflows = [
-        f"  {colour:<8} {environment['webserver_url']}   Airflow {environment['airflow_version']}, login admin / admin"
-        for colour, environment in outputs["airflow_environments"].items()
+        f"  {colour:<8} {found['webserver_url']}   Airflow {found['airflow_version']}, login admin / admin"
+        for colour, found in outputs["airflow_environments"].items()
     ]
     tries = [f"mwaactl status -s {mode}", f"pulumi stack output -s {mode}", f"pulumi destroy -s {mode}"]
     if "green" in outputs["airflow_environments"]:
