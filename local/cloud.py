@@ -150,8 +150,7 @@ def _wait_for_work(outputs: Mapping[str, Any], env: Mapping[str, str], say: Say)
             if time.monotonic() > deadline:
                 raise LocalError(
                     f"{EXAMPLE} has no task in state {awaited} on {colour} after {FIRST_RUN_SECONDS} s, "
-                    f"only {sorted(states) or 'no run'}.
-Look at {environment['webserver_url']} or the logs in "
+                    f"only {sorted(states) or 'no run'}.\nLook at {environment['webserver_url']} or the logs in "
                     f"{Home.find().logs}"
                 )
             time.sleep(1)
