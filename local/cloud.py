@@ -150,8 +150,8 @@ def _wait_for_work(outputs: Mapping[str, Any], env: Mapping[str, str], say: Say)
             if time.monotonic() > deadline:
                 raise LocalError(
                     f"{EXAMPLE} has no task in state {awaited} on {colour} after {FIRST_RUN_SECONDS} s, "
-                    f"only {sorted(states) or 'no run'}.\nLook at {environment['webserver_url']} or the logs in "
-                    f"{Home.find().logs}"
+                    f"only {sorted(states) or 'no run'}.\n"
+                    f"Look at {environment['webserver_url']} or at the logs in {Home.find().logs}"
                 )
             time.sleep(1)
 
