@@ -18,7 +18,7 @@ PORT = 5432
 
 @dataclass(frozen=True, kw_only=True)
 class AuroraArgs:
-    """`name`: physical prefix. Capacities in ACU. `production` guards the cluster and keeps a final snapshot."""
+    """`name`: physical prefix; capacities in ACU; `production` guards the cluster, keeps a final snapshot."""
 
     name: str
     subnet_ids: pulumi.Input[Sequence[str]]
@@ -32,7 +32,7 @@ class AuroraArgs:
 
 
 class Aurora(pulumi.ComponentResource):
-    """`secret_arn`: the login, kept and rotated by RDS. `database_id`: another one for a new, empty database."""
+    """`secret_arn`: the login, kept and rotated by RDS. `database_id`: another for a new database."""
 
     endpoint: pulumi.Output[str]
     secret_arn: pulumi.Output[str]

@@ -27,7 +27,8 @@ class LineageLogArgs:
 
 
 class LineageLog(pulumi.ComponentResource):
-    """One private bucket. Events go after `lineage_retention_days`; production never deletes it with events in it.
+    """One private bucket. Events go after `lineage_retention_days`; production never deletes it with them
+    in it.
 
     It is versioned: events are written once, so that costs nothing for them, and whoever overwrites or
     deletes one (or a forwarder's place) by mistake finds the old one for a week.

@@ -19,14 +19,13 @@ from components import policies
 from components.archive import content_hash, package_files, zip_bytes
 from components.lineage_log import DEPLOY, PLACES, LineageLog
 from components.settings import Settings
-from components.userdata import DATABASE_USER
+from components.userdata import DATABASE_USER, METRICS_NAMESPACE
 
 API_PORT = 5000
 ADMIN_PORT = 5001
 WEB_PORT = 3000
 LOCAL_PORT = 8080  # where `open_command` makes the web pages appear
 ANYWHERE = "0.0.0.0/0"
-METRICS_NAMESPACE = "MwaaOpenLineage"
 FORWARDER = Path(__file__).resolve().parent.parent / "forwarder"
 SSM_CORE = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
 # The images are published for x86_64. EC2 resolves the parameter to the newest Amazon Linux 2023 image.
@@ -54,9 +53,9 @@ class MarquezArgs:
 class Marquez(pulumi.ComponentResource):
     """The base of both back ends.
 
-    Both carry this one type, and the program gives both the same name. So the private zone and its record keep
-    their URNs when the mode changes: the record is updated in place, where a second zone of the same name would
-    be refused.
+    Both carry this one type, and the program gives both the same name. So the private zone and its record
+    keep their URNs when the mode changes: the record is updated in place, where a second zone of the same
+    name would be refused.
     """
 
     url: pulumi.Output[str]
@@ -100,8 +99,8 @@ class Marquez(pulumi.ComponentResource):
     ) -> None:
         """Put the back end under the private name, and promise it to the program.
 
-        Either `address` (IPv4) or `alias` (a load balancer). `target`: a shell word that gives the instance through
-        which `port` is opened.
+        Either `address` (IPv4) or `alias` (a load balancer). `target`: a shell word that gives the instance
+        through which `port` is opened.
         """
         aws.route53.Record(
             f"{self._name}-record",
@@ -127,7 +126,7 @@ class Marquez(pulumi.ComponentResource):
         return {"Name": f"{self._args.name}-marquez-{role}"}
 
     def _place(self, database_id: pulumi.Input[str]) -> pulumi.Output[str]:
-        """The key of the forwarder's place: one per database, so that a new one is filled from the log's start."""
+        """Key of the forwarder's place: one per database, so that a new one is filled from the start."""
         return pulumi.Output.concat(PLACES, database_id, ".json")
 
     def _security_group(self, role: str, description: str) -> aws.ec2.SecurityGroup:

@@ -1,8 +1,8 @@
 """Marquez on one instance in a private subnet: the lineage back end of the modes without `enable_ha_marquez`.
 
-What is worth keeping lies on a volume of its own. The instance can go at any time: the recovery alarm moves it
-to sound hardware, a change of the boot script replaces it (some two minutes without Marquez; events wait in the
-log), and the new one mounts the same volume.
+What is worth keeping lies on a volume of its own. The instance can go at any time: the recovery alarm moves
+it to sound hardware, a change of the boot script replaces it (some two minutes without Marquez; events wait
+in the log), and the new one mounts the same volume.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ PORT = 80
 class MarquezEc2(Marquez):
     """One instance and its data volume.
 
-    In production the volume and its snapshots are kept when Pulumi removes the rest, and nobody but Pulumi can
-    terminate the instance.
+    In production the volume and its snapshots are kept when Pulumi removes the rest, and nobody but Pulumi
+    can terminate the instance.
     """
 
     def __init__(self, name: str, args: MarquezArgs, opts: pulumi.ResourceOptions | None = None) -> None:

@@ -1,8 +1,9 @@
-"""Marquez that survives the loss of a node or a zone: the lineage back end of the modes with `enable_ha_marquez`.
+"""Marquez that survives the loss of a node or a zone: the back end of the modes with `enable_ha_marquez`.
 
-Who looks at what: the load balancer asks each node's `/healthcheck`, which sees the database, and sends traffic
-only to nodes that can answer. What REPLACES nodes never looks at the database (EC2's own checks here, `/ping` in
-the node's watchdog), or a failover of Aurora would churn nodes that cannot start without it.
+Who looks at what: the load balancer asks each node's `/healthcheck`, which sees the database, and sends
+traffic only to nodes that can answer. What REPLACES nodes never looks at the database (EC2's own checks
+here, `/ping` in the node's watchdog), or a failover of Aurora would churn nodes that cannot start without
+it.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 class MarquezHa(Marquez):
     """Internal load balancer, nodes in both zones, Aurora PostgreSQL.
 
-    In production Aurora is protected from deletion: a change to a mode without it moves the lineage, then stops at
-    the cluster until `aws rds modify-db-cluster --no-deletion-protection` says that it may go (with a final
-    snapshot).
+    In production Aurora is protected from deletion: a change to a mode without it moves the lineage, then
+    stops at the cluster until `aws rds modify-db-cluster --no-deletion-protection` says that it may go
+    (with a final snapshot).
     """
 
     def __init__(self, name: str, args: MarquezArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -219,7 +220,9 @@ class MarquezHa(Marquez):
                 )
             ],
             tag_specifications=[
-                aws.ec2.LaunchTemplateTagSpecificationArgs(resource_type=kind, tags=self._tags("node"))
+                aws.ec2.LaunchTemplateTagSpecificationArgs(
+                    resource_type=kind, tags={**settings.all_tags, **self._tags("node")}
+                )
                 for kind in ("instance", "volume")
             ],
             user_data=user_data.apply(lambda text: base64.b64encode(text.encode()).decode()),
@@ -270,7 +273,7 @@ class MarquezHa(Marquez):
             wait_for_capacity_timeout="20m",
             tags=[
                 aws.autoscaling.GroupTagArgs(key=key, value=value, propagate_at_launch=False)
-                for key, value in self._tags("nodes").items()
+                for key, value in {**self._args.settings.all_tags, **self._tags("nodes")}.items()
             ],
             opts=pulumi.ResourceOptions(parent=self, depends_on=permissions),
         )

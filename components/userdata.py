@@ -17,6 +17,7 @@ BOOT = Path(__file__).parent / "boot"
 POSTGRES_IMAGE = "public.ecr.aws/docker/library/postgres:16.11"
 DATABASE = DATABASE_USER = "marquez"
 LAUNCH_HOOK = "marquez-answers"
+METRICS_NAMESPACE = "MwaaOpenLineage"
 
 SERVICES = ("marquez", "marquez-web", "marquez-watchdog", "lineage-forwarder")
 PROGRAMS = ("marquez-secret", "marquez-watchdog")
@@ -90,6 +91,7 @@ def _common(boot: NodeBoot) -> dict[str, str]:
         "LINEAGE_BUCKET": boot.lineage_bucket,
         "FORWARDER_KEY": boot.forwarder_key,
         "FORWARDER_PLACE": boot.forwarder_place,
+        "METRICS_NAMESPACE": METRICS_NAMESPACE,
     }
 
 
