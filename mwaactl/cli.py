@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 EXIT_CODES = (
     "Exit codes: 0 done or nothing to do; 1 a check failed, nothing was written; 2 wrong usage; "
-    "3 another writer was first; 4 Pulumi or AWS cannot be reached or refused; 5 only partly done, or not known; "
-    "6 stack or parameter unusable."
+    "3 another writer was first; 4 Pulumi or AWS cannot be reached or refused; "
+    "5 only partly done, or not known; 6 stack or parameter unusable."
 )
 
 app = typer.Typer(
@@ -100,7 +100,7 @@ def switch(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Let the target execute every scheduled run due from an instant on; what was due before drains where it is.
+    """Let the target execute every scheduled run due from an instant on; earlier ones drain where they are.
 
     Checks first; a check that fails stops it before anything is written. If the target owns the work already,
     nothing changes and the exit code is 0.
@@ -240,7 +240,7 @@ def _check_failed(made: Any, as_json: bool) -> None:
 
 @contextmanager
 def _session(as_json: bool) -> Iterator[None]:
-    """End the command with the error's exit code and one line on stderr (with --json also an object on stdout)."""
+    """End the command with the error's exit code and one line on stderr; with --json, an object on stdout."""
     try:
         yield
     except ControlError as error:

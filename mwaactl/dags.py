@@ -41,7 +41,7 @@ class File:
 
 
 class Pushed(Model):
-    """What was (or, in a dry run, would be) done in one environment; names are relative to its DAGs folder."""
+    """What was done (in a dry run: would be) in one environment; names are relative to its DAGs folder."""
 
     environment: str
     bucket: str
@@ -65,8 +65,8 @@ class Push(Model):
 def collect(folder: Path) -> dict[str, File]:
     """The files to upload, by relative name: not `__pycache__`, nothing hidden but `.airflowignore`.
 
-    Raises UsageError if there is no such folder or nothing in it, CheckFailed naming each Python file that does
-    not parse.
+    Raises UsageError if there is no such folder or nothing in it, CheckFailed naming each Python file that
+    does not parse.
     """
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder: name the one with your DAGs (mwaactl dags push DIR)")
@@ -111,8 +111,8 @@ def push(
 ) -> Push:
     """Bring every environment's DAGs folder to the content of `folder`.
 
-    `delete` also removes what is not in `folder` (the bucket is versioned: it can be brought back). An environment
-    that could not be brought there has its `error` set; the others are done nevertheless.
+    `delete` also removes what is not in `folder` (the bucket is versioned: it can be brought back). An
+    environment that could not be brought there has its `error` set; the others are done nevertheless.
     """
     files = collect(folder)
     s3 = clients.s3

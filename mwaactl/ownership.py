@@ -1,9 +1,9 @@
 """Reading and writing the ownership parameter.
 
-The rules are the timeline's (`bluegreen.timeline`); here is what AWS adds: versions, history, puts whose outcome
-is unknown. A put is sent once. It has won if SSM gives it the version just above the one it was written upon;
-otherwise its value is invalid for every reader, and the loser puts the standing value on top again so that readers
-need no history.
+The rules are the timeline's (`bluegreen.timeline`); here is what AWS adds: versions, history, puts whose
+outcome is unknown. A put is sent once. It has won if SSM gives it the version just above the one it was
+written upon; otherwise its value is invalid for every reader, and the loser puts the standing value on top
+again so that readers need no history.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ class Ownership:
                 answer = self.clients.ssm.get_parameter(Name=self.name)
             except self.clients.ssm.exceptions.ParameterNotFound as error:
                 raise Unusable(
-                    f"the parameter {self.name} does not exist in {self.clients.region}, and Airflow's tasks wait "
-                    "for it. Create it again: pulumi refresh, then pulumi up"
+                    f"the parameter {self.name} does not exist in {self.clients.region}, and Airflow's "
+                    "tasks wait for it. Create it again: pulumi refresh, then pulumi up"
                 ) from error
         skew = _skew(answer["ResponseMetadata"], asked, datetime.now(UTC))
         found = answer["Parameter"]
@@ -125,8 +125,8 @@ class Ownership:
     def write(self, before: Snapshot, timeline: Timeline, description: str) -> Snapshot:
         """Put `timeline` (made from `before`, for version before.top + 1) and return what then stands.
 
-        Raises LostRace if another writer was first (its decision stands), Unfinished if it is not known whether
-        the value arrived or it cannot be read back, Unreachable if it surely was not written.
+        Raises LostRace if another writer was first (its decision stands), Unfinished if it is not known
+        whether the value arrived or it cannot be read back, Unreachable if it surely was not written.
         """
         value, expected = timeline.dump(), before.top + 1
         version = self._put(value, description)
@@ -180,8 +180,8 @@ class Ownership:
     def _look_for(self, value: str, expected: int) -> int:
         """The version under which a value arrived whose put was not answered."""
         unknown = (
-            f"the put of {self.name} was not answered, so it is not known whether it was written. If it arrives "
-            f"late, it counts from its arrival + {self.lead.total_seconds():g} s at the earliest. "
+            f"the put of {self.name} was not answered, so it is not known whether it was written. If it "
+            f"arrives late, it counts from its arrival + {self.lead.total_seconds():g} s at the earliest. "
             "See `mwaactl status`; to repeat the command is safe: only one of the two can count"
         )
         for pause in READ_BACK:

@@ -1,8 +1,8 @@
 """The checks before a switch. Each has a name; one that fails stops the switch before anything is written.
 
 A check is a function of what was seen of both sides. One that has no answer is `not checked`: shown, but no
-hindrance, since the side that the work leaves may be the one that is broken. That the target cannot be asked is
-itself a failure.
+hindrance, since the side that the work leaves may be the one that is broken. That the target cannot be
+asked is itself a failure.
 """
 
 from __future__ import annotations

@@ -86,8 +86,9 @@ def find_project(start: Path | None = None) -> Path:
 def load(stack: str | None = None, cwd: Path | None = None) -> Stack:
     """Read the outputs of `stack` (None: the selected one) of the project in `cwd`.
 
-    It does not select the stack and needs no passphrase: no output used here is a secret. Raises UsageError (no such
-    stack, none selected), Unreachable (no CLI, no backend), Unusable (not deployed, or by an older program).
+    It does not select the stack and needs no passphrase: no output used here is a secret. Raises UsageError
+    (no such stack, none selected), Unreachable (no CLI, no backend), Unusable (not deployed, or by an older
+    program).
     """
     folder = find_project(cwd)
     return parse(_outputs(stack, folder), stack)
@@ -104,13 +105,13 @@ def parse(outputs: Mapping[str, Any], stack: str | None = None) -> Stack:
     except ValidationError as error:
         wrong = sorted({".".join(map(str, problem["loc"])) for problem in error.errors()})
         raise Unusable(
-            f"{named} lacks outputs that mwaactl needs ({', '.join(wrong)}): it is half deployed or was deployed "
-            f"by an older program. Deploy it again: {up}"
+            f"{named} lacks outputs that mwaactl needs ({', '.join(wrong)}): it is half deployed or was "
+            f"deployed by an older program. Deploy it again: {up}"
         ) from error
 
 
 def _outputs(stack: str | None, folder: Path) -> dict[str, Any]:
-    # `select_stack(...).outputs()` would change the selected stack for everyone, and run the CLI twice as often.
+    # `select_stack(...).outputs()` would change everyone's selected stack, and run the CLI twice as often.
     from pulumi.automation import CommandError, PulumiCommand, StackNotFoundError
 
     arguments = ["stack", "output", "--json", *(["--stack", stack] if stack else [])]

@@ -121,8 +121,8 @@ def dry_run(made: Plan) -> Switched:
 def carry_out(made: Plan, *, reason: str = "") -> Switched:
     """Write the decision, then the plain parameter. Nothing to write if the target owns already.
 
-    Raises CheckFailed (nothing written), LostRace (also if someone wrote since the plan was made), Unfinished,
-    Unreachable.
+    Raises CheckFailed (nothing written), LostRace (also if someone wrote since the plan was made),
+    Unfinished, Unreachable.
     """
     if not made.ok:
         failed = ", ".join(check.name for check in made.checks if check.stops)
@@ -166,7 +166,7 @@ def _description(made: Plan, reason: str) -> str:
 
 
 def _follow(made: Plan, snapshot: Snapshot) -> None:
-    """Let the plain parameter say who owns. Each writer looks again after it wrote: the last one leaves it right."""
+    """Let the plain parameter say who owns. Each writer looks again after its write: the last puts it right."""
     name, ssm = made.stack.active_environment_parameter, made.clients.ssm
     try:
         with aws_errors(f"write {name}"):
@@ -179,8 +179,8 @@ def _follow(made: Plan, snapshot: Snapshot) -> None:
                     return
     except Unreachable as error:
         raise Unfinished(
-            f"{newest_owner(snapshot.timeline)} owns the work, but the plain parameter for other systems does not "
-            f"say so yet: {error}. Repeat the command: it writes what is missing"
+            f"{newest_owner(snapshot.timeline)} owns the work, but the plain parameter for other systems "
+            f"does not say so yet: {error}. Repeat the command: it writes what is missing"
         ) from error
 
 
