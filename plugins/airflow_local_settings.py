@@ -1,0 +1,81 @@
+"""Installs the blue/green gate (bluegreen/policies.py); if it cannot be loaded, fails every task.
+
+Small on purpose: an exception here would kill every Airflow process. Older MWAA images import this file as
+`airflow_local_settings`. Newer ones have a module of that name, execute this file under another and take
+nothing over from it. So the policies are set on the module that Airflow imports, whichever that is; a
+policy that is there already (yours, or Amazon's) is called first. Running this twice changes nothing.
+"""
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+__all__: list[str] = []
+
+Policy = Callable[..., None]
+
+
+def _failing(reason: str) -> Policy:
+    def fail(_context: Any) -> None:
+        from airflow.exceptions import AirflowException
+
+        raise AirflowException(
+            "The blue/green gate could not be loaded, so this environment cannot know which runs are its own "
+            f"and runs none. Deploy a plugins.zip that is whole. Reason: {reason}"
+        )
+
+    def task_policy(task: Any) -> None:
+        if hasattr(task, "partial_kwargs"):
+            task.partial_kwargs["pre_execute"] = fail
+        else:
+            task._pre_execute_hook = fail
+        if getattr(task, "start_from_trigger", False):
+            task.start_from_trigger = False  # the triggerer would start it without the hook
+
+    return task_policy
+
+
+def _policies() -> tuple[Policy, ...]:
+    folder = str(Path(__file__).resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    try:
+        from bluegreen.policies import POLICIES
+    except Exception as error:  # noqa: BLE001 - Airflow must live, and no task run ungated
+        return (_failing(f"{type(error).__name__}: {error}"),)
+    return POLICIES
+
+
+def _after(theirs: Policy, ours: Policy) -> Policy:
+    known = len(
+        inspect.signature(theirs).parameters
+    )  # fewer than Airflow passes, if written for an older one
+
+    @functools.wraps(ours)
+    def both(*args: Any) -> None:
+        theirs(*args[:known])
+        ours(*args)
+
+    return both
+
+
+def _install() -> None:
+    module: Any = sys.modules.get("airflow_local_settings") or sys.modules[__name__]
+    if not hasattr(module, "__all__"):
+        module.__all__ = [name for name in vars(module) if not name.startswith("_")]
+    for ours in _policies():
+        name = ours.__name__
+        theirs = getattr(module, name, None)
+        if hasattr(theirs, "bluegreen"):
+            continue  # installed already
+        policy = ours if theirs is None else _after(theirs, ours)
+        policy.bluegreen = True  # type: ignore[attr-defined]
+        setattr(module, name, policy)
+        if name not in module.__all__:
+            module.__all__.append(name)
+
+
+_install()

@@ -1,0 +1,110 @@
+"""Whether a run is this environment's own, and why. Knows Airflow's DAG runs by their attributes only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from bluegreen.settings import Settings
+from bluegreen.store import Store
+
+# Runs that somebody or something made in one environment only: they run there. A type that is not listed
+# here is judged by its due instant, so that a new kind of run can never be executed twice.
+MADE_HERE = frozenset(
+    {"manual", "operator_triggered", "backfill", "asset_materialization", "dataset_materialization"}
+)
+FOLLOWS_PRODUCER = frozenset({"asset_triggered", "dataset_triggered"})
+
+
+class Verdict(NamedTuple):
+    """Whether this environment executes the run, and the reason for people."""
+
+    mine: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the gate needs to know of a DAG run."""
+
+    dag_id: str
+    run_id: str
+    kind: str
+    due: datetime | None
+    started: datetime | None = None
+    cleared: bool = False
+    produced_here: bool = False
+
+
+def describe(dag_run: Any) -> Run:
+    """A run from any version's DagRun: the ORM's, the task runner's, or one in a template's context."""
+    kind = str(getattr(dag_run.run_type, "value", dag_run.run_type))
+    return Run(
+        dag_id=dag_run.dag_id,
+        run_id=dag_run.run_id,
+        kind=kind,
+        # Airflow 2 has no run_after; the end of the data interval is the same instant
+        due=getattr(dag_run, "run_after", None) or getattr(dag_run, "data_interval_end", None),
+        started=getattr(dag_run, "start_date", None),
+        cleared=(getattr(dag_run, "clear_number", 0) or 0) > 0,
+        produced_here=kind in FOLLOWS_PRODUCER and _produced_here(_asset_events(dag_run)),
+    )
+
+
+def _asset_events(dag_run: Any) -> Iterable[Any]:
+    return (
+        getattr(dag_run, "consumed_asset_events", None)
+        or getattr(dag_run, "consumed_dataset_events", None)
+        or ()
+    )
+
+
+def _produced_here(events: Iterable[Any]) -> bool:
+    """Whether tasks made all events: those were gated, so what they caused belongs here too.
+
+    That holds as well when a producer drains here after a switch. Events from outside (REST API, watchers)
+    have no source and may reach both environments.
+    """
+    sources = [getattr(event, "source_dag_id", None) for event in events]
+    return bool(sources) and all(sources)
+
+
+class Gate:
+    """Judges runs by the ownership timeline."""
+
+    def __init__(
+        self, settings: Settings, store: Store, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self.settings = settings
+        self._store = store
+        self._clock = clock
+
+    def verdict(self, run: Run, *, wait: float, retried: bool = False) -> Verdict:
+        """Judge a run, waiting up to `wait` seconds for the timeline.
+
+        Raises OwnershipUnknown if there is none. Cleared and retried runs read afresh, because a failover
+        may have changed who owns instants in the past.
+        """
+        if run.kind in MADE_HERE:
+            return Verdict(True, f"{run.kind} runs are executed where they were made")
+        if run.produced_here:
+            return Verdict(True, "the tasks that caused it ran here")
+        here = self.settings.environment
+        instant = run.due or run.started or self._clock()
+        if run.cleared:
+            # a person asked for it again: whoever owned the moment it started again, so a later switch
+            # does not stop it half way
+            instant = max(run.started or self._clock(), instant)
+        timeline = self._store.timeline(instant, wait=wait, afresh=run.cleared or retried)
+        owner = timeline.owner(instant, run.dag_id)
+        if owner == here:
+            return Verdict(True, f"{here} owns {instant.isoformat()}")
+        if run.cleared:
+            return Verdict(
+                False,
+                f"{run.run_id} of {run.dag_id} was cleared on {here}, but {owner} owns the work now "
+                f"(since before {instant.isoformat()}): clear it on {owner}",
+            )
+        return Verdict(False, f"{owner} owns what is due at {instant.isoformat()}; this is {here}")

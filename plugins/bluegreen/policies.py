@@ -1,0 +1,248 @@
+"""The gate as Airflow cluster policies: three layers, each covering for the one before.
+
+1. `task_instance_mutation_hook`, in the scheduler: the task instances of a scheduled run that is not ours
+   are born skipped, so no process starts for them.
+2. `dag_policy` wraps `dag.get_template_env`, which every task process calls before it renders templates and
+   before it tells any listener: nothing of a run that is not ours is rendered, and no lineage is emitted
+   for it.
+3. `task_policy` sets a pre_execute hook, just before the work.
+
+Callbacks that would report a run which this environment only mirrored are silenced. Not ours means skipped;
+no verdict means that the task waits in its process, then fails. The scheduler never waits.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from bluegreen import settings, store
+from bluegreen.gate import Gate, Run, Verdict, describe
+
+log = logging.getLogger("bluegreen")
+
+SCHEDULER_TIMEOUT = 0.4  # seconds for connecting and again for the answer: together below one
+SCHEDULER_PAUSE = 30.0  # seconds without reading after a read that failed
+REMEMBERED_RUNS = 2000
+CALLBACK_WAIT = 5.0  # seconds: callbacks of DAGs run in the DAG processor, one after the other
+
+# Airflow's own objects are untyped here on purpose: they differ between the versions, and importing them
+# for their types would slow every process down.
+Context = dict[str, Any]
+
+
+# --- in the task's process ---
+
+_verdicts: dict[
+    tuple[Any, ...], Verdict
+] = {}  # of this process's task: a deferred or retried one is a new process
+
+
+def _verdict(context: Context, wait: float | None = None) -> Verdict:
+    """Judge the context's run once per process, waiting `wait` seconds (default: the settings').
+
+    Raises AirflowException if there is no verdict in time.
+    """
+    from airflow.exceptions import AirflowException
+
+    dag_run, ti = context["dag_run"], context["ti"]
+    key = (dag_run.dag_id, dag_run.run_id, ti.task_id, ti.map_index, ti.try_number)
+    if key not in _verdicts:
+        try:
+            chosen = settings.load()
+            patience = chosen.wait.total_seconds() if wait is None else wait
+            gate = Gate(chosen, store.store(chosen))
+            _verdicts[key] = gate.verdict(describe(dag_run), wait=patience, retried=(ti.try_number or 1) > 1)
+        except Exception as error:  # whatever went wrong: without a verdict nothing may run
+            raise AirflowException(
+                f"blue/green gate: no verdict on {dag_run.run_id} of {dag_run.dag_id}, so it neither runs "
+                f"nor is skipped ({error}). A retry asks again; check the parameter with `mwaactl status`"
+            ) from error
+    return _verdicts[key]
+
+
+def _check(context: Context) -> None:
+    """Return if the run is ours. Raises AirflowSkipException if not, AirflowException without a verdict."""
+    from airflow.exceptions import AirflowSkipException
+
+    verdict = _verdict(context)
+    if not verdict.mine:
+        raise AirflowSkipException(f"blue/green gate: {verdict.reason}")
+
+
+def _current_context() -> Context | None:
+    """The context of the task that this process runs; None while a DAG is parsed or shown."""
+    try:
+        from airflow.sdk import get_current_context
+    except ImportError:  # Airflow 2
+        from airflow.operators.python import get_current_context
+    try:
+        context: Context = get_current_context()
+    except Exception:  # noqa: BLE001 - each version raises another type, all meaning "not in a task"
+        return None
+    return context if "dag_run" in context and "ti" in context else None
+
+
+def _gate_template_env(dag: Any) -> None:
+    """Layer 2."""
+    original = dag.get_template_env
+    if hasattr(original, "bluegreen"):
+        return
+
+    @functools.wraps(original)
+    def get_template_env(*args: Any, **kwargs: Any) -> Any:
+        context = _current_context()
+        if context is not None and not hasattr(get_template_env, "raised"):
+            try:
+                _check(context)
+            except BaseException:
+                # once is enough to end the task; its callbacks and mails may render templates after that
+                get_template_env.raised = True  # type: ignore[attr-defined]
+                raise
+        return original(*args, **kwargs)
+
+    get_template_env.bluegreen = True  # type: ignore[attr-defined]
+    dag.get_template_env = get_template_env
+
+
+# Airflow writes the source of this hook into the serialized DAG: a change here gives every DAG a new version.
+def _gated(previous: Callable[[Context], Any] | None) -> Callable[[Context], Any]:
+    def bluegreen_pre_execute(context: Context) -> Any:
+        _check(context)
+        return previous(context) if previous else None
+
+    bluegreen_pre_execute.bluegreen = True  # type: ignore[attr-defined]
+    return bluegreen_pre_execute
+
+
+def _gate_pre_execute(task: Any) -> None:
+    """Layer 3."""
+    mapped = getattr(task, "partial_kwargs", None)
+    previous = task._pre_execute_hook if mapped is None else mapped.get("pre_execute")
+    if hasattr(previous, "bluegreen"):
+        return
+    if mapped is None:
+        task._pre_execute_hook = _gated(previous)
+    else:
+        mapped["pre_execute"] = _gated(previous)
+
+
+# --- callbacks ---
+
+
+def _silenced(callback: Any) -> Any:
+    """The callback, not called for runs that this environment only mirrors."""
+    if hasattr(callback, "bluegreen"):
+        return callback
+
+    @functools.wraps(callback, updated=())
+    def bluegreen_callback(context: Context, *args: Any, **kwargs: Any) -> Any:
+        try:
+            mirrored = "dag_run" in context and not _verdict(context, CALLBACK_WAIT).mine
+        except Exception:  # noqa: BLE001 - a report too many is better than a failure that nobody hears of
+            mirrored = False
+        return None if mirrored else callback(context, *args, **kwargs)
+
+    bluegreen_callback.bluegreen = True  # type: ignore[attr-defined]
+    return bluegreen_callback
+
+
+def _silence(owner: Any, name: str) -> None:
+    callbacks = getattr(owner, name, None)
+    if not callbacks:
+        return
+    if callable(callbacks):
+        setattr(owner, name, _silenced(callbacks))
+    else:
+        setattr(owner, name, [_silenced(callback) for callback in callbacks])
+
+
+# --- in the scheduler ---
+
+_seen: dict[tuple[str, str], bool] = {}
+_pause_until = 0.0
+
+
+def _not_ours(run: Run) -> bool:
+    """Whether a run is surely another's; False too if nobody knows: the other layers judge again."""
+    global _pause_until
+    key = (run.dag_id, run.run_id)
+    if key not in _seen:
+        if time.monotonic() < _pause_until:
+            return False
+        if len(_seen) >= REMEMBERED_RUNS:
+            _seen.clear()
+        chosen = settings.load()
+        gate = Gate(chosen, store.store(chosen, SCHEDULER_TIMEOUT))
+        try:
+            _seen[key] = gate.verdict(run, wait=0).mine
+        except store.OwnershipUnknown as error:
+            _pause_until = time.monotonic() + SCHEDULER_PAUSE
+            log.warning("blue/green gate: left to the tasks for %.0f s: %s", SCHEDULER_PAUSE, error)
+            return False
+    return not _seen[key]
+
+
+def _dag_run_of(ti: Any) -> Any:
+    """The DAG run that is given its task instances: in the scheduler's session, no query is needed."""
+    from airflow.models.dagrun import DagRun
+    from airflow.settings import Session
+
+    session: Any = Session()
+    for found in (*session.identity_map.values(), *session.new):
+        if isinstance(found, DagRun):
+            known = found.__dict__  # looking at an expired attribute would query
+            if known.get("run_id") == ti.run_id and known.get("dag_id") == ti.dag_id:
+                return found
+    return None
+
+
+def _is_new(ti: Any) -> bool:
+    """Whether it is just being made: the hook is also called for existing ones, cleared ones too."""
+    from sqlalchemy import inspect as state_of
+
+    known = state_of(ti)
+    return ti.state is None and not known.persistent and not known.detached
+
+
+# --- the policies ---
+
+
+def task_instance_mutation_hook(task_instance: Any, dag_run: Any = None) -> None:
+    """Layer 1. Airflow passes the DAG run from 3.3 on."""
+    try:
+        # the id spares a look at the session for most of what is not judged here
+        if not (task_instance.run_id or "").startswith("scheduled__") or not _is_new(task_instance):
+            return
+        found = dag_run if dag_run is not None else _dag_run_of(task_instance)
+        if found is None:
+            return
+        run = describe(found)
+        if run.kind == "scheduled" and not run.cleared and _not_ours(run):
+            task_instance.state = "skipped"
+    except Exception:  # a scheduler that dies would stop all work; the tasks' own layers judge again
+        log.exception("blue/green gate: left to the tasks: %s", task_instance)
+
+
+def dag_policy(dag: Any) -> None:
+    """Layer 2, and the DAG's callbacks: a run whose tasks are all skipped counts as a success."""
+    _gate_template_env(dag)
+    for name in ("on_success_callback", "on_failure_callback"):
+        _silence(dag, name)
+
+
+def task_policy(task: Any) -> None:
+    """Layer 3, the task's callback for being skipped, and no start in the triggerer, which has no gate."""
+    _gate_pre_execute(task)
+    _silence(task, "on_skipped_callback")
+    if getattr(task, "start_from_trigger", False):
+        task.start_from_trigger = False
+    mapped = getattr(task, "partial_kwargs", {})
+    if mapped.get("start_from_trigger"):
+        mapped["start_from_trigger"] = False
+
+
+POLICIES = (task_instance_mutation_hook, dag_policy, task_policy)

@@ -1,0 +1,77 @@
+"""What this process knows of its environment: the `bluegreen.*` options of Airflow's configuration."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+
+from bluegreen.timeline import OWNERS
+
+
+class SettingsError(RuntimeError):
+    """The `bluegreen.*` options are missing or wrong; waiting does not help."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The gate's options.
+
+    `lead` is what a switch allows for clock skew and slow writes; a copy of the timeline is used for
+    `max_age` at most; a task waits up to `wait` for a verdict.
+    """
+
+    environment: str
+    parameter: str
+    lead: timedelta = timedelta(seconds=5)
+    max_age: timedelta = timedelta(minutes=5)
+    wait: timedelta = timedelta(minutes=1)
+
+
+@cache
+def load() -> Settings:
+    """The settings of this process. Raises SettingsError naming the option and what is allowed."""
+    environment = _option("environment")
+    if environment not in OWNERS:
+        found = f"is {environment!r}, not blue or green" if environment else "is not set"
+        raise SettingsError(
+            f"bluegreen.environment (AIRFLOW__BLUEGREEN__ENVIRONMENT) {found}: the gate cannot tell which "
+            "runs are its own, so no task may run. The Pulumi program sets the bluegreen.* options; where "
+            "Airflow runs without it, remove airflow_local_settings.py and bluegreen/ from the plugins folder"
+        )
+    parameter = _option("parameter")
+    if not parameter:
+        raise SettingsError(
+            "bluegreen.parameter (AIRFLOW__BLUEGREEN__PARAMETER) is not set: it names the SSM parameter "
+            "that says who owns which runs, /{project}/{stack}/ownership"
+        )
+    default = Settings(environment, parameter)
+    return Settings(
+        environment,
+        parameter,
+        lead=_seconds("lead_seconds", default.lead),
+        max_age=_seconds("max_age_seconds", default.max_age),
+        wait=_seconds("wait_seconds", default.wait),
+    )
+
+
+def _option(name: str) -> str:
+    value = os.environ.get(f"AIRFLOW__BLUEGREEN__{name.upper()}")
+    if value is None:
+        # airflow.cfg, where the options do not come as variables; Airflow is what loads this package
+        from airflow.configuration import conf
+
+        value = conf.get("bluegreen", name, fallback="")
+    return (value or "").strip()
+
+
+def _seconds(name: str, default: timedelta) -> timedelta:
+    text = _option(name)
+    try:
+        seconds = float(text) if text else default.total_seconds()
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 86400:
+        raise SettingsError(f"bluegreen.{name} must be seconds from 0 to 86400, not {text!r}")
+    return timedelta(seconds=seconds)
