@@ -197,7 +197,7 @@ def show_history(console: Console, history: History) -> None:
 
 
 def show_push(console: Console, push: Push) -> None:
-    title = "would be" if push.dry_run else "done"
+    titles = ("to upload", "to delete") if push.dry_run else ("uploaded", "deleted")
     table = Table(show_edge=False, pad_edge=False, header_style="bold")
     for column in (
         "",
@@ -218,8 +218,8 @@ def show_push(console: Console, push: Push) -> None:
             _push_state(one, push.dry_run),
         )
     console.print(table)
-    if not push.dry_run and not push.behind:
-        console.print("Airflow reads new files within its next scan of the folder.", highlight=False)
+    if any(one.left for one in push.environments.values()):
+        _note(console, "files that are only in a bucket stay there; --delete removes them.")
 
 
 def _listed(names: Sequence[str]) -> Text:
@@ -230,8 +230,8 @@ def _push_state(one: Pushed, dry_run: bool) -> Text:
     if one.error is not None:
         return Text(one.error, style="red")
     if dry_run and (one.uploaded or one.deleted):
-        return Text("would change", style="yellow")
-    return Text("like the folder" if not one.left else "has the folder's content", style="green")
+        return Text("behind", style="yellow")
+    return Text("up to date", style="green")
 
 
 def _note(console: Console, text: str) -> None:

@@ -166,7 +166,7 @@ def _description(made: Plan, reason: str) -> str:
 
 
 def _follow(made: Plan, snapshot: Snapshot) -> None:
-    """Let the plain parameter say who owns. Each writer looks again after its write: the last puts it right."""
+    """Let the plain parameter say who owns. Every writer looks again after writing: the last puts it right."""
     name, ssm = made.stack.active_environment_parameter, made.clients.ssm
     try:
         with aws_errors(f"write {name}"):
