@@ -116,8 +116,8 @@ class PlaceKeeper:
             return place, kept["holder"], int(kept["beat"]), answer["ETag"]
         except (ValueError, KeyError, TypeError) as error:
             raise BadPlaceError(
-                f"s3://{self._bucket}/{self._key} is not a forwarder's place ({error!r}). To begin again at the"
-                f" log's start, remove it: aws s3 rm s3://{self._bucket}/{self._key}"
+                f"s3://{self._bucket}/{self._key} is not a forwarder's place ({error!r}). To begin again at"
+                f" the log's start, remove it: aws s3 rm s3://{self._bucket}/{self._key}"
             ) from error
 
     def _write(self, place: Place, holder: str | None) -> None:
