@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from local.airflow import RealAirflow
 from local.environments import Fleet, NoAirflow, NotFoundError, Runtime
 from local.home import Home
 from local.mwaa_rules import Json, ValidationError
@@ -187,8 +188,9 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stdout)
+    logging.getLogger("botocore").setLevel(logging.WARNING)
     home = Home.find()
-    runtime: Runtime = NoAirflow()
+    runtime: Runtime = NoAirflow() if arguments.no_airflow else RealAirflow(home)
     uvicorn.run(app(home, runtime), host=LOOPBACK, port=arguments.port, log_level="warning")
 
 

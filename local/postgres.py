@@ -51,8 +51,9 @@ class Server:
     port: int
     password: str
 
-    def url(self, database: str, driver: str = "postgresql") -> str:
-        return f"{driver}://{USER}:{self.password}@{LOOPBACK}:{self.port}/{database}"
+    def url(self, database: str) -> str:
+        """As SQLAlchemy wants it."""
+        return f"postgresql+psycopg2://{USER}:{self.password}@{LOOPBACK}:{self.port}/{database}"
 
     def exists(self, database: str) -> bool:
         found = self._tool("psql", "-tA", "-c", f"SELECT 1 FROM pg_database WHERE datname = '{database}'")  # noqa: S608

@@ -1,0 +1,338 @@
+"""One MWAA environment as real Airflow processes.
+
+Each has, below `<home>/state/mwaa/<name>`, a virtual environment of its own (the version's lock, the
+customer's requirements on top), an AIRFLOW_HOME whose plugins come from plugins.zip and whose DAGs follow the
+bucket, and a database in the home's PostgreSQL. MWAA runs tasks with Celery; here LocalExecutor does, with
+few slots.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import logging
+import os
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from local import postgres, processes
+from local.airflow_config import Component, Installation, components, variables
+from local.airflow_files import Files
+from local.airflow_install import Image, run_airflow
+from local.airflow_rest import RestApi
+from local.bucket import Bucket
+from local.home import Home
+from local.locks import VERSIONS, lock
+from local.mwaa_rules import Json, ValidationError, version_of
+from local.processes import LOOPBACK, LocalError
+
+log = logging.getLogger("mwaa")
+
+HEALTHY_SECONDS = 300
+BACK_OFF = (0, 2, 5, 15, 60)  # seconds before a dead process is started again, the first time, the second ...
+STEADY_SECONDS = 120  # a process that lived this long has no history of dying
+
+
+class RealAirflow:
+    """The runtime (see `local.environments.Runtime`) of real Airflows."""
+
+    background = True
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._running: dict[str, Environment] = {}
+        self._lock = threading.Lock()
+
+    def prepare(self, environment: Json) -> Json:
+        if environment["AirflowVersion"] not in VERSIONS:
+            raise ValidationError(
+                f"AirflowVersion {environment['AirflowVersion']} is offered by MWAA but does not run on this "
+                f"machine (it has no lock); here run {', '.join(VERSIONS)}."
+            )
+        completed = Bucket(environment["SourceBucketArn"]).newest_versions(environment)
+        if not completed["WebserverUrl"].startswith(LOOPBACK):
+            completed["WebserverUrl"] = f"{LOOPBACK}:{processes.free_port()}"
+        return completed
+
+    def ensure(self, environment: Json, step: Callable[[str], None]) -> None:
+        self._of(environment).ensure(environment, step)
+
+    def tend(self, environment: Json) -> None:
+        self._of(environment).tend(environment)
+
+    def remove(self, environment: Json) -> None:
+        self._of(environment).remove()
+        with self._lock:
+            self._running.pop(environment["Name"], None)
+
+    def describe(self, environment: Json) -> Json:
+        return self._of(environment).describe(environment)
+
+    def call(self, environment: Json, method: str, path: str, query: Json, body: Any) -> tuple[int, Any]:
+        return self._of(environment).rest(environment).call(method, path, query, body)
+
+    def _of(self, environment: Json) -> Environment:
+        with self._lock:
+            name = environment["Name"]
+            return self._running.setdefault(name, Environment(self._home, name))
+
+
+class Environment:
+    """The processes and files of one environment. Its keeper's thread is the only one that changes them."""
+
+    def __init__(self, home: Home, name: str) -> None:
+        self._home = home
+        self._name = name
+        self._files = Files(home, name)
+        self._folder = self._files.folder
+        self._airflow_home = self._files.airflow_home
+        self._deaths: dict[str, list[float]] = {}
+        self._rest: RestApi | None = None
+        self._sync_failed = False
+
+    # What the runtime offers
+
+    def ensure(self, environment: Json, step: Callable[[str], None]) -> None:
+        """Make what runs match `environment`; return when healthy. Raises LocalError."""
+        self._airflow_home.mkdir(parents=True, exist_ok=True)
+        version = environment["AirflowVersion"]
+        image = Image(self._home, version)
+        step("starting PostgreSQL")
+        server = postgres.start(self._home)
+        step(f"installing Airflow {version}")
+        image.make()
+        requirements = self._files.requirements(environment)
+        venv = self._files.venv(image, requirements, step)
+        installation = self._installation(environment, venv, server)
+        environ = self._environ(environment, installation)
+        step("preparing the database")
+        image.make_schema(server, environ)
+        wanted = self._fingerprint(environment, installation, environ)
+        if self._files.read("running.json") != wanted or not self._all_alive(installation):
+            self._stop()
+            self._database(server, image, venv, environ)
+            step("fetching plugins and DAGs")
+            self._files.plugins(environment)
+            self._files.dags(environment).sync()
+            step("starting Airflow")
+            self._start(installation, environ)
+            self._files.write("running.json", wanted)
+        self._wait(environment, installation, step)
+        for old in self._folder.glob("venv-*"):
+            if old != venv:
+                shutil.rmtree(old, ignore_errors=True)
+
+    def tend(self, environment: Json) -> None:
+        """Sync DAGs; start what died, ever more slowly if it keeps dying."""
+        try:
+            if processes.find(self._home, postgres.NAME) is None:
+                postgres.start(self._home)
+            self._files.dags(environment).sync()
+            self._sync_failed = False
+        except LocalError as error:
+            if not self._sync_failed:
+                log.warning("%s: %s", self._name, error)
+            self._sync_failed = True
+        state = self._files.read("running.json")
+        if not state:
+            return
+        installation = self._installation(environment, Path(state["venv"]), postgres.start(self._home))
+        environ = self._environ(environment, installation)
+        for component in components(installation):
+            if processes.find(self._home, self._process(component)) is None and self._may_start(component):
+                log.warning("%s: %s has ended and is started again", self._name, component.name)
+                self._start_one(component, installation, environ)
+
+    def remove(self) -> None:
+        """End all processes, drop the database, remove the files."""
+        self._stop()
+        if self._files.read("database.json"):
+            postgres.start(self._home).drop(self._database_name())
+        shutil.rmtree(self._airflow_home, ignore_errors=True)
+
+    def describe(self, environment: Json) -> Json:
+        major = version_of(environment["AirflowVersion"])[0]
+        running = {
+            record.name.removeprefix(f"airflow-{self._name}-"): {"pid": record.pid, "log": record.log}
+            for record in processes.all_running(self._home)
+            if record.name.startswith(f"airflow-{self._name}-")
+        }
+        url = f"http://{environment['WebserverUrl']}"
+        return {
+            "ready": len(running) == 4 and self.rest(environment).healthy(),
+            "urls": {"airflow": url, "api": f"{url}/api/v{major - 1}"},
+            "login": "admin / admin" if major == 2 else "none needed",
+            "processes": running,
+            "logs": {"requirements": str(self._folder / "requirements.log")},
+        }
+
+    def rest(self, environment: Json) -> RestApi:
+        major = version_of(environment["AirflowVersion"])[0]
+        if self._rest is None or self._rest.major != major:
+            self._rest = RestApi(f"http://{environment['WebserverUrl']}", major)
+        return self._rest
+
+    # Configuration
+
+    def _installation(self, environment: Json, venv: Path, server: postgres.Server) -> Installation:
+        keys = self._files.read("keys.json")
+        if not keys:
+            fernet = base64.urlsafe_b64encode(os.urandom(32)).decode()
+            keys = {"fernet_key": fernet, "secret": secrets.token_urlsafe(48)}
+            self._files.write("keys.json", keys)
+        return Installation(
+            name=self._name,
+            version=environment["AirflowVersion"],
+            airflow_home=self._airflow_home,
+            venv=venv,
+            constraints=lock(environment["AirflowVersion"]),
+            database_url=server.url(self._database_name()),
+            port=int(environment["WebserverUrl"].rpartition(":")[2]),
+            **keys,
+        )
+
+    @staticmethod
+    def _environ(environment: Json, installation: Installation) -> dict[str, str]:
+        aws = {key: value for key, value in os.environ.items() if key.startswith("AWS_")}
+        return variables(
+            installation, environment["AirflowConfigurationOptions"], aws, processes.clean_environ()
+        )
+
+    def _fingerprint(self, environment: Json, installation: Installation, environ: dict[str, str]) -> Json:
+        """What must be equal for running processes to be kept."""
+        return {
+            "venv": str(installation.venv),
+            "plugins": [environment["SourceBucketArn"], *self._object(environment, "Plugins")],
+            "dags": environment["DagS3Path"],
+            "newer_image": self._files.newer_image(environment),
+            "environ": hashlib.sha256(json.dumps(environ, sort_keys=True).encode()).hexdigest(),
+        }
+
+    @staticmethod
+    def _object(environment: Json, kind: str) -> tuple[str | None, str | None]:
+        return environment.get(f"{kind}S3Path"), environment.get(f"{kind}S3ObjectVersion")
+
+    # Database
+
+    def _database_name(self) -> str:
+        """PostgreSQL's names end at 63 characters, MWAA's at 80."""
+        return f"{self._name[:40]}-{hashlib.sha256(self._name.encode()).hexdigest()[:8]}"
+
+    def _database(self, server: postgres.Server, image: Image, venv: Path, environ: dict[str, str]) -> None:
+        """Make the database, migrate an older version's (keeping a copy), or roll back to such a copy."""
+        database = self._database_name()
+        known = self._files.read("database.json").get("version")
+        snapshot = self._folder / f"database-{image.version}.sql"
+        if known is None or not server.exists(database):
+            server.drop(database)
+            server.create(database, image.schema)
+        elif version_of(known) < version_of(image.version):
+            server.dump(database, self._folder / f"database-{known}.sql")
+            run_airflow(venv, environ, "db", "migrate")
+        elif known != image.version and snapshot.exists():
+            server.drop(database)
+            server.create(database, snapshot)
+        self._files.write("database.json", {"version": image.version})
+
+    # Processes
+
+    def _process(self, component: Component) -> str:
+        return f"airflow-{self._name}-{component.name}"
+
+    def _start(self, installation: Installation, environ: dict[str, str]) -> None:
+        self._deaths.clear()
+        for component in components(installation):
+            self._start_one(component, installation, environ)
+
+    def _start_one(self, component: Component, installation: Installation, environ: dict[str, str]) -> None:
+        python = installation.venv / "bin" / "python"
+        processes.start(
+            self._home,
+            self._process(component),
+            [python, "-m", "airflow", *component.arguments],
+            env=environ | {"MWAA_AIRFLOW_COMPONENT": component.mwaa_name},
+            port=installation.port if component.mwaa_name == "webserver" else None,
+            cwd=self._airflow_home,
+        )
+
+    def _all_alive(self, installation: Installation) -> bool:
+        return all(processes.find(self._home, self._process(c)) for c in components(installation))
+
+    def _may_start(self, component: Component) -> bool:
+        """Whether the back-off after this component's latest deaths is over."""
+        now = time.monotonic()
+        deaths = self._deaths.setdefault(component.name, [])
+        deaths[:] = [death for death in deaths if now - death < STEADY_SECONDS * len(BACK_OFF)]
+        wait = BACK_OFF[min(len(deaths), len(BACK_OFF) - 1)]
+        if deaths and now - deaths[-1] < wait:
+            return False
+        deaths.append(now)
+        return True
+
+    def _wait(self, environment: Json, installation: Installation, step: Callable[[str], None]) -> None:
+        step("waiting until all of Airflow is healthy")
+        deadline = time.monotonic() + HEALTHY_SECONDS
+        rest = self.rest(environment)
+        while not rest.healthy():
+            step("waiting until all of Airflow is healthy")  # also notices a deletion
+            for component in components(installation):
+                if processes.find(self._home, self._process(component)) is None:
+                    file = self._home.logs / f"{self._process(component)}.log"
+                    self._stop()
+                    raise LocalError(
+                        f"Airflow's {component.name} ended while it started. {_why(file)} (whole log: {file})"
+                    )
+            if time.monotonic() > deadline:
+                raise LocalError(
+                    f"Airflow was not healthy after {HEALTHY_SECONDS} s: {rest.last_health or 'no answer'};"
+                    f" logs: {self._home.logs}/airflow-{self._name}-*.log"
+                )
+            time.sleep(0.5)
+
+    def _stop(self) -> None:
+        (self._folder / "running.json").unlink(missing_ok=True)
+        stop_processes(self._home, f"airflow-{self._name}-", self._airflow_home)
+
+
+def stop_processes(home: Home, prefix: str, below: Path) -> None:
+    """End the processes of that prefix and whatever runs with an AIRFLOW_HOME there."""
+    names = [record.name for record in processes.all_running(home) if record.name.startswith(prefix)]
+    processes.stop(home, *names)
+    strays = [process for process in psutil.process_iter() if _airflow_home(process).is_relative_to(below)]
+    for stray in strays:
+        try:
+            stray.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(strays, timeout=5)
+
+
+def stop_all(home: Home) -> None:
+    """End every process of every environment, then PostgreSQL; a server that starts on this home goes on.
+
+    The server of `local.mwaa` must have been stopped before: it would start them again.
+    """
+    stop_processes(home, "airflow-", home.root / "state" / "mwaa")
+    postgres.stop(home)
+
+
+def _airflow_home(process: psutil.Process) -> Path:
+    try:
+        return Path(process.environ().get("AIRFLOW_HOME") or "/")
+    except (psutil.Error, OSError):
+        return Path("/")
+
+
+def _why(file: Path) -> str:
+    """The last error line of a process's log."""
+    lines = [line.strip() for line in processes.tail(file, 60).splitlines()]
+    errors = [line for line in lines if "Error" in line or "error" in line]
+    return (errors or lines or ["It wrote nothing."])[-1][:500]

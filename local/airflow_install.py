@@ -1,0 +1,177 @@
+"""Airflow's code and its empty database, per version and per environment.
+
+Per version and machine (below `Home.tools`): a virtual environment with what MWAA's image has, compiled, and
+a dump of a migrated database. Per environment: a hard-linked copy of the one, with the customer's
+requirements on top, and a database filled from the other. Both take about a second.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from local import locks, processes
+from local.airflow_config import PASSWORD, USER
+from local.home import Home
+from local.mwaa_rules import version_of
+from local.postgres import Server
+from local.processes import LocalError
+from local.uv import uv
+
+INSTALL_SECONDS = 540  # as long as MWAA lets the customer's requirements take
+# Packages whose version MWAA lets no requirements.txt change (beginnings of names):
+ESSENTIAL = re.compile(
+    r"(apache-airflow==|apache-airflow-(core|task-sdk)==|flask|gunicorn|billiard|celery|gevent|greenlet|kombu|"
+    r"vine|sqlalchemy|statsd|watchtower|fluent-logger)"
+)
+
+
+class Image:
+    """One Airflow version on this machine, as MWAA's image of it would be."""
+
+    def __init__(self, home: Home, version: str) -> None:
+        """Raises LocalError for a version without a lock."""
+        if version not in locks.VERSIONS:
+            raise LocalError(
+                f"Airflow {version} does not run on this machine; "
+                f"there are locks for {', '.join(locks.VERSIONS)}."
+            )
+        self.version = version
+        self._home = home
+        digest = hashlib.sha256(locks.image(version).encode()).hexdigest()[:10]
+        self.folder = home.tools / "airflow" / f"{version}-{digest}"
+        self.venv = self.folder / "venv"
+        self.schema = self.folder / "schema.sql"
+
+    def make(self) -> None:
+        """Install the image's packages, unless that was done before. Raises LocalError."""
+        with self._alone():
+            if self.venv.exists():
+                return
+            unfinished = self.folder / "venv.new"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            packages = self.folder / "image.txt"
+            packages.write_text(locks.image(self.version))
+            self._uv("venv", "--quiet", "--relocatable", "--python", locks.PYTHON, str(unfinished))
+            self._uv(
+                *("pip", "install", "--quiet", "--python", str(unfinished / "bin" / "python")),
+                *("--no-deps", "--require-hashes", "--compile-bytecode", "-r", str(packages)),
+            )
+            unfinished.rename(self.venv)
+
+    def make_schema(self, server: Server, environ: Mapping[str, str]) -> None:
+        """Dump a migrated, empty database, unless that was done before.
+
+        `environ`: variables of any environment of this version; its database URL is replaced.
+        """
+        with self._alone():
+            if self.schema.exists():
+                return
+            database = f"schema-{self.version}"
+            server.drop(database)
+            server.create(database)
+            settings = {
+                **environ,
+                "AIRFLOW_HOME": str(self.folder / "home"),
+                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": server.url(database),
+            }
+            run_airflow(self.venv, settings, "db", "migrate")
+            if version_of(self.version) < (3,):
+                names = ("--username", USER, "--password", PASSWORD, "--email", "admin@example.com")
+                user = (*names, "--firstname", USER, "--lastname", USER, "--role", "Admin")
+                run_airflow(self.venv, settings, "users", "create", *user)
+            unfinished = self.schema.with_suffix(".new")
+            server.dump(database, unfinished)
+            unfinished.rename(self.schema)
+            server.drop(database)
+
+    def copy_to(self, venv: Path) -> None:
+        """A virtual environment of its own: hard links where the file system allows."""
+        unfinished = venv.with_name(f"{venv.name}.new")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.copytree(self.venv, unfinished, symlinks=True, copy_function=_link_or_copy)
+        unfinished.rename(venv)
+
+    def constraints(self, folder: Path, requirements: str) -> list[Path]:
+        """The constraints files under which MWAA installs these requirements: all, or (when the
+        requirements name constraints of their own) those of the packages that it cannot do without."""
+        if not re.search(r"-c |--constraint ", requirements):
+            return [locks.lock(self.version)]
+        essential = folder / "essential-constraints.txt"
+        lines = locks.lock(self.version).read_text().splitlines()
+        essential.write_text("\n".join(line.rstrip(" \\") for line in lines if ESSENTIAL.match(line)) + "\n")
+        return [essential]
+
+    def _uv(self, *arguments: str) -> None:
+        done = subprocess.run(
+            [str(uv(self._home)), *arguments],
+            env=processes.clean_environ(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise LocalError(
+                f"Airflow {self.version} could not be installed into {self.folder}:\n"
+                f"{done.stderr.strip()[-2000:]}\n"
+                "If the package registry could not be reached, try again; what was downloaded is kept."
+            )
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process or thread at a time, also of another home that shares the tools."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def install_requirements(
+    home: Home, venv: Path, requirements: Path, constraints: list[Path], log: Path
+) -> bool:
+    """Install the customer's requirements as MWAA does. Whether it went well: a failure is only logged."""
+    command = [
+        *(str(uv(home)), "pip", "install", "--python", str(venv / "bin" / "python"), "-r", str(requirements)),
+        *(argument for file in constraints for argument in ("-c", str(file))),
+        *("--index-strategy", "unsafe-best-match"),  # pip's way of choosing between indexes
+    ]
+    with log.open("w") as out:
+        try:
+            done = subprocess.run(
+                command,
+                env=processes.clean_environ(),
+                cwd=requirements.parent,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                timeout=INSTALL_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            out.write(f"\nThe installation was given up after {INSTALL_SECONDS} s.\n")
+            return False
+    return done.returncode == 0
+
+
+def run_airflow(venv: Path, environ: Mapping[str, str], *arguments: str) -> None:
+    """Run `airflow <arguments>` to its end. Raises LocalError with the end of its output."""
+    command = [str(venv / "bin" / "python"), "-m", "airflow", *arguments]
+    done = subprocess.run(
+        command, env=dict(environ), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    if done.returncode:
+        lines = "\n".join(done.stdout.splitlines()[-20:])
+        raise LocalError(f"`airflow {' '.join(arguments[:2])}` failed:\n{lines}")
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(source, target)

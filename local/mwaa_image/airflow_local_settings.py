@@ -1,0 +1,24 @@
+"""What MWAA's newer images keep in `$AIRFLOW_HOME/config`: it runs the customer's files of the same name.
+
+They run as modules of their own and no name of theirs is taken over (`__all__` is empty), so a policy that is
+merely defined there is lost. A file that raises ends the Airflow process. `dags/` comes before `plugins/`.
+"""
+
+import importlib.util
+import logging
+import os
+from pathlib import Path
+
+__all__: list[str] = []
+
+for _folder in ("dags", "plugins"):
+    _file = Path(os.environ["AIRFLOW_HOME"], _folder, "airflow_local_settings.py")
+    if _file.exists():
+        _spec = importlib.util.spec_from_file_location(f"customer_{_folder}_airflow_local_settings", _file)
+        if _spec is None or _spec.loader is None:
+            raise ImportError(f"{_file} cannot be loaded")
+        try:
+            _spec.loader.exec_module(importlib.util.module_from_spec(_spec))
+        except Exception:
+            logging.getLogger(__name__).exception("%s failed", _file)
+            raise
