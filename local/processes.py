@@ -25,6 +25,9 @@ from local.home import Home
 LOOPBACK = "127.0.0.1"
 
 
+_children: list[subprocess.Popen[bytes]] = []  # of this process: polled, or the ended ones stay as zombies
+
+
 class LocalError(Exception):
     """Something the person at the keyboard can put right; the message says what, where and how."""
 
@@ -58,7 +61,7 @@ def free_port() -> int:
 
 
 def kept_port(file: Path, *, must_be_free: bool = False) -> int:
-    """The port that `file` remembers; without one, or when somebody else has taken it, a free one, kept there."""
+    """The port that `file` remembers; without one, or if somebody else has it, a free one, kept there."""
     if file.exists():
         port = int(file.read_text())
         if not must_be_free or _is_free(port):
@@ -106,6 +109,7 @@ def start(
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C at `make local` must not reach what stays up
         )
+    _children.append(child)
     record = Started(name, child.pid, psutil.Process(child.pid).create_time(), port, str(log))
     path = home.run / f"{name}.json"
     temporary = path.with_suffix(".tmp")
@@ -116,6 +120,7 @@ def start(
 
 def find(home: Home, name: str) -> Started | None:
     """The record of a process that runs, else None (a stale record is removed)."""
+    _children[:] = [child for child in _children if child.poll() is None]
     path = home.run / f"{name}.json"
     try:
         record = Started(**json.loads(path.read_text()))
