@@ -17,6 +17,7 @@ import functools
 import logging
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from bluegreen import settings, store
@@ -46,8 +47,6 @@ def _verdict(context: Context, wait: float | None = None) -> Verdict:
 
     Raises AirflowException if there is no verdict in time.
     """
-    from airflow.exceptions import AirflowException
-
     dag_run, ti = context["dag_run"], context["ti"]
     key = (dag_run.dag_id, dag_run.run_id, ti.task_id, ti.map_index, ti.try_number)
     if key not in _verdicts:
@@ -57,20 +56,26 @@ def _verdict(context: Context, wait: float | None = None) -> Verdict:
             gate = Gate(chosen, store.store(chosen))
             _verdicts[key] = gate.verdict(describe(dag_run), wait=patience, retried=(ti.try_number or 1) > 1)
         except Exception as error:  # whatever went wrong: without a verdict nothing may run
+            from airflow.exceptions import AirflowException
+
             raise AirflowException(
                 f"blue/green gate: no verdict on {dag_run.run_id} of {dag_run.dag_id}, so it neither runs "
                 f"nor is skipped ({error}). A retry asks again; check the parameter with `mwaactl status`"
             ) from error
+        log.info("blue/green gate: %s", _verdicts[key].reason)
     return _verdicts[key]
 
 
 def _check(context: Context) -> None:
     """Return if the run is ours. Raises AirflowSkipException if not, AirflowException without a verdict."""
-    from airflow.exceptions import AirflowSkipException
-
     verdict = _verdict(context)
-    if not verdict.mine:
-        raise AirflowSkipException(f"blue/green gate: {verdict.reason}")
+    if verdict.mine:
+        return
+    try:
+        from airflow.sdk.exceptions import AirflowSkipException
+    except ImportError:  # before Airflow 3.2
+        from airflow.exceptions import AirflowSkipException
+    raise AirflowSkipException(f"blue/green gate: {verdict.reason}")
 
 
 def _current_context() -> Context | None:
@@ -133,6 +138,17 @@ def _gate_pre_execute(task: Any) -> None:
 # --- callbacks ---
 
 
+def _is_mirrored(context: Context) -> bool:
+    """Whether a callback's run is executed by the other environment, and only mirrored here."""
+    if "dag_run" in context and "ti" in context:
+        return not _verdict(context, CALLBACK_WAIT).mine
+    # Airflow 3.3 passes only the id if no task of the run succeeded; the due instant stands in it
+    kind, _, due = context["run_id"].partition("__")
+    run = Run(context["dag"].dag_id, context["run_id"], kind, datetime.fromisoformat(due))
+    chosen = settings.load()
+    return not Gate(chosen, store.store(chosen)).verdict(run, wait=CALLBACK_WAIT).mine
+
+
 def _silenced(callback: Any) -> Any:
     """The callback, not called for runs that this environment only mirrors."""
     if hasattr(callback, "bluegreen"):
@@ -141,7 +157,7 @@ def _silenced(callback: Any) -> Any:
     @functools.wraps(callback, updated=())
     def bluegreen_callback(context: Context, *args: Any, **kwargs: Any) -> Any:
         try:
-            mirrored = "dag_run" in context and not _verdict(context, CALLBACK_WAIT).mine
+            mirrored = _is_mirrored(context)
         except Exception:  # noqa: BLE001 - a report too many is better than a failure that nobody hears of
             mirrored = False
         return None if mirrored else callback(context, *args, **kwargs)
