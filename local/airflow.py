@@ -9,6 +9,7 @@ few slots.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import logging
@@ -37,6 +38,7 @@ from local.processes import LOOPBACK, LocalError
 log = logging.getLogger("mwaa")
 
 HEALTHY_SECONDS = 300
+STOP_SECONDS = 5  # MWAA's forced update does not wait for tasks either
 BACK_OFF = (0, 2, 5, 15, 60)  # seconds before a dead process is started again, the first time, the second ...
 STEADY_SECONDS = 120  # a process that lived this long has no history of dying
 
@@ -113,11 +115,13 @@ class Environment:
         venv = self._files.venv(image, requirements, step)
         installation = self._installation(environment, venv, server)
         environ = self._environ(environment, installation)
-        step("preparing the database")
+        step("preparing the schema")
         image.make_schema(server, environ)
         wanted = self._fingerprint(environment, installation, environ)
         if self._files.read("running.json") != wanted or not self._all_alive(installation):
+            step("stopping what ran before")
             self._stop()
+            step("preparing the database")
             self._database(server, image, venv, environ)
             step("fetching plugins and DAGs")
             self._files.plugins(environment)
@@ -149,6 +153,7 @@ class Environment:
         for component in components(installation):
             if processes.find(self._home, self._process(component)) is None and self._may_start(component):
                 log.warning("%s: %s has ended and is started again", self._name, component.name)
+                end_strays(self._home, self._airflow_home)
                 self._start_one(component, installation, environ)
 
     def remove(self) -> None:
@@ -296,6 +301,7 @@ class Environment:
                     f" logs: {self._home.logs}/airflow-{self._name}-*.log"
                 )
             time.sleep(0.5)
+        rest.warm_up()
 
     def _stop(self) -> None:
         (self._folder / "running.json").unlink(missing_ok=True)
@@ -303,15 +309,24 @@ class Environment:
 
 
 def stop_processes(home: Home, prefix: str, below: Path) -> None:
-    """End the processes of that prefix and whatever runs with an AIRFLOW_HOME there."""
+    """End the processes of that prefix, and whatever they left behind that works in a folder `below`."""
     names = [record.name for record in processes.all_running(home) if record.name.startswith(prefix)]
-    processes.stop(home, *names)
-    strays = [process for process in psutil.process_iter() if _airflow_home(process).is_relative_to(below)]
+    processes.stop(home, *names, grace=STOP_SECONDS)
+    end_strays(home, below)
+
+
+def end_strays(home: Home, below: Path) -> None:
+    """End processes that work in a folder `below` and descend from none that we know: a component that was
+    killed leaves its workers. (Airflow renames its processes, which hides their environment.)"""
+    known: set[int] = set()
+    for record in processes.all_running(home):
+        root = record.process()
+        if root is not None:
+            known |= {root.pid, *(child.pid for child in root.children(recursive=True))}
+    strays = [p for p in psutil.process_iter() if p.pid not in known and _is_airflow(p, below)]
     for stray in strays:
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             stray.kill()
-        except psutil.NoSuchProcess:
-            continue
     psutil.wait_procs(strays, timeout=5)
 
 
@@ -324,11 +339,14 @@ def stop_all(home: Home) -> None:
     postgres.stop(home)
 
 
-def _airflow_home(process: psutil.Process) -> Path:
+def _is_airflow(process: psutil.Process, below: Path) -> bool:
+    """Whether it works in a folder `below` and is Airflow's, not a person's shell there."""
     try:
-        return Path(process.environ().get("AIRFLOW_HOME") or "/")
+        program = (process.cmdline() or [""])[0]
+        ours = "airflow" in program or str(below.parent) in program
+        return ours and Path(process.cwd()).is_relative_to(below)
     except (psutil.Error, OSError):
-        return Path("/")
+        return False
 
 
 def _why(file: Path) -> str:

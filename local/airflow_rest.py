@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import urllib.error
 import urllib.parse
@@ -13,6 +14,7 @@ from local.airflow_config import PASSWORD, USER
 
 LIMIT_SECONDS = 10  # MWAA's
 HEALTH_SECONDS = 5
+WARM_UP_SECONDS = 60
 PARTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
 
@@ -34,6 +36,12 @@ class RestApi:
         except (OSError, ValueError):
             return False
         return all((self.last_health.get(part) or {}).get("status") == "healthy" for part in PARTS)
+
+    def warm_up(self) -> None:
+        """Have 3.x build its task API, as it does in the first request: nobody should have to wait for it."""
+        if self.major > 2:
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(f"{self._url}/execution/health", timeout=WARM_UP_SECONDS).close()  # noqa: S310
 
     def call(self, method: str, path: str, query: dict[str, Any], body: Any) -> tuple[int, Any]:
         """(status, body) of one call; 504 after 10 s, 503 when nobody answers."""
