@@ -165,9 +165,12 @@ def airflow_execution(args: AirflowExecution) -> pulumi.Output[str]:
             ["airflow:PublishMetrics"], [arn("airflow", f"environment/{args.environment}")], sid="Metrics"
         ),
         statement(
-            ["s3:GetObject*", "s3:GetBucket*", "s3:List*"],
-            [args.bucket_arn, pulumi.Output.concat(args.bucket_arn, "/*")],
-            sid="OwnBucket",
+            ["s3:GetBucket*", "s3:ListBucket", "s3:ListBucketVersions"], [args.bucket_arn], sid="OwnBucket"
+        ),
+        statement(
+            ["s3:GetObject", "s3:GetObjectVersion"],
+            [pulumi.Output.concat(args.bucket_arn, "/*")],
+            sid="DagsPluginsRequirements",
         ),
         statement(["s3:GetAccountPublicAccessBlock"], ["*"], sid="CheckThatBucketsAreClosed"),
         statement(
