@@ -95,7 +95,8 @@ class Network(pulumi.ComponentResource):
             nat_gateways=awsx.ec2.NatGatewayConfigurationArgs(
                 strategy=nat.SINGLE if settings.nat == "single" else nat.ONE_PER_AZ
             ),
-            subnet_strategy=awsx.ec2.SubnetAllocationStrategy.EXACT,
+            # AUTO takes CIDR blocks as they are; EXACT would refuse a VPC that is not filled without a gap.
+            subnet_strategy=awsx.ec2.SubnetAllocationStrategy.AUTO,
             subnet_specs=[
                 awsx.ec2.SubnetSpecArgs(
                     type=awsx.ec2.SubnetType.PRIVATE, name="private", cidr_blocks=list(plan.private)
