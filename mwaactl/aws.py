@@ -114,6 +114,6 @@ def explain(error: BaseException) -> str:
         return f"access denied: {text}"
     if code in _BUSY:
         return f"AWS throttles the calls ({code}): try again in a minute"
-    if isinstance(error, boto.HTTPClientError | boto.EndpointConnectionError):
+    if isinstance(error, boto.HTTPClientError | boto.ConnectionError):
         return f"not reachable ({text}): check the network, AWS_ENDPOINT_URL and the region"
     return text

@@ -8,15 +8,15 @@ again so that readers need no history.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from bluegreen.timeline import Reading, Timeline, TimelineError, latest_valid, valid
 
+from mwaactl import clock
 from mwaactl.aws import Clients, aws_errors, error_code, explain
 from mwaactl.errors import LostRace, Unfinished, Unreachable, Unusable
 from mwaactl.model import iso
@@ -81,7 +81,7 @@ class Ownership:
 
     def read(self) -> Snapshot:
         """The newest valid timeline. Unusable if the parameter is missing or has no valid version."""
-        asked = datetime.now(UTC)
+        asked = clock.now()
         with aws_errors(f"read the parameter {self.name}"):
             try:
                 answer = self.clients.ssm.get_parameter(Name=self.name)
@@ -90,7 +90,7 @@ class Ownership:
                     f"the parameter {self.name} does not exist in {self.clients.region}, and Airflow's "
                     "tasks wait for it. Create it again: pulumi refresh, then pulumi up"
                 ) from error
-        skew = _skew(answer["ResponseMetadata"], asked, datetime.now(UTC))
+        skew = _skew(answer["ResponseMetadata"], asked, clock.now())
         found = answer["Parameter"]
         newest = (found["Value"], found["Version"], found["LastModifiedDate"])
         try:
@@ -160,7 +160,7 @@ class Ownership:
                 Overwrite=True,
                 Description=description[:DESCRIPTION_LIMIT],
             )
-        except (boto.EndpointConnectionError, boto.ConnectTimeoutError) as error:  # never left this machine
+        except boto.ConnectionError as error:  # never left this machine
             raise Unreachable(f"{not_written}: {explain(error)}") from error
         except boto.HTTPClientError:  # sent, or partly so
             return None
@@ -185,7 +185,7 @@ class Ownership:
             "See `mwaactl status`; to repeat the command is safe: only one of the two can count"
         )
         for pause in READ_BACK:
-            time.sleep(pause)
+            clock.sleep(pause)
             try:
                 newer = {v.number: v.value for v in self.history() if v.number >= expected}
             except Unreachable as error:
@@ -216,7 +216,7 @@ class Ownership:
 
     def _read_back(self, version: int) -> Snapshot:
         for pause in READ_BACK:
-            time.sleep(pause)
+            clock.sleep(pause)
             try:
                 snapshot = self.read()
             except Unreachable as error:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from mwaactl import clock
 from mwaactl.airflow_api import Run
 from mwaactl.dags import Push, Pushed
 from mwaactl.model import iso
@@ -70,7 +71,7 @@ def _warn_of_plain_parameter(console: Console, status: Status) -> None:
 def _owns(line: Line, what: str) -> Text:
     text = Text.assemble((line.owner, f"bold {line.owner}"), f" owns {what} ", _since(line.since))
     if line.next_owner is not None and line.next_since is not None:
-        wait = (line.next_since - datetime.now(UTC)).total_seconds()
+        wait = (line.next_since - clock.now()).total_seconds()
         text.append_text(
             Text.assemble(
                 "; ",
@@ -119,7 +120,7 @@ def _status_text(one: Observation) -> Text | None:
 def _beat(one: Observation) -> str:
     if one.heartbeat is None:
         return ""
-    return f", heartbeat {max(0.0, (datetime.now(UTC) - one.heartbeat).total_seconds()):.0f} s ago"
+    return f", heartbeat {max(0.0, (clock.now() - one.heartbeat).total_seconds()):.0f} s ago"
 
 
 def _count_of_errors(one: Observation) -> Text:
@@ -201,10 +202,9 @@ def show_push(console: Console, push: Push) -> None:
     table = Table(show_edge=False, pad_edge=False, header_style="bold")
     for column in (
         "",
-        f"uploaded ({title})",
-        f"deleted ({title})",
+        *titles,
         "unchanged",
-        "left in the bucket",
+        "only in the bucket",
         "state",
     ):
         table.add_column(column, overflow="fold")

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
+from mwaactl import clock
 from mwaactl.aws import Clients, aws_errors
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable
 from mwaactl.model import Instant, Model
@@ -147,7 +148,7 @@ def carry_out(made: Plan, *, reason: str = "") -> Switched:
 
 def aws_now(snapshot: Snapshot, lead: timedelta) -> datetime:
     """This machine's time, corrected to AWS's if the two surely differ by more than half a lead."""
-    now = datetime.now(UTC)
+    now = clock.now()
     # The later end of what AWS's clock may show: a decision must not begin before it can be read.
     return now + snapshot.skew.most if snapshot.skew is not None and _too_far(snapshot, lead) else now
 
@@ -166,7 +167,7 @@ def _description(made: Plan, reason: str) -> str:
 
 
 def _follow(made: Plan, snapshot: Snapshot) -> None:
-    """Let the plain parameter say who owns. Every writer looks again after writing: the last puts it right."""
+    """Let the plain parameter say who owns. Each writer looks again after writing: the last mends it."""
     name, ssm = made.stack.active_environment_parameter, made.clients.ssm
     try:
         with aws_errors(f"write {name}"):
@@ -177,6 +178,7 @@ def _follow(made: Plan, snapshot: Snapshot) -> None:
                 snapshot = made.ownership.read()
                 if newest_owner(snapshot.timeline) == owner:
                     return
+            raise Unreachable("others keep switching")
     except Unreachable as error:
         raise Unfinished(
             f"{newest_owner(snapshot.timeline)} owns the work, but the plain parameter for other systems "

@@ -1,0 +1,215 @@
+"""In-memory doubles of what `mwaactl` calls: SSM with versions, history and failing puts; MWAA; outputs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from types import SimpleNamespace
+from typing import Any
+
+from bluegreen.timeline import Timeline
+from botocore.exceptions import ClientError, ReadTimeoutError
+
+START = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
+OWNERSHIP = "/mwaa-openlineage/fullha/ownership"
+ACTIVE = "/mwaa-openlineage/fullha/active-environment"
+LEAD = 5.0
+
+
+class Clock:
+    """A time that moves only when told."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def forward(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+def client_error(code: str, status: int = 400, operation: str = "Call", **more: Any) -> ClientError:
+    response: Any = {
+        "Error": {"Code": code, "Message": f"the message of {code}"},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+        **more,
+    }
+    return ClientError(response, operation)
+
+
+class ParameterNotFound(ClientError):  # noqa: N818 - boto3's name
+    def __init__(self) -> None:
+        super().__init__({"Error": {"Code": "ParameterNotFound", "Message": "none"}}, "GetParameter")
+
+
+@dataclass
+class Ssm:
+    """Parameter Store. `puts` says what happens to the next puts of the ownership; without one, they succeed.
+
+    "unanswered": stored, but the answer is lost; "late": the answer is lost and the value waits in `late` for
+    `deliver`; an exception: raised, nothing stored.
+    """
+
+    clock: Clock
+    user: Callable[[], str] = lambda: "arn:aws:iam::123456789012:user/alice"
+    before: Callable[[str], None] = lambda operation: None
+    puts: list[str | Exception] = field(default_factory=list)
+    late: list[dict[str, Any]] = field(default_factory=list)
+    stored: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    skew: timedelta | None = timedelta(0)  # AWS's clock minus ours; None: no Date header
+    exceptions: Any = field(default_factory=lambda: SimpleNamespace(ParameterNotFound=ParameterNotFound))
+
+    def get_parameter(self, *, Name: str) -> dict[str, Any]:  # noqa: N803 - boto3's name
+        self.before("get")
+        if Name not in self.stored:
+            raise ParameterNotFound
+        headers = {}
+        if self.skew is not None:
+            headers["date"] = format_datetime(self.clock.now + self.skew, usegmt=True)
+        return {
+            "Parameter": copy.deepcopy(self.stored[Name][-1]),
+            "ResponseMetadata": {"HTTPHeaders": headers},
+        }
+
+    def get_paginator(self, operation: str) -> Any:
+        assert operation == "get_parameter_history"
+
+        def paginate(*, Name: str) -> Iterator[dict[str, Any]]:  # noqa: N803
+            self.before("history")
+            records = copy.deepcopy(self.stored[Name])
+            for start in range(0, len(records), 2):
+                yield {"Parameters": records[start : start + 2]}
+
+        return SimpleNamespace(paginate=paginate)
+
+    def put_parameter(self, **request: Any) -> dict[str, Any]:
+        self.before("put")
+        assert request["Type"] == "String"
+        assert request["Overwrite"] is True
+        what = self.puts.pop(0) if self.puts and request["Name"] == OWNERSHIP else "stored"
+        request["User"] = self.user()
+        if isinstance(what, Exception):
+            raise what
+        if what == "late":
+            self.late.append(request)
+            raise ReadTimeoutError(endpoint_url="https://ssm")
+        version = self.store(request)
+        if what == "unanswered":
+            raise ReadTimeoutError(endpoint_url="https://ssm")
+        return {"Version": version}
+
+    def deliver(self) -> None:
+        """One of the late puts arrives."""
+        self.store(self.late.pop(0))
+
+    def store(self, request: dict[str, Any]) -> int:
+        records = self.stored.setdefault(request["Name"], [])
+        record = {
+            "Name": request["Name"],
+            "Value": request["Value"],
+            "Version": len(records) + 1,
+            "LastModifiedDate": self.clock.now + (self.skew or timedelta(0)),
+            "LastModifiedUser": request.get("User", "arn:aws:iam::123456789012:user/pulumi"),
+            "Description": request.get("Description", ""),
+        }
+        records.append(record)
+        return len(records)
+
+    def values(self, name: str = OWNERSHIP) -> list[str]:
+        return [record["Value"] for record in self.stored[name]]
+
+
+AIRFLOW: dict[str, Any] = {
+    "/monitor/health": {
+        "scheduler": {"status": "healthy", "latest_scheduler_heartbeat": "2026-11-23T09:59:58+00:00"}
+    },
+    "/dags": {
+        "dags": [{"dag_id": "daily", "is_paused": False}, {"dag_id": "hourly", "is_paused": True}],
+        "total_entries": 2,
+    },
+    "/importErrors": {"import_errors": [], "total_entries": 0},
+    "/dags/~/dagRuns": {"dag_runs": [], "total_entries": 0},
+}
+
+
+@dataclass
+class Mwaa:
+    """Amazon MWAA: `environments` by name, and what Airflow answers per environment and path."""
+
+    environments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    airflow: dict[str, dict[str, Any]] = field(default_factory=dict)
+    asked: list[dict[str, Any]] = field(default_factory=list)
+
+    def get_environment(self, *, Name: str) -> dict[str, Any]:  # noqa: N803
+        if Name not in self.environments:
+            raise client_error("ResourceNotFoundException", 404, "GetEnvironment")
+        return {"Environment": self.environments[Name]}
+
+    def invoke_rest_api(self, **request: Any) -> dict[str, Any]:
+        self.asked.append(request)
+        answer = self.airflow[request["Name"]][request["Path"]]
+        if isinstance(answer, Exception):
+            raise answer
+        if callable(answer):
+            answer = answer(request["QueryParameters"])
+        return {"RestApiStatusCode": 200, "RestApiResponse": answer}
+
+
+@dataclass
+class Cloud:
+    """Stands for `mwaactl.aws.Clients`."""
+
+    ssm: Ssm
+    mwaa: Mwaa = field(default_factory=Mwaa)
+    s3: Any = None
+    region: str = "us-east-1"
+
+    @property
+    def ssm_writer(self) -> Ssm:
+        return self.ssm
+
+
+def outputs(mode: str = "fullha", **changes: Any) -> dict[str, Any]:
+    """A stack's outputs as Pulumi prints them."""
+    colours = ("blue", "green") if mode in ("fullha", "bluegreen") else ("blue",)
+    name = f"mwaa-openlineage-{mode}"
+    return {
+        "mode": mode,
+        "region": "us-east-1",
+        "project": "mwaa-openlineage",
+        "stack": mode,
+        "name": name,
+        "vpc_id": "vpc-1",
+        "airflow_environments": {
+            colour: {
+                "name": f"{name}-{colour}",
+                "arn": f"arn:aws:airflow:us-east-1:123456789012:environment/{name}-{colour}",
+                "webserver_url": f"https://{colour}.example",
+                "bucket": f"{name}-{colour}-dags",
+                "dags_prefix": "dags/",
+                "execution_role_arn": "arn:aws:iam::123456789012:role/x",
+                "airflow_version": "3.0.6",
+                "environment_class": "mw1.small",
+                "identity": {},
+            }
+            for colour in colours
+        },
+        "ownership_parameter": OWNERSHIP,
+        "active_environment_parameter": ACTIVE,
+        "switch_lead_seconds": LEAD,
+        **changes,
+    }
+
+
+def cloud(mode: str = "fullha", clock: Clock | None = None) -> Cloud:
+    """A freshly deployed stack: blue owns everything, both sides healthy and alike."""
+    clock = clock or Clock()
+    ssm = Ssm(clock)
+    ssm.store({"Name": OWNERSHIP, "Value": Timeline.initial().dump()})
+    ssm.store({"Name": ACTIVE, "Value": "blue"})
+    mwaa = Mwaa()
+    for environment in outputs(mode)["airflow_environments"].values():
+        mwaa.environments[environment["name"]] = {"Status": "AVAILABLE", "AirflowVersion": "3.0.6"}
+        mwaa.airflow[environment["name"]] = copy.deepcopy(AIRFLOW)
+    return Cloud(ssm, mwaa)

@@ -1,0 +1,180 @@
+"""What is seen of the environments, and what the checks make of it."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from mwaactl.airflow_api import AirflowApi
+from mwaactl.aws import Clients
+from mwaactl.errors import Unreachable
+from mwaactl.observe import observe
+from mwaactl.preflight import Check, Sides, run_checks
+from mwaactl.stack import parse
+from tests.unit.mwaactl_doubles import Cloud, Mwaa, client_error, cloud, outputs
+
+BLUE, GREEN = "mwaa-openlineage-fullha-blue", "mwaa-openlineage-fullha-green"
+
+
+def api_of(answers: dict[str, Any], major: int = 3) -> tuple[AirflowApi, Mwaa]:
+    mwaa = Mwaa(airflow={"env": answers})
+    return AirflowApi(cast(Any, mwaa), "env", major), mwaa
+
+
+def checked(aws: Cloud) -> dict[str, Check]:
+    seen = observe(parse(outputs()), cast(Clients, aws))
+    checks = run_checks(Sides(target=seen["green"], source=seen["blue"]))
+    return {check.name: check for check in checks}
+
+
+def test_two_healthy_and_equal_sides_pass_every_check() -> None:
+    assert {check.result for check in checked(cloud()).values()} == {"pass"}
+
+
+def test_a_target_that_is_being_updated_fails() -> None:
+    aws = cloud()
+    aws.mwaa.environments[GREEN]["Status"] = "UPDATING"
+    check = checked(aws)["target-available"]
+    assert (check.result, "UPDATING" in check.detail) == ("fail", True)
+
+
+def test_a_target_that_is_still_created_is_not_asked() -> None:
+    aws = cloud()
+    aws.mwaa.environments[GREEN]["Status"] = "CREATING"
+    checks = checked(aws)
+    assert checks["target-api"].result == "fail"
+    assert checks["same-dags"].result == "not checked"
+    assert {request["Name"] for request in aws.mwaa.asked} == {BLUE}
+
+
+def test_a_target_whose_api_is_silent_fails_once_and_leaves_the_rest_not_checked() -> None:
+    aws = cloud()
+    error = client_error(
+        "RestApiServerException", 502, RestApiStatusCode=502, RestApiResponse={"detail": "down"}
+    )
+    aws.mwaa.airflow[GREEN] = dict.fromkeys(aws.mwaa.airflow[GREEN], error)
+    checks = checked(aws)
+    assert checks["target-api"].result == "fail"
+    assert "it answered 502: down" in checks["target-api"].detail
+    assert {name for name, check in checks.items() if check.result == "not checked"} == {
+        "target-scheduler",
+        "import-errors",
+        "same-dags",
+        "pause-state",
+    }
+    assert checks["pause-state"].detail == "for the same reason as target-api"
+
+
+def test_a_source_that_is_dead_does_not_hinder() -> None:
+    aws = cloud()
+    aws.mwaa.airflow[BLUE] = dict.fromkeys(
+        aws.mwaa.airflow[BLUE], client_error("InternalServerException", 500)
+    )
+    checks = checked(aws)
+    assert checks["target-api"].result == "pass"
+    assert checks["same-dags"].result == checks["pause-state"].result == "not checked"
+    assert not any(check.stops for check in checks.values())
+
+
+def test_an_unhealthy_scheduler_fails() -> None:
+    aws = cloud()
+    aws.mwaa.airflow[GREEN]["/monitor/health"] = {"scheduler": {"status": "unhealthy"}}
+    assert checked(aws)["target-scheduler"].result == "fail"
+
+
+def test_an_import_error_fails_with_the_file_and_the_last_line() -> None:
+    aws = cloud()
+    aws.mwaa.airflow[GREEN]["/importErrors"] = {
+        "import_errors": [{"filename": "etl.py", "stack_trace": "Traceback:\n  ...\nNameError: no x\n"}],
+        "total_entries": 1,
+    }
+    check = checked(aws)["import-errors"]
+    assert (check.result, check.detail) == ("fail", f"1 on {GREEN}, first etl.py: NameError: no x")
+
+
+def test_a_dag_on_one_side_only_fails_and_names_side_and_command() -> None:
+    aws = cloud()
+    aws.mwaa.airflow[BLUE]["/dags"]["dags"].append({"dag_id": "new", "is_paused": False})
+    aws.mwaa.airflow[BLUE]["/dags"]["total_entries"] = 3
+    check = checked(aws)["same-dags"]
+    assert (check.result, check.detail) == (
+        "fail",
+        "only on blue: new. Upload one directory to both: mwaactl dags push",
+    )
+
+
+def test_a_dag_paused_on_one_side_only_fails() -> None:
+    aws = cloud()
+    aws.mwaa.airflow[GREEN]["/dags"]["dags"][0]["is_paused"] = True
+    check = checked(aws)["pause-state"]
+    assert (check.result, check.detail) == ("fail", "paused on green only: daily")
+
+
+def test_an_environment_that_is_gone_is_told() -> None:
+    aws = cloud()
+    del aws.mwaa.environments[GREEN]
+    check = checked(aws)["target-available"]
+    assert check.result == "fail"
+    assert GREEN in check.detail
+
+
+def test_listings_are_read_to_their_end() -> None:
+    names = [f"dag{i}" for i in range(250)]
+
+    def page(query: dict[str, Any]) -> dict[str, Any]:
+        start = query["offset"]
+        found = [{"dag_id": name, "is_paused": False} for name in names[start : start + query["limit"]]]
+        return {"dags": found, "total_entries": len(names)}
+
+    api, mwaa = api_of({"/dags": page})
+    assert list(api.dags()) == names
+    assert len(mwaa.asked) == 3
+
+
+def run(
+    dag_id: str, due: str, kind: str = "scheduled", state: str = "success", **more: Any
+) -> dict[str, Any]:
+    return {"dag_id": dag_id, "dag_run_id": f"{kind}__{due}", "run_type": kind, "state": state, **more}
+
+
+def test_airflow_3_runs_are_due_at_run_after() -> None:
+    found = run("daily", "a", run_after="2026-11-23T10:00:00Z", data_interval_end="2026-11-22T00:00:00Z")
+    api, mwaa = api_of({"/dags/~/dagRuns": {"dag_runs": [found], "total_entries": 1}})
+    (seen,) = api.last_scheduled_runs()
+    assert seen.due is not None
+    assert seen.due.isoformat() == "2026-11-23T10:00:00+00:00"
+    assert mwaa.asked[0]["QueryParameters"]["run_type"] == "scheduled"
+
+
+def test_airflow_2_runs_are_due_at_the_end_of_their_interval_and_filtered_here() -> None:
+    runs = [
+        run("daily", "m", kind="manual", data_interval_end="2026-11-23T11:00:00+00:00"),
+        run("daily", "b", data_interval_end="2026-11-23T10:00:00+00:00"),
+        run("daily", "a", data_interval_end="2026-11-22T10:00:00+00:00"),
+    ]
+    api, mwaa = api_of({"/dags/~/dagRuns": {"dag_runs": runs, "total_entries": 3}}, major=2)
+    (seen,) = api.last_scheduled_runs()
+    assert seen.run_id == "scheduled__b"
+    assert "run_type" not in mwaa.asked[0]["QueryParameters"]
+
+
+def test_runs_in_flight_are_the_queued_and_the_running_of_any_type() -> None:
+    def page(query: dict[str, Any]) -> dict[str, Any]:
+        found = [run("daily", "a", kind="manual", state=query["state"])]
+        return {"dag_runs": found, "total_entries": 1}
+
+    api, _ = api_of({"/dags/~/dagRuns": page})
+    assert [seen.state for seen in api.unfinished_runs()] == ["queued", "running"]
+
+
+@pytest.mark.parametrize(("major", "path"), [(2, "/health"), (3, "/monitor/health")])
+def test_health_is_asked_where_the_version_has_it(major: int, path: str) -> None:
+    api, _ = api_of({path: {"scheduler": {"status": "healthy"}}}, major)
+    assert api.scheduler() == ("healthy", None)
+
+
+def test_a_refused_call_names_the_permission_it_needs() -> None:
+    api, _ = api_of({"/dags": client_error("AccessDeniedException", 403)})
+    with pytest.raises(Unreachable, match="airflow:InvokeRestApi"):
+        api.dags()
