@@ -14,9 +14,10 @@ from components.policies import tls_only
 class PrivateBucketArgs:
     """How a private bucket treats what is in it.
 
-    With `keep`, a bucket with content is not deleted. Replaced and deleted object versions go after
-    `old_versions_days`, save the `old_versions` newest of each object. With `expire_days`, objects under
-    `expire_prefix` go at that age. Without `kms_key_arn`, S3's own key encrypts.
+    With `keep`, removing it from the stack leaves it in AWS with all its content. Otherwise the content goes
+    with it. Replaced and deleted object versions go after `old_versions_days`, save the `old_versions` newest
+    of each object. With `expire_days`, objects under `expire_prefix` go at that age. Without `kms_key_arn`,
+    S3's own key encrypts.
     """
 
     keep: bool
@@ -40,7 +41,10 @@ class PrivateBucket(pulumi.ComponentResource):
         self, name: str, args: PrivateBucketArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("mwaa-openlineage:index:PrivateBucket", name, None, opts)
-        child = pulumi.ResourceOptions(parent=self)
+        child = pulumi.ResourceOptions(
+            parent=self,
+            retain_on_delete=args.keep,  # a kept bucket must stay as closed and encrypted as it was
+        )
         bucket = aws.s3.Bucket(name, force_destroy=not args.keep, opts=child)
         versioning = aws.s3.BucketVersioning(
             name,
@@ -56,7 +60,7 @@ class PrivateBucket(pulumi.ComponentResource):
             bucket=bucket.bucket,
             rules=_lifecycle(args),
             # Rules about old versions need the versioning to be on.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[versioning]),
+            opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[versioning])),
         )
         closed = aws.s3.BucketPublicAccessBlock(
             name,
@@ -72,7 +76,7 @@ class PrivateBucket(pulumi.ComponentResource):
             bucket=bucket.bucket,
             policy=tls_only(bucket.arn),
             # S3 refuses to change both at once (OperationAborted).
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[closed]),
+            opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[closed])),
         )
         self.bucket = bucket.bucket
         self.arn = bucket.arn

@@ -130,7 +130,9 @@ def touched_environments(previous: Mapping[str, Any], planned: Mapping[str, Iden
         if after is None:
             touched[colour] = "removed"
         elif changes := [
-            f"{key} {before[key]!r} -> {after.get(key)!r}" for key in before if before[key] != after.get(key)
+            f"{key} {_shown(before[key])} -> {_shown(after.get(key))}"
+            for key in before
+            if before[key] != after.get(key)
         ]:
             touched[colour] = f"replaced ({', '.join(changes)})"
     return touched
@@ -189,3 +191,7 @@ def violations(
 def _identities(previous: Mapping[str, Any]) -> dict[str, Identity]:
     environments = previous.get("airflow_environments") or {}
     return {colour: outputs.get("identity") or {} for colour, outputs in environments.items()}
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)  # the engine keeps numbers as floats
