@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -69,11 +70,18 @@ class EventStore:
         self.recent: deque[Event] = deque(maxlen=RECENT)
         self.jobs: dict[tuple[str, str], Job] = {}
         self.namespaces: set[str] = set()
-        if self._file.exists():
-            with self._file.open() as lines:
-                for line in lines:
-                    if line.endswith("\n"):  # the last may be cut off by a crash
-                        self._sum_up(json.loads(line))
+        self._load()
+
+    def _load(self) -> None:
+        if not self._file.exists():
+            return
+        whole = 0
+        with self._file.open("rb") as lines:
+            for line in lines:
+                if line.endswith(b"\n"):
+                    whole += len(line)
+                    self._sum_up(json.loads(line))
+        os.truncate(self._file, whole)  # a crash may have cut off the last line
 
     def add(self, event: Event) -> None:
         with self._file.open("a") as lines:
