@@ -69,10 +69,10 @@ def _observe(
         seen["airflow_version"] = found.get("AirflowVersion") or environment.airflow_version
         seen["environment_class"] = found.get("EnvironmentClass") or environment.environment_class
         if found.get("WebserverUrl"):
-            url = found["WebserverUrl"]
-            seen["webserver_url"] = url if "://" in url else f"https://{url}"
+            seen["webserver_url"] = found["WebserverUrl"]
     except Unreachable as error:
         not_checked["status"] = str(error)
+    seen["webserver_url"] = _with_scheme(seen["webserver_url"])
     api = AirflowApi(clients.mwaa, environment.name, int(seen["airflow_version"].split(".")[0]))
     questions: dict[str, Callable[[], Any]] = {
         "scheduler": api.scheduler,
@@ -93,3 +93,10 @@ def _observe(
     if "scheduler" in seen:
         seen["scheduler"], seen["heartbeat"] = seen["scheduler"]
     return Observation(colour=colour, name=environment.name, status=status, not_checked=not_checked, **seen)
+
+
+def _with_scheme(host: str) -> str:
+    """Amazon names the host only; the local cloud's web servers have no certificate."""
+    if "://" in host:
+        return host
+    return f"http://{host}" if host.startswith("127.0.0.1") else f"https://{host}"
