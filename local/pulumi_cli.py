@@ -106,8 +106,8 @@ def build(cli: Path, report: Report) -> None:
     go = shutil.which("go")
     if go is None:
         raise LocalError(
-            "No Pulumi CLI: there is none on PATH, its installer's host does not answer, and there is no `go` "
-            "to build it with.\n"
+            "No Pulumi CLI: there is none on PATH, its installer's host does not answer, and there is "
+            "no `go` to build it with.\n"
             "Install one of them: https://www.pulumi.com/docs/install or https://go.dev/dl (1.25 or newer)"
         )
     report(f"Pulumi CLI: building {BUILD_VERSION} from the Go module proxy (3-5 minutes, once)")

@@ -2,6 +2,8 @@
 
 Runs the stack's `__main__.py` in this process, which is the Python of the project's virtual environment.
 Started by the Pulumi engine (`python -m local.pulumi_language <engine address>`): prints its port, serves.
+The engine starts it twice per operation and runs the program in one of the two only, so that the Pulumi SDK
+(most of a second) is imported when a program is to be run, not before.
 """
 
 from __future__ import annotations
@@ -18,32 +20,42 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from pulumi.automation._server import LanguageServer
-from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
+
+# Their answers are empty: the plugins are laid out beforehand (local/pulumi_cli.py).
+NOTHING_TO_SAY = ("GetPluginInfo", "GetRequiredPackages", "GetRequiredPlugins")
 
 
-class Host(LanguageServer):
-    """The SDK's own in-process host, pointed at a program on disk instead of a function."""
+class Methods(grpc.GenericRpcHandler):
+    """The service `pulumirpc.LanguageRuntime`, as bytes: naming the messages would import the SDK."""
 
     def __init__(self, engine: str) -> None:
-        super().__init__(lambda: None)
-        self.engine = engine
+        self._engine = engine
 
-    def Run(self, request: Any, context: Any) -> Any:  # noqa: N802 - the protocol's name
+    def service(self, handler_call_details: Any) -> Any:
+        method = handler_call_details.method.rpartition("/")[2]
+        if method == "Run":
+            return grpc.unary_unary_rpc_method_handler(self._run)
+        if method in NOTHING_TO_SAY:
+            return grpc.unary_unary_rpc_method_handler(lambda _request, _context: b"")
+        return None  # UNIMPLEMENTED; the engine does without
+
+    def _run(self, message: bytes, context: Any) -> bytes:
+        from pulumi.automation._server import LanguageServer
+        from pulumi.runtime.proto import language_pb2
+
+        request = language_pb2.RunRequest.FromString(message)
         info = request.info
         wrong = environment_error(Path(info.root_directory), dict(info.options))
         if wrong:
-            return language_pb2.RunResponse(error=wrong)
+            return bytes(language_pb2.RunResponse(error=wrong).SerializeToString())
+        # The SDK's own in-process host, given a program on disk instead of a function.
         del request.args[:]
-        request.args.append(self.engine)
-        self.program = program(Path(info.program_directory), info.entry_point, Path(request.pwd))
-        result = super().Run(request, context)  # type: ignore[no-untyped-call]
+        request.args.append(self._engine)
+        host = LanguageServer(program(Path(info.program_directory), info.entry_point, Path(request.pwd)))
+        result = host.Run(request, context)  # type: ignore[no-untyped-call]
         if result.error:
-            return language_pb2.RunResponse(bail=True)  # it has been logged already
-        return result
-
-    def GetPluginInfo(self, _request: Any, _context: Any) -> Any:  # noqa: N802 - the protocol's name
-        return plugin_pb2.PluginInfo(version="3.0.0")
+            result = language_pb2.RunResponse(bail=True)  # it has been logged already
+        return bytes(result.SerializeToString())
 
 
 def environment_error(root: Path, options: dict[str, Any]) -> str | None:
@@ -55,9 +67,7 @@ def environment_error(root: Path, options: dict[str, Any]) -> str | None:
     if not folder.is_dir():
         return f"the virtual environment {folder} of Pulumi.yaml is missing; make it with: uv sync"
     if folder != Path(sys.prefix).resolve():
-        return (
-            f"Pulumi.yaml wants the virtual environment {folder}; the local language host is in {sys.prefix}"
-        )
+        return f"Pulumi.yaml wants the virtual environment {folder}; the local host is in {sys.prefix}"
     return None
 
 
@@ -91,7 +101,7 @@ def main() -> None:
     end_with_parent()
     signal.signal(signal.SIGINT, lambda *_: os._exit(0))  # how the engine ends its plugins
     server = grpc.server(ThreadPoolExecutor(max_workers=4))
-    language_pb2_grpc.add_LanguageRuntimeServicer_to_server(Host(engine), server)
+    server.add_generic_rpc_handlers((Methods(engine),))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     print(port, flush=True)

@@ -1,0 +1,190 @@
+"""The `aws` package: check, diff, create, read, update and delete as the real provider's bridge does them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from pulumi.provider.experimental import provider as protocol
+from pulumi.provider.experimental.provider import PropertyDiff, PropertyDiffKind
+
+from local.home import REGION
+from local.provider import services
+from local.provider.invokes import invoke
+from local.provider.kinds import KINDS, Kind
+from local.provider.schema import Schema, problems
+from local.provider.server import Plugin
+from local.provider.templates import recorded, renew, replacements
+from local.provider.values import (
+    UNKNOWN,
+    Props,
+    ProviderError,
+    changed_paths,
+    has_unknown,
+    plain,
+    secret_keys,
+    token_of,
+    wrap,
+)
+
+DEFAULTS = "__defaults"  # inputs that Pulumi filled in, as its bridged providers note them
+
+
+class Aws(Plugin):
+    def __init__(self, version: str) -> None:
+        super().__init__()
+        self._schema = Schema("aws", version)
+        self._region = REGION
+        self._default_tags: dict[str, str] = {}
+
+    async def configure(self, request: protocol.ConfigureRequest) -> protocol.ConfigureResponse:
+        args = plain(request.args)
+        self._region = str(args.get("region") or REGION)
+        default_tags = args.get("defaultTags") or {}
+        if isinstance(default_tags, str):  # the engine passes nested provider settings as JSON
+            default_tags = json.loads(default_tags)
+        self._default_tags = dict(default_tags.get("tags") or {})
+        return await super().configure(request)
+
+    async def invoke(self, request: protocol.InvokeRequest) -> protocol.InvokeResponse:
+        answer = await asyncio.to_thread(invoke, request.tok, plain(request.args), self._region)
+        return protocol.InvokeResponse(wrap(answer))
+
+    async def check(self, request: protocol.CheckRequest) -> protocol.CheckResponse:
+        kind = _kind(token_of(request))
+        inputs, old = plain(request.new_inputs), plain(request.old_inputs)
+        inputs.pop(DEFAULTS, None)
+        filled: Props = {key: value for key, value in kind.defaults.items() if inputs.get(key) is None}
+        if kind.name and inputs.get(kind.name) is None and inputs.get(f"{kind.name}Prefix") is None:
+            filled[kind.name] = (
+                old[kind.name]
+                if kind.name in old.get(DEFAULTS, ())
+                else _random_name(request.name, kind.longest_name, bytes(request.random_seed))
+            )
+        inputs.update(filled)
+        fields = self._schema.of(token_of(request))["inputs"]
+        failures = [
+            protocol.CheckFailure(path, f"{token_of(request)} {request.name}: {reason}")
+            for path, reason in problems(fields, inputs)
+        ]
+        if filled:
+            inputs[DEFAULTS] = sorted(filled)
+        return protocol.CheckResponse(wrap(inputs, secret_keys(request.new_inputs)), failures)
+
+    async def diff(self, request: protocol.DiffRequest) -> protocol.DiffResponse:
+        kind = _kind(token_of(request))
+        old, new = self.old_inputs.pop(request.urn), plain(request.new_inputs)
+        explicit = kind.name is not None and kind.name not in new.get(DEFAULTS, ())
+        old.pop(DEFAULTS, None)
+        new.pop(DEFAULTS, None)
+        paths = list(changed_paths(old, new))
+        replacing = replacements(token_of(request), paths, old, new)
+        detail = {
+            path: PropertyDiff(_diff_kind(path, old, new, path in replacing), input_diff=True)
+            for path in paths
+        }
+        return protocol.DiffResponse(
+            changes=bool(paths),
+            replaces=sorted({path.split(".")[0] for path in replacing}),
+            diffs=sorted({path.split(".")[0] for path in paths}),
+            detailed_diff=detail,
+            # Two cannot have one name: what was not named by Pulumi goes before its successor comes.
+            delete_before_replace=bool(replacing) and explicit,
+        )
+
+    async def create(self, request: protocol.CreateRequest) -> protocol.CreateResponse:
+        kind, inputs, hidden = (
+            _kind(token_of(request)),
+            plain(request.properties),
+            secret_keys(request.properties),
+        )
+        inputs.pop(DEFAULTS, None)
+        if request.preview:
+            outputs = dict.fromkeys(self._schema.of(token_of(request))["outputs"], UNKNOWN)
+            outputs |= self._common(token_of(request), inputs) | inputs
+            return protocol.CreateResponse(None, wrap(outputs, hidden))
+        service = services.of(token_of(request))
+        if service is None:
+            identifier, outputs = recorded(kind, inputs, self._region)
+        else:
+            identifier, own = await asyncio.to_thread(service.create, inputs)
+            _, outputs = recorded(kind, {**inputs, **own}, self._region)
+        outputs = self._common(token_of(request), inputs) | outputs
+        return protocol.CreateResponse(identifier, wrap(outputs, hidden))
+
+    async def update(self, request: protocol.UpdateRequest) -> protocol.UpdateResponse:
+        kind = _kind(token_of(request))
+        state, old_inputs, inputs = plain(request.olds), self.old_inputs.pop(request.urn), plain(request.news)
+        old_inputs.pop(DEFAULTS, None)
+        inputs.pop(DEFAULTS, None)
+        outputs = {key: value for key, value in state.items() if key not in old_inputs} | inputs
+        outputs |= self._common(token_of(request), inputs)
+        changed = {path.split(".")[0] for path in changed_paths(old_inputs, inputs)}
+        renewed = [k for k, causes in kind.renewed.items() if not causes or changed & set(causes)]
+        hidden = secret_keys(request.olds, request.news)
+        service = services.of(token_of(request))
+        if request.preview:
+            outputs |= dict.fromkeys(renewed, UNKNOWN)
+        elif service is None:
+            outputs = renew(kind, request.resource_id, outputs, renewed, self._region)
+        else:
+            outputs |= await asyncio.to_thread(service.update, request.resource_id, old_inputs, inputs)
+        return protocol.UpdateResponse(wrap(outputs, hidden))
+
+    async def read(self, request: protocol.ReadRequest) -> protocol.ReadResponse:
+        state, inputs = plain(request.properties), plain(request.inputs)
+        if not state:
+            raise ProviderError(
+                f"{token_of(request)}: the local cloud imports nothing ({request.resource_id})"
+            )
+        _kind(token_of(request))
+        service = services.of(token_of(request))
+        hidden = secret_keys(request.properties, request.inputs)
+        if service is not None:
+            found = await asyncio.to_thread(service.read, request.resource_id, state)
+            if found is None:
+                return protocol.ReadResponse("")
+            state |= found
+            inputs |= {key: value for key, value in found.items() if key in inputs}
+        return protocol.ReadResponse(request.resource_id, wrap(state, hidden), wrap(inputs, hidden))
+
+    async def delete(self, request: protocol.DeleteRequest) -> None:
+        _kind(token_of(request))
+        service = services.of(token_of(request))
+        if service is not None:
+            await asyncio.to_thread(service.delete, request.resource_id, plain(request.properties))
+
+    def _common(self, token: str, inputs: Mapping[str, Any]) -> Props:
+        """Outputs that any resource of the provider has, if its schema says so; known before it is made."""
+        outputs = self._schema.of(token)["outputs"]
+        common: Props = {}
+        if "region" in outputs:
+            common["region"] = inputs.get("region") or self._region
+        if "tagsAll" in outputs and not has_unknown(inputs.get("tags")):
+            common["tagsAll"] = {**self._default_tags, **(inputs.get("tags") or {})}
+        return common
+
+
+def _kind(token: str) -> Kind:
+    if token not in KINDS:
+        raise ProviderError(
+            f"the local cloud does not know the resource type {token} yet: say in "
+            "local/provider/kinds.py what forces its replacement and what it computes"
+        )
+    return KINDS[token]
+
+
+def _random_name(logical: str, longest: int, seed: bytes) -> str:
+    """`<logical name>-<7 hex digits>`; the seed, if any, makes an update keep to its plan."""
+    digits = hashlib.sha256(seed or secrets.token_bytes(32)).hexdigest()
+    return f"{logical[: longest - 8]}-{digits[:7]}"
+
+
+def _diff_kind(path: str, old: Props, new: Props, replaces: bool) -> PropertyDiffKind:
+    top = path.split(".")[0]
+    word = "ADD" if top not in old else "DELETE" if top not in new else "UPDATE"
+    return PropertyDiffKind[f"{word}_REPLACE" if replaces else word]

@@ -1,0 +1,80 @@
+"""Which resource types are made for real, and by what. Everything here blocks: callers use threads."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from typing import Any, Protocol
+
+from local.home import REGION
+from local.provider.values import Props, ProviderError
+
+_lock = threading.Lock()
+
+
+class Service(Protocol):
+    """One resource type in a service of the local cloud. Outputs given back win over the table's."""
+
+    def create(self, inputs: Props) -> tuple[str, Props]:
+        """(id, computed outputs)."""
+
+    def read(self, identifier: str, state: Props) -> Props | None:
+        """What differs from or confirms `state`; None when the resource is gone."""
+
+    def update(self, identifier: str, old: Props, new: Props) -> Props:
+        """Bring it from the old inputs to the new; computed outputs."""
+
+    def delete(self, identifier: str, state: Props) -> None:
+        """Remove it; nothing to do when it is gone already."""
+
+
+def of(token: str) -> Service | None:
+    """The service that makes a type, or None for a type that is only recorded."""
+    package = token.split(":")[1].split("/")[0]
+    if package == "s3":
+        from local.provider import storage
+
+        return storage.SERVICES.get(token)
+    if package in ("ssm", "secretsmanager", "cloudwatch"):
+        from local.provider import records
+
+        return records.SERVICES.get(token)
+    if package == "mwaa":
+        from local.provider import airflow
+
+        return airflow.SERVICES.get(token)
+    return None
+
+
+@functools.cache
+def _cached_client(service: str) -> Any:
+    import boto3
+    from botocore.config import Config
+
+    config = Config(
+        retries={"max_attempts": 2}, connect_timeout=5, read_timeout=60, s3={"addressing_style": "path"}
+    )
+    return boto3.client(service, region_name=REGION, config=config)  # type: ignore[call-overload]
+
+
+def client(service: str) -> Any:
+    """The boto3 client, made once; the environment says where the local cloud is (see `local.aws`)."""
+    variable = "AWS_ENDPOINT_URL_MWAA" if service == "mwaa" else "AWS_ENDPOINT_URL"
+    if not os.environ.get(variable):
+        raise ProviderError(
+            f"{variable} is not set, and the local cloud must never touch a real account; "
+            'start it with `make local`, then: eval "$(make -s local-env)"'
+        )
+    with _lock:
+        return _cached_client(service)
+
+
+def error_code(error: Exception) -> str:
+    """The code of botocore's ClientError, else an empty string."""
+    response: dict[str, Any] = getattr(error, "response", None) or {}
+    return str(response.get("Error", {}).get("Code", ""))
+
+
+def said(what: str, error: Exception) -> ProviderError:
+    return ProviderError(f"{what}: {error}")

@@ -1,0 +1,98 @@
+"""Plain Python values instead of the protocol's: str, int, float, bool, None, list, dict - and UNKNOWN."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Protocol
+
+from pulumi.provider.experimental.property_value import Computed, PropertyValue
+from pulumi.runtime.rpc import UNKNOWN
+
+Props = dict[str, Any]
+
+__all__ = [
+    "UNKNOWN",
+    "Props",
+    "ProviderError",
+    "changed_paths",
+    "has_unknown",
+    "plain",
+    "secret_keys",
+    "wrap",
+]
+
+
+class Typed(Protocol):
+    """Any of the protocol's requests about one resource."""
+
+    @property
+    def type(self) -> str: ...
+
+
+class ProviderError(Exception):
+    """What is wrong with a resource, in words for the person who runs `pulumi up`."""
+
+
+def plain(properties: Mapping[str, PropertyValue] | None) -> Props:
+    """The properties without marks of secrecy; an integral number becomes an int."""
+    return {key: _plain(value) for key, value in (properties or {}).items()}
+
+
+def _plain(value: PropertyValue) -> Any:
+    inner: Any = value.value
+    if inner is None or isinstance(inner, bool | str):
+        return inner
+    if isinstance(inner, float):
+        return int(inner) if inner.is_integer() else inner
+    if isinstance(inner, Computed):
+        return UNKNOWN
+    if isinstance(inner, Mapping):
+        return {key: _plain(item) for key, item in inner.items()}
+    if isinstance(inner, Collection):
+        return [_plain(item) for item in inner]
+    raise ProviderError(f"the local plugin knows no {type(inner).__name__}; pass the content as text")
+
+
+def secret_keys(*properties: Mapping[str, PropertyValue] | None) -> set[str]:
+    """The properties that are or contain a secret."""
+    return {key for some in properties for key, value in (some or {}).items() if value.contains_secret()}
+
+
+def wrap(values: Mapping[str, Any], secrets: Collection[str] = ()) -> dict[str, PropertyValue]:
+    """The way back; None values are left out."""
+    return {key: _wrap(value, key in secrets) for key, value in values.items() if value is not None}
+
+
+def _wrap(value: Any, secret: bool = False) -> PropertyValue:
+    if isinstance(value, Mapping):
+        return PropertyValue({k: _wrap(v) for k, v in value.items() if v is not None}, secret)
+    if isinstance(value, list | tuple):
+        return PropertyValue([_wrap(item) for item in value], secret)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return PropertyValue(float(value), secret)
+    return PropertyValue(value, secret)
+
+
+def token_of(request: Typed) -> str:
+    """The resource's own type: the SDK gives the parents' types with it."""
+    return request.type.rsplit("$", 1)[-1]
+
+
+def has_unknown(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(has_unknown(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return any(has_unknown(item) for item in value)
+    return bool(value == UNKNOWN)
+
+
+def changed_paths(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    """Dotted paths of what differs. List positions are left out: `rules.expiration.days`."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in sorted({*old, *new}):
+            yield from changed_paths(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for before, after in zip(old, new, strict=True):
+            yield from changed_paths(before, after, path)
+    elif old != new:
+        yield path
