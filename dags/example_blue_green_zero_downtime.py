@@ -1,19 +1,19 @@
 """Runs every minute, in exactly one of the two environments, and says which one.
 
-There is nothing about blue and green in this DAG: it is a plain DAG, deployed unchanged to both environments. Watch
-it on both while you run
+There is nothing about blue and green in this DAG: it is a plain DAG, deployed unchanged to both
+environments. Watch it on both while you run
 
     mwaactl switch green
 
-Each minute has a run on both sides, with the same run id. The environment that owns the minute executes it; the
-other one shows the same run with all tasks skipped. No minute is executed twice, and none is left out.
+Each minute has a run on both sides, with the same due time. The environment that owns the minute executes
+it; the other one shows the run with all its tasks skipped. No minute is executed twice or left out.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 try:  # Airflow 3
     from airflow.sdk import dag, get_current_context, task
@@ -26,13 +26,13 @@ HERE = os.environ.get("AIRFLOW__BLUEGREEN__ENVIRONMENT", "this environment")
 
 @dag(
     schedule="* * * * *",
-    start_date=datetime(2025, 1, 1, tzinfo=timezone.utc),
+    start_date=datetime(2025, 1, 1, tzinfo=UTC),
     catchup=False,  # a new environment starts with the current minute
     max_active_runs=4,
     tags=["example", "blue-green"],
     doc_md=__doc__,
 )
-def example_blue_green_zero_downtime():
+def example_blue_green_zero_downtime() -> None:
     @task
     def extract() -> list[int]:
         """The first task says where the run is executed: look into its log."""

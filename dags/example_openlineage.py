@@ -1,17 +1,20 @@
 """Three tasks that say what they read and write, so that Marquez draws the way of the data.
 
-    orders (S3) -> clean_orders -> orders_clean (S3) -> load_warehouse -> orders (PostgreSQL) -> daily_report -> report (S3)
+    orders/raw.csv -> clean_orders   -> orders/clean.parquet
+                      load_warehouse -> shop.public.orders
+                      daily_report   -> reports/daily.html
 
-Open Marquez (`mwaactl` and the stack's outputs say how), choose the namespace of the environment that ran this DAG and
-look for one of its jobs.
+Open Marquez (the stack's output `lineage_open_command` says how), choose the namespace of the environment that
+ran this DAG, and one of its jobs.
 
-The tasks declare OpenLineage datasets as inlets and outlets; the OpenLineage provider reports them as they are. The tasks do
-no work here. Operators that the provider knows (SQL, Spark, S3 copies and more) report what they read and write by themselves.
+The tasks do no work; they declare OpenLineage datasets as inlets and outlets, which Airflow's OpenLineage
+provider reports as they are. Operators that the provider knows (SQL, Spark, copies in S3 and more) report by
+themselves what they read and write.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from openlineage.client.event_v2 import Dataset
 
@@ -29,12 +32,12 @@ REPORT = Dataset(namespace="s3://example-lake", name="reports/daily.html")
 
 @dag(
     schedule="*/10 * * * *",
-    start_date=datetime(2025, 1, 1, tzinfo=timezone.utc),
+    start_date=datetime(2025, 1, 1, tzinfo=UTC),
     catchup=False,
     tags=["example", "lineage"],
     doc_md=__doc__,
 )
-def example_openlineage():
+def example_openlineage() -> None:
     @task(inlets=[RAW], outlets=[CLEAN])
     def clean_orders() -> None:
         """Read the raw file, write the clean one."""
