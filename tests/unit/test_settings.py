@@ -63,10 +63,8 @@ def test_each_stack_file_says_its_own_mode(mode: str) -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_a_stack_file_repeats_no_default(mode: str) -> None:
     written = yaml.safe_load((ROOT / f"Pulumi.{mode}.yaml").read_text())["config"]
-    repeated = [
-        key for key, value in written.items() if DEFAULTS.get(key.removeprefix(f"{PROJECT}:")) == value
-    ]
-    assert repeated == []
+    defaults = {f"{PROJECT}:{key}": str(value).lower() for key, value in DEFAULTS.items()}
+    assert [key for key, value in written.items() if defaults.get(key) == value] == []
 
 
 def test_every_setting_is_declared_with_type_default_and_description() -> None:
