@@ -39,8 +39,8 @@ log = logging.getLogger("mwaa")
 
 HEALTHY_SECONDS = 300
 STOP_SECONDS = 5  # MWAA's forced update does not wait for tasks either
-BACK_OFF = (0, 2, 5, 15, 60)  # seconds before a dead process is started again, the first time, the second ...
-STEADY_SECONDS = 120  # a process that lived this long has no history of dying
+BACK_OFF = (0, 5, 15, 30, 60)  # least seconds since the last restart: for the first, the second ...
+FORGET_SECONDS = 600  # restarts as old as this count no more
 
 
 class RealAirflow:
@@ -87,6 +87,21 @@ class RealAirflow:
             return self._running.setdefault(name, Environment(self._home, name))
 
 
+class BackOff:
+    """When a process that keeps dying may be started again."""
+
+    def __init__(self) -> None:
+        self._starts: dict[str, list[float]] = {}
+
+    def may_start(self, name: str, now: float) -> bool:
+        """Whether `name`, found dead at `now` (seconds), may be started; if so, that is remembered."""
+        starts = [start for start in self._starts.get(name, ()) if now - start < FORGET_SECONDS]
+        wait = BACK_OFF[min(len(starts), len(BACK_OFF) - 1)]
+        allowed = not starts or now - starts[-1] >= wait
+        self._starts[name] = [*starts, now] if allowed else starts
+        return allowed
+
+
 class Environment:
     """The processes and files of one environment. Its keeper's thread is the only one that changes them."""
 
@@ -96,7 +111,7 @@ class Environment:
         self._files = Files(home, name)
         self._folder = self._files.folder
         self._airflow_home = self._files.airflow_home
-        self._deaths: dict[str, list[float]] = {}
+        self._back_off = BackOff()
         self._rest: RestApi | None = None
         self._sync_failed = False
 
@@ -121,11 +136,11 @@ class Environment:
         if self._files.read("running.json") != wanted or not self._all_alive(installation):
             step("stopping what ran before")
             self._stop()
-            step("preparing the database")
-            self._database(server, image, venv, environ)
             step("fetching plugins and DAGs")
             self._files.plugins(environment)
             self._files.dags(environment).sync()
+            step("preparing the database")
+            self._database(server, image, venv, environ)
             step("starting Airflow")
             self._start(installation, environ)
             self._files.write("running.json", wanted)
@@ -151,7 +166,9 @@ class Environment:
         installation = self._installation(environment, Path(state["venv"]), postgres.start(self._home))
         environ = self._environ(environment, installation)
         for component in components(installation):
-            if processes.find(self._home, self._process(component)) is None and self._may_start(component):
+            if processes.find(self._home, self._process(component)) is None and self._back_off.may_start(
+                component.name, time.monotonic()
+            ):
                 log.warning("%s: %s has ended and is started again", self._name, component.name)
                 end_strays(self._home, self._airflow_home)
                 self._start_one(component, installation, environ)
@@ -253,7 +270,7 @@ class Environment:
         return f"airflow-{self._name}-{component.name}"
 
     def _start(self, installation: Installation, environ: dict[str, str]) -> None:
-        self._deaths.clear()
+        self._back_off = BackOff()
         for component in components(installation):
             self._start_one(component, installation, environ)
 
@@ -270,17 +287,6 @@ class Environment:
 
     def _all_alive(self, installation: Installation) -> bool:
         return all(processes.find(self._home, self._process(c)) for c in components(installation))
-
-    def _may_start(self, component: Component) -> bool:
-        """Whether the back-off after this component's latest deaths is over."""
-        now = time.monotonic()
-        deaths = self._deaths.setdefault(component.name, [])
-        deaths[:] = [death for death in deaths if now - death < STEADY_SECONDS * len(BACK_OFF)]
-        wait = BACK_OFF[min(len(deaths), len(BACK_OFF) - 1)]
-        if deaths and now - deaths[-1] < wait:
-            return False
-        deaths.append(now)
-        return True
 
     def _wait(self, environment: Json, installation: Installation, step: Callable[[str], None]) -> None:
         step("waiting until all of Airflow is healthy")

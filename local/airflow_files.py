@@ -68,7 +68,7 @@ class Files:
             extract(archive, plugins)
         else:
             shutil.rmtree(plugins, ignore_errors=True)
-            plugins.mkdir()
+            plugins.mkdir(parents=True)
         config = self.airflow_home / "config"
         shutil.rmtree(config, ignore_errors=True)
         config.mkdir()

@@ -19,11 +19,12 @@ KINDS = ("Plugins", "Requirements")
 
 
 class Bucket:
-    """An environment's bucket, by the AWS settings of this process."""
+    """An environment's bucket."""
 
-    def __init__(self, arn: str) -> None:
+    def __init__(self, arn: str, s3: Any = None) -> None:
+        """`s3`: a client; by default one with the AWS settings of this process."""
         self.name = arn.rpartition(":")[2]
-        self._s3: Any = boto3.client("s3", region_name=REGION)
+        self._s3: Any = s3 or boto3.client("s3", region_name=REGION)
 
     def newest_versions(self, environment: Json) -> Json:
         """The environment with the object versions that it names checked, and the newest where it names none.

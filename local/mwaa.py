@@ -100,7 +100,7 @@ class Api:
         method, path = str(body.get("Method")), str(body.get("Path"))
         if method not in REST_METHODS:
             raise ValidationError(f"Method is {method!r}; allowed are {', '.join(REST_METHODS)}")
-        # The service model says 64 characters, but Airflow's own sensors for MWAA send longer paths (run ids).
+        # The service model says 64 characters, but the sensors of Airflow's own provider send longer ones.
         if not path.startswith("/"):
             raise ValidationError(f"Path is {path!r}; it must begin with /")
         environment = self._available(name)
