@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -19,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from local.home import ACCOUNT, REGION, Home
-from local.processes import LOOPBACK, LocalError, Started, clean_environ, find, free_port, wait_until
+from local.processes import LOOPBACK, LocalError, Started, clean_environ, find, kept_port, wait_until
 from local.processes import start as start_process
 from local.processes import stop as stop_process
 
@@ -40,7 +39,9 @@ def start(home: Home, report: Report = lambda _: None) -> Started:
         return running
     python = ensure(home, report)
     state = home.dir("state", "aws")
-    port = running.port if running is not None and running.port else _port(state, must_be_free=True)
+    port = (
+        running.port if running is not None and running.port else kept_port(state / "port", must_be_free=True)
+    )
     environment = clean_environ(
         GATEWAY_PORT=str(port),
         BIND_HOST=LOOPBACK,
@@ -73,7 +74,7 @@ def stop(home: Home) -> None:
 def environ(home: Home) -> dict[str, str]:
     """The variables that point boto3 (and all that is built on it) at the emulated AWS."""
     return {
-        "AWS_ENDPOINT_URL": f"http://{LOOPBACK}:{_port(home.dir('state', 'aws'))}",
+        "AWS_ENDPOINT_URL": f"http://{LOOPBACK}:{kept_port(home.dir('state', 'aws') / 'port')}",
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_REGION": REGION,
@@ -107,28 +108,6 @@ def ensure(home: Home, report: Report = lambda _: None) -> Path:
             raise LocalError(f"Installing MiniStack failed: {' '.join(command)}\n{result.stderr.strip()}")
     (folder / "complete").touch()
     return python
-
-
-def _port(state: Path, *, must_be_free: bool = False) -> int:
-    """The port of earlier starts, else (or when somebody else has taken it) a free one, kept from now on."""
-    file = state / "port"
-    if file.exists():
-        port = int(file.read_text())
-        if not must_be_free or _free(port):
-            return port
-    port = free_port()
-    file.write_text(str(port))
-    return port
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
-        return True
 
 
 def _healthy(port: int | None) -> bool:

@@ -159,10 +159,11 @@ def lay(home: Home, cli: Path) -> None:
 def environ(home: Home) -> dict[str, str]:
     """Every variable that a shell needs for plain Pulumi, boto3 and `mwaactl` to mean the local cloud.
 
-    AWS_ENDPOINT_URL_MWAA is among them once the process `mwaa` (local/mwaa.py) runs.
+    AWS_ENDPOINT_URL_MWAA is among them once the process `mwaa` (local/mwaa.py) has run.
     """
-    mwaa = find(home, "mwaa")
-    endpoint = {} if mwaa is None else {"AWS_ENDPOINT_URL_MWAA": f"http://{LOOPBACK}:{mwaa.port}"}
+    mwaa, kept = find(home, "mwaa"), home.state / "mwaa.port"
+    port = mwaa.port if mwaa is not None else kept.read_text().strip() if kept.exists() else None
+    endpoint = {} if port is None else {"AWS_ENDPOINT_URL_MWAA": f"http://{LOOPBACK}:{port}"}
     paths = [str(home.dir("bin")), str(Path(sys.executable).parent)]
     inherited = [p for p in os.environ.get("PATH", "").split(os.pathsep) if p and p not in paths]
     return {

@@ -15,7 +15,8 @@ from pulumi.provider.experimental.provider import PropertyDiff, PropertyDiffKind
 from local.home import REGION
 from local.provider import services
 from local.provider.invokes import invoke
-from local.provider.kinds import KINDS, Kind
+from local.provider.kind import Kind
+from local.provider.kinds import KINDS
 from local.provider.schema import Schema, problems
 from local.provider.server import Plugin
 from local.provider.templates import recorded, renew, replacements

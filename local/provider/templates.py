@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from local.home import ACCOUNT
-from local.provider.kinds import KINDS, Kind
+from local.provider.kind import Kind
+from local.provider.kinds import KINDS
 from local.provider.values import Props
 
 
@@ -70,7 +71,7 @@ def renew(kind: Kind, identifier: str, outputs: Props, renewed: Sequence[str], r
 
 
 def replacements(
-    token: str, paths: Sequence[str], old: Mapping[str, Any], new: Mapping[str, Any]
+    kind: str, paths: Sequence[str], old: Mapping[str, Any], new: Mapping[str, Any]
 ) -> list[str]:
     """Those of the changed `paths` that make the provider replace the resource."""
     forcing = [*KINDS[kind].replaces, "region"]
