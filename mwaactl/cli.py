@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from mwaactl.stack import Colour, Stack
 
 EXIT_CODES = (
-    "Exit codes: 0 done or nothing to do; 1 a check failed, nothing was written; 2 wrong usage; "
-    "3 another writer was first; 4 Pulumi or AWS cannot be reached or refused; "
+    "Exit codes: 0 done or nothing to do; 1 a check failed or you said no, nothing was written; "
+    "2 wrong usage; 3 another writer was first; 4 Pulumi or AWS cannot be reached or refused; "
     "5 only partly done, or not known; 6 stack or parameter unusable."
 )
 

@@ -161,8 +161,8 @@ def _description(made: Plan, reason: str) -> str:
     forced = ", ".join(check.name for check in made.checks if check.forced)
     return (
         f"mwaactl switch {made.target}"
-        + (f": {reason}" if reason else "")
         + (f" [forced: {forced}]" if forced else "")
+        + (f": {reason}" if reason else "")
     )
 
 

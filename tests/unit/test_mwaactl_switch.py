@@ -97,9 +97,10 @@ def test_a_failed_check_stops_before_anything_is_written(aws: Cloud) -> None:
 
 def test_a_forced_check_is_recorded_in_the_history(aws: Cloud) -> None:
     aws.mwaa.environments[GREEN]["Status"] = "UPDATING"
-    done = switched(aws, force=["target-available"])
-    assert done.changed
-    assert aws.ssm.stored[OWNERSHIP][-1]["Description"] == "mwaactl switch green [forced: target-available]"
+    switched(aws, force=["target-available"], reason="x" * 2000)
+    description = aws.ssm.stored[OWNERSHIP][-1]["Description"]
+    assert description.startswith("mwaactl switch green [forced: target-available]: xxx")
+    assert len(description) == 1024, "SSM's limit"
 
 
 def test_a_check_that_passes_is_not_called_forced(aws: Cloud) -> None:
@@ -284,6 +285,48 @@ def test_a_small_difference_of_the_clocks_is_left_alone(aws: Cloud) -> None:
     done = switched(aws)
     assert done.owns_from == START + aws.ssm.skew + LEAD_TIME, "by when AWS took it, as the readers see it"
     assert done.notes == ()
+
+
+class Killed(BaseException):
+    """The command ends here, as if by SIGKILL."""
+
+
+def killed_at(aws: Cloud, call: int) -> bool:
+    """Run a switch that is killed just before its `call`th call to AWS; False if it made fewer."""
+    calls = 0
+
+    def count(operation: str) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise Killed
+
+    aws.ssm.before = count
+    try:
+        switched(aws)
+    except Killed:
+        return True
+    finally:
+        aws.ssm.before = lambda _: None
+    return False
+
+
+def test_a_command_killed_at_any_call_is_finished_by_the_same_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ends = set()
+    for call in range(1, 100):
+        aws = cloud()
+        monkeypatch.setattr(mwaactl_clock, "now", lambda aws=aws: aws.ssm.clock.now)
+        if not killed_at(aws, call):
+            break
+        aws.ssm.clock.forward(30)
+        done = switched(aws)
+        ends.add(done.changed)
+        assert newest_owner(standing(aws)) == aws.ssm.values(ACTIVE)[-1] == "green"
+        assert len(aws.ssm.values()) == 2, "one decision, whichever of the two commands wrote it"
+    assert call > 5
+    assert ends == {True, False}, "killed before the write, and after it"
 
 
 def test_a_missing_parameter_says_how_to_create_it(aws: Cloud) -> None:
