@@ -159,12 +159,14 @@ def _wait_for_work(outputs: Mapping[str, Any], env: Mapping[str, str], say: Say)
 def _task_states(name: str, env: Mapping[str, str]) -> set[str]:
     """The states of the example DAG's tasks in scheduled runs."""
     import boto3
+    from botocore.config import Config
     from botocore.exceptions import ClientError
 
     session = boto3.Session(
         env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], region_name=env["AWS_REGION"]
     )
-    client = session.client("mwaa", endpoint_url=env["AWS_ENDPOINT_URL_MWAA"])
+    config = Config(inject_host_prefix=False)  # botocore puts `env.` before MWAA's host
+    client = session.client("mwaa", endpoint_url=env["AWS_ENDPOINT_URL_MWAA"], config=config)
     path = f"/dags/{EXAMPLE}/dagRuns/~/taskInstances"
     try:
         answer = client.invoke_rest_api(Name=name, Path=path, Method="GET", QueryParameters={"limit": 1000})

@@ -54,13 +54,18 @@ class Cloud:
     def api(self, colour: str, path: str, **query: str) -> Any:
         """A GET on an environment's Airflow REST API, through Amazon's InvokeRestApi."""
         import boto3
+        from botocore.config import Config
 
         session = boto3.Session(
             self._env["AWS_ACCESS_KEY_ID"],
             self._env["AWS_SECRET_ACCESS_KEY"],
             region_name=self._env["AWS_REGION"],
         )
-        client = session.client("mwaa", endpoint_url=self._env["AWS_ENDPOINT_URL_MWAA"])
+        client = session.client(
+            "mwaa",
+            endpoint_url=self._env["AWS_ENDPOINT_URL_MWAA"],
+            config=Config(inject_host_prefix=False),  # botocore puts `env.` before MWAA's host
+        )
         answer = client.invoke_rest_api(
             Name=f"mwaa-openlineage-{STACK}-{colour}", Path=path, Method="GET", QueryParameters=query
         )
