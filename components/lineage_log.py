@@ -31,7 +31,7 @@ class LineageLog(pulumi.ComponentResource):
     in it.
 
     It is versioned: events are written once, so that costs nothing for them, and whoever overwrites or
-    deletes one (or a forwarder's place) by mistake finds the old one for a week.
+    deletes one (or a forwarder's place) by mistake finds the old one for three days.
     """
 
     bucket: pulumi.Output[str]
@@ -43,7 +43,7 @@ class LineageLog(pulumi.ComponentResource):
             name,
             PrivateBucketArgs(
                 keep=args.settings.production,
-                old_versions_days=7,
+                old_versions_days=3,
                 expire_prefix=EVENTS,
                 expire_days=args.settings.lineage_retention_days,
                 kms_key_arn=args.settings.kms_key_arn,

@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
     log = logging.getLogger("forwarder")
+    logging.getLogger("botocore").setLevel(logging.WARNING)
     stop = threading.Event()
 
     def end(_signal: int, _frame: FrameType | None) -> None:
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log.info("%s: from s3://%s to %s", holder, options.bucket, options.to)
     try:
         if options.once:
-            log.info("delivered %d; nothing is left", carrier.once(patience=LEASE + 5))
+            log.info("carried %d; nothing is left", carrier.once(patience=LEASE + 5))
         else:
             carrier.run()
     except (BadPlaceError, LostPlaceError, UnreachableError) as error:

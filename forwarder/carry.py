@@ -21,8 +21,9 @@ from forwarder.place import LostPlaceError, Place, PlaceKeeper
 
 log = logging.getLogger("forwarder")
 
-CHUNK = 32  # events read ahead at once, and delivered between two savings of the place
+CHUNK = 32  # events read ahead at once
 READERS = 8
+KEEP_EVERY = 2.0  # seconds: what is carried again, at most, after a crash
 SUSPECT_AFTER = 5  # times a server error for one event, before the event itself is suspected
 
 
@@ -68,7 +69,7 @@ class Forwarder:
         self._stop = stop or threading.Event()
         self._now = now
         self._place = Place()
-        self._runs: dict[str, str | None] = {}  # run ids of what this process delivered within the window
+        self._runs: dict[str, str | None] = {}  # run ids of what this process carried within the window
 
     def run(self) -> None:
         """Forward until told to stop. Raises BadPlaceError."""
@@ -92,7 +93,7 @@ class Forwarder:
         self._leave()
 
     def once(self, patience: float) -> int:
-        """Forward what is there, then give the place up; returns how many were delivered.
+        """Forward what is there, then give the place up; returns how many were carried.
 
         Waits `patience` seconds for the place. Raises LostPlaceError when another forwarder has it, and
         UnreachableError.
@@ -102,11 +103,11 @@ class Forwarder:
             if time.monotonic() > deadline:
                 raise LostPlaceError("another forwarder is at work")
             self._wait(1)
-        delivered = 0
+        carried = 0
         while count := self._pass():
-            delivered += count
+            carried += count
         self._keeper.give_up(self._place)
-        return delivered
+        return carried
 
     def _take(self) -> bool:
         place = self._keeper.try_take()
@@ -118,12 +119,12 @@ class Forwarder:
 
     def _forward(self) -> None:
         while True:
-            delivered = self._pass()
+            carried = self._pass()
             self._keeper.renew(self._place)
             if self._metrics:
                 self._metrics.caught_up(self._now())
-            if delivered:
-                log.info("delivered %d, up to %s", delivered, self._place.frontier)
+            if carried:
+                log.info("carried %d, up to %s", carried, self._place.frontier)
             self._wait(self._timing.poll)
 
     def _leave(self) -> None:
@@ -136,7 +137,7 @@ class Forwarder:
 
     def _pass(self) -> int:
         """Carry every event that is due and not yet carried; returns how many."""
-        delivered = 0
+        carried = 0
         until = key_at(self._now() - timedelta(seconds=self._timing.settle))
         # Threads only read ahead; what they read is posted one after the other.
         with ThreadPoolExecutor(READERS) as pool:
@@ -146,12 +147,14 @@ class Forwarder:
                     chunk = new[start : start + CHUNK]
                     for key, event in zip(chunk, pool.map(self._read, chunk), strict=True):
                         self._carry(key, event)
-                    delivered += len(chunk)
-                    self._forget_old()
-                    self._keeper.save(self._place)
+                    carried += len(chunk)
+                    if self._keeper.age > KEEP_EVERY:
+                        self._keep()
                     if self._metrics:
                         self._metrics.carried(len(chunk), chunk[-1], self._now())
-        return delivered
+        if carried:
+            self._keep()
+        return carried
 
     def _window_start(self) -> str:
         frontier = instant_of(self._place.frontier)
@@ -159,9 +162,11 @@ class Forwarder:
             return ""
         return key_at(frontier - timedelta(seconds=self._timing.window))
 
-    def _forget_old(self) -> None:
+    def _keep(self) -> None:
+        """Keep the place, without what has left the window."""
         self._place = self._place.without_before(self._window_start())
         self._runs = {key: run for key, run in self._runs.items() if key in self._place.seen}
+        self._keeper.save(self._place)
 
     def _read(self, key: str) -> bytes | UnreadableError | None:
         try:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 EVENTS = "events/"
 SET_ASIDE = "set-aside/"
-LARGEST_EVENT = 32 * 1024 * 1024  # bytes, unpacked
+LARGEST_EVENT = 8 * 1024 * 1024  # bytes, unpacked; some dozens are in memory at once
 _TIME = re.compile(r"(\d{8}T\d{6}\.\d{6})Z[^/]*$")
 
 
@@ -37,14 +37,15 @@ def key_at(instant: datetime) -> str:
 
 
 def instant_of(key: str) -> datetime | None:
-    """The event time that a key names; None for a key of another form."""
+    """The event time that a key names; None for a key of another form, or in another hour's folder."""
     found = _TIME.search(key)
     if found is None:
         return None
     try:
-        return datetime.strptime(found[1], "%Y%m%dT%H%M%S.%f").replace(tzinfo=UTC)
+        instant = datetime.strptime(found[1], "%Y%m%dT%H%M%S.%f").replace(tzinfo=UTC)
     except ValueError:
         return None
+    return instant if key.startswith(key_at(instant)) else None
 
 
 class Log:
@@ -67,28 +68,31 @@ class Log:
 
     def read(self, key: str) -> bytes | None:
         """The event's JSON text; None when the object is gone (retention). Raises UnreadableError."""
-        raw = self._raw(key)
-        return None if raw is None else _unpacked(raw)
+        try:
+            answer = self._s3.get_object(Bucket=self._bucket, Key=key)
+        except ClientError as error:
+            if _is_absent(error):
+                return None
+            raise
+        return _unpacked(answer["Body"].read(LARGEST_EVENT + 1))
 
     def set_aside(self, key: str, reason: str) -> None:
         """Keep a copy of a refused event under `set-aside/`, with the reason in its metadata."""
-        raw = self._raw(key)
-        if raw is None:
-            return
-        self._s3.put_object(
-            Bucket=self._bucket,
-            Key=SET_ASIDE + key.removeprefix(EVENTS),
-            Body=raw,
-            Metadata={"reason": "".join(c if " " <= c <= "~" else " " for c in reason)[:1000]},
-        )
-
-    def _raw(self, key: str) -> bytes | None:
         try:
-            return self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+            self._s3.copy_object(
+                Bucket=self._bucket,
+                Key=SET_ASIDE + key.removeprefix(EVENTS),
+                CopySource={"Bucket": self._bucket, "Key": key},
+                MetadataDirective="REPLACE",
+                Metadata={"reason": "".join(c if " " <= c <= "~" else " " for c in reason)[:1000]},
+            )
         except ClientError as error:
-            if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
-                return None
-            raise
+            if not _is_absent(error):
+                raise
+
+
+def _is_absent(error: ClientError) -> bool:
+    return error.response["Error"]["Code"] in ("NoSuchKey", "404")
 
 
 def _unpacked(raw: bytes) -> bytes:

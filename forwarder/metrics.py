@@ -21,13 +21,13 @@ class CloudWatch(Protocol):
 
 
 class Metrics:
-    """`Delivered` and `SetAside` since the last report; `SecondsBehind`: the age of what is carried now."""
+    """`Carried` and `SetAside` since the last report; `SecondsBehind`: the age of what is carried now."""
 
     def __init__(self, cloudwatch: CloudWatch, namespace: str) -> None:
         self._cloudwatch = cloudwatch
         self._namespace = namespace
         self._reported: datetime | None = None
-        self._delivered = 0
+        self._carried = 0
         self._set_aside = 0
 
     def set_aside(self) -> None:
@@ -35,7 +35,7 @@ class Metrics:
 
     def carried(self, count: int, last: str, now: datetime) -> None:
         """`count` events were carried, the last of them under the key `last`."""
-        self._delivered += count
+        self._carried += count
         instant = instant_of(last)
         self._report(now, 0.0 if instant is None else max(0.0, (now - instant).total_seconds()))
 
@@ -45,8 +45,8 @@ class Metrics:
     def _report(self, now: datetime, behind: float) -> None:
         if self._reported is not None and (now - self._reported).total_seconds() < EVERY:
             return
-        values = {"SecondsBehind": behind, "Delivered": self._delivered, "SetAside": self._set_aside}
-        units = {"SecondsBehind": "Seconds", "Delivered": "Count", "SetAside": "Count"}
+        values = {"SecondsBehind": behind, "Carried": self._carried, "SetAside": self._set_aside}
+        units = {"SecondsBehind": "Seconds", "Carried": "Count", "SetAside": "Count"}
         try:
             self._cloudwatch.put_metric_data(
                 Namespace=self._namespace,
@@ -57,4 +57,4 @@ class Metrics:
         except (ClientError, BotoCoreError) as error:
             log.warning("metrics not reported: %s", error)
             return
-        self._reported, self._delivered, self._set_aside = now, 0, 0
+        self._reported, self._carried, self._set_aside = now, 0, 0

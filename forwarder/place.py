@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from botocore.exceptions import ClientError
+
+from forwarder.log import instant_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -38,7 +40,9 @@ class Place:
     seen: frozenset[str] = frozenset()
 
     def past(self, key: str) -> Self:
-        return replace(self, frontier=max(self.frontier, key), seen=self.seen | {key})
+        # What lies in the log without a time in its name is carried, but says nothing about how far we are.
+        frontier = max(self.frontier, key) if instant_of(key) else self.frontier
+        return replace(self, frontier=frontier, seen=self.seen | {key})
 
     def without_before(self, key: str) -> Self:
         """Forget what was seen before `key`."""
@@ -81,9 +85,14 @@ class PlaceKeeper:
         """Keep our place, which renews the lease. Raises LostPlaceError."""
         self._write(place, self._holder)
 
+    @property
+    def age(self) -> float:
+        """Seconds since the place was last kept."""
+        return self._clock() - self._renewed
+
     def renew(self, place: Place) -> None:
         """Make sure that the place is ours for two thirds of the lease from now on. Raises LostPlaceError."""
-        while self._clock() - self._renewed > self._lease / 3:
+        while self.age > self._lease / 3:
             self.save(place)
 
     def give_up(self, place: Place) -> None:
@@ -112,9 +121,10 @@ class PlaceKeeper:
             raise
         try:
             kept = json.loads(answer["Body"].read())
-            place = Place(str(kept["frontier"]), frozenset(kept["seen"]))
+            seen = frozenset(folder + name for folder, names in kept["seen"].items() for name in names)
+            place = Place(str(kept["frontier"]), seen)
             return place, kept["holder"], int(kept["beat"]), answer["ETag"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadPlaceError(
                 f"s3://{self._bucket}/{self._key} is not a forwarder's place ({error!r}). To begin again at"
                 f" the log's start, remove it: aws s3 rm s3://{self._bucket}/{self._key}"
@@ -125,7 +135,7 @@ class PlaceKeeper:
             "frontier": place.frontier,
             "holder": holder,
             "beat": self._beat + 1,  # so that every renewal is another content, with another ETag
-            "seen": sorted(place.seen),
+            "seen": _by_folder(place.seen),
         }
         condition: dict[str, Any] = {"IfMatch": self._etag} if self._etag else {"IfNoneMatch": "*"}
         started = self._clock()
@@ -144,3 +154,12 @@ class PlaceKeeper:
                 ) from error
             raise
         self._etag, self._beat, self._renewed = answer["ETag"], self._beat + 1, started
+
+
+def _by_folder(keys: Iterable[str]) -> dict[str, list[str]]:
+    """Keys as `{folder: [names]}`: half the size, and there can be thousands."""
+    folders: dict[str, list[str]] = {}
+    for key in sorted(keys):
+        folder, slash, name = key.rpartition("/")
+        folders.setdefault(folder + slash, []).append(name)
+    return folders

@@ -62,6 +62,21 @@ class MemoryS3:
             self.metadata[Key] = Metadata or {}
             return {"ETag": self.etag(Key)}
 
+    def copy_object(
+        self,
+        *,
+        Bucket: str,  # noqa: N803
+        Key: str,  # noqa: N803
+        CopySource: dict[str, str],  # noqa: N803
+        MetadataDirective: str,  # noqa: N803
+        Metadata: dict[str, str],  # noqa: N803
+    ) -> None:
+        with self.lock:
+            if CopySource["Key"] not in self.objects:
+                raise refusal("NoSuchKey", "CopyObject")
+            self.objects[Key] = self.objects[CopySource["Key"]]
+            self.metadata[Key] = Metadata
+
     def etag(self, key: str) -> str:
         return f'"{hashlib.md5(self.objects[key], usedforsecurity=False).hexdigest()}"'
 

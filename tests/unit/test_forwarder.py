@@ -85,7 +85,15 @@ def test_the_time_of_a_key_is_the_time_it_was_made_from() -> None:
     assert key_at(instant) == "events/2026/11/23/10/20261123T100000.000007Z"
 
 
-@pytest.mark.parametrize("key", ["", "events/readme.txt", "events/2026/99991399T999999.000000Z-x.json.gz"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "events/readme.txt",
+        "events/2026/11/23/10/99991399T999999.000000Z-x.json.gz",
+        "events/2026/11/23/10/20991123T100000.000000Z-x.json.gz",
+    ],
+)
 def test_a_key_of_another_form_has_no_time(key: str) -> None:
     assert instant_of(key) is None
 
@@ -228,7 +236,26 @@ def test_the_place_remembers_no_more_than_the_window(s3: MemoryS3, marquez: Fake
     for minute in range(120):
         s3.log(minute * 60, "OTHER")
     forwarder(s3, marquez).once(1)
-    assert len(json.loads(s3.objects[PLACE])["seen"]) == 11  # ten minutes, both ends included
+    place = keeper(s3).try_take()
+    assert place is not None
+    assert len(place.seen) == 11  # ten minutes, both ends included
+
+
+@pytest.mark.parametrize(
+    "stranger", ["events/2026/11/readme", "events/2026/11/23/10/20991123T100000.000000Z-x.json.gz"]
+)
+def test_a_stranger_in_the_log_neither_stops_nor_repeats_anything(
+    s3: MemoryS3, marquez: FakeMarquez, stranger: str
+) -> None:
+    s3.log(0, "START", name="long before")
+    s3.log(3000, "START", name="before")
+    s3.objects[stranger] = b'{"name": "stranger"}'
+    a_month_later = 86400 * 31
+    for _ in range(3):
+        forwarder(s3, marquez, seconds=a_month_later).once(1)
+    s3.log(3600, "START", name="after")
+    forwarder(s3, marquez, seconds=a_month_later).once(1)
+    assert sorted(marquez.accepted("name")) == ["after", "before", "long before", "stranger"]
 
 
 # The place
@@ -265,16 +292,16 @@ def test_of_two_that_begin_at_once_one_wins(s3: MemoryS3) -> None:
 
 
 def test_a_dead_forwarders_place_is_taken_after_the_lease_and_not_before(s3: MemoryS3) -> None:
-    clock = Clock()
+    clock, key = Clock(), s3.log(1, "START")
     dead, heir = keeper(s3, "dead", clock), keeper(s3, "heir", clock)
     place = dead.try_take()
     assert place is not None
-    dead.save(place.past("events/x"))
+    dead.save(place.past(key))
     assert heir.try_take() is None
     clock.seconds += 59
     assert heir.try_take() is None
     clock.seconds += 2
-    assert heir.try_take() == Place("events/x", frozenset({"events/x"}))
+    assert heir.try_take() == Place(key, frozenset({key}))
 
 
 def test_a_living_forwarder_keeps_its_place_however_long_it_works(s3: MemoryS3) -> None:
@@ -443,8 +470,8 @@ def test_metrics_are_summed_up_and_sent_once_a_minute() -> None:
     metrics.set_aside()
     metrics.carried(5, key_at(START) + "-x.json.gz", START + timedelta(seconds=61))
     assert recorder.reports == [
-        {"SecondsBehind": 0, "Delivered": 0, "SetAside": 0},
-        {"SecondsBehind": 61, "Delivered": 15, "SetAside": 1},
+        {"SecondsBehind": 0, "Carried": 0, "SetAside": 0},
+        {"SecondsBehind": 61, "Carried": 15, "SetAside": 1},
     ]
 
 
