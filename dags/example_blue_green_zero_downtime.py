@@ -28,6 +28,7 @@ HERE = os.environ.get("AIRFLOW__BLUEGREEN__ENVIRONMENT", "this environment")
     schedule="* * * * *",
     start_date=datetime(2025, 1, 1, tzinfo=UTC),
     catchup=False,  # a new environment starts with the current minute
+    is_paused_upon_creation=False,  # to be watched at once; your own DAGs start paused, as Airflow has it
     max_active_runs=4,
     tags=["example", "blue-green"],
     doc_md=__doc__,

@@ -151,7 +151,7 @@ def _wait_for_work(outputs: Mapping[str, Any], env: Mapping[str, str], say: Say)
                 raise LocalError(
                     f"{EXAMPLE} has no task in state {awaited} on {colour} after {FIRST_RUN_SECONDS} s, "
                     f"only {sorted(states) or 'no run'}.\n"
-                    f"Look at {environment['webserver_url']} or at the logs in {Home.find().logs}"
+                    f"Look at http://{environment['webserver_url']} or at the logs in {Home.find().logs}"
                 )
             time.sleep(1)
 
@@ -179,7 +179,7 @@ def _task_states(name: str, env: Mapping[str, str]) -> set[str]:
 def _summary(home: Home, mode: str, outputs: Mapping[str, Any], back_end: lineage.BackEnd) -> str:
     """What is where, and what to try next."""
     airflows = [
-        f"  {colour:<8} {found['webserver_url']}   Airflow {found['airflow_version']}, login admin / admin"
+        f"  {colour:<8} http://{found['webserver_url']}   Airflow {found['airflow_version']}, login admin / admin"
         for colour, found in outputs["airflow_environments"].items()
     ]
     tries = [f"mwaactl status -s {mode}", f"pulumi stack output -s {mode}", f"pulumi destroy -s {mode}"]
