@@ -4,8 +4,8 @@
                       load_warehouse -> shop.public.orders
                       daily_report   -> reports/daily.html
 
-Open Marquez (the stack's output `lineage_open_command` says how), choose the namespace of the environment that
-ran this DAG, and one of its jobs.
+Open Marquez (the stack's output `lineage_open_command` says how), choose the namespace of the environment
+that ran this DAG, and one of its jobs.
 
 The tasks do no work; they declare OpenLineage datasets as inlets and outlets, which Airflow's OpenLineage
 provider reports as they are. Operators that the provider knows (SQL, Spark, copies in S3 and more) report by
