@@ -249,8 +249,9 @@ def test_a_stranger_in_the_log_neither_stops_nor_repeats_anything(
 ) -> None:
     s3.log(0, "START", name="long before")
     s3.log(3000, "START", name="before")
-    s3.objects[stranger] = b'{"name": "stranger"}'
     a_month_later = 86400 * 31
+    forwarder(s3, marquez, seconds=a_month_later).once(1)
+    s3.objects[stranger] = b'{"name": "stranger"}'
     for _ in range(3):
         forwarder(s3, marquez, seconds=a_month_later).once(1)
     s3.log(3600, "START", name="after")
