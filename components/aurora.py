@@ -42,12 +42,12 @@ class Aurora(pulumi.ComponentResource):
         super().__init__("mwaa-openlineage:index:Aurora", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         subnets = aws.rds.SubnetGroup(
-            name, subnet_ids=args.subnet_ids, description="Marquez's database", opts=child
+            name, subnet_ids=args.subnet_ids, description="Database of Marquez", opts=child
         )
         parameters = aws.rds.ClusterParameterGroup(
             name,
             family=f"aurora-postgresql{VERSION.split('.')[0]}",
-            description="Marquez's database",
+            description="Database of Marquez",
             parameters=[
                 aws.rds.ClusterParameterGroupParameterArgs(name="rds.force_ssl", value="1"),
             ],
