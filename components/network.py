@@ -31,21 +31,27 @@ ENDPOINT_SERVICES = (
 
 @dataclass(frozen=True)
 class SubnetPlan:
-    """CIDRs of the subnets, one of each kind per availability zone."""
+    """CIDRs of the subnets, one of each kind per availability zone; `unused` are the ranges left over."""
 
     private: tuple[str, str]
     public: tuple[str, str]
+    unused: tuple[tuple[str, str], tuple[str, str]]
 
 
 def subnet_plan(vpc_cidr: str) -> SubnetPlan:
     """The subnets of a VPC of /16 to /24; a function of the CIDR alone, so that no setting ever moves one.
 
-    The private ones take the first half. The public ones, for NAT gateways, take two sixteenths of the third
-    quarter. The rest is left to the future.
+    Each zone has one half: its private subnet takes the first half of that, its public one (for a NAT gateway)
+    an eighth. The rest is left to the future.
     """
-    first, second, third, _ = IPv4Network(vpc_cidr).subnets(prefixlen_diff=2)
-    public = list(third.subnets(prefixlen_diff=2))
-    return SubnetPlan(private=(str(first), str(second)), public=(str(public[0]), str(public[1])))
+    zones = []
+    for half in IPv4Network(vpc_cidr).subnets():
+        private, rest = half.subnets()
+        near, far = rest.subnets()
+        public, beside = near.subnets()
+        zones.append((str(private), str(public), str(beside), str(far)))
+    private_pair, public_pair, beside_pair, far_pair = zip(*zones, strict=True)
+    return SubnetPlan(private=private_pair, public=public_pair, unused=(beside_pair, far_pair))
 
 
 def choose_zones(settings: Settings, previous: Mapping[str, Any]) -> tuple[str, str]:
@@ -85,7 +91,14 @@ class Network(pulumi.ComponentResource):
     def __init__(self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("mwaa-openlineage:index:Network", name, None, opts)
         settings, plan = args.settings, subnet_plan(args.settings.vpc_cidr)
-        nat = awsx.ec2.NatGatewayStrategy
+        nat, kind = awsx.ec2.NatGatewayStrategy, awsx.ec2.SubnetType
+        # EXACT wants each zone's ranges one after the other, and none left out.
+        ranges = {
+            "private": (kind.PRIVATE, plan.private),
+            "public": (kind.PUBLIC, plan.public),
+            "unused-1": (kind.UNUSED, plan.unused[0]),
+            "unused-2": (kind.UNUSED, plan.unused[1]),
+        }
         vpc = awsx.ec2.Vpc(
             name,
             cidr_block=settings.vpc_cidr,
@@ -98,18 +111,16 @@ class Network(pulumi.ComponentResource):
             # AUTO takes CIDR blocks as they are; EXACT would refuse a VPC that is not filled without a gap.
             subnet_strategy=awsx.ec2.SubnetAllocationStrategy.AUTO,
             subnet_specs=[
-                awsx.ec2.SubnetSpecArgs(
-                    type=awsx.ec2.SubnetType.PRIVATE, name="private", cidr_blocks=list(plan.private)
-                ),
-                awsx.ec2.SubnetSpecArgs(
-                    type=awsx.ec2.SubnetType.PUBLIC, name="public", cidr_blocks=list(plan.public)
-                ),
+                awsx.ec2.SubnetSpecArgs(type=of_kind, name=role, cidr_blocks=list(cidrs))
+                for role, (of_kind, cidrs) in ranges.items()
             ],
             # AUTO joins the gateway endpoint to the route tables that the component makes.
             vpc_endpoint_strategy=awsx.ec2.VpcEndpointStrategy.AUTO,
             vpc_endpoint_specs=[
                 awsx.ec2.VpcEndpointSpecArgs(
-                    service_name=f"com.amazonaws.{settings.region}.s3", vpc_endpoint_type="Gateway"
+                    service_name=f"com.amazonaws.{settings.region}.s3",
+                    vpc_endpoint_type="Gateway",
+                    tags=settings.all_tags,
                 )
             ],
             tags=settings.all_tags,

@@ -174,10 +174,10 @@ def violations(
             ]
         elif other in touched:
             lines += [
-                f"{other} cannot take it over, since it would be {touched[other]}. Undo the change; then",
-                "make it for one environment after the other, where the setting allows that:",
-                f"  pulumi config set --path {other}.<key> <value> -s {stack}",
-                "or deploy it as another stack.",
+                f"{other} cannot take it over, since it would be {touched[other]}. Undo the change.",
+                "A new airflow_version can be given to one environment after the other, the standby first:",
+                f"  pulumi config set --path {other}.airflow_version <version> -s {stack}",
+                "Anything else that replaces an environment is for a stack of its own.",
             ]
         else:
             lines += [
