@@ -41,8 +41,8 @@ class SubnetPlan:
 def subnet_plan(vpc_cidr: str) -> SubnetPlan:
     """The subnets of a VPC of /16 to /24; a function of the CIDR alone, so that no setting ever moves one.
 
-    Each zone has one half: its private subnet takes the first half of that, its public one (for a NAT gateway)
-    an eighth. The rest is left to the future.
+    Each zone has one half. Its private subnet takes the first half of that, its public one, for a NAT
+    gateway, an eighth. The rest is left to the future.
     """
     zones = []
     for half in IPv4Network(vpc_cidr).subnets():
