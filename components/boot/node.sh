@@ -27,5 +27,6 @@ install_forwarder() {
 start_services() {
   chmod 0755 /usr/local/bin/marquez-*
   systemctl daemon-reload
-  systemctl enable --now "$@"
+  systemctl enable "$@"
+  systemctl start --no-block "$@" # a service that cannot start yet tries again by itself
 }
