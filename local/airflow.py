@@ -18,7 +18,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -141,10 +141,9 @@ class Environment:
             self._files.dags(environment).sync()
             step("preparing the database")
             self._database(server, image, venv, environ)
-            step("starting Airflow")
-            self._start(installation, environ)
+            self._start(environment, installation, environ, step)
             self._files.write("running.json", wanted)
-        self._wait(environment, installation, step)
+        self._wait(self.rest(environment).healthy, installation, step)
         for old in self._folder.glob("venv-*"):
             if old != venv:
                 shutil.rmtree(old, ignore_errors=True)
@@ -269,9 +268,25 @@ class Environment:
     def _process(self, component: Component) -> str:
         return f"airflow-{self._name}-{component.name}"
 
-    def _start(self, installation: Installation, environ: dict[str, str]) -> None:
+    def _start(
+        self,
+        environment: Json,
+        installation: Installation,
+        environ: dict[str, str],
+        step: Callable[[str], None],
+    ) -> None:
+        """Start everything; a scheduler of 3.x last: its tasks fail while their API does not answer."""
         self._back_off = BackOff()
+        rest = self.rest(environment)
+        last = [c for c in components(installation) if c.name == "scheduler" and installation.major > 2]
+        step("starting Airflow")
         for component in components(installation):
+            if component not in last:
+                self._start_one(component, installation, environ)
+        if last:
+            self._wait(rest.answers, installation, step, but=last)
+            rest.warm_up()
+        for component in last:
             self._start_one(component, installation, environ)
 
     def _start_one(self, component: Component, installation: Installation, environ: dict[str, str]) -> None:
@@ -288,13 +303,19 @@ class Environment:
     def _all_alive(self, installation: Installation) -> bool:
         return all(processes.find(self._home, self._process(c)) for c in components(installation))
 
-    def _wait(self, environment: Json, installation: Installation, step: Callable[[str], None]) -> None:
-        step("waiting until all of Airflow is healthy")
+    def _wait(
+        self,
+        ready: Callable[[], bool],
+        installation: Installation,
+        step: Callable[[str], None],
+        but: Collection[Component] = (),
+    ) -> None:
+        """Poll until `ready()`. Raises LocalError when that takes too long or a component has ended."""
         deadline = time.monotonic() + HEALTHY_SECONDS
-        rest = self.rest(environment)
-        while not rest.healthy():
+        awaited = [component for component in components(installation) if component not in but]
+        while not ready():
             step("waiting until all of Airflow is healthy")  # also notices a deletion
-            for component in components(installation):
+            for component in awaited:
                 if processes.find(self._home, self._process(component)) is None:
                     file = self._home.logs / f"{self._process(component)}.log"
                     self._stop()
@@ -303,11 +324,10 @@ class Environment:
                     )
             if time.monotonic() > deadline:
                 raise LocalError(
-                    f"Airflow was not healthy after {HEALTHY_SECONDS} s: {rest.last_health or 'no answer'};"
+                    f"Airflow was not healthy after {HEALTHY_SECONDS} s;"
                     f" logs: {self._home.logs}/airflow-{self._name}-*.log"
                 )
             time.sleep(0.5)
-        rest.warm_up()
 
     def _stop(self) -> None:
         (self._folder / "running.json").unlink(missing_ok=True)

@@ -23,19 +23,17 @@ class RestApi:
 
     def __init__(self, url: str, major: int) -> None:
         self.major = major
-        self.last_health: Any = None
         self._url = url
         self._token: str | None = None
 
     def healthy(self) -> bool:
         """Whether the web server answers and says that every part is healthy."""
-        path = "/health" if self.major == 2 else "/api/v2/monitor/health"
-        try:
-            with urllib.request.urlopen(self._url + path, timeout=HEALTH_SECONDS) as answer:  # noqa: S310 - ours
-                self.last_health = json.load(answer)
-        except (OSError, ValueError):
-            return False
-        return all((self.last_health.get(part) or {}).get("status") == "healthy" for part in PARTS)
+        health = self._health() or {}
+        return all((health.get(part) or {}).get("status") == "healthy" for part in PARTS)
+
+    def answers(self) -> bool:
+        """Whether the web server answers at all."""
+        return self._health() is not None
 
     def warm_up(self) -> None:
         """Have 3.x build its task API, as it does in the first request: nobody should have to wait for it."""
@@ -56,6 +54,15 @@ class RestApi:
             self._token = None
             status, answer = self._send(method, url, data)
         return status, answer
+
+    def _health(self) -> dict[str, Any] | None:
+        path = "/health" if self.major == 2 else "/api/v2/monitor/health"
+        try:
+            with urllib.request.urlopen(self._url + path, timeout=HEALTH_SECONDS) as answer:  # noqa: S310 - ours
+                health: dict[str, Any] = json.load(answer)
+        except (OSError, ValueError):
+            return None
+        return health
 
     def _send(self, method: str, url: str, data: bytes | None) -> tuple[int, Any]:
         try:
