@@ -8,6 +8,7 @@ import io
 import json
 import re
 import shlex
+import subprocess
 import zipfile
 from collections.abc import Mapping
 from typing import Any
@@ -101,6 +102,21 @@ def test_the_back_end_is_exported_under_the_same_name_in_both_modes(mode: str, b
 def test_the_pages_are_opened_on_a_port_that_the_node_publishes(mode: str) -> None:
     published = node_settings(deployed(mode))["WEB_PORT"]
     assert f"portNumber={published}," in deployed(mode).exports["lineage_open_command"]
+
+
+@pytest.mark.parametrize(("mode", "target"), [(EC2, "marquez-node-id"), (HA, "i-0abc")])
+def test_the_open_command_can_be_evaluated_by_a_shell(mode: str, target: str) -> None:
+    """With an `aws` that names one instance and otherwise shows its arguments, one a line."""
+    stub = 'aws() { if [[ $1 == autoscaling ]]; then echo i-0abc; else printf "%s\\n" "$@"; fi; }'
+    shown = subprocess.run(
+        ["bash", "-c", f'{stub}; eval "$1"', "bash", deployed(mode).exports["lineage_open_command"]],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert shown[:2] == ["ssm", "start-session"]
+    assert shown[shown.index("--target") + 1] == target
+    assert len(shown) == 10
 
 
 def test_a_new_database_has_a_place_of_its_own() -> None:
