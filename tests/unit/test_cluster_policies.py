@@ -106,7 +106,8 @@ def born(due: datetime, *, passed: bool = True, **attributes: Any) -> str | None
     known = SimpleNamespace(persistent=False, detached=False)
     ti = SimpleNamespace(run_id=dag_run.run_id, dag_id=dag_run.dag_id, state=None, known=known)
     policies.task_instance_mutation_hook(ti, dag_run if passed else None)
-    return ti.state
+    state: str | None = ti.state
+    return state
 
 
 def test_task_instances_of_the_others_runs_are_born_skipped(airflow: Airflow) -> None:
@@ -177,7 +178,7 @@ def test_a_task_of_our_run_renders_its_templates(airflow: Airflow) -> None:
 def test_a_task_of_the_others_run_is_skipped_before_rendering(airflow: Airflow) -> None:
     airflow.context = context(THEIRS)
     dag = gated_dag()
-    with pytest.raises(AirflowSkipException, match="blue owns what is due at .* this is green"):
+    with pytest.raises(AirflowSkipException, match=r"blue owns what is due at .* this is green"):
         dag.get_template_env()
     assert dag.get_template_env() == "jinja"  # its callbacks may render
 
@@ -230,7 +231,7 @@ def test_without_a_verdict_a_task_neither_runs_nor_is_skipped(airflow: Airflow) 
     airflow.reachable = False
     task = operator()
     policies.task_policy(task)
-    with pytest.raises(AirflowException, match="no verdict on scheduled__.* of etl") as caught:
+    with pytest.raises(AirflowException, match=r"no verdict on scheduled__.* of etl") as caught:
         task._pre_execute_hook(context(OURS))
     assert not isinstance(caught.value, AirflowSkipException)
     assert "/p/s/ownership" in str(caught.value)
@@ -241,7 +242,7 @@ def test_without_settings_no_task_runs(airflow: Airflow, monkeypatch: pytest.Mon
     settings.load.cache_clear()
     task = operator()
     policies.task_policy(task)
-    with pytest.raises(AirflowException, match="AIRFLOW__BLUEGREEN__ENVIRONMENT.* is not set"):
+    with pytest.raises(AirflowException, match=r"AIRFLOW__BLUEGREEN__ENVIRONMENT.* is not set"):
         task._pre_execute_hook(context(OURS))
 
 
@@ -352,8 +353,7 @@ def test_if_the_gate_cannot_be_loaded_every_task_fails_and_says_why(
     for task in (plain, mapped):
         module.task_policy(task)
     assert plain.start_from_trigger is False
+    said = r"gate could not be loaded.*plugins\.zip.*bluegreen\.policies"
     for hook in (plain._pre_execute_hook, mapped.partial_kwargs["pre_execute"]):
-        with pytest.raises(
-            AirflowException, match=r"gate could not be loaded.*plugins\.zip.*bluegreen\.policies"
-        ):
+        with pytest.raises(AirflowException, match=said):
             hook({})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import runpy
 import sys
 from pathlib import Path
@@ -57,11 +58,11 @@ def recorder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     recorder = Recorder()
     decorators = {"dag": recorder.dag, "task": recorder.task}
     context = {"get_current_context": dict}
-    modules: dict[str, dict[str, Any]] = {
+    modules: dict[int, dict[str, dict[str, Any]]] = {
         2: {"airflow": {}, "airflow.decorators": decorators, "airflow.operators.python": context},
         3: {"airflow": {}, "airflow.sdk": decorators | context},
-    }[request.param]
-    for name, content in modules.items():
+    }
+    for name, content in modules[request.param].items():
         module = ModuleType(name)
         vars(module).update(content)
         monkeypatch.setitem(sys.modules, name, module)
@@ -97,5 +98,5 @@ def test_an_example_imports_nothing_of_ours(file: Path) -> None:
 def test_the_lineage_example_is_a_chain_of_datasets(recorder: Recorder) -> None:
     runpy.run_path(str(DAGS[0].parent / "example_openlineage.py"))
     tasks = list(recorder.tasks.values())
-    for task, following in zip(tasks, tasks[1:], strict=False):
+    for task, following in itertools.pairwise(tasks):
         assert task.options["outlets"] == following.options["inlets"]

@@ -68,7 +68,7 @@ def transport(s3: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Lineag
     source = Store(settings.load(), lambda: reading, tmp_path)
     monkeypatch.setattr(store, "store", lambda _chosen: source)
     config = {"type": "bluegreen.transport.LineageLogTransport", "bucket": "log", "prefix": "events/"}
-    made = get_default_factory().create(config)  # type: ignore[arg-type]
+    made = get_default_factory().create(config)
     assert isinstance(made, LineageLogTransport)
     made._client = s3
     return made
