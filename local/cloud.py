@@ -179,8 +179,8 @@ def _task_states(name: str, env: Mapping[str, str]) -> set[str]:
 def _summary(home: Home, mode: str, outputs: Mapping[str, Any], back_end: lineage.BackEnd) -> str:
     """What is where, and what to try next."""
     airflows = [
-        f"  {colour:<8} http://{found['webserver_url']}   Airflow {found['airflow_version']}, login admin / admin"
-        for colour, found in outputs["airflow_environments"].items()
+        f"  {colour:<8} http://{at['webserver_url']}   Airflow {at['airflow_version']}, login admin / admin"
+        for colour, at in outputs["airflow_environments"].items()
     ]
     tries = [f"mwaactl status -s {mode}", f"pulumi stack output -s {mode}", f"pulumi destroy -s {mode}"]
     if "green" in outputs["airflow_environments"]:

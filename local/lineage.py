@@ -54,7 +54,7 @@ def start_back_end(home: Home, stack: str, env: dict[str, str]) -> BackEnd:
 
 def start_forwarder(home: Home, stack: str, bucket: str, back_end: BackEnd, env: dict[str, str]) -> Started:
     """Start the same forwarder that the Marquez nodes run, reading the emulated bucket."""
-    command = [sys.executable, "-m", "forwarder", "--bucket", bucket, "--to", back_end.api]
+    command = [sys.executable, "-m", "forwarder", "--bucket", bucket, "--to", back_end.api, "--poll", "1"]
     return start(home, f"forwarder-{stack}", command, env=env)
 
 
