@@ -10,15 +10,18 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 import pulumi
+import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from components import setting_types as types
 from components.airflow_versions import AIRFLOW_VERSIONS, AirflowVersion
 from components.setting_rules import Problem, content_rules, environment_rules, stack_rules
 
+PROJECT_FILE = Path(__file__).resolve().parent.parent / "Pulumi.yaml"
 Colour = Literal["blue", "green"]
 COLOURS: tuple[Colour, ...] = get_args(Colour)
 
@@ -95,6 +98,8 @@ class Settings(EnvironmentSettings):
         prefix = f"{config.name}:"
         keys = [key.removeprefix(prefix) for key in _configured() if key.startswith(prefix)]
         raw = {key: _decoded(key, config.get(key)) for key in keys}
+        if not cls.model_fields.keys() <= raw.keys() | {"project", "stack", "region"}:
+            raw = declared_defaults() | raw
         region = pulumi.Config("aws").get("region")
         return cls.parse(raw, project=pulumi.get_project(), stack=pulumi.get_stack(), region=region)
 
@@ -152,6 +157,12 @@ class Settings(EnvironmentSettings):
     def all_tags(self) -> dict[str, str]:
         """The tags of every resource."""
         return {"project": self.project, "stack": self.stack, "managed-by": "pulumi", **self.tags}
+
+
+def declared_defaults() -> dict[str, Any]:
+    """The defaults of Pulumi.yaml. The engine has added them already; other hosts of the program do not."""
+    declared = yaml.safe_load(PROJECT_FILE.read_text())["config"]
+    return {key: about["default"] for key, about in declared.items()}
 
 
 def _configured() -> set[str]:

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.airflow_versions import AIRFLOW_VERSIONS, at_least, major
-from components.settings import EnvironmentSettings, Settings, SettingsError
+from components.settings import EnvironmentSettings, Settings, SettingsError, declared_defaults
 from tests.unit.mocks import MODES, PROJECT, ROOT, deploy
 
 DECLARED: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
-DEFAULTS = {key: declared["default"] for key, declared in DECLARED.items()}
+DEFAULTS = declared_defaults()
 
 
 def parse(
@@ -197,6 +197,12 @@ def test_greens_overrides_may_wait_for_blue_green() -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         parse().nat = "per_az"
+
+
+def test_a_host_that_adds_no_defaults_gets_the_same_program() -> None:
+    unset = dict.fromkeys(DEFAULTS)  # None: the key is left out
+    alone = deploy("standard", {**unset, "environment_class": "mw1.micro", "max_workers": 1, "schedulers": 1})
+    assert alone.exports == deploy("standard").exports
 
 
 def test_a_wrong_setting_stops_the_program_before_anything_is_registered() -> None:
