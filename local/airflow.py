@@ -64,6 +64,14 @@ class RealAirflow:
             completed["WebserverUrl"] = f"{LOOPBACK}:{processes.free_port()}"
         return completed
 
+    def address(self, environment: Json) -> str:
+        address = str(environment["WebserverUrl"])
+        mine = processes.all_running(self._home)
+        port = int(address.rpartition(":")[2])
+        if any(record.port == port for record in mine) or postgres.is_free(port):
+            return address
+        return f"{LOOPBACK}:{processes.free_port()}"
+
     def ensure(self, environment: Json, step: Callable[[str], None]) -> None:
         self._of(environment).ensure(environment, step)
 

@@ -57,6 +57,9 @@ class Runtime(Protocol):
         Raises ValidationError.
         """
 
+    def address(self, environment: Json, /) -> str:
+        """The web server's host and port: as before, or another port if a stranger has taken it since."""
+
     def ensure(self, environment: Json, step: Step, /) -> None:
         """Make what runs match the environment; return when it is healthy. Raises LocalError."""
 
@@ -80,6 +83,9 @@ class NoAirflow:
 
     def prepare(self, environment: Json) -> Json:
         return environment
+
+    def address(self, environment: Json) -> str:
+        return str(environment["WebserverUrl"])
 
     def ensure(self, *_: object) -> None:
         return
@@ -118,7 +124,9 @@ class Keeper:
     @classmethod
     def load(cls, folder: Path, runtime: Runtime) -> Keeper:
         state = json.loads((folder / "environment.json").read_text())
-        return cls(folder, runtime, state["environment"], state["pending"])
+        address = {"WebserverUrl": runtime.address(state["environment"])}
+        pending = state["pending"] and state["pending"] | address
+        return cls(folder, runtime, state["environment"] | address, pending)
 
     @property
     def environment(self) -> Json:

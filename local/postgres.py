@@ -107,7 +107,9 @@ def start(home: Home) -> Server:
             _initialise(data, password)
             _write(known, {"port": processes.free_port(), "password": password})
         settings = json.loads(known.read_text())
-        if processes.find(home, NAME) is None and not _is_free(settings["port"]):
+        if processes.find(home, NAME) is not None:
+            return Server(**settings)
+        if not is_free(settings["port"]):
             settings["port"] = processes.free_port()
             _write(known, settings)
         server = Server(**settings)
@@ -209,7 +211,8 @@ def _may_enter_everything() -> bool:
     return bool(int(bounding, 16) & 0b10)
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether nobody listens on a port of loopback."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

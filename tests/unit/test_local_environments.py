@@ -128,6 +128,16 @@ def test_a_server_that_starts_again_brings_up_what_was_available(tmp_path: Path)
     assert len(runtime.ensured) == 1
 
 
+def test_a_port_that_a_stranger_took_meanwhile_is_given_up(tmp_path: Path) -> None:
+    class Moving(Scripted):
+        def address(self, environment: Json) -> str:
+            return "127.0.0.1:4711"
+
+    Fleet(Home(tmp_path), Scripted()).create("shop", REQUEST)
+    again = Fleet(Home(tmp_path), Moving())
+    assert again.keeper("shop").environment["WebserverUrl"] == "127.0.0.1:4711"
+
+
 def test_tags_changed_during_a_creation_are_kept(tmp_path: Path) -> None:
     fleet = Fleet(Home(tmp_path), Scripted())
     fleet.create("shop", REQUEST | {"Tags": {"a": "1"}})
