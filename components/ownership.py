@@ -64,7 +64,7 @@ class Ownership(pulumi.ComponentResource):
             value=Timeline.initial().dump(),
             opts=pulumi.ResourceOptions(
                 parent=self,
-                ignore_changes=["value"],  # each switch writes it; the program only gives it a beginning
+                ignore_changes=["value", "description"],  # each switch writes both; ours is the beginning
             ),
         )
         active = aws.ssm.Parameter(
