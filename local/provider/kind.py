@@ -39,7 +39,7 @@ def ec2(resource: str, prefix: str, *replaces: str, **outputs: Any) -> Kind:
     return Kind(replaces, f"{prefix}-0{{hex16}}", {"arn": arn, **outputs}, name=None)
 
 
-def iam(resource: str) -> Kind:
+def iam(resource: str, **outputs: Any) -> Kind:
     return Kind(
         (*NAMED, "path"),
         "{name}",
@@ -48,8 +48,7 @@ def iam(resource: str) -> Kind:
             "uniqueId": "A{hex20}",
             "createDate": "2026-01-01T00:00:00Z",
             "path": "/",
-            "maxSessionDuration": 3600,
-            "forceDetachPolicies": False,
+            **outputs,
         },
         longest_name=64,
     )

@@ -135,7 +135,6 @@ KINDS: dict[str, Kind] = {
             "sourceRegion",
             "restoreToPointInTime",
             "s3Import",
-            "characterSetName",
             "dbSystemId",
         ),
         "{clusterIdentifier}",
@@ -196,7 +195,7 @@ KINDS: dict[str, Kind] = {
         defaults=MANAGED,
     ),
     # Identity
-    "aws:iam/role:Role": iam("role"),
+    "aws:iam/role:Role": iam("role", maxSessionDuration=3600, forceDetachPolicies=False),
     "aws:iam/instanceProfile:InstanceProfile": iam("instance-profile"),
     "aws:iam/rolePolicy:RolePolicy": Kind((*NAMED, "role"), "{role}:{name}"),
     "aws:iam/rolePolicyAttachment:RolePolicyAttachment": Kind(

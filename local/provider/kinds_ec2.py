@@ -59,17 +59,16 @@ EC2: dict[str, Kind] = {
         publicIp="203.0.113.10",
         publicDns="ec2-203-0-113-10.compute-1.amazonaws.com",
     ),
-    "aws:ec2/natGateway:NatGateway": ec2(
-        "natgateway",
-        "nat",
-        "allocationId",
-        "subnetId",
-        "connectivityType",
-        "privateIp",
-        connectivityType="public",
-        networkInterfaceId="eni-0{hex16}",
-        privateIp="10.0.0.10",
-        publicIp="203.0.113.10",
+    "aws:ec2/natGateway:NatGateway": Kind(
+        ("allocationId", "subnetId", "connectivityType", "privateIp"),
+        "nat-0{hex16}",
+        {
+            "connectivityType": "public",
+            "networkInterfaceId": "eni-0{hex16}",
+            "privateIp": "10.0.0.10",
+            "publicIp": "203.0.113.10",
+        },
+        name=None,
     ),
     "aws:ec2/vpcEndpoint:VpcEndpoint": ec2(
         "vpc-endpoint",

@@ -226,9 +226,8 @@ def check(specs: Sequence[SubnetSpec], vpc_cidr: str, strategy: str, *, exact: b
             if int(network.network_address) != expected:
                 raise ProviderError(
                     f"There are gaps in the subnet ranges: {spec.name} ({spec.cidr}) should begin at "
-                    f"{ipaddress.IPv4Address(expected)}. The strategy Exact wants one zone's subnets "
-                    "after the other's, without a gap (type Unused fills one); Auto takes CIDR blocks as they "
-                    "are"
+                    f"{ipaddress.IPv4Address(expected)}. The strategy Exact wants the zones' subnets one "
+                    "after the other, without a gap (type Unused fills one); Auto takes them as they are"
                 )
             expected = int(network.broadcast_address) + 1
         if expected != int(whole.broadcast_address) + 1:

@@ -6,8 +6,8 @@ import asyncio
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from pulumi.provider.experimental import provider as protocol
 from pulumi.provider.experimental.provider import PropertyDiff, PropertyDiffKind
@@ -22,6 +22,7 @@ from local.provider.server import Plugin
 from local.provider.templates import recorded, renew, replacements
 from local.provider.values import (
     UNKNOWN,
+    Named,
     Props,
     ProviderError,
     changed_paths,
@@ -32,6 +33,7 @@ from local.provider.values import (
     wrap,
 )
 
+T = TypeVar("T")
 DEFAULTS = "__defaults"  # inputs that Pulumi filled in, as its bridged providers note them
 
 
@@ -112,7 +114,7 @@ class Aws(Plugin):
         if service is None:
             identifier, outputs = recorded(kind, inputs, self._region)
         else:
-            identifier, own = await asyncio.to_thread(service.create, inputs)
+            identifier, own = await _do(request, service.create, inputs)
             _, outputs = recorded(kind, {**inputs, **own}, self._region)
         outputs = self._common(token_of(request), inputs) | outputs
         return protocol.CreateResponse(identifier, wrap(outputs, hidden))
@@ -133,7 +135,7 @@ class Aws(Plugin):
         elif service is None:
             outputs = renew(kind, request.resource_id, outputs, renewed, self._region)
         else:
-            outputs |= await asyncio.to_thread(service.update, request.resource_id, old_inputs, inputs)
+            outputs |= await _do(request, service.update, request.resource_id, old_inputs, inputs)
         return protocol.UpdateResponse(wrap(outputs, hidden))
 
     async def read(self, request: protocol.ReadRequest) -> protocol.ReadResponse:
@@ -146,7 +148,7 @@ class Aws(Plugin):
         service = services.of(token_of(request))
         hidden = secret_keys(request.properties, request.inputs)
         if service is not None:
-            found = await asyncio.to_thread(service.read, request.resource_id, state)
+            found = await _do(request, service.read, request.resource_id, state)
             if found is None:
                 return protocol.ReadResponse("")
             state |= found
@@ -157,7 +159,7 @@ class Aws(Plugin):
         _kind(token_of(request))
         service = services.of(token_of(request))
         if service is not None:
-            await asyncio.to_thread(service.delete, request.resource_id, plain(request.properties))
+            await _do(request, service.delete, request.resource_id, plain(request.properties))
 
     def _common(self, token: str, inputs: Mapping[str, Any]) -> Props:
         """Outputs that any resource of the provider has, if its schema says so; known before it is made."""
@@ -168,6 +170,11 @@ class Aws(Plugin):
         if "tagsAll" in outputs and not has_unknown(inputs.get("tags")):
             common["tagsAll"] = {**self._default_tags, **(inputs.get("tags") or {})}
         return common
+
+
+async def _do(request: Named, operation: Callable[..., T], *arguments: Any) -> T:
+    what = f"{token_of(request)} {request.name}"
+    return await asyncio.to_thread(services.call, what, operation, *arguments)
 
 
 def _kind(token: str) -> Kind:

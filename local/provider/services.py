@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 from local.home import REGION
 from local.provider.values import Props, ProviderError
 
+T = TypeVar("T")
 _lock = threading.Lock()
 
 
@@ -68,6 +70,16 @@ def client(service: str) -> Any:
         )
     with _lock:
         return _cached_client(service)
+
+
+def call(what: str, operation: Callable[..., T], *arguments: Any) -> T:
+    """`operation(*arguments)`; what botocore has to say becomes a ProviderError about `what`."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return operation(*arguments)
+    except (BotoCoreError, ClientError) as error:
+        raise said(what, error) from error
 
 
 def error_code(error: Exception) -> str:

@@ -12,6 +12,7 @@ Props = dict[str, Any]
 
 __all__ = [
     "UNKNOWN",
+    "Named",
     "Props",
     "ProviderError",
     "changed_paths",
@@ -22,11 +23,14 @@ __all__ = [
 ]
 
 
-class Typed(Protocol):
+class Named(Protocol):
     """Any of the protocol's requests about one resource."""
 
     @property
     def type(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
 
 
 class ProviderError(Exception):
@@ -73,7 +77,7 @@ def _wrap(value: Any, secret: bool = False) -> PropertyValue:
     return PropertyValue(value, secret)
 
 
-def token_of(request: Typed) -> str:
+def token_of(request: Named) -> str:
     """The resource's own type: the SDK gives the parents' types with it."""
     return request.type.rsplit("$", 1)[-1]
 

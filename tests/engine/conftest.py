@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from local.home import Home
+from tests.engine.deployment import Cloud, Project
+
+
+@pytest.fixture(scope="session")
+def cloud() -> Iterator[Cloud]:
+    """A local cloud of the tests' own; the tools (CLI, MiniStack) are those that `make local` set up."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MWAA_LOCAL_TOOLS", str(Home.find().tools))
+        folder = Path(tempfile.mkdtemp(prefix="engine-"))
+        patch.setenv("MWAA_LOCAL_HOME", str(folder / "home"))
+        home = Home(folder / "home")
+        cloud = Cloud(home, {})  # so that what has started is ended when a later part does not
+        try:
+            yield Cloud.start(home)
+        finally:
+            cloud.stop()
+            shutil.rmtree(folder)
+
+
+@pytest.fixture
+def program(cloud: Cloud, tmp_path: Path) -> Iterator[Callable[[str], Project]]:
+    """Makes a project of a few lines; a later call changes the program. It is destroyed at the end."""
+    made: list[Project] = []
+
+    def make(text: str) -> Project:
+        if made:
+            (tmp_path / "__main__.py").write_text(text)
+        else:
+            made.append(Project.of_program(cloud, tmp_path, text))
+        return made[0]
+
+    yield make
+    for project in made:
+        project.run("destroy", "--yes", "--skip-preview")
+        project.run("stack", "rm", "--yes", "--force")

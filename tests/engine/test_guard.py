@@ -1,0 +1,68 @@
+"""A preview that would take away the environment that owns the work fails, and says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from bluegreen.timeline import Timeline
+
+from tests.engine.deployment import Cloud, Project
+
+
+@pytest.fixture(scope="module")
+def project(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    project = Project.of_checkout(cloud, tmp_path_factory.mktemp("guard"), "guarded")
+    project.set(**{"aws:region": "us-east-1"})
+    project.enter("bluegreen")
+    yield project
+    assert project.destroy().ok
+
+
+def switch(project: Project, colour: str) -> None:
+    """What `mwaactl switch` writes, an hour ago."""
+    ssm, name = project.cloud.client("ssm"), project.outputs()["ownership_parameter"]
+    found = ssm.get_parameter(Name=name)["Parameter"]
+    since = datetime.now(UTC) - timedelta(hours=1)
+    if Timeline.parse(found["Value"]).owners[-1].owner != colour:
+        version = found["Version"] + 1
+        timeline = Timeline(base_version=found["Version"], owners=(), dags={}).switched(
+            colour, since, version
+        )
+        ssm.put_parameter(Name=name, Value=timeline.dump(), Type="String", Overwrite=True)
+
+
+def test_removing_the_owner_fails_and_names_the_command(project: Project) -> None:
+    switch(project, "green")
+    project.set(enable_blue_green=False)
+
+    refused = project.preview()
+    assert not refused.ok
+    assert "green owns work and would be removed" in refused.said
+    assert f"mwaactl switch blue -s {project.stack}" in refused.said
+
+    switch(project, "blue")
+    allowed = project.preview()
+    assert allowed.ok, allowed.said
+    assert ("delete", "mwaa-green") in [(op, name) for op, _, name in allowed.changes]
+    project.set(enable_blue_green=True)
+
+
+def test_replacing_the_owner_fails(project: Project) -> None:
+    switch(project, "blue")
+    project.set(vpc_cidr="10.9.0.0/16")
+    refused = project.preview()
+    project.set(vpc_cidr="10.0.0.0/16")
+    assert not refused.ok
+    assert "vpc_cidr" in refused.said
+    assert "owns work and would be replaced" in refused.said
+
+
+def test_a_switch_by_mwaactl_survives_an_up(project: Project) -> None:
+    switch(project, "green")
+    name = project.outputs()["ownership_parameter"]
+    before = project.cloud.client("ssm").get_parameter(Name=name)["Parameter"]
+    result = project.up()
+    assert result.ok, result.said
+    assert project.cloud.client("ssm").get_parameter(Name=name)["Parameter"] == before
