@@ -6,6 +6,7 @@ Without it, `pulumi up` could remove or replace the very Airflow environment tha
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,8 @@ from bluegreen.timeline import Timeline, TimelineError, valid
 
 from components.settings import COLOURS, Settings
 
+READ_ATTEMPTS = 20
+READ_PAUSE_SECONDS = 0.1
 Identity = Mapping[str, Any]
 
 
@@ -86,10 +89,20 @@ class Ownership(pulumi.ComponentResource):
 def previous_outputs() -> Mapping[str, Any]:
     """The outputs that this stack had before this run; empty on its first deployment.
 
-    The engine answers, on every backend, from the state that it works on.
+    The engine answers, on every backend, from the state that it works on. Raises pulumi.RunError.
     """
     stack = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
-    answer = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": stack}).value
+    attempts = READ_ATTEMPTS
+    while True:
+        attempts -= 1
+        try:
+            answer = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": stack}).value
+            break
+        except Exception as error:  # an invoke raises nothing narrower
+            if not attempts:
+                raise pulumi.RunError(f"cannot read the present outputs of {stack}: {error}") from error
+            # A file backend may be writing the state at this very moment: "failed to load checkpoint: EOF".
+            time.sleep(READ_PAUSE_SECONDS)
     return (answer or {}).get("outputs") or {}
 
 

@@ -6,12 +6,19 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import grpc
 import pulumi
 import pytest
 from bluegreen.timeline import Timeline, TimelineError
 
-from components.ownership import owners, touched_environments, violations
-from tests.unit.mocks import deploy, plain
+from components.ownership import (
+    READ_ATTEMPTS,
+    owners,
+    previous_outputs,
+    touched_environments,
+    violations,
+)
+from tests.unit.mocks import PROJECT, deploy, plain, run
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 LEAD = timedelta(seconds=5)
@@ -130,6 +137,51 @@ def test_a_change_of_both_is_to_be_made_one_by_one() -> None:
     touched = {"blue": "replaced (x)", "green": "replaced (x)"}
     lines = violations(touched, {"blue"}, existing={"blue", "green"}, stack="s")
     assert "green cannot take it over" in lines[1]
+
+
+# What the stack has
+
+
+class Busy(grpc.RpcError):
+    """What the engine answers while a file backend writes the state."""
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNKNOWN
+
+    def details(self) -> str:
+        return "failed to load checkpoint: EOF"
+
+
+def read(answers: list[dict[str, Any] | None]) -> Mapping[str, Any]:
+    """`previous_outputs` where the engine answers one after the other; None: it is busy."""
+    found: list[Mapping[str, Any]] = []
+
+    def answer(args: Mapping[str, Any]) -> dict[str, Any]:
+        assert args["name"] == f"organization/{PROJECT}/test"
+        given = answers.pop(0)
+        if given is None:
+            raise Busy
+        return given
+
+    run(
+        lambda: found.append(previous_outputs()),
+        invokes={"pulumi:pulumi:readStackOutputs": answer},
+    )
+    return found[0]
+
+
+def test_the_stacks_own_outputs_are_asked_of_the_engine() -> None:
+    assert read([{"outputs": {"mode": "fullha"}}]) == {"mode": "fullha"}
+
+
+def test_a_state_that_is_being_written_is_read_again() -> None:
+    assert read([None, None, {"outputs": {"mode": "fullha"}}]) == {"mode": "fullha"}
+
+
+def test_a_state_that_stays_unreadable_stops_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.ownership.READ_PAUSE_SECONDS", 0)
+    with pytest.raises(pulumi.RunError, match=r"cannot read the present outputs.*checkpoint: EOF"):
+        read([None] * READ_ATTEMPTS)
 
 
 # The whole program
