@@ -18,7 +18,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ import psutil
 from local import postgres, processes
 from local.airflow_config import Component, Installation, components, variables
 from local.airflow_files import Files
-from local.airflow_install import Image, run_airflow
+from local.airflow_install import Image
 from local.airflow_rest import RestApi
 from local.bucket import Bucket
 from local.home import Home
@@ -137,9 +137,10 @@ class Environment:
         requirements = self._files.requirements(environment)
         venv = self._files.venv(image, requirements, step)
         installation = self._installation(environment, venv, server)
-        environ = self._environ(environment, installation)
+        options = environment["AirflowConfigurationOptions"]
+        environ, plain = self._environ(installation, options), self._environ(installation, {})
         step("preparing the schema")
-        image.make_schema(server, environ)
+        image.make_schema(server, plain)
         wanted = self._fingerprint(environment, installation, environ)
         if self._files.read("running.json") != wanted or not self._all_alive(installation):
             step("stopping what ran before")
@@ -148,7 +149,7 @@ class Environment:
             self._files.plugins(environment)
             self._files.dags(environment).sync()
             step("preparing the database")
-            self._database(server, image, venv, environ)
+            self._database(server, image, plain)
             self._start(environment, installation, environ, step)
             self._files.write("running.json", wanted)
         self._wait(self.rest(environment).healthy, installation, step)
@@ -171,7 +172,7 @@ class Environment:
         if not state:
             return
         installation = self._installation(environment, Path(state["venv"]), postgres.start(self._home))
-        environ = self._environ(environment, installation)
+        environ = self._environ(installation, environment["AirflowConfigurationOptions"])
         for component in components(installation):
             if processes.find(self._home, self._process(component)) is None and self._back_off.may_start(
                 component.name, time.monotonic()
@@ -229,11 +230,9 @@ class Environment:
         )
 
     @staticmethod
-    def _environ(environment: Json, installation: Installation) -> dict[str, str]:
+    def _environ(installation: Installation, options: Mapping[str, str]) -> dict[str, str]:
         aws = {key: value for key, value in os.environ.items() if key.startswith("AWS_")}
-        return variables(
-            installation, environment["AirflowConfigurationOptions"], aws, processes.clean_environ()
-        )
+        return variables(installation, options, aws, processes.clean_environ())
 
     def _fingerprint(self, environment: Json, installation: Installation, environ: dict[str, str]) -> Json:
         """What must be equal for running processes to be kept."""
@@ -255,7 +254,7 @@ class Environment:
         """PostgreSQL's names end at 63 characters, MWAA's at 80."""
         return f"{self._name[:40]}-{hashlib.sha256(self._name.encode()).hexdigest()[:8]}"
 
-    def _database(self, server: postgres.Server, image: Image, venv: Path, environ: dict[str, str]) -> None:
+    def _database(self, server: postgres.Server, image: Image, environ: Mapping[str, str]) -> None:
         """Make the database, migrate an older version's (keeping a copy), or roll back to such a copy."""
         database = self._database_name()
         known = self._files.read("database.json").get("version")
@@ -264,8 +263,14 @@ class Environment:
             server.drop(database)
             server.create(database, image.schema)
         elif version_of(known) < version_of(image.version):
-            server.dump(database, self._folder / f"database-{known}.sql")
-            run_airflow(venv, environ, "db", "migrate")
+            before = self._folder / f"database-{known}.sql"
+            server.dump(database, before)
+            try:
+                image.migrate(server.url(database), environ)
+            except LocalError:
+                server.drop(database)
+                server.create(database, before)
+                raise
         elif known != image.version and snapshot.exists():
             server.drop(database)
             server.create(database, snapshot)
@@ -303,7 +308,8 @@ class Environment:
             self._home,
             self._process(component),
             [python, "-m", "airflow", *component.arguments],
-            env=environ | {"MWAA_AIRFLOW_COMPONENT": component.mwaa_name},
+            env=environ
+            | {"MWAA_AIRFLOW_COMPONENT": component.mwaa_name, "MWAA_COMMAND": component.mwaa_name},
             port=installation.port if component.mwaa_name == "webserver" else None,
             cwd=self._airflow_home,
         )

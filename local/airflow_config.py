@@ -95,6 +95,7 @@ def _suggested(of: Installation) -> dict[str, str]:
     """What MWAA sets unless the customer does."""
     lookup = json.dumps({"connections_lookup_pattern": "^(?!aws_default$).*$"})
     suggested = {
+        "AIRFLOW_CONN_AWS_DEFAULT": "aws://",
         "AIRFLOW__SCHEDULER__SCHEDULE_AFTER_TASK_EXECUTION": "False",
         "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "1800.0",
         "AIRFLOW__SECRETS__BACKEND_KWARGS": lookup,

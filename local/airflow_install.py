@@ -69,7 +69,7 @@ class Image:
     def make_schema(self, server: Server, environ: Mapping[str, str]) -> None:
         """Dump a migrated, empty database, unless that was done before.
 
-        `environ`: variables of any environment of this version; its database URL is replaced.
+        `environ`: variables of any environment of this version.
         """
         with self._alone():
             if self.schema.exists():
@@ -77,20 +77,22 @@ class Image:
             database = f"schema-{self.version}"
             server.drop(database)
             server.create(database)
-            settings = {
-                **environ,
-                "AIRFLOW_HOME": str(self.folder / "home"),
-                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": server.url(database),
-            }
-            run_airflow(self.venv, settings, "db", "migrate")
+            self.migrate(server.url(database), environ)
             if version_of(self.version) < (3,):
                 names = ("--username", USER, "--password", PASSWORD, "--email", "admin@example.com")
                 user = (*names, "--firstname", USER, "--lastname", USER, "--role", "Admin")
-                run_airflow(self.venv, settings, "users", "create", *user)
+                self._airflow(server.url(database), environ, "users", "create", *user)
             unfinished = self.schema.with_suffix(".new")
             server.dump(database, unfinished)
             unfinished.rename(self.schema)
             server.drop(database)
+
+    def migrate(self, database_url: str, environ: Mapping[str, str]) -> None:
+        """Bring a database to this version; as on MWAA without the customer's plugins and requirements.
+
+        Raises LocalError.
+        """
+        self._airflow(database_url, environ, "db", "migrate")
 
     def copy_to(self, venv: Path) -> None:
         """A virtual environment of its own: hard links where the file system allows."""
@@ -108,6 +110,21 @@ class Image:
         lines = locks.lock(self.version).read_text().splitlines()
         essential.write_text("\n".join(line.rstrip(" \\") for line in lines if ESSENTIAL.match(line)) + "\n")
         return [essential]
+
+    def _airflow(self, database_url: str, environ: Mapping[str, str], *arguments: str) -> None:
+        """Run `airflow <arguments>` to its end, in no environment's home."""
+        settings = {
+            **environ,
+            "AIRFLOW_HOME": str(self.folder / "home"),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url,
+        }
+        command = [str(self.venv / "bin" / "python"), "-m", "airflow", *arguments]
+        done = subprocess.run(
+            command, env=settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+        if done.returncode:
+            *before, last = [line.strip() for line in done.stdout.splitlines()[-8:]] or ["it wrote nothing"]
+            raise LocalError(f"`airflow {' '.join(arguments[:2])}` failed: {last}\n" + "\n".join(before))
 
     def _uv(self, *arguments: str) -> None:
         done = subprocess.run(
@@ -157,17 +174,6 @@ def install_requirements(
             out.write(f"\nThe installation was given up after {INSTALL_SECONDS} s.\n")
             return False
     return done.returncode == 0
-
-
-def run_airflow(venv: Path, environ: Mapping[str, str], *arguments: str) -> None:
-    """Run `airflow <arguments>` to its end. Raises LocalError with the end of its output."""
-    command = [str(venv / "bin" / "python"), "-m", "airflow", *arguments]
-    done = subprocess.run(
-        command, env=dict(environ), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    if done.returncode:
-        lines = "\n".join(done.stdout.splitlines()[-20:])
-        raise LocalError(f"`airflow {' '.join(arguments[:2])}` failed:\n{lines}")
 
 
 def _link_or_copy(source: str, target: str) -> None:
