@@ -20,12 +20,9 @@ class Progress:
 
     def __init__(self) -> None:
         self._started = time.monotonic()
-        self._last = ""
 
     def __call__(self, text: str) -> None:
-        if text != self._last:
-            typer.echo(f"[{time.monotonic() - self._started:4.0f} s] {text}")
-        self._last = text
+        typer.echo(f"[{time.monotonic() - self._started:4.0f} s] {text}")
 
 
 @app.command()

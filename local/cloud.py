@@ -113,10 +113,12 @@ def _deploy(home: Home, mode: str, env: Mapping[str, str], say: Say) -> None:
         )
     try:
         deadline = time.monotonic() + DEPLOY_SECONDS
+        phases: dict[str, str] = {}
         while child.poll() is None:
-            for environment in _environments(env):
-                if environment["phase"]:
-                    say(f"{environment['name']}: {environment['phase']}")
+            for name, phase in ((e["name"], e["phase"]) for e in _environments(env)):
+                if phase and phases.get(name) != phase:
+                    say(f"{name}: {phase}")
+                phases[name] = phase
             if time.monotonic() > deadline:
                 raise LocalError(f"pulumi up has not ended after {DEPLOY_SECONDS} s.\n{tail(log)}")
             time.sleep(0.5)
