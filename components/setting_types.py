@@ -111,8 +111,9 @@ Overrides = Annotated[
     dict[str, Any], Field(description='an object of settings, like {"airflow_version": "3.0.6"}')
 ]
 
+KEY_ARN = r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/([a-f0-9-]{36}|mrk-[a-f0-9]{32})$"
 KmsKeyArn = Annotated[
-    Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+$")] | None,
+    Annotated[str, Field(pattern=KEY_ARN)] | None,
     BeforeValidator(_none_if_empty),
     Field(description="the ARN of a KMS key (not of an alias), or empty"),
 ]

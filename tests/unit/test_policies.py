@@ -15,7 +15,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its own: files left open, old escapes, pkg_resources
     import parliament  # type: ignore[import-untyped]
 
-KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1234-5678"
+KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/12345678-1234-1234-1234-123456789012"
 
 
 def documents(deployment: Deployment) -> Iterator[tuple[str, str]]:

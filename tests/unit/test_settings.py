@@ -139,7 +139,10 @@ def test_each_problem_names_the_command_that_mends_it(changes: dict[str, Any], c
         ({"vpc_cidr": "10.0.0.0/25"}, "vpc_cidr"),
         ({"vpc_cidr": "fd00::/16"}, "vpc_cidr"),
         ({"kms_key_arn": "alias/mine"}, "kms_key_arn"),
-        ({"kms_key_arn": "arn:aws:kms:eu-west-1:123456789012:key/1-2"}, "kms_key_arn"),
+        (
+            {"kms_key_arn": "arn:aws:kms:eu-west-1:123456789012:key/12345678-1234-1234-1234-123456789012"},
+            "kms_key_arn",
+        ),
         ({"aurora_min_capacity": "0.7"}, "aurora_min_capacity"),
         ({"switch_lead_seconds": "0"}, "switch_lead_seconds"),
         ({"airflow_options": {"bluegreen.environment": "red"}}, 'airflow_options["bluegreen.environment"]'),
