@@ -59,7 +59,9 @@ class Image:
             shutil.rmtree(unfinished, ignore_errors=True)
             packages = self.folder / "image.txt"
             packages.write_text(locks.image(self.version))
-            self._uv("venv", "--quiet", "--relocatable", "--python", locks.PYTHON, str(unfinished))
+            self._uv(
+                "venv", "--quiet", "--relocatable", "--python", locks.python(self.version), str(unfinished)
+            )
             self._uv(
                 *("pip", "install", "--quiet", "--python", str(unfinished / "bin" / "python")),
                 *("--no-deps", "--require-hashes", "--compile-bytecode", "-r", str(packages)),

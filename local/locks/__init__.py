@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-PYTHON = ">=3.11,<3.13"  # MWAA: 3.12, and 3.11 for 2.10.3; the locks are for both
 
 # What MWAA's images add to apache-airflow. psycopg2-binary stands for psycopg2, which needs a C compiler.
 IMAGE = (
@@ -44,6 +43,11 @@ VERSIONS = {
     "3.2.1": Version(provider="2.16.0", client="1.46.0", as_of="2026-05-11"),
     "3.3.1": Version(provider="2.20.0", client="1.52.0", as_of="2026-08-12"),
 }
+
+
+def python(version: str) -> str:
+    """The Pythons that a version runs on here. (MWAA has 3.12, and 3.11 for 2.10.3.)"""
+    return ">=3.11,<3.13" if version.startswith("2.") else ">=3.11,<3.14"
 
 
 def lock(version: str) -> Path:
