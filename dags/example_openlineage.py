@@ -34,6 +34,7 @@ REPORT = Dataset(namespace="s3://example-lake", name="reports/daily.html")
     schedule="*/10 * * * *",
     start_date=datetime(2025, 1, 1, tzinfo=UTC),
     catchup=False,
+    is_paused_upon_creation=False,  # to be looked at in Marquez at once
     tags=["example", "lineage"],
     doc_md=__doc__,
 )

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
-from tests.e2e.conftest import Cloud
+from tests.e2e.conftest import CHECKOUT, STACK, Cloud
 
 DAG = "example_blue_green_zero_downtime"
 
@@ -85,9 +86,12 @@ def test_lineage_tells_only_of_runs_where_they_were_executed(cloud: Cloud) -> No
         assert due in executed[colour], f"{colour} told of a run that it did not execute: {due}"
 
 
-def test_removing_the_owner_is_refused_and_the_message_names_the_way(cloud: Cloud) -> None:
-    """Green owns: a preview without blue/green fails. `--config` leaves the stack file as it is."""
-    done = cloud.pulumi("preview", "--config", "enable_blue_green=false")
+def test_removing_the_owner_is_refused_and_the_message_names_the_way(cloud: Cloud, tmp_path: Path) -> None:
+    """Green owns: a preview without blue/green fails. With a copy of the stack file, which stays as it is."""
+    copy = tmp_path / "without-green.yaml"
+    original = (CHECKOUT / f"Pulumi.{STACK}.yaml").read_text()
+    copy.write_text(original.replace('enable_blue_green: "true"', 'enable_blue_green: "false"'))
+    done = cloud.pulumi("preview", "--config-file", str(copy))
     assert done.returncode != 0
     assert "mwaactl switch blue" in done.stdout + done.stderr
     assert cloud.git_status() == cloud.git_status_before
