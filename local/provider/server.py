@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -89,6 +90,7 @@ async def _quietly(answer: Awaitable[Any], context: grpc.aio.ServicerContext[Any
 
 def serve(provider: Plugin, version: str, engine: str) -> None:
     """Print the port, then serve until the engine ends this process, or has itself ended."""
+    gc.disable()  # it lives for seconds: as in local/pulumi_language.py
     signal.signal(signal.SIGINT, lambda *_: os._exit(0))  # how the engine ends its plugins
     _end_with_parent()
 
