@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -38,8 +38,8 @@ class Run:
     produced_here: bool = False
 
 
-def describe(dag_run: Any) -> Run:
-    """A run from any version's DagRun: the ORM's, the task runner's, or one in a template's context."""
+def describe(dag_run: Any, context: Mapping[str, Any] | None = None) -> Run:
+    """A run from any version's DagRun, the ORM's or the task runner's; tasks pass their template context."""
     kind = str(getattr(dag_run.run_type, "value", dag_run.run_type))
     return Run(
         dag_id=dag_run.dag_id,
@@ -49,16 +49,15 @@ def describe(dag_run: Any) -> Run:
         due=getattr(dag_run, "run_after", None) or getattr(dag_run, "data_interval_end", None),
         started=getattr(dag_run, "start_date", None),
         cleared=(getattr(dag_run, "clear_number", 0) or 0) > 0,
-        produced_here=kind in FOLLOWS_PRODUCER and _produced_here(_asset_events(dag_run)),
+        produced_here=kind in FOLLOWS_PRODUCER and _produced_here(_asset_events(dag_run, context or {})),
     )
 
 
-def _asset_events(dag_run: Any) -> Iterable[Any]:
-    return (
-        getattr(dag_run, "consumed_asset_events", None)
-        or getattr(dag_run, "consumed_dataset_events", None)
-        or ()
-    )
+def _asset_events(dag_run: Any, context: Mapping[str, Any]) -> Iterable[Any]:
+    triggering = context.get("triggering_dataset_events")
+    if triggering is not None:  # Airflow 2, whose DagRun has no database session of its own in a task
+        return [event for events in triggering.values() for event in events]
+    return getattr(dag_run, "consumed_asset_events", None) or ()
 
 
 def _produced_here(events: Iterable[Any]) -> bool:

@@ -54,7 +54,9 @@ def _verdict(context: Context, wait: float | None = None) -> Verdict:
             chosen = settings.load()
             patience = chosen.wait.total_seconds() if wait is None else wait
             gate = Gate(chosen, store.store(chosen))
-            _verdicts[key] = gate.verdict(describe(dag_run), wait=patience, retried=(ti.try_number or 1) > 1)
+            _verdicts[key] = gate.verdict(
+                describe(dag_run, context), wait=patience, retried=(ti.try_number or 1) > 1
+            )
         except Exception as error:  # whatever went wrong: without a verdict nothing may run
             from airflow.exceptions import AirflowException
 

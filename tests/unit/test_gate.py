@@ -129,7 +129,6 @@ def test_a_run_with_a_clear_number_was_cleared() -> None:
     ("attributes", "produced"),
     [
         ({"consumed_asset_events": [SimpleNamespace(source_dag_id="producer")]}, True),
-        ({"consumed_dataset_events": [SimpleNamespace(source_dag_id="producer")]}, True),
         (
             {
                 "consumed_asset_events": [
@@ -149,6 +148,13 @@ def test_only_events_that_all_came_from_tasks_were_produced_here(
     assert (
         describe(dag_run(run_type="asset_triggered", run_after=at(5), **attributes)).produced_here is produced
     )
+
+
+def test_in_airflow_2_the_context_knows_the_events() -> None:
+    events = {"s3://a": [SimpleNamespace(source_dag_id="producer")]}
+    run = dag_run(run_type="dataset_triggered", data_interval_end=at(5))
+    assert describe(run, {"triggering_dataset_events": events}).produced_here
+    assert not describe(run, {"triggering_dataset_events": {}}).produced_here
 
 
 # --- settings, and what DAG authors may ask ---
