@@ -7,10 +7,12 @@ the plain CLI works literally on the local cloud, `init_stack` a stack on the lo
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +23,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+import psutil
 
 from local import aws
 from local.home import CHECKOUT, Home
@@ -113,9 +117,8 @@ def build(cli: Path, report: Report) -> None:
     report(f"Pulumi CLI: building {BUILD_VERSION} from the Go module proxy (3-5 minutes, once)")
     cli.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="build-", dir=cli.parent) as folder:
-        (Path(folder) / "go.mod").write_text(
-            f"module build\n\nrequire {MODULE} {BUILD_VERSION}\n\nreplace {REPLACED} => {REPLACEMENT}\n"
-        )
+        needs = f"require {MODULE} {BUILD_VERSION}\n\nreplace {REPLACED} => {REPLACEMENT}\n"
+        (Path(folder) / "go.mod").write_text(f"module build\n\ngo 1.25.0\n\n{needs}")
         stamp = f"-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version={BUILD_VERSION}"
         command = [go, "build", "-mod=mod", f"-ldflags=-s -w {stamp}", "-o", "pulumi", f"{MODULE}/cmd/pulumi"]
         result = subprocess.run(
@@ -183,8 +186,12 @@ def environ(home: Home) -> dict[str, str]:
 def init_stack(home: Home, stack: str, project: Path = CHECKOUT) -> None:
     """Make `stack` on the local backend unless it is there, and select it.
 
-    The project's stack file stays as it is. Raises LocalError.
+    The project's stack file stays as it is. A lock left by a killed run is removed. Raises LocalError.
     """
+    for lock in (_backend(home) / ".pulumi" / "locks").rglob(f"{stack}/*.json"):
+        holder = json.loads(lock.read_text())
+        if holder.get("hostname") == socket.gethostname() and not psutil.pid_exists(holder["pid"]):
+            lock.unlink(missing_ok=True)
     cli = home.dir("bin") / "pulumi"
     result = subprocess.run(
         [cli, "--non-interactive", "stack", "select", "--create", "--stack", stack],

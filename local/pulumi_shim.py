@@ -2,7 +2,7 @@
 
 The CLI's file backend writes the passphrase's salt into `Pulumi.<stack>.yaml` whenever it runs. The stack's
 state holds the same salt (and PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER makes the CLI read it there), so the
-line that the CLI added is taken out again when it ends. Lines that it only wrote in another way (`true` as
+line that the CLI added is taken out again. Lines that it only wrote in another way (`true` as
 `"true"`) are put back, so that `pulumi config set` changes its own line and no other. A salt that was in the
 file before (somebody's own deployment) is left alone.
 
@@ -11,7 +11,9 @@ Runs under `python -I -S` to start in a few milliseconds: standard library only.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import itertools
 import os
 import re
 import signal
@@ -20,6 +22,7 @@ import sys
 from pathlib import Path
 
 SALT = b"encryptionsalt: "
+CHECK_SECONDS = 0.5
 
 
 def project_folder(arguments: list[str]) -> Path | None:
@@ -67,11 +70,9 @@ def clean(path: Path, before: bytes, keep: set[bytes]) -> None:
     for step, old_start, old_end, new_start, new_end in steps.get_opcodes():
         if step == "equal":
             lines += old[old_start:old_end]
-        elif step == "delete":
-            lines += [
-                line for line in old[old_start:old_end] if not line.strip()
-            ]  # the CLI drops blank lines
         else:
+            # The CLI drops blank lines.
+            lines += itertools.takewhile(lambda line: not line.strip(), old[old_start:old_end])
             lines += new[new_start:new_end]
     if not lines:
         path.unlink()
@@ -83,15 +84,8 @@ def clean(path: Path, before: bytes, keep: set[bytes]) -> None:
 
 def ours(state: Path) -> set[bytes]:
     """Salt lines of the local stacks' states: left in a stack file only by a run that was killed."""
-    marker = b'"salt": "'
-    found = set()
-    for path in state.glob("*.json"):
-        content = path.read_bytes()
-        start = content.find(marker)
-        if start >= 0:
-            start += len(marker)
-            found.add(SALT + content[start : content.index(b'"', start)] + b"\n")
-    return found
+    found = (re.search(rb'"salt":\s*"([^"]+)"', path.read_bytes()) for path in state.rglob("*.json"))
+    return {SALT + salt[1] + b"\n" for salt in found if salt}
 
 
 def listen_to_ctrl_c() -> None:
@@ -108,12 +102,16 @@ def main() -> int:
     child = subprocess.Popen([cli, *arguments], preexec_fn=listen_to_ctrl_c)
     for forwarded in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(forwarded, lambda number, _frame: child.send_signal(number))
-    try:
-        code = child.wait()
-    finally:
+    code = None
+    while code is None:
+        # An update can take an hour: the checkout need not wait for its end.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = child.wait(CHECK_SECONDS)
         for path in stack_files(folder):
             content = before.get(path, b"")
-            clean(path, content, salts(content) - leftover)
+            keep = salts(content) - leftover
+            if code is not None or salts(path.read_bytes()) - keep:
+                clean(path, content, keep)
     return code if code >= 0 else 128 - code
 
 
