@@ -108,8 +108,7 @@ class Network(pulumi.ComponentResource):
             nat_gateways=awsx.ec2.NatGatewayConfigurationArgs(
                 strategy=nat.SINGLE if settings.nat == "single" else nat.ONE_PER_AZ
             ),
-            # AUTO takes CIDR blocks as they are; EXACT would refuse a VPC that is not filled without a gap.
-            subnet_strategy=awsx.ec2.SubnetAllocationStrategy.AUTO,
+            subnet_strategy=awsx.ec2.SubnetAllocationStrategy.EXACT,
             subnet_specs=[
                 awsx.ec2.SubnetSpecArgs(type=of_kind, name=role, cidr_blocks=list(cidrs))
                 for role, (of_kind, cidrs) in ranges.items()
