@@ -49,7 +49,8 @@ class Cloud:
         return self.run("pulumi", *arguments, "-s", STACK, "--non-interactive")
 
     def git_status(self) -> str:
-        return self.run("git", "status", "--porcelain").stdout
+        """What has changed of the files that the Pulumi CLI writes to."""
+        return self.run("git", "status", "--porcelain", "--", "Pulumi*").stdout
 
     def api(self, colour: str, path: str, **query: str) -> Any:
         """A GET on an environment's Airflow REST API, through Amazon's InvokeRestApi."""
