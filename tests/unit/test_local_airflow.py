@@ -20,7 +20,7 @@ from local.airflow_install import Image, install_requirements
 from local.bucket import Bucket, DagSync, extract
 from local.home import Home
 from local.mwaa_rules import ValidationError
-from local.processes import LocalError
+from local.processes import LocalError, wait_until
 
 
 def installation(version: str = "3.3.1") -> Installation:
@@ -302,7 +302,10 @@ def test_a_persons_shell_in_an_airflow_folder_is_not_taken_for_airflow(tmp_path:
     shell = subprocess.Popen(["sleep", "30"], cwd=folder)
     worker = subprocess.Popen(["airflow worker", "30"], executable="/bin/sleep", cwd=folder)
     try:
-        assert _is_airflow(psutil.Process(worker.pid), folder)
+        # The kernel shows a process's arguments an instant after its start.
+        seen = [psutil.Process(worker.pid), psutil.Process(shell.pid)]
+        wait_until(lambda: _is_airflow(seen[0], folder), "the worker is recognised", seconds=5)
+        wait_until(lambda: seen[1].cmdline() == ["sleep", "30"], "the shell has started", seconds=5)
         assert not _is_airflow(psutil.Process(worker.pid), tmp_path / "other")
         assert not _is_airflow(psutil.Process(shell.pid), folder)
     finally:
