@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from local import aws, lineage, postgres, pulumi_cli
+from local import airflow, aws, lineage, pulumi_cli
 from local.home import CHECKOUT, Home
 from local.processes import (
     LOOPBACK,
@@ -49,6 +49,8 @@ def up(home: Home, mode: str, say: Say) -> None:
     env = pulumi_cli.environ(home)
     pulumi_cli.init_stack(home, mode)
     _deploy(home, mode, env, say)
+    # Environments that were there before are AVAILABLE at once, and their Airflows on their way up.
+    _follow(env, say, lambda found: all(e["ready"] for e in found), "all Airflows are healthy")
     outputs = json.loads(_run(["pulumi", "stack", "output", "--json", "-s", mode], env))
     say("DAGs: mwaactl dags push")
     _run(["mwaactl", "dags", "push", "-s", mode], env)
@@ -63,8 +65,7 @@ def down(home: Home, say: Say) -> None:
     """End every process of this home, the servers before what they serve with; the state stays."""
     lineage.stop_all(home)
     stop(home, "mwaa")  # first, or it would start its Airflows again
-    stop(home, *(p.name for p in all_running(home) if p.name.startswith("airflow-")))
-    postgres.stop(home)
+    airflow.stop_all(home)
     stop(home, *(p.name for p in all_running(home) if p.name != aws.NAME))
     aws.stop(home)
     say("every local process has ended; `make local` goes on from here, `make clean` removes the rest")
@@ -112,22 +113,29 @@ def _deploy(home: Home, mode: str, env: Mapping[str, str], say: Say) -> None:
             command, cwd=CHECKOUT, env=clean_environ(**env), stdout=out, stderr=subprocess.STDOUT
         )
     try:
-        deadline = time.monotonic() + DEPLOY_SECONDS
-        phases: dict[str, str] = {}
-        while child.poll() is None:
-            for name, phase in ((e["name"], e["phase"]) for e in _environments(env)):
-                if phase and phases.get(name) != phase:
-                    say(f"{name}: {phase}")
-                phases[name] = phase
-            if time.monotonic() > deadline:
-                raise LocalError(f"pulumi up has not ended after {DEPLOY_SECONDS} s.\n{tail(log)}")
-            time.sleep(0.5)
+        _follow(env, say, lambda _: child.poll() is not None, f"`pulumi up` ends (its log: {log})")
     finally:
         if child.poll() is None:
             child.terminate()  # the engine finishes what it is at; the next `make local` goes on
             child.wait()
     if child.returncode != 0:
         raise LocalError(f"pulumi up failed:\n{tail(log, 40)}\n(whole log: {log})")
+
+
+def _follow(
+    env: Mapping[str, str], say: Say, done: Callable[[list[dict[str, Any]]], bool], what: str
+) -> None:
+    """Say what the local MWAA is doing until `done(environments)`. Raises LocalError after 20 minutes."""
+    deadline = time.monotonic() + DEPLOY_SECONDS
+    phases: dict[str, str] = {}
+    while not done(environments := _environments(env)):
+        for name, phase in ((e["name"], e["phase"]) for e in environments):
+            if phase and phases.get(name) != phase:
+                say(f"{name}: {phase}")
+            phases[name] = phase
+        if time.monotonic() > deadline:
+            raise LocalError(f"after {DEPLOY_SECONDS} s still waiting until {what}")
+        time.sleep(0.5)
 
 
 def _environments(env: Mapping[str, str]) -> list[dict[str, Any]]:
