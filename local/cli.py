@@ -32,7 +32,11 @@ def up(
     """Deploy a mode on this machine and wait until its Airflows have really worked."""
     from local import cloud
 
-    cloud.up(Home.find(), mode, Progress())
+    try:
+        cloud.up(Home.find(), mode, Progress())
+    except KeyboardInterrupt:
+        typer.echo("\ninterrupted: `make local` goes on from here, `make local-down` ends what runs", err=True)
+        raise typer.Exit(130) from None
 
 
 @app.command()
@@ -62,8 +66,3 @@ def main() -> None:
     except LocalError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo(
-            "\ninterrupted: `make local` goes on from here, `make local-down` ends what runs", err=True
-        )
-        sys.exit(130)
