@@ -35,7 +35,9 @@ def up(
     try:
         cloud.up(Home.find(), mode, Progress())
     except KeyboardInterrupt:
-        typer.echo("\ninterrupted: `make local` goes on from here, `make local-down` ends what runs", err=True)
+        typer.echo(
+            "\ninterrupted: `make local` goes on from here, `make local-down` ends what runs", err=True
+        )
         raise typer.Exit(130) from None
 
 
