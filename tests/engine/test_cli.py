@@ -141,7 +141,8 @@ def test_an_installer_that_never_answers_is_given_up_in_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[str]
 ) -> None:
     def never(*_arguments: object, **_options: object) -> None:
-        time.sleep(5)
+        time.sleep(3)
+        raise OSError
 
     monkeypatch.setattr("urllib.request.urlopen", never)
     monkeypatch.setattr(pulumi_cli, "INSTALLER_ANSWERS_SECONDS", 0.2)
