@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import urllib.request
@@ -21,6 +20,7 @@ from local.home import ACCOUNT, REGION, Home
 from local.processes import LOOPBACK, LocalError, Started, clean_environ, find, kept_port, wait_until
 from local.processes import start as start_process
 from local.processes import stop as stop_process
+from local.uv import uv
 
 VERSION = "1.5.33"
 NAME = "aws"  # of the process (see local.processes)
@@ -94,18 +94,15 @@ def ensure(home: Home, report: Report = lambda _: None) -> Path:
     if (folder / "complete").exists():
         return python
     report(f"MiniStack {VERSION}: installing (once)")
-    uv = shutil.which("uv") or str(Path(sys.executable).parent / "uv")
-    if not Path(uv).exists():
-        raise LocalError(
-            "No `uv` on PATH.\nInstall it: https://docs.astral.sh/uv/getting-started/installation/"
-        )
     for command in (
-        [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)],
-        [uv, "pip", "install", "--quiet", "--python", str(python), f"ministack=={VERSION}"],
+        [uv(home), "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)],
+        [uv(home), "pip", "install", "--quiet", "--python", str(python), f"ministack=={VERSION}"],
     ):
         result = subprocess.run(command, env=clean_environ(), capture_output=True, text=True, check=False)
         if result.returncode != 0:
-            raise LocalError(f"Installing MiniStack failed: {' '.join(command)}\n{result.stderr.strip()}")
+            raise LocalError(
+                f"Installing MiniStack failed: {' '.join(map(str, command))}\n{result.stderr.strip()}"
+            )
     (folder / "complete").touch()
     return python
 
