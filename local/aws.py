@@ -95,14 +95,12 @@ def ensure(home: Home, report: Report = lambda _: None) -> Path:
         return python
     report(f"MiniStack {VERSION}: installing (once)")
     for command in (
-        [uv(home), "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)],
-        [uv(home), "pip", "install", "--quiet", "--python", str(python), f"ministack=={VERSION}"],
+        [str(uv(home)), "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)],
+        [str(uv(home)), "pip", "install", "--quiet", "--python", str(python), f"ministack=={VERSION}"],
     ):
         result = subprocess.run(command, env=clean_environ(), capture_output=True, text=True, check=False)
         if result.returncode != 0:
-            raise LocalError(
-                f"Installing MiniStack failed: {' '.join(map(str, command))}\n{result.stderr.strip()}"
-            )
+            raise LocalError(f"Installing MiniStack failed: {' '.join(command)}\n{result.stderr.strip()}")
     (folder / "complete").touch()
     return python
 
