@@ -68,7 +68,7 @@ class RealAirflow:
         address = str(environment["WebserverUrl"])
         mine = processes.all_running(self._home)
         port = int(address.rpartition(":")[2])
-        if any(record.port == port for record in mine) or postgres.is_free(port):
+        if any(record.port == port for record in mine) or processes.is_free(port):
             return address
         return f"{LOOPBACK}:{processes.free_port()}"
 

@@ -11,7 +11,6 @@ import os
 import pwd
 import secrets
 import shutil
-import socket
 import subprocess
 import threading
 from dataclasses import dataclass
@@ -109,7 +108,7 @@ def start(home: Home) -> Server:
         settings = json.loads(known.read_text())
         if processes.find(home, NAME) is not None:
             return Server(**settings)
-        if not is_free(settings["port"]):
+        if not processes.is_free(settings["port"]):
             settings["port"] = processes.free_port()
             _write(known, settings)
         server = Server(**settings)
@@ -209,17 +208,6 @@ def _may_enter_everything() -> bool:
         return False
     bounding = next((line.split()[1] for line in lines if line.startswith("CapBnd")), "0")
     return bool(int(bounding, 16) & 0b10)
-
-
-def is_free(port: int) -> bool:
-    """Whether nobody listens on a port of loopback."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
-        return True
 
 
 def _write(file: Path, settings: dict[str, object]) -> None:

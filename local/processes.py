@@ -64,7 +64,7 @@ def kept_port(file: Path, *, must_be_free: bool = False) -> int:
     """The port that `file` remembers; without one, or if somebody else has it, a free one, kept there."""
     if file.exists():
         port = int(file.read_text())
-        if not must_be_free or _is_free(port):
+        if not must_be_free or is_free(port):
             return port
     port = free_port()
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,8 @@ def kept_port(file: Path, *, must_be_free: bool = False) -> int:
     return port
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether nobody listens on a port of loopback."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
