@@ -57,12 +57,13 @@ lock: $(UV) ## Renew uv.lock
 	$(UV) lock
 
 .venv/.synced: pyproject.toml uv.lock | $(UV)
+	@echo "Setting up .venv from uv.lock" >&2
 	@$(UV) sync --locked --quiet
 	@touch $@
 
 $(TOOLS)/bootstrap/bin/uv:
 	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer is needed: no python3 on PATH is that new." >&2; exit 1; }
-	@echo "Installing uv $(UV_VERSION) into $(TOOLS)/bootstrap"
+	@echo "Installing uv $(UV_VERSION) into $(TOOLS)/bootstrap" >&2
 	@$(PYTHON) -m venv "$(TOOLS)/bootstrap" || { \
 		echo "$(PYTHON) cannot make virtual environments (Debian: apt install python3-venv)." >&2; exit 1; }
 	@"$(TOOLS)/bootstrap/bin/pip" install --quiet --disable-pip-version-check "uv==$(UV_VERSION)" || { \
