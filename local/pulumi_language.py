@@ -13,14 +13,14 @@ import os
 import runpy
 import signal
 import sys
-import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import grpc
+
+from local.parent import end_with_parent
 
 # Their answers are empty: the plugins are laid out beforehand (local/pulumi_cli.py).
 NOTHING_TO_SAY = ("GetPluginInfo", "GetRequiredPackages", "GetRequiredPlugins")
@@ -83,18 +83,6 @@ def program(folder: Path, entry_point: str, pwd: Path) -> Callable[[], None]:
         runpy.run_path(str(script), run_name="__main__")
 
     return run
-
-
-def end_with_parent() -> None:
-    """End this process soon after the engine that started it, however that one ended."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def main() -> None:

@@ -7,8 +7,6 @@ import gc
 import os
 import signal
 import sys
-import threading
-import time
 from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -21,6 +19,7 @@ from pulumi.provider.experimental.server import ProviderServicer
 from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
 from pulumi.runtime.proto import provider_pb2_grpc
 
+from local.parent import end_with_parent
 from local.provider.values import Props, ProviderError, plain
 
 THREADS = 32  # each waits for a service of the local cloud most of its time
@@ -92,7 +91,7 @@ def serve(provider: Plugin, version: str, engine: str) -> None:
     """Print the port, then serve until the engine ends this process, or has itself ended."""
     gc.disable()  # it lives for seconds: as in local/pulumi_language.py
     signal.signal(signal.SIGINT, lambda *_: os._exit(0))  # how the engine ends its plugins
-    _end_with_parent()
+    end_with_parent()
 
     async def run() -> None:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
@@ -106,14 +105,3 @@ def serve(provider: Plugin, version: str, engine: str) -> None:
         await server.wait_for_termination()
 
     asyncio.run(run())
-
-
-def _end_with_parent() -> None:
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=watch, daemon=True).start()
