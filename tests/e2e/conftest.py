@@ -86,8 +86,8 @@ class Cloud:
 
     def events(self) -> list[dict[str, Any]]:
         """What the receiver has kept."""
-        lines = (line for kept in (self.home / "state" / "receiver").rglob("*.jsonl") for line in kept.open())
-        return [json.loads(line) for line in lines]
+        kept = (self.home / "state" / "receiver").rglob("*.jsonl")
+        return [json.loads(line) for path in kept for line in path.read_text().splitlines()]
 
     def wait_for(self, condition: Callable[[], bool], what: str, *, seconds: float) -> None:
         deadline = time.monotonic() + seconds
