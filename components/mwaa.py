@@ -179,12 +179,12 @@ class Mwaa(pulumi.ComponentResource):
     ) -> tuple[aws.ec2.SecurityGroup, list[pulumi.Resource]]:
         child = pulumi.ResourceOptions(parent=self)
         group = aws.ec2.SecurityGroup(
-            name, description="Airflow's schedulers, workers and web servers", vpc_id=vpc_id, opts=child
+            name, description="Schedulers, workers and web servers of Airflow", vpc_id=vpc_id, opts=child
         )
         within = aws.vpc.SecurityGroupIngressRule(
             f"{name}-within",
             security_group_id=group.id,
-            description="The environment's parts among themselves, as Amazon MWAA demands",
+            description="Parts of the environment among themselves, as Amazon MWAA demands",
             referenced_security_group_id=group.id,
             ip_protocol="-1",
             opts=child,
