@@ -262,7 +262,8 @@ class MarquezHa(Marquez):
                 preferences=aws.autoscaling.GroupInstanceRefreshPreferencesArgs(
                     min_healthy_percentage=100,
                     max_healthy_percentage=150,  # a new node serves before an old one goes
-                    auto_rollback=True,
+                    # No auto_rollback: AWS has none for an image that is a parameter. A refresh that fails
+                    # stops instead, and the old nodes that it has not reached stay.
                     skip_matching=True,
                 ),
             ),
