@@ -64,6 +64,7 @@ class Aurora(pulumi.ComponentResource):
             master_user_secret_kms_key_id=args.kms_key_arn,
             storage_encrypted=True,
             kms_key_id=args.kms_key_arn,
+            iam_database_authentication_enabled=True,  # opens nothing until a user is granted rds_iam
             port=PORT,
             db_subnet_group_name=subnets.name,
             db_cluster_parameter_group_name=parameters.name,
@@ -72,6 +73,8 @@ class Aurora(pulumi.ComponentResource):
                 min_capacity=args.min_capacity, max_capacity=args.max_capacity
             ),
             backup_retention_period=14 if args.production else 1,
+            # RDS's log group outlives the cluster: not for a stack that is to vanish wholly.
+            enabled_cloudwatch_logs_exports=["postgresql"] if args.production else None,
             copy_tags_to_snapshot=True,
             deletion_protection=args.production,
             skip_final_snapshot=not args.production,

@@ -308,6 +308,13 @@ def test_a_newer_image_changes_nothing_in_the_launch_template() -> None:
     assert template.inputs["imageId"].startswith("resolve:ssm:/aws/service/")
 
 
+def test_no_rollback_is_asked_for_because_aws_has_none_for_an_image_that_is_a_parameter() -> None:
+    (template,) = deployed(HA).of_type("LaunchTemplate")
+    (group,) = deployed(HA).of_type("Group")
+    preferences = group.inputs["instanceRefresh"]["preferences"]
+    assert not (template.inputs["imageId"].startswith("resolve:ssm:") and preferences.get("autoRollback"))
+
+
 def test_the_database_has_a_member_in_each_zone_and_keeps_its_own_password() -> None:
     cluster = deployed(HA).one("Cluster", "marquez-database")
     zones = [each.inputs["availabilityZone"] for each in deployed(HA).of_type("ClusterInstance")]
@@ -331,3 +338,4 @@ def test_the_database_is_guarded_in_production_only(production: bool) -> None:
     assert cluster.inputs["deletionProtection"] is production
     assert cluster.inputs["skipFinalSnapshot"] is not production
     assert ("finalSnapshotIdentifier" in cluster.inputs) is production
+    assert (cluster.inputs.get("enabledCloudwatchLogsExports") == ["postgresql"]) is production
