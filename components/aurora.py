@@ -53,7 +53,10 @@ class Aurora(pulumi.ComponentResource):
             ],
             opts=child,
         )
-        life = random.RandomId(f"{name}-life", byte_length=4, opts=child)
+        # A cluster that is replaced leaves a final snapshot under a name of its own.
+        life = random.RandomId(
+            f"{name}-life", byte_length=4, keepers={"kms_key_arn": args.kms_key_arn or ""}, opts=child
+        )
         cluster = aws.rds.Cluster(
             name,
             engine=ENGINE,

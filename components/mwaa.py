@@ -28,6 +28,7 @@ LOG_LEVELS = {
     "webserver": "WARNING",
     "worker": "WARNING",
 }
+LOG_GROUPS = ("DAGProcessing", "Scheduler", "Task", "WebServer", "Worker")
 # UTC; on different days, so that Amazon never works on both at once.
 MAINTENANCE = {"blue": "TUE:02:00", "green": "THU:02:00"}
 # Creating takes 20-30 minutes. A GRACEFUL update waits up to 12 hours for running tasks.
@@ -129,6 +130,7 @@ class Mwaa(pulumi.ComponentResource):
             opts=child,
         )
         group, rules = self._security_group(name, args.vpc_id)
+        logs = self._log_groups(name, environment_name, days=365 if settings.production else 30)
         environment = aws.mwaa.Environment(
             name,
             name=environment_name,
@@ -155,7 +157,7 @@ class Mwaa(pulumi.ComponentResource):
             logging_configuration=_logging(),
             weekly_maintenance_window_start=MAINTENANCE[args.colour],
             opts=pulumi.ResourceOptions(
-                parent=self, depends_on=[bucket, dags, policy, *rules], custom_timeouts=TIMEOUTS
+                parent=self, depends_on=[bucket, dags, policy, *rules, *logs], custom_timeouts=TIMEOUTS
             ),
         )
         self.bucket = bucket.bucket
@@ -173,6 +175,18 @@ class Mwaa(pulumi.ComponentResource):
             "identity": identity(settings, args.colour, args.zones),
         }
         self.register_outputs({"bucket": self.bucket})
+
+    def _log_groups(self, name: str, environment: str, *, days: int) -> list[pulumi.Resource]:
+        """The groups that Amazon MWAA would make by itself and leave behind: made here, they expire."""
+        return [
+            aws.cloudwatch.LogGroup(
+                f"{name}-{group.lower()}-log",
+                name=f"airflow-{environment}-{group}",
+                retention_in_days=days,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            for group in LOG_GROUPS
+        ]
 
     def _security_group(
         self, name: str, vpc_id: pulumi.Input[str]

@@ -37,6 +37,7 @@ ARNS = {
     "aws:backup/plan:Plan": "backup:backup-plan:{id}",
     "aws:backup/selection:Selection": "",
     "aws:backup/vault:Vault": "backup:backup-vault:{id}",
+    "aws:cloudwatch/logGroup:LogGroup": "logs:log-group:{id}",
     "aws:cloudwatch/metricAlarm:MetricAlarm": "cloudwatch:alarm:{id}",
     "aws:ebs/volume:Volume": "ec2:volume/{id}",
     "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": "ec2:security-group/{id}",

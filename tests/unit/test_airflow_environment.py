@@ -186,3 +186,19 @@ def test_objects_wait_until_their_bucket_keeps_versions(deployed: Deployed) -> N
     for name in ("requirements", "plugins", "dags"):
         urns = deployed("standard").one("BucketObjectv2", f"mwaa-blue-{name}").request.dependencies
         assert [urn for urn in urns if "BucketVersioning" in urn]
+
+
+@pytest.mark.parametrize(("production", "days"), [(False, 30), (True, 365)])
+def test_the_logs_expire_and_go_with_the_environment(production: bool, days: int) -> None:
+    deployment = deploy("standard", {"production": production})
+    groups = deployment.of_type("LogGroup")
+    assert {group.inputs["name"].rpartition("-")[2] for group in groups} == {
+        "DAGProcessing",
+        "Scheduler",
+        "Task",
+        "WebServer",
+        "Worker",
+    }
+    assert {group.inputs["retentionInDays"] for group in groups} == {days}
+    environment_urns = deployment.one("Environment", "mwaa-blue").request.dependencies
+    assert {group.urn for group in groups} <= set(environment_urns), "Amazon MWAA makes what it does not find"
