@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mwaactl.aws import Clients
     from mwaactl.model import Model
     from mwaactl.stack import Colour, Stack
+    from mwaactl.switch import Plan
 
 EXIT_CODES = (
     "Exit codes: 0 done or nothing to do; 1 a check failed or you said no, nothing was written; "
@@ -52,6 +53,29 @@ CwdOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Look and check, write nothing.")]
+LeadOption = Annotated[
+    float | None,
+    typer.Option(
+        "--lead",
+        help="From now to the instant from which the target owns; default and least: the stack's "
+        "switch_lead_seconds.",
+        metavar="SECONDS",
+        min=0,
+    ),
+]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Kept in the history.", metavar="TEXT")]
+ForceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--force",
+        help="Go on although this check fails; may be repeated. Kept in the history.",
+        metavar="CHECK",
+    ),
+]
+YesOption = Annotated[
+    bool,
+    typer.Option("--yes", "-y", help="Do not ask. (Without a terminal, and with --json, nothing is asked.)"),
+]
 
 
 @app.command()
@@ -75,29 +99,17 @@ def switch(
     target: Annotated[str, typer.Argument(help="blue or green", metavar="blue|green")],
     stack: StackOption = None,
     cwd: CwdOption = None,
-    lead: Annotated[
-        float | None,
-        typer.Option(
-            help="From now to the instant from which the target owns; default and least: the stack's "
-            "switch_lead_seconds.",
-            metavar="SECONDS",
-            min=0,
-        ),
-    ] = None,
-    reason: Annotated[str, typer.Option(help="Kept in the history.", metavar="TEXT")] = "",
-    force: Annotated[
+    dag: Annotated[
         list[str] | None,
         typer.Option(
-            help="Go on although this check fails; may be repeated. Kept in the history.", metavar="CHECK"
+            help="Move only this DAG; may be repeated. All others stay where they are.", metavar="NAME"
         ),
     ] = None,
+    lead: LeadOption = None,
+    reason: ReasonOption = "",
+    force: ForceOption = None,
     dry_run: DryRunOption = False,
-    yes: Annotated[
-        bool,
-        typer.Option(
-            "--yes", "-y", help="Do not ask. (Without a terminal, and with --json, nothing is asked.)"
-        ),
-    ] = False,
+    yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Let the target execute every scheduled run due from an instant on; earlier ones drain where they are.
@@ -105,31 +117,39 @@ def switch(
     Checks first; a check that fails stops it before anything is written. If the target owns the work already,
     nothing changes and the exit code is 0.
     """
-    from mwaactl import switch as operation
+    from mwaactl.switch import plan
 
-    with _session(as_json):
+    def look() -> Plan:
         colour = _colour(target)
-        with _busy("Checking", as_json):
-            found, clients = _open(stack, cwd)
-            made = operation.plan(found, clients, colour, lead=lead, force=force or ())
-        if not as_json:
-            from mwaactl import screens
+        found, clients = _open(stack, cwd)
+        return plan(found, clients, colour, dags=dag or None, lead=lead, force=force or ())
 
-            screens.show_checks(_console(), made.checks)
-        if not made.ok:
-            _check_failed(made, as_json)
-        if dry_run:
-            done = operation.dry_run(made)
-        else:
-            if not (made.already or yes or as_json) and sys.stdin.isatty():
-                current = made.current.owner
-                typer.confirm(f"Move the work of {found.stack} from {current} to {target}?", abort=True)
-            with _busy("Writing", as_json):
-                done = operation.carry_out(made, reason=reason)
-    if as_json:
-        _print_json(done)
-    else:
-        screens.show_switched(_console(), done, found)
+    _move(look, reason=reason, dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+@app.command()
+def rollback(
+    stack: StackOption = None,
+    cwd: CwdOption = None,
+    lead: LeadOption = None,
+    reason: ReasonOption = "",
+    force: ForceOption = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Switch back to the environment that owned the work before the one that owns it now.
+
+    A switch like any other, with the same checks. A second rollback leads forward again: to repeat one
+    that was interrupted, name the target (mwaactl switch).
+    """
+    from mwaactl.switch import plan_rollback
+
+    def look() -> Plan:
+        found, clients = _open(stack, cwd)
+        return plan_rollback(found, clients, lead=lead, force=force or ())
+
+    _move(look, reason=reason, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 @app.command()
@@ -224,7 +244,38 @@ def _colour(value: str) -> Colour:
     raise UsageError(f"{value!r} is no environment: say {' or '.join(COLOURS)}")
 
 
-def _check_failed(made: Any, as_json: bool) -> None:
+def _move(look: Callable[[], Plan], *, reason: str, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Plan, show the checks, ask, carry out, show what was done."""
+    from mwaactl import switch as operation
+
+    with _session(as_json):
+        with _busy("Checking", as_json):
+            made = look()
+        if not as_json:
+            from mwaactl import screens
+
+            screens.show_checks(_console(), made.checks)
+        if not made.ok:
+            _check_failed(made, as_json)
+        if dry_run:
+            done = operation.dry_run(made)
+        else:
+            if not (made.already or yes or as_json) and sys.stdin.isatty():
+                typer.confirm(_question(made), abort=True)
+            with _busy("Writing", as_json):
+                done = operation.carry_out(made, reason=reason)
+    if as_json:
+        _print_json(done)
+    else:
+        screens.show_switched(_console(), done, made.stack)
+
+
+def _question(made: Plan) -> str:
+    what = ", ".join(made.moving) or "the work"
+    return f"Move {what} of {made.stack.stack} from {made.current.owner} to {made.target}?"
+
+
+def _check_failed(made: Plan, as_json: bool) -> None:
     from mwaactl.switch import dry_run
 
     failed = [check.name for check in made.checks if check.stops]

@@ -8,7 +8,7 @@ again so that readers need no history.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -18,7 +18,7 @@ from bluegreen.timeline import Reading, Timeline, TimelineError, latest_valid, v
 
 from mwaactl import clock
 from mwaactl.aws import Clients, aws_errors, error_code, explain
-from mwaactl.errors import LostRace, Unfinished, Unreachable, Unusable
+from mwaactl.errors import LostRace, Unfinished, Unreachable, Unusable, UsageError
 from mwaactl.model import iso
 
 READ_BACK = (
@@ -126,9 +126,13 @@ class Ownership:
         """Put `timeline` (made from `before`, for version before.top + 1) and return what then stands.
 
         Raises LostRace if another writer was first (its decision stands), Unfinished if it is not known
-        whether the value arrived or it cannot be read back, Unreachable if it surely was not written.
+        whether the value arrived or it cannot be read back, Unreachable if it surely was not written,
+        UsageError if the timeline has no room for so many DAGs of their own.
         """
-        value, expected = timeline.dump(), before.top + 1
+        try:
+            value, expected = timeline.dump(), before.top + 1
+        except TimelineError as error:
+            raise UsageError(f"{self.name} was not written: {error}") from error
         version = self._put(value, description)
         if version is None:
             version = self._look_for(value, expected)
@@ -232,17 +236,24 @@ class Ownership:
         )
 
 
-def newest_owner(timeline: Timeline) -> str:
-    """Who owns the work of all DAGs once everything decided has begun."""
-    return timeline.owners[-1].owner
-
-
-def settled(timeline: Timeline, target: str) -> bool:
-    """Whether `target` owns, or is decided to own, the work of every DAG."""
+def newest_owner(timeline: Timeline, dag_id: str | None = None) -> str:
+    """Who owns the work once everything decided has begun: of one DAG, or of those without own entries."""
     newest = timeline.owners[-1]
-    return newest.owner == target and all(
-        line[-1].owner == target or line[-1].version < newest.version for line in timeline.dags.values()
-    )
+    own = timeline.dags.get(dag_id, ()) if dag_id is not None else ()
+    return own[-1].owner if own and own[-1].version >= newest.version else newest.owner
+
+
+def previous_owner(timeline: Timeline) -> str | None:
+    """Who owned the work of all DAGs before the newest owner; None if no other environment ever did."""
+    newest = newest_owner(timeline)
+    begins = sorted((entry.since for entry in timeline.owners), reverse=True)
+    return next((owner for since in begins if (owner := timeline.owner(since)) != newest), None)
+
+
+def settled(timeline: Timeline, target: str, dags: Collection[str] = ()) -> bool:
+    """Whether `target` owns, or is decided to own, the work of these DAGs (none named: of every DAG)."""
+    concerned: Collection[str | None] = dags or (None, *timeline.dags)
+    return all(newest_owner(timeline, dag_id) == target for dag_id in concerned)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from mwaactl.observe import Observation
 from mwaactl.stack import Colour
 
 Result = Literal["pass", "fail", "not checked"]
-NAMED = 5  # how many names a detail lists before it counts the rest
+NAMED = 5  # how many names are listed before the rest is counted
 
 
 class Check(Model):
@@ -37,6 +37,7 @@ class Sides(Model):
 
     target: Observation
     source: Observation | None
+    dags: tuple[str, ...] = ()  # the DAGs that are to move alone; none: all move
 
 
 Outcome = tuple[Result, str]
@@ -86,7 +87,7 @@ def _same_dags(sides: Sides) -> Outcome:
         return "not checked", missing
     target, source = dags
     parts = [
-        f"only on {where}: {_names(only)}"
+        f"only on {where}: {listed(only)}"
         for where, only in (
             (sides.target.colour, target.keys() - source.keys()),
             (_colour(sides.source), source.keys() - target.keys()),
@@ -103,18 +104,43 @@ def _pause_state(sides: Sides) -> Outcome:
     if dags is None:
         return "not checked", missing
     target, source = dags
-    differing = {dag_id for dag_id in target.keys() & source.keys() if target[dag_id] != source[dag_id]}
-    if not differing:
-        return "pass", f"{sum(target.values())} paused on both sides"
+    parts = _paused_on_one(sides, target, source)
+    if parts:
+        return "fail", "; ".join(parts)
+    return "pass", f"{sum(target.values())} paused on both sides"
+
+
+def _moving_dags(sides: Sides) -> Outcome | None:
+    """Stricter than the two before for the DAGs that move alone: forcing those does not cover these."""
+    if not sides.dags:
+        return None
+    named = set(sides.dags)
     parts = [
-        f"paused on {where} only: {_names(names)}"
+        f"not on {side.colour}: {listed(absent)}"
+        for side in (sides.target, sides.source)
+        if side is not None and side.dags is not None and (absent := named - side.dags.keys())
+    ]
+    dags, missing = _dags_of_both(sides)
+    if dags is not None:
+        target, source = ({name: side[name] for name in named & side.keys()} for side in dags)
+        parts += _paused_on_one(sides, target, source)
+    if parts:
+        return "fail", "; ".join(parts)
+    if dags is None:
+        return "not checked", missing
+    return "pass", f"on both sides, in the same pause state: {listed(named)}"
+
+
+def _paused_on_one(sides: Sides, target: Mapping[str, bool], source: Mapping[str, bool]) -> list[str]:
+    differing = {dag_id for dag_id in target.keys() & source.keys() if target[dag_id] != source[dag_id]}
+    return [
+        f"paused on {where} only: {listed(names)}"
         for where, names in (
             (sides.target.colour, {dag_id for dag_id in differing if target[dag_id]}),
             (_colour(sides.source), {dag_id for dag_id in differing if source[dag_id]}),
         )
         if names
     ]
-    return "fail", "; ".join(parts)
 
 
 def _dags_of_both(sides: Sides) -> tuple[tuple[Mapping[str, bool], Mapping[str, bool]] | None, str]:
@@ -130,18 +156,20 @@ def _colour(side: Observation | None) -> Colour | str:
     return side.colour if side is not None else "the other side"
 
 
-def _names(names: Collection[str]) -> str:
-    listed = ", ".join(sorted(names)[:NAMED])
-    return listed if len(names) <= NAMED else f"{listed} and {len(names) - NAMED} more"
+def listed(names: Collection[str]) -> str:
+    """The names in order, the first few of many: "a, b, c, d, e and 2 more"."""
+    first = ", ".join(sorted(names)[:NAMED])
+    return first if len(names) <= NAMED else f"{first} and {len(names) - NAMED} more"
 
 
-CHECKS: Mapping[str, Callable[[Sides], Outcome]] = {
+CHECKS: Mapping[str, Callable[[Sides], Outcome | None]] = {
     "target-available": _available,
     "target-api": _api,
     "target-scheduler": _scheduler,
     "import-errors": _imports,
     "same-dags": _same_dags,
     "pause-state": _pause_state,
+    "moving-dags": _moving_dags,
 }
 
 
@@ -155,10 +183,13 @@ def known(names: Iterable[str]) -> frozenset[str]:
 
 
 def run_checks(sides: Sides, force: Collection[str] = ()) -> tuple[Check, ...]:
-    """All checks, in the order in which they are shown."""
+    """All checks that concern this switch, in the order in which they are shown."""
     done: list[Check] = []
     for name, check in CHECKS.items():
-        result, detail = check(sides)
+        outcome = check(sides)
+        if outcome is None:
+            continue
+        result, detail = outcome
         before = next((other.name for other in done if other.detail == detail), None)
         if result == "not checked" and before is not None:
             detail = f"for the same reason as {before}"

@@ -15,7 +15,7 @@ from mwaactl.airflow_api import Run
 from mwaactl.dags import Push, Pushed
 from mwaactl.model import iso
 from mwaactl.observe import Observation
-from mwaactl.preflight import Check
+from mwaactl.preflight import Check, listed
 from mwaactl.stack import Stack
 from mwaactl.status import History, Line, Status
 from mwaactl.switch import Switched
@@ -162,19 +162,20 @@ def show_switched(console: Console, done: Switched, stack: Stack) -> None:
     for note in done.notes:
         _note(console, note)
     target = f"[bold {done.target}]{done.target}[/]"
+    of_dags = f" of {escape(listed(done.dags))}" if done.dags else ""
     if not done.changed:
         begin = "" if done.owns_from is None else f" ({_since(done.owns_from)})"
-        text = f"{target} owns the work already{begin}: nothing changed."
+        text = f"{target} owns the work{of_dags} already{begin}: nothing changed."
     elif done.dry_run:
         text = (
-            f"Would let {target} own what is due from {done.lead_seconds:g} s after the moment of writing. "
-            "Nothing was written."
+            f"Would let {target} own every scheduled run{of_dags} that is due from {done.lead_seconds:g} s "
+            "after the moment of writing. Nothing was written."
         )
     elif done.owns_from is None:
         text = f"Written as version {done.version}, and overtaken by another writer since."
     else:
         text = (
-            f"{target} owns every scheduled run that is due from [bold]{iso(done.owns_from)}[/] on "
+            f"{target} owns every scheduled run{of_dags} that is due from [bold]{iso(done.owns_from)}[/] on "
             f"(version {done.version}).\n{done.previous} finishes what was due before. See how it drains: "
             f"mwaactl status -s {stack.stack}"
         )

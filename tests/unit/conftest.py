@@ -7,7 +7,9 @@ from functools import cache
 
 import pytest
 
+from mwaactl import clock as mwaactl_clock
 from tests.unit.mocks import MODES, Deployment, deploy
+from tests.unit.mwaactl_doubles import Cloud, cloud
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +22,12 @@ def deployed() -> Callable[[str], Deployment]:
 def in_each_mode(request: pytest.FixtureRequest, deployed: Callable[[str], Deployment]) -> Deployment:
     """The whole program, once per mode."""
     return deployed(request.param)
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    """A freshly deployed stack in the hands of `mwaactl`, whose clock moves only when told."""
+    made = cloud()
+    monkeypatch.setattr(mwaactl_clock, "now", lambda: made.ssm.clock.now)
+    monkeypatch.setattr(mwaactl_clock, "sleep", made.ssm.clock.forward)
+    return made

@@ -10,7 +10,7 @@ from email.utils import format_datetime
 from types import SimpleNamespace
 from typing import Any
 
-from bluegreen.timeline import Timeline
+from bluegreen.timeline import Timeline, latest_valid
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 START = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
@@ -213,3 +213,9 @@ def cloud(mode: str = "fullha", clock: Clock | None = None) -> Cloud:
         mwaa.environments[environment["name"]] = {"Status": "AVAILABLE", "AirflowVersion": "3.0.6"}
         mwaa.airflow[environment["name"]] = copy.deepcopy(AIRFLOW)
     return Cloud(ssm, mwaa)
+
+
+def standing(aws: Cloud) -> Timeline:
+    """The timeline that every reader has now."""
+    records = [(r["Value"], r["Version"], r["LastModifiedDate"]) for r in aws.ssm.stored[OWNERSHIP]]
+    return latest_valid(records).effective(timedelta(seconds=LEAD))

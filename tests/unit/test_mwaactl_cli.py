@@ -13,22 +13,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from mwaactl import cli
-from mwaactl import clock as mwaactl_clock
 from mwaactl.aws import Clients
 from mwaactl.errors import Unreachable
 from mwaactl.stack import parse
-from tests.unit.mwaactl_doubles import ACTIVE, OWNERSHIP, Cloud, client_error, cloud, outputs
+from tests.unit.mwaactl_doubles import ACTIVE, OWNERSHIP, Cloud, client_error, outputs
 
 GREEN = "mwaa-openlineage-fullha-green"
 Run = Callable[..., Result]
-
-
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Cloud:
-    made = cloud()
-    monkeypatch.setattr(mwaactl_clock, "now", lambda: made.ssm.clock.now)
-    monkeypatch.setattr(mwaactl_clock, "sleep", made.ssm.clock.forward)
-    return made
 
 
 @pytest.fixture
@@ -128,6 +119,46 @@ def test_a_dry_run_says_that_nothing_was_written(run: Run, aws: Cloud) -> None:
     assert result.exit_code == 0
     assert "Nothing was written" in result.stdout
     assert len(aws.ssm.values()) == len(aws.ssm.values(ACTIVE)) == 1
+
+
+def test_a_single_dag_is_moved_and_shown_apart(run: Run, aws: Cloud) -> None:
+    value = json.loads(run("switch", "green", "--dag", "daily", "--dag", "hourly", "--json").stdout)
+    assert (value["dags"], value["previous"], value["changed"]) == (["daily", "hourly"], "blue", True)
+    assert value["owns_from"] == "2026-11-23T10:00:05.000Z"
+    assert "of daily, hourly already" in run("switch", "green", "--dag", "daily", "--dag", "hourly").stdout
+    aws.ssm.clock.forward(5)
+    assert run("active").stdout == "blue\n"
+    assert "green owns daily since 2026-11-23T10:00:05.000Z" in run("status").stdout
+
+
+def test_a_single_dag_that_is_not_there_exits_1(run: Run, aws: Cloud) -> None:
+    result = run("switch", "green", "--dag", "typo")
+    assert result.exit_code == 1
+    assert "--force moving-dags" in result.stderr
+    assert len(aws.ssm.values()) == 1
+
+
+def test_a_dry_run_of_a_canary_names_the_dag(run: Run, aws: Cloud) -> None:
+    assert "every scheduled run of daily that" in run("switch", "green", "--dag", "daily", "--dry-run").stdout
+    assert len(aws.ssm.values()) == 1
+
+
+def test_a_rollback_prints_the_instant_and_stands_in_the_history(run: Run, aws: Cloud) -> None:
+    run("switch", "green")
+    aws.ssm.clock.forward(60)
+    dry = json.loads(run("rollback", "--dry-run", "--json").stdout)
+    assert (dry["target"], dry["dry_run"], dry["rollback"]) == ("blue", True, True)
+    result = run("rollback", "--reason", "slow")
+    assert result.exit_code == 0
+    assert "blue owns every scheduled run that is due from 2026-11-23T10:01:05.000Z" in result.stdout
+    versions = json.loads(run("history", "--json").stdout)["versions"]
+    assert [one["why"] for one in versions[:2]] == ["mwaactl rollback to blue: slow", "mwaactl switch green"]
+
+
+def test_a_rollback_without_a_switch_exits_2(run: Run) -> None:
+    result = run("rollback")
+    assert result.exit_code == 2
+    assert "there is no switch to roll back" in result.stderr
 
 
 def test_status_shows_owner_environments_and_what_a_switch_would_say(run: Run) -> None:

@@ -22,9 +22,9 @@ def api_of(answers: dict[str, Any], major: int = 3) -> tuple[AirflowApi, Mwaa]:
     return AirflowApi(cast(Any, mwaa), "env", major), mwaa
 
 
-def checked(aws: Cloud) -> dict[str, Check]:
+def checked(aws: Cloud, *dags: str) -> dict[str, Check]:
     seen = observe(parse(outputs()), cast(Clients, aws))
-    checks = run_checks(Sides(target=seen["green"], source=seen["blue"]))
+    checks = run_checks(Sides(target=seen["green"], source=seen["blue"], dags=dags))
     return {check.name: check for check in checks}
 
 
@@ -109,6 +109,39 @@ def test_a_dag_paused_on_one_side_only_fails() -> None:
     aws.mwaa.airflow[GREEN]["/dags"]["dags"][0]["is_paused"] = True
     check = checked(aws)["pause-state"]
     assert (check.result, check.detail) == ("fail", "paused on green only: daily")
+
+
+def test_single_dags_that_are_alike_on_both_sides_pass() -> None:
+    check = checked(cloud(), "hourly", "daily")["moving-dags"]
+    assert (check.result, check.detail) == ("pass", "on both sides, in the same pause state: daily, hourly")
+    assert "moving-dags" not in checked(cloud()), "nothing to say when all DAGs move"
+
+
+def test_a_single_dag_that_a_side_does_not_have_fails_and_names_the_side() -> None:
+    aws = cloud()
+    aws.mwaa.airflow[BLUE]["/dags"]["dags"].append({"dag_id": "new", "is_paused": False})
+    aws.mwaa.airflow[BLUE]["/dags"]["total_entries"] = 3
+    assert checked(aws, "new")["moving-dags"].detail == "not on green: new"
+    check = checked(aws, "daily", "typo")["moving-dags"]
+    assert (check.result, check.detail) == ("fail", "not on green: typo; not on blue: typo")
+    assert checked(aws, "daily")["moving-dags"].result == "pass", "whatever other DAGs are like"
+
+
+def test_a_single_dag_paused_on_one_side_only_fails() -> None:
+    aws = cloud()
+    aws.mwaa.airflow[GREEN]["/dags"]["dags"][0]["is_paused"] = True
+    check = checked(aws, "daily")["moving-dags"]
+    assert (check.result, check.detail) == ("fail", "paused on green only: daily")
+    assert checked(aws, "hourly")["moving-dags"].result == "pass"
+
+
+def test_a_dead_source_leaves_a_single_dag_unchecked_unless_the_target_lacks_it() -> None:
+    aws = cloud()
+    aws.mwaa.airflow[BLUE] = dict.fromkeys(
+        aws.mwaa.airflow[BLUE], client_error("InternalServerException", 500)
+    )
+    assert checked(aws, "daily")["moving-dags"].result == "not checked"
+    assert checked(aws, "typo")["moving-dags"].detail == "not on green: typo"
 
 
 def test_an_environment_that_is_gone_is_told() -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import cast
 
 import pytest
-from bluegreen.timeline import Timeline, latest_valid, valid
+from bluegreen.timeline import Timeline, valid
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +20,7 @@ from mwaactl.errors import ControlError, LostRace, Unfinished
 from mwaactl.ownership import Ownership, newest_owner, settled
 from mwaactl.stack import Colour, parse
 from mwaactl.switch import Plan, Switched, aws_now, carry_out
-from tests.unit.mwaactl_doubles import ACTIVE, LEAD, OWNERSHIP, Clock, Cloud, cloud, outputs
+from tests.unit.mwaactl_doubles import ACTIVE, LEAD, OWNERSHIP, Clock, Cloud, cloud, outputs, standing
 
 LEAD_TIME = timedelta(seconds=LEAD)
 
@@ -30,6 +30,7 @@ class Writer:
     """An operator's command in a thread; it stops before each call to AWS until it is its turn."""
 
     target: Colour
+    dags: tuple[str, ...]  # that move alone; none: all
     skew: timedelta  # this machine's clock minus AWS's
     turn: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     waiting: threading.Event = field(default_factory=threading.Event)
@@ -63,7 +64,7 @@ class Stage:
         def run() -> None:
             self.local.writer = writer
             try:
-                writer.result = carry_out(self._plan(writer.target))
+                writer.result = carry_out(self._plan(writer.target, writer.dags))
             except ControlError as error:
                 writer.error = error
             except BaseException as error:  # noqa: BLE001 - shown by the test, which runs in another thread
@@ -77,7 +78,7 @@ class Stage:
         assert writer.waiting.wait(10)
         return thread
 
-    def _plan(self, target: Colour) -> Plan:
+    def _plan(self, target: Colour, dags: tuple[str, ...]) -> Plan:
         clients = cast(Clients, self.aws)
         ownership = Ownership(clients, OWNERSHIP, LEAD_TIME)
         before = ownership.read()
@@ -91,6 +92,7 @@ class Stage:
             checks=(),
             notes=(),
             now=aws_now(before, LEAD_TIME),
+            dags=dags,
         )
 
     def step(self, writer: Writer) -> bool:
@@ -105,14 +107,15 @@ class Stage:
         self.aws.ssm.deliver()
         return True
 
-    def reading(self) -> Timeline:
-        """What every reader has now."""
-        records = [(r["Value"], r["Version"], r["LastModifiedDate"]) for r in self.aws.ssm.stored[OWNERSHIP]]
-        return latest_valid(records).effective(LEAD_TIME)
-
 
 WRITERS = st.lists(
-    st.tuples(st.sampled_from(["blue", "green"]), st.floats(-LEAD / 2, LEAD / 2)), min_size=1, max_size=4
+    st.tuples(
+        st.sampled_from(["blue", "green"]),
+        st.sampled_from([(), (), ("daily",), ("daily", "weekly")]),
+        st.floats(-LEAD / 2, LEAD / 2),
+    ),
+    min_size=1,
+    max_size=4,
 )
 PUTS = st.lists(st.sampled_from(["stored", "stored", "unanswered", "late"]), max_size=4)
 
@@ -120,13 +123,14 @@ PUTS = st.lists(st.sampled_from(["stored", "stored", "unanswered", "late"]), max
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(writers=WRITERS, puts=PUTS, choose=st.data())
 def test_any_interleaving_of_writers_leaves_one_line_of_ownership(
-    writers: list[tuple[Colour, float]], puts: list[str], choose: st.DataObject
+    writers: list[tuple[Colour, tuple[str, ...], float]], puts: list[str], choose: st.DataObject
 ) -> None:
     # A microsecond apart: two writers with the very same decision at the very same time are not told apart.
-    skews = [timedelta(seconds=skew, microseconds=number) for number, (_, skew) in enumerate(writers)]
-    stage = Stage([Writer(target, skew) for (target, _), skew in zip(writers, skews, strict=True)], puts)
+    skews = [timedelta(seconds=skew, microseconds=number) for number, (*_, skew) in enumerate(writers)]
+    made = [Writer(target, dags, skew) for (target, dags, _), skew in zip(writers, skews, strict=True)]
+    stage = Stage(made, puts)
     ssm = stage.aws.ssm
-    readings: list[tuple[datetime, Timeline]] = [(ssm.clock.now, stage.reading())]
+    readings: list[tuple[datetime, Timeline]] = [(ssm.clock.now, standing(stage.aws))]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mwaactl_clock, "now", stage.now)
         patch.setattr(mwaactl_clock, "sleep", lambda seconds: None)
@@ -144,7 +148,7 @@ def test_any_interleaving_of_writers_leaves_one_line_of_ownership(
             for _ in range(choose.draw(st.sampled_from([1, 2, 3, 12]), "steps")):  # others pause
                 if who():
                     break
-            readings.append((ssm.clock.now, stage.reading()))
+            readings.append((ssm.clock.now, standing(stage.aws)))
         for thread in threads:
             thread.join(10)
 
@@ -153,14 +157,14 @@ def test_any_interleaving_of_writers_leaves_one_line_of_ownership(
         assert writer.error is None or isinstance(writer.error, LostRace | Unfinished)
 
     # What a reader was ever told about an instant that had come by then is what every later reader is told.
-    marks = {entry.since for _, timeline in readings for entry in timeline.owners} | {
-        at for at, _ in readings
-    }
+    lines = [line for _, timeline in readings for line in (timeline.owners, *timeline.dags.values())]
+    marks = {entry.since for line in lines for entry in line} | {at for at, _ in readings}
     instants = sorted(mark + timedelta(milliseconds=ms) for mark in marks for ms in (-1, 0, 1))
     final = readings[-1][1]
     for at, timeline in readings:
         for instant in (instant for instant in instants if instant <= at):
-            assert timeline.owner(instant) == final.owner(instant)
+            for dag_id in (None, "daily", "weekly"):
+                assert timeline.owner(instant, dag_id) == final.owner(instant, dag_id)
 
     # Success means that the decision counts, and nothing else does.
     authors = {record["Version"]: record["LastModifiedUser"] for record in ssm.stored[OWNERSHIP]}
@@ -171,9 +175,11 @@ def test_any_interleaving_of_writers_leaves_one_line_of_ownership(
             assert writer.result.version in counted
             assert authors[writer.result.version] == f"writer {number}"
             if writer.result.version == max(counted):
-                assert writer.result.owns_from == final.owners[-1].since
-                assert settled(final, writer.target)
-    assert {entry.version for entry in final.owners} <= counted
+                entries = [entry for line in (final.owners, *final.dags.values()) for entry in line]
+                since = {entry.since for entry in entries if entry.version == writer.result.version}
+                assert since == {writer.result.owns_from}
+                assert settled(final, writer.target, writer.dags)
+    assert {entry.version for line in (final.owners, *final.dags.values()) for entry in line} <= counted
 
     # With every outcome known, the plain parameter agrees in the end.
     if all(not isinstance(writer.error, Unfinished) for writer in stage.writers):

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, cast
 
 import pytest
-from bluegreen.timeline import Timeline, latest_valid
+from bluegreen.timeline import Timeline
 from botocore.exceptions import EndpointConnectionError
 
 from mwaactl import clock as mwaactl_clock
@@ -16,18 +16,20 @@ from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable, Unusa
 from mwaactl.ownership import Ownership, newest_owner
 from mwaactl.stack import Colour, parse
 from mwaactl.switch import Plan, Switched, carry_out, dry_run, plan
-from tests.unit.mwaactl_doubles import ACTIVE, LEAD, OWNERSHIP, START, Cloud, client_error, cloud, outputs
+from tests.unit.mwaactl_doubles import (
+    ACTIVE,
+    LEAD,
+    OWNERSHIP,
+    START,
+    Cloud,
+    client_error,
+    cloud,
+    outputs,
+    standing,
+)
 
 LEAD_TIME = timedelta(seconds=LEAD)
 GREEN = "mwaa-openlineage-fullha-green"
-
-
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Cloud:
-    made = cloud()
-    monkeypatch.setattr(mwaactl_clock, "now", lambda: made.ssm.clock.now)
-    monkeypatch.setattr(mwaactl_clock, "sleep", made.ssm.clock.forward)
-    return made
 
 
 def planned(aws: Cloud, target: Colour = "green", mode: str = "fullha", **options: Any) -> Plan:
@@ -36,12 +38,6 @@ def planned(aws: Cloud, target: Colour = "green", mode: str = "fullha", **option
 
 def switched(aws: Cloud, target: Colour = "green", reason: str = "", **options: Any) -> Switched:
     return carry_out(planned(aws, target, **options), reason=reason)
-
-
-def standing(aws: Cloud) -> Timeline:
-    """The timeline that every reader has now."""
-    records = [(r["Value"], r["Version"], r["LastModifiedDate"]) for r in aws.ssm.stored[OWNERSHIP]]
-    return latest_valid(records).effective(LEAD_TIME)
 
 
 def test_the_target_owns_from_now_plus_the_lead(aws: Cloud) -> None:
@@ -291,7 +287,7 @@ class Killed(BaseException):
     """The command ends here, as if by SIGKILL."""
 
 
-def killed_at(aws: Cloud, call: int) -> bool:
+def killed_at(aws: Cloud, call: int, **options: Any) -> bool:
     """Run a switch that is killed just before its `call`th call to AWS; False if it made fewer."""
     calls = 0
 
@@ -303,7 +299,7 @@ def killed_at(aws: Cloud, call: int) -> bool:
 
     aws.ssm.before = count
     try:
-        switched(aws)
+        switched(aws, **options)
     except Killed:
         return True
     finally:
@@ -311,21 +307,23 @@ def killed_at(aws: Cloud, call: int) -> bool:
     return False
 
 
+@pytest.mark.parametrize(("dags", "plain"), [(None, "green"), (["daily"], "blue")])
 def test_a_command_killed_at_any_call_is_finished_by_the_same_command(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, dags: list[str] | None, plain: str
 ) -> None:
     ends = set()
     for call in range(1, 100):
         aws = cloud()
         monkeypatch.setattr(mwaactl_clock, "now", lambda aws=aws: aws.ssm.clock.now)
-        if not killed_at(aws, call):
+        if not killed_at(aws, call, dags=dags):
             break
         aws.ssm.clock.forward(30)
-        done = switched(aws)
+        done = switched(aws, dags=dags)
         ends.add(done.changed)
-        assert newest_owner(standing(aws)) == aws.ssm.values(ACTIVE)[-1] == "green"
+        assert newest_owner(standing(aws), "daily") == "green"
+        assert newest_owner(standing(aws)) == aws.ssm.values(ACTIVE)[-1] == plain
         assert len(aws.ssm.values()) == 2, "one decision, whichever of the two commands wrote it"
-    assert call > 5
+    assert call > 4
     assert ends == {True, False}, "killed before the write, and after it"
 
 
