@@ -32,7 +32,7 @@ local-down: ## End every local process, keep the state
 .PHONY: clean
 clean: local-down ## Remove all that was set up (state, tools, caches)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis "$(TOOLS)"
-	rm -rf "$(LOCAL)"/state "$(LOCAL)"/run "$(LOCAL)"/logs "$(LOCAL)"/pulumi
+	rm -rf "$(LOCAL)"/bin "$(LOCAL)"/logs "$(LOCAL)"/pulumi "$(LOCAL)"/run "$(LOCAL)"/state
 	@rmdir "$(LOCAL)" 2>/dev/null || true
 
 .PHONY: test lint unit engine e2e
