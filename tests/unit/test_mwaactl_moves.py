@@ -103,6 +103,14 @@ def test_a_full_switch_after_a_canary_takes_the_rest_along(aws: Cloud) -> None:
     assert owners == {"green"}
 
 
+def test_a_dags_own_decision_is_overruled_by_a_later_full_switch(aws: Cloud) -> None:
+    moved(aws, "green", "daily")
+    assert moved(aws, "blue").changed, "it brings the canary back"
+    assert not moved(aws, "blue").changed
+    assert moved(aws, "green", "daily").changed, "the earlier decision counts no more"
+    assert standing(aws).owner(aws.ssm.clock.now, "daily") == "green"
+
+
 def test_a_dag_unlike_on_the_two_sides_stops_its_move_unless_forced(aws: Cloud) -> None:
     with pytest.raises(CheckFailed, match="moving-dags"):
         moved(aws, "green", "typo")
