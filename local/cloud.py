@@ -64,7 +64,7 @@ def up(home: Home, mode: str, say: Say) -> None:
 def down(home: Home, say: Say) -> None:
     """End every process of this home, the servers before what they serve with; the state stays."""
     lineage.stop_all(home)
-    stop(home, "mwaa")  # first, or it would start its Airflows again
+    stop(home, "mwaa", descendants=False)  # first, or it would start its Airflows again
     airflow.stop_all(home)
     stop(home, *(p.name for p in all_running(home) if p.name != aws.NAME))
     aws.stop(home)

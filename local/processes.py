@@ -137,8 +137,8 @@ def all_running(home: Home) -> list[Started]:
     return [r for p in sorted(home.run.glob("*.json")) if (r := find(home, p.stem)) is not None]
 
 
-def stop(home: Home, *names: str, grace: float = 15) -> None:
-    """End processes and their descendants: SIGTERM to the roots, SIGKILL to who is left after `grace` s."""
+def stop(home: Home, *names: str, grace: float = 15, descendants: bool = True) -> None:
+    """End processes (and their descendants): SIGTERM to the roots, SIGKILL to who is left after `grace` s."""
     records = [r for name in names if (r := find(home, name)) is not None]
     family: list[psutil.Process] = []
     roots: list[psutil.Process] = []
@@ -148,7 +148,7 @@ def stop(home: Home, *names: str, grace: float = 15) -> None:
             continue
         roots.append(root)
         with contextlib.suppress(psutil.NoSuchProcess):
-            family += [root, *root.children(recursive=True)]
+            family += [root, *(root.children(recursive=True) if descendants else ())]
     for root in roots:
         with contextlib.suppress(psutil.NoSuchProcess):
             root.terminate()
