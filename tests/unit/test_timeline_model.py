@@ -10,7 +10,7 @@ Gate, Store and Parameter are the real ones; only the client of SSM and the cloc
 Mutations of the code, tried by hand. Found: no `max(since, modified + lead)`, or without the lead, or not for
 single DAGs; the clamp on every version's entries; any value valid, or one based a version too low; the
 oldest valid version standing; a copy good for the lead beyond its fetch, or for any instant; a writer that
-starts from the raw reading; a gate that asks who owns now. Found in one run of two: a writer that drops its
+starts from the raw reading; a gate that asks who owns now. Not reliably found: a writer that drops its
 predecessor's planned entries as superseded. Not found, as they need a rarer meeting of times: a fetch said to
 start at its answer; a copy fetched before the instant by the host's clock; history forgotten at once;
 superseded judged with the newest entries; a lag of reads that exceeds the lead.
