@@ -129,6 +129,19 @@ class Marquez(pulumi.ComponentResource):
         """Key of the forwarder's place: one per database, so that a new one is filled from the start."""
         return pulumi.Output.concat(PLACES, database_id, ".json")
 
+    def _boot(self, known: Mapping[str, str]) -> dict[str, str]:
+        """What both kinds of nodes are told (`userdata.NodeBoot`), once `known` has the outputs' values."""
+        settings = self._args.settings
+        return {
+            "region": self._args.region,
+            "image_tag": settings.marquez_image_tag,
+            "web_image_tag": settings.marquez_web_image_tag,
+            "database_secret_arn": known["secret"],
+            "lineage_bucket": known["bucket"],
+            "forwarder_key": known["key"],
+            "forwarder_place": known["place"],
+        }
+
     def _security_group(self, role: str, description: str) -> aws.ec2.SecurityGroup:
         return aws.ec2.SecurityGroup(
             f"{self._name}-{role}",

@@ -106,20 +106,7 @@ class MarquezEc2(Marquez):
             key=self._forwarder.key,
             place=self._place(volume.id),
             volume=volume.id,
-        ).apply(
-            lambda known: ec2_user_data(
-                Ec2Boot(
-                    region=args.region,
-                    image_tag=settings.marquez_image_tag,
-                    web_image_tag=settings.marquez_web_image_tag,
-                    database_secret_arn=known["secret"],
-                    lineage_bucket=known["bucket"],
-                    forwarder_key=known["key"],
-                    forwarder_place=known["place"],
-                    data_volume_id=known["volume"],
-                )
-            )
-        )
+        ).apply(lambda known: ec2_user_data(Ec2Boot(**self._boot(known), data_volume_id=known["volume"])))
         return aws.ec2.Instance(
             f"{self._name}-node",
             ami=pulumi.Output.unsecret(image.value),  # the provider takes every parameter for a secret

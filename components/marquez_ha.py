@@ -179,17 +179,7 @@ class MarquezHa(Marquez):
             place=self._place(database.database_id),
         ).apply(
             lambda known: ha_user_data(
-                HaBoot(
-                    region=args.region,
-                    image_tag=settings.marquez_image_tag,
-                    web_image_tag=settings.marquez_web_image_tag,
-                    database_secret_arn=known["secret"],
-                    lineage_bucket=known["bucket"],
-                    forwarder_key=known["key"],
-                    forwarder_place=known["place"],
-                    database_host=known["host"],
-                    group_name=group_name,
-                )
+                HaBoot(**self._boot(known), database_host=known["host"], group_name=group_name)
             )
         )
         template = aws.ec2.LaunchTemplate(
