@@ -39,9 +39,7 @@ def start(home: Home, report: Report = lambda _: None) -> Started:
         return running
     python = ensure(home, report)
     state = home.dir("state", "aws")
-    port = (
-        running.port if running is not None and running.port else kept_port(state / "port", must_be_free=True)
-    )
+    port = kept_port(state / "port", must_be_free=running is None)
     environment = clean_environ(
         GATEWAY_PORT=str(port),
         BIND_HOST=LOOPBACK,

@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 
 from local.home import Home
-from local.processes import LOOPBACK, LocalError, Started, answers, find, free_port, start, stop, wait_until
+from local.processes import LOOPBACK, LocalError, Started, answers, find, kept_port, start, stop, wait_until
 
 MARQUEZ = "marquezproject/marquez:0.51.1"
 MARQUEZ_WEB = "marquezproject/marquez-web:0.51.1"
@@ -42,9 +42,9 @@ def start_back_end(home: Home, stack: str, env: dict[str, str]) -> BackEnd:
     if docker_runs():
         return _start_marquez(stack)
     name = f"receiver-{stack}"
-    running = find(home, name)
-    port = running.port if running and running.port else free_port()
     store = home.dir("state", "receiver", stack)
+    # Kept: a forwarder that still runs goes on posting there when the receiver had to be started again.
+    port = kept_port(store / "port", must_be_free=find(home, name) is None)
     command = [sys.executable, "-m", "local.receiver", "--port", str(port), "--store", str(store)]
     process = start(home, name, command, env=env, port=port)
     url = f"http://{LOOPBACK}:{port}"
