@@ -1,73 +1,79 @@
 """One environment's Airflow REST API, called through Amazon's InvokeRestApi (it adds /api/v1 or /api/v2).
 
-Airflow 2 and 3 differ in a few names; what leaves this module does not.
+Airflow 2 and 3 differ in a few names and paths; what leaves this module does not.
 """
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
 
+from mwaactl import airflow_models as read
+from mwaactl.airflow_models import Dag, ImportProblem, Pool, Run, Task, TaskInstance
 from mwaactl.aws import error_code, explain
 from mwaactl.errors import Unreachable
-from mwaactl.model import Instant, Model
+from mwaactl.model import iso
 
 if TYPE_CHECKING:
     from mypy_boto3_mwaa import MWAAClient
 
 PAGE = 100  # Airflow's own upper limit by default
-MOST_PAGES = 50  # a listing never asks more; InvokeRestApi allows 10 calls a second
+MOST_PAGES = 50  # of a listing that has no bound of its own
+CALLS_PER_SECOND = 8.0  # InvokeRestApi allows 10
+BURST = 10
 UNFINISHED = ("queued", "running")
-
-
-class Run(Model):
-    """One run of a DAG."""
-
-    dag_id: str
-    run_id: str
-    type: str
-    state: str
-    due: Instant | None  # whose run it is follows from this; None only for runs that no schedule made
-    start: Instant | None
-    end: Instant | None
-
-
-class ImportProblem(Model):
-    """A DAG file that Airflow cannot import."""
-
-    file: str
-    message: str  # the last line of the traceback
 
 
 class AirflowApi:
     """Calls on environment `name` that runs Airflow `major`; each raises Unreachable with the reason."""
 
     def __init__(self, client: MWAAClient, name: str, major: int) -> None:
-        self._client, self._name, self._major = client, name, major
+        self._client, self.name, self._major = client, name, major
+        self._pace = _Pace()
+
+    # --- looking ---
 
     def scheduler(self) -> tuple[str, datetime | None]:
         """The scheduler's health as Airflow judges it ("healthy", "unhealthy"), and its latest heartbeat."""
         health = self._get("/health" if self._major < 3 else "/monitor/health")["scheduler"]
-        return str(health["status"]), _instant(health.get("latest_scheduler_heartbeat"))
+        return str(health["status"]), read.instant(health.get("latest_scheduler_heartbeat"))
 
-    def dags(self) -> dict[str, bool]:
-        """DAG id -> whether it is paused, of all DAGs that are there now."""
-        return {dag["dag_id"]: bool(dag["is_paused"]) for dag in self._all("/dags", "dags")}
+    def dags(self) -> dict[str, Dag]:
+        """By id, all DAGs that are there now."""
+        return {found["dag_id"]: read.dag(found) for found in self._all("/dags", "dags")}
+
+    def tasks(self, dag_id: str) -> tuple[Task, ...]:
+        """A DAG's tasks."""
+        return tuple(read.task(found) for found in self._get(f"/dags/{_part(dag_id)}/tasks")["tasks"])
 
     def import_errors(self) -> tuple[ImportProblem, ...]:
-        return tuple(
-            ImportProblem(file=str(found.get("filename")), message=_last_line(found.get("stack_trace")))
-            for found in self._all("/importErrors", "import_errors")
-        )
+        return tuple(read.import_problem(found) for found in self._all("/importErrors", "import_errors"))
+
+    def variables(self) -> dict[str, str | None]:
+        """The variables in Airflow's own database; not those of the secrets backend."""
+        return {found["key"]: found.get("value") for found in self._all("/variables", "variables")}
+
+    def pools(self) -> dict[str, Pool]:
+        return {found["name"]: read.pool(found) for found in self._all("/pools", "pools")}
+
+    def queued_asset_events(self, dag_id: str) -> tuple[str, ...]:
+        """The assets whose event waits for the others of this DAG's condition (URIs, or ids of Airflow 3)."""
+        path = "datasets/queuedEvent" if self._major < 3 else "assets/queuedEvents"
+        try:
+            answer = self._get(f"/dags/{_part(dag_id)}/{path}")
+        except NotFound:
+            return ()  # how Airflow says that there are none
+        events = answer.get("queued_events", ())
+        return tuple(str(event.get("uri") or event.get("asset_id")) for event in events)
 
     def unfinished_runs(self) -> tuple[Run, ...]:
         """Runs of any type that are queued or running."""
-        # One call per state: how InvokeRestApi passes a list on in the query is documented nowhere.
-        return tuple(
-            _run(found)
-            for state in UNFINISHED
-            for found in self._all("/dags/~/dagRuns", "dag_runs", state=state)
-        )
+        body = {"states": list(UNFINISHED)}
+        return tuple(read.run(found) for found in self._listed("/dags/~/dagRuns/list", "dag_runs", body))
 
     def last_scheduled_runs(self) -> tuple[Run, ...]:
         """Each DAG's newest scheduled run among the newest 100 runs, newest first."""
@@ -76,35 +82,194 @@ class AirflowApi:
         else:
             query = {"order_by": "-run_after", "run_type": "scheduled"}
         page = self._get("/dags/~/dagRuns", limit=PAGE, **query)
-        runs = [_run(found) for found in page["dag_runs"]]
         newest: dict[str, Run] = {}
-        for run in runs:
+        for run in map(read.run, page["dag_runs"]):
             if run.type == "scheduled":
                 newest.setdefault(run.dag_id, run)
         return tuple(newest.values())
 
+    def scheduled_runs(
+        self, since: datetime, until: datetime, dag_ids: Collection[str] = ()
+    ) -> tuple[Run, ...]:
+        """The scheduled runs that are due in [since, until), in the order of their due instants.
+
+        `dag_ids` empty: of all DAGs. Any number: as many pages as it takes.
+        """
+        body: dict[str, Any] = {"dag_ids": sorted(dag_ids)} if dag_ids else {}
+        if self._major < 3:
+            found = self._newest_first(since, body)
+        else:
+            body |= {"run_after_gte": iso(since), "run_after_lte": iso(until), "order_by": "run_after"}
+            found = self._listed("/dags/~/dagRuns/list", "dag_runs", body, most=None)
+        runs = [run for run in map(read.run, found) if run.type == "scheduled"]
+        due = [run for run in runs if run.due is not None and since <= run.due < until]
+        return tuple(sorted(due, key=lambda run: (run.due, run.dag_id)))
+
+    def _newest_first(self, since: datetime, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Airflow 2 has no filter by due instant: the runs made since, as ids grow with time."""
+        for found in self._listed("/dags/~/dagRuns/list", "dag_runs", {**body, "order_by": "-id"}, most=None):
+            started = read.instant(found.get("start_date"))
+            if started is not None and started < since and found.get("run_type") == "scheduled":
+                return  # made before it started, and due before it was made; so is all that follows
+            yield found
+
+    def task_instances(
+        self, runs: Collection[Run], states: Collection[str | None] = ()
+    ) -> dict[tuple[str, str], list[TaskInstance]]:
+        """The task instances of these runs by (DAG id, run id), of all states or of `states`."""
+        result: dict[tuple[str, str], list[TaskInstance]] = {run.key: [] for run in runs}
+        ids = list(result)
+        # In portions: Airflow filters by DAG and by run apart, so a portion may bring others' too.
+        for start in range(0, len(ids), 50):
+            portion = ids[start : start + 50]
+            body: dict[str, Any] = {
+                "dag_ids": sorted({dag_id for dag_id, _ in portion}),
+                "dag_run_ids": sorted({run_id for _, run_id in portion}),
+                **({"state": list(states)} if states else {}),
+                **({} if self._major < 3 else {"order_by": "id"}),
+            }
+            path = "/dags/~/dagRuns/~/taskInstances/list"
+            for found in self._listed(path, "task_instances", body, most=None):
+                one = read.task_instance(found)
+                if (one.dag_id, one.run_id) in portion:
+                    result[one.dag_id, one.run_id].append(one)
+        return result
+
+    # --- changing ---
+
+    def set_paused(self, dag_id: str, paused: bool) -> None:
+        self._call("PATCH", f"/dags/{_part(dag_id)}", {"is_paused": paused})
+
+    def put_pool(self, pool: Pool, *, exists: bool) -> None:
+        """Make the pool as it is, or change the one of that name."""
+        if exists:
+            self._call("PATCH", f"/pools/{_part(pool.name)}", pool.model_dump())
+        else:
+            self._call("POST", "/pools", pool.model_dump())
+
+    def set_run(self, run: Run, state: Literal["success", "failed"], note: str) -> None:
+        """End a run. "success" makes all of its tasks succeed; "failed" leaves finished tasks as they are."""
+        path = self._run_path(run)
+        if self._major < 3:
+            self._call("PATCH", path, {"state": state})
+            self._call("PATCH", f"{path}/setNote", {"note": note})
+        else:
+            self._call("PATCH", path, {"state": state, "note": note})
+
+    def set_task(self, one: TaskInstance, state: Literal["success", "failed", "skipped"]) -> None:
+        """Give a task a final state. Airflow then clears what failed downstream of it, which would run it:
+        set the states of a run's tasks from upstream to downstream."""
+        path = f"/dags/{_part(one.dag_id)}/dagRuns/{_part(one.run_id)}/taskInstances/{_part(one.task_id)}"
+        if one.map_index >= 0:
+            path += f"/{one.map_index}"
+        body: dict[str, Any] = {"new_state": state}
+        self._call("PATCH", path, body | ({"dry_run": False} if self._major < 3 else {}))
+
+    def clear(self, run: Run) -> None:
+        """Let all tasks of a run be executed again: as a cleared run it belongs to the owner of now."""
+        body: dict[str, Any] = {"dry_run": False}
+        self._call(
+            "POST", f"{self._run_path(run)}/clear", body | ({} if self._major < 3 else {"only_failed": False})
+        )
+
+    def create(self, run: Run, note: str) -> None:
+        """Make a run for the same interval as another environment's `run`. It is a manual run: it is executed
+        here whoever owns its instant."""
+        body: dict[str, Any] = {
+            "dag_run_id": f"manual__{run.run_id.partition('__')[2] or run.run_id}",
+            "logical_date": iso(run.logical_date) if run.logical_date else None,
+            "note": note,
+        }
+        if run.interval is not None:
+            begin, end = run.interval
+            body |= {"data_interval_start": iso(begin), "data_interval_end": iso(end)}
+        if self._major > 2 and run.due is not None:
+            body["run_after"] = iso(run.due)
+        self._call("POST", f"/dags/{_part(run.dag_id)}/dagRuns", body)
+
+    # --- calling ---
+
+    @staticmethod
+    def _run_path(run: Run) -> str:
+        return f"/dags/{_part(run.dag_id)}/dagRuns/{_part(run.run_id)}"
+
     def _all(self, path: str, key: str, **query: Any) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        for _ in range(MOST_PAGES):
-            page = self._get(path, limit=PAGE, offset=len(found), **query)
-            found += page[key]
-            if not page[key] or len(found) >= page.get("total_entries", 0):
-                break
-        return found
+        """Every page of a listing by GET."""
+        return list(
+            _pages(lambda start: self._get(path, limit=PAGE, offset=start, **query), key, most=MOST_PAGES)
+        )
+
+    def _listed(
+        self, path: str, key: str, body: Mapping[str, Any], most: int | None = MOST_PAGES
+    ) -> Iterator[dict[str, Any]]:
+        """Every page of a listing by POST: its filters may be lists, and how InvokeRestApi passes a list on in
+        the query is documented nowhere."""
+        return _pages(
+            lambda start: self._call("POST", path, {**body, "page_limit": PAGE, "page_offset": start}),
+            key,
+            most,
+        )
 
     def _get(self, path: str, **query: Any) -> dict[str, Any]:
+        return self._call("GET", path, None, query)
+
+    def _call(
+        self, method: Any, path: str, body: Mapping[str, Any] | None = None, query: Any = None
+    ) -> dict[str, Any]:
         from botocore.exceptions import BotoCoreError, ClientError
 
+        request: dict[str, Any] = {"Name": self.name, "Path": path, "Method": method}
+        if query:
+            request["QueryParameters"] = query
+        if body is not None:
+            request["Body"] = dict(body)
+        self._pace.wait()
         try:
-            answer = self._client.invoke_rest_api(
-                Name=self._name, Path=path, Method="GET", QueryParameters=query
-            )
+            answer = self._client.invoke_rest_api(**request)
         except (BotoCoreError, ClientError) as error:
-            raise Unreachable(f"Airflow's REST API on {self._name}: {_why(error)}") from error
-        body = answer.get("RestApiResponse")
-        if not isinstance(body, dict):
-            raise Unreachable(f"Airflow's REST API on {self._name}: no JSON object came from {path}")
-        return body
+            status = getattr(error, "response", {}).get("RestApiStatusCode")
+            kind = NotFound if status == 404 else Unreachable
+            raise kind(f"Airflow's REST API on {self.name}: {_why(error)}") from error
+        found = answer.get("RestApiResponse")
+        if not isinstance(found, dict):
+            raise Unreachable(f"Airflow's REST API on {self.name}: no JSON object came from {path}")
+        return found
+
+
+class NotFound(Unreachable):
+    """Airflow answered that there is no such thing."""
+
+
+class _Pace:
+    """Lets `BURST` calls pass at once, then CALLS_PER_SECOND; for several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._free_at = 0.0
+
+    def wait(self) -> None:
+        with self._lock:
+            now = time.monotonic()
+            self._free_at = max(self._free_at, now - BURST / CALLS_PER_SECOND) + 1 / CALLS_PER_SECOND
+            delay = self._free_at - now
+        if delay > 0:
+            time.sleep(delay)
+
+
+def _pages(ask: Callable[[int], dict[str, Any]], key: str, most: int | None) -> Iterator[dict[str, Any]]:
+    seen = pages = 0
+    while most is None or pages < most:
+        page = ask(seen)
+        yield from page[key]
+        pages += 1
+        seen += len(page[key])
+        if not page[key] or seen >= page.get("total_entries", 0):
+            return
+
+
+def _part(name: str) -> str:
+    """A name as part of a path: run ids contain `+` and `:`."""
+    return quote(name, safe="~")
 
 
 def _why(error: Exception) -> str:
@@ -117,24 +282,3 @@ def _why(error: Exception) -> str:
     if code in ("AccessDenied", "AccessDeniedException"):
         return f"{explain(error)} (it needs airflow:InvokeRestApi on role/<environment>/Admin or Op)"
     return explain(error)
-
-
-def _run(found: dict[str, Any]) -> Run:
-    return Run(
-        dag_id=found["dag_id"],
-        run_id=found["dag_run_id"],
-        type=found["run_type"],
-        state=found["state"],
-        due=_instant(found.get("run_after") or found.get("data_interval_end")),
-        start=_instant(found.get("start_date")),
-        end=_instant(found.get("end_date")),
-    )
-
-
-def _instant(value: Any) -> datetime | None:
-    return datetime.fromisoformat(value) if isinstance(value, str) and value else None
-
-
-def _last_line(trace: Any) -> str:
-    lines = [line.strip() for line in str(trace or "").splitlines() if line.strip()]
-    return lines[-1] if lines else "no message"

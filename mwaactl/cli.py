@@ -5,23 +5,32 @@ The exit codes are explained in `mwaactl.errors` and by `mwaactl --help`.
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mwaactl.errors import CheckFailed, ControlError, Unfinished, UsageError
+from mwaactl.errors import CheckFailed, Unfinished
+from mwaactl.terminal import (
+    CwdOption,
+    DryRunOption,
+    ForceOption,
+    JsonOption,
+    LeadOption,
+    ReasonOption,
+    StackOption,
+    YesOption,
+    busy,
+    colour_named,
+    console,
+    open_stack,
+    print_json,
+    session,
+)
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from mwaactl.aws import Clients
-    from mwaactl.model import Model
-    from mwaactl.stack import Colour, Stack
     from mwaactl.switch import Plan
 
 EXIT_CODES = (
@@ -39,59 +48,21 @@ app = typer.Typer(
 dags_app = typer.Typer(help="The DAG files of all environments.", no_args_is_help=True)
 app.add_typer(dags_app, name="dags")
 
-StackOption = Annotated[
-    str | None, typer.Option("--stack", "-s", help="The stack; default: the selected one.", metavar="STACK")
-]
-CwdOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--cwd",
-        "-C",
-        help="Folder of the Pulumi project; default: found from the current one.",
-        metavar="DIR",
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Look and check, write nothing.")]
-LeadOption = Annotated[
-    float | None,
-    typer.Option(
-        "--lead",
-        help="From now to the instant from which the target owns; default and least: the stack's "
-        "switch_lead_seconds.",
-        metavar="SECONDS",
-        min=0,
-    ),
-]
-ReasonOption = Annotated[str, typer.Option("--reason", help="Kept in the history.", metavar="TEXT")]
-ForceOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--force",
-        help="Go on although this check fails; may be repeated. Kept in the history.",
-        metavar="CHECK",
-    ),
-]
-YesOption = Annotated[
-    bool,
-    typer.Option("--yes", "-y", help="Do not ask. (Without a terminal, and with --json, nothing is asked.)"),
-]
-
 
 @app.command()
 def status(stack: StackOption = None, cwd: CwdOption = None, as_json: JsonOption = False) -> None:
     """Who owns the work since when, how both environments are, and what a switch would say."""
     from mwaactl.status import status as look
 
-    with _session(as_json), _busy("Looking at both environments", as_json):
-        found, clients = _open(stack, cwd)
+    with session(as_json), busy("Looking at both environments", as_json):
+        found, clients = open_stack(stack, cwd)
         seen = look(found, clients)
     if as_json:
-        _print_json(seen)
+        print_json(seen)
     else:
         from mwaactl import screens
 
-        screens.show_status(_console(), seen)
+        screens.show_status(console(), seen)
 
 
 @app.command()
@@ -120,8 +91,8 @@ def switch(
     from mwaactl.switch import plan
 
     def look() -> Plan:
-        colour = _colour(target)
-        found, clients = _open(stack, cwd)
+        colour = colour_named(target)
+        found, clients = open_stack(stack, cwd)
         return plan(found, clients, colour, dags=dag or None, lead=lead, force=force or ())
 
     _move(look, reason=reason, dry_run=dry_run, yes=yes, as_json=as_json)
@@ -146,7 +117,7 @@ def rollback(
     from mwaactl.switch import plan_rollback
 
     def look() -> Plan:
-        found, clients = _open(stack, cwd)
+        found, clients = open_stack(stack, cwd)
         return plan_rollback(found, clients, lead=lead, force=force or ())
 
     _move(look, reason=reason, dry_run=dry_run, yes=yes, as_json=as_json)
@@ -160,8 +131,8 @@ def active(stack: StackOption = None, cwd: CwdOption = None) -> None:
     from mwaactl.ownership import Ownership
     from mwaactl.switch import aws_now
 
-    with _session(False):
-        found, clients = _open(stack, cwd)
+    with session(False):
+        found, clients = open_stack(stack, cwd)
         lead = timedelta(seconds=found.switch_lead_seconds)
         snapshot = Ownership(clients, found.ownership_parameter, lead).read()
         typer.echo(snapshot.timeline.owner(aws_now(snapshot, lead)))
@@ -172,15 +143,15 @@ def history(stack: StackOption = None, cwd: CwdOption = None, as_json: JsonOptio
     """Who decided what, when and why, newest first; writes that lost a race included."""
     from mwaactl.status import history as look
 
-    with _session(as_json), _busy("Reading the history", as_json):
-        found, clients = _open(stack, cwd)
+    with session(as_json), busy("Reading the history", as_json):
+        found, clients = open_stack(stack, cwd)
         seen = look(found, clients)
     if as_json:
-        _print_json(seen)
+        print_json(seen)
     else:
         from mwaactl import screens
 
-        screens.show_history(_console(), seen)
+        screens.show_history(console(), seen)
 
 
 @dags_app.command("push")
@@ -201,60 +172,43 @@ def dags_push(
     from mwaactl.dags import push
     from mwaactl.stack import find_project
 
-    with _session(as_json):
+    with session(as_json):
         source = folder if folder is not None else find_project(cwd) / "dags"
-        with _busy("Comparing" if dry_run else "Uploading", as_json):
-            found, clients = _open(stack, cwd)
+        with busy("Comparing" if dry_run else "Uploading", as_json):
+            found, clients = open_stack(stack, cwd)
             done = push(found, clients, source, delete=delete, dry_run=dry_run)
         if not as_json:
             from mwaactl import screens
 
-            screens.show_push(_console(), done)
+            screens.show_push(console(), done)
         if done.behind:
             raise_behind = Unfinished(
                 f"{', '.join(done.behind)} is behind. Both sides must have the same DAGs; repeat: "
                 f"mwaactl dags push {source} -s {found.stack}" + (" --delete" if delete else "")
             )
             if as_json:
-                _print_json(done, error=raise_behind)
+                print_json(done, error=raise_behind)
                 raise typer.Exit(raise_behind.exit_code)
             raise raise_behind
     if as_json:
-        _print_json(done)
+        print_json(done)
 
 
 def main() -> None:
     app()
 
 
-def _open(stack: str | None, cwd: Path | None) -> tuple[Stack, Clients]:
-    from mwaactl.aws import Clients
-    from mwaactl.stack import load
-
-    found = load(stack, cwd)
-    return found, Clients(found.region)
-
-
-def _colour(value: str) -> Colour:
-    from mwaactl.stack import COLOURS
-
-    for colour in COLOURS:
-        if colour == value:
-            return colour
-    raise UsageError(f"{value!r} is no environment: say {' or '.join(COLOURS)}")
-
-
 def _move(look: Callable[[], Plan], *, reason: str, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Plan, show the checks, ask, carry out, show what was done."""
     from mwaactl import switch as operation
 
-    with _session(as_json):
-        with _busy("Checking", as_json):
+    with session(as_json):
+        with busy("Checking", as_json):
             made = look()
         if not as_json:
             from mwaactl import screens
 
-            screens.show_checks(_console(), made.checks)
+            screens.show_checks(console(), made.checks)
         if not made.ok:
             _check_failed(made, as_json)
         if dry_run:
@@ -262,12 +216,12 @@ def _move(look: Callable[[], Plan], *, reason: str, dry_run: bool, yes: bool, as
         else:
             if not (made.already or yes or as_json) and sys.stdin.isatty():
                 typer.confirm(_question(made), abort=True)
-            with _busy("Writing", as_json):
+            with busy("Writing", as_json):
                 done = operation.carry_out(made, reason=reason)
     if as_json:
-        _print_json(done)
+        print_json(done)
     else:
-        screens.show_switched(_console(), done, made.stack)
+        screens.show_switched(console(), done, made.stack)
 
 
 def _question(made: Plan) -> str:
@@ -285,46 +239,5 @@ def _check_failed(made: Plan, as_json: bool) -> None:
     )
     if not as_json:
         raise error
-    _print_json(dry_run(made), error=error)
+    print_json(dry_run(made), error=error)
     raise typer.Exit(error.exit_code)
-
-
-@contextmanager
-def _session(as_json: bool) -> Iterator[None]:
-    """End the command with the error's exit code and one line on stderr; with --json, an object on stdout."""
-    try:
-        yield
-    except ControlError as error:
-        if as_json:
-            typer.echo(json.dumps({"error": str(error), "exit_code": error.exit_code}, indent=2))
-        from rich.markup import escape
-
-        _console(stderr=True).print(
-            f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=True, highlight=False
-        )
-        raise typer.Exit(error.exit_code) from error
-
-
-@contextmanager
-def _busy(text: str, as_json: bool) -> Iterator[None]:
-    console = _console(stderr=True)
-    if as_json or not console.is_terminal:
-        yield
-        return
-    with console.status(text):
-        yield
-
-
-def _print_json(model: Model, error: ControlError | None = None) -> None:
-    value = model.model_dump(mode="json")
-    if error is not None:
-        value |= {"error": str(error), "exit_code": error.exit_code}
-    typer.echo(json.dumps(value, indent=2))
-
-
-def _console(stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    found = Console(stderr=stderr)
-    # In a log or a pipe there is no screen to fit: do not cut columns at 80.
-    return found if found.is_terminal else Console(stderr=stderr, width=160)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from mwaactl.airflow_api import AirflowApi, ImportProblem, Run
+from mwaactl.airflow_api import AirflowApi
+from mwaactl.airflow_models import Dag, ImportProblem, Run
 from mwaactl.aws import Clients, aws_errors
 from mwaactl.errors import Unreachable
 from mwaactl.model import Instant, Model
@@ -27,11 +28,16 @@ class Observation(Model):
     status: str | None = None  # Amazon's: AVAILABLE, UPDATING, ...
     scheduler: str | None = None  # Airflow's: healthy, unhealthy
     heartbeat: Instant | None = None
-    dags: dict[str, bool] | None = None  # id -> paused
+    dags: dict[str, Dag] | None = None  # by id
     import_errors: tuple[ImportProblem, ...] | None = None
     in_flight: tuple[Run, ...] | None = None
     last_scheduled: tuple[Run, ...] | None = None
     not_checked: dict[str, str]
+
+    @property
+    def paused(self) -> frozenset[str] | None:
+        """The ids of its paused DAGs."""
+        return None if self.dags is None else frozenset(d.dag_id for d in self.dags.values() if d.paused)
 
 
 def observe(

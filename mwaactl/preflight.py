@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Literal
 
+from mwaactl.airflow_models import Dag
 from mwaactl.errors import UsageError
 from mwaactl.model import Model
 from mwaactl.observe import Observation
@@ -107,7 +108,7 @@ def _pause_state(sides: Sides) -> Outcome:
     parts = _paused_on_one(sides, target, source)
     if parts:
         return "fail", "; ".join(parts)
-    return "pass", f"{sum(target.values())} paused on both sides"
+    return "pass", f"{sum(dag.paused for dag in target.values())} paused on both sides"
 
 
 def _moving_dags(sides: Sides) -> Outcome | None:
@@ -131,19 +132,20 @@ def _moving_dags(sides: Sides) -> Outcome | None:
     return "pass", f"on both sides, in the same pause state: {listed(named)}"
 
 
-def _paused_on_one(sides: Sides, target: Mapping[str, bool], source: Mapping[str, bool]) -> list[str]:
-    differing = {dag_id for dag_id in target.keys() & source.keys() if target[dag_id] != source[dag_id]}
+def _paused_on_one(sides: Sides, target: Mapping[str, Dag], source: Mapping[str, Dag]) -> list[str]:
+    both = target.keys() & source.keys()
+    differing = {dag_id for dag_id in both if target[dag_id].paused != source[dag_id].paused}
     return [
         f"paused on {where} only: {listed(names)}"
         for where, names in (
-            (sides.target.colour, {dag_id for dag_id in differing if target[dag_id]}),
-            (_colour(sides.source), {dag_id for dag_id in differing if source[dag_id]}),
+            (sides.target.colour, {dag_id for dag_id in differing if target[dag_id].paused}),
+            (_colour(sides.source), {dag_id for dag_id in differing if source[dag_id].paused}),
         )
         if names
     ]
 
 
-def _dags_of_both(sides: Sides) -> tuple[tuple[Mapping[str, bool], Mapping[str, bool]] | None, str]:
+def _dags_of_both(sides: Sides) -> tuple[tuple[Mapping[str, Dag], Mapping[str, Dag]] | None, str]:
     for side in (sides.target, sides.source):
         if side is not None and side.dags is None:
             return None, side.not_checked["dags"]

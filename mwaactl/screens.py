@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mwaactl import clock
-from mwaactl.airflow_api import Run
+from mwaactl.airflow_models import Run
 from mwaactl.dags import Push, Pushed
 from mwaactl.model import iso
 from mwaactl.observe import Observation
@@ -99,7 +99,7 @@ def _environments(seen: Collection[Observation]) -> Table:
         ("scheduler", lambda one: one.scheduler and f"{one.scheduler}{_beat(one)}"),
         (
             "DAGs",
-            lambda one: None if one.dags is None else f"{len(one.dags)}, {sum(one.dags.values())} paused",
+            lambda one: None if one.dags is None else f"{len(one.dags)}, {len(one.paused or ())} paused",
         ),
         ("import errors", lambda one: None if one.import_errors is None else _count_of_errors(one)),
         ("in flight", lambda one: None if one.in_flight is None else _runs(one.in_flight)),

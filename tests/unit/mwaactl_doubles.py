@@ -130,12 +130,17 @@ AIRFLOW: dict[str, Any] = {
     },
     "/importErrors": {"import_errors": [], "total_entries": 0},
     "/dags/~/dagRuns": {"dag_runs": [], "total_entries": 0},
+    "POST /dags/~/dagRuns/list": {"dag_runs": [], "total_entries": 0},
 }
 
 
 @dataclass
 class Mwaa:
-    """Amazon MWAA: `environments` by name, and what Airflow answers per environment and path."""
+    """Amazon MWAA: `environments` by name, and what Airflow answers per environment and path.
+
+    Paths of GET stand alone, others after their method ("POST /dags/~/dagRuns/list"). An answer may be an
+    exception, or a function of the query or body.
+    """
 
     environments: dict[str, dict[str, Any]] = field(default_factory=dict)
     airflow: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -148,11 +153,12 @@ class Mwaa:
 
     def invoke_rest_api(self, **request: Any) -> dict[str, Any]:
         self.asked.append(request)
-        answer = self.airflow[request["Name"]][request["Path"]]
+        method, path = request["Method"], request["Path"]
+        answer = self.airflow[request["Name"]][path if method == "GET" else f"{method} {path}"]
         if isinstance(answer, Exception):
             raise answer
         if callable(answer):
-            answer = answer(request["QueryParameters"])
+            answer = answer(request.get("Body" if "Body" in request else "QueryParameters", {}))
         return {"RestApiStatusCode": 200, "RestApiResponse": answer}
 
 

@@ -193,11 +193,11 @@ def test_airflow_2_runs_are_due_at_the_end_of_their_interval_and_filtered_here()
 
 
 def test_runs_in_flight_are_the_queued_and_the_running_of_any_type() -> None:
-    def page(query: dict[str, Any]) -> dict[str, Any]:
-        found = [run("daily", "a", kind="manual", state=query["state"])]
-        return {"dag_runs": found, "total_entries": 1}
+    def page(body: dict[str, Any]) -> dict[str, Any]:
+        found = [run("daily", "a", kind="manual", state=state) for state in body["states"]]
+        return {"dag_runs": found, "total_entries": 2}
 
-    api, _ = api_of({"/dags/~/dagRuns": page})
+    api, _ = api_of({"POST /dags/~/dagRuns/list": page})
     assert [seen.state for seen in api.unfinished_runs()] == ["queued", "running"]
 
 
