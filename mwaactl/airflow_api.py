@@ -202,7 +202,7 @@ class AirflowApi:
     def _listed(
         self, path: str, key: str, body: Mapping[str, Any], most: int | None = MOST_PAGES
     ) -> Iterator[dict[str, Any]]:
-        """Every page of a listing by POST: its filters may be lists, and how InvokeRestApi passes a list on in
+        """Every page of a listing by POST, for filters that are lists: how InvokeRestApi passes a list in
         the query is documented nowhere."""
         return _pages(
             lambda start: self._call("POST", path, {**body, "page_limit": PAGE, "page_offset": start}),

@@ -27,7 +27,7 @@ def run(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> Run:
     def opened(stack: str | None, cwd: Path | None) -> Any:
         return parse(outputs(stack or "fullha")), cast(Clients, aws)
 
-    monkeypatch.setattr(cli, "_open", opened)
+    monkeypatch.setattr(cli, "open_stack", opened)
 
     def invoke(*arguments: str) -> Result:
         return CliRunner().invoke(cli.app, arguments)
@@ -102,7 +102,7 @@ def test_what_cannot_be_reached_exits_4_with_json_too(run: Run, monkeypatch: pyt
     def unreachable(stack: str | None, cwd: Path | None) -> Any:
         raise Unreachable("the pulumi command is not on PATH [bold]")
 
-    monkeypatch.setattr(cli, "_open", unreachable)
+    monkeypatch.setattr(cli, "open_stack", unreachable)
     result = run("status", "--json")
     assert result.exit_code == 4
     assert json.loads(result.stdout) == {"error": "the pulumi command is not on PATH [bold]", "exit_code": 4}
