@@ -26,7 +26,9 @@ class Problem:
     remove: bool = False
 
     def text(self, stack: str) -> str:
-        """Two lines: what is wrong, and the command that puts it right."""
+        """Two lines: what is wrong, and how to put it right."""
+        if self.key == "project":
+            return f"  name = {self.value!r} in Pulumi.yaml: must be {self.allowed}\n      edit Pulumi.yaml"
         key = f"{self.key}[0]" if isinstance(self.value, list) and not self.remove else self.key
         path = "--path " if re.search(r"[.\[]", key) else ""
         key = f"'{key}'" if "[" in key else key

@@ -64,6 +64,19 @@ def _half_steps(value: float) -> float:
     return value
 
 
+def _not_arm(value: str) -> str:
+    """Marquez's image is built for x86_64 only; in a family's name a g after the generation means Graviton."""
+    if re.match(r"(?:[a-z]+\d+g|a1\.)", value):
+        raise ValueError(value)
+    return value
+
+
+def _not_amazons(value: str) -> str:
+    if value.lower().startswith(("aws", "ssm")):
+        raise ValueError(value)
+    return value
+
+
 def _in_order(value: dict[str, str]) -> dict[str, str]:
     return dict(sorted(value.items()))
 
@@ -131,7 +144,14 @@ ImageTag = Annotated[
     str, _matching(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", "a container image tag, like 0.51.1")
 ]
 InstanceType = Annotated[
-    str, _matching(r"[a-z][a-z0-9-]*\.[a-z0-9-]+", "an EC2 instance type, like t3.medium")
+    str,
+    _matching(r"[a-z][a-z0-9-]*\.[a-z0-9-]+", "an EC2 instance type with x86_64 processors, like t3.medium"),
+    AfterValidator(_not_arm),
+]
+Project = Annotated[
+    str,
+    AfterValidator(_not_amazons),
+    Field(description="a name that does not begin with aws or ssm: Parameter Store keeps those for Amazon"),
 ]
 Tags = Annotated[
     dict[str, str], AfterValidator(_in_order), Field(description='an object like {"team": "data"}')

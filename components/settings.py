@@ -63,7 +63,7 @@ class EnvironmentSettings(BaseModel):
 class Settings(EnvironmentSettings):
     """Every setting of one stack, valid as a whole."""
 
-    project: str
+    project: types.Project
     stack: str
     region: types.Region
 

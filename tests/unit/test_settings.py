@@ -246,3 +246,21 @@ def test_versions_compare_as_numbers() -> None:
     assert at_least("2.10.3", "2.9.2")
     assert not at_least("2.9.2", "2.10.3")
     assert major("2.11.0") == 2
+
+
+@pytest.mark.parametrize("kind", ["t4g.small", "m7gd.large", "im4gn.xlarge", "a1.large"])
+def test_an_instance_type_that_marquez_image_does_not_run_on_is_refused(kind: str) -> None:
+    assert "x86_64" in complaint(marquez_instance_type=kind)
+
+
+@pytest.mark.parametrize("kind", ["t3.medium", "g4dn.xlarge", "m7i-flex.large"])
+def test_an_x86_instance_type_is_taken(kind: str) -> None:
+    assert parse({"marquez_instance_type": kind}).marquez_instance_type == kind
+
+
+@pytest.mark.parametrize("project", ["aws-lineage", "SSM-tools"])
+def test_a_project_name_that_parameter_store_refuses_is_refused_before_anything_is_created(
+    project: str,
+) -> None:
+    with pytest.raises(SettingsError, match="edit Pulumi.yaml"):
+        parse(project=project)
