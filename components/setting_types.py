@@ -65,7 +65,7 @@ def _half_steps(value: float) -> float:
 
 
 def _not_arm(value: str) -> str:
-    """Marquez's image is built for x86_64 only; in a family's name a g after the generation means Graviton."""
+    """The nodes' AMI is for x86_64; in a family's name a g after the generation means Graviton."""
     if re.match(r"(?:[a-z]+\d+g|a1\.)", value):
         raise ValueError(value)
     return value

@@ -249,7 +249,7 @@ def test_versions_compare_as_numbers() -> None:
 
 
 @pytest.mark.parametrize("kind", ["t4g.small", "m7gd.large", "im4gn.xlarge", "a1.large"])
-def test_an_instance_type_that_marquez_image_does_not_run_on_is_refused(kind: str) -> None:
+def test_an_instance_type_that_cannot_boot_the_nodes_image_is_refused(kind: str) -> None:
     assert "x86_64" in complaint(marquez_instance_type=kind)
 
 
@@ -262,5 +262,5 @@ def test_an_x86_instance_type_is_taken(kind: str) -> None:
 def test_a_project_name_that_parameter_store_refuses_is_refused_before_anything_is_created(
     project: str,
 ) -> None:
-    with pytest.raises(SettingsError, match="edit Pulumi.yaml"):
+    with pytest.raises(SettingsError, match=r"edit Pulumi\.yaml"):
         parse(project=project)
