@@ -26,6 +26,7 @@ MOST_PAGES = 50  # of a listing that has no bound of its own
 CALLS_PER_SECOND = 8.0  # InvokeRestApi allows 10
 BURST = 10
 UNFINISHED = ("queued", "running")
+DEFAULT_POOL = "default_pool"
 
 
 class AirflowApi:
@@ -141,8 +142,12 @@ class AirflowApi:
         self._call("PATCH", f"/dags/{_part(dag_id)}", {"is_paused": paused})
 
     def put_pool(self, pool: Pool, *, exists: bool) -> None:
-        """Make the pool as it is, or change the one of that name."""
-        if exists:
+        """Make the pool as it is, or change the one of that name (of the default pool all but its text)."""
+        if pool.name == DEFAULT_POOL:
+            # Airflow wants to hear which fields; one a call: how InvokeRestApi passes a list is unknown.
+            for field in ("slots", "include_deferred"):
+                self._call("PATCH", f"/pools/{pool.name}", pool.model_dump(), {"update_mask": field})
+        elif exists:
             self._call("PATCH", f"/pools/{_part(pool.name)}", pool.model_dump())
         else:
             self._call("POST", "/pools", pool.model_dump())

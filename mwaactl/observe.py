@@ -40,6 +40,15 @@ class Observation(Model):
         return None if self.dags is None else frozenset(d.dag_id for d in self.dags.values() if d.paused)
 
 
+def api(stack: Stack, clients: Clients, colour: Colour) -> AirflowApi:
+    """Airflow's REST API of one environment; UsageError if the stack has none of that colour.
+
+    Keep it for all calls of a command: it is what keeps their pace.
+    """
+    environment = stack.require(colour)
+    return AirflowApi(clients.mwaa, environment.name, environment.major)
+
+
 def observe(
     stack: Stack, clients: Clients, colours: Iterable[Colour] | None = None
 ) -> dict[Colour, Observation]:
