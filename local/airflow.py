@@ -3,7 +3,7 @@
 Each has, below `<home>/state/mwaa/<name>`, a virtual environment of its own (the version's lock, the
 customer's requirements on top), an AIRFLOW_HOME whose plugins come from plugins.zip and whose DAGs follow the
 bucket, and a database in the home's PostgreSQL. MWAA runs tasks with Celery; here LocalExecutor does, with
-few slots.
+few slots, unless Celery is asked for.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 import psutil
 
 from local import postgres, processes
-from local.airflow_config import Component, Installation, components, variables
+from local.airflow_config import CELERY, Component, Installation, components, executor_of, variables
 from local.airflow_files import Files
 from local.airflow_install import Image
 from local.airflow_rest import RestApi
@@ -59,6 +59,7 @@ class RealAirflow:
                 f"AirflowVersion {environment['AirflowVersion']} is offered by MWAA but does not run on this "
                 f"machine (it has no lock); here run {', '.join(VERSIONS)}."
             )
+        executor_of(environment)
         completed = Bucket(environment["SourceBucketArn"]).newest_versions(environment)
         if not completed["WebserverUrl"].startswith(LOOPBACK):
             completed["WebserverUrl"] = f"{LOOPBACK}:{processes.free_port()}"
@@ -196,8 +197,9 @@ class Environment:
             if record.name.startswith(f"airflow-{self._name}-")
         }
         url = f"http://{environment['WebserverUrl']}"
+        expected = 5 if executor_of(environment) == CELERY else 4
         return {
-            "ready": len(running) == 4 and self.rest(environment).healthy(),
+            "ready": len(running) == expected and self.rest(environment).healthy(),
             "urls": {"airflow": url, "api": f"{url}/api/v{major - 1}"},
             "login": "admin / admin" if major == 2 else "none needed",
             "processes": running,
@@ -226,6 +228,7 @@ class Environment:
             constraints=lock(environment["AirflowVersion"]),
             database_url=server.url(self._database_name()),
             port=int(environment["WebserverUrl"].rpartition(":")[2]),
+            executor=executor_of(environment),
             **keys,
         )
 
@@ -383,7 +386,7 @@ def _is_airflow(process: psutil.Process, below: Path) -> bool:
     """Whether it works in a folder `below` and is Airflow's, not a person's shell there."""
     try:
         program = (process.cmdline() or [""])[0]
-        ours = "airflow" in program or str(below.parent) in program
+        ours = any(part in program for part in ("airflow", "celeryd", str(below.parent)))
         return ours and Path(process.cwd()).is_relative_to(below)
     except (psutil.Error, OSError):
         return False

@@ -1,22 +1,30 @@
 """The environment variables of an environment's Airflow processes: MWAA's way of configuring it.
 
 Later ones win: what suits one machine, what MWAA suggests, the customer's options, what MWAA forces.
+
+MWAA runs tasks with CeleryExecutor; here LocalExecutor takes its place, unless a tag of the environment or a
+variable of the local MWAA asks for Celery: one more process, and PostgreSQL as the broker instead of SQS.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from local.home import REGION
-from local.mwaa_rules import version_of
+from local.mwaa_rules import Json, ValidationError, version_of
 from local.processes import LOOPBACK
 
 USER, PASSWORD = "admin", "admin"  # the login of a web server on loopback
 AUTH_BACKENDS = ("airflow.api.auth.backend.basic_auth", "airflow.api.auth.backend.session")  # 2.x
 AUTH_MANAGER = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"  # 3.x
+LOCAL, CELERY = "LocalExecutor", "CeleryExecutor"
+EXECUTOR_TAG = "mwaa-local-executor"  # tag of an environment; EXECUTOR_VARIABLE sets it for all
+EXECUTOR_VARIABLE = "MWAA_LOCAL_EXECUTOR"
+WORKERS = "4"  # tasks that run at the same time
 # Customers' options that MWAA drops or replaces by its own, besides those in `forced`:
 DROPPED_SECTIONS = ("CELERY", "CELERY_BROKER_TRANSPORT_OPTIONS", "METRICS")
 DROPPED = ("AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS", "AIRFLOW__OPERATORS__DEFAULT_QUEUE")
@@ -35,10 +43,22 @@ class Installation:
     port: int  # of the API server (3.x) or web server (2.x)
     fernet_key: str
     secret: str  # signs tokens and cookies
+    executor: str = LOCAL
 
     @property
     def major(self) -> int:
         return version_of(self.version)[0]
+
+
+def executor_of(environment: Json) -> str:
+    """LOCAL or CELERY. Raises ValidationError for anything else."""
+    chosen = environment["Tags"].get(EXECUTOR_TAG) or os.environ.get(EXECUTOR_VARIABLE) or LOCAL
+    if chosen not in (LOCAL, CELERY):
+        raise ValidationError(
+            f"The executor of {environment['Name']} is {chosen!r} (tag {EXECUTOR_TAG} or variable "
+            f"{EXECUTOR_VARIABLE}); allowed are {LOCAL} and {CELERY}."
+        )
+    return str(chosen)
 
 
 def variables(
@@ -73,7 +93,7 @@ def option_variable(key: str) -> str:
 def _for_one_machine(of: Installation) -> dict[str, str]:
     """Small and quick: few processes, changed DAG files seen within seconds."""
     common = {
-        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__CORE__PARALLELISM": WORKERS,
         "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "5",
         "AIRFLOW__CORE__MIN_SERIALIZED_DAG_FETCH_INTERVAL": "5",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "3",
@@ -105,7 +125,7 @@ def _suggested(of: Installation) -> dict[str, str]:
 
 
 def _forced(of: Installation) -> dict[str, str]:
-    """What the customer cannot change. MWAA forces CeleryExecutor: here LocalExecutor takes its place."""
+    """What the customer cannot change."""
     url = f"http://{LOOPBACK}:{of.port}"
     common = {
         "AIRFLOW_HOME": str(of.airflow_home),
@@ -116,13 +136,14 @@ def _forced(of: Installation) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "TZ": "UTC",
         "MALLOC_ARENA_MAX": "2",  # glibc's arenas per thread are most of an idle process's memory
-        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__EXECUTOR": of.executor,
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__FERNET_KEY": of.fernet_key,
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": of.database_url,
         "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
         "AIRFLOW__SCHEDULER__STANDALONE_DAG_PROCESSOR": "True",
         "AIRFLOW__METRICS__STATSD_ON": "False",  # MWAA's sidecar, which would collect them, is not here
+        **(_celery(of) if of.executor == CELERY else {}),
     }
     if of.major == 2:
         return common | {
@@ -143,6 +164,18 @@ def _forced(of: Installation) -> dict[str, str]:
     }
 
 
+def _celery(of: Installation) -> dict[str, str]:
+    """MWAA's way, but for the broker: there SQS, here tables beside Airflow's own."""
+    common = {
+        "AIRFLOW__CELERY__BROKER_URL": f"sqla+{of.database_url}",
+        "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{of.database_url}",
+        "AIRFLOW__CELERY__WORKER_ENABLE_REMOTE_CONTROL": "False",  # neither broker can broadcast
+        "AIRFLOW__CELERY__WORKER_CONCURRENCY": WORKERS,
+    }
+    # Airflow 3 does not know it any more: its task runner is always forked.
+    return common | ({"AIRFLOW__CORE__EXECUTE_TASKS_NEW_PYTHON_INTERPRETER": "True"} if of.major == 2 else {})
+
+
 @dataclass(frozen=True)
 class Component:
     """One Airflow process: its name here, MWAA's name for it, and the arguments of `airflow`."""
@@ -160,9 +193,13 @@ def components(of: Installation) -> list[Component]:
         if of.major == 2
         else Component("api-server", "webserver", ("api-server", "--host", LOOPBACK, *address))
     )
+    worker = Component(
+        "worker", "worker", ("celery", "worker", "--skip-serve-logs", "--without-mingle", "--without-gossip")
+    )
     return [
         web,
         Component("scheduler", "scheduler", ("scheduler", "--skip-serve-logs")),
         Component("dag-processor", "scheduler", ("dag-processor",)),
         Component("triggerer", "scheduler", ("triggerer", "--skip-serve-logs")),
+        *([worker] if of.executor == CELERY else []),
     ]
