@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from mwaactl import airflow_models as read
-from mwaactl.airflow_models import Dag, ImportProblem, Pool, Run, Task, TaskInstance
+from mwaactl.airflow_models import Asset, Dag, ImportProblem, Pool, Run, Task, TaskInstance
 from mwaactl.aws import error_code, explain
 from mwaactl.errors import Unreachable
 from mwaactl.model import iso
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mypy_boto3_mwaa import MWAAClient
 
 PAGE = 100  # Airflow's own upper limit by default
+UNORDERED_PAGE = 500  # task instances of Airflow 2: a second page of a list without an order is not exact
 MOST_PAGES = 50  # of a listing that has no bound of its own
 CALLS_PER_SECOND = 8.0  # InvokeRestApi allows 10
 BURST = 10
@@ -58,6 +59,14 @@ class AirflowApi:
         """The variables in Airflow's own database; not those of the secrets backend."""
         return {found["key"]: found.get("value") for found in self._all("/variables", "variables")}
 
+    def connections(self) -> frozenset[str]:
+        """The ids of the connections in Airflow's own database; not those of the secrets backend."""
+        return frozenset(found["connection_id"] for found in self._all("/connections", "connections"))
+
+    def assets(self) -> tuple[Asset, ...]:
+        kind = "datasets" if self._major < 3 else "assets"
+        return tuple(read.asset(found) for found in self._all(f"/{kind}", kind))
+
     def pools(self) -> dict[str, Pool]:
         return {found["name"]: read.pool(found) for found in self._all("/pools", "pools")}
 
@@ -78,16 +87,19 @@ class AirflowApi:
 
     def last_scheduled_runs(self) -> tuple[Run, ...]:
         """Each DAG's newest scheduled run among the newest 100 runs, newest first."""
+        newest: dict[str, Run] = {}
+        for run in self.newest_runs("~", PAGE):
+            newest.setdefault(run.dag_id, run)
+        return tuple(newest.values())
+
+    def newest_runs(self, dag_id: str, count: int) -> tuple[Run, ...]:
+        """The scheduled runs among a DAG's (`~`: all DAGs') newest `count` runs, at most 100, newest first."""
         if self._major < 3:  # no filter by type, no order by due instant
             query = {"order_by": "-execution_date"}
         else:
             query = {"order_by": "-run_after", "run_type": "scheduled"}
-        page = self._get("/dags/~/dagRuns", limit=PAGE, **query)
-        newest: dict[str, Run] = {}
-        for run in map(read.run, page["dag_runs"]):
-            if run.type == "scheduled":
-                newest.setdefault(run.dag_id, run)
-        return tuple(newest.values())
+        page = self._get(f"/dags/{_part(dag_id)}/dagRuns", limit=count, **query)
+        return tuple(run for run in map(read.run, page["dag_runs"]) if run.type == "scheduled")
 
     def scheduled_runs(
         self, since: datetime, until: datetime, dag_ids: Collection[str] = ()
@@ -102,8 +114,9 @@ class AirflowApi:
         else:
             body |= {"run_after_gte": iso(since), "run_after_lte": iso(until), "order_by": "run_after"}
             found = self._listed("/dags/~/dagRuns/list", "dag_runs", body, most=None)
-        runs = [run for run in map(read.run, found) if run.type == "scheduled"]
-        due = [run for run in runs if run.due is not None and since <= run.due < until]
+        # By key: a run that comes into being between two pages shifts one of the first into the second.
+        runs = {run.key: run for run in map(read.run, found) if run.type == "scheduled"}
+        due = [run for run in runs.values() if run.due is not None and since <= run.due < until]
         return tuple(sorted(due, key=lambda run: (run.due, run.dag_id)))
 
     def _newest_first(self, since: datetime, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -118,8 +131,8 @@ class AirflowApi:
         self, runs: Collection[Run], states: Collection[str | None] = ()
     ) -> dict[tuple[str, str], list[TaskInstance]]:
         """The task instances of these runs by (DAG id, run id), of all states or of `states`."""
-        result: dict[tuple[str, str], list[TaskInstance]] = {run.key: [] for run in runs}
-        ids = list(result)
+        found: dict[tuple[str, str], dict[tuple[str, int], TaskInstance]] = {run.key: {} for run in runs}
+        ids = list(found)
         # In portions: Airflow filters by DAG and by run apart, so a portion may bring others' too.
         for start in range(0, len(ids), 50):
             portion = ids[start : start + 50]
@@ -129,12 +142,12 @@ class AirflowApi:
                 **({"state": list(states)} if states else {}),
                 **({} if self._major < 3 else {"order_by": "id"}),
             }
-            path = "/dags/~/dagRuns/~/taskInstances/list"
-            for found in self._listed(path, "task_instances", body, most=None):
-                one = read.task_instance(found)
+            path, key = "/dags/~/dagRuns/~/taskInstances/list", "task_instances"
+            size = UNORDERED_PAGE if self._major < 3 else PAGE
+            for one in map(read.task_instance, self._listed(path, key, body, most=None, size=size)):
                 if (one.dag_id, one.run_id) in portion:
-                    result[one.dag_id, one.run_id].append(one)
-        return result
+                    found[one.dag_id, one.run_id][one.task_id, one.map_index] = one
+        return {key: list(tasks.values()) for key, tasks in found.items()}
 
     # --- changing ---
 
@@ -153,22 +166,38 @@ class AirflowApi:
             self._call("POST", "/pools", pool.model_dump())
 
     def set_run(self, run: Run, state: Literal["success", "failed"], note: str) -> None:
-        """End a run. "success" makes all of its tasks succeed; "failed" leaves finished tasks as they are."""
-        path = self._run_path(run)
+        """End a run. Its unfinished tasks end too; before Airflow 3.3 "success" also makes its finished tasks
+        succeed (in Airflow 2 all but teardowns)."""
         if self._major < 3:
-            self._call("PATCH", path, {"state": state})
-            self._call("PATCH", f"{path}/setNote", {"note": note})
+            self.set_note(run, note)  # first: who reads the new state must find the note
+            self._call("PATCH", self._run_path(run), {"state": state})
         else:
-            self._call("PATCH", path, {"state": state, "note": note})
+            self._call("PATCH", self._run_path(run), {"state": state, "note": note})
 
-    def set_task(self, one: TaskInstance, state: Literal["success", "failed", "skipped"]) -> None:
-        """Give a task a final state. Airflow then clears what failed downstream of it, which would run it:
-        set the states of a run's tasks from upstream to downstream."""
+    def set_note(self, run: Run, note: str) -> None:
+        path = self._run_path(run)
+        self._call("PATCH", f"{path}/setNote" if self._major < 3 else path, {"note": note})
+
+    @property
+    def reaches_downstream(self) -> bool:
+        """Whether `set_task` can set what is downstream in the same call."""
+        return self._major > 2
+
+    def set_task(
+        self, one: TaskInstance, state: Literal["success", "failed", "skipped"], *, downstream: bool = False
+    ) -> None:
+        """Give a task a final state, with `downstream` (`reaches_downstream`) also all tasks that follow it.
+        Airflow then clears what failed downstream of it, which would run it: set the states of a run's tasks
+        from upstream to downstream."""
         path = f"/dags/{_part(one.dag_id)}/dagRuns/{_part(one.run_id)}/taskInstances/{_part(one.task_id)}"
         if one.map_index >= 0:
             path += f"/{one.map_index}"
         body: dict[str, Any] = {"new_state": state}
-        self._call("PATCH", path, body | ({"dry_run": False} if self._major < 3 else {}))
+        if self._major < 3:
+            body["dry_run"] = False
+        elif downstream:
+            body["include_downstream"] = True
+        self._call("PATCH", path, body)
 
     def clear(self, run: Run) -> None:
         """Let all tasks of a run be executed again: as a cleared run it belongs to the owner of now."""
@@ -205,12 +234,17 @@ class AirflowApi:
         )
 
     def _listed(
-        self, path: str, key: str, body: Mapping[str, Any], most: int | None = MOST_PAGES
+        self,
+        path: str,
+        key: str,
+        body: Mapping[str, Any],
+        most: int | None = MOST_PAGES,
+        size: int = PAGE,
     ) -> Iterator[dict[str, Any]]:
         """Every page of a listing by POST, for filters that are lists: how InvokeRestApi passes a list in
         the query is documented nowhere."""
         return _pages(
-            lambda start: self._call("POST", path, {**body, "page_limit": PAGE, "page_offset": start}),
+            lambda start: self._call("POST", path, {**body, "page_limit": size, "page_offset": start}),
             key,
             most,
         )
@@ -233,7 +267,7 @@ class AirflowApi:
             answer = self._client.invoke_rest_api(**request)
         except (BotoCoreError, ClientError) as error:
             status = getattr(error, "response", {}).get("RestApiStatusCode")
-            kind = NotFound if status == 404 else Unreachable
+            kind = NotFound if status == 404 else Refused if 400 <= (status or 0) < 500 else Unreachable
             raise kind(f"Airflow's REST API on {self.name}: {_why(error)}") from error
         found = answer.get("RestApiResponse")
         if not isinstance(found, dict):
@@ -241,7 +275,11 @@ class AirflowApi:
         return found
 
 
-class NotFound(Unreachable):
+class Refused(Unreachable):
+    """Airflow answered that it does not do that."""
+
+
+class NotFound(Refused):
     """Airflow answered that there is no such thing."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import Field
@@ -17,11 +17,15 @@ class Dag(Model):
 
     dag_id: str
     paused: bool
-    schedule: str | None = (
-        None  # Airflow's summary: "*/5 * * * *", "0:05:00", "@continuous", "Asset"; None: none
-    )
+    # Airflow's summary: "*/5 * * * *", "0:05:00", "@continuous", "Asset"; None: none
+    schedule: str | None = None
     next_due: Instant | None = None  # the due instant of the next run that the scheduler makes
     max_active_runs: int | None = None
+
+    @property
+    def by_assets(self) -> bool:
+        """Whether assets trigger it, alone or beside a timetable."""
+        return (self.schedule or "").startswith(("Asset", "Dataset"))
 
 
 class Task(Model):
@@ -32,6 +36,7 @@ class Task(Model):
     downstream: tuple[str, ...] = ()
     depends_on_past: bool = False
     wait_for_downstream: bool = False
+    template_fields: tuple[str, ...] = ()
 
 
 class Run(Model):
@@ -67,6 +72,7 @@ class TaskInstance(Model):
     state: str | None
     operator: str | None
     started: bool  # whether a process ever worked on it: false for one that was born skipped
+    start: Instant | None = None
     rendered: dict[str, Any] = Field(default_factory=dict)  # its template fields, of one that was rendered
 
     @property
@@ -84,6 +90,14 @@ class Pool(Model):
     include_deferred: bool = False
 
 
+class Asset(Model):
+    """An asset (Airflow 2: dataset) with the DAGs that make it and those that it triggers."""
+
+    uri: str
+    producers: tuple[str, ...] = ()
+    consumers: tuple[str, ...] = ()
+
+
 class ImportProblem(Model):
     """A DAG file that Airflow cannot import."""
 
@@ -96,9 +110,10 @@ class ImportProblem(Model):
 
 def dag(found: dict[str, Any]) -> Dag:
     schedule = found.get("timetable_summary")
-    if schedule is None and (old := found.get("schedule_interval")):  # Airflow 2
-        kind = old.get("__type")
-        schedule = {"TimeDelta": "timedelta", "RelativeDelta": "timedelta"}.get(kind, old.get("value"))
+    if schedule == "None":  # how Airflow 3 says that there is none
+        schedule = None
+    elif schedule is None and (old := found.get("schedule_interval")):
+        schedule = _schedule_of_airflow_2(old)
     return Dag(
         dag_id=found["dag_id"],
         paused=bool(found["is_paused"]),
@@ -108,6 +123,16 @@ def dag(found: dict[str, Any]) -> Dag:
     )
 
 
+def _schedule_of_airflow_2(found: dict[str, Any]) -> str | None:
+    parts = {name: number for name, number in found.items() if name != "__type" and number}
+    match found.get("__type"):
+        case "TimeDelta":
+            return str(timedelta(**parts))
+        case "RelativeDelta":
+            return f"relativedelta({', '.join(f'{name}={number}' for name, number in parts.items())})"
+    return found.get("value")
+
+
 def task(found: dict[str, Any]) -> Task:
     return Task(
         task_id=found["task_id"],
@@ -115,6 +140,7 @@ def task(found: dict[str, Any]) -> Task:
         downstream=tuple(found.get("downstream_task_ids") or ()),
         depends_on_past=bool(found.get("depends_on_past")),
         wait_for_downstream=bool(found.get("wait_for_downstream")),
+        template_fields=tuple(found.get("template_fields") or ()),
     )
 
 
@@ -143,6 +169,7 @@ def task_instance(found: dict[str, Any]) -> TaskInstance:
         state=found.get("state"),
         operator=found.get("operator_name") or found.get("operator"),
         started=bool(found.get("pid") or found.get("hostname")),
+        start=instant(found.get("start_date")),
         rendered=found.get("rendered_fields") or {},
     )
 
@@ -153,6 +180,16 @@ def pool(found: dict[str, Any]) -> Pool:
         slots=found["slots"],
         description=found.get("description") or "",
         include_deferred=bool(found.get("include_deferred")),
+    )
+
+
+def asset(found: dict[str, Any]) -> Asset:
+    """`scheduled_dags` since Airflow 3.1, `consuming_dags` before."""
+    consumers = found.get("scheduled_dags") or found.get("consuming_dags") or ()
+    return Asset(
+        uri=found["uri"],
+        producers=tuple(one["dag_id"] for one in found.get("producing_tasks") or ()),
+        consumers=tuple(one["dag_id"] for one in consumers),
     )
 
 
