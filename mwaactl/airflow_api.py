@@ -93,7 +93,7 @@ class AirflowApi:
         return tuple(newest.values())
 
     def newest_runs(self, dag_id: str, count: int) -> tuple[Run, ...]:
-        """The scheduled runs among a DAG's (`~`: all DAGs') newest `count` runs, at most 100, newest first."""
+        """The scheduled runs among the newest `count` (at most 100) of a DAG (`~`: of all), newest first."""
         if self._major < 3:  # no filter by type, no order by due instant
             query = {"order_by": "-execution_date"}
         else:
