@@ -15,11 +15,14 @@ this one definition. Standard library only. The whole contract is three rules.
 3. *Late writes.* A put may reach SSM later than planned. Readers let the decisions of the version they
    read begin no earlier than its LastModifiedDate plus the lead; the next writer starts from that
    reading and so records those instants.
+
+In the value, DAGs with the same line share it: `"dags": {"a,b,c": [{"owner": ...}]}`.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -29,6 +32,7 @@ OWNERS: Final = ("blue", "green")
 MAX_CHARACTERS: Final = 4096  # of a standard SSM parameter
 REMEMBERED: Final = timedelta(days=1)  # history that is never given up to stay under MAX_CHARACTERS
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+DAG_ID: Final = re.compile(r"[\w.-]+")  # what Airflow allows: a comma can join ids
 
 Record = tuple[str, int, datetime]
 """One version of the parameter as SSM returns it: value, version, LastModifiedDate."""
@@ -79,33 +83,37 @@ class Timeline:
         return cls(
             base_version=base,
             owners=_line(raw.get("owners"), "owners", base + 1),
-            dags={dag: _line(entries, f"dags[{dag!r}]", base + 1) for dag, entries in dags.items()},
+            dags=_lines_of_dags(dags, base + 1),
         )
 
-    def dump(self) -> str:
+    def dump(self, now: datetime | None = None) -> str:
         """The parameter's value: compact ASCII JSON of at most 4096 characters.
 
-        A longer one forgets the oldest changes of owner first, but nothing of the day before the newest
-        decision. Raises TimelineError if that is not enough.
+        A longer one forgets the oldest changes of owner first, but nothing of the day before `now` (aware;
+        None: this machine's time). Raises TimelineError if that is not enough.
         """
         timeline = self
+        horizon = (datetime.now(UTC) if now is None else _aware(now, "now")) - REMEMBERED
         while len(value := timeline._json()) > MAX_CHARACTERS:
-            shorter = _forget_oldest(timeline)
+            shorter = _forget_oldest(timeline, horizon)
             if shorter is None:
                 raise TimelineError(
                     f"the ownership timeline needs {len(value)} characters, SSM allows {MAX_CHARACTERS}: "
-                    f"too many DAGs ({len(timeline.dags)}) have decisions of their own; "
-                    "move fewer of them within a day"
+                    f"too many DAGs ({len(timeline.dags)}) have decisions of their own, or too many switches "
+                    f"({len(timeline.owners) - 1}) were made; move fewer of them within a day"
                 )
             timeline = shorter
         return value
 
     def _json(self) -> str:
+        alike: dict[tuple[Entry, ...], list[str]] = {}
+        for dag_id, line in sorted(self.dags.items()):
+            alike.setdefault(line, []).append(dag_id)
         return json.dumps(
             {
                 "base_version": self.base_version,
                 "owners": [_plain(entry) for entry in self.owners],
-                "dags": {dag: [_plain(entry) for entry in line] for dag, line in sorted(self.dags.items())},
+                "dags": {",".join(ids): [_plain(entry) for entry in line] for line, ids in alike.items()},
             },
             separators=(",", ":"),
         )
@@ -132,6 +140,7 @@ class Timeline:
         """One DAG belongs to `target` from `since` on, until the next decision about it or about all."""
         before = self._before(version)
         entry = Entry(_colour(target, "target"), _aware(since, "since"), version)
+        _checked_id(dag_id, "dag_id")
         line = (*_older(before.dags.get(dag_id, ()), version), entry)
         return replace(before, dags={**before.dags, dag_id: line})
 
@@ -264,6 +273,25 @@ def _line(value: object, where: str, newest: int) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
+def _lines_of_dags(value: Mapping[str, object], newest: int) -> dict[str, tuple[Entry, ...]]:
+    """Each DAG's line; a key may join several ids by commas."""
+    lines: dict[str, tuple[Entry, ...]] = {}
+    for key, entries in value.items():
+        where = f"dags[{key if len(key) <= 60 else key[:60] + '...'!r}]"
+        line = _line(entries, where, newest)
+        for dag_id in key.split(","):
+            if _checked_id(dag_id, where) in lines:
+                raise TimelineError(f"{where} names the DAG {dag_id}, which has another line already")
+            lines[dag_id] = line
+    return lines
+
+
+def _checked_id(dag_id: str, where: str) -> str:
+    if not DAG_ID.fullmatch(dag_id):
+        raise TimelineError(f"{where}: {dag_id!r:.60} is no DAG id")
+    return dag_id
+
+
 def _plain(entry: Entry) -> dict[str, Any]:
     since = entry.since.isoformat().replace("+00:00", "Z")
     return {"owner": entry.owner, "since": since, "version": entry.version}
@@ -343,15 +371,14 @@ def _without_superseded(timeline: Timeline, version: int) -> Timeline:
     return replace(settled, owners=(*settled.owners, *(e for dag, e in newer if dag is None)), dags=dags)
 
 
-def _forget_oldest(timeline: Timeline) -> Timeline | None:
-    """The timeline without the settled decision whose effect ended first, if that is long enough ago.
+def _forget_oldest(timeline: Timeline, horizon: datetime) -> Timeline | None:
+    """The timeline without the settled decision whose effect ended first, if that is before `horizon`.
 
     The first common entry stays: it is what keeps an environment built later from running all history again.
     """
     settled = _kept(timeline, lambda _, entry: entry.version <= timeline.base_version)
     if not settled.owners:
         return None
-    horizon = max(entry.since for _, entry in _entries(timeline)) - REMEMBERED
     ended = [
         (end, dag, entry)
         for dag, entry in _entries(settled)

@@ -134,7 +134,7 @@ def test_a_move_that_someone_overtook_is_a_lost_race(aws: Cloud) -> None:
 
 
 def test_more_dags_than_the_parameter_can_hold_are_refused_before_anything_is_written(aws: Cloud) -> None:
-    many = [f"a_dag_with_a_rather_long_name_{number}" for number in range(100)]
+    many = [f"a_dag_with_a_rather_long_name_{number}" for number in range(150)]
     with pytest.raises(UsageError, match=r"was not written: .*too many DAGs"):
         moved(aws, "green", *many, force=["moving-dags"])
     assert len(aws.ssm.values()) == 1

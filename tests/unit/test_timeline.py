@@ -190,23 +190,89 @@ def test_a_long_history_is_shortened_from_its_old_end_only() -> None:
     versions = range(2, 80)
     for version in versions:
         switched = timeline.switched(COLOURS[version % 2], T + timedelta(hours=version), version)
-        timeline = Timeline.parse(switched.dump())
-    assert len(timeline.dump()) <= MAX_CHARACTERS
+        now = T + timedelta(hours=version)
+        timeline = Timeline.parse(switched.dump(now))
+    assert len(timeline.dump(now)) <= MAX_CHARACTERS
     assert 30 < len(timeline.owners) < len(versions)
     assert timeline.owners[0] == Timeline.initial().owners[0]
     for version in versions[-24:]:
         assert timeline.owner(T + timedelta(hours=version)) == COLOURS[version % 2]
 
 
+def test_a_switch_planned_far_ahead_forgets_nothing_of_the_last_day() -> None:
+    timeline = Timeline.initial()
+    for version in range(2, 80):
+        timeline = timeline.switched(COLOURS[version % 2], at(version * 60), version)
+    planned = timeline.switched("blue", T + timedelta(days=30), 80)
+    with pytest.raises(TimelineError, match=r"too many switches \(78\) were made"):
+        planned.dump(at(5000))
+    shortened = Timeline.parse(planned.dump(T + timedelta(days=2)))
+    assert shortened.owner(T + timedelta(days=29)) == "green"
+    assert shortened.owner(T + timedelta(days=31)) == "blue"
+
+
+def test_dags_with_the_same_line_share_it() -> None:
+    switched = Timeline.initial().switched("green", at(5), 2)
+    for dag in ("b", "a", "c"):
+        switched = switched.dag_moved(dag, "blue", at(5), 2)
+    moved = switched.dag_moved("b", "green", at(60), 3)
+    assert list(json.loads(switched.dump())["dags"]) == ["a,b,c"]
+    assert list(json.loads(moved.dump())["dags"]) == ["a,c", "b"]
+    assert Timeline.parse(moved.dump()) == moved
+
+
+def test_a_hundred_dags_kept_back_and_moved_in_five_groups_fit() -> None:
+    names = [f"a_dag_of_twenty_{number:04}" for number in range(100)]
+    timeline = Timeline.initial().switched("green", at(5), 2).switched("blue", at(600), 3)
+    timeline = timeline.switched("green", at(1200.123456), 4)
+    for name in names:
+        assert len(name) == 20
+        timeline = timeline.dag_moved(name, "blue", at(1200.123456), 4)
+    assert len(timeline.dump(at(1200))) < 2600
+    for group in range(5):
+        timeline = Timeline.parse(timeline.dump(at(1200)))
+        for name in names[group::5]:
+            timeline = timeline.dag_moved(name, "green", at(1300.123456 + group), 5 + group)
+    assert len(timeline.dump(at(1200))) < 3500
+    assert Timeline.parse(timeline.dump(at(1200))) == timeline
+
+
+@pytest.mark.parametrize(
+    ("key", "complaint"),
+    [
+        ("", "'' is no DAG id"),
+        ("a,", "'' is no DAG id"),
+        (",a", "'' is no DAG id"),
+        ("a, b", "' b' is no DAG id"),
+        ("a,a", "names the DAG a, which has another line already"),
+        ("b,a,x", "names the DAG a, which has another line already"),
+    ],
+)
+def test_a_group_that_names_no_dag_or_one_twice_is_refused(key: str, complaint: str) -> None:
+    line = json.loads(INITIAL)["owners"]
+    value = json.loads(INITIAL) | {"dags": {"a,c" if key.startswith("b") else "c": line, key: line}}
+    with pytest.raises(TimelineError, match=complaint):
+        Timeline.parse(json.dumps(value))
+
+
+def test_a_name_that_airflow_would_refuse_is_not_written() -> None:
+    for name in ("a,b", "", "two words"):
+        with pytest.raises(TimelineError, match="is no DAG id"):
+            Timeline.initial().dag_moved(name, "green", at(5), 2)
+    assert (
+        Timeline.initial().dag_moved("größe.v-2_x", "green", at(5), 2).owner(at(5), "größe.v-2_x") == "green"
+    )
+
+
 def test_too_many_dags_moved_within_a_day_are_refused_rather_than_forgotten() -> None:
     timeline = Timeline.initial()
-    for number in range(40):
-        timeline = timeline.dag_moved(f"dag_{number}", "green", at(5), 2)
-    assert Timeline.parse(timeline.dump()) == timeline
-    for number in range(40):
-        timeline = timeline.dag_moved(f"dag_{number}", "blue", at(60), 3)
-    with pytest.raises(TimelineError, match=r"SSM allows 4096: too many DAGs \(40\)"):
-        timeline.dump()
+    for number in range(34):
+        timeline = timeline.dag_moved(f"dag_{number}", "green", at(number), 2 + number)
+    assert Timeline.parse(timeline.dump(at(90))) == timeline
+    for number in range(34):
+        timeline = timeline.dag_moved(f"dag_{number}", "blue", at(60 + number), 40 + number)
+    with pytest.raises(TimelineError, match=r"SSM allows 4096: too many DAGs \(34\)"):
+        timeline.dump(at(90))
 
 
 DECISIONS = st.lists(

@@ -192,7 +192,7 @@ class OneOwner(RuleBasedStateMachine):
         return newest.effective(LEAD), found["Version"]
 
     @rule(
-        about=st.sampled_from(("all", "all but serial", *DAGS[:2])),
+        about=st.sampled_from(("all", "all but serial", "those kept back", *DAGS[:2])),
         lead=st.integers(-10, 24),
         skew=WRITER_SKEW,
         lags=LAGS,
@@ -202,21 +202,28 @@ class OneOwner(RuleBasedStateMachine):
         before, top = self.read_to_write(lags)
         since = moment(self.ssm.now + (skew + lead) * STEP)
         try:
+            decided = before
             if about in DAGS:
                 decided = before.dag_moved(about, other(before.owner(since, about)), since, top + 1)
+            elif about == "those kept back":
+                common = before.owners[-1].owner
+                for dag in (dag for dag in before.dags if before.owner(since, dag) != common):
+                    decided = decided.dag_moved(dag, common, since, top + 1)
+                if decided is before:
+                    return
             else:
                 decided = before.switched(other(before.owners[-1].owner), since, top + 1)
             if about == "all but serial":
                 kept = before.owner(since, "serial")
                 decided = decided.dag_moved("serial", kept, since, top + 1)
-            self.put(decided.dump(), delay)
+            self.put(decided.dump(moment(self.ssm.now + skew * STEP)), delay)
         except TimelineError:
             return  # the writer refuses: a race that it can see, or a value that has grown too long
 
     @rule(lags=LAGS, delay=DELAY)
     def a_writer_puts_the_standing_value_on_top(self, lags: tuple[int, int], delay: int) -> None:
         before, top = self.read_to_write(lags)
-        self.put(replace(before, base_version=top).dump(), delay)
+        self.put(replace(before, base_version=top).dump(moment(self.ssm.now)), delay)
 
     def put(self, value: str, delay: int) -> None:
         """Send a value that takes `delay` steps; below 0: the writer pauses before it, perhaps for ever."""
