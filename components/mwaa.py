@@ -110,6 +110,7 @@ class Mwaa(pulumi.ComponentResource):
             name,
             assume_role_policy=assume_role("airflow.amazonaws.com", "airflow-env.amazonaws.com"),
             description=f"Execution role of the Airflow environment {environment_name}",
+            force_detach_policies=True,  # `mwaactl failover --fence` adds one; destroy must not stop at it
             opts=child,
         )
         policy = aws.iam.RolePolicy(

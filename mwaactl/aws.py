@@ -66,6 +66,11 @@ class Clients:
         return client
 
     @cached_property
+    def iam(self) -> Any:
+        """IAM: policies by name, so that repeating a call changes nothing."""
+        return self._client("iam", read_timeout=10, attempts=4)
+
+    @cached_property
     def s3(self) -> S3Client:
         client: S3Client = self._client("s3", read_timeout=60, attempts=5)
         return client

@@ -37,6 +37,7 @@ class Environment(_Outputs):
     webserver_url: str
     bucket: str
     dags_prefix: str
+    execution_role_arn: str
     airflow_version: str
     environment_class: str
 

@@ -42,6 +42,10 @@ def of(token: str) -> Service | None:
         from local.provider import records
 
         return records.SERVICES.get(token)
+    if package == "iam":
+        from local.provider import identity
+
+        return identity.SERVICES.get(token)
     if package == "mwaa":
         from local.provider import airflow
 

@@ -202,3 +202,10 @@ def test_the_logs_expire_and_go_with_the_environment(production: bool, days: int
     assert {group.inputs["retentionInDays"] for group in groups} == {days}
     environment_urns = deployment.one("Environment", "mwaa-blue").request.dependencies
     assert {group.urn for group in groups} <= set(environment_urns), "Amazon MWAA makes what it does not find"
+
+
+def test_a_fence_does_not_keep_an_environment_from_being_destroyed(deployed: Deployed) -> None:
+    for colour in ("blue", "green"):
+        role = deployed("fullha").one("Role", f"mwaa-{colour}")
+        assert role.inputs["forceDetachPolicies"] is True
+        assert role.inputs.get("inlinePolicies") is None, "the program must not take other policies away"
