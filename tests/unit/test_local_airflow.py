@@ -7,6 +7,7 @@ import io
 import json
 import os
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,17 @@ import pytest
 
 from local import locks, postgres
 from local.airflow import FORGET_SECONDS, BackOff, _is_airflow
-from local.airflow_config import Installation, components, option_variable, variables
+from local.airflow_config import (
+    CELERY,
+    EXECUTOR_TAG,
+    EXECUTOR_VARIABLE,
+    LOCAL,
+    Installation,
+    components,
+    executor_of,
+    option_variable,
+    variables,
+)
 from local.airflow_files import IMAGE_TAG, Files
 from local.airflow_install import Image, install_requirements
 from local.bucket import Bucket, DagSync, extract
@@ -97,6 +108,29 @@ def test_each_major_version_runs_its_own_components() -> None:
         "dag-processor",
         "triggerer",
     ]
+
+
+@pytest.mark.parametrize("version", ["2.11.2", "3.3.1"])
+def test_celery_has_a_worker_and_its_queue_in_the_environments_own_database(version: str) -> None:
+    of = replace(installation(version), executor=CELERY)
+    chosen = variables(of, {"core.executor": LOCAL, "celery.broker_url": "mine"}, {}, {})
+    assert chosen["AIRFLOW__CORE__EXECUTOR"] == CELERY
+    assert chosen["AIRFLOW__CELERY__BROKER_URL"] == "sqla+postgresql+psycopg2://here"
+    assert chosen["AIRFLOW__CELERY__RESULT_BACKEND"] == "db+postgresql+psycopg2://here"
+    assert [c.name for c in components(of)][-1] == "worker"
+    assert len(components(of)) == len(components(installation(version))) + 1
+
+
+def test_an_environments_tag_chooses_the_executor_before_the_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(EXECUTOR_VARIABLE, raising=False)
+    assert executor_of({"Name": "shop", "Tags": {}}) == LOCAL
+    monkeypatch.setenv(EXECUTOR_VARIABLE, CELERY)
+    assert executor_of({"Name": "shop", "Tags": {}}) == CELERY
+    assert executor_of({"Name": "shop", "Tags": {EXECUTOR_TAG: LOCAL}}) == LOCAL
+    with pytest.raises(ValidationError, match="allowed are LocalExecutor and CeleryExecutor"):
+        executor_of({"Name": "shop", "Tags": {EXECUTOR_TAG: "Celery"}})
 
 
 # Locks

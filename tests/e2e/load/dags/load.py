@@ -1,0 +1,173 @@
+"""The load: small DAGs of every kind whose tasks write to the ledger when they start and when they are done.
+
+Set up by `load.json` beside this file: {"ledger": path, "start": time, "pattern": "gate"|"ask"}.
+"ask" is the common way to have two environments without a gate: each DAG's first task asks a parameter
+"who is active now" and skips the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.standard.operators.python import PythonOperator, ShortCircuitOperator
+from airflow.providers.standard.sensors.external_task import ExternalTaskSensor
+from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
+from airflow.sdk import DAG, Asset, BaseOperator
+
+CHOSEN = json.loads((Path(__file__).parent / "load.json").read_text())
+COLOUR = os.environ.get("AIRFLOW__BLUEGREEN__ENVIRONMENT", "")
+
+
+def note(what: str, context: Any) -> None:
+    """One line of the ledger: a single write to a file opened for appending is never torn or mixed."""
+    run, ti = context["dag_run"], context["ti"]
+    causes = context.get("triggering_asset_events") or {}
+    line = {
+        "what": what,
+        "colour": COLOUR,
+        "dag": run.dag_id,
+        "run": run.run_id,
+        "due": run.run_after.isoformat(),
+        "task": ti.task_id,
+        "map": ti.map_index,
+        "try": ti.try_number,
+        "at": datetime.now(UTC).isoformat(),
+        "pid": os.getpid(),
+        "causes": [event.source_run_id for events in causes.values() for event in events],
+    }
+    ledger = os.open(CHOSEN["ledger"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(ledger, (json.dumps(line) + "\n").encode())
+    finally:
+        os.close(ledger)
+
+
+def work(seconds: float, **context: Any) -> None:
+    note("start", context)
+    time.sleep(seconds)
+    note("done", context)
+
+
+def fail_first(**context: Any) -> None:
+    note("start", context)
+    if context["ti"].try_number == 1:
+        raise RuntimeError("fails at first, as planned")
+    note("done", context)
+
+
+def sometimes_long(period: float, **context: Any) -> None:
+    """Every fourth run takes longer than its period; the average stays well below it."""
+    turn = int(context["dag_run"].run_after.timestamp() / period)
+    work(period * 1.2 if turn % 4 == 0 else period * 0.2, **context)
+
+
+class Deferring(BaseOperator):  # type: ignore[misc]  # Airflow is unknown to mypy
+    def execute(self, context: Any) -> None:
+        note("start", context)
+        self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=2)), method_name="finish")
+
+    def finish(self, context: Any, event: Any = None) -> None:
+        note("done", context)
+
+
+class Awaiting(ExternalTaskSensor):  # type: ignore[misc]
+    def execute(self, context: Any) -> None:
+        note("start", context)
+        super().execute(context)
+        note("done", context)
+
+
+def active_here(**context: Any) -> bool:
+    """The common pattern: who is active at the moment this task happens to run?"""
+    import boto3
+
+    note("asked", context)
+    ssm = boto3.client("ssm")
+    return bool(ssm.get_parameter(Name=CHOSEN["parameter"])["Parameter"]["Value"] == COLOUR)
+
+
+def dag(name: str, schedule: Any, **arguments: Any) -> DAG:
+    return DAG(
+        f"load_{name}",
+        schedule=schedule,
+        start_date=datetime.fromisoformat(CHOSEN["start"]),
+        catchup=True,
+        is_paused_upon_creation=False,
+        default_args={"retries": 5, "retry_delay": timedelta(seconds=1)},
+        **arguments,
+    )
+
+
+def every(seconds: int) -> str:
+    """Cron with its seconds as sixth field: instants that depend on nothing but the clock."""
+    return f"* * * * * */{seconds}"
+
+
+def first(task: Any) -> None:
+    """Put the common pattern's question before a DAG's first task."""
+    if CHOSEN["pattern"] == "ask":
+        ShortCircuitOperator(task_id="active_here", python_callable=active_here) >> task
+
+
+def plain(task_id: str, seconds: float) -> PythonOperator:
+    return PythonOperator(task_id=task_id, python_callable=work, op_args=[seconds])
+
+
+with dag("fast", every(3)):
+    first(plain("work", 0.1))
+
+with dag("minute", "* * * * *"):
+    one, two = plain("one", 1), plain("two", 1)
+    first(one)
+    one >> two
+
+with dag("mapped", every(15)):
+    each = PythonOperator.partial(task_id="each", python_callable=work).expand(op_args=[[0.1], [0.2], [0.3]])
+    reduced = PythonOperator(task_id="reduce", python_callable=work, op_args=[0.1], trigger_rule="all_done")
+    first(each)
+    each >> reduced
+
+with dag("deferred", every(10)):
+    first(Deferring(task_id="work"))
+
+with dag("retried", every(15)):
+    first(PythonOperator(task_id="work", python_callable=fail_first))
+
+with dag("serial", every(20), max_active_runs=1):
+    first(PythonOperator(task_id="work", python_callable=sometimes_long, op_args=[20]))
+
+with dag("past", every(30)):
+    first(PythonOperator(task_id="work", python_callable=sometimes_long, op_args=[30], depends_on_past=True))
+
+with dag("late", every(30)):
+    first(plain("work", 25))
+
+with dag("producer", every(30)):
+    first(
+        PythonOperator(
+            task_id="work", python_callable=work, op_args=[1], outlets=[Asset("load", uri="x-load://made")]
+        )
+    )
+
+with dag("consumer", [Asset("load", uri="x-load://made")]):
+    plain("work", 0.5)
+
+with dag("upstream", every(30)):
+    first(plain("work", 4))
+
+with dag("awaiting", every(30)):
+    sensor = Awaiting(
+        task_id="wait",
+        external_dag_id="load_upstream",
+        external_task_id="work",
+        mode="reschedule",
+        poke_interval=3,
+        timeout=150,
+    )
+    first(sensor)
+    sensor >> plain("work", 0.1)

@@ -1,0 +1,223 @@
+"""An operator who switches all the time while things go wrong, in an order that follows from a seed."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from tests.e2e.load import ledger
+from tests.e2e.load.decisions import Decision, Version, decided
+from tests.e2e.load.schedule import ALONE
+from tests.e2e.load.twins import COLOURS, Answer, Twins
+
+OUTAGE = 20.0  # seconds
+LATE = (2.5, 8.0)  # seconds that a put is late: below and above mwaactl's patience of 3 s
+# What one round of ten switches consists of, and what goes wrong meanwhile.
+MOVES = ("plain", "plain", "plain", "plain", "opposite", "duel", "canary", "rollback", "plain", "late")
+FAULTS = (
+    "kill scheduler of owner",
+    "kill scheduler of standby",
+    "kill task",
+    "kill worker",
+    "refuse",
+    "freeze",
+)
+
+
+class Operator:
+    """Switches the twins; `log` tells what was done when, `versions` what came of it."""
+
+    def __init__(self, twins: Twins, seed: int, say: Callable[[str], None] = print) -> None:
+        self._twins = twins
+        self._chance = random.Random(seed)  # to be repeated, not to be secret
+        self._say = say
+        self._threads: list[threading.Thread] = []
+        self._lead = timedelta(seconds=twins.outputs["switch_lead_seconds"])
+        self.versions: dict[int, Version] = {}
+        self.log: list[str] = []
+        self.codes: Counter[int] = Counter()
+        self.forced: Counter[str] = Counter()
+        self.moves = 0
+        self.look()
+
+    def run(self, count: int) -> None:
+        """Switch until `count` decisions have been made."""
+        moves: list[str] = []
+        faults: list[str] = []
+        late = 0
+        while self.moves < count:
+            if not moves:
+                moves = self._chance.sample(MOVES, len(MOVES))
+                faults = self._chance.sample([*FAULTS, *[""] * (len(moves) - len(FAULTS))], len(moves))
+            move, fault = moves.pop(), faults.pop()
+            if move == "rollback" and not self.moves:
+                move = "plain"  # there is nothing yet to roll back
+            if fault == "freeze" and move in ("wait", "late"):  # needs the store itself
+                moves.insert(0, move)
+                move = "plain"
+            if fault and fault != "freeze":
+                self._break(fault)
+                time.sleep(self._chance.uniform(0, 3))
+            if move == "late":
+                self._late(LATE[late % len(LATE)])
+                late += 1
+            else:
+                self._move(move)
+            if fault == "freeze":
+                time.sleep(self._chance.uniform(0, 2))
+                self._break(fault)  # from before the instant of the switch until after it
+            self._settle()
+            time.sleep(self._chance.uniform(2, 8))
+        self.look()
+
+    # Switching
+
+    def _move(self, kind: str) -> None:
+        owner = self.owner
+        other = COLOURS[owner == COLOURS[0]]
+        if kind == "plain":
+            self._switch("switch", other)
+        elif kind == "wait":
+            self._switch("switch", other, "--wait")
+        elif kind == "rollback":
+            self._switch("rollback")
+        elif kind == "canary":
+            self._switch("switch", other, "--dag", self._chance.choice(ALONE))
+        elif kind == "opposite":  # the second one means: it shall stay where it is
+            self._both(("switch", other), ("switch", owner))
+        else:  # both write, towards different sides
+            dag = self._chance.choice(ALONE)
+            self._switch("switch", other, "--dag", dag)
+            self._both(("switch", other), ("switch", owner, "--dag", dag))
+
+    def _both(self, *commands: tuple[str, ...]) -> None:
+        """Two operators at the same time."""
+        delays = [0.0, self._chance.uniform(0, 1.5)]
+        self._chance.shuffle(delays)
+
+        def operate(delay: float, command: tuple[str, ...]) -> None:
+            time.sleep(delay)
+            self._switch(*command, allowed=(0, 3))
+
+        threads = [threading.Thread(target=operate, args=pair) for pair in zip(delays, commands, strict=True)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _late(self, seconds: float) -> None:
+        self._twins.operator.late = seconds
+        try:
+            self._switch("switch", COLOURS[self.owner == COLOURS[0]], allowed=(0, 5))
+            time.sleep(max(0.0, seconds - 3))  # the put of a command that has given up
+        finally:
+            self._twins.operator.late = 0.0
+
+    def _switch(self, *command: str, allowed: tuple[int, ...] = (0,)) -> None:
+        """The real program. A check that fails for what we broke is tried again, then forced by name."""
+        for _ in range(3):
+            done = self._command(*command)
+            if done.code != 1:
+                break
+            time.sleep(3)
+        if done.code == 1:
+            failed = [check["name"] for check in done.json["checks"] if check["result"] == "fail"]
+            self.forced.update(failed)
+            done = self._command(*command, *(word for name in failed for word in ("--force", name)))
+        assert done.code in allowed, f"{' '.join(done.command)} ended with {done.code}: {done.out}{done.err}"
+
+    def _command(self, *command: str) -> Answer:
+        started = datetime.now(UTC)
+        done = self._twins.mwaactl(*command, "--yes")
+        told = done.json
+        self.codes[done.code] += 1
+        self._tell(
+            f"mwaactl {' '.join(command)}: exit {done.code}, "
+            + (
+                f"version {told['version']}, owns from {told['owns_from']}, changed {told['changed']}"
+                if "version" in told and done.code == 0
+                else str(told.get("error", done.err)).strip()[:300]
+            )
+            + f" ({(datetime.now(UTC) - started).total_seconds():.1f} s)"
+        )
+        return done
+
+    # Looking
+
+    def look(self) -> None:
+        """Remember the parameter's history: SSM keeps a hundred versions."""
+        self.versions |= {version.number: version for version in self._twins.versions()}
+        self.moves = len({d.version for d in self.decisions}) - 1  # the first is the deployment's
+
+    @property
+    def decisions(self) -> list[Decision]:
+        return decided(self.versions.values(), self._lead)
+
+    @property
+    def owner(self) -> str:
+        """Of all DAGs but those that were moved alone, once everything decided has begun."""
+        self.look()
+        return [decision for decision in self.decisions if decision.dag is None][-1].owner
+
+    def _settle(self) -> None:
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
+        self.look()
+
+    def _tell(self, text: str) -> None:
+        line = f"{datetime.now(UTC):%H:%M:%S.%f} {text}"
+        self.log.append(line)
+        self._say(line)
+
+    # Breaking
+
+    def _break(self, fault: str) -> None:
+        owner = self.owner
+        if fault.startswith("kill scheduler"):
+            colour = owner if fault.endswith("owner") else COLOURS[owner == COLOURS[0]]
+            self._tell(f"SIGKILL of {colour}'s scheduler")
+            self._twins.kill_scheduler(colour)
+        elif fault.startswith("kill"):
+            self._kill(supervisor=fault == "kill worker")
+        elif fault == "refuse":
+            self._outage(
+                "refuses connections",
+                lambda: self._twins.gate.set("refuse"),
+                lambda: self._twins.gate.set("pass"),
+            )
+        else:
+            self._outage("hangs", self._twins.freeze, self._twins.thaw)
+
+    def _kill(self, *, supervisor: bool) -> None:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            fresh = datetime.now(UTC) - timedelta(seconds=25)
+            lines = [line for line in ledger.running(ledger.read(self._twins.ledger)) if line.at > fresh]
+            self._chance.shuffle(lines)
+            for line in lines:
+                if self._twins.kill(line.pid, supervisor=supervisor):
+                    what = "the worker of" if supervisor else "the process of"
+                    self._tell(
+                        f"SIGKILL of {what} {line.dag} {line.due:%H:%M:%S} on {line.colour}, pid {line.pid}"
+                    )
+                    return
+            time.sleep(0.2)
+        self._tell("no task was at work that could be killed")
+
+    def _outage(self, what: str, begin: Callable[[], None], end: Callable[[], None]) -> None:
+        self._tell(f"the parameter store {what} for {OUTAGE:.0f} s")
+        begin()
+
+        def mend() -> None:
+            time.sleep(OUTAGE)
+            end()
+            self._tell("the parameter store is back")
+
+        thread = threading.Thread(target=mend)
+        thread.start()
+        self._threads.append(thread)

@@ -1,0 +1,282 @@
+"""Two real Airflows on the local cloud, deployed by the real program, and ways to hurt them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psutil
+import yaml
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from local import aws, cloud, processes, pulumi_cli
+from local.home import CHECKOUT, Home
+from tests.e2e.load.decisions import Version
+from tests.e2e.load.proxy import Proxy
+
+STACK = "bluegreen"
+COLOURS = ("blue", "green")
+PROCESSES = ("scheduler", "dag-processor", "triggerer")
+DAGS = Path(__file__).parent / "dags"
+# What takes minutes by default must be noticed within this test. One machine carries both environments.
+OPTIONS = {
+    "core.parallelism": "10",
+    "openlineage.disabled": "True",  # the lineage of a switch has a test of its own
+    "dag_processor.min_file_process_interval": "120",
+    "scheduler.job_heartbeat_sec": "2",
+    "scheduler.scheduler_health_check_threshold": "15",
+    "scheduler.orphaned_tasks_check_interval": "10",
+    "scheduler.task_instance_heartbeat_timeout": "30",
+    "scheduler.task_instance_heartbeat_timeout_detection_interval": "5",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a command ended."""
+
+    command: tuple[str, ...]
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """What it printed, {} if that is nothing."""
+        return dict(json.loads(self.out)) if self.out.strip() else {}
+
+
+class Twins:
+    """The stack `bluegreen` in a home of its own.
+
+    Airflow reads the ownership parameter through the proxy `gate`, `mwaactl` uses `operator`.
+    """
+
+    def __init__(self, root: Path, tools: Path, options: Mapping[str, str] = OPTIONS) -> None:
+        self.home = Home(root.resolve())
+        self._own = {"MWAA_LOCAL_HOME": str(self.home.root), "MWAA_LOCAL_TOOLS": str(tools)}
+        self._options = options
+        self.ledger = self.home.root / "ledger.jsonl"
+
+    def up(self) -> None:
+        """Deploy; returns when both Airflows are healthy. Raises LocalError or RuntimeError."""
+        os.environ.update(self._own)  # `local` reads them, and so does what it starts
+        pulumi_cli.lay(self.home, pulumi_cli.ensure(self.home, print))
+        emulator = aws.start(self.home, print)
+        assert emulator.port is not None
+        self.gate, self.operator = Proxy(emulator.port), Proxy(emulator.port)
+        port = processes.free_port()
+        processes.start(
+            self.home,
+            "mwaa",
+            [sys.executable, "-m", "local.mwaa", "--port", str(port)],
+            env=processes.clean_environ(**pulumi_cli.environ(self.home))
+            | {"AWS_ENDPOINT_URL_SSM": self.gate.url},
+            port=port,
+            cwd=CHECKOUT,
+        )
+        url = f"http://{processes.LOOPBACK}:{port}/environments"
+        processes.wait_until(lambda: processes.answers(url), "local MWAA", seconds=30)
+        self.env = processes.clean_environ(**pulumi_cli.environ(self.home))
+        pulumi_cli.init_stack(self.home, STACK)
+        done = self.run(
+            "pulumi",
+            "up",
+            "--yes",
+            "--skip-preview",
+            "--non-interactive",
+            "-s",
+            STACK,
+            "--config-file",
+            str(self._config()),
+        )
+        if done.code != 0:
+            raise RuntimeError(f"pulumi up failed:\n{done.out}\n{done.err}")
+        self.outputs = self.run("pulumi", "stack", "output", "--json", "-s", STACK).json
+        airflows = self.outputs["airflow_environments"]
+        self.names: dict[str, str] = {colour: airflows[colour]["name"] for colour in COLOURS}
+        self.parameter: str = self.outputs["ownership_parameter"]
+        self._session = boto3.Session("test", "test", region_name=self.env["AWS_REGION"])
+        self._ssm = self._session.client("ssm", endpoint_url=self.env["AWS_ENDPOINT_URL"])
+        self._mwaa = self._session.client(
+            "mwaa",
+            endpoint_url=self.env["AWS_ENDPOINT_URL_MWAA"],
+            config=Config(inject_host_prefix=False, max_pool_connections=4),
+        )
+
+    def down(self) -> list[str]:
+        """End every process of this home; the command lines of those that had to be killed."""
+        with contextlib.suppress(AttributeError):
+            self.thaw()
+        cloud.down(self.home, print)
+        for proxy in (getattr(self, name, None) for name in ("gate", "operator")):
+            if proxy is not None:
+                proxy.close()
+        left = [p for p in psutil.process_iter() if p.pid != os.getpid() and self._is_ours(p)]
+        names = [" ".join(p.cmdline()) for p in left]
+        for process in left:
+            process.kill()
+        return names
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get("MWAA_LOCAL_HOME") == str(self.home.root):
+                return True
+            return Path(process.cwd()).is_relative_to(
+                self.home.root
+            )  # Airflow renames itself: no environment
+        return False
+
+    def _config(self) -> Path:
+        """The stack's file with our options."""
+        content = yaml.safe_load((CHECKOUT / f"Pulumi.{STACK}.yaml").read_text())
+        content["config"]["mwaa-openlineage:airflow_options"] = dict(self._options)
+        copy = self.home.root / f"Pulumi.{STACK}.yaml"
+        copy.write_text(yaml.safe_dump(content))
+        return copy
+
+    # What an operator does
+
+    def run(self, *command: str, timeout: float = 600, **environ: str) -> Answer:
+        done = subprocess.run(
+            command,
+            cwd=CHECKOUT,
+            env=self.env | environ,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        return Answer(command, done.returncode, done.stdout, done.stderr)
+
+    def mwaactl(self, *arguments: str) -> Answer:
+        """The real program, as CI calls it."""
+        command = ("mwaactl", *arguments, "-s", STACK, "--json")
+        return self.run(*command, AWS_ENDPOINT_URL_SSM=self.operator.url)
+
+    def push(self, **chosen: Any) -> None:
+        """Bring the load to both buckets; `chosen` is what `dags/load.py` reads."""
+        folder = self.home.root / "dags"
+        shutil.copytree(DAGS, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+        (folder / "load.json").write_text(json.dumps(chosen | {"ledger": str(self.ledger)}))
+        done = self.mwaactl("dags", "push", str(folder))
+        if done.code != 0:
+            raise RuntimeError(f"mwaactl dags push failed: {done.out}{done.err}")
+
+    def restart(self) -> None:
+        """Let every Airflow process load the settings that were pushed, as after an environment update."""
+        names = [f"airflow-{name}-{part}" for name in self.names.values() for part in PROCESSES]
+        before = {name: record.pid for name in names if (record := processes.find(self.home, name))}
+        for pid in before.values():
+            os.kill(pid, signal.SIGKILL)
+
+        def all_again() -> bool:
+            found = [processes.find(self.home, name) for name in names]
+            return all(record is not None and record.pid != before.get(record.name) for record in found)
+
+        wait_for(all_again, "all Airflow processes run again", 60)
+
+    def versions(self) -> list[Version]:
+        """The newest 100 versions of the ownership parameter."""
+        pages = self._ssm.get_paginator("get_parameter_history").paginate(Name=self.parameter)
+        return [
+            Version(p["Version"], p["Value"], p["LastModifiedDate"], p.get("Description", ""))
+            for page in pages
+            for p in page["Parameters"]
+        ]
+
+    # What Airflow says
+
+    def api(self, colour: str, path: str, **query: Any) -> Any:
+        """A GET on an environment's REST API; None for a 404."""
+        try:
+            answer = self._mwaa.invoke_rest_api(
+                Name=self.names[colour],
+                Path=path,
+                Method="GET",
+                QueryParameters=query,
+            )
+        except ClientError as error:
+            if error.response.get("RestApiStatusCode") == 404:
+                return None
+            raise
+        return answer["RestApiResponse"]
+
+    def pages(self, colour: str, path: str, member: str, **query: Any) -> Iterator[dict[str, Any]]:
+        """All of a list."""
+        offset = 0
+        while found := (self.api(colour, path, limit=100, offset=offset, **query) or {}).get(member):
+            yield from found
+            offset += len(found)
+
+    def logs(self, colour: str, dag: str, run: str) -> list[Path]:
+        """The files of a run's task logs."""
+        logs = self.airflow_home(colour) / "logs" / f"dag_id={dag}" / f"run_id={run}"
+        return sorted(logs.rglob("*.log"))
+
+    def airflow_home(self, colour: str) -> Path:
+        return self.home.state / "mwaa" / self.names[colour] / "airflow"
+
+    def component_log(self, colour: str, component: str) -> Path:
+        return self.home.logs / f"airflow-{self.names[colour]}-{component}.log"
+
+    # What goes wrong
+
+    def kill_scheduler(self, colour: str) -> None:
+        """SIGKILL; the local MWAA starts it again after some seconds, as MWAA does."""
+        name = f"airflow-{self.names[colour]}-scheduler"
+        record = processes.find(self.home, name)
+        if record is not None:
+            os.kill(record.pid, signal.SIGKILL)
+
+    def kill(self, pid: int, *, supervisor: bool) -> bool:
+        """SIGKILL a task's process, or its worker, which supervises it. Whether it was still there."""
+        try:
+            process = psutil.Process(pid)
+            if not self._is_ours(process):
+                return False
+            victim = process.parent() if supervisor else process
+            if victim is None or victim.pid == 1:
+                return False
+            victim.kill()
+        except psutil.Error:
+            return False
+        return True
+
+    def freeze(self) -> None:
+        """The emulated AWS takes connections, but does not answer."""
+        self._emulator().suspend()
+
+    def thaw(self) -> None:
+        self._emulator().resume()
+
+    def _emulator(self) -> psutil.Process:
+        record = processes.find(self.home, aws.NAME)
+        process = record.process() if record is not None else None
+        assert process is not None, "the emulated AWS has ended"
+        return process
+
+
+def wait_for(condition: Any, what: str, seconds: float) -> None:
+    """Poll until `condition()`. Raises AssertionError."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        time.sleep(1)
+
+
+def instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)

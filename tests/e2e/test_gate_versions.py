@@ -1,0 +1,252 @@
+"""The gate in real Airflows of several versions, with a zoo of DAGs that try to get round it (`zoo/`).
+
+One environment per version: blue, the standby at first. Each is told as one story, by the tests in the order
+of this file. GATE_ENVIRONMENTS names others: 2.10.3-old-LocalExecutor,3.2.1-new-CeleryExecutor for example.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from local.home import Home
+from tests.e2e.conftest import CHECKOUT
+from tests.e2e.zoo.environment import LATE, Cloud, Json, Kind, Zoo, of_run
+from tests.e2e.zoo.expected import EXPECTED, FAILING, Line
+
+# MWAA runs tasks by Celery; the others are quicker and lighter.
+KINDS = "2.11.2-new-LocalExecutor,3.0.6-old-CeleryExecutor,3.3.1-new-LocalExecutor"
+LAYERS = ("zoo_only_the_task_process", "zoo_only_the_last_hook")
+CAUSED = ("zoo_consumer", "zoo_after_empty", "zoo_child")  # not scheduled: other runs cause their runs
+SCHEDULED = {*EXPECTED} - {*CAUSED}
+FINISHED = ("success", "failed")
+
+
+@pytest.fixture(scope="module")
+def zoo_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    tools = os.environ.get("MWAA_LOCAL_TOOLS") or str(CHECKOUT / ".local" / "tools")
+    home = tmp_path_factory.mktemp("zoo")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MWAA_LOCAL_TOOLS", tools)
+        patch.setenv("MWAA_LOCAL_HOME", str(home))
+        cloud = Cloud(Home(Path(home)))
+        try:
+            cloud.start()
+            yield cloud
+        finally:
+            cloud.stop()
+
+
+@pytest.fixture(scope="module", params=os.environ.get("GATE_ENVIRONMENTS", KINDS).split(","))
+def zoo(request: pytest.FixtureRequest, zoo_cloud: Cloud) -> Iterator[Zoo]:
+    zoo = Zoo(zoo_cloud, Kind(*request.param.split("-")))
+    zoo.create()
+    yield zoo
+    zoo.delete()
+
+
+def test_on_the_standby_nothing_of_a_scheduled_run_is_executed(zoo: Zoo) -> None:
+    zoo.wait_for(
+        lambda: zoo.dag_ids() >= {*EXPECTED, *LAYERS} - {"zoo_late"}, "all DAGs are known", seconds=90
+    )
+    zoo.add_dag_file(LATE)  # a DAG that comes later is gated as well
+
+    def mirrored() -> bool:
+        runs = Counter(run["dag_id"] for run in zoo.runs(kind="scheduled") if run["state"] in FINISHED)
+        return all(runs[dag] >= (1 if dag in LAYERS else 2) for dag in (*SCHEDULED, *LAYERS))
+
+    zoo.wait_for(mirrored, "two runs of every DAG", seconds=150)
+    assert zoo.ledger() == []
+    runs = [run for run in zoo.runs() if run["state"] in FINISHED]
+    assert {run["run_type"] for run in runs} == {"scheduled"}, "something caused a run on the standby"
+    assert {run["state"] for run in runs} == {"success"}
+    finished = {(run["dag_id"], run["dag_run_id"]) for run in runs}
+    instances = [ti for ti in zoo.task_instances() if (ti["dag_id"], ti["dag_run_id"]) in finished]
+    told = Counter((ti["dag_id"] in LAYERS, ti["state"], layer(ti)) for ti in instances)
+    print(f"\n{zoo.kind}: {told}")
+    assert {ti["state"] for ti in instances} == {"skipped"}
+    late = [run for run in runs if run["dag_id"] == "zoo_catchup"]
+    assert len(late) >= 6, "the history that catch-up asks for"
+    born = Counter(layer(ti) == "born skipped" for ti in instances if ti["dag_id"] not in LAYERS)
+    assert born[True] > 0.9 * born.total(), "the scheduler asks once per run, and seldom in vain"
+
+
+def test_each_layer_does_without_the_one_before(zoo: Zoo) -> None:
+    """A policy undid the layers before (see zoo/plugins/zoo_policy.py); that nothing ran was shown above."""
+    instances = zoo.task_instances()
+    for dag in LAYERS:
+        in_a_process = {
+            ti["task_id"] for ti in instances if ti["dag_id"] == dag and layer(ti) == "in its process"
+        }
+        assert in_a_process >= {"lay", "dine", "literal", "poke", "reschedule", "deferring", "from_trigger"}
+
+
+def test_the_customers_own_policies_are_called_beside_the_gate(zoo: Zoo) -> None:
+    tags = {tag["name"] for tag in zoo.api("GET", "/dags/zoo_rules")["tags"]}
+    assert tags == {"by-entry-point"} | ({"by-dags-folder"} if zoo.kind.image == "new" else set())
+
+
+def test_a_manual_run_and_the_child_that_it_triggers_are_executed_where_they_were_made(zoo: Zoo) -> None:
+    made = zoo.trigger("zoo_parent")
+
+    def executed() -> bool:
+        return zoo.run("zoo_parent", made)["state"] == "success" and any(
+            run["state"] == "success" for run in zoo.runs("zoo_child")
+        )
+
+    zoo.wait_for(executed, "the manual run and its child", seconds=60)
+    assert {(line["dag"], line["what"]) for line in zoo.ledger()} == {
+        ("zoo_parent", "before"),
+        ("zoo_child", "execute"),
+    }
+    assert of_run(zoo.ledger(), zoo.run("zoo_parent", made))
+
+
+def test_a_run_cleared_on_the_standby_is_skipped_again_and_says_where_to_clear_it(zoo: Zoo) -> None:
+    run = finished_run(zoo, "zoo_rules")
+    zoo.clear(run)
+
+    def skipped_again() -> list[Json]:
+        return [
+            ti for ti in instances_of(zoo, run) if ti["task_id"] == "always" and layer(ti) == "in its process"
+        ]
+
+    zoo.wait_for(
+        lambda: skipped_again() and zoo.run("zoo_rules", run["dag_run_id"])["state"] in FINISHED,
+        "the cleared run is over",
+        seconds=60,
+    )
+    assert {ti["state"] for ti in instances_of(zoo, run)} == {"skipped"}
+    assert "clear it on green" in zoo.log(skipped_again()[0])
+    assert of_run(zoo.ledger(), run) == []
+
+
+def test_every_run_due_while_it_owns_is_executed_in_full_and_no_other(zoo: Zoo) -> None:
+    early = finished_run(zoo, "zoo_rules", skip=1)
+    since = zoo.switch("blue")
+    zoo.wait_for(lambda: datetime.now(UTC) > since, "the switch takes effect", seconds=10)
+    zoo.clear(early)  # asked for again on the owner of now: executed, though it was due before
+
+    def is_due() -> bool:
+        return any(zoo.owned(run) for run in zoo.runs("zoo_past", "scheduled"))
+
+    def is_cleared() -> bool:
+        return bool(of_run(zoo.ledger(), early))
+
+    zoo.wait_for(lambda: is_due() and is_cleared(), "a run that is due, and the cleared one", seconds=90)
+    until = zoo.switch("green")  # what is due from then on is mirrored; what was due before drains
+
+    def settled() -> bool:
+        owned = [run for run in zoo.runs(kind="scheduled") if run["dag_id"] in SCHEDULED and zoo.owned(run)]
+        caused = Counter(run["dag_id"] for run in zoo.runs() if run["run_type"] != "scheduled")
+        return (
+            datetime.now(UTC) > until
+            and {run["dag_id"] for run in owned} == SCHEDULED
+            and {*CAUSED} <= {*caused}
+            and all(run["state"] in FINISHED for run in [*owned, *zoo.runs("zoo_rules"), *caused_runs(zoo)])
+        )
+
+    zoo.wait_for(settled, "every owned run is over", seconds=200)
+    ledger = zoo.ledger()
+    executed = {early["dag_run_id"]}
+    for run in [run for run in zoo.runs(kind="scheduled") if run["state"] in FINISHED]:
+        lines = marks(of_run(ledger, run))
+        if run["dag_id"] in LAYERS or not (zoo.owned(run) or run["dag_run_id"] == early["dag_run_id"]):
+            assert lines == Counter(), f"{run['dag_id']} {run['dag_run_id']} was executed"
+        elif zoo.owned(run):
+            assert lines == Counter(EXPECTED[run["dag_id"]]), run["dag_id"]
+            assert run["state"] == ("failed" if run["dag_id"] in FAILING else "success"), run["dag_id"]
+            executed.add(run["dag_run_id"])
+    assert {line.get("run") for line in ledger if line.get("dag") in SCHEDULED} >= executed
+    for run in caused_runs(zoo):
+        assert marks(of_run(ledger, run)) == Counter(EXPECTED[run["dag_id"]]), run["dag_id"]
+    again = Counter((task, what) for task, _, _, what in marks(of_run(ledger, early)))
+    assert again == Counter((task, what) for task, _, _, what in EXPECTED["zoo_rules"])
+    assert not [line for line in ledger if "started" in line], (
+        "something started in the triggerer, past the gate"
+    )
+
+
+def test_no_lineage_of_a_run_that_was_only_mirrored_leaves_the_standby(zoo: Zoo) -> None:
+    executed = {(line.get("dag"), line.get("run")) for line in zoo.ledger()}
+    finished_on_purpose = {("zoo_empty", line.get("run")) for line in zoo.ledger()}
+    told: Counter[str] = Counter()
+    for event in zoo.lineage():
+        facets = event["run"].get("facets", {})
+        found = (facets.get("airflowDagRun") or facets.get("airflow") or {}).get("dagRun")
+        if found is None:
+            told["without a run"] += 1
+            continue
+        run = (found["dag_id"], found["run_id"])
+        assert run in executed | finished_on_purpose, f"{event['eventType']} of {run}, {event['job']['name']}"
+        told[found["dag_id"]] += 1
+    print(f"\n{zoo.kind}: lineage events {told}")
+    assert {*SCHEDULED} - {"zoo_late"} <= {*told}
+
+
+def test_without_the_parameter_tasks_wait_and_fail_and_are_executed_when_it_is_back(zoo: Zoo) -> None:
+    zoo.pause_all_but("zoo_late")
+    zoo.forget_owners()
+    gone = datetime.now(UTC)
+
+    def waiting() -> list[Json]:
+        due = {run["dag_run_id"] for run in zoo.runs("zoo_late") if datetime.fromisoformat(run["due"]) > gone}
+        return [
+            ti
+            for ti in zoo.task_instances()
+            if ti["dag_id"] == "zoo_late" and ti["dag_run_id"] in due and ti["state"] == "up_for_retry"
+        ]
+
+    zoo.wait_for(waiting, "a task that failed", seconds=90)
+    first = waiting()[0]
+    run = zoo.run("zoo_late", first["dag_run_id"])
+    assert of_run(zoo.ledger(), run) == []
+    text = zoo.log(first)
+    assert f"no verdict on {first['dag_run_id']} of zoo_late" in text
+    assert zoo.parameter in text
+    zoo.own("blue")
+    zoo.wait_for(
+        lambda: zoo.run("zoo_late", run["dag_run_id"])["state"] == "success",
+        "the run is executed",
+        seconds=90,
+    )
+    lines = Counter((task, index, what) for task, index, _, what in marks(of_run(zoo.ledger(), run)))
+    assert lines == Counter((task, index, what) for task, index, _, what in EXPECTED["zoo_late"])
+
+
+def layer(ti: Json) -> str:
+    """What ended a skipped task instance."""
+    if ti["start_date"] is None:
+        return "born skipped"
+    return "in its process" if ti["pid"] or ti["hostname"] else "by its trigger rule"
+
+
+def finished_run(zoo: Zoo, dag: str, skip: int = 0) -> Json:
+    runs = [run for run in zoo.runs(dag, "scheduled") if run["state"] in FINISHED]
+    return sorted(runs, key=lambda run: str(run["due"]))[skip]
+
+
+def instances_of(zoo: Zoo, run: Json) -> list[Json]:
+    return [
+        ti
+        for ti in zoo.task_instances()
+        if ti["dag_run_id"] == run["dag_run_id"] and ti["dag_id"] == run["dag_id"]
+    ]
+
+
+def caused_runs(zoo: Zoo) -> list[Json]:
+    return [run for dag in CAUSED for run in zoo.runs(dag)]
+
+
+def marks(lines: list[Json]) -> Counter[Line]:
+    """As `EXPECTED` has them. A trigger may run twice if its triggerer restarts, so it is left out."""
+    return Counter(
+        (line["task"], line["map"], line["try"], line["what"])
+        for line in lines
+        if line["what"] != "triggered"
+    )
