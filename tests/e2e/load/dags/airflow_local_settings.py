@@ -1,8 +1,8 @@
 """Makes two hosts of one: each environment's own folder for temporary files, and one with a wrong clock.
 
 Newer MWAA images execute this file at the start of every Airflow process, before the plugins' one; it may run
-twice in one. Only the gate's clock is wrong, as `load.json` says: {"skew": {"green": seconds}}. It may also say
-{"mutation": name}, see mutations.py.
+twice in one. Only the gate's clock is wrong, as `load.json` says: {"skew": {"green": seconds}}. It may also
+say {"mutation": name}, see mutations.py.
 """
 
 import json
