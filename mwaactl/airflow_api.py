@@ -101,6 +101,13 @@ class AirflowApi:
         page = self._get(f"/dags/{_part(dag_id)}/dagRuns", limit=count, **query)
         return tuple(run for run in map(read.run, page["dag_runs"]) if run.type == "scheduled")
 
+    def run(self, dag_id: str, run_id: str) -> Run | None:
+        """One run of any type; None if there is none."""
+        try:
+            return read.run(self._get(f"/dags/{_part(dag_id)}/dagRuns/{_part(run_id)}"))
+        except NotFound:
+            return None
+
     def scheduled_runs(
         self, since: datetime, until: datetime, dag_ids: Collection[str] = ()
     ) -> tuple[Run, ...]:
@@ -210,7 +217,7 @@ class AirflowApi:
         """Make a run for the same interval as another environment's `run`. It is a manual run: it is executed
         here whoever owns its instant."""
         body: dict[str, Any] = {
-            "dag_run_id": f"manual__{run.run_id.partition('__')[2] or run.run_id}",
+            "dag_run_id": self.manual_id(run),
             "logical_date": iso(run.logical_date) if run.logical_date else None,
             "note": note,
         }
@@ -220,6 +227,11 @@ class AirflowApi:
         if self._major > 2 and run.due is not None:
             body["run_after"] = iso(run.due)
         self._call("POST", f"/dags/{_part(run.dag_id)}/dagRuns", body)
+
+    @staticmethod
+    def manual_id(run: Run) -> str:
+        """The id of the run that `create` makes for another environment's `run`."""
+        return f"manual__{run.run_id.partition('__')[2] or run.run_id}"
 
     # --- calling ---
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mwaactl import recovery_cli
 from mwaactl.errors import CheckFailed, Unfinished
 from mwaactl.terminal import (
     CwdOption,
@@ -192,6 +193,9 @@ def dags_push(
             raise raise_behind
     if as_json:
         print_json(done)
+
+
+recovery_cli.register(app)
 
 
 def main() -> None:

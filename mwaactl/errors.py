@@ -3,7 +3,7 @@
 | code | meaning |
 |---|---|
 | 0 | done, or nothing to do |
-| 1 | a check failed, or the question was answered with no: nothing was written |
+| 1 | a check failed, or the question was answered with no: nothing was written; `audit`: it found something |
 | 2 | the command cannot be meant like that |
 | 3 | another writer was first: its decision stands |
 | 4 | Pulumi or AWS cannot be reached, or refused |

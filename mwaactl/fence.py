@@ -7,12 +7,11 @@ stop a process, nor what a task does outside of AWS.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import Literal
 
 from mwaactl.aws import Clients, aws_errors, error_code
-
-if TYPE_CHECKING:
-    from mwaactl.stack import Environment
+from mwaactl.errors import Unreachable
+from mwaactl.stack import Colour, Environment, Stack
 
 POLICY = "mwaactl-fence"
 DOCUMENT = json.dumps(
@@ -56,6 +55,22 @@ def is_fenced(clients: Clients, environment: Environment) -> bool:
                 return False
             raise
     return True
+
+
+def check_fenced(
+    stack: Stack, clients: Clients, target: Colour
+) -> tuple[Literal["pass", "fail", "not checked"], str]:
+    """The check `fenced`: work must not move to an environment that may not reach AWS."""
+    environment = stack.require(target)
+    try:
+        if not is_fenced(clients, environment):
+            return "pass", f"{environment.name} has no fence"
+    except Unreachable as error:
+        return "not checked", str(error)
+    return "fail", (
+        f"{environment.name} is fenced since a failover: its tasks are denied everything. Once it may work "
+        f"again: mwaactl unfence {target} -s {stack.stack}"
+    )
 
 
 def _role(environment: Environment) -> str:

@@ -67,6 +67,11 @@ def made_true(run: Run) -> bool:
     return run.note is not None and run.note.startswith(NOTE)
 
 
+def being_copied(run: Run) -> bool:
+    """Whether that was interrupted: its states may be half true."""
+    return made_true(run) and run.note is not None and run.note.endswith(_COPYING)
+
+
 def make_true(
     source: AirflowApi,
     target: AirflowApi,
@@ -76,17 +81,19 @@ def make_true(
     until: datetime,
     owned: Callable[[Run], bool],
     progress: Callable[[int, int], None] | None = None,
+    per_dag: int | None = PER_DAG,
 ) -> Mirrored:
     """Give `target`'s mirrors of `source`'s finished scheduled runs their final states.
 
     Concerned are the runs due in [since, until) of which `owned` says that the source owned them, of every
-    DAG the newest 25, newest first. A mirror on which the target worked itself is left alone. It may be
-    repeated, also after an interruption. `progress` is called with how many of how many are done.
+    DAG the newest `per_dag` (None: all), newest first. A mirror on which the target worked itself is left
+    alone. It may be repeated, also after an interruption. `progress` is called with how many of how many.
 
     Raises Unreachable if the runs of either side cannot be listed; a side that stops answering later ends it,
     and what remains is in `left`.
     """
-    originals = _newest(run for run in source.scheduled_runs(since, until) if run.finished and owned(run))
+    finished = (run for run in source.scheduled_runs(since, until) if run.finished and owned(run))
+    originals = _newest(finished, per_dag)
     if not originals:
         return Mirrored(made=0, already=0, left=())
     dag_ids = {run.dag_id for run in originals}
@@ -110,12 +117,12 @@ def make_true(
     return Mirrored(made=work.made, already=work.already, left=tuple(work.left))
 
 
-def _newest(runs: Iterable[Run]) -> list[Run]:
-    """The newest PER_DAG of every DAG; the newest of all DAGs first, then those before them, and so on."""
+def _newest(runs: Iterable[Run], per_dag: int | None) -> list[Run]:
+    """The newest of every DAG; the newest of all DAGs first, then those before them, and so on."""
     by_dag: dict[str, list[Run]] = {}
     for run in sorted((run for run in runs if run.due is not None), key=_due, reverse=True):
         by_dag.setdefault(run.dag_id, []).append(run)
-    ranks = zip_longest(*(line[:PER_DAG] for line in by_dag.values()))
+    ranks = zip_longest(*(line[:per_dag] for line in by_dag.values()))
     return [run for rank in ranks for run in rank if run is not None]
 
 
