@@ -129,10 +129,7 @@ class Ownership:
         whether the value arrived or it cannot be read back, Unreachable if it surely was not written,
         UsageError if the timeline has no room for so many DAGs of their own.
         """
-        try:
-            value, expected = timeline.dump(), before.top + 1
-        except TimelineError as error:
-            raise UsageError(f"{self.name} was not written: {error}") from error
+        value, expected = self.value(before, timeline), before.top + 1
         version = self._put(value, description)
         if version is None:
             version = self._look_for(value, expected)
@@ -140,16 +137,34 @@ class Ownership:
             raise self._lost(expected)
         return self._read_back(version)
 
+    def value(self, before: Snapshot, timeline: Timeline) -> str:
+        """What would be written; UsageError if the parameter has no room for it."""
+        try:
+            return timeline.dump(aws_now(before, self.lead))
+        except TimelineError as error:
+            raise UsageError(f"{self.name} was not written: {error}") from error
+
     def uncover(self, snapshot: Snapshot) -> Snapshot:
         """Put the standing value on top of invalid ones; another writer may do that at the same time."""
         for _ in range(REPAIRS):
             if not snapshot.covered:
                 break
-            standing = replace(snapshot.timeline, base_version=snapshot.top)
-            described = f"mwaactl: put version {snapshot.reading.version} on top again"
-            self._put(standing.dump(), described)
+            self._put_standing(snapshot)
             snapshot = self.read()
         return snapshot
+
+    def seal(self, snapshot: Snapshot) -> Snapshot:
+        """Put the standing value on top, so that a value that is still on its way can no longer count.
+
+        It is done if the answer's `top` is above that of `snapshot`.
+        """
+        self._put_standing(snapshot)
+        return self.uncover(self.read())
+
+    def _put_standing(self, snapshot: Snapshot) -> None:
+        standing = replace(snapshot.timeline, base_version=snapshot.top)
+        described = f"mwaactl: put version {snapshot.reading.version} on top again"
+        self._put(self.value(snapshot, standing), described)
 
     def _put(self, value: str, description: str) -> int | None:
         """The version that SSM gave the value, None if it is not known whether it arrived."""
@@ -236,6 +251,18 @@ class Ownership:
         )
 
 
+def aws_now(snapshot: Snapshot, lead: timedelta) -> datetime:
+    """This machine's time, corrected to AWS's if the two surely differ by more than half a lead."""
+    now = clock.now()
+    # The later end of what AWS's clock may show: a decision must not begin before it can be read.
+    return now + snapshot.skew.most if snapshot.skew is not None and too_far(snapshot, lead) else now
+
+
+def too_far(snapshot: Snapshot, lead: timedelta) -> bool:
+    """Whether this machine's clock surely is more than half a lead off AWS's."""
+    return snapshot.skew is not None and abs(snapshot.skew.sure) > lead / 2
+
+
 def newest_owner(timeline: Timeline, dag_id: str | None = None) -> str:
     """Who owns the work once everything decided has begun: of one DAG, or of those without own entries."""
     newest = timeline.owners[-1]
@@ -300,13 +327,12 @@ def describe_version(version: Version) -> tuple[bool, str]:
     counts = valid(timeline, version.number)
     own = timeline.base_version + 1
     common = [f"{e.owner} from {_begin(e.since)}" for e in timeline.owners if e.version == own]
-    single = [
-        f"{dag_id}: {e.owner} from {_begin(e.since)}"
-        for dag_id, line in timeline.dags.items()
-        for e in line
-        if e.version == own
-    ]
-    change = "; ".join(common + single) or "the standing decisions, on top again"
+    single: dict[str, list[str]] = {}
+    for dag_id, line in timeline.dags.items():
+        for entry in (entry for entry in line if entry.version == own):
+            single.setdefault(f"{entry.owner} from {_begin(entry.since)}", []).append(dag_id)
+    apart = [f"{', '.join(ids)}: {decided}" for decided, ids in single.items()]
+    change = "; ".join(common + apart) or "the standing decisions, on top again"
     if counts:
         return True, change
     return False, f"lost: written upon version {timeline.base_version}, not {version.number - 1} ({change})"

@@ -1,69 +1,38 @@
 """The switch as a Python API: look first (`plan`), then write (`carry_out`). Nothing here prints or asks.
 
 stack = load("fullha")
-made = plan(stack, Clients(stack.region), "green")
+clients = Clients(stack.region)
+made = plan(stack, clients, "green")
 if made.ok:
     done = carry_out(made, reason="upgrade of blue")
+    follow(stack, clients, "green", timeout=3600)  # mwaactl.follow: until blue is drained
 
 `plan(..., dags=["daily"])` moves single DAGs by decisions of their own, `plan_rollback` all of them back.
+DAGs that must not overlap themselves are moved only while they are idle (`mwaactl.serial`): `Switched.held`
+names those that were not, and the same plan made again moves them later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from mwaactl import clock
-from mwaactl.aws import Clients, aws_errors
-from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable, UsageError
+from bluegreen.timeline import Timeline
+
+from mwaactl import serial
+from mwaactl.aws import aws_errors
+from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable
 from mwaactl.model import Instant, Model
-from mwaactl.observe import observe
-from mwaactl.ownership import Ownership, Snapshot, Turn, newest_owner, previous_owner, settled, turn
-from mwaactl.preflight import Check, Sides, known, listed, run_checks
-from mwaactl.stack import Colour, Stack, as_colour
+from mwaactl.ownership import Snapshot, aws_now, newest_owner, turn
+from mwaactl.planning import Plan, plan, plan_rollback
+from mwaactl.preflight import Check, listed
+from mwaactl.serial import Held, Seen
+from mwaactl.stack import Colour, as_colour
+
+__all__ = ["Plan", "Switched", "aws_now", "carry_out", "dry_run", "plan", "plan_rollback"]
 
 FOLLOWS = 3  # times the plain parameter is written until it agrees with the ownership
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a switch would do, from one look at the stack."""
-
-    stack: Stack
-    clients: Clients
-    ownership: Ownership
-    before: Snapshot
-    target: Colour
-    lead: timedelta
-    checks: tuple[Check, ...]
-    notes: tuple[str, ...]
-    now: datetime  # by AWS's clock
-    dags: tuple[str, ...] = ()  # the DAGs to move alone; none: all move
-    rollback: bool = False
-
-    @property
-    def already(self) -> bool:
-        """Whether the target owns all work (that of `dags`), or is decided to."""
-        return settled(self.before.timeline, self.target, self.dags)
-
-    @property
-    def moving(self) -> tuple[str, ...]:
-        """Those of `dags` that the target does not own yet."""
-        return tuple(dag for dag in self.dags if not settled(self.before.timeline, self.target, (dag,)))
-
-    @property
-    def ok(self) -> bool:
-        return not any(check.stops for check in self.checks)
-
-    @property
-    def dag_id(self) -> str | None:
-        """One of the DAGs that move alone, for what is the same for all of them; None if all DAGs move."""
-        return next(iter(self.moving or self.dags), None)
-
-    @property
-    def current(self) -> Turn:
-        return turn(self.before.timeline, self.now, self.dag_id)
 
 
 class Switched(Model):
@@ -71,6 +40,8 @@ class Switched(Model):
 
     target: Colour
     dags: tuple[str, ...] = ()  # the DAGs that moved alone (or were there already); none: all
+    moved: tuple[str, ...] = ()  # the DAGs that moved by decisions of their own
+    held: tuple[Held, ...] = ()  # the DAGs that stay on the other side until they are idle
     rollback: bool = False
     previous: Colour
     changed: bool
@@ -82,114 +53,22 @@ class Switched(Model):
     notes: tuple[str, ...]
 
 
-def plan(
-    stack: Stack,
-    clients: Clients,
-    target: Colour,
-    *,
-    dags: Iterable[str] | None = None,
-    lead: float | None = None,
-    force: Collection[str] = (),
-) -> Plan:
-    """Read the ownership and run the checks; nothing is written.
-
-    `dags` are the DAGs to move alone; None: all move. `lead` is in seconds, at least (and by default) the
-    stack's switch_lead_seconds. `force` names checks to override.
-    Raises UsageError if this stack has no such environment, a forced check does not exist or `dags` is empty.
-    """
-    chosen = tuple(dict.fromkeys(dags or ()))
-    if dags is not None and not chosen:
-        raise UsageError("dags is empty: name the DAGs to move alone, or leave it out to move all work")
-    forced = known(force)
-    stack.require(target)
-    ownership = _ownership(stack, clients)
-    return _plan(stack, ownership, ownership.read(), target, lead, forced, dags=chosen)
-
-
-def plan_rollback(
-    stack: Stack, clients: Clients, *, lead: float | None = None, force: Collection[str] = ()
-) -> Plan:
-    """Plan a switch of all work back to the environment that owned it before the newest owner.
-
-    The rest is as for `plan`; also raises UsageError if there was no switch yet.
-    """
-    forced = known(force)
-    ownership = _ownership(stack, clients)
-    before = ownership.read()
-    owner, previous = newest_owner(before.timeline), previous_owner(before.timeline)
-    if previous is None:
-        raise UsageError(
-            f"there is no switch to roll back: the ownership timeline of stack {stack.stack} has no owner "
-            f"before {owner}. DAGs that were moved alone come back with: "
-            f"mwaactl switch {owner} -s {stack.stack}"
-        )
-    target = as_colour(previous)
-    stack.require(target)
-    return _plan(stack, ownership, before, target, lead, forced, rollback=True)
-
-
-def _ownership(stack: Stack, clients: Clients) -> Ownership:
-    return Ownership(clients, stack.ownership_parameter, timedelta(seconds=stack.switch_lead_seconds))
-
-
-def _plan(
-    stack: Stack,
-    ownership: Ownership,
-    before: Snapshot,
-    target: Colour,
-    lead: float | None,
-    forced: Collection[str],
-    *,
-    dags: tuple[str, ...] = (),
-    rollback: bool = False,
-) -> Plan:
-    notes: list[str] = []
-    wanted = timedelta(seconds=stack.switch_lead_seconds if lead is None else lead)
-    if wanted < ownership.lead:
-        notes.append(f"lead raised to {ownership.lead.total_seconds():g} s, which is what the readers apply")
-        wanted = ownership.lead
-    if before.skew is None:
-        notes.append("this machine's clock was not compared with AWS's")
-    elif _too_far(before, ownership.lead):
-        notes.append(
-            f"this machine's clock is {abs(before.skew.sure.total_seconds()):.0f} s "
-            f"{'behind' if before.skew.sure > timedelta(0) else 'ahead of'} AWS's: AWS's time is used"
-        )
-    if before.covered:
-        notes.append(
-            f"version {before.top} of {stack.ownership_parameter} is invalid (see `mwaactl history`); "
-            f"version {before.reading.version} stands and will be put on top again"
-        )
-    checks: tuple[Check, ...] = ()
-    if not settled(before.timeline, target, dags):
-        seen = observe(stack, ownership.clients)
-        source: Colour = "green" if target == "blue" else "blue"
-        checks = run_checks(Sides(target=seen[target], source=seen.get(source), dags=dags), forced)
-    return Plan(
-        stack=stack,
-        clients=ownership.clients,
-        ownership=ownership,
-        before=before,
-        target=target,
-        lead=wanted,
-        checks=checks,
-        notes=tuple(notes),
-        now=aws_now(before, ownership.lead),
-        dags=dags,
-        rollback=rollback,
-    )
-
-
 def dry_run(made: Plan) -> Switched:
-    """What `carry_out` would do."""
-    return _report(made, made.before, changed=not made.already, dry_run=True)
+    """What `carry_out` would do. UsageError if the parameter has no room for it."""
+    since = made.now + made.lead
+    choice = _choose(made, made.before, made.seen if made.ok else None, since)
+    if choice.decided is not None:
+        made.ownership.value(made.before, choice.decided)
+    return _report(made, made.before, choice, changed=choice.decided is not None, dry_run=True)
 
 
 def carry_out(made: Plan, *, reason: str = "") -> Switched:
-    """Write the decision, then (if all work moves) the plain parameter. Nothing if the target owns already.
+    """Write the decision, then (if all work moves) the plain parameter. Nothing if the target owns already,
+    or if all that is left to move is busy.
 
-    Raises CheckFailed (nothing written), LostRace (also if someone wrote since the plan was made),
-    Unfinished, Unreachable, UsageError (too many DAGs with decisions of their own; nothing written).
+    Raises CheckFailed (nothing written; also if the side that the work leaves answers no more), LostRace
+    (also if someone wrote since the plan was made), Unfinished, Unreachable, UsageError (too many DAGs with
+    decisions of their own; nothing written).
     """
     try:
         return _carry_out(made, reason)
@@ -207,43 +86,82 @@ def _carry_out(made: Plan, reason: str) -> Switched:
         failed = ", ".join(check.name for check in made.checks if check.stops)
         raise CheckFailed(f"nothing was written: {failed} failed. Put it right, or add --force CHECK")
     if made.already:
-        after = made.ownership.uncover(made.before)
-        _follow(made, after)
-        return _report(made, after, changed=False)
-    before = made.ownership.read()
+        return _unchanged(made, _Choice())
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="look") as pool:
+        now_seen = pool.submit(_look_again, made)
+        before = made.ownership.read()
+        seen = now_seen.result()
     if before.top != made.before.top:
         raise LostRace(
             f"someone else wrote version {before.top} of {made.stack.ownership_parameter} since the checks: "
             f"{newest_owner(before.timeline)} owns the work. Nothing was written; see `mwaactl history`"
         )
-    version = before.top + 1
     since = aws_now(before, made.ownership.lead) + made.lead
-    decided = before.timeline
-    for dag_id in made.moving:
-        decided = decided.dag_moved(dag_id, made.target, since, version)
-    if not made.dags:
-        decided = decided.switched(made.target, since, version)
-    after = made.ownership.write(before, decided, _description(made, reason))
+    choice = _choose(made, before, seen, since)
+    if choice.decided is None:
+        return _unchanged(made, choice)
+    after = made.ownership.write(before, choice.decided, _description(made, choice, reason))
     _follow(made, after)
-    return _report(made, after, changed=True, version=version)
+    return _report(made, after, choice, changed=True, version=before.top + 1)
 
 
-def aws_now(snapshot: Snapshot, lead: timedelta) -> datetime:
-    """This machine's time, corrected to AWS's if the two surely differ by more than half a lead."""
-    now = clock.now()
-    # The later end of what AWS's clock may show: a decision must not begin before it can be read.
-    return now + snapshot.skew.most if snapshot.skew is not None and _too_far(snapshot, lead) else now
+def _unchanged(made: Plan, choice: _Choice) -> Switched:
+    after = made.ownership.uncover(made.before)
+    _follow(made, after)
+    return _report(made, after, choice, changed=False)
 
 
-def _too_far(snapshot: Snapshot, lead: timedelta) -> bool:
-    return snapshot.skew is not None and abs(snapshot.skew.sure) > lead / 2
+@dataclass(frozen=True)
+class _Choice:
+    """What is written: None if nothing is left to decide now."""
+
+    decided: Timeline | None = None
+    since: datetime | None = None
+    moved: tuple[str, ...] = ()
+    held: tuple[Held, ...] = ()
 
 
-def _description(made: Plan, reason: str) -> str:
-    forced = ", ".join(check.name for check in made.checks if check.forced)
+def _look_again(made: Plan) -> Seen | None:
+    """The side that the work leaves, just before the write: minutes may have passed since the checks."""
+    if made.watch is None or serial.CHECK in made.forced:
+        return None
+    try:
+        return made.watch.look()
+    except Unreachable as error:
+        raise CheckFailed(
+            f"nothing was written: {made.source} cannot be asked any more which DAGs are busy ({error}). If "
+            f"nothing runs there, repeat the command with --force {serial.CHECK}"
+        ) from error
+
+
+def _choose(made: Plan, before: Snapshot, seen: Seen | None, since: datetime) -> _Choice:
+    """The decision about all DAGs, or about those of `made.moving`; serial ones that are busy stay."""
+    timeline, version = before.timeline, before.top + 1
+    if made.continues:  # none of them goes ahead of the others
+        since = max(since, timeline.owners[-1].since)
+    held: tuple[Held, ...] = ()
+    if seen is not None and made.watch is not None and serial.CHECK not in made.forced:
+        candidates = made.candidates(timeline, seen, since)
+        held = made.watch.held(seen, candidates, since + serial.MARGIN)
+    stay = {one.dag_id for one in held}
+    decided, moved = timeline, tuple(dag_id for dag_id in made.moving if dag_id not in stay)
+    if made.dags or made.continues:
+        for dag_id in moved:
+            decided = decided.dag_moved(dag_id, made.target, since, version)
+    else:
+        decided = decided.switched(made.target, since, version)
+        for dag_id in stay:
+            decided = decided.dag_moved(dag_id, made.source, since, version)
+    return _Choice(None if decided is timeline else decided, since, moved, held)
+
+
+def _description(made: Plan, choice: _Choice, reason: str) -> str:
+    # A serial DAG that is busy makes no check fail, but forcing that check moves it.
+    overridden = {serial.CHECK} & made.forced
+    forced = ", ".join(c.name for c in made.checks if c.forced or c.name in overridden)
     return (
         f"mwaactl {'rollback to' if made.rollback else 'switch'} {made.target}"
-        + (f", only {listed(made.moving)}" if made.dags else "")
+        + (f", only {listed(choice.moved)}" if choice.moved else "")
         + (f" [forced: {forced}]" if forced else "")
         + (f": {reason}" if reason else "")
     )
@@ -283,25 +201,39 @@ def _plain_value(made: Plan) -> str | None:
 
 
 def _report(
-    made: Plan, after: Snapshot, *, changed: bool, dry_run: bool = False, version: int | None = None
+    made: Plan,
+    after: Snapshot,
+    choice: _Choice,
+    *,
+    changed: bool,
+    dry_run: bool = False,
+    version: int | None = None,
 ) -> Switched:
     notes, owns_from = made.notes, None
     if version is not None:
-        timeline = after.timeline
-        entries = timeline.owners if made.dag_id is None else timeline.dags.get(made.dag_id, ())
+        timeline, dag_id = after.timeline, next(iter(choice.moved), None)
+        entries = timeline.owners if dag_id is None else timeline.dags.get(dag_id, ())
         owns_from = next((entry.since for entry in entries if entry.version == version), None)
         if after.reading.version != version:
             notes += (
-                f"another writer has decided since: {newest_owner(timeline, made.dag_id)} owns the work next "
+                f"another writer has decided since: {newest_owner(timeline, dag_id)} owns the work next "
                 f"(version {after.reading.version})",
             )
+        if owns_from and choice.since and owns_from > choice.since + serial.MARGIN:
+            notes += (
+                f"the write arrived {(owns_from - choice.since).total_seconds():.1f} s later than planned: a "
+                f"DAG that must not overlap itself may do so once if it had a run due in that time",
+            )
     elif not changed:
-        turns = [turn(made.before.timeline, made.now, dag_id) for dag_id in made.dags or (None,)]
+        alone = [dag_id for dag_id in made.dags if dag_id not in {one.dag_id for one in choice.held}]
+        turns = [turn(made.before.timeline, made.now, dag_id) for dag_id in alone or (None,)]
         begins = [one.since if one.owner == made.target else one.next_since for one in turns]
         owns_from = max((begin for begin in begins if begin is not None), default=None)
     return Switched(
         target=made.target,
         dags=made.dags,
+        moved=choice.moved,
+        held=choice.held,
         rollback=made.rollback,
         previous=as_colour(made.current.owner),
         changed=changed,
