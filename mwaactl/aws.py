@@ -75,6 +75,10 @@ class Clients:
         client: S3Client = self._client("s3", read_timeout=60, attempts=5)
         return client
 
+    @cached_property
+    def cloudwatch(self) -> Any:
+        return self._client("cloudwatch", read_timeout=5, attempts=3)
+
 
 @contextmanager
 def aws_errors(doing: str) -> Iterator[None]:

@@ -2,177 +2,123 @@
 
 A check is a function of what was seen of both sides. One that has no answer is `not checked`: shown, but no
 hindrance, since the side that the work leaves may be the one that is broken. That the target cannot be
-asked is itself a failure.
+asked is itself a failure. One that warns tells what the operator should know.
+
+| check | fails if (warns if) |
+|---|---|
+| target-available | Amazon does not call the target AVAILABLE |
+| target-api | Airflow on the target does not answer, though its web server is not private |
+| target-scheduler | its heartbeat is old or missing, by this machine's or AWS's clock |
+| import-errors | the target cannot import a DAG file |
+| same-dags | a DAG is on one side only |
+| same-files | a DAG file is in one bucket only, or has another content |
+| pause-state | a DAG is paused on one side only |
+| pools | the target lacks a pool of the source, or has it in another size |
+| variables | variables in Airflow's own database differ (warns: they are equal now) |
+| connections | one is in one database only (warns: on both, contents unknown) |
+| gate | the target executed a scheduled run that the other side owned |
+| next-runs | a run on the target is due for more than a minute and not made |
+| same-instants | (warns: a DAG's due instants differ between the sides) |
+| asset-events | events on the source wait for the others of their DAG's condition |
+| serial-dags | the source cannot be asked whether DAGs run there that must not overlap themselves |
+| moving-dags | with `--dag`: one of them is not on both sides in the same pause state |
+| cross-dag | with `--dag`: DAGs that depend on each other would be on different sides |
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Literal
+from datetime import datetime
 
-from mwaactl.airflow_models import Dag
+from bluegreen.timeline import Timeline
+
+from mwaactl import checks_runs, checks_sides, clock, serial
+from mwaactl.airflow_api import AirflowApi
+from mwaactl.aws import Clients
+from mwaactl.checks import Check, Outcome, Result, Sides, listed
+from mwaactl.checks_evidence import gather
 from mwaactl.errors import UsageError
-from mwaactl.model import Model
-from mwaactl.observe import Observation
-from mwaactl.stack import Colour
+from mwaactl.observe import Observation, api, observe
+from mwaactl.stack import Colour, Stack
 
-Result = Literal["pass", "fail", "not checked"]
-NAMED = 5  # how many names are listed before the rest is counted
-
-
-class Check(Model):
-    """One check's outcome. A failure that was overridden by name stays a failure, with `forced`."""
-
-    name: str
-    result: Result
-    detail: str
-    forced: bool = False
-
-    @property
-    def stops(self) -> bool:
-        return self.result == "fail" and not self.forced
-
-
-class Sides(Model):
-    """What the checks look at; `source` is None where the stack has no other environment."""
-
-    target: Observation
-    source: Observation | None
-    dags: tuple[str, ...] = ()  # the DAGs that are to move alone; none: all move
-
-
-Outcome = tuple[Result, str]
-
-
-def _available(sides: Sides) -> Outcome:
-    target = sides.target
-    if target.status is None:
-        return "fail", target.not_checked["status"]
-    if target.status != "AVAILABLE":
-        return "fail", f"{target.name} is {target.status}: wait until it is AVAILABLE"
-    return "pass", f"{target.name} is AVAILABLE"
-
-
-def _api(sides: Sides) -> Outcome:
-    target = sides.target
-    reason = next(
-        (target.not_checked[field] for field in ("scheduler", "dags") if field in target.not_checked), None
-    )
-    if reason is not None:
-        return "fail", reason
-    return "pass", f"Airflow {target.airflow_version} answers"
-
-
-def _scheduler(sides: Sides) -> Outcome:
-    target = sides.target
-    if target.scheduler is None:
-        return "not checked", target.not_checked["scheduler"]
-    if target.scheduler != "healthy":
-        return "fail", f"Airflow says that {target.name}'s scheduler is {target.scheduler}"
-    return "pass", "its heartbeat is fresh"
-
-
-def _imports(sides: Sides) -> Outcome:
-    errors = sides.target.import_errors
-    if errors is None:
-        return "not checked", sides.target.not_checked["import_errors"]
-    if errors:
-        first = errors[0]
-        return "fail", f"{len(errors)} on {sides.target.name}, first {first.file}: {first.message}"
-    return "pass", "none"
-
-
-def _same_dags(sides: Sides) -> Outcome:
-    dags, missing = _dags_of_both(sides)
-    if dags is None:
-        return "not checked", missing
-    target, source = dags
-    parts = [
-        f"only on {where}: {listed(only)}"
-        for where, only in (
-            (sides.target.colour, target.keys() - source.keys()),
-            (_colour(sides.source), source.keys() - target.keys()),
-        )
-        if only
-    ]
-    if parts:
-        return "fail", "; ".join(parts) + ". Upload one directory to both: mwaactl dags push"
-    return "pass", f"{len(target)} DAGs on both sides"
-
-
-def _pause_state(sides: Sides) -> Outcome:
-    dags, missing = _dags_of_both(sides)
-    if dags is None:
-        return "not checked", missing
-    target, source = dags
-    parts = _paused_on_one(sides, target, source)
-    if parts:
-        return "fail", "; ".join(parts)
-    return "pass", f"{sum(dag.paused for dag in target.values())} paused on both sides"
-
-
-def _moving_dags(sides: Sides) -> Outcome | None:
-    """Stricter than the two before for the DAGs that move alone: forcing those does not cover these."""
-    if not sides.dags:
-        return None
-    named = set(sides.dags)
-    parts = [
-        f"not on {side.colour}: {listed(absent)}"
-        for side in (sides.target, sides.source)
-        if side is not None and side.dags is not None and (absent := named - side.dags.keys())
-    ]
-    dags, missing = _dags_of_both(sides)
-    if dags is not None:
-        target, source = ({name: side[name] for name in named & side.keys()} for side in dags)
-        parts += _paused_on_one(sides, target, source)
-    if parts:
-        return "fail", "; ".join(parts)
-    if dags is None:
-        return "not checked", missing
-    return "pass", f"on both sides, in the same pause state: {listed(named)}"
-
-
-def _paused_on_one(sides: Sides, target: Mapping[str, Dag], source: Mapping[str, Dag]) -> list[str]:
-    both = target.keys() & source.keys()
-    differing = {dag_id for dag_id in both if target[dag_id].paused != source[dag_id].paused}
-    return [
-        f"paused on {where} only: {listed(names)}"
-        for where, names in (
-            (sides.target.colour, {dag_id for dag_id in differing if target[dag_id].paused}),
-            (_colour(sides.source), {dag_id for dag_id in differing if source[dag_id].paused}),
-        )
-        if names
-    ]
-
-
-def _dags_of_both(sides: Sides) -> tuple[tuple[Mapping[str, Dag], Mapping[str, Dag]] | None, str]:
-    for side in (sides.target, sides.source):
-        if side is not None and side.dags is None:
-            return None, side.not_checked["dags"]
-    if sides.source is None or sides.source.dags is None or sides.target.dags is None:
-        return None, "the stack has no other environment to compare with"
-    return (sides.target.dags, sides.source.dags), ""
-
-
-def _colour(side: Observation | None) -> Colour | str:
-    return side.colour if side is not None else "the other side"
-
-
-def listed(names: Collection[str]) -> str:
-    """The names in order, the first few of many: "a, b, c, d, e and 2 more"."""
-    first = ", ".join(sorted(names)[:NAMED])
-    return first if len(names) <= NAMED else f"{first} and {len(names) - NAMED} more"
-
+__all__ = [
+    "CHECKS",
+    "Check",
+    "Outcome",
+    "Result",
+    "Sides",
+    "known",
+    "listed",
+    "look",
+    "preflight",
+    "run_checks",
+]
 
 CHECKS: Mapping[str, Callable[[Sides], Outcome | None]] = {
-    "target-available": _available,
-    "target-api": _api,
-    "target-scheduler": _scheduler,
-    "import-errors": _imports,
-    "same-dags": _same_dags,
-    "pause-state": _pause_state,
-    "moving-dags": _moving_dags,
+    "target-available": checks_sides.available,
+    "target-api": checks_sides.api,
+    "target-scheduler": checks_sides.scheduler,
+    "import-errors": checks_sides.imports,
+    "same-dags": checks_sides.same_dags,
+    "same-files": checks_sides.same_files,
+    "pause-state": checks_sides.pause_state,
+    "pools": checks_sides.pools,
+    "variables": checks_sides.variables,
+    "connections": checks_sides.connections,
+    "gate": checks_runs.gate,
+    "next-runs": checks_runs.next_runs,
+    "same-instants": checks_runs.same_instants,
+    "asset-events": checks_runs.asset_events,
+    "moving-dags": checks_sides.moving_dags,
+    "cross-dag": checks_runs.cross_dag,
+    serial.CHECK: serial.check,
 }
+
+
+def preflight(
+    stack: Stack,
+    clients: Clients,
+    target: Colour,
+    timeline: Timeline | None,
+    *,
+    dags: tuple[str, ...] = (),
+    force: Collection[str] = (),
+    now: Callable[[], datetime] | None = None,
+) -> tuple[Check, ...]:
+    """Look at both sides (`look`) and make all checks of a switch to `target`."""
+    return run_checks(look(stack, clients, target, timeline, dags=dags, now=now), force)
+
+
+def look(
+    stack: Stack,
+    clients: Clients,
+    target: Colour,
+    timeline: Timeline | None,
+    *,
+    dags: tuple[str, ...] = (),
+    now: Callable[[], datetime] | None = None,
+    apis: Mapping[Colour, AirflowApi] | None = None,
+    seen: Mapping[Colour, Observation] | None = None,
+    thorough: bool = True,
+) -> Sides:
+    """See all that the checks of a switch to `target` (of `dags` alone, if any are named) need.
+
+    `timeline` is the ownership as Airflow applies it, None if it cannot be read; `now` tells AWS's time
+    (None: this machine's); `apis` and `seen` are what the caller has already. Not `thorough`: without the
+    questions that take a call per DAG. What cannot be reached is no error here, but not checked. Raises
+    UsageError if the stack has no such environment.
+    """
+    stack.require(target)
+    apis = apis or {colour: api(stack, clients, colour) for colour in stack.airflow_environments}
+    seen = seen or observe(stack, clients, apis=apis)
+    evidence = gather(stack, clients, seen, apis, target, timeline, dags, thorough=thorough)
+    return Sides(
+        target=seen[target],
+        source=next((observation for colour, observation in seen.items() if colour != target), None),
+        dags=dags,
+        now=(now or clock.now)(),
+        evidence=evidence,
+    )
 
 
 def known(names: Iterable[str]) -> frozenset[str]:

@@ -21,7 +21,12 @@ from mwaactl.status import History, Line, Status
 from mwaactl.switch import Switched
 
 SHOWN = 10  # rows of a listing before the rest is counted
-MARKS = {"pass": ("✓", "green"), "fail": ("✗", "red"), "not checked": ("?", "yellow")}
+MARKS = {
+    "pass": ("✓", "green"),
+    "warn": ("!", "yellow"),
+    "fail": ("✗", "red"),
+    "not checked": ("?", "yellow"),
+}
 NOT_CHECKED = Text("not checked", style="yellow")
 
 
@@ -44,6 +49,9 @@ def show_status(console: Console, status: Status) -> None:
     _warn_of_plain_parameter(console, status)
     console.print()
     console.print(_environments(status.environments.values()))
+    for colour, runs in status.draining.items():
+        console.print(f"\n{colour} has still to finish, of what is not its own any more:", highlight=False)
+        console.print(Text(_runs(runs)), soft_wrap=True)
     if status.switch_target is not None:
         console.print(f"\nA switch to {status.switch_target} now:", highlight=False)
         show_checks(console, status.switch_checks)

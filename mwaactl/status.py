@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 
+from mwaactl.airflow_models import Run
 from mwaactl.aws import Clients, aws_errors
 from mwaactl.errors import ControlError, Unreachable
 from mwaactl.model import Instant, Model
-from mwaactl.observe import Observation, observe
-from mwaactl.ownership import Ownership, Turn, describe_version, moved_apart, turn
-from mwaactl.preflight import Check, Sides, run_checks
+from mwaactl.observe import Observation, api, observe
+from mwaactl.ownership import Ownership, Snapshot, Turn, describe_version, moved_apart, newest_owner, turn
+from mwaactl.preflight import Check, look, run_checks
 from mwaactl.stack import Colour, Stack, as_colour
 from mwaactl.switch import aws_now
 
@@ -45,6 +48,7 @@ class Status(Model):
     invalid_version: int | None  # an invalid one on top of it
     active_environment: str | None  # the plain parameter
     environments: dict[Colour, Observation]
+    draining: dict[Colour, tuple[Run, ...]]  # unfinished runs of work that is, or will be, the other side's
     switch_target: Colour | None  # the environment that does not own the work
     switch_checks: tuple[Check, ...]
     not_checked: dict[str, str]
@@ -69,10 +73,24 @@ def status(stack: Stack, clients: Clients) -> Status:
             plain = clients.ssm.get_parameter(Name=stack.active_environment_parameter)["Parameter"]["Value"]
     except Unreachable as error:
         not_checked["active_environment"] = str(error)
-    seen = observe(stack, clients)
+    apis = {colour: api(stack, clients, colour) for colour in stack.airflow_environments}
+    seen = observe(stack, clients, apis=apis)
     for colour, observation in seen.items():
         not_checked |= {f"{colour}.{field}": why for field, why in observation.not_checked.items()}
     target = _standby(line, seen)
+    checks: tuple[Check, ...] = ()
+    if target is not None and ownership is not None:
+        sides = look(
+            stack,
+            clients,
+            target,
+            ownership.timeline,
+            now=partial(aws_now, ownership, store.lead),
+            apis=apis,
+            seen=seen,
+            thorough=False,
+        )
+        checks = run_checks(sides)
     return Status(
         stack=stack.stack,
         name=stack.name,
@@ -84,8 +102,9 @@ def status(stack: Stack, clients: Clients) -> Status:
         invalid_version=ownership.top if ownership and ownership.covered else None,
         active_environment=plain,
         environments=seen,
+        draining=_draining(ownership, seen),
         switch_target=target,
-        switch_checks=_checks(target, seen),
+        switch_checks=checks,
         not_checked=not_checked,
     )
 
@@ -97,11 +116,23 @@ def _standby(line: Line | None, seen: dict[Colour, Observation]) -> Colour | Non
     return next((colour for colour in seen if colour != owner_next), None)
 
 
-def _checks(target: Colour | None, seen: dict[Colour, Observation]) -> tuple[Check, ...]:
-    if target is None:
-        return ()
-    source = next((observation for colour, observation in seen.items() if colour != target), None)
-    return run_checks(Sides(target=seen[target], source=source))
+def _draining(
+    ownership: Snapshot | None, seen: Mapping[Colour, Observation]
+) -> dict[Colour, tuple[Run, ...]]:
+    """By side, what it has to finish of DAGs that it does not own next. Not what is only skipped there."""
+    if ownership is None:
+        return {}
+    timeline = ownership.timeline
+    found = {
+        colour: tuple(
+            run
+            for run in observation.in_flight or ()
+            if newest_owner(timeline, run.dag_id) != colour
+            and (run.type != "scheduled" or run.due is None or timeline.owner(run.due, run.dag_id) == colour)
+        )
+        for colour, observation in seen.items()
+    }
+    return {colour: runs for colour, runs in found.items() if runs}
 
 
 class Change(Model):

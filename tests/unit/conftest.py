@@ -30,4 +30,5 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Cloud:
     made = cloud()
     monkeypatch.setattr(mwaactl_clock, "now", lambda: made.ssm.clock.now)
     monkeypatch.setattr(mwaactl_clock, "sleep", made.ssm.clock.forward)
+    monkeypatch.setattr("mwaactl.airflow_api._Pace.wait", lambda pace: None)  # no real time passes
     return made

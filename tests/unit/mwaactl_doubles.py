@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -121,9 +122,6 @@ class Ssm:
 
 
 AIRFLOW: dict[str, Any] = {
-    "/monitor/health": {
-        "scheduler": {"status": "healthy", "latest_scheduler_heartbeat": "2026-11-23T09:59:58+00:00"}
-    },
     "/dags": {
         "dags": [{"dag_id": "daily", "is_paused": False}, {"dag_id": "hourly", "is_paused": True}],
         "total_entries": 2,
@@ -131,6 +129,11 @@ AIRFLOW: dict[str, Any] = {
     "/importErrors": {"import_errors": [], "total_entries": 0},
     "/dags/~/dagRuns": {"dag_runs": [], "total_entries": 0},
     "POST /dags/~/dagRuns/list": {"dag_runs": [], "total_entries": 0},
+    "POST /dags/~/dagRuns/~/taskInstances/list": {"task_instances": [], "total_entries": 0},
+    "/pools": {"pools": [{"name": "default_pool", "slots": 128}], "total_entries": 1},
+    "/variables": {"variables": [], "total_entries": 0},
+    "/connections": {"connections": [], "total_entries": 0},
+    "/assets": {"assets": [], "total_entries": 0},
 }
 
 
@@ -154,7 +157,10 @@ class Mwaa:
     def invoke_rest_api(self, **request: Any) -> dict[str, Any]:
         self.asked.append(request)
         method, path = request["Method"], request["Path"]
-        answer = self.airflow[request["Name"]][path if method == "GET" else f"{method} {path}"]
+        answers = self.airflow[request["Name"]]
+        if method == "GET" and path.endswith("/tasks") and "/dags" in answers:
+            answers = {path: {"tasks": []}} | answers  # a DAG of nothing special
+        answer = answers[path if method == "GET" else f"{method} {path}"]
         if isinstance(answer, Exception):
             raise answer
         if callable(answer):
@@ -163,12 +169,73 @@ class Mwaa:
 
 
 @dataclass
+class S3:
+    """Buckets: content by (bucket, key). A key's metadata and ETag may be set apart from it."""
+
+    objects: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    metadata: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
+    etags: dict[tuple[str, str], str] = field(default_factory=dict)
+    read: list[tuple[str, str]] = field(default_factory=list)
+    error: Exception | None = None
+
+    def get_paginator(self, operation: str) -> Any:
+        assert operation == "list_objects_v2"
+
+        def paginate(*, Bucket: str, Prefix: str) -> Iterator[dict[str, Any]]:  # noqa: N803
+            if self.error is not None:
+                raise self.error
+            for (bucket, key), content in sorted(self.objects.items()):
+                if bucket == Bucket and key.startswith(Prefix):
+                    etag = self.etags.get((bucket, key), hashlib.md5(content).hexdigest())
+                    yield {"Contents": [{"Key": key, "Size": len(content), "ETag": f'"{etag}"'}]}
+
+        return SimpleNamespace(paginate=paginate)
+
+    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
+        place = (Bucket, Key)
+
+        def content() -> bytes:
+            self.read.append(place)
+            return self.objects[place]
+
+        body = SimpleNamespace(read=content, close=lambda: None)
+        return {"Metadata": self.metadata.get(place, {}), "Body": body}
+
+
+@dataclass
+class CloudWatch:
+    """Metrics: (timestamp, value) by environment and metric."""
+
+    points: dict[tuple[str, str], list[tuple[datetime, float]]] = field(default_factory=dict)
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    error: Exception | None = None
+
+    def get_metric_data(self, **request: Any) -> dict[str, Any]:
+        self.asked.append(request)
+        if self.error is not None:
+            raise self.error
+        results = []
+        for query in request["MetricDataQueries"]:
+            metric = query["MetricStat"]["Metric"]
+            dimensions = {one["Name"]: one["Value"] for one in metric["Dimensions"]}
+            found = [
+                (stamp, value)
+                for stamp, value in self.points.get((dimensions["Environment"], metric["MetricName"]), [])
+                if request["StartTime"] <= stamp < request["EndTime"]
+            ]
+            stamps, values = [stamp for stamp, _ in found], [value for _, value in found]
+            results.append({"Id": query["Id"], "Timestamps": stamps, "Values": values})
+        return {"MetricDataResults": results}
+
+
+@dataclass
 class Cloud:
     """Stands for `mwaactl.aws.Clients`."""
 
     ssm: Ssm
     mwaa: Mwaa = field(default_factory=Mwaa)
-    s3: Any = None
+    s3: Any = field(default_factory=S3)
+    cloudwatch: CloudWatch = field(default_factory=CloudWatch)
     region: str = "us-east-1"
 
     @property
@@ -215,9 +282,14 @@ def cloud(mode: str = "fullha", clock: Clock | None = None) -> Cloud:
     ssm.store({"Name": OWNERSHIP, "Value": Timeline.initial().dump()})
     ssm.store({"Name": ACTIVE, "Value": "blue"})
     mwaa = Mwaa()
+
+    def health(query: Any) -> dict[str, Any]:
+        beat = clock.now + (ssm.skew or timedelta(0)) - timedelta(seconds=2)
+        return {"scheduler": {"status": "healthy", "latest_scheduler_heartbeat": beat.isoformat()}}
+
     for environment in outputs(mode)["airflow_environments"].values():
         mwaa.environments[environment["name"]] = {"Status": "AVAILABLE", "AirflowVersion": "3.0.6"}
-        mwaa.airflow[environment["name"]] = copy.deepcopy(AIRFLOW)
+        mwaa.airflow[environment["name"]] = copy.deepcopy(AIRFLOW) | {"/monitor/health": health}
     return Cloud(ssm, mwaa)
 
 

@@ -9,10 +9,9 @@ import pytest
 from mwaactl.airflow_api import AirflowApi
 from mwaactl.aws import Clients
 from mwaactl.errors import Unreachable
-from mwaactl.observe import observe
-from mwaactl.preflight import Check, Sides, run_checks
+from mwaactl.preflight import CHECKS, Check, preflight
 from mwaactl.stack import parse
-from tests.unit.mwaactl_doubles import Cloud, Mwaa, client_error, cloud, outputs
+from tests.unit.mwaactl_doubles import Cloud, Mwaa, client_error, outputs, standing
 
 BLUE, GREEN = "mwaa-openlineage-fullha-blue", "mwaa-openlineage-fullha-green"
 
@@ -23,24 +22,24 @@ def api_of(answers: dict[str, Any], major: int = 3) -> tuple[AirflowApi, Mwaa]:
 
 
 def checked(aws: Cloud, *dags: str) -> dict[str, Check]:
-    seen = observe(parse(outputs()), cast(Clients, aws))
-    checks = run_checks(Sides(target=seen["green"], source=seen["blue"], dags=dags))
+    checks = preflight(parse(outputs()), cast(Clients, aws), "green", standing(aws), dags=dags)
     return {check.name: check for check in checks}
 
 
-def test_two_healthy_and_equal_sides_pass_every_check() -> None:
-    assert {check.result for check in checked(cloud()).values()} == {"pass"}
+def test_two_healthy_and_equal_sides_pass_every_check_that_has_something_to_go_by(aws: Cloud) -> None:
+    checks = checked(aws, "daily")
+    assert set(checks) == set(CHECKS)
+    assert {name for name, check in checks.items() if check.result != "pass"} == {"gate"}
+    assert checks["gate"].detail.startswith("nothing proves it")
 
 
-def test_a_target_that_is_being_updated_fails() -> None:
-    aws = cloud()
+def test_a_target_that_is_being_updated_fails(aws: Cloud) -> None:
     aws.mwaa.environments[GREEN]["Status"] = "UPDATING"
     check = checked(aws)["target-available"]
     assert (check.result, "UPDATING" in check.detail) == ("fail", True)
 
 
-def test_a_target_that_is_still_created_is_not_asked() -> None:
-    aws = cloud()
+def test_a_target_that_is_still_created_is_not_asked(aws: Cloud) -> None:
     aws.mwaa.environments[GREEN]["Status"] = "CREATING"
     checks = checked(aws)
     assert checks["target-api"].result == "fail"
@@ -48,8 +47,7 @@ def test_a_target_that_is_still_created_is_not_asked() -> None:
     assert {request["Name"] for request in aws.mwaa.asked} == {BLUE}
 
 
-def test_a_target_whose_api_is_silent_fails_once_and_leaves_the_rest_not_checked() -> None:
-    aws = cloud()
+def test_a_target_whose_api_is_silent_fails_once_and_leaves_the_rest_not_checked(aws: Cloud) -> None:
     error = client_error(
         "RestApiServerException", 502, RestApiStatusCode=502, RestApiResponse={"detail": "down"}
     )
@@ -58,16 +56,20 @@ def test_a_target_whose_api_is_silent_fails_once_and_leaves_the_rest_not_checked
     assert checks["target-api"].result == "fail"
     assert "it answered 502: down" in checks["target-api"].detail
     assert {name for name, check in checks.items() if check.result == "not checked"} == {
-        "target-scheduler",
         "import-errors",
         "same-dags",
         "pause-state",
+        "pools",
+        "variables",
+        "connections",
+        "gate",
+        "next-runs",
+        "same-instants",
     }
     assert checks["pause-state"].detail == "for the same reason as target-api"
 
 
-def test_a_source_that_is_dead_does_not_hinder() -> None:
-    aws = cloud()
+def test_a_source_that_is_dead_does_not_hinder(aws: Cloud) -> None:
     aws.mwaa.airflow[BLUE] = dict.fromkeys(
         aws.mwaa.airflow[BLUE], client_error("InternalServerException", 500)
     )
@@ -77,14 +79,12 @@ def test_a_source_that_is_dead_does_not_hinder() -> None:
     assert not any(check.stops for check in checks.values())
 
 
-def test_an_unhealthy_scheduler_fails() -> None:
-    aws = cloud()
+def test_an_unhealthy_scheduler_fails(aws: Cloud) -> None:
     aws.mwaa.airflow[GREEN]["/monitor/health"] = {"scheduler": {"status": "unhealthy"}}
     assert checked(aws)["target-scheduler"].result == "fail"
 
 
-def test_an_import_error_fails_with_the_file_and_the_last_line() -> None:
-    aws = cloud()
+def test_an_import_error_fails_with_the_file_and_the_last_line(aws: Cloud) -> None:
     aws.mwaa.airflow[GREEN]["/importErrors"] = {
         "import_errors": [{"filename": "etl.py", "stack_trace": "Traceback:\n  ...\nNameError: no x\n"}],
         "total_entries": 1,
@@ -93,8 +93,7 @@ def test_an_import_error_fails_with_the_file_and_the_last_line() -> None:
     assert (check.result, check.detail) == ("fail", f"1 on {GREEN}, first etl.py: NameError: no x")
 
 
-def test_a_dag_on_one_side_only_fails_and_names_side_and_command() -> None:
-    aws = cloud()
+def test_a_dag_on_one_side_only_fails_and_names_side_and_command(aws: Cloud) -> None:
     aws.mwaa.airflow[BLUE]["/dags"]["dags"].append({"dag_id": "new", "is_paused": False})
     aws.mwaa.airflow[BLUE]["/dags"]["total_entries"] = 3
     check = checked(aws)["same-dags"]
@@ -104,21 +103,22 @@ def test_a_dag_on_one_side_only_fails_and_names_side_and_command() -> None:
     )
 
 
-def test_a_dag_paused_on_one_side_only_fails() -> None:
-    aws = cloud()
+def test_a_dag_paused_on_one_side_only_fails(aws: Cloud) -> None:
     aws.mwaa.airflow[GREEN]["/dags"]["dags"][0]["is_paused"] = True
     check = checked(aws)["pause-state"]
-    assert (check.result, check.detail) == ("fail", "paused on green only: daily")
+    assert (check.result, check.detail) == (
+        "fail",
+        "paused on green only: daily. --sync copies blue's state",
+    )
 
 
-def test_single_dags_that_are_alike_on_both_sides_pass() -> None:
-    check = checked(cloud(), "hourly", "daily")["moving-dags"]
+def test_single_dags_that_are_alike_on_both_sides_pass(aws: Cloud) -> None:
+    check = checked(aws, "hourly", "daily")["moving-dags"]
     assert (check.result, check.detail) == ("pass", "on both sides, in the same pause state: daily, hourly")
-    assert "moving-dags" not in checked(cloud()), "nothing to say when all DAGs move"
+    assert "moving-dags" not in checked(aws), "nothing to say when all DAGs move"
 
 
-def test_a_single_dag_that_a_side_does_not_have_fails_and_names_the_side() -> None:
-    aws = cloud()
+def test_a_single_dag_that_a_side_does_not_have_fails_and_names_the_side(aws: Cloud) -> None:
     aws.mwaa.airflow[BLUE]["/dags"]["dags"].append({"dag_id": "new", "is_paused": False})
     aws.mwaa.airflow[BLUE]["/dags"]["total_entries"] = 3
     assert checked(aws, "new")["moving-dags"].detail == "not on green: new"
@@ -127,16 +127,14 @@ def test_a_single_dag_that_a_side_does_not_have_fails_and_names_the_side() -> No
     assert checked(aws, "daily")["moving-dags"].result == "pass", "whatever other DAGs are like"
 
 
-def test_a_single_dag_paused_on_one_side_only_fails() -> None:
-    aws = cloud()
+def test_a_single_dag_paused_on_one_side_only_fails(aws: Cloud) -> None:
     aws.mwaa.airflow[GREEN]["/dags"]["dags"][0]["is_paused"] = True
     check = checked(aws, "daily")["moving-dags"]
     assert (check.result, check.detail) == ("fail", "paused on green only: daily")
     assert checked(aws, "hourly")["moving-dags"].result == "pass"
 
 
-def test_a_dead_source_leaves_a_single_dag_unchecked_unless_the_target_lacks_it() -> None:
-    aws = cloud()
+def test_a_dead_source_leaves_a_single_dag_unchecked_unless_the_target_lacks_it(aws: Cloud) -> None:
     aws.mwaa.airflow[BLUE] = dict.fromkeys(
         aws.mwaa.airflow[BLUE], client_error("InternalServerException", 500)
     )
@@ -144,8 +142,7 @@ def test_a_dead_source_leaves_a_single_dag_unchecked_unless_the_target_lacks_it(
     assert checked(aws, "typo")["moving-dags"].detail == "not on green: typo"
 
 
-def test_an_environment_that_is_gone_is_told() -> None:
-    aws = cloud()
+def test_an_environment_that_is_gone_is_told(aws: Cloud) -> None:
     del aws.mwaa.environments[GREEN]
     check = checked(aws)["target-available"]
     assert check.result == "fail"
