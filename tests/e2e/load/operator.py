@@ -15,7 +15,8 @@ from tests.e2e.load.schedule import ALONE
 from tests.e2e.load.twins import COLOURS, Answer, Twins
 
 OUTAGE = 20.0  # seconds
-LATE = (2.5, 8.0)  # seconds that a put is late: below and above mwaactl's patience of 3 s
+LATE = (8.0, 2.5)  # seconds that a put is late: above and below mwaactl's patience of 3 s
+RACE = 1.5  # seconds that puts are late while two operators race, so that both look before either writes
 # What one round of ten switches consists of, and what goes wrong meanwhile.
 MOVES = ("plain", "plain", "plain", "plain", "opposite", "duel", "canary", "rollback", "plain", "late")
 FAULTS = (
@@ -34,6 +35,7 @@ class Operator:
     def __init__(self, twins: Twins, seed: int, say: Callable[[str], None] = print) -> None:
         self._twins = twins
         self._chance = random.Random(seed)  # to be repeated, not to be secret
+        self._victims = random.Random(seed)  # apart: how often it is asked depends on what happens
         self._say = say
         self._threads: list[threading.Thread] = []
         self._lead = timedelta(seconds=twins.outputs["switch_lead_seconds"])
@@ -96,7 +98,7 @@ class Operator:
 
     def _both(self, *commands: tuple[str, ...]) -> None:
         """Two operators at the same time."""
-        delays = [0.0, self._chance.uniform(0, 1.5)]
+        delays = [0.0, self._chance.uniform(0, RACE)]
         self._chance.shuffle(delays)
 
         def operate(delay: float, command: tuple[str, ...]) -> None:
@@ -104,10 +106,12 @@ class Operator:
             self._switch(*command, allowed=(0, 3))
 
         threads = [threading.Thread(target=operate, args=pair) for pair in zip(delays, commands, strict=True)]
+        self._twins.operator.late = RACE
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+        self._twins.operator.late = 0.0
 
     def _late(self, seconds: float) -> None:
         self._twins.operator.late = seconds
@@ -198,7 +202,7 @@ class Operator:
         while time.monotonic() < deadline:
             fresh = datetime.now(UTC) - timedelta(seconds=25)
             lines = [line for line in ledger.running(ledger.read(self._twins.ledger)) if line.at > fresh]
-            self._chance.shuffle(lines)
+            self._victims.shuffle(lines)
             for line in lines:
                 if self._twins.kill(line.pid, supervisor=supervisor):
                     what = "the worker of" if supervisor else "the process of"

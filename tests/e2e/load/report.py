@@ -13,7 +13,7 @@ from tests.e2e.load.twins import COLOURS, Twins
 from tests.e2e.load.verdict import Instance, Violation
 
 AROUND = timedelta(seconds=90)
-LOG_LINES = 12
+LOG_LINES = 6
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -171,7 +173,8 @@ class Twins:
         """Bring the load to both buckets; `chosen` is what `dags/load.py` reads."""
         folder = self.home.root / "dags"
         shutil.copytree(DAGS, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-        (folder / "load.json").write_text(json.dumps(chosen | {"ledger": str(self.ledger)}))
+        chosen |= {"ledger": str(self.ledger), "parameter": self.outputs["active_environment_parameter"]}
+        (folder / "load.json").write_text(json.dumps(chosen))
         done = self.mwaactl("dags", "push", str(folder))
         if done.code != 0:
             raise RuntimeError(f"mwaactl dags push failed: {done.out}{done.err}")
@@ -188,6 +191,31 @@ class Twins:
             return all(record is not None and record.pid != before.get(record.name) for record in found)
 
         wait_for(all_again, "all Airflow processes run again", 60)
+
+    def without_gate(self) -> None:
+        """Update both environments to a plugins.zip with nothing in it; returns when they work with it."""
+        empty = io.BytesIO()
+        zipfile.ZipFile(empty, "w").close()
+        s3 = self._session.client("s3", endpoint_url=self.env["AWS_ENDPOINT_URL"])
+        for name in self.names.values():
+            environment = self._mwaa.get_environment(Name=name)["Environment"]
+            path = environment["PluginsS3Path"]
+            bucket = environment["SourceBucketArn"].rpartition(":")[2]
+            put = s3.put_object(Bucket=bucket, Key=path, Body=empty.getvalue())
+            self._mwaa.update_environment(
+                Name=name, PluginsS3Path=path, PluginsS3ObjectVersion=put["VersionId"]
+            )
+
+        def updated() -> bool:
+            found = [self._mwaa.get_environment(Name=name)["Environment"] for name in self.names.values()]
+            return all(environment["Status"] == "AVAILABLE" for environment in found)
+
+        wait_for(updated, "both environments without a gate", 300)
+
+    def activate(self, colour: str) -> None:
+        """The common pattern's switch: a put of the parameter that the DAGs ask."""
+        name = self.outputs["active_environment_parameter"]
+        self._ssm.put_parameter(Name=name, Value=colour, Type="String", Overwrite=True)
 
     def versions(self) -> list[Version]:
         """The newest 100 versions of the ownership parameter."""

@@ -155,7 +155,7 @@ with dag("producer", every(30)):
     )
 
 with dag("consumer", [Asset("load", uri="x-load://made")]):
-    plain("work", 0.5)
+    first(plain("work", 0.5))
 
 with dag("upstream", every(30)):
     first(plain("work", 4))

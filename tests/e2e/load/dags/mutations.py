@@ -42,11 +42,4 @@ def stale() -> None:
     store.Store._good = good  # type: ignore[method-assign]
 
 
-def unaware() -> None:
-    """Take a value that lost its race for one that counts."""
-    from bluegreen import timeline
-
-    timeline.valid = lambda *_: True
-
-
-MUTATIONS = {mutation.__name__: mutation for mutation in (now, unclamped, stale, unaware)}
+MUTATIONS = {mutation.__name__: mutation for mutation in (now, unclamped, stale)}

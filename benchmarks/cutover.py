@@ -1,0 +1,205 @@
+"""What a switch costs, with the gate and with the common pattern, under the same load.
+
+    python -m benchmarks.cutover [SWITCHES]
+
+Two real Airflows carry the load of tests/e2e/load and are switched every 17 s, first with this project's
+gate, then without: there each DAG's first task asks a parameter "who is active now" and skips the rest, and
+the switch is a put of that parameter. Prints a Markdown table. Needs an otherwise idle machine for a quarter
+of an hour.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+from local.home import Home
+from mwaactl.aws import Clients
+from mwaactl.stack import as_colour, load
+from mwaactl.switch import carry_out, plan
+from tests.e2e.load import campaign, report
+from tests.e2e.load.decisions import decided, deciding
+from tests.e2e.load.ledger import Line
+from tests.e2e.load.schedule import CONSUMER, LOADS, PRODUCER
+from tests.e2e.load.twins import COLOURS, STACK, Twins
+
+EVERY = 17.0  # seconds from one switch to the next: no multiple of a schedule's period
+PATIENCE = 90.0  # seconds after which what is not completed counts as lost
+PROBE = "load_fast"  # due every 3 s: its first run tells when the target took over
+
+Key = tuple[str, datetime]
+
+
+@dataclass(frozen=True)
+class Moved:
+    """One switch: from which instant the target owns, and how long (s) the command looked and wrote."""
+
+    target: str
+    owns_from: datetime
+    looked: float | None = None
+    wrote: float | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was counted in one campaign; times in seconds."""
+
+    due: int
+    lost: int
+    doubled: int
+    overlaps: int
+    delays: list[float]  # of each switch: from the due instant of the target's first run to its start
+    idle: int  # task processes that were started where the run was not executed
+    moves: list[Moved]
+
+
+def gated(twins: Twins, colour: str) -> Moved:
+    """A switch by this project. Checks that fail because the side was active 17 s ago are forced."""
+    stack, clients = load(STACK), Clients(twins.env["AWS_REGION"])
+    started = time.monotonic()
+    made = plan(stack, clients, as_colour(colour))
+    if not made.ok:
+        failed = [check.name for check in made.checks if check.stops]
+        made = plan(stack, clients, as_colour(colour), force=failed)
+    planned = time.monotonic()
+    done = carry_out(made)
+    wrote = time.monotonic() - planned
+    if done.owns_from is None:
+        raise SystemExit(f"the switch to {colour} did nothing: {done}")
+    return Moved(colour, done.owns_from, planned - started, wrote)
+
+
+def asked(twins: Twins, colour: str) -> Moved:
+    """The common pattern's switch."""
+    twins.activate(colour)
+    return Moved(colour, datetime.now(UTC))
+
+
+def measure(folder: Path, pattern: str, switches: int) -> Result:
+    """Deploy, load, switch, count."""
+    move: Callable[[Twins, str], Moved] = gated if pattern == "gate" else asked
+    twins = Twins(folder / pattern, Home.find().tools)
+    try:
+        twins.up()
+        os.environ.update(twins.env)  # mwaactl's Python API reads it
+        if pattern != "gate":
+            twins.without_gate()
+        since = campaign.begin(twins, pattern=pattern, skew={})
+        moves = []
+        for number in range(switches):
+            began = time.monotonic()
+            moves.append(move(twins, COLOURS[(number + 1) % 2]))
+            print(f"{pattern}: {moves[-1]}", flush=True)
+            time.sleep(max(0.0, EVERY - (time.monotonic() - began)))
+        owner = _owner(twins) if pattern == "gate" else _anywhere
+        until, lines = campaign.end(twins, since, owner, patience=PATIENCE)
+        seen = report.see(twins, [load.dag for load in LOADS], since, until)
+        worked = {(line.colour, line.dag, line.due) for line in lines if line.what != "asked"}
+        idle = sum(i.worked and (i.colour, i.dag, i.due) not in worked for i in seen.instances)
+        return _count(lines, moves, since, until, idle)
+    finally:
+        twins.down()
+
+
+def _owner(twins: Twins) -> Callable[[str, datetime], str | None]:
+    decisions = decided(twins.versions(), timedelta(seconds=twins.outputs["switch_lead_seconds"]))
+    return lambda dag, due: deciding(decisions, dag, due).owner
+
+
+def _anywhere(_dag: str, _due: datetime) -> None:
+    """Without a gate no instant has an owner."""
+
+
+def _count(lines: list[Line], moves: list[Moved], since: datetime, until: datetime, idle: int) -> Result:
+    worked = [line for line in lines if line.what != "asked"]
+    sides: dict[Key, set[str]] = defaultdict(set)  # where a run was executed, in part or as a whole
+    done: dict[Key, set[tuple[str, int, str]]] = defaultdict(set)
+    for line in worked:
+        sides[line.dag, line.due].add(line.colour)
+        if line.what == "done":
+            done[line.dag, line.due].add((line.task, line.map, line.colour))
+    due = [(load, instant) for load in LOADS for instant in load.due(since, until)]
+    lost = doubled = 0
+    for of, instant in due:
+        key = (of.dag, instant)
+        complete = any(all((*task, colour) in done[key] for task in of.tasks) for colour in COLOURS)
+        lost += not complete
+        doubled += len(sides[key]) > 1
+    followers: dict[str, int] = defaultdict(int)
+    for line in worked:
+        if line.dag == CONSUMER and line.what == "done":
+            for cause in line.causes:
+                followers[cause] += 1
+    made = {x.run for x in worked if x.dag == PRODUCER and x.what == "done" and since <= x.due < until}
+    return Result(
+        due=len(due) + len(made),
+        lost=lost + sum(followers[run] == 0 for run in made),
+        doubled=doubled + sum(followers[run] > 1 for run in made),
+        overlaps=sum(_overlaps(load.dag, worked, since, until) for load in LOADS if load.serial),
+        delays=[delay for moved in moves if (delay := _delay(moved, worked)) is not None],
+        idle=idle,
+        moves=moves,
+    )
+
+
+def _overlaps(dag: str, lines: Iterable[Line], since: datetime, until: datetime) -> int:
+    """How many runs of a serial DAG began while another one was at work."""
+    spans: dict[datetime, list[datetime]] = defaultdict(list)
+    for line in lines:
+        if line.dag == dag and since <= line.due < until:
+            spans[line.due].append(line.at)
+    ordered = sorted((min(at), max(at)) for at in spans.values())
+    return sum(later[0] < earlier[1] for earlier, later in pairwise(ordered))
+
+
+def _delay(moved: Moved, lines: Iterable[Line]) -> float | None:
+    """Seconds from the due instant of the target's first run to its start; None if it had none."""
+    starts = [
+        (line.due, line.at - line.due)
+        for line in lines
+        if line.dag == PROBE and line.what == "start" and line.colour == moved.target
+        if moved.owns_from <= line.due < moved.owns_from + timedelta(seconds=EVERY)
+    ]
+    return min(starts)[1].total_seconds() if starts else None
+
+
+def _median(times: Iterable[float | None]) -> str:
+    known = [seconds for seconds in times if seconds is not None]
+    return f"{statistics.median(known):.1f} s (max {max(known):.1f})" if known else "-"
+
+
+def table(gate: Result, ask: Result, switches: int) -> str:
+    """The figures as Markdown."""
+    rows = [
+        ("runs due", *(str(r.due) for r in (gate, ask))),
+        ("lost", *(str(r.lost) for r in (gate, ask))),
+        ("executed by both", *(str(r.doubled) for r in (gate, ask))),
+        ("serial runs that overlapped", *(str(r.overlaps) for r in (gate, ask))),
+        ("first run after a switch, due to start, median", *(_median(r.delays) for r in (gate, ask))),
+        ("task processes started on the standby", *(str(r.idle) for r in (gate, ask))),
+        ("checks before a switch, median", _median(m.looked for m in gate.moves), "none"),
+        ("the switch itself, median", _median(m.wrote for m in gate.moves), "one put"),
+    ]
+    lines = [f"| {switches} switches under load | this gate | each DAG asks first |", "|---|---|---|"]
+    return "\n".join(lines + [f"| {name} | {a} | {b} |" for name, a, b in rows])
+
+
+def main() -> None:
+    switches = int(sys.argv[1]) if len(sys.argv) > 1 else 12
+    os.environ["MWAA_LOCAL_TOOLS"] = str(Home.find().tools)
+    with tempfile.TemporaryDirectory(prefix="cutover-benchmark-", ignore_cleanup_errors=True) as folder:
+        gate, ask = (measure(Path(folder), pattern, switches) for pattern in ("gate", "ask"))
+    print(table(gate, ask, switches))
+
+
+if __name__ == "__main__":
+    main()
