@@ -17,14 +17,14 @@ import boto3
 from botocore.config import Config
 
 import forwarder
-from forwarder.carry import READERS, Forwarder, StoppedError, Timing, UnreachableError
+from forwarder.carry import READERS, Forwarder, Timing
+from forwarder.courier import StoppedError, UnreachableError
 from forwarder.deliver import Marquez
 from forwarder.log import Log
 from forwarder.metrics import Metrics
 from forwarder.place import BadPlaceError, LostPlaceError, PlaceKeeper
 
-LEASE = 60.0  # seconds
-POST_TIMEOUT = 20.0  # seconds; a post may begin when a third of the lease is over, and must end within it
+POST_TIMEOUT = 20.0  # seconds
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,24 +41,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     holder = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    s3 = boto3.client("s3", config=Config(retries={"mode": "standard"}, max_pool_connections=READERS + 2))
     try:
-        marquez = Marquez(options.to, timeout=POST_TIMEOUT)
+        marquez = Marquez(options.to, timeout=POST_TIMEOUT, agent=f"lineage-forwarder/{holder}")
     except ValueError as error:
         log.error("--to: %s", error)  # noqa: TRY400 - a trace would only hide the message
         return 2
+    reading = Config(retries={"mode": "standard"}, max_pool_connections=READERS + options.posters + 2)
+    # What keeps the place alive, and what only reports, must not wait long for anybody.
+    brief = Config(connect_timeout=2, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 1})
     carrier = Forwarder(
-        Log(s3, options.bucket),
-        PlaceKeeper(s3, options.bucket, options.place, holder=holder, lease=LEASE),
+        Log(boto3.client("s3", config=reading), options.bucket),
+        PlaceKeeper(
+            boto3.client("s3", config=brief),
+            options.bucket,
+            options.place,
+            holder=holder,
+            lease=options.lease,
+        ),
         marquez,
         Timing(poll=options.poll, settle=options.settle, window=options.window),
-        metrics=Metrics(boto3.client("cloudwatch"), options.metrics) if options.metrics else None,
+        posters=options.posters,
+        metrics=Metrics(boto3.client("cloudwatch", config=brief), options.metrics, options.bucket)
+        if options.metrics
+        else None,
         stop=stop,
     )
     log.info("%s: from s3://%s to %s", holder, options.bucket, options.to)
     try:
         if options.once:
-            log.info("carried %d; nothing is left", carrier.once(patience=LEASE + 5))
+            log.info("carried %d; nothing is left", carrier.once(patience=options.lease + 5))
         else:
             carrier.run()
     except (BadPlaceError, LostPlaceError, UnreachableError) as error:
@@ -80,15 +91,33 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--once", action="store_true", help="end when all that is there is delivered")
     defaults = Timing()
-    for name, meaning in {
-        "poll": "seconds between looks for new events",
-        "settle": "seconds after its time at which an event is carried",
-        "window": "seconds within which an event may come late and still be found",
-    }.items():
-        value = getattr(defaults, name)
-        parser.add_argument(f"--{name}", type=float, default=value, help=f"{meaning} (default: %(default)s)")
+    seconds = {
+        "poll": (defaults.poll, "between looks for new events"),
+        "settle": (defaults.settle, "after its time at which an event is carried"),
+        "window": (defaults.window, "after its event's time at which an object is still found at once"),
+        "lease": (10.0, "after which the place of a forwarder that is silent is taken by another one"),
+    }
+    for name, (value, meaning) in seconds.items():
+        parser.add_argument(
+            f"--{name}", type=_positive, default=value, help=f"seconds {meaning} (default: %(default)g)"
+        )
+    parser.add_argument(
+        "--posters",
+        type=int,
+        choices=range(1, 33),
+        default=8,
+        metavar="1-32",
+        help="events posted at the same time, of different jobs (default: %(default)d)",
+    )
     parser.add_argument("--metrics", metavar="NAMESPACE", help="report to CloudWatch under this namespace")
     return parser
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError("a number above 0")
+    return value
 
 
 if __name__ == "__main__":

@@ -2,57 +2,57 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import random
 import threading
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice, takewhile
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from forwarder import sweep
+from forwarder.courier import Courier, Patience, StoppedError, UnreachableError
 from forwarder.deliver import Marquez
-from forwarder.log import Log, UnreadableError, instant_of, key_at
+from forwarder.event import Event, UnreadableError
+from forwarder.lanes import Lanes
+from forwarder.log import Found, Log, hour_prefix, instant_of, key_at
 from forwarder.metrics import Metrics
-from forwarder.place import LostPlaceError, Place, PlaceKeeper
+from forwarder.place import LostPlaceError, Place, PlaceKeeper, Progress
 
 log = logging.getLogger("forwarder")
 
-CHUNK = 32  # events read ahead at once
-READERS = 8
-KEEP_EVERY = 2.0  # seconds: what is carried again, at most, after a crash
-SUSPECT_AFTER = 5  # times a server error for one event, before the event itself is suspected
+Work = Lanes[tuple[Event, bool]]  # an event, and whether it may come after later ones of its run
 
-
-class StoppedError(Exception):
-    """The process was told to end."""
-
-
-class UnreachableError(Exception):
-    """Marquez has not taken an event for so long that another node had better try."""
+READERS = 16
+READ_AHEAD = 64  # events
+PASS_PAGES = 20  # of 1000 keys; then the sweep has its turn
+SWEEP_LOOKS = 20
+REMEMBERED = 10_000  # late keys
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
     """All in seconds.
 
-    `settle`: how long after its time an event is carried, so that its neighbours arrive. `window`: how far
-    behind the frontier late objects are still found. `give_up`: after how long without success the place is
-    left to another forwarder, and `rest` for how long this one then stands back.
+    `settle`: how long after its time an event is carried, so that its neighbours arrive. `window`: how long
+    after its time an object may appear and still be found at once (later ones: `forwarder.sweep`). `rest`:
+    for how long a forwarder whose Marquez does not answer leaves the place to another one.
     """
 
     poll: float = 5
     settle: float = 2
-    window: float = 600
-    longest_backoff: float = 30
-    give_up: float = 120
-    rest: float = 30
+    window: float = 120
+    rest: float = 15
+    patience: Patience = field(default_factory=Patience)
 
 
 class Forwarder:
+    """One of the nodes' forwarders. `posters`: how many events are posted at the same time."""
+
     def __init__(
         self,
         source: Log,
@@ -60,37 +60,47 @@ class Forwarder:
         marquez: Marquez,
         timing: Timing,
         *,
+        posters: int = 8,
         metrics: Metrics | None = None,
         stop: threading.Event | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._log, self._keeper, self._marquez, self._timing = source, keeper, marquez, timing
-        self._metrics = metrics
+        self._posters, self._metrics = posters, metrics
         self._stop = stop or threading.Event()
         self._now = now
-        self._place = Place()
-        self._runs: dict[str, str | None] = {}  # run ids of what this process carried within the window
+        self._lost = threading.Event()  # the place: by what the keeper was told
+        self._progress: Progress | None = None  # while the place is ours
+        self._found_late: dict[str, None] = {}  # looks overlap a little; in order of finding
+        self._courier = self._new_courier()
 
     def run(self) -> None:
         """Forward until told to stop. Raises BadPlaceError."""
+        reporter = self._start_reporter()
+        watch = min(self._timing.poll, self._keeper.lease / 5)
         while not self._stop.is_set():
             try:
-                if self._take():
-                    self._forward()
-                else:
-                    self._wait(self._timing.poll)
+                place = self._keeper.try_take(self._now())
+                if place is None:
+                    self._wait(watch)
+                    continue
+                with self._holding(place) as (progress, lanes):
+                    while True:
+                        carried, whole = self._round(progress, lanes)
+                        if whole and not carried:
+                            self._wait(self._timing.poll)
             except StoppedError:
                 break
             except LostPlaceError as lost:
                 log.warning("%s: standing by", lost)
             except UnreachableError as error:
                 log.warning("%s: leaving the place to another forwarder, if there is one", error)
-                self._leave()
                 self._stop.wait(self._timing.rest)
             except (ClientError, BotoCoreError) as error:
                 log.warning("S3: %s: trying again in %g s", error, self._timing.poll)
                 self._stop.wait(self._timing.poll)
-        self._leave()
+        if reporter:
+            reporter.join()
 
     def once(self, patience: float) -> int:
         """Forward what is there, then give the place up; returns how many were carried.
@@ -98,151 +108,195 @@ class Forwarder:
         Waits `patience` seconds for the place. Raises LostPlaceError when another forwarder has it, and
         UnreachableError.
         """
-        deadline = time.monotonic() + patience
-        while not self._take():
-            if time.monotonic() > deadline:
+        tries = 0
+        while (place := self._keeper.try_take(self._now())) is None:
+            if tries >= patience:
                 raise LostPlaceError("another forwarder is at work")
             self._wait(1)
+            tries += 1
         carried = 0
-        while count := self._pass():
-            carried += count
-        self._keeper.give_up(self._place)
+        with self._holding(place) as (progress, lanes):
+            whole, count = False, 0
+            while count or not whole:
+                count, whole = self._round(progress, lanes)
+                carried += count
         return carried
 
-    def _take(self) -> bool:
-        place = self._keeper.try_take()
-        if place is None:
-            return False
-        self._place, self._runs = place, {}
+    def seconds_behind(self) -> float | None:
+        """Age of the oldest event that is not delivered; 0 without one; None while the place is not ours."""
+        progress = self._progress
+        if progress is None:
+            return None
+        oldest = instant_of(progress.oldest or "")
+        return 0.0 if oldest is None else max(0.0, (self._now() - oldest).total_seconds())
+
+    @contextmanager
+    def _holding(self, place: Place) -> Iterator[tuple[Progress, Work]]:
+        """While it lasts the place is kept, every third of the lease; in the end it is given up."""
         log.info("forwarding, from %s", place.frontier or "the log's start")
-        return True
+        progress, ended = Progress(place), threading.Event()
+        self._lost.clear()
+        self._courier.begin()
+        beat = threading.Thread(target=self._keep, args=(progress, ended), name="keeper", daemon=True)
+        beat.start()
 
-    def _forward(self) -> None:
-        while True:
-            carried = self._pass()
-            self._keeper.renew(self._place)
-            if self._metrics:
-                self._metrics.caught_up(self._now())
-            if carried:
-                log.info("carried %d, up to %s", carried, self._place.frontier)
-            self._wait(self._timing.poll)
+        def deliver(work: tuple[Event, bool]) -> None:
+            self._courier.deliver(work[0], late=work[1])
+            progress.done(work[0].key)
 
-    def _leave(self) -> None:
+        lanes = Lanes(deliver, workers=self._posters)
+        self._progress = progress
         try:
-            self._keeper.give_up(self._place)
+            yield progress, lanes
+        finally:
+            self._progress = None
+            lanes.close()
+            self._marquez.close()
+            ended.set()
+            beat.join()
+            self._leave(progress.place())
+
+    def _keep(self, progress: Progress, ended: threading.Event) -> None:
+        """Keep the place. In a thread of its own: neither Marquez nor the log must ever hold it up."""
+        pause = every = self._keeper.lease / 3
+        while not ended.wait(pause):
+            try:
+                self._keeper.save(progress.place())
+                pause = every
+            except LostPlaceError:
+                self._lost.set()
+                return
+            except (ClientError, BotoCoreError) as error:
+                log.warning("the place could not be kept: %s", error)
+                pause = min(1.0, every)
+
+    def _leave(self, place: Place) -> None:
+        try:
+            self._keeper.give_up(place)
         except LostPlaceError:
             pass  # not ours to give
         except (ClientError, BotoCoreError) as error:
             log.warning("could not give the place up (it will be free when the lease ends): %s", error)
 
-    def _pass(self) -> int:
-        """Carry every event that is due and not yet carried; returns how many."""
+    def _round(self, progress: Progress, lanes: Work) -> tuple[int, bool]:
+        """One pass over the log's end, and the looks for late objects that are due.
+
+        Returns how many events came, and whether nothing is left to do at once.
+        """
+        carried, whole = self._pass(progress, lanes)
+        late, all_looked = self._sweep(progress, lanes)
+        if carried or late:
+            log.info("carried %d up to %s, and %d that came late", carried, progress.place().frontier, late)
+        return carried + late, whole and all_looked
+
+    def _pass(self, progress: Progress, lanes: Work) -> tuple[int, bool]:
+        """Carry what is due and not yet carried; returns how many, and whether that was all."""
+        start = self._now()
+        until = key_at(start - timedelta(seconds=self._timing.settle))
+        # What S3 took in time is visible a window after its event's time: below that, only the sweep looks.
+        place = progress.begin_pass(key_at(start - timedelta(seconds=self._timing.window)))
+        pages = self._log.pages(place.floor, until)
+        some = islice(pages, PASS_PAGES)
+        new = (self._noted(one) for page in some for one in page if one.key not in place.seen)
+        carried = self._carry(new, progress, lanes, late_below=place.frontier)
+        whole = next(pages, None) is None
+        progress.end_pass(whole)
+        return carried, whole
+
+    def _sweep(self, progress: Progress, lanes: Work) -> tuple[int, bool]:
+        """Carry what came late in the hours below the floor whose looks are due.
+
+        Returns how many, and whether no more looks are due.
+        """
+        carried, place = 0, progress.place()
+        if place.swept is None or place.begun is None:
+            raise ValueError("a place that was taken says when")
+        due = islice(sweep.looks(place.swept, self._now(), place.begun), SWEEP_LOOKS)
+        looks = list(takewhile(lambda look: key_at(look.hour + sweep.HOUR) <= place.floor, due))
+        for hour in sorted({look.hour for look in looks}):
+            since = min(look.since for look in looks if look.hour == hour)
+            carried += self._carry(self._late(hour, since), None, lanes, late_below=place.floor)
+        if looks:
+            progress.swept(looks[-1].due)
+        return carried, len(looks) < SWEEP_LOOKS
+
+    def _late(self, hour: datetime, since: datetime) -> Iterator[str]:
+        """Keys of the hour that the passes may have missed, save those that were found late before."""
+        for page in self._log.pages("", prefix=hour_prefix(hour)):
+            for one in page:
+                known = one.key in self._found_late
+                if one.modified > since and self._is_late(one) and not known:
+                    yield self._noted(one)
+
+    def _is_late(self, one: Found) -> bool:
+        return sweep.is_late(one.instant, one.modified, timedelta(seconds=self._timing.window))
+
+    def _noted(self, one: Found) -> str:
+        """The key. A look must not find again what is carried now."""
+        if self._is_late(one):
+            self._found_late[one.key] = None
+            while len(self._found_late) > REMEMBERED:
+                del self._found_late[next(iter(self._found_late))]
+        return one.key
+
+    def _carry(
+        self,
+        keys: Iterator[str],
+        progress: Progress | None,
+        lanes: Work,
+        *,
+        late_below: str,
+    ) -> int:
+        """Read `keys` some ahead, hand them to the lanes in order, and wait until they are delivered."""
         carried = 0
-        until = key_at(self._now() - timedelta(seconds=self._timing.settle))
-        # Threads only read ahead; what they read is posted one after the other.
-        with ThreadPoolExecutor(READERS) as pool:
-            for page in self._log.pages(self._window_start(), until):
-                new = [key for key in page if key not in self._place.seen]
-                for start in range(0, len(new), CHUNK):
-                    chunk = new[start : start + CHUNK]
-                    for key, event in zip(chunk, pool.map(self._read, chunk), strict=True):
-                        self._carry(key, event)
-                    carried += len(chunk)
-                    if self._keeper.age > KEEP_EVERY:
-                        self._keep()
-                    if self._metrics:
-                        self._metrics.carried(len(chunk), chunk[-1], self._now())
-        if carried:
-            self._keep()
+        ahead: deque[tuple[str, Future[Event | UnreadableError | None]]] = deque()
+        with ThreadPoolExecutor(READERS) as readers:
+            while True:
+                for key in islice(keys, READ_AHEAD - len(ahead)):
+                    if progress:
+                        progress.begin(key)
+                    ahead.append((key, readers.submit(self._read, key)))
+                if not ahead:
+                    break
+                key, reading = ahead.popleft()
+                event = reading.result()
+                carried += 1
+                if isinstance(event, Event):
+                    lanes.put(event.lane, (event, key < late_below), len(event.packed))
+                    continue
+                if event is not None:
+                    self._courier.put_aside(key, str(event))
+                if progress:
+                    progress.done(key)
+        lanes.drain()
         return carried
 
-    def _window_start(self) -> str:
-        frontier = instant_of(self._place.frontier)
-        if frontier is None:
-            return ""
-        return key_at(frontier - timedelta(seconds=self._timing.window))
-
-    def _keep(self) -> None:
-        """Keep the place, without what has left the window."""
-        self._place = self._place.without_before(self._window_start())
-        self._runs = {key: run for key, run in self._runs.items() if key in self._place.seen}
-        self._keeper.save(self._place)
-
-    def _read(self, key: str) -> bytes | UnreadableError | None:
+    def _read(self, key: str) -> Event | UnreadableError | None:
         try:
             return self._log.read(key)
         except UnreadableError as error:
             return error
 
-    def _carry(self, key: str, event: bytes | UnreadableError | None) -> None:
-        late = key < self._place.frontier
-        followers = sorted(seen for seen in self._place.seen if seen > key) if late else ()
-        self._deliver(key, event)
-        self._runs[key] = _run_id(event)
-        self._place = self._place.past(key)
-        if followers and self._runs[key] is not None:
-            self._repeat(self._runs[key], followers)
+    def _new_courier(self) -> Courier:
+        return Courier(
+            self._log, self._marquez, self._timing.patience, stop=self._stop, may_post=self._check_place
+        )
 
-    def _repeat(self, run: str | None, followers: Sequence[str]) -> None:
-        """Post again what came after a late event of the same run.
+    def _check_place(self) -> None:
+        """Two forwarders must not both post: wait while it is not certain that the place is ours."""
+        while self._lost.is_set() or not self._keeper.ours:
+            if self._lost.is_set():
+                raise LostPlaceError("another forwarder has taken over")
+            self._wait(0.05)
 
-        In Marquez the last write wins: a START that arrives after its COMPLETE would leave the run running.
-        """
-        for key in followers:
-            if key in self._runs and self._runs[key] != run:
-                continue
-            event = self._read(key)
-            self._runs[key] = _run_id(event)
-            if self._runs[key] == run:
-                log.info("again, because an earlier event of its run came late: %s", key)
-                self._deliver(key, event)
-
-    def _deliver(self, key: str, event: bytes | UnreadableError | None) -> None:
-        """Post until it is delivered or set aside. Raises LostPlaceError, StoppedError, UnreachableError."""
-        if event is None:
-            return
-        if isinstance(event, UnreadableError):
-            self._put_aside(key, str(event))
-            return
-        started = time.monotonic()
-        server_errors = tries = 0
-        while True:
-            self._keeper.renew(self._place)  # two forwarders must not both post
-            answer = self._marquez.post(event)
-            if answer.delivered:
-                return
-            if answer.refused:
-                self._put_aside(key, str(answer))
-                return
-            # Some bad events are answered with 500. Retrying one for ever would hold up all others.
-            server_errors += answer.status == 500
-            if server_errors >= SUSPECT_AFTER and self._marquez.answers_queries():
-                self._put_aside(key, f"{server_errors} times {answer}, while queries are answered")
-                return
-            if time.monotonic() - started > self._timing.give_up:
-                raise UnreachableError(f"not delivered for {self._timing.give_up:g} s: {key}: {answer}")
-            pause = min(2**tries, self._timing.longest_backoff) * random.uniform(0.5, 1)  # noqa: S311 - jitter
-            tries += 1
-            log.warning("not delivered, trying again in %.1f s: %s: %s", pause, key, answer)
-            self._wait(pause)
-
-    def _put_aside(self, key: str, reason: str) -> None:
-        log.error("set aside: %s: %s", key, reason)
-        self._log.set_aside(key, reason)
-        if self._metrics:
-            self._metrics.set_aside()
+    def _start_reporter(self) -> threading.Thread | None:
+        if self._metrics is None:
+            return None
+        watch, counts = self._metrics.watch, self._courier.counts
+        made = threading.Thread(target=watch, args=(counts, self.seconds_behind, self._stop), daemon=True)
+        made.start()
+        return made
 
     def _wait(self, seconds: float) -> None:
         if self._stop.wait(seconds):
             raise StoppedError
-
-
-def _run_id(event: bytes | UnreadableError | None) -> str | None:
-    """The event's run; None for an event without one."""
-    if not isinstance(event, bytes):
-        return None
-    try:
-        run = json.loads(event)["run"]["runId"]
-    except (ValueError, KeyError, TypeError):
-        return None
-    return str(run)

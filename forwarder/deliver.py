@@ -1,14 +1,22 @@
-"""Posting one event to Marquez (or whatever speaks its lineage API), and what the answer means."""
+"""Talking to Marquez (or whatever speaks its lineage API), and what its answers mean."""
 
 from __future__ import annotations
 
 import http.client
-import urllib.error
-import urllib.request
+import json
+import threading
+import time
+import uuid
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import quote, urlsplit
 
 # What is wrong with the event itself. Everything else (a gateway's 403, a 404 during a start) may pass.
 REFUSALS = frozenset({400, 413, 415, 422})
+KEEP_OPEN = 4.0  # seconds an idle connection is used again: servers close theirs after 5 s or more
+PROBE_NAMESPACE = "lineage-forwarder"
+PRODUCER = "urn:mwaa-openlineage:forwarder"
+SCHEMA = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
 
 
 @dataclass(frozen=True)
@@ -27,34 +35,86 @@ class Answer:
         return self.status in REFUSALS
 
     def __str__(self) -> str:
-        return f"HTTP {self.status}: {self.text}" if self.status else self.text
+        return f"HTTP {self.status}: {self.text[:500]}" if self.status else self.text
 
 
 class Marquez:
-    def __init__(self, url: str, *, timeout: float) -> None:
+    """One server, with connections that are kept open. Safe to use from several threads."""
+
+    def __init__(self, url: str, *, timeout: float, agent: str = "lineage-forwarder") -> None:
         """`url`: the server's root, like http://127.0.0.1:5000. `timeout` in seconds. Raises ValueError."""
-        if not url.startswith(("http://", "https://")):
+        split = urlsplit(url)
+        if split.scheme not in ("http", "https") or not split.hostname or split.query or split.fragment:
             raise ValueError(f"{url!r} is not the URL of a server, like http://127.0.0.1:5000")
-        self._url = url.rstrip("/")
+        self._secure, self._host, self._port = split.scheme == "https", split.hostname, split.port
+        self._root = split.path.rstrip("/")
         self._timeout = timeout
+        self._agent = agent
+        self._lock = threading.Lock()
+        self._idle: list[tuple[http.client.HTTPConnection, float]] = []  # and when each was last used
 
     def post(self, event: bytes) -> Answer:
-        return self._ask("/api/v1/lineage", event)
+        return self._ask("POST", "/api/v1/lineage", event)
 
-    def answers_queries(self) -> bool:
-        """Whether the server and its database work, as far as a small query can tell."""
-        return self._ask("/api/v1/namespaces?limit=1", None).delivered
+    def probe(self) -> Answer:
+        """Post a small event of our own: whether the server takes events at all, right now.
 
-    def _ask(self, path: str, body: bytes | None) -> Answer:
-        request = urllib.request.Request(  # noqa: S310 - http(s) only, see the constructor
-            self._url + path, data=body, headers={"Content-Type": "application/json"}
-        )
+        No query and no health port can tell: all of them work while the database is read-only.
+        """
+        job = {"namespace": PROBE_NAMESPACE, "name": "probe"}
+        event = {
+            "eventType": "COMPLETE",
+            "eventTime": datetime.now(UTC).isoformat(),
+            "run": {"runId": str(uuid.uuid5(uuid.NAMESPACE_URL, PRODUCER))},  # always the same run
+            "job": job,
+            "inputs": [],
+            "outputs": [],
+            "producer": PRODUCER,
+            "schemaURL": SCHEMA,
+        }
+        return self.post(json.dumps(event).encode())
+
+    def run(self, run_id: str) -> Answer:
+        """What the server knows of a run, as JSON; 404 for an unknown one."""
+        return self._ask("GET", f"/api/v1/jobs/runs/{quote(run_id, safe='')}", None)
+
+    def answers(self) -> Answer:
+        """A small query."""
+        return self._ask("GET", "/api/v1/namespaces?limit=1", None)
+
+    def close(self) -> None:
+        """Close the connections that are kept open; the next question opens new ones."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection, _ in idle:
+            connection.close()
+
+    def _ask(self, method: str, path: str, body: bytes | None) -> Answer:
+        connection = self._connection()
         try:
-            with urllib.request.urlopen(request, timeout=self._timeout) as answer:  # noqa: S310
-                answer.read()
-                return Answer(answer.status, "")
-        except urllib.error.HTTPError as error:
-            with error:
-                return Answer(error.code, error.read(2000).decode(errors="replace").strip())
+            answer = self._exchange(connection, method, path, body)
         except (OSError, http.client.HTTPException) as error:
+            connection.close()
             return Answer(0, f"{type(error).__name__}: {error}")
+        with self._lock:
+            self._idle.append((connection, time.monotonic()))
+        return answer
+
+    def _exchange(
+        self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None
+    ) -> Answer:
+        headers = {"Content-Type": "application/json", "User-Agent": self._agent}
+        connection.request(method, self._root + path, body, headers)
+        with connection.getresponse() as answer:
+            text = answer.read().decode(errors="replace").strip()
+            return Answer(answer.status, text)
+
+    def _connection(self) -> http.client.HTTPConnection:
+        with self._lock:
+            while self._idle:
+                connection, used = self._idle.pop()
+                if time.monotonic() - used < KEEP_OPEN:
+                    return connection
+                connection.close()
+        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+        return kind(self._host, self._port, timeout=self._timeout)

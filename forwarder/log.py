@@ -2,38 +2,44 @@
 
 A key is `events/YYYY/MM/DD/HH/<YYYYMMDDTHHMMSS.ffffffZ of the event>-<unique>.json.gz`, so keys sort by the
 time of their events. An object can appear after later keys have been read: its writer was slow, or its
-clock behind.
+clock behind. Objects with other keys are no events and are passed over.
 """
 
 from __future__ import annotations
 
-import gzip
-import io
 import re
-import zlib
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
 
 from botocore.exceptions import ClientError
+
+from forwarder.event import LARGEST, Event
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 EVENTS = "events/"
 SET_ASIDE = "set-aside/"
-LARGEST_EVENT = 8 * 1024 * 1024  # bytes, unpacked; some dozens are in memory at once
+AFTER_ALL = EVENTS + "~"  # no key of an event sorts after it
 _TIME = re.compile(r"(\d{8}T\d{6}\.\d{6})Z[^/]*$")
 
 
-class UnreadableError(ValueError):
-    """An object of the log that is not an event; says why."""
+class Found(NamedTuple):
+    """An object of the log: the time of its event, and when S3 took it (whole seconds, by S3's clock)."""
+
+    key: str
+    instant: datetime
+    modified: datetime
+
+
+def hour_prefix(instant: datetime) -> str:
+    return f"{EVENTS}{instant.astimezone(UTC):%Y/%m/%d/%H}/"
 
 
 def key_at(instant: datetime) -> str:
     """What every key of an event at `instant` or later sorts after (and no key of an earlier one)."""
-    utc = instant.astimezone(UTC)
-    return f"{EVENTS}{utc:%Y/%m/%d/%H}/{utc:%Y%m%dT%H%M%S.%f}Z"
+    return f"{hour_prefix(instant)}{instant.astimezone(UTC):%Y%m%dT%H%M%S.%f}Z"
 
 
 def instant_of(key: str) -> datetime | None:
@@ -49,32 +55,42 @@ def instant_of(key: str) -> datetime | None:
 
 
 class Log:
+    """One bucket's log. Safe to use from several threads."""
+
     def __init__(self, s3: S3Client, bucket: str) -> None:
         self._s3 = s3
         self._bucket = bucket
 
-    def pages(self, after: str, until: str) -> Iterator[list[str]]:
-        """Keys above `after` and not above `until`, in order, at most 1000 at a time."""
-        pages = self._s3.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=EVENTS, StartAfter=after
-        )
-        for page in pages:
-            keys = [found["Key"] for found in page.get("Contents", [])]
-            within = [key for key in keys if key <= until]
-            if within:
-                yield within
-            if len(within) < len(keys):
-                return
+    def pages(self, after: str, until: str = AFTER_ALL, prefix: str = EVENTS) -> Iterator[list[Found]]:
+        """Events with keys above `after` and not above `until`, in order, at most 1000 at a time."""
+        more = True
+        while more:
+            # By the last key, not by a continuation token: a page may be wanted hours after the one before.
+            page = self._s3.list_objects_v2(Bucket=self._bucket, Prefix=prefix, StartAfter=after)
+            objects = page.get("Contents", [])
+            more = page.get("IsTruncated", False) and objects[-1]["Key"] <= until
+            after = objects[-1]["Key"] if objects else after
+            yield [
+                Found(one["Key"], instant, one["LastModified"])
+                for one in objects
+                if one["Key"] <= until and (instant := instant_of(one["Key"])) is not None
+            ]
 
-    def read(self, key: str) -> bytes | None:
-        """The event's JSON text; None when the object is gone (retention). Raises UnreadableError."""
+    def at(self, instant: datetime) -> list[str]:
+        """Keys of the events at `instant`, to the millisecond."""
+        start = instant.replace(microsecond=instant.microsecond // 1000 * 1000)
+        end = key_at(start + timedelta(milliseconds=1))
+        return [found.key for page in self.pages(key_at(start), end) for found in page]
+
+    def read(self, key: str) -> Event | None:
+        """The event; None when the object is gone (retention). Raises UnreadableError."""
         try:
             answer = self._s3.get_object(Bucket=self._bucket, Key=key)
         except ClientError as error:
-            if _is_absent(error):
+            if is_absent(error):
                 return None
             raise
-        return _unpacked(answer["Body"].read(LARGEST_EVENT + 1))
+        return Event.read(key, answer["Body"].read(LARGEST + 1))
 
     def set_aside(self, key: str, reason: str) -> None:
         """Keep a copy of a refused event under `set-aside/`, with the reason in its metadata."""
@@ -84,26 +100,13 @@ class Log:
                 Key=SET_ASIDE + key.removeprefix(EVENTS),
                 CopySource={"Bucket": self._bucket, "Key": key},
                 MetadataDirective="REPLACE",
+                ContentType="application/json",
                 Metadata={"reason": "".join(c if " " <= c <= "~" else " " for c in reason)[:1000]},
             )
         except ClientError as error:
-            if not _is_absent(error):
+            if not is_absent(error):
                 raise
 
 
-def _is_absent(error: ClientError) -> bool:
+def is_absent(error: ClientError) -> bool:
     return error.response["Error"]["Code"] in ("NoSuchKey", "404")
-
-
-def _unpacked(raw: bytes) -> bytes:
-    if not raw.startswith(b"\x1f\x8b"):
-        text = raw  # written by hand, without compression
-    else:
-        try:
-            with gzip.GzipFile(fileobj=io.BytesIO(raw)) as packed:
-                text = packed.read(LARGEST_EVENT + 1)
-        except (OSError, EOFError, zlib.error) as error:
-            raise UnreadableError(f"not a whole gzip file: {error}") from error
-    if len(text) > LARGEST_EVENT:
-        raise UnreadableError(f"larger than {LARGEST_EVENT} bytes")
-    return text

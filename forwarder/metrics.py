@@ -1,14 +1,16 @@
-"""What the forwarder reports to CloudWatch, about once a minute while it holds the place."""
+"""What the forwarder reports to CloudWatch, once a minute while it holds the place."""
 
 from __future__ import annotations
 
 import logging
-from datetime import datetime
+import threading
+import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from forwarder.log import instant_of
+from forwarder.courier import Counts
 
 log = logging.getLogger("forwarder")
 EVERY = 60.0  # seconds
@@ -21,40 +23,55 @@ class CloudWatch(Protocol):
 
 
 class Metrics:
-    """`Carried` and `SetAside` since the last report; `SecondsBehind`: the age of what is carried now."""
+    """`SecondsBehind`: the age of the oldest event that is not delivered; 0 when there is none.
 
-    def __init__(self, cloudwatch: CloudWatch, namespace: str) -> None:
-        self._cloudwatch = cloudwatch
-        self._namespace = namespace
-        self._reported: datetime | None = None
-        self._carried = 0
-        self._set_aside = 0
+    `Carried`, `SetAside` and `Late` (those that came after later events): since the report before. Each
+    comes with the dimension LineageLog, the bucket's name.
+    """
 
-    def set_aside(self) -> None:
-        self._set_aside += 1
+    def __init__(
+        self,
+        cloudwatch: CloudWatch,
+        namespace: str,
+        bucket: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._cloudwatch, self._namespace, self._clock = cloudwatch, namespace, clock
+        self._dimensions = [{"Name": "LineageLog", "Value": bucket}]
+        self._reported: float | None = None
+        self._before = (0, 0, 0)
 
-    def carried(self, count: int, last: str, now: datetime) -> None:
-        """`count` events were carried, the last of them under the key `last`."""
-        self._carried += count
-        instant = instant_of(last)
-        self._report(now, 0.0 if instant is None else max(0.0, (now - instant).total_seconds()))
+    def watch(self, counts: Counts, behind: Callable[[], float | None], stop: threading.Event) -> None:
+        """Report until `stop`; `behind` in seconds, None while another forwarder holds the place."""
+        while not stop.wait(1):
+            seconds = behind()
+            if seconds is not None:
+                self.report(counts, seconds)
 
-    def caught_up(self, now: datetime) -> None:
-        self._report(now, 0.0)
-
-    def _report(self, now: datetime, behind: float) -> None:
-        if self._reported is not None and (now - self._reported).total_seconds() < EVERY:
+    def report(self, counts: Counts, behind: float) -> None:
+        """Unless it was done less than a minute ago."""
+        if self._reported is not None and self._clock() - self._reported < EVERY:
             return
-        values = {"SecondsBehind": behind, "Carried": self._carried, "SetAside": self._set_aside}
-        units = {"SecondsBehind": "Seconds", "Carried": "Count", "SetAside": "Count"}
+        self._reported = self._clock()
+        now = (counts.posted, counts.set_aside, counts.late)
+        since = [after - before for after, before in zip(now, self._before, strict=True)]
+        values = {"SecondsBehind": behind}
+        values |= dict(zip(("Carried", "SetAside", "Late"), since, strict=True))
         try:
             self._cloudwatch.put_metric_data(
                 Namespace=self._namespace,
                 MetricData=[
-                    {"MetricName": k, "Value": float(v), "Unit": units[k]} for k, v in values.items()
+                    {
+                        "MetricName": name,
+                        "Value": float(value),
+                        "Unit": "Seconds" if name == "SecondsBehind" else "Count",
+                        "Dimensions": self._dimensions,
+                    }
+                    for name, value in values.items()
                 ],
             )
         except (ClientError, BotoCoreError) as error:
             log.warning("metrics not reported: %s", error)
             return
-        self._reported, self._carried, self._set_aside = now, 0, 0
+        self._before = now

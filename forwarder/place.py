@@ -1,7 +1,7 @@
 """The forwarder's place in the log, kept in the log's bucket - and with it, who may forward.
 
 One object holds both. It is written on condition that nobody else has written it since (S3's If-Match), so
-of two forwarders that want to go on, one wins. A holder renews it all the time; whoever sees it unchanged
+of two forwarders that want to go on, one wins. A holder writes it all the time; whoever sees it unchanged
 for the whole lease, by its own clock (the machines' clocks are never compared), takes the dead holder's
 place.
 """
@@ -9,14 +9,14 @@ place.
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
-
-from forwarder.log import instant_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -34,23 +34,44 @@ class BadPlaceError(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """`frontier`: the highest key delivered ("" at the start). `seen`: those in the window before it."""
+    """What of the log has been carried.
 
-    frontier: str = ""
+    All keys up to `floor`, and above it those in `seen`. What comes late below the floor is found by the
+    sweep (`forwarder.sweep`), whose looks are done up to `swept`; forwarding began at `begun`.
+    """
+
+    floor: str = ""
     seen: frozenset[str] = frozenset()
+    begun: datetime | None = None
+    swept: datetime | None = None
 
-    def past(self, key: str) -> Self:
-        # What lies in the log without a time in its name is carried, but says nothing about how far we are.
-        frontier = max(self.frontier, key) if instant_of(key) else self.frontier
-        return replace(self, frontier=frontier, seen=self.seen | {key})
+    @property
+    def frontier(self) -> str:
+        """The highest key carried; "" at the start."""
+        return max(self.seen, default=self.floor)
 
-    def without_before(self, key: str) -> Self:
-        """Forget what was seen before `key`."""
-        return replace(self, seen=frozenset(k for k in self.seen if k >= key))
+    def holds(self, key: str) -> bool:
+        return key <= self.floor or key in self.seen
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The place as it lies in the bucket. `holder` None: nobody forwards."""
+
+    place: Place
+    holder: str | None
+    beat: int
+    etag: str
+    modified: datetime | None = None
+
+
+def boot_clock() -> float:
+    """Seconds that also pass while the process is stopped or the machine suspended."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class PlaceKeeper:
-    """Takes, renews, moves and gives up the place. Not thread-safe."""
+    """Takes, keeps and gives up the place. Safe to use from several threads."""
 
     def __init__(
         self,
@@ -60,49 +81,47 @@ class PlaceKeeper:
         *,
         holder: str,
         lease: float,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = boot_clock,
     ) -> None:
         """`holder`: a name no other forwarder has. `lease` in seconds."""
         self._s3, self._bucket, self._key = s3, bucket, key
-        self._holder, self._lease, self._clock = holder, lease, clock
+        self.holder, self.lease = holder, lease
+        self._clock = clock
+        self._lock = threading.RLock()
         self._etag: str | None = None
         self._beat = 0
         self._renewed = 0.0
         self._watched: tuple[str, float] | None = None
 
-    def try_take(self) -> Place | None:
+    def try_take(self, now: datetime) -> Place | None:
         """The place, now ours; None while another forwarder holds it. Raises BadPlaceError."""
-        found = self._read()
-        if found is None:
-            return self._taken(Place(), None)
-        place, holder, beat, etag = found
-        if holder is not None and holder != self._holder and not self._dead(etag):
-            return None
-        self._beat = beat
-        return self._taken(place, etag)
+        with self._lock:
+            kept = read_place(self._s3, self._bucket, self._key)
+            if kept is None:
+                return self._taken(Place(begun=now, swept=now), None)
+            if kept.holder is not None and kept.holder != self.holder and not self._dead(kept.etag):
+                return None
+            self._beat = kept.beat
+            return self._taken(kept.place, kept.etag)
 
     def save(self, place: Place) -> None:
         """Keep our place, which renews the lease. Raises LostPlaceError."""
-        self._write(place, self._holder)
+        self._write(place, self.holder)
 
     @property
-    def age(self) -> float:
-        """Seconds since the place was last kept."""
-        return self._clock() - self._renewed
-
-    def renew(self, place: Place) -> None:
-        """Make sure that the place is ours for two thirds of the lease from now on. Raises LostPlaceError."""
-        while self.age > self._lease / 3:
-            self.save(place)
+    def ours(self) -> bool:
+        """Whether nobody else can have taken the place, for a third of the lease from now on."""
+        return self._clock() - self._renewed < self.lease * 2 / 3
 
     def give_up(self, place: Place) -> None:
         """Keep our place for whoever comes next, at once. Raises LostPlaceError."""
         self._write(place, None)
+        self._renewed -= self.lease
 
     def _dead(self, etag: str) -> bool:
         if self._watched is None or self._watched[0] != etag:
             self._watched = (etag, self._clock())
-        return self._clock() - self._watched[1] >= self._lease
+        return self._clock() - self._watched[1] >= self.lease
 
     def _taken(self, place: Place, etag: str | None) -> Place | None:
         self._etag = etag
@@ -112,48 +131,131 @@ class PlaceKeeper:
             return None
         return place
 
-    def _read(self) -> tuple[Place, str | None, int, str] | None:
-        try:
-            answer = self._s3.get_object(Bucket=self._bucket, Key=self._key)
-        except ClientError as error:
-            if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
-                return None
-            raise
-        try:
-            kept = json.loads(answer["Body"].read())
-            seen = frozenset(folder + name for folder, names in kept["seen"].items() for name in names)
-            place = Place(str(kept["frontier"]), seen)
-            return place, kept["holder"], int(kept["beat"]), answer["ETag"]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BadPlaceError(
-                f"s3://{self._bucket}/{self._key} is not a forwarder's place ({error!r}). To begin again at"
-                f" the log's start, remove it: aws s3 rm s3://{self._bucket}/{self._key}"
-            ) from error
-
     def _write(self, place: Place, holder: str | None) -> None:
-        kept = {
-            "frontier": place.frontier,
-            "holder": holder,
-            "beat": self._beat + 1,  # so that every renewal is another content, with another ETag
-            "seen": _by_folder(place.seen),
-        }
-        condition: dict[str, Any] = {"IfMatch": self._etag} if self._etag else {"IfNoneMatch": "*"}
-        started = self._clock()
-        try:
-            answer = self._s3.put_object(
-                Bucket=self._bucket,
-                Key=self._key,
-                Body=json.dumps(kept, separators=(",", ":")).encode(),
-                ContentType="application/json",
-                **condition,
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] in LOST:
-                raise LostPlaceError(
-                    f"s3://{self._bucket}/{self._key} was written by another forwarder"
-                ) from error
-            raise
-        self._etag, self._beat, self._renewed = answer["ETag"], self._beat + 1, started
+        with self._lock:
+            beat = self._beat + 1  # so that every renewal is another content, with another ETag
+            condition: dict[str, Any] = {"IfMatch": self._etag} if self._etag else {"IfNoneMatch": "*"}
+            started = self._clock()
+            try:
+                etag = self._s3.put_object(
+                    Bucket=self._bucket,
+                    Key=self._key,
+                    Body=_text(place, holder, beat).encode(),
+                    ContentType="application/json",
+                    **condition,
+                )["ETag"]
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in LOST:
+                    raise
+                # The write before may have been taken without our hearing of it, or this one repeated.
+                now = read_place(self._s3, self._bucket, self._key)
+                if now is None or now.holder != self.holder:
+                    raise LostPlaceError(
+                        f"s3://{self._bucket}/{self._key} was written by another forwarder"
+                    ) from error
+                self._etag, self._beat = now.etag, now.beat
+                self._write(place, holder)
+                return
+            self._etag, self._beat, self._renewed = etag, beat, started
+
+
+class Progress:
+    """The place while it moves: keys are begun in order within a pass, and done in any order.
+
+    Safe to use from several threads.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._lock = threading.Lock()
+        self._place = place
+        self._seen = set(place.seen)
+        self._order: list[str] = []  # begun in this pass
+        self._first = 0  # the first of them that is not known to be done
+        self._open: set[str] = set()
+        self._limit = ""
+
+    def begin_pass(self, limit: str) -> Place:
+        """Keys up to `limit` need not be remembered one by one, once all before them are done."""
+        with self._lock:
+            self._order, self._first, self._open, self._limit = [], 0, set(), limit
+        return self.place()
+
+    def begin(self, key: str) -> None:
+        with self._lock:
+            self._order.append(key)
+            self._open.add(key)
+
+    def done(self, key: str) -> None:
+        with self._lock:
+            self._open.discard(key)
+            self._seen.add(key)
+            while self._first < len(self._order) and self._order[self._first] not in self._open:
+                self._raise_floor(self._order[self._first])
+                self._first += 1
+
+    def end_pass(self, whole: bool) -> None:
+        """`whole`: everything up to the limit was listed, not only a part."""
+        with self._lock:
+            if whole and not self._open:
+                self._raise_floor(self._limit)
+
+    def swept(self, until: datetime) -> None:
+        with self._lock:
+            self._place = replace(self._place, swept=until)
+
+    @property
+    def oldest(self) -> str | None:
+        """The first key that is begun and not done."""
+        with self._lock:
+            return self._order[self._first] if self._first < len(self._order) else None
+
+    def place(self) -> Place:
+        with self._lock:
+            self._seen = {key for key in self._seen if key > self._place.floor}
+            self._place = replace(self._place, seen=frozenset(self._seen))
+            return self._place
+
+    def _raise_floor(self, key: str) -> None:
+        if self._place.floor < key <= self._limit:
+            self._place = replace(self._place, floor=key)
+
+
+def read_place(s3: S3Client, bucket: str, key: str) -> Kept | None:
+    """None when there is none yet. Raises BadPlaceError."""
+    try:
+        answer = s3.get_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+            return None
+        raise
+    try:
+        place, holder, beat = _parsed(answer["Body"].read())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadPlaceError(
+            f"s3://{bucket}/{key} is not a forwarder's place ({error!r}). To begin again at"
+            f" the log's start, remove it: aws s3 rm s3://{bucket}/{key}"
+        ) from error
+    return Kept(place, holder, beat, answer["ETag"], answer.get("LastModified"))
+
+
+def _parsed(text: bytes) -> tuple[Place, str | None, int]:
+    kept = json.loads(text)
+    seen = frozenset(folder + name for folder, names in kept["seen"].items() for name in names)
+    begun, swept = (datetime.fromisoformat(kept[name]).astimezone(UTC) for name in ("begun", "swept"))
+    holder = None if kept["holder"] is None else str(kept["holder"])
+    return Place(str(kept["floor"]), seen, begun, swept), holder, int(kept["beat"])
+
+
+def _text(place: Place, holder: str | None, beat: int) -> str:
+    kept = {
+        "floor": place.floor,
+        "holder": holder,
+        "beat": beat,
+        "begun": place.begun and place.begun.isoformat(),
+        "swept": place.swept and place.swept.isoformat(),
+        "seen": _by_folder(place.seen),
+    }
+    return json.dumps(kept, separators=(",", ":"))
 
 
 def _by_folder(keys: Iterable[str]) -> dict[str, list[str]]:

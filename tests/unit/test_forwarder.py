@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import random
 import re
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
-from typing import Any, cast
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from forwarder import __main__ as command
-from forwarder.carry import Forwarder, Timing, UnreachableError
+from forwarder.carry import Forwarder, Timing
+from forwarder.courier import Counts, Patience, UnreachableError
 from forwarder.deliver import Marquez
-from forwarder.log import Log, instant_of, key_at
+from forwarder.lanes import Lanes
+from forwarder.log import instant_of, key_at
 from forwarder.metrics import Metrics
-from forwarder.place import BadPlaceError, LostPlaceError, Place, PlaceKeeper
-from tests.unit.forwarder_doubles import START, FakeMarquez, MemoryS3, serve
-
-PLACE = "forwarder/place.json"
-QUICK = Timing(poll=0.01, settle=0, window=600, longest_backoff=0.01, give_up=5, rest=0.05)
+from forwarder.place import BadPlaceError, LostPlaceError
+from tests.unit.forwarder_doubles import PLACE, QUICK, START, FakeMarquez, MemoryS3, forwarder, keeper, serve
 
 
 @pytest.fixture
@@ -42,38 +41,8 @@ def marquez() -> Iterator[FakeMarquez]:
     server.server_close()
 
 
-class Clock:
-    """Seconds that pass when told."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-def keeper(
-    s3: MemoryS3, holder: str = "a", clock: Callable[[], float] = time.monotonic, lease: float = 60
-) -> PlaceKeeper:
-    return PlaceKeeper(cast(Any, s3), "log", PLACE, holder=holder, lease=lease, clock=clock)
-
-
-def forwarder(
-    s3: MemoryS3,
-    marquez: FakeMarquez,
-    *,
-    place: PlaceKeeper | None = None,
-    timing: Timing = QUICK,
-    seconds: float = 86400,
-    **options: Any,
-) -> Forwarder:
-    """A forwarder whose wall clock stands `seconds` after START."""
-
-    def now() -> datetime:
-        return START + timedelta(seconds=seconds)
-
-    source, server = Log(cast(Any, s3), "log"), Marquez(marquez.url, timeout=5)
-    return Forwarder(source, place or keeper(s3), server, timing, now=now, **options)
+def aside(key: str) -> str:
+    return key.replace("events/", "set-aside/", 1)
 
 
 # Keys
@@ -101,20 +70,34 @@ def test_a_key_of_another_form_has_no_time(key: str) -> None:
 # Delivery
 
 
-def test_events_are_delivered_in_the_order_of_their_times(s3: MemoryS3, marquez: FakeMarquez) -> None:
+def test_events_of_one_job_are_delivered_in_the_order_of_their_times(
+    s3: MemoryS3, marquez: FakeMarquez
+) -> None:
     seconds = list(range(100))
     random.Random(1).shuffle(seconds)
     for second in seconds:
-        s3.log(second * 60, "OTHER", name=f"{second:03}")
+        s3.log(second * 60, "RUNNING", name=f"{second:03}")
     assert forwarder(s3, marquez).once(1) == 100
     assert marquez.accepted("name") == [f"{second:03}" for second in range(100)]
 
 
+def test_jobs_are_delivered_at_the_same_time_and_each_in_order(s3: MemoryS3, marquez: FakeMarquez) -> None:
+    marquez.seconds = 0.02
+    for second in range(20):
+        for job in "abcd":
+            s3.log(second, "RUNNING", run=job, name=str(second), job=job)
+    assert forwarder(s3, marquez, posters=4).once(1) == 80
+    assert marquez.at_once == 4
+    for job in "abcd":
+        names = [int(event["name"]) for event in marquez.posted if event["run"]["runId"] == job]
+        assert names == list(range(20))
+
+
 def test_what_was_delivered_is_not_delivered_again(s3: MemoryS3, marquez: FakeMarquez) -> None:
     s3.log(1, "START")
-    forwarder(s3, marquez).once(1)
+    forwarder(s3, marquez, seconds=60).once(1)
     s3.log(2, "COMPLETE")
-    assert forwarder(s3, marquez).once(1) == 1
+    assert forwarder(s3, marquez, seconds=60).once(1) == 1
     assert marquez.accepted("eventType") == ["START", "COMPLETE"]
 
 
@@ -139,12 +122,21 @@ def test_a_refused_event_is_set_aside_and_the_next_one_goes_on(
     marquez.answers = [status]
     forwarder(s3, marquez).once(1)
     assert [event["run"]["runId"] for event in marquez.posted] == ["good"]
-    aside = refused.replace("events/", "set-aside/", 1)
-    assert s3.objects[aside] == s3.objects[refused]
-    assert s3.metadata[aside]["reason"] == f"HTTP {status}: answer"
+    assert s3.objects[aside(refused)] == s3.objects[refused]
+    assert s3.metadata[aside(refused)]["reason"] == f"HTTP {status}: answer"
 
 
-@pytest.mark.parametrize("content", [b"\x1f\x8b\x08 not gzip", b"\x1f\x8b"])
+def test_nothing_is_set_aside_when_the_server_refuses_everything(s3: MemoryS3, marquez: FakeMarquez) -> None:
+    """A proxy that is wrong, or a version that does not fit: not the event's fault."""
+    s3.log(1, "START")
+    marquez.answers, marquez.probes = [400] * 1000, 400
+    impatient = replace(QUICK, patience=Patience(longest_pause=0.01, give_up=0.1))
+    with pytest.raises(UnreachableError, match="400"):
+        forwarder(s3, marquez, timing=impatient).once(1)
+    assert not any(key.startswith("set-aside/") for key in s3.objects)
+
+
+@pytest.mark.parametrize("content", [b"\x1f\x8b\x08 not gzip", b"\x1f\x8b", b"not JSON"])
 def test_an_unreadable_object_is_set_aside_unposted(
     s3: MemoryS3, marquez: FakeMarquez, content: bytes
 ) -> None:
@@ -152,39 +144,50 @@ def test_an_unreadable_object_is_set_aside_unposted(
     s3.objects[key] = content
     forwarder(s3, marquez).once(1)
     assert marquez.tried == 0
-    assert s3.objects[key.replace("events/", "set-aside/", 1)] == content
+    assert s3.objects[aside(key)] == content
 
 
 def test_an_event_that_alone_makes_the_server_fail_is_set_aside(s3: MemoryS3, marquez: FakeMarquez) -> None:
     poison = s3.log(1, "START", run="poison")
     s3.log(2, "START", run="good")
-    marquez.answers = [500] * 5
+    marquez.poison = lambda event: 500 if event["run"]["runId"] == "poison" else None
     forwarder(s3, marquez).once(1)
     assert [event["run"]["runId"] for event in marquez.posted] == ["good"]
-    assert poison.replace("events/", "set-aside/", 1) in s3.objects
+    assert "while the server took another event" in s3.metadata[aside(poison)]["reason"]
+    assert marquez.probed == 3
 
 
-def test_nothing_is_set_aside_while_the_database_is_down(s3: MemoryS3, marquez: FakeMarquez) -> None:
+def test_nothing_is_set_aside_while_the_database_takes_nothing(s3: MemoryS3, marquez: FakeMarquez) -> None:
+    """Read-only, for example: every query is answered and every post fails."""
     s3.log(1, "START")
-    marquez.answers, marquez.queries = [500] * 20, 500
+    marquez.answers, marquez.probes = [500] * 20, 500
     forwarder(s3, marquez).once(1)
     assert marquez.accepted("eventType") == ["START"]
     assert not any(key.startswith("set-aside/") for key in s3.objects)
+
+
+def test_an_event_of_an_outage_that_ends_between_the_proofs_is_delivered(
+    s3: MemoryS3, marquez: FakeMarquez
+) -> None:
+    s3.log(1, "START")
+    marquez.answers = [500] * 4  # one less than it takes to condemn the event
+    forwarder(s3, marquez).once(1)
+    assert marquez.accepted("eventType") == ["START"]
 
 
 def test_a_server_that_stays_away_ends_the_attempt_without_moving_the_place(
     s3: MemoryS3, marquez: FakeMarquez
 ) -> None:
     s3.log(1, "START")
-    marquez.answers = [503] * 1000
-    impatient = Timing(poll=0.01, settle=0, longest_backoff=0.01, give_up=0.1)
+    marquez.answers, marquez.probes = [503] * 1000, 503
+    impatient = replace(QUICK, patience=Patience(longest_pause=0.01, give_up=0.1))
     with pytest.raises(UnreachableError, match="503"):
         forwarder(s3, marquez, timing=impatient).once(1)
     marquez.answers = []
     assert forwarder(s3, marquez).once(1) == 1
 
 
-def test_an_event_that_expired_meanwhile_is_passed_over(s3: MemoryS3, marquez: FakeMarquez) -> None:
+def test_an_event_that_expired_meanwhile_is_passed_over(marquez: FakeMarquez) -> None:
     class Expiring(MemoryS3):
         def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
             return super().get_object(Bucket=Bucket, Key=Key + ("gone" if Key == expired else ""))
@@ -196,169 +199,59 @@ def test_an_event_that_expired_meanwhile_is_passed_over(s3: MemoryS3, marquez: F
     assert marquez.accepted("eventType") == ["COMPLETE"]
 
 
-# Late and early objects
-
-
-def test_an_object_that_comes_late_is_delivered_within_the_window(s3: MemoryS3, marquez: FakeMarquez) -> None:
-    s3.log(500, "START", run="one")
-    forwarder(s3, marquez).once(1)
-    s3.log(100, "START", run="late")
-    assert forwarder(s3, marquez).once(1) == 1
-    assert [event["run"]["runId"] for event in marquez.posted] == ["one", "late"]
-
-
-def test_a_late_start_does_not_leave_its_run_running(s3: MemoryS3, marquez: FakeMarquez) -> None:
-    s3.log(20, "COMPLETE", run="one")
-    s3.log(30, "COMPLETE", run="other")
-    forwarder(s3, marquez).once(1)
-    s3.log(10, "START", run="one")
-    forwarder(s3, marquez).once(1)
-    of_one = [event["eventType"] for event in marquez.posted if event["run"]["runId"] == "one"]
-    assert of_one == ["COMPLETE", "START", "COMPLETE"]
-    assert len(marquez.posted) == 4
-
-
-def test_an_event_is_carried_only_when_its_time_has_settled(s3: MemoryS3, marquez: FakeMarquez) -> None:
-    s3.log(10, "START")
-    settling = Timing(poll=0.01, settle=2, longest_backoff=0.01)
-    assert forwarder(s3, marquez, timing=settling, seconds=11.9).once(1) == 0
-    assert forwarder(s3, marquez, timing=settling, seconds=12.1).once(1) == 1
-
-
-def test_an_event_from_the_future_does_not_hide_the_present(s3: MemoryS3, marquez: FakeMarquez) -> None:
-    s3.log(50_000, "START", run="future")
-    assert forwarder(s3, marquez, seconds=100).once(1) == 0
-    s3.log(50, "START", run="present")
-    assert forwarder(s3, marquez, seconds=100).once(1) == 1
-
-
-def test_the_place_remembers_no_more_than_the_window(s3: MemoryS3, marquez: FakeMarquez) -> None:
-    for minute in range(120):
-        s3.log(minute * 60, "OTHER")
-    forwarder(s3, marquez).once(1)
-    place = keeper(s3).try_take()
-    assert place is not None
-    assert len(place.seen) == 11  # ten minutes, both ends included
-
-
-@pytest.mark.parametrize(
-    "stranger", ["events/2026/11/readme", "events/2026/11/23/10/20991123T100000.000000Z-x.json.gz"]
-)
-def test_a_stranger_in_the_log_neither_stops_nor_repeats_anything(
-    s3: MemoryS3, marquez: FakeMarquez, stranger: str
+def test_a_connection_that_the_server_closed_for_being_idle_is_not_used_again(
+    marquez: FakeMarquez, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    s3.log(0, "START", name="long before")
-    s3.log(3000, "START", name="before")
-    a_month_later = 86400 * 31
-    forwarder(s3, marquez, seconds=a_month_later).once(1)
-    s3.objects[stranger] = b'{"name": "stranger"}'
-    for _ in range(3):
-        forwarder(s3, marquez, seconds=a_month_later).once(1)
-    s3.log(3600, "START", name="after")
-    forwarder(s3, marquez, seconds=a_month_later).once(1)
-    assert sorted(marquez.accepted("name")) == ["after", "before", "long before", "stranger"]
+    client = Marquez(marquez.url, timeout=5)
+    assert client.answers().delivered
+    [(idle, _)] = client._idle
+    assert idle.sock is not None
+    idle.sock.close()  # as after the server's idle timeout
+    monkeypatch.setattr("forwarder.deliver.KEEP_OPEN", 0)
+    assert client.answers().delivered
+    client.close()
 
 
-# The place
+# Lanes
 
 
-def test_two_forwarders_cannot_both_begin(s3: MemoryS3) -> None:
-    first, second = keeper(s3, "a"), keeper(s3, "b")
-    assert first.try_take() == Place()
-    assert second.try_take() is None
+def test_no_more_is_held_than_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("forwarder.lanes.MOST_BYTES", 100)
+    go = threading.Event()
+
+    def work(_item: int) -> None:
+        go.wait(5)
+
+    lanes: Lanes[int] = Lanes(work, workers=2)
+    for number in range(10):
+        lanes.put(str(number), number, 10)
+    waiting = threading.Thread(target=lanes.put, args=("x", 11, 10))
+    waiting.start()
+    waiting.join(0.1)
+    assert waiting.is_alive()
+    go.set()
+    waiting.join(5)
+    assert not waiting.is_alive()
+    lanes.drain()
+    lanes.close()
 
 
-def test_of_two_that_begin_at_once_one_wins(s3: MemoryS3) -> None:
-    class Slow(MemoryS3):
-        """Both have read before either writes."""
+def test_an_error_ends_the_work_and_reaches_whoever_waits() -> None:
+    done: list[int] = []
 
-        def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
-            try:
-                return super().get_object(Bucket=Bucket, Key=Key)
-            finally:
-                both_have_read.wait(5)
+    def work(item: int) -> None:
+        if item == 1:
+            raise LostPlaceError("gone")
+        done.append(item)
 
-    both_have_read = threading.Barrier(2)
-    bucket = Slow()
-    taken: list[Place | None] = []
-    threads = [
-        threading.Thread(target=lambda name=name: taken.append(keeper(bucket, name).try_take()))
-        for name in "ab"
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
-    assert sorted(place is not None for place in taken) == [False, True]
-
-
-def test_a_dead_forwarders_place_is_taken_after_the_lease_and_not_before(s3: MemoryS3) -> None:
-    clock, key = Clock(), s3.log(1, "START")
-    dead, heir = keeper(s3, "dead", clock), keeper(s3, "heir", clock)
-    place = dead.try_take()
-    assert place is not None
-    dead.save(place.past(key))
-    assert heir.try_take() is None
-    clock.seconds += 59
-    assert heir.try_take() is None
-    clock.seconds += 2
-    assert heir.try_take() == Place(key, frozenset({key}))
-
-
-def test_a_living_forwarder_keeps_its_place_however_long_it_works(s3: MemoryS3) -> None:
-    clock = Clock()
-    living, waiting = keeper(s3, "living", clock), keeper(s3, "waiting", clock)
-    place = living.try_take()
-    assert place is not None
-    for _ in range(20):
-        clock.seconds += 25
-        living.renew(place)
-        assert waiting.try_take() is None
-
-
-def test_a_forwarder_that_was_paused_posts_nothing_after_another_took_over(
-    s3: MemoryS3, marquez: FakeMarquez
-) -> None:
-    clock = Clock()
-    paused = keeper(s3, "paused", clock)
-    waking = forwarder(s3, marquez, place=paused)
-    waking.once(1)
-    place = paused.try_take()
-    assert place is not None
-    heir = keeper(s3, "heir", clock)
-    assert heir.try_take() is None
-    clock.seconds += 61
-    assert heir.try_take() is not None
-    s3.log(1, "START")
-    with pytest.raises(LostPlaceError):
-        waking._pass()
-    assert marquez.tried == 0
-
-
-def test_a_place_given_up_is_free_at_once(s3: MemoryS3) -> None:
-    first, second = keeper(s3, "a"), keeper(s3, "b")
-    place = first.try_take()
-    assert place is not None
-    first.give_up(place)
-    assert second.try_take() == place
-
-
-def test_one_that_did_not_hear_of_its_own_success_goes_on(s3: MemoryS3) -> None:
-    """S3 took the write, the answer was lost, and the repeated write was refused."""
-    mine = keeper(s3, "a")
-    place = mine.try_take()
-    assert place is not None
-    kept = json.loads(s3.objects[PLACE]) | {"frontier": "events/x", "beat": 99}
-    s3.objects[PLACE] = json.dumps(kept).encode()
-    with pytest.raises(LostPlaceError):
-        mine.save(place)
-    assert mine.try_take() == Place("events/x")
-
-
-def test_a_broken_place_is_reported_with_the_way_out(s3: MemoryS3, marquez: FakeMarquez) -> None:
-    s3.objects[PLACE] = b'{"frontier": 1}'
-    with pytest.raises(BadPlaceError, match=re.escape("aws s3 rm s3://log/forwarder/place.json")):
-        forwarder(s3, marquez).once(1)
+    lanes: Lanes[int] = Lanes(work, workers=1)
+    lanes.put("one lane", 1, 1)
+    with pytest.raises(LostPlaceError, match="gone"):
+        lanes.drain()
+    with pytest.raises(LostPlaceError, match="gone"):
+        lanes.put("one lane", 2, 1)
+    lanes.close()
+    assert done == []
 
 
 # Running
@@ -389,17 +282,27 @@ def running(
 
 def test_two_running_forwarders_deliver_each_event_once(s3: MemoryS3, marquez: FakeMarquez) -> None:
     for second in range(60):
-        s3.log(second, "OTHER", name=f"{second:02}")
+        s3.log(second, "RUNNING", name=f"{second:02}")
     run_until(lambda: len(marquez.posted) >= 60, running(s3, marquez, "a"), running(s3, marquez, "b"))
     assert marquez.accepted("name") == [f"{second:02}" for second in range(60)]
 
 
 def test_a_stopped_forwarder_leaves_its_place_to_the_next(s3: MemoryS3, marquez: FakeMarquez) -> None:
     s3.log(1, "START")
-    run_until(lambda: len(marquez.posted) == 1, running(s3, marquez, "a"))
+    run_until(lambda: len(marquez.posted) == 1, running(s3, marquez, "a", seconds=60))
     s3.log(2, "COMPLETE")
-    run_until(lambda: len(marquez.posted) == 2, running(s3, marquez, "b"))
+    run_until(lambda: len(marquez.posted) == 2, running(s3, marquez, "b", seconds=60))
     assert marquez.accepted("eventType") == ["START", "COMPLETE"]
+
+
+def test_a_stopped_forwarder_forgets_nothing_that_it_delivered(s3: MemoryS3, marquez: FakeMarquez) -> None:
+    marquez.seconds = 0.01
+    for second in range(200):
+        s3.log(second, "RUNNING", run=str(second % 7), job=str(second % 7), name=f"{second:03}")
+    run_until(lambda: len(marquez.posted) > 50, running(s3, marquez, "a"))
+    assert len(marquez.posted) < 200
+    forwarder(s3, marquez).once(1)
+    assert sorted(marquez.accepted("name")) == [f"{second:03}" for second in range(200)]
 
 
 def test_a_node_whose_marquez_is_away_leaves_the_work_to_the_other(
@@ -407,25 +310,31 @@ def test_a_node_whose_marquez_is_away_leaves_the_work_to_the_other(
 ) -> None:
     s3.log(1, "START")
     away = FakeMarquez(url="http://127.0.0.1:9")  # nobody listens there
-    impatient = Timing(poll=0.01, settle=0, longest_backoff=0.01, give_up=0.05, rest=0.5)
+    impatient = replace(QUICK, rest=0.5, patience=Patience(longest_pause=0.01, give_up=0.05))
     alone = running(s3, away, "a", timing=impatient)
     helped = running(s3, marquez, "b")
     run_until(lambda: len(marquez.posted) == 1, alone, helped)
 
 
-def test_trouble_with_s3_passes(s3: MemoryS3, marquez: FakeMarquez) -> None:
+def test_trouble_with_s3_passes(marquez: FakeMarquez) -> None:
     class Shaky(MemoryS3):
         failures = 3
 
-        def paginate(self, **arguments: Any) -> Iterator[dict[str, Any]]:
+        def list_objects_v2(self, **arguments: Any) -> dict[str, Any]:
             if self.failures:
                 self.failures -= 1
                 raise EndpointConnectionError(endpoint_url="http://s3")
-            return super().paginate(**arguments)
+            return super().list_objects_v2(**arguments)
 
     bucket = Shaky()
     bucket.log(1, "START")
     run_until(lambda: len(marquez.posted) == 1, running(bucket, marquez, "a"))
+
+
+def test_a_broken_place_is_reported_with_the_way_out(s3: MemoryS3, marquez: FakeMarquez) -> None:
+    s3.objects[PLACE], s3.modified[PLACE] = b'{"frontier": 1}', START
+    with pytest.raises(BadPlaceError, match=re.escape("aws s3 rm s3://log/forwarder/place.json")):
+        forwarder(s3, marquez).once(1)
 
 
 # The command
@@ -458,28 +367,65 @@ def test_the_command_refuses_what_is_not_a_server(
 class Recorder:
     def __init__(self) -> None:
         self.reports: list[dict[str, float]] = []
+        self.dimensions: list[Any] = []
 
     def put_metric_data(self, *, Namespace: str, MetricData: list[dict[str, Any]]) -> None:  # noqa: N803
         self.reports.append({each["MetricName"]: each["Value"] for each in MetricData})
+        self.dimensions += [each["Dimensions"] for each in MetricData]
 
 
 def test_metrics_are_summed_up_and_sent_once_a_minute() -> None:
-    recorder = Recorder()
-    metrics = Metrics(recorder, "Test")
-    metrics.caught_up(START)
-    metrics.carried(10, key_at(START) + "-x.json.gz", START + timedelta(seconds=30))
-    metrics.set_aside()
-    metrics.carried(5, key_at(START) + "-x.json.gz", START + timedelta(seconds=61))
+    recorder, counts, seconds = Recorder(), Counts(), [0.0]
+    metrics = Metrics(recorder, "Test", "the-log", clock=lambda: seconds[0])
+    metrics.report(counts, 0)
+    counts.add(posted=10, set_aside=1)
+    seconds[0] = 30
+    metrics.report(counts, 30)
+    counts.add(posted=5, late=2)
+    seconds[0] = 61
+    metrics.report(counts, 61)
     assert recorder.reports == [
-        {"SecondsBehind": 0, "Carried": 0, "SetAside": 0},
-        {"SecondsBehind": 61, "Carried": 15, "SetAside": 1},
+        {"SecondsBehind": 0, "Carried": 0, "SetAside": 0, "Late": 0},
+        {"SecondsBehind": 61, "Carried": 15, "SetAside": 1, "Late": 2},
     ]
+    assert recorder.dimensions[0] == [{"Name": "LineageLog", "Value": "the-log"}]
 
 
-def test_events_are_carried_although_metrics_cannot_be_sent(s3: MemoryS3, marquez: FakeMarquez) -> None:
+def test_the_lag_is_reported_while_marquez_is_away(s3: MemoryS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("forwarder.metrics.EVERY", 0.0)
+    recorder = Recorder()
+    s3.log(10, "START")
+    away = FakeMarquez(url="http://127.0.0.1:9")
+    metrics = Metrics(recorder, "Test", "the-log")
+    worker = running(s3, away, "a", metrics=metrics, seconds=100)
+    run_until(lambda: any(report["SecondsBehind"] == 90 for report in recorder.reports), worker)
+
+
+def test_what_metrics_could_not_tell_is_told_with_the_next_report() -> None:
     class Broken(Recorder):
-        def put_metric_data(self, **_: Any) -> None:
-            raise EndpointConnectionError(endpoint_url="http://monitoring")
+        broken = True
 
-    s3.log(1, "START")
-    assert forwarder(s3, marquez, metrics=Metrics(Broken(), "Test")).once(1) == 1
+        def put_metric_data(self, **arguments: Any) -> None:
+            if self.broken:
+                raise EndpointConnectionError(endpoint_url="http://monitoring")
+            super().put_metric_data(**arguments)
+
+    recorder, counts, seconds = Broken(), Counts(), [0.0]
+    metrics = Metrics(recorder, "Test", "the-log", clock=lambda: seconds[0])
+    counts.add(posted=3)
+    metrics.report(counts, 0)
+    recorder.broken, seconds[0] = False, 61
+    metrics.report(counts, 0)
+    assert recorder.reports == [{"SecondsBehind": 0, "Carried": 3, "SetAside": 0, "Late": 0}]
+
+
+def test_the_lag_is_unknown_to_a_forwarder_that_stands_by(s3: MemoryS3, marquez: FakeMarquez) -> None:
+    keeper(s3, "b").try_take(datetime.now(UTC))
+    standing_by = forwarder(s3, marquez)
+    assert standing_by.seconds_behind() is None
+    with pytest.raises(LostPlaceError):
+        standing_by.once(0)
+
+
+def test_the_defaults_leave_a_pass_time_for_late_neighbours() -> None:
+    assert Timing().settle < Timing().window / 2

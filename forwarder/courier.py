@@ -1,0 +1,207 @@
+"""Delivering one event: tried until Marquez has it or refuses it for good."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from forwarder.deliver import Answer, Marquez
+from forwarder.event import Event, UnreadableError
+from forwarder.log import Log, instant_of
+
+log = logging.getLogger("forwarder")
+
+SUSPECT_AFTER = 3  # failures of one event, before the event itself is suspected
+PROOFS = 2  # how often the server must take another event and then fail on this one
+FRESH = 10.0  # seconds for which a delivery proves that the server takes events
+
+
+class StoppedError(Exception):
+    """The process was told to end."""
+
+
+class UnreachableError(Exception):
+    """Marquez has not taken an event for so long that another node had better try."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """In seconds. `longest_pause`: between tries. `give_up`: without any success, until UnreachableError."""
+
+    longest_pause: float = 5
+    give_up: float = 30
+
+
+class Counts:
+    """What was done, by all threads together."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.posted = self.set_aside = self.late = 0
+
+    def add(self, *, posted: int = 0, set_aside: int = 0, late: int = 0) -> None:
+        with self._lock:
+            self.posted += posted
+            self.set_aside += set_aside
+            self.late += late
+
+
+class Courier:
+    """Posts events. Whoever calls keeps the order of a lane: one call after the other."""
+
+    def __init__(
+        self,
+        source: Log,
+        marquez: Marquez,
+        patience: Patience,
+        *,
+        stop: threading.Event,
+        may_post: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`may_post` is called before each post; it raises when this process must not post any more."""
+        self._log, self._marquez, self._patience = source, marquez, patience
+        self._stop, self._may_post = stop, may_post
+        self._delivered_at = -FRESH
+        self._failing_since: float | None = None
+        self.counts = Counts()
+
+    def begin(self) -> None:
+        """Forget how long Marquez has been failing."""
+        self._failing_since = None
+
+    def deliver(self, event: Event, *, late: bool = False) -> bool:
+        """Whether it was delivered; otherwise it was set aside. `late`: later events may have been posted.
+
+        Raises StoppedError, UnreachableError, and what S3 and `may_post` raise.
+        """
+        reason = self.post_late(event) if late else self.post(event)
+        self.counts.add(posted=reason is None, late=late)
+        if reason is not None:
+            self.put_aside(event.key, reason)
+        return reason is None
+
+    def put_aside(self, key: str, reason: str) -> None:
+        log.error("set aside: %s: %s", key, reason)
+        self._log.set_aside(key, reason)
+        self.counts.add(set_aside=1)
+
+    def post(self, event: Event) -> str | None:
+        """Post until it is taken (None) or known to be refused for good (why)."""
+        text = event.text
+        failures = proofs = tries = 0
+        while True:
+            answer = self._ask(lambda: self._marquez.post(text))
+            if answer.delivered:
+                return None
+            if answer.refused and (self._fresh() or self._takes_others()):
+                return str(answer)
+            failures += 1
+            # Some bad events are answered with 500. Retrying one for ever would hold up those after it.
+            if not answer.refused and failures >= SUSPECT_AFTER and self._takes_others():
+                proofs += 1
+                if proofs > PROOFS:
+                    return f"{failures} times {answer}, while the server took another event"
+                continue
+            proofs = 0
+            self._pause(tries, f"{event.key}: {answer}")
+            tries += 1
+
+    def post_late(self, event: Event) -> str | None:
+        """Post an event that may come after later ones of its run, and leave the run as it stands now.
+
+        In Marquez the last write wins: a START that arrives after its COMPLETE leaves the run running. So
+        the event that made the run's present state is posted once more.
+        """
+        stands = self._stands(event)
+        if stands is None:
+            return self.post(event)
+        state, instant = stands
+        latest = self._event_at(instant, event)
+        if latest is None:
+            return (
+                f"came late: its run is {state} since {instant.isoformat()}, and the event that said so "
+                "is not in the log, to be posted after this one"
+            )
+        reason = self.post(event)
+        if reason is None:
+            log.info("%s came late: posting %s again", event.key, latest.key)
+            self.post(latest)
+        return reason
+
+    def _stands(self, event: Event) -> tuple[str, datetime] | None:
+        """The state of the event's run and since when, if that is later than the event."""
+        instant = instant_of(event.key)
+        if event.run is None or instant is None:
+            return None
+        tries = 0
+        run = event.run
+        while True:
+            answer = self._ask(lambda: self._marquez.run(run))
+            if answer.delivered or 400 <= answer.status < 500:
+                break
+            self._pause(tries, f"asking for run {run}: {answer}")
+            tries += 1
+        told = _object(answer.text) if answer.delivered else {}
+        times = [_instant(told.get(name)) for name in ("startedAt", "endedAt")]
+        newest = max((time for time in times if time is not None), default=None)
+        return None if newest is None or newest <= instant else (str(told.get("state")), newest)
+
+    def _event_at(self, instant: datetime, event: Event) -> Event | None:
+        """The log's last event of this event's run at `instant`."""
+        for key in reversed(self._log.at(instant)):
+            try:
+                found = self._log.read(key)
+            except UnreadableError:
+                continue
+            if found is not None and found.run == event.run and found.key != event.key:
+                return found
+        return None
+
+    def _takes_others(self) -> bool:
+        return self._ask(self._marquez.probe).delivered
+
+    def _fresh(self) -> bool:
+        return time.monotonic() - self._delivered_at < FRESH
+
+    def _ask(self, question: Callable[[], Answer]) -> Answer:
+        if self._stop.is_set():
+            raise StoppedError
+        self._may_post()
+        answer = question()
+        if answer.delivered:
+            self._delivered_at, self._failing_since = time.monotonic(), None
+        return answer
+
+    def _pause(self, tries: int, what: str) -> None:
+        """Wait a little longer after each try. Raises StoppedError, UnreachableError."""
+        now = time.monotonic()
+        since = self._failing_since = self._failing_since or now
+        if now - since > self._patience.give_up:
+            raise UnreachableError(f"nothing but failures for {now - since:.0f} s; last: {what}")
+        pause = min(0.5 * 2**tries, self._patience.longest_pause) * random.uniform(0.5, 1)  # noqa: S311 - jitter
+        log.warning("not delivered, trying again in %.1f s: %s", pause, what)
+        if self._stop.wait(pause):
+            raise StoppedError
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        told = json.loads(text)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _instant(text: Any) -> datetime | None:
+    try:
+        instant = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return instant.astimezone(UTC) if instant.tzinfo else None

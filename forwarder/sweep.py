@@ -1,0 +1,50 @@
+"""When to look again for objects that came late.
+
+The pass over the log's end finds what appears up to a window (two minutes) after its event's time. For later
+ones each hour of the log is listed again 10, 20, 40, ... minutes after its end. Only objects that S3 took
+long after their event's time, and since the listing before, are carried then. So a late object is found when
+it is at most twice as late (but not before 10 minutes after its hour); in all an hour is listed 17 times.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+HOUR = timedelta(hours=1)
+FIRST = timedelta(minutes=10)
+TIMES = 17  # the last one 455 days after the hour: beyond any retention that makes sense
+SLACK = timedelta(minutes=15)  # how long a write may take to become visible, clocks that differ
+
+
+class Look(NamedTuple):
+    """The listing due at `due` of the hour that begins at `hour`: for objects that came after `since`."""
+
+    due: datetime
+    hour: datetime
+    since: datetime
+
+
+def looks(after: datetime, until: datetime, begun: datetime) -> Iterator[Look]:
+    """All that are due in (after, until], by time. Forwarding began at `begun`: the pass saw all before."""
+    return heapq.merge(*(_looks(number, after, until, begun) for number in range(TIMES)))
+
+
+def _looks(number: int, after: datetime, until: datetime, begun: datetime) -> Iterator[Look]:
+    age = FIRST * 2**number
+    before = FIRST * 2 ** (number - 1) if number else -HOUR
+    end = _whole_hour(after - age) + HOUR
+    while end + age <= until:
+        yield Look(end + age, end - HOUR, max(begun, end + before) - SLACK)
+        end += HOUR
+
+
+def is_late(instant: datetime, modified: datetime, window: timedelta) -> bool:
+    """Whether the pass at the log's end may have missed the object; half the window is kept for clocks."""
+    return modified - instant > window / 2
+
+
+def _whole_hour(instant: datetime) -> datetime:
+    return instant.replace(minute=0, second=0, microsecond=0)
