@@ -185,7 +185,8 @@ class _Work:
             return None
         copying = self.note + _COPYING
         if different or mirror.state != run.state:
-            if run.state == "success" and (mirror.state != "success" or set(wanted.values()) == {"success"}):
+            plain = all(wanted.get((one.task_id, one.map_index)) == "success" for one in ours)
+            if run.state == "success" and (plain or mirror.state != "success"):
                 target.set_run(mirror, "success", copying)
             else:
                 target.set_note(mirror, copying)
@@ -220,7 +221,9 @@ class _Work:
                 state = wanted.get((one.task_id, one.map_index))
                 if state is None or state == one.state or one.task_id in covered:
                     continue
-                alike = self._target.reaches_downstream and all(
+                # Not to failed: Airflow would clear at once what it has failed downstream.
+                together = self._target.reaches_downstream and state != "failed"
+                alike = together and all(
                     wanted.get((other.task_id, other.map_index)) == state
                     for name in below
                     for other in found[name]
