@@ -7,23 +7,15 @@ from typing import Any, cast
 import pytest
 
 from mwaactl.airflow_api import AirflowApi
-from mwaactl.aws import Clients
 from mwaactl.errors import Unreachable
-from mwaactl.preflight import CHECKS, Check, preflight
-from mwaactl.stack import parse
-from tests.unit.mwaactl_doubles import Cloud, Mwaa, client_error, outputs, standing
-
-BLUE, GREEN = "mwaa-openlineage-fullha-blue", "mwaa-openlineage-fullha-green"
+from mwaactl.preflight import CHECKS
+from tests.unit.mwaactl_doubles import Cloud, Mwaa, client_error
+from tests.unit.preflight_doubles import BLUE, GREEN, checked
 
 
 def api_of(answers: dict[str, Any], major: int = 3) -> tuple[AirflowApi, Mwaa]:
     mwaa = Mwaa(airflow={"env": answers})
     return AirflowApi(cast(Any, mwaa), "env", major), mwaa
-
-
-def checked(aws: Cloud, *dags: str) -> dict[str, Check]:
-    checks = preflight(parse(outputs()), cast(Clients, aws), "green", standing(aws), dags=dags)
-    return {check.name: check for check in checks}
 
 
 def test_two_healthy_and_equal_sides_pass_every_check_that_has_something_to_go_by(aws: Cloud) -> None:
