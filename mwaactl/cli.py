@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -32,7 +32,26 @@ from mwaactl.terminal import (
 )
 
 if TYPE_CHECKING:
-    from mwaactl.switch import Plan
+    from mwaactl.switch import Plan, Switched
+
+WaitOption = Annotated[
+    bool,
+    typer.Option(
+        "--wait", help="Then wait until the other side is drained, and make the target's mirrored runs true."
+    ),
+]
+TimeoutOption = Annotated[
+    float | None,
+    typer.Option("--timeout", help="With --wait: at most so long.", metavar="SECONDS", min=0),
+]
+
+
+class Waiting(NamedTuple):
+    """Whether to wait for the drain, and at most how many seconds."""
+
+    wanted: bool
+    timeout: float | None
+
 
 EXIT_CODES = (
     "Exit codes: 0 done or nothing to do; 1 a check failed or you said no, nothing was written; "
@@ -80,23 +99,40 @@ def switch(
     lead: LeadOption = None,
     reason: ReasonOption = "",
     force: ForceOption = None,
+    sync: Annotated[
+        bool, typer.Option("--sync", help="First copy pause state and pools to the target.")
+    ] = False,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = None,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Let the target execute every scheduled run due from an instant on; earlier ones drain where they are.
 
-    Checks first; a check that fails stops it before anything is written. If the target owns the work already,
-    nothing changes and the exit code is 0.
+    Checks first; a check that fails stops it before anything is written. DAGs that must not overlap
+    themselves stay until they are idle: with --wait, or the same command later, they follow. If the target
+    owns the work already, nothing changes and the exit code is 0.
     """
     from mwaactl.switch import plan
 
     def look() -> Plan:
         colour = colour_named(target)
         found, clients = open_stack(stack, cwd)
-        return plan(found, clients, colour, dags=dag or None, lead=lead, force=force or ())
+        return plan(
+            found,
+            clients,
+            colour,
+            dags=dag or None,
+            lead=lead,
+            force=force or (),
+            sync=sync and not dry_run,
+        )
 
-    _move(look, reason=reason, dry_run=dry_run, yes=yes, as_json=as_json)
+    if sync and dry_run and not as_json:
+        typer.echo("A dry run copies nothing (--sync): the checks show what differs now.", err=True)
+    waiting = Waiting(wait, timeout)
+    _move(look, reason=reason, dry_run=dry_run, yes=yes, as_json=as_json, waiting=waiting)
 
 
 @app.command()
@@ -106,6 +142,8 @@ def rollback(
     lead: LeadOption = None,
     reason: ReasonOption = "",
     force: ForceOption = None,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = None,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     as_json: JsonOption = False,
@@ -121,7 +159,8 @@ def rollback(
         found, clients = open_stack(stack, cwd)
         return plan_rollback(found, clients, lead=lead, force=force or ())
 
-    _move(look, reason=reason, dry_run=dry_run, yes=yes, as_json=as_json)
+    waiting = Waiting(wait, timeout)
+    _move(look, reason=reason, dry_run=dry_run, yes=yes, as_json=as_json, waiting=waiting)
 
 
 @app.command()
@@ -202,8 +241,10 @@ def main() -> None:
     app()
 
 
-def _move(look: Callable[[], Plan], *, reason: str, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Plan, show the checks, ask, carry out, show what was done."""
+def _move(
+    look: Callable[[], Plan], *, reason: str, dry_run: bool, yes: bool, as_json: bool, waiting: Waiting
+) -> None:
+    """Plan, show the checks, ask, carry out, show what was done; wait for the rest if that was asked for."""
     from mwaactl import switch as operation
 
     with session(as_json):
@@ -220,12 +261,64 @@ def _move(look: Callable[[], Plan], *, reason: str, dry_run: bool, yes: bool, as
         else:
             if not (made.already or yes or as_json) and sys.stdin.isatty():
                 typer.confirm(_question(made), abort=True)
-            with busy("Writing", as_json):
-                done = operation.carry_out(made, reason=reason)
+            done = _written(made, reason, as_json)
+        if not as_json:
+            screens.show_switched(console(), done, made.stack)
+        if waiting.wanted and not dry_run:
+            _wait(made, done, waiting.timeout, as_json)
+        elif as_json:
+            print_json(done)
+
+
+def _written(made: Plan, reason: str, as_json: bool) -> Switched:
+    from mwaactl import switch as operation
+
+    try:
+        with busy("Writing", as_json):
+            return operation.carry_out(made, reason=reason)
+    except KeyboardInterrupt as error:
+        raise Unfinished(
+            f"interrupted while writing: see `mwaactl status -s {made.stack.stack}` for what stands. It is "
+            f"safe to say again: mwaactl switch {made.target} -s {made.stack.stack}"
+        ) from error
+
+
+def _wait(made: Plan, done: Switched, timeout: float | None, as_json: bool) -> None:
+    """Follow until the other side is drained; ends with exit code 5 if it is not."""
+    from mwaactl import screens
+    from mwaactl.follow import Followed, SwitchedAndFollowed, follow
+
+    screen = console()
+    state = Followed(target=made.target, source=made.source, dags=made.dags)
+
+    def changed(now: Followed) -> None:
+        nonlocal state
+        state = now
+        if not (as_json or screen.is_terminal):
+            screen.print(screens.following(now), markup=False, highlight=False, soft_wrap=True)
+
+    error = None
+    try:
+        with screens.drawn(screen, lambda: state, on=screen.is_terminal and not as_json):
+            state = follow(
+                made.stack, made.clients, made.target, dags=made.dags, timeout=timeout, on_change=changed
+            )
+    except KeyboardInterrupt:
+        error = "interrupted"
+    if error is None and not state.finished:
+        error = f"not within {timeout:g} s" if timeout is not None else "not finished"
+    unfinished = error and Unfinished(
+        f"{error}: {screens.following(state)}. What was written stands; go on with: "
+        f"{screens.go_on(made.stack, made.target, made.dags)}"
+    )
     if as_json:
-        print_json(done)
-    else:
-        screens.show_switched(console(), done, made.stack)
+        print_json(SwitchedAndFollowed(**dict(done), followed=state), error=unfinished or None)
+        if unfinished:
+            raise typer.Exit(unfinished.exit_code)
+        return
+    if unfinished:
+        raise unfinished
+    screens.show_followed(screen, state)
 
 
 def _question(made: Plan) -> str:

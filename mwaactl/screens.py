@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
 from rich.console import Console
+from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -13,10 +15,12 @@ from rich.text import Text
 from mwaactl import clock
 from mwaactl.airflow_models import Run
 from mwaactl.dags import Push, Pushed
+from mwaactl.follow import Followed
 from mwaactl.model import iso
 from mwaactl.observe import Observation
 from mwaactl.preflight import Check, listed
-from mwaactl.stack import Stack
+from mwaactl.serial import Held
+from mwaactl.stack import Colour, Stack
 from mwaactl.status import History, Line, Status
 from mwaactl.switch import Switched
 
@@ -170,10 +174,14 @@ def show_switched(console: Console, done: Switched, stack: Stack) -> None:
     for note in done.notes:
         _note(console, note)
     target = f"[bold {done.target}]{done.target}[/]"
-    of_dags = f" of {escape(listed(done.dags))}" if done.dags else ""
+    stay = {one.dag_id for one in done.held}
+    alone = done.moved or [dag_id for dag_id in done.dags if dag_id not in stay]
+    of_dags = f" of {escape(listed(alone))}" if alone else ""
     if not done.changed:
         begin = "" if done.owns_from is None else f" ({_since(done.owns_from)})"
         text = f"{target} owns the work{of_dags} already{begin}: nothing changed."
+        if done.held:
+            text = "Nothing changed: what is left to move is busy."
     elif done.dry_run:
         text = (
             f"Would let {target} own every scheduled run{of_dags} that is due from {done.lead_seconds:g} s "
@@ -184,10 +192,107 @@ def show_switched(console: Console, done: Switched, stack: Stack) -> None:
     else:
         text = (
             f"{target} owns every scheduled run{of_dags} that is due from [bold]{iso(done.owns_from)}[/] on "
-            f"(version {done.version}).\n{done.previous} finishes what was due before. See how it drains: "
-            f"mwaactl status -s {stack.stack}"
+            f"(version {done.version}).\n{other(done.target)} finishes what was due before."
         )
     console.print(text, highlight=False, soft_wrap=True)
+    _show_held(console, done.held, other(done.target))
+    if done.held or (done.changed and not done.dry_run):
+        console.print(f"Wait for it: {go_on(stack, done.target, done.dags)}", highlight=False, soft_wrap=True)
+
+
+def other(colour: Colour) -> Colour:
+    return "green" if colour == "blue" else "blue"
+
+
+def go_on(stack: Stack, target: Colour, dags: Sequence[str]) -> str:
+    """The command that goes on where a switch ended."""
+    return f"mwaactl switch {target} --wait -s {stack.stack}" + "".join(f" --dag {dag}" for dag in dags)
+
+
+def _show_held(console: Console, held: Sequence[Held], source: Colour) -> None:
+    if not held:
+        return
+    console.print(
+        f"Held on {source} until idle, as they must not overlap themselves:", highlight=False, soft_wrap=True
+    )
+    for line in [*(f"{one.dag_id}: {one.reason}" for one in held[:SHOWN]), *_rest(held)]:
+        console.print(Text(f"  {line}"), soft_wrap=True)
+
+
+def following(now: Followed) -> str:
+    """One line about how far a switch has come."""
+    if now.trouble is not None:
+        return f"cannot see how {now.source} drains: {now.trouble}. Trying again"
+    if now.mirroring is not None:
+        done, total = now.mirroring
+        return f"{now.source} is drained; making {now.target}'s mirrored runs true: {done} of {total}"
+    parts = []
+    if now.draining:
+        runs = (f"{dag_id} {count}" for dag_id, count in now.draining.items())
+        parts.append(f"unfinished runs: {', '.join(runs)}")
+    if now.held:
+        parts.append(f"held: {', '.join(one.dag_id for one in now.held)}")
+    if now.due:
+        parts.append(f"still to start: {', '.join(f'{dag} due {iso(at)}' for dag, at in now.due.items())}")
+    if now.moved:
+        parts.append(f"moved: {', '.join(now.moved)}")
+    if not (now.draining or now.held or now.due):
+        return f"{now.source} is drained" if now.drained else f"{now.source} has nothing in flight"
+    return f"{now.source} drains; " + "; ".join(parts)
+
+
+def live(now: Followed) -> Table:
+    """The same as a table that is drawn again and again."""
+    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_row(Text("…", style="yellow"), Text(f"waiting for {now.source} to drain, {now.seconds:.0f} s"))
+    held = {one.dag_id: one.reason for one in now.held}
+    rows = [(dag_id, f"held: {why}") for dag_id, why in held.items()]
+    rows += [(dag_id, f"{n} unfinished") for dag_id, n in now.draining.items() if dag_id not in held]
+    rows += [(dag_id, f"next run due {iso(at)}") for dag_id, at in now.due.items()]
+    for dag_id, text in rows[:SHOWN]:
+        table.add_row("", Text(f"{dag_id}  {text}"))
+    for rest in _rest(rows):
+        table.add_row("", rest)
+    for dag_id, since in now.moved.items():
+        table.add_row(Text("✓", style="green"), Text(f"{dag_id}  {now.target}'s from {iso(since)}"))
+    if now.trouble is not None or now.mirroring is not None:
+        table.add_row(Text("!", style="yellow"), Text(following(now), overflow="fold"))
+    return table
+
+
+@contextmanager
+def drawn(console: Console, state: Callable[[], Followed], *, on: bool) -> Iterator[None]:
+    """Draw the state while the block runs, if `on`; what is drawn goes away with it."""
+    if not on:
+        yield
+        return
+    with Live(console=console, get_renderable=lambda: live(state()), refresh_per_second=2, transient=True):
+        yield
+
+
+def show_followed(console: Console, done: Followed) -> None:
+    for dag_id, since in done.moved.items():
+        console.print(Text(f"{dag_id} moved: {done.target} owns it from {iso(since)}"), soft_wrap=True)
+    if not done.finished:
+        console.print(Text(following(done)), soft_wrap=True)
+        return
+    what = f" of {escape(listed(done.dags))}" if done.dags else ""
+    text = f"[bold {done.source}]{done.source}[/] has finished all that it owned{what}."
+    mirrors = done.mirrors
+    if mirrors is not None and mirrors.made + mirrors.already:
+        text += (
+            f" {mirrors.made} mirrored runs on {done.target} were made true"
+            + (f", {mirrors.already} were already" if mirrors.already else "")
+            + "."
+        )
+    console.print(text, highlight=False, soft_wrap=True)
+    if mirrors is not None and mirrors.left:
+        _note(console, f"{len(mirrors.left)} mirrored runs were left as they are:")
+        lines = [f"{one.dag_id} due {iso(one.due)}: {one.reason}" for one in mirrors.left[:SHOWN]]
+        for line in [*lines, *_rest(mirrors.left)]:
+            console.print(Text(f"  {line}"), soft_wrap=True)
+    if not done.dags:
+        console.print(f"{done.source} is safe to maintain.", highlight=False)
 
 
 def show_history(console: Console, history: History) -> None:
