@@ -25,8 +25,7 @@ from bluegreen.gate import Gate, Run, Verdict, describe
 
 log = logging.getLogger("bluegreen")
 
-SCHEDULER_TIMEOUT = 0.4  # seconds for connecting and again for the answer: together below one
-SCHEDULER_PAUSE = 30.0  # seconds without reading after a read that failed
+REMEMBERED_SECONDS = 60.0  # a verdict on a run, in the scheduler, for its task instances
 REMEMBERED_RUNS = 2000
 CALLBACK_WAIT = 5.0  # seconds: callbacks of DAGs run in the DAG processor, one after the other
 
@@ -50,10 +49,13 @@ def _verdict(context: Context, wait: float | None = None) -> Verdict:
     dag_run, ti = context["dag_run"], context["ti"]
     key = (dag_run.dag_id, dag_run.run_id, ti.task_id, ti.map_index, ti.try_number)
     if key not in _verdicts:
+        started = time.perf_counter()
         try:
             chosen = settings.load()
             patience = chosen.wait.total_seconds() if wait is None else wait
-            gate = Gate(chosen, store.store(chosen))
+            source = store.store(chosen)
+            gate = Gate(chosen, source)
+            before = source.fetches
             _verdicts[key] = gate.verdict(
                 describe(dag_run, context), wait=patience, retried=(ti.try_number or 1) > 1
             )
@@ -64,7 +66,9 @@ def _verdict(context: Context, wait: float | None = None) -> Verdict:
                 f"blue/green gate: no verdict on {dag_run.run_id} of {dag_run.dag_id}, so it neither runs "
                 f"nor is skipped ({error}). A retry asks again; check the parameter with `mwaactl status`"
             ) from error
-        log.info("blue/green gate: %s", _verdicts[key].reason)
+        took = (time.perf_counter() - started) * 1000
+        asked = "asked SSM" if source.fetches > before else "did not ask SSM"
+        log.info("blue/green gate: %s; %.1f ms, %s", _verdicts[key].reason, took, asked)
     return _verdicts[key]
 
 
@@ -180,28 +184,35 @@ def _silence(owner: Any, name: str) -> None:
 
 # --- in the scheduler ---
 
-_seen: dict[tuple[str, str], bool] = {}
-_pause_until = 0.0
+_seen: dict[tuple[str, str], tuple[float, bool]] = {}
+_outage = False
 
 
 def _not_ours(run: Run) -> bool:
     """Whether a run is surely another's; False too if nobody knows: the other layers judge again."""
-    global _pause_until
-    key = (run.dag_id, run.run_id)
-    if key not in _seen:
-        if time.monotonic() < _pause_until:
-            return False
-        if len(_seen) >= REMEMBERED_RUNS:
-            _seen.clear()
-        chosen = settings.load()
-        gate = Gate(chosen, store.store(chosen, SCHEDULER_TIMEOUT))
-        try:
-            _seen[key] = gate.verdict(run, wait=0).mine
-        except store.OwnershipUnknown as error:
-            _pause_until = time.monotonic() + SCHEDULER_PAUSE
-            log.warning("blue/green gate: left to the tasks for %.0f s: %s", SCHEDULER_PAUSE, error)
-            return False
-    return not _seen[key]
+    global _outage
+    key, now = (run.dag_id, run.run_id), time.monotonic()
+    until, mine = _seen.get(key, (0.0, True))
+    if now < until:
+        return not mine
+    chosen = settings.load()
+    try:
+        mine = Gate(chosen, store.store(chosen)).verdict(run, wait=0).mine
+    except store.TooEarly as error:
+        log.info("blue/green gate: %s is left to its tasks: %s", run.run_id, error)
+        return False
+    except store.OwnershipUnknown as error:
+        if not _outage:
+            log.warning("blue/green gate: from now on runs are left to their tasks: %s", error)
+        _outage = True
+        return False
+    if _outage:
+        log.warning("blue/green gate: the timeline can be read again")
+    _outage = False
+    if len(_seen) >= REMEMBERED_RUNS:
+        _seen.clear()
+    _seen[key] = (now + REMEMBERED_SECONDS, mine)
+    return not mine
 
 
 def _dag_run_of(ti: Any) -> Any:

@@ -14,6 +14,7 @@ import os
 import random
 import stat
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,90 +23,122 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.session import Session  # imported with the module, so that Airflow's forked tasks need not
+from botocore.utils import parse_timestamp
 
+from bluegreen import aws
 from bluegreen.settings import Settings
 from bluegreen.timeline import Reading, Record, Timeline, TimelineError, latest_valid
 
+REQUEST_SECONDS = 3.0
+READ_SECONDS = 6.0  # one try, with credentials and, if the newest version is invalid, the history
+LAST_TRY_SECONDS = 0.9  # a try that begins when the time is up: a scheduler waits less than a second
+PAUSE_SECONDS = 30.0  # how long who cannot wait does not ask again after a failure
 LOCK_SECONDS = 5.0  # how long a process lets another one of its host fetch for it
+HANGING_READS = 3  # threads that may wait for an answer that does not come
+HISTORY_PAGES = 10  # of 50; SSM keeps 100 versions
 
 
 class OwnershipUnknown(RuntimeError):  # noqa: N818 - a state of the world, not a mistake
     """No timeline that answers for the instant could be read in the time allowed."""
 
 
+class TooEarly(OwnershipUnknown):
+    """This host's clock has not reached the instant yet."""
+
+
+class Answer(NamedTuple):
+    """The version that stands, and the parameter's newest, which is another one if that is invalid."""
+
+    valid: Record
+    newest: Record
+
+
 class Copy(NamedTuple):
-    """A reading, and when (epoch seconds of this host's clock) its fetch started."""
+    """An answer, read, and when (epoch seconds of this host's clock) its fetch started."""
 
     started: float
+    answer: Answer
     reading: Reading
 
 
 class Parameter:
-    """The SSM parameter, read with a short timeout and no automatic retry."""
+    """The SSM parameter. Remembering an answer spares reading the history again for the same bad version."""
 
     def __init__(self, name: str, timeout: float) -> None:
         self.name = name
         self.timeout = timeout
-        self._client: Any = None
 
-    def read(self) -> Reading:
-        """The newest valid version. Raises BotoCoreError, ClientError or TimelineError."""
-        if self._client is None:
-            self._client = Session().create_client(
-                "ssm",
-                region_name=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
-                config=Config(
-                    connect_timeout=self.timeout,
-                    read_timeout=self.timeout,
-                    retries={"total_max_attempts": 1},
-                ),
-            )
-        found = self._client.get_parameter(Name=self.name)["Parameter"]
+    def read(self, known: Answer | None) -> Answer:
+        """The newest valid version. Raises AwsError or TimelineError; for a strange answer also others."""
+        newest = _record(self._ask("GetParameter")["Parameter"])
         try:
-            return latest_valid([_record(found)])
+            latest_valid([newest])
         except TimelineError:
             # a writer that lost a race, or an old value put back: the version before it stands
-            return latest_valid(self._history())
+            if known is not None and known.newest == newest:
+                return known
+            history = {record[1]: record for record in self._history()}
+            # the newest of the history, which may lag: what it lacks must be looked for again
+            return Answer(history[latest_valid(history.values()).version], history[max(history)])
+        return Answer(newest, newest)
 
     def _history(self) -> Iterator[Record]:
-        for page in self._client.get_paginator("get_parameter_history").paginate(Name=self.name):
+        more: dict[str, Any] = {}
+        for _ in range(HISTORY_PAGES):
+            page = self._ask("GetParameterHistory", MaxResults=50, **more)
             yield from map(_record, page["Parameters"])
+            if not page.get("NextToken"):
+                return
+            more = {"NextToken": page["NextToken"]}
+
+    def _ask(self, action: str, **parameters: Any) -> dict[str, Any]:
+        headers = {"X-Amz-Target": f"AmazonSSM.{action}", "Content-Type": "application/x-amz-json-1.1"}
+        body = json.dumps({"Name": self.name, **parameters}).encode()
+        found: dict[str, Any] = json.loads(
+            aws.request("ssm", "POST", body=body, headers=headers, timeout=self.timeout)
+        )
+        return found
 
 
 def _record(found: dict[str, Any]) -> Record:
-    return found["Value"], int(found["Version"]), found["LastModifiedDate"]
+    # botocore's own parser: writers that use its client must see the very same instant
+    return str(found["Value"]), int(found["Version"]), parse_timestamp(found["LastModifiedDate"])
 
 
 class Store:
-    """The timeline as this environment applies it, through a cache shared by the processes of this host."""
+    """The timeline as this environment applies it, through a cache shared by the processes of this host.
+
+    `fetches` counts what this process asked of SSM.
+    """
 
     def __init__(
         self,
         settings: Settings,
-        read: Callable[[], Reading],
+        read: Callable[[Answer | None], Answer],
         directory: Path | None = None,
         clock: Callable[[], float] = time.time,
+        pause: float = PAUSE_SECONDS,
     ) -> None:
         self.settings = settings
+        self.fetches = 0
         self._read = read
         self._clock = clock
+        self._pause = pause
         self._copy: Copy | None = None
+        self._closed: tuple[float, str] = (0.0, "")  # until when nobody asks who cannot wait, and why
+        self._threads: list[threading.Thread] = []
         self._file = _cache_file(settings, directory)
 
     def timeline(self, instant: datetime, *, wait: float, afresh: bool = False) -> Timeline:
         """The timeline that answers for `instant`, read after this call began if `afresh`.
 
-        Tries for up to `wait` seconds (once if 0), then raises OwnershipUnknown with the reason.
+        Tries for up to `wait` seconds and LAST_TRY_SECONDS, whatever hangs, then raises OwnershipUnknown with
+        the reason. With `wait` 0 it tries once, and after a failure not again for `pause` seconds.
         """
         needed = instant.timestamp()
         if afresh:
             needed = max(needed, self._clock())
-        copy = self._copied(needed)
-        if copy is None:
-            copy = self._fetched(needed, wait)
+        copy = self._copied(needed) or self._fetched(needed, wait)
         return copy.reading.effective(self.settings.lead)
 
     def _copied(self, needed: float) -> Copy | None:
@@ -128,33 +161,74 @@ class Store:
             if late > 0:
                 reason = f"this host's clock is {late:.3f} s before the instant the run is due"
             else:
-                with _lock(self._file, min(LOCK_SECONDS, wait)):
-                    if copy := self._copied(needed):
-                        return copy
-                    try:
-                        return self._fetch()
-                    except (BotoCoreError, ClientError, TimelineError) as error:
-                        reason = f"{type(error).__name__}: {error}"
+                outcome = self._fetched_once(needed, wait, deadline)
+                if isinstance(outcome, Copy):
+                    return outcome
+                reason = outcome
             delay = max(late, 0.001) if late > 0 else pause * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
             if time.monotonic() + delay > deadline:
-                raise OwnershipUnknown(f"SSM parameter {self.settings.parameter}: {reason}")
+                kind = TooEarly if late > 0 else OwnershipUnknown
+                raise kind(f"SSM parameter {self.settings.parameter}: {reason}")
             time.sleep(delay)
             pause = min(pause * 2, 10.0)
 
-    def _fetch(self) -> Copy:
-        started = self._clock()  # before the request: what SSM had then is surely in the answer
-        self._copy = Copy(started, self._read())
+    def _fetched_once(self, needed: float, wait: float, deadline: float) -> Copy | str:
+        """A copy that this process or another one of the host has just read, or why there is none."""
+        closed_until, reason = self._closed
+        if wait == 0 and time.monotonic() < closed_until:
+            return reason
+        with _lock(self._file, min(LOCK_SECONDS, max(deadline - time.monotonic(), 0.0))):
+            if copy := self._copied(needed):
+                return copy
+            left = deadline - time.monotonic()
+            outcome = self._fetch_within(min(READ_SECONDS, max(left, LAST_TRY_SECONDS)))
+        if isinstance(outcome, str):
+            self._closed = (time.monotonic() + self._pause, outcome)
+        return outcome
+
+    def _fetch_within(self, seconds: float) -> Copy | str:
+        """A new copy, or why there is none.
+
+        The read happens in a thread, because neither a name server nor a provider of credentials can be
+        given a limit. One that ends late still leaves its copy to the next call.
+        """
+        # after a fork, threads of the parent count as ended
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        if len(self._threads) >= HANGING_READS:
+            return f"{len(self._threads)} reads that began earlier still hang"
+        outcome: list[Copy | str] = []
+        thread = threading.Thread(target=self._fetch, args=(outcome,), name="bluegreen-read", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+        thread.join(seconds)
+        return outcome[0] if outcome else f"no answer within {seconds:g} s"
+
+    def _fetch(self, outcome: list[Copy | str]) -> None:
+        try:
+            self.fetches += 1
+            started = self._clock()  # before the request: what SSM had then is surely in the answer
+            answer = self._read(self._copy.answer if self._copy else None)
+            self._copy = Copy(started, answer, latest_valid([answer.valid]))
+        except Exception as error:  # noqa: BLE001 - whatever it was, there is no answer
+            outcome.append(f"{type(error).__name__}: {error}")
+            return
+        outcome.append(self._copy)
         _save(self._file, self._copy)
-        return self._copy
 
 
 @cache
-def store(settings: Settings, timeout: float = 3.0) -> Store:
-    """This process's store; `timeout` in seconds bounds one request to SSM."""
-    return Store(settings, Parameter(settings.parameter, timeout).read)
+def store(settings: Settings) -> Store:
+    """This process's store."""
+    return Store(settings, Parameter(settings.parameter, REQUEST_SECONDS).read)
 
 
 # --- the host's copy: a file that only this user can write ---
+
+# what else says whose parameter of that name it is
+SOURCE = (
+    *("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_ROLE_ARN"),
+    *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SSM"),
+)
 
 
 def _cache_file(settings: Settings, directory: Path | None) -> Path | None:
@@ -164,10 +238,7 @@ def _cache_file(settings: Settings, directory: Path | None) -> Path | None:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
         if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022:
-            source = [
-                settings.parameter,
-                *(os.environ.get(key, "") for key in ("AWS_REGION", "AWS_ENDPOINT_URL")),
-            ]
+            source = [settings.parameter, *(os.environ.get(name, "") for name in SOURCE)]
             return folder / f"{hashlib.sha256('|'.join(source).encode()).hexdigest()[:16]}.json"
     return None
 
@@ -177,8 +248,8 @@ def _load(file: Path | None) -> Copy | None:
         return None
     try:
         raw = json.loads(file.read_text())
-        record = (str(raw["value"]), int(raw["version"]), datetime.fromisoformat(raw["modified"]))
-        return Copy(float(raw["started"]), latest_valid([record]))
+        answer = Answer(_loaded(raw["valid"]), _loaded(raw["newest"]))
+        return Copy(float(raw["started"]), answer, latest_valid([answer.valid]))
     except (OSError, ValueError, KeyError, TypeError):
         return None  # none yet, or damaged: the next fetch replaces it
 
@@ -188,14 +259,22 @@ def _save(file: Path | None, copy: Copy) -> None:
         return
     raw = {
         "started": copy.started,
-        "value": copy.reading.timeline.dump(),
-        "version": copy.reading.version,
-        "modified": copy.reading.modified.astimezone(UTC).isoformat(),
+        **{name: _saved(record) for name, record in copy.answer._asdict().items()},
     }
-    temporary = file.with_name(f"{file.name}.{os.getpid()}")
-    with suppress(OSError, TimelineError):  # then the others read for themselves
+    temporary = file.with_name(f"{file.name}.{os.getpid()}-{threading.get_native_id()}")
+    with suppress(OSError):  # then the others read for themselves
         temporary.write_text(json.dumps(raw))
         temporary.replace(file)
+
+
+def _saved(record: Record) -> list[Any]:
+    value, version, modified = record
+    return [value, version, modified.astimezone(UTC).isoformat()]
+
+
+def _loaded(raw: Any) -> Record:
+    value, version, modified = raw
+    return str(value), int(version), datetime.fromisoformat(modified)
 
 
 @contextmanager

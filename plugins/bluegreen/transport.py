@@ -11,27 +11,23 @@ from __future__ import annotations
 import gzip
 import json
 import logging
-import os
 import uuid
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import attr
-from botocore.config import Config as ClientConfig
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.session import Session
 from openlineage.client.serde import Serde
 from openlineage.client.transport.transport import Config, Transport
 
-from bluegreen import settings, store
+from bluegreen import aws, settings, store
 from bluegreen.gate import FOLLOWS_PRODUCER, Gate, Run
 
 log = logging.getLogger("bluegreen.lineage")
 
 VERDICT_WAIT = 3.0  # seconds; the provider gives an event about ten
-CLIENT = ClientConfig(
-    connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 2, "mode": "standard"}
-)
+REQUEST_SECONDS = 3.0
+ATTEMPTS = 2
 
 
 @attr.define
@@ -58,7 +54,6 @@ class LineageLogTransport(Transport):
     def __init__(self, config: LineageLogConfig) -> None:
         self.config = config
         self.written = self.dropped = self.failed = 0
-        self._client: Any = None
 
     def emit(self, event: Any) -> None:
         """Write one event (run, job or dataset event of any client version), unless its run is another's."""
@@ -69,14 +64,8 @@ class LineageLogTransport(Transport):
             return
         key = self.config.prefix + _key(plain.get("eventTime"))
         try:
-            self._s3().put_object(
-                Bucket=self.config.bucket,
-                Key=key,
-                Body=gzip.compress(text.encode(), mtime=0),
-                ContentType="application/json",
-                ContentEncoding="gzip",
-            )
-        except (BotoCoreError, ClientError) as error:
+            self._put(key, gzip.compress(text.encode(), mtime=0))
+        except aws.AwsError as error:
             self.failed += 1
             log.error(  # noqa: TRY400 - the reason says it all, once per event
                 "lineage event lost (%d in this process): s3://%s/%s: %s",
@@ -88,11 +77,22 @@ class LineageLogTransport(Transport):
         else:
             self.written += 1
 
-    def _s3(self) -> Any:
-        if self._client is None:
-            region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-            self._client = Session().create_client("s3", region_name=region, config=CLIENT)
-        return self._client
+    def _put(self, key: str, body: bytes) -> None:
+        headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                aws.request(
+                    *("s3", "PUT", "/" + quote(key)),
+                    bucket=self.config.bucket,
+                    body=body,
+                    headers=headers,
+                    timeout=REQUEST_SECONDS,
+                )
+            except aws.AwsError:
+                if attempt == ATTEMPTS:
+                    raise
+            else:
+                return
 
 
 def _key(event_time: str | None) -> str:

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 from bluegreen import policies, settings, store
-from bluegreen.store import Store
-from bluegreen.timeline import Reading, Timeline
-from botocore.exceptions import EndpointConnectionError
+from bluegreen.aws import AwsError
+from bluegreen.store import Answer, Store
+from bluegreen.timeline import Timeline
+
+from tests.unit.gate_doubles import always
 
 SHIM = Path(__file__).parents[2] / "plugins" / "airflow_local_settings.py"
 T = datetime(2025, 11, 23, 10, tzinfo=UTC)
@@ -35,15 +37,16 @@ class Airflow:
     """The little of Airflow that the policies touch, on the environment green; and its parameter."""
 
     def __init__(self) -> None:
+        self.source: Any = None
         self.context: dict[str, Any] | None = None
         self.reachable = True
         self.reads = 0
 
-    def read(self) -> Reading:
+    def read(self, known: Answer | None) -> Answer:
         self.reads += 1
         if not self.reachable:
-            raise EndpointConnectionError(endpoint_url="https://ssm")
-        return Reading(TIMELINE, 2, T - timedelta(hours=1))
+            raise AwsError("https://ssm: refused")
+        return always(TIMELINE, 2, T - timedelta(hours=1))(known)
 
     def get_current_context(self) -> dict[str, Any]:
         if self.context is None:
@@ -75,10 +78,11 @@ def airflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Airflow:
         monkeypatch.setenv(f"AIRFLOW__BLUEGREEN__{option}", "0")
     settings.load.cache_clear()
     source = Store(settings.load(), airflow.read, tmp_path)
-    monkeypatch.setattr(store, "store", lambda _chosen, _timeout=0.0: source)
+    airflow.source = source
+    monkeypatch.setattr(store, "store", lambda _chosen: source)
     monkeypatch.setattr(policies, "_verdicts", {})
     monkeypatch.setattr(policies, "_seen", {})
-    monkeypatch.setattr(policies, "_pause_until", 0.0)
+    monkeypatch.setattr(policies, "_outage", False)
     return airflow
 
 
@@ -147,6 +151,31 @@ def test_without_the_parameter_the_scheduler_goes_on_and_does_not_ask_again_at_o
     airflow.reachable = False
     assert [born(THEIRS), born(THEIRS - timedelta(minutes=1))] == [None, None]
     assert airflow.reads == 1
+
+
+def test_the_scheduler_tells_once_of_an_outage_and_of_its_end(
+    airflow: Airflow, caplog: pytest.LogCaptureFixture
+) -> None:
+    airflow.reachable = False
+    for minute in range(5):
+        born(THEIRS - timedelta(minutes=minute))
+    assert caplog.text.count("left to their tasks") == 1
+    assert "https://ssm: refused" in caplog.text
+    airflow.reachable = True
+    airflow.source._closed = (0.0, "")  # the pause is over
+    assert [born(THEIRS - timedelta(minutes=minute)) for minute in range(5)] == ["skipped"] * 5
+    assert caplog.text.count("can be read again") == 1
+
+
+def test_a_clock_just_before_the_instant_is_no_outage(airflow: Airflow) -> None:
+    assert born(datetime.now(UTC) + timedelta(seconds=1)) is None
+    assert born(THEIRS) == "skipped"
+
+
+def test_the_scheduler_forgets_a_verdict(airflow: Airflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert born(THEIRS) == "skipped"
+    monkeypatch.setattr(policies, "_seen", dict.fromkeys(policies._seen, (0.0, True)))
+    assert born(THEIRS) == "skipped"
 
 
 def test_nothing_that_goes_wrong_in_the_hook_reaches_the_scheduler(

@@ -13,7 +13,9 @@ from bluegreen import settings, store
 from bluegreen.gate import Gate, Run, describe
 from bluegreen.settings import Settings, SettingsError
 from bluegreen.store import Store
-from bluegreen.timeline import Reading, Timeline
+from bluegreen.timeline import Timeline
+
+from tests.unit.gate_doubles import always
 
 T = datetime(2025, 11, 23, 10, tzinfo=UTC)
 SWITCH = T + timedelta(minutes=5)
@@ -27,7 +29,7 @@ def at(minutes: float) -> datetime:
 
 def gate(environment: str, tmp_path: Path) -> Gate:
     chosen = Settings(environment, "/p/s/ownership", max_age=timedelta(days=1))
-    source = Store(chosen, lambda: Reading(TIMELINE, 2, T), tmp_path / environment, NOW.timestamp)
+    source = Store(chosen, always(TIMELINE, 2, T), tmp_path / environment, NOW.timestamp)
     return Gate(chosen, source, lambda: NOW)
 
 
@@ -193,7 +195,7 @@ def test_wrong_settings_are_named(name: str, value: str, complaint: str, options
 
 
 def test_a_dag_author_can_ask_who_owns_the_work(options: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    source = Store(settings.load(), lambda: Reading(TIMELINE, 2, T), tmp_path)
+    source = Store(settings.load(), always(TIMELINE, 2, T), tmp_path)
     options.setattr(store, "store", lambda _: source)
     assert bluegreen.owner(instant=at(1)) == "blue"
     assert bluegreen.owner() == "green"

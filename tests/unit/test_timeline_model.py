@@ -106,8 +106,20 @@ class Ssm:
 
     def parameter(self) -> Parameter:
         found = Parameter(PARAMETER, timeout=1)
-        found._client = self
+        found._ask = self.ask  # type: ignore[method-assign]
         return found
+
+    def ask(self, action: str, **_: Any) -> dict[str, Any]:
+        """What SSM's API answers to a reader."""
+        if action == "GetParameter":
+            answer = self.get_parameter(PARAMETER)
+            records = [answer["Parameter"]]
+        else:
+            answer = next(self.paginate(PARAMETER))
+            records = answer["Parameters"]
+        for record in records:
+            record["LastModifiedDate"] = record["LastModifiedDate"].timestamp()
+        return answer
 
 
 @dataclass
@@ -152,7 +164,7 @@ class OneOwner(RuleBasedStateMachine):
             return self.ssm.now + host.skew * STEP
 
         options = Settings(host.colour, PARAMETER, LEAD, MAX_AGE)
-        store = Store(options, self.ssm.parameter().read, host.directory, clock)
+        store = Store(options, self.ssm.parameter().read, host.directory, clock, pause=0)
         return Process(
             f"{host.colour} {host.directory.name}", host, Gate(options, store, lambda: moment(clock()))
         )

@@ -11,14 +11,15 @@ from typing import Any
 
 import attr
 import pytest
-from bluegreen import settings, store
+from bluegreen import aws, settings, store
 from bluegreen.store import Store
-from bluegreen.timeline import Reading, Timeline
+from bluegreen.timeline import Timeline
 from bluegreen.transport import LineageLogTransport
-from botocore.exceptions import EndpointConnectionError
 from openlineage.client.event_v2 import Job, Run, RunEvent, RunState
 from openlineage.client.facet_v2 import RunFacet
 from openlineage.client.transport import get_default_factory
+
+from tests.unit.gate_doubles import always
 
 T = datetime(2025, 11, 23, 10, tzinfo=UTC)
 OURS = T + timedelta(minutes=1)
@@ -44,12 +45,15 @@ class S3:
 
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Any]] = {}
-        self.reachable = True
+        self.attempts = self.failures = 0
 
-    def put_object(self, **request: Any) -> None:
-        if not self.reachable:
-            raise EndpointConnectionError(endpoint_url="https://s3")
-        self.objects[request.pop("Key")] = request
+    def request(self, service: str, method: str, path: str, **more: Any) -> None:
+        assert (service, method) == ("s3", "PUT")
+        self.attempts += 1
+        if self.failures:
+            self.failures -= 1
+            raise aws.AwsError("https://s3: refused")
+        self.objects[path] = more
 
 
 @pytest.fixture
@@ -64,13 +68,13 @@ def transport(s3: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Lineag
     for option in ("LEAD_SECONDS", "MAX_AGE_SECONDS", "WAIT_SECONDS"):
         monkeypatch.setenv(f"AIRFLOW__BLUEGREEN__{option}", "")
     settings.load.cache_clear()
-    reading = Reading(Timeline.initial().switched("green", T, 2), 2, T - timedelta(hours=1))
-    source = Store(settings.load(), lambda: reading, tmp_path)
+    read = always(Timeline.initial().switched("green", T, 2), 2, T - timedelta(hours=1))
+    source = Store(settings.load(), read, tmp_path)
     monkeypatch.setattr(store, "store", lambda _chosen: source)
     config = {"type": "bluegreen.transport.LineageLogTransport", "bucket": "log", "prefix": "events/"}
     made = get_default_factory().create(config)
     assert isinstance(made, LineageLogTransport)
-    made._client = s3
+    monkeypatch.setattr(aws, "request", s3.request)
     return made
 
 
@@ -89,10 +93,10 @@ def of_run(name: str = "airflowDagRun", **dag_run: Any) -> RunEvent:
 def test_an_event_is_one_compressed_object_under_its_time(transport: LineageLogTransport, s3: S3) -> None:
     transport.emit(event())
     [(key, request)] = s3.objects.items()
-    assert re.fullmatch(r"events/2025/11/23/10/20251123T100102\.500000Z-[0-9a-f]{12}\.json\.gz", key)
-    assert request["Bucket"] == "log"
-    assert (request["ContentType"], request["ContentEncoding"]) == ("application/json", "gzip")
-    written = json.loads(gzip.decompress(request["Body"]))
+    assert re.fullmatch(r"/events/2025/11/23/10/20251123T100102\.500000Z-[0-9a-f]{12}\.json\.gz", key)
+    assert request["bucket"] == "log"
+    assert request["headers"] == {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    written = json.loads(gzip.decompress(request["body"]))
     assert written["job"] == {"namespace": "ns", "name": "etl"} | {"facets": {}}
     assert written["eventType"] == "START"
 
@@ -144,11 +148,17 @@ def test_an_event_that_nobody_can_judge_is_kept(
 def test_a_lost_event_is_counted_and_logged_and_fails_nobody(
     transport: LineageLogTransport, s3: S3, caplog: pytest.LogCaptureFixture
 ) -> None:
-    s3.reachable = False
+    s3.failures = 4
     transport.emit(event())
     transport.emit(event())
     assert (transport.failed, transport.written) == (2, 0)
     assert "lineage event lost (2 in this process): s3://log/events/2025/11/23/10/" in caplog.text
+
+
+def test_an_event_gets_a_second_chance(transport: LineageLogTransport, s3: S3) -> None:
+    s3.failures = 1
+    transport.emit(event())
+    assert (len(s3.objects), s3.attempts, transport.failed) == (1, 2, 0)
 
 
 def test_a_transport_without_a_bucket_is_refused() -> None:

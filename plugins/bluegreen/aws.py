@@ -1,0 +1,171 @@
+"""The few requests to AWS that Airflow's processes make, for a tenth of what a botocore client costs.
+
+Each Airflow task is a process of its own, forked from one that has imported this module. A client costs it
+140 ms of CPU: the service's whole model and, for HTTPS, all certificates are read each time. So botocore
+finds the credentials, the region and the endpoint, and signs; what it needs for that is read once in the
+parent, which never opens a connection for it. The request itself is one of the standard library's.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import time
+import urllib.request
+from collections.abc import Mapping
+from contextlib import suppress
+from http.client import HTTPException
+from typing import Any
+
+from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.endpoint_provider import EndpointProvider
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+from botocore.httpsession import get_cert_path
+from botocore.session import Session
+
+MODELS = {"ssm": "2014-11-06", "s3": "2006-03-01"}
+SIGNERS = {"ssm": SigV4Auth, "s3": S3SigV4Auth}
+MAX_BYTES = 10_000_000
+
+
+class AwsError(RuntimeError):
+    """A request that was not answered, or was refused; the text says by whom and why."""
+
+
+class _Account:
+    """Who asks: botocore's session and credentials, for one process: once used it may hold sockets."""
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self.session = Session()
+        self.session.get_component("credential_provider")
+        self._credentials: Any = None
+
+    def option(self, name: str) -> Any:
+        return self.session.get_config_variable(name)
+
+    def credentials(self) -> Any:
+        """What signs. Raises botocore's errors."""
+        if self._credentials is None:
+            self._credentials = self.session.get_component("credential_provider").load_credentials()
+        if self._credentials is None:
+            raise NoCredentialsError
+        return self._credentials.get_frozen_credentials()
+
+
+# What a forked process inherits: made at import, without any network access.
+_spare: _Account | None = None  # for a child: the process that made it does not use it
+_tls: ssl.SSLContext | None = None
+_endpoints: dict[str, EndpointProvider] = {}
+_own: _Account | None = None
+
+
+def _mine() -> _Account:
+    global _own, _spare
+    here = os.getpid()
+    if _own is None or _own.process != here:
+        if _spare is not None and _spare.process != here:
+            _own, _spare = _spare, None
+            _own.process = here
+        else:
+            _own = _Account()
+    return _own
+
+
+def _certificates(account: _Account) -> ssl.SSLContext:
+    global _tls
+    if _tls is None:
+        chosen: Any = account.option("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or True
+        _tls = ssl.create_default_context(cafile=get_cert_path(chosen))
+    return _tls
+
+
+def _endpoint(account: _Account, service: str, region: str, bucket: str | None) -> str:
+    """The address of a service (for a bucket: of that bucket), by botocore's rules."""
+    if service not in _endpoints:
+        load = account.session.get_component("data_loader").load_data
+        rules = load(f"{service}/{MODELS[service]}/endpoint-rule-set-1")
+        _endpoints[service] = EndpointProvider(rules, load("partitions"))
+    custom = (
+        os.environ.get(f"AWS_ENDPOINT_URL_{service.upper()}")
+        or os.environ.get("AWS_ENDPOINT_URL")
+        or account.session.get_scoped_config().get("endpoint_url")
+    )
+    known: dict[str, Any] = {
+        "Region": region,
+        "UseFIPS": not custom and bool(account.option("use_fips_endpoint")),
+        "UseDualStack": not custom and bool(account.option("use_dualstack_endpoint")),
+    }
+    if custom:
+        known["Endpoint"] = custom
+    if bucket is not None:
+        known |= {"Bucket": bucket, "ForcePathStyle": bool(custom)}
+    return str(_endpoints[service].resolve_endpoint(**known).url)
+
+
+def request(
+    service: str,
+    method: str,
+    path: str = "/",
+    *,
+    body: bytes,
+    headers: Mapping[str, str],
+    timeout: float,
+    bucket: str | None = None,
+) -> bytes:
+    """Send one signed request to "ssm" or "s3" and return the answer's body; no retries, no redirects.
+
+    `path` is URL-encoded. `timeout` in seconds bounds connecting and each wait for data, and the body as a
+    whole; looking up names and credentials has no bound here. Raises AwsError.
+    """
+    address = service
+    deadline = time.monotonic() + timeout
+    try:
+        mine = _mine()
+        region = os.environ.get("AWS_REGION") or mine.option("region")
+        if not region:
+            raise NoRegionError
+        address = _endpoint(mine, service, region, bucket)
+        signed = AWSRequest(method, address.rstrip("/") + path, dict(headers), body)
+        SIGNERS[service](mine.credentials(), service, region).add_auth(signed)
+        ready = signed.prepare()
+        sent = urllib.request.Request(  # noqa: S310 - AWS's address, or one configured
+            ready.url, body, {name: _text(value) for name, value in ready.headers.items()}, method=method
+        )
+        with _opener(_certificates(mine)).open(sent, timeout=timeout) as answer:
+            content = b""
+            while chunk := answer.read1(65536):
+                content += chunk
+                if len(content) > MAX_BYTES or time.monotonic() > deadline:
+                    raise AwsError(f"{address}: the answer does not end")
+    except AwsError:
+        raise
+    except (OSError, ValueError, RuntimeError, HTTPException, BotoCoreError, ClientError) as error:
+        raise AwsError(f"{address}: {type(error).__name__}: {error}") from error
+    if answer.status >= 300:
+        raise AwsError(f"{address}: {answer.status} {content[:300].decode(errors='replace')}")
+    return content
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _opener(tls: ssl.SSLContext) -> urllib.request.OpenerDirector:
+    """With proxies of the environment; follows no redirect and raises for no status."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(context=tls),
+        urllib.request.UnknownHandler(),
+    ):
+        opener.add_handler(handler)
+    return opener
+
+
+with suppress(OSError, BotoCoreError):  # a mistake in AWS's configuration is told when a request is made
+    _spare = _Account()
+    _certificates(_spare)
+    _endpoint(_spare, "ssm", "us-east-1", None)
