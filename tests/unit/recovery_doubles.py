@@ -6,12 +6,16 @@ It is what shows that a mirror is never executed: whatever the API clears is exe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
 
-from tests.unit.mwaactl_doubles import START, client_error
+from bluegreen.timeline import Timeline
+
+from tests.unit.mwaactl_doubles import ACTIVE, OWNERSHIP, START, Clock, Ssm, client_error
+
+BLUE, GREEN = "mwaa-openlineage-fullha-blue", "mwaa-openlineage-fullha-green"
 
 FINAL = ("success", "failed")
 FAILED = ("failed", "upstream_failed")
@@ -314,3 +318,36 @@ def _refused(status: int, detail: str) -> Exception:
         RestApiStatusCode=status,
         RestApiResponse={"detail": detail},
     )
+
+
+@dataclass
+class Cloud:
+    """Stands for `mwaactl.aws.Clients`: a full HA stack with two such Airflows; blue owns everything."""
+
+    ssm: Ssm
+    mwaa: Mwaa
+    iam: Iam = field(default_factory=Iam)
+    region: str = "us-east-1"
+
+    @property
+    def ssm_writer(self) -> Ssm:
+        return self.ssm
+
+    @property
+    def blue(self) -> Airflow:
+        return self.mwaa.airflows[BLUE]
+
+    @property
+    def green(self) -> Airflow:
+        return self.mwaa.airflows[GREEN]
+
+
+def cloud(dags: Mapping[str, Dag]) -> Cloud:
+    """Both sides have the same DAGs (copied) and no runs."""
+    ssm = Ssm(Clock())
+    ssm.store({"Name": OWNERSHIP, "Value": Timeline.initial().dump()})
+    ssm.store({"Name": ACTIVE, "Value": "blue"})
+    sides = {
+        name: Airflow(dags={dag_id: replace(dag) for dag_id, dag in dags.items()}) for name in (BLUE, GREEN)
+    }
+    return Cloud(ssm, Mwaa(sides))
