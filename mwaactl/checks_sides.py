@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 from mwaactl.airflow_models import Dag
 from mwaactl.checks import NO_OTHER, Outcome, Sides, colour_of, dags_of_both, listed
@@ -74,7 +74,7 @@ def _scheduler_by_cloudwatch(sides: Sides) -> Outcome:
             f"Airflow does not answer and CloudWatch has no heartbeat of {target.name}'s scheduler in the "
             f"last {CLOUDWATCH_HEARTBEAT.total_seconds() / 60:.0f} minutes"
         )
-    return "pass", f"CloudWatch has a heartbeat of the minute {beat:%H:%M} UTC"
+    return "pass", f"CloudWatch has a heartbeat of the minute {beat.astimezone(UTC):%H:%M} UTC"
 
 
 def imports(sides: Sides) -> Outcome:

@@ -1,0 +1,77 @@
+"""What the preflight asks AWS itself, of an emulated one: metrics, and files however they were uploaded."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from boto3.s3.transfer import TransferConfig
+
+from local import aws
+from local.home import Home
+from mwaactl.aws import Clients
+from mwaactl.checks import Differing
+from mwaactl.checks_evidence import differing
+from mwaactl.cloudwatch import Metrics, metrics
+from mwaactl.stack import parse
+from tests.unit.mwaactl_doubles import outputs
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clients]:
+    home = Home(tmp_path_factory.mktemp("aws"))
+    aws.start(home)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in aws.environ(home).items():
+            patch.setenv(name, value)
+        yield Clients("us-east-1")
+    aws.stop(home)
+
+
+def test_an_environments_metrics_are_read_back_as_amazon_publishes_them(clients: Clients) -> None:
+    now = datetime.now(UTC)
+
+    def put(metric: str, function: str, value: float, age: float, environment: str = "blue") -> None:
+        dimensions = [{"Name": "Function", "Value": function}, {"Name": "Environment", "Value": environment}]
+        point = {
+            "MetricName": metric,
+            "Dimensions": dimensions,
+            "Timestamp": now - timedelta(seconds=age),
+            "Value": value,
+        }
+        clients.cloudwatch.put_metric_data(Namespace="AmazonMWAA", MetricData=[point])
+
+    assert metrics(clients.cloudwatch, "blue", now) == Metrics()
+    put("SchedulerHeartbeat", "Scheduler", 12, 190)
+    put("SchedulerHeartbeat", "Scheduler", 11, 70)
+    put("SchedulerHeartbeat", "Scheduler", 11, 10, "green")
+    put("ImportErrors", "DAG Processing", 2, 190)
+    put("ImportErrors", "DAG Processing", 1, 70)
+    put("DagBagSize", "DAG Processing", 41, 70)
+    seen = metrics(clients.cloudwatch, "blue", now)
+    assert (seen.import_errors, seen.dags) == (1, 41)
+    assert seen.heartbeat is not None
+    assert timedelta(seconds=10) <= now - seen.heartbeat <= timedelta(seconds=130), "its minute begins before"
+
+
+def test_files_are_the_same_by_content_however_they_were_uploaded(clients: Clients) -> None:
+    environments = parse(outputs()).airflow_environments
+    sides = (environments["blue"], environments["green"])
+    for side in sides:
+        clients.s3.create_bucket(Bucket=side.bucket)
+    blue, green = (side.bucket for side in sides)
+    content = b"# a large DAG\n" * (6 * MIB // 14)
+    parts = TransferConfig(multipart_threshold=5 * MIB, multipart_chunksize=5 * MIB)
+    clients.s3.put_object(Bucket=blue, Key="dags/large.py", Body=content)
+    clients.s3.upload_fileobj(io.BytesIO(content), green, "dags/large.py", Config=parts)
+    etags = {clients.s3.head_object(Bucket=bucket, Key="dags/large.py")["ETag"] for bucket in (blue, green)}
+    assert len(etags) == 2, "it did come in parts"
+    assert differing(clients.s3, *sides) == Differing(same=1)
+
+    clients.s3.upload_fileobj(io.BytesIO(content[:-1] + b"!"), green, "dags/large.py", Config=parts)
+    clients.s3.put_object(Bucket=blue, Key="dags/new.py", Body=b"")
+    assert differing(clients.s3, *sides) == Differing(different=("large.py",), only_target=("new.py",))
