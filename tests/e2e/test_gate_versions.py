@@ -61,14 +61,16 @@ def test_on_the_standby_nothing_of_a_scheduled_run_is_executed(zoo: Zoo) -> None
         return all(runs[dag] >= (1 if dag in LAYERS else 2) for dag in (*SCHEDULED, *LAYERS))
 
     zoo.wait_for(mirrored, "two runs of every DAG", seconds=150)
-    assert zoo.ledger() == []
+    # the last hook comes after the templates: that these are rendered shows that it was alone
+    told = {(line["dag"], line["task"], line["what"]) for line in zoo.ledger()}
+    assert told == {("zoo_only_the_last_hook", "rendered", "rendered")}
     runs = [run for run in zoo.runs() if run["state"] in FINISHED]
     assert {run["run_type"] for run in runs} == {"scheduled"}, "something caused a run on the standby"
     assert {run["state"] for run in runs} == {"success"}
     finished = {(run["dag_id"], run["dag_run_id"]) for run in runs}
     instances = [ti for ti in zoo.task_instances() if (ti["dag_id"], ti["dag_run_id"]) in finished]
-    told = Counter((ti["dag_id"] in LAYERS, ti["state"], layer(ti)) for ti in instances)
-    print(f"\n{zoo.kind}: {told}")
+    by = Counter(f"{'layers' if ti['dag_id'] in LAYERS else 'others'}: {layer(ti)}" for ti in instances)
+    print(f"\n{zoo.kind}: {dict(by)}")
     assert {ti["state"] for ti in instances} == {"skipped"}
     late = [run for run in runs if run["dag_id"] == "zoo_catchup"]
     assert len(late) >= 6, "the history that catch-up asks for"
@@ -83,7 +85,16 @@ def test_each_layer_does_without_the_one_before(zoo: Zoo) -> None:
         in_a_process = {
             ti["task_id"] for ti in instances if ti["dag_id"] == dag and layer(ti) == "in its process"
         }
-        assert in_a_process >= {"lay", "dine", "literal", "poke", "reschedule", "deferring", "from_trigger"}
+        assert in_a_process >= {
+            "lay",
+            "clear",
+            "always",
+            "literal",
+            "poke",
+            "reschedule",
+            "deferring",
+            "from_trigger",
+        }
 
 
 def test_the_customers_own_policies_are_called_beside_the_gate(zoo: Zoo) -> None:
@@ -100,10 +111,8 @@ def test_a_manual_run_and_the_child_that_it_triggers_are_executed_where_they_wer
         )
 
     zoo.wait_for(executed, "the manual run and its child", seconds=60)
-    assert {(line["dag"], line["what"]) for line in zoo.ledger()} == {
-        ("zoo_parent", "before"),
-        ("zoo_child", "execute"),
-    }
+    told = {(line["dag"], line["what"]) for line in zoo.ledger() if line["dag"] not in LAYERS}
+    assert told == {("zoo_parent", "before"), ("zoo_child", "execute")}
     assert of_run(zoo.ledger(), zoo.run("zoo_parent", made))
 
 
@@ -156,7 +165,9 @@ def test_every_run_due_while_it_owns_is_executed_in_full_and_no_other(zoo: Zoo) 
     executed = {early["dag_run_id"]}
     for run in [run for run in zoo.runs(kind="scheduled") if run["state"] in FINISHED]:
         lines = marks(of_run(ledger, run))
-        if run["dag_id"] in LAYERS or not (zoo.owned(run) or run["dag_run_id"] == early["dag_run_id"]):
+        if run["dag_id"] in LAYERS:
+            continue  # seen above
+        if not (zoo.owned(run) or run["dag_run_id"] == early["dag_run_id"]):
             assert lines == Counter(), f"{run['dag_id']} {run['dag_run_id']} was executed"
         elif zoo.owned(run):
             assert lines == Counter(EXPECTED[run["dag_id"]]), run["dag_id"]

@@ -20,14 +20,12 @@ for name in (ONLY_TASK, ONLY_HOOK):
         is_paused_upon_creation=False,
         on_success_callback=callback("dag success"),
         on_failure_callback=callback("dag failure"),
+        user_defined_macros={"note": note},
     ):
         lay, clear = Noting(task_id="lay").as_setup(), Noting(task_id="clear").as_teardown()
-        (
-            lay
-            >> Noting(task_id="dine", trigger_rule="always", on_skipped_callback=callback("on_skipped"))
-            >> clear
-        )
+        lay >> Noting(task_id="dine") >> clear
         lay >> clear
+        Noting(task_id="always", trigger_rule="always", on_skipped_callback=callback("on_skipped"))
 
         @task
         def literal(x: int) -> None:
@@ -40,6 +38,7 @@ for name in (ONLY_TASK, ONLY_HOOK):
         FromTrigger(task_id="from_trigger")
         FromTrigger.partial(task_id="from_trigger_mapped").expand(number=[1])
         EmptyOperator(task_id="with_outlet", outlets=[Asset("s3://zoo/empty")])
+        Noting(task_id="rendered", text="{{ note('rendered') }}")
         if name == ONLY_TASK:  # the last hook comes too late for these
             Noting(task_id="broken", text="{{ 1 // 0 }}")
             Noting(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ def note(what: str, context: Mapping[str, Any] | None = None) -> None:
     run, ti = found.get("dag_run"), None if what.startswith("dag ") else found.get("ti")
     due = getattr(run, "run_after", None) or getattr(run, "data_interval_end", None)
     line = {
+        "at": datetime.now(timezone.utc).isoformat(),  # noqa: UP017 - as elsewhere in the zoo
         "colour": os.environ["AIRFLOW__BLUEGREEN__ENVIRONMENT"],
         "dag": found["dag"].dag_id,
         "run": found["run_id"],
