@@ -24,8 +24,6 @@ from forwarder.log import Log
 from forwarder.metrics import Metrics
 from forwarder.place import BadPlaceError, LostPlaceError, PlaceKeeper
 
-POST_TIMEOUT = 20.0  # seconds
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0: told to stop, or (--once) all delivered; 1: see the last line of the log; 2: wrong arguments."""
@@ -42,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, end)
     holder = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     try:
-        marquez = Marquez(options.to, timeout=POST_TIMEOUT, agent=f"lineage-forwarder/{holder}")
+        marquez = Marquez(options.to, timeout=options.timeout, agent=f"lineage-forwarder/{holder}")
     except ValueError as error:
         log.error("--to: %s", error)  # noqa: TRY400 - a trace would only hide the message
         return 2
@@ -95,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         "poll": (defaults.poll, "between looks for new events"),
         "settle": (defaults.settle, "after its time at which an event is carried"),
         "window": (defaults.window, "after its event's time at which an object is still found at once"),
+        "timeout": (20.0, "for which Marquez may work at a post"),
         "lease": (10.0, "after which the place of a forwarder that is silent is taken by another one"),
     }
     for name, (value, meaning) in seconds.items():

@@ -7,7 +7,8 @@ Port P has the part of the lineage API that is used here; port A what Marquez ha
 `/healthcheck`), and the double's own:
 
 - `PUT /faults` with a JSON object: see `Faults`;
-- `GET /state`: posts in order (event type, run, user agent), the runs and their states, raw events.
+- `GET /state`: posts in order (event type, run, user agent), the runs' states, the number of raw events;
+- `GET /events`: the raw events.
 """
 
 from __future__ import annotations
@@ -166,7 +167,8 @@ class Double:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             if keep:
                 self._open.add(writer)
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            ends = (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError)
+            with contextlib.suppress(*ends):  # the last one when the program ends
                 while (request := await _request(reader)) is not None:
                     status, told = await answer(*request)
                     body = json.dumps(told).encode()
@@ -186,7 +188,7 @@ class Double:
         if kind == "hang":
             await asyncio.Event().wait()  # until the connection is aborted
         if method == "GET":
-            if kind in ("fail", "half"):
+            if kind in ("fail", "half") and self._random.random() < self.faults.share:
                 return 500, {"message": "the database is away"}
             return self.marquez.query(url.path, parse_qs(url.query))
         if (method, url.path) != ("POST", "/api/v1/lineage"):
@@ -218,6 +220,8 @@ class Double:
             case "GET", "/state":
                 runs = {run.id: run.state for run in known.runs.values()}
                 return 200, {"posts": known.posts, "runs": runs, "raw": len(known.raw), "tried": self._posts}
+            case "GET", "/events":
+                return 200, known.raw
             case "PUT", "/faults":
                 told = json.loads(body)
                 if told.get("kind", "none") not in KINDS:

@@ -1,0 +1,309 @@
+"""Real forwarder processes, an emulated S3, a Marquez in trouble: nothing lost, each run keeps its order."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forwarder.log import key_at
+from local.processes import LOOPBACK, free_port
+from tests.engine.deployment import Cloud
+
+PLACE = "forwarder/db.json"
+LEASE = 2.0  # seconds
+KINDS = ("START", "RUNNING", "COMPLETE")
+
+
+@dataclass
+class Log:
+    """A lineage log of the test's own, and what was written to it."""
+
+    s3: Any
+    bucket: str
+    written: list[dict[str, Any]] = field(default_factory=list)
+
+    def write(self, kind: str, run: str, job: str | None, **changes: Any) -> str:
+        now = datetime.now(UTC)
+        event = {
+            "eventTime": now.isoformat(),
+            "eventType": kind,
+            "run": {"runId": run, "facets": {}},
+            "job": job and {"namespace": "test", "name": job},
+            "producer": f"test:{uuid.uuid4()}",  # tells events apart
+            **changes,
+        }
+        key = f"{key_at(now)}-{uuid.uuid4().hex[:12]}.json.gz"
+        self.s3.put_object(Bucket=self.bucket, Key=key, Body=gzip.compress(json.dumps(event).encode()))
+        self.written.append(event)
+        return key
+
+    def write_runs(self, count: int, jobs: int = 12) -> None:
+        """`count` runs, several at a time, as tasks do."""
+        runs = [(str(uuid.uuid4()), f"job-{number % jobs}") for number in range(count)]
+        for start in range(0, count, jobs):
+            for kind in KINDS:
+                for run, job in runs[start : start + jobs]:
+                    self.write(kind, run, job)
+
+    def place(self) -> dict[str, Any]:
+        kept: dict[str, Any] = json.loads(self.s3.get_object(Bucket=self.bucket, Key=PLACE)["Body"].read())
+        return kept
+
+    def aside(self) -> list[str]:
+        found = self.s3.list_objects_v2(Bucket=self.bucket, Prefix="set-aside/").get("Contents", [])
+        return [one["Key"] for one in found]
+
+
+@dataclass(frozen=True)
+class Double:
+    """A Marquez double, running."""
+
+    url: str
+    admin: str
+
+    def faults(self, kind: str = "none", **more: float) -> None:
+        body = json.dumps({"kind": kind, **more}).encode()
+        request = urllib.request.Request(f"{self.admin}/faults", body, method="PUT")
+        with urllib.request.urlopen(request, timeout=10):
+            pass
+
+    def state(self) -> dict[str, Any]:
+        told: dict[str, Any] = get(f"{self.admin}/state")
+        return told
+
+    def events(self) -> set[str]:
+        """The producers of all raw events: one of each event."""
+        raw = get(f"{self.admin}/events")
+        return {event["producer"] for event in raw if event["job"]["namespace"] == "test"}
+
+    def posts(self) -> list[tuple[str, str, str]]:
+        """Event type, run and forwarder of each post that was taken, in order."""
+        return [(kind, run, agent) for kind, run, agent in self.state()["posts"]]
+
+
+def get(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return json.load(answer)
+
+
+def wait(done: Callable[[], bool], seconds: float, what: str) -> float:
+    """Seconds until `done()`."""
+    start = time.monotonic()
+    while not done():
+        assert time.monotonic() - start < seconds, f"not within {seconds} s: {what}"
+        time.sleep(0.1)
+    return time.monotonic() - start
+
+
+@dataclass
+class Node:
+    """A forwarder process; its name as it stands in the place."""
+
+    process: subprocess.Popen[bytes]
+    output: Path
+
+    @property
+    def holder(self) -> str:
+        return next(
+            (word.rstrip(":") for word in self.output.read_text().split() if f"-{self.process.pid}-" in word),
+            "?",
+        )
+
+
+@pytest.fixture
+def clean() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def log(cloud: Cloud) -> Log:
+    s3 = cloud.client("s3")
+    bucket = f"log-{uuid.uuid4().hex[:12]}"
+    s3.create_bucket(Bucket=bucket)
+    return Log(s3, bucket)
+
+
+@pytest.fixture
+def marquez(clean: ExitStack) -> Double:
+    port, admin = free_port(), free_port()
+    command = [sys.executable, "-m", "local.marquez_double", "--port", str(port), "--admin-port", str(admin)]
+    process = subprocess.Popen(command)
+    clean.callback(process.wait, 10)
+    clean.callback(process.terminate)
+    made = Double(f"http://{LOOPBACK}:{port}", f"http://{LOOPBACK}:{admin}")
+
+    def answers() -> bool:
+        try:
+            return get(f"{made.admin}/state") is not None
+        except OSError:
+            return False
+
+    wait(answers, 20, "the Marquez double answers")
+    return made
+
+
+@pytest.fixture
+def start(cloud: Cloud, log: Log, marquez: Double, clean: ExitStack, tmp_path: Path) -> Callable[[], Node]:
+    def node() -> Node:
+        output = tmp_path / f"{uuid.uuid4().hex[:6]}.log"
+        command = [sys.executable, "-m", "forwarder", "--bucket", log.bucket, "--to", marquez.url]
+        command += [
+            "--place",
+            PLACE,
+            "--lease",
+            str(LEASE),
+            "--poll",
+            "0.5",
+            "--settle",
+            "0.5",
+            "--timeout",
+            "2",
+        ]
+        with output.open("wb") as out:
+            process = subprocess.Popen(command, env=dict(cloud.env), stdout=out, stderr=subprocess.STDOUT)
+
+        def end() -> None:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.terminate()
+            process.wait(30)
+
+        clean.callback(end)
+        return Node(process, output)
+
+    return node
+
+
+def holding(log: Log, *nodes: Node) -> Node | None:
+    try:
+        holder = log.place()["holder"]
+    except log.s3.exceptions.NoSuchKey:
+        return None
+    return next((node for node in nodes if node.holder == holder), None)
+
+
+def first_holder(log: Log, *nodes: Node) -> tuple[Node, Node]:
+    """The node that has the place, and the other one."""
+    wait(lambda: holding(log, *nodes) is not None, 30, "one of the nodes has the place")
+    one = holding(log, *nodes)
+    assert one is not None
+    return one, next(node for node in nodes if node is not one)
+
+
+def all_known(log: Log, marquez: Double) -> bool:
+    return marquez.events() == {event["producer"] for event in log.written}
+
+
+def check_runs(log: Log, marquez: Double) -> None:
+    """Each run stands as its last event said, and no forwarder posted its events in another order."""
+    states = marquez.state()["runs"]
+    assert {states[event["run"]["runId"]] for event in log.written} == {"COMPLETED"}
+    first: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for kind, run, agent in marquez.posts():
+        if kind not in first[run, agent]:
+            first[run, agent].append(kind)
+    wrong = {key: kinds for key, kinds in first.items() if kinds != sorted(kinds, key=KINDS.index)}
+    assert not wrong
+
+
+def test_a_forwarder_is_killed_and_the_other_goes_on_without_a_loss(
+    log: Log, marquez: Double, start: Callable[[], Node]
+) -> None:
+    marquez.faults("half", share=0.15, latency=0.02)
+    one, other = first_holder(log, start(), start())
+    writer = threading.Thread(target=log.write_runs, args=(120,))
+    writer.start()
+    wait(lambda: len(marquez.posts()) > 60, 60, "some events are known")
+    one.process.kill()
+    assert not all_known(log, marquez) or writer.is_alive()
+    taken = wait(lambda: holding(log, other) is other, 30, "the other one has the place")
+    assert taken < 3 * LEASE
+    writer.join()
+    wait(lambda: all_known(log, marquez), 60, "all events are known")
+    marquez.faults()
+    check_runs(log, marquez)
+    assert log.aside() == []
+
+
+def test_a_forwarder_that_was_stopped_posts_nothing_when_it_goes_on(
+    log: Log, marquez: Double, start: Callable[[], Node]
+) -> None:
+    one, other = first_holder(log, start(), start())
+    log.write_runs(12)
+    wait(lambda: all_known(log, marquez), 30, "the first events are known")
+    time.sleep(1)  # nothing is under way
+    os.kill(one.process.pid, signal.SIGSTOP)
+    log.write_runs(12)
+    wait(lambda: all_known(log, marquez), 30, "the other one delivers")
+    before = marquez.posts()
+    os.kill(one.process.pid, signal.SIGCONT)
+    log.write_runs(12)
+    wait(lambda: all_known(log, marquez), 30, "the last events are known")
+    after = marquez.posts()[len(before) :]
+    assert {agent for _, _, agent in after} == {f"lineage-forwarder/{other.holder}"}
+    assert "standing by" in one.output.read_text()
+    check_runs(log, marquez)
+
+
+def test_a_forwarder_that_is_stopped_in_the_middle_of_its_work_loses_nothing(
+    log: Log, marquez: Double, start: Callable[[], Node]
+) -> None:
+    marquez.faults(latency=0.05)
+    one, other = first_holder(log, start(), start())
+    log.write_runs(48)
+    wait(lambda: len(marquez.posts()) > 30, 30, "some events are known")
+    os.kill(one.process.pid, signal.SIGSTOP)
+    wait(lambda: holding(log, other) is other, 30, "the other one has the place")
+    stopped = len([agent for _, _, agent in marquez.posts() if one.holder in agent])
+    os.kill(one.process.pid, signal.SIGCONT)
+    wait(lambda: all_known(log, marquez), 60, "all events are known")
+    since = len([agent for _, _, agent in marquez.posts() if one.holder in agent]) - stopped
+    assert since <= 8  # at most what each poster was about to send at that very moment
+    assert set(marquez.events()) == {event["producer"] for event in log.written}
+
+
+def test_one_that_is_told_to_end_hands_over_at_once(
+    log: Log, marquez: Double, start: Callable[[], Node]
+) -> None:
+    one, other = first_holder(log, start(), start())
+    one.process.terminate()
+    assert one.process.wait(10) == 0
+    assert wait(lambda: holding(log, other) is other, 10, "the other one has the place") < LEASE
+
+
+def test_every_kind_of_outage_passes_and_only_the_bad_events_are_set_aside(
+    log: Log, marquez: Double, start: Callable[[], Node]
+) -> None:
+    start()
+    bad = {
+        log.write("START", "bad time", "job-x", eventTime="yesterday"),
+        log.write("START", "no job", None),
+    }
+    del log.written[:]
+    for kind in ("refuse", "hang", "fail", "read-only", "half"):
+        marquez.faults(kind)
+        log.write_runs(6, jobs=6)
+        time.sleep(3)
+    marquez.faults()
+    wait(lambda: all_known(log, marquez), 60, "all events are known")
+    check_runs(log, marquez)
+    wait(lambda: len(log.aside()) == len(bad), 30, "the bad ones are set aside")
+    assert set(log.aside()) == {key.replace("events/", "set-aside/", 1) for key in bad}
