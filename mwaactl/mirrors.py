@@ -186,11 +186,13 @@ class _Work:
         copying = self.note + _COPYING
         if different or mirror.state != run.state:
             plain = all(wanted.get((one.task_id, one.map_index)) == "success" for one in ours)
-            if run.state == "success" and (plain or mirror.state != "success"):
+            at_once = plain and not target.reaches_downstream
+            if run.state == "success" and (at_once or mirror.state != "success"):
                 target.set_run(mirror, "success", copying)
+                ours = target.task_instances([mirror])[mirror.key]
             else:
                 target.set_note(mirror, copying)
-            self._set_tasks(mirror, wanted)
+            self._set_tasks(mirror.dag_id, ours, wanted)
         if run.state == "failed" and mirror.state != "failed":
             target.set_run(mirror, "failed", copying)
         ours = target.task_instances([mirror])[mirror.key]
@@ -203,10 +205,12 @@ class _Work:
         self.made += 1
         return None
 
-    def _set_tasks(self, mirror: Run, wanted: Mapping[tuple[str, int], Settable]) -> None:
-        order = self._order(mirror.dag_id)
+    def _set_tasks(
+        self, dag_id: str, ours: Iterable[TaskInstance], wanted: Mapping[tuple[str, int], Settable]
+    ) -> None:
+        order = self._order(dag_id)
         found: dict[str, list[TaskInstance]] = {task.task_id: [] for task in order}
-        for one in self._target.task_instances([mirror])[mirror.key]:
+        for one in ours:
             found.get(one.task_id, []).append(one)
         for task in reversed(order):
             for index, one in enumerate(found[task.task_id]):
