@@ -92,14 +92,15 @@ class AirflowApi:
             newest.setdefault(run.dag_id, run)
         return tuple(newest.values())
 
-    def newest_runs(self, dag_id: str, count: int) -> tuple[Run, ...]:
+    def newest_runs(self, dag_id: str, count: int, *, of_any_type: bool = False) -> tuple[Run, ...]:
         """The scheduled runs among the newest `count` (at most 100) of a DAG (`~`: of all), newest first."""
-        if self._major < 3:  # no filter by type, no order by due instant
-            query = {"order_by": "-execution_date"}
-        else:
-            query = {"order_by": "-run_after", "run_type": "scheduled"}
+        # Airflow 2 has no filter by type and no order by due instant.
+        query = {"order_by": "-execution_date" if self._major < 3 else "-run_after"}
+        if self._major > 2 and not of_any_type:
+            query["run_type"] = "scheduled"
         page = self._get(f"/dags/{_part(dag_id)}/dagRuns", limit=count, **query)
-        return tuple(run for run in map(read.run, page["dag_runs"]) if run.type == "scheduled")
+        runs = map(read.run, page["dag_runs"])
+        return tuple(run for run in runs if of_any_type or run.type == "scheduled")
 
     def run(self, dag_id: str, run_id: str) -> Run | None:
         """One run of any type; None if there is none."""

@@ -224,7 +224,7 @@ def _naming(tasks: Collection[Task]) -> dict[str, str]:
 def _named(api: AirflowApi, dag_id: str, naming: Mapping[str, str]) -> set[Tie]:
     """The DAGs that these tasks of a DAG named in its recent runs."""
     rendered: dict[str, set[str]] = {task_id: set() for task_id in naming}
-    recent = api.newest_runs(dag_id, RECENT)
+    recent = api.newest_runs(dag_id, RECENT, of_any_type=True)
     for instances in api.task_instances(recent).values() if recent else ():
         for one in instances:
             name = one.rendered.get(naming.get(one.task_id, ""))

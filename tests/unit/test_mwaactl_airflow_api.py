@@ -250,6 +250,14 @@ def test_the_newest_runs_of_one_dag_are_its_scheduled_ones(major: int, query: An
     assert sent(mwaa) == [("GET", "/dags/etl/dagRuns", query)]
 
 
+@pytest.mark.parametrize("major", [2, 3])
+def test_the_newest_runs_may_be_of_any_type(major: int) -> None:
+    answer = {"dag_runs": [run_answer("m", kind="manual"), run_answer()], "total_entries": 2}
+    api, mwaa = api_of({"/dags/etl/dagRuns": answer}, major)
+    assert [run.run_id for run in api.newest_runs("etl", 5, of_any_type=True)] == ["m", SCHEDULED]
+    assert "run_type" not in sent(mwaa)[0][2]
+
+
 def test_a_run_says_when_it_is_due_what_it_covers_and_what_stands_in_its_note() -> None:
     answer = run_answer(run_after=(TEN + HOUR).isoformat(), note="looked at")
     api, _ = api_of({"/dags/~/dagRuns": {"dag_runs": [answer], "total_entries": 1}}, 3)

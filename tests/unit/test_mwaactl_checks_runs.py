@@ -259,7 +259,7 @@ def test_events_that_cannot_be_asked_for_are_not_checked(aws: Cloud) -> None:
 def tied(aws: Cloud, dag_id: str, field: str, named: str | None) -> None:
     """On blue, a task of the DAG names another in a template field, if it ever ran."""
     task = {"task_id": "tie", "template_fields": ["x", field], "operator_name": "OurOwnSensor"}
-    run = {"dag_id": dag_id, "dag_run_id": "r", "run_type": "scheduled", "state": "success"}
+    run = {"dag_id": dag_id, "dag_run_id": "r", "run_type": "manual", "state": "success"}
     rendered = {"dag_id": dag_id, "dag_run_id": "r", "task_id": "tie", "state": "success"}
     airflow = aws.mwaa.airflow[BLUE]
     airflow[f"/dags/{dag_id}/tasks"] = {"tasks": [task, {"task_id": "plain"}]}
