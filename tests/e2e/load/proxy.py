@@ -39,6 +39,8 @@ class Proxy:
         with self._lock:
             self._mode = mode
             if mode == "refuse":
+                with contextlib.suppress(OSError):
+                    self._listener.shutdown(socket.SHUT_RDWR)  # closing alone lets `accept` take one more
                 self._listener.close()
                 for connection in self._open:
                     with contextlib.suppress(OSError):
