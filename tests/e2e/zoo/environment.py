@@ -211,7 +211,7 @@ class Zoo:
 
     def clear(self, run: Json) -> None:
         path = f"/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}/clear"
-        self.api("POST", path, {"dry_run": False, "only_failed": False})
+        self.api("POST", path, {"dry_run": False} | ({"only_failed": False} if self.major > 2 else {}))
 
     def run(self, dag_id: str, run_id: str) -> Json:
         return next(run for run in self.runs(dag_id) if run["dag_run_id"] == run_id)
