@@ -17,12 +17,13 @@ import boto3
 from botocore.config import Config
 
 import forwarder
-from forwarder.carry import READERS, Forwarder, Timing
+from forwarder.carry import Forwarder, Timing
 from forwarder.courier import StoppedError, UnreachableError
 from forwarder.deliver import Marquez
 from forwarder.log import Log
 from forwarder.metrics import Metrics
 from forwarder.place import BadPlaceError, LostPlaceError, PlaceKeeper
+from forwarder.stream import READERS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,18 +15,17 @@ from botocore.exceptions import BotoCoreError, ClientError
 from forwarder import sweep
 from forwarder.courier import Courier, Patience, StoppedError, UnreachableError
 from forwarder.deliver import Marquez
-from forwarder.event import Event, UnreadableError
+from forwarder.event import Event
 from forwarder.lanes import Lanes
 from forwarder.log import Found, Log, hour_prefix, instant_of, key_at
 from forwarder.metrics import Metrics
 from forwarder.place import LostPlaceError, Place, PlaceKeeper, Progress
+from forwarder.stream import read_ahead
 
 log = logging.getLogger("forwarder")
 
 Work = Lanes[tuple[Event, bool]]  # an event, and whether it may come after later ones of its run
 
-READERS = 16
-READ_AHEAD = 64  # events
 PASS_PAGES = 20  # of 1000 keys; then the sweep has its turn
 SWEEP_LOOKS = 20
 REMEMBERED = 10_000  # late keys
@@ -247,35 +244,24 @@ class Forwarder:
         *,
         late_below: str,
     ) -> int:
-        """Read `keys` some ahead, hand them to the lanes in order, and wait until they are delivered."""
+        """Hand the events under `keys` to the lanes, in order, and wait until they are delivered."""
         carried = 0
-        ahead: deque[tuple[str, Future[Event | UnreadableError | None]]] = deque()
-        with ThreadPoolExecutor(READERS) as readers:
-            while True:
-                for key in islice(keys, READ_AHEAD - len(ahead)):
-                    if progress:
-                        progress.begin(key)
-                    ahead.append((key, readers.submit(self._read, key)))
-                if not ahead:
-                    break
-                key, reading = ahead.popleft()
-                event = reading.result()
-                carried += 1
-                if isinstance(event, Event):
-                    lanes.put(event.lane, (event, key < late_below), len(event.packed))
-                    continue
-                if event is not None:
-                    self._courier.put_aside(key, str(event))
-                if progress:
-                    progress.done(key)
+        for key, event in read_ahead(self._log, self._begun(keys, progress) if progress else keys):
+            carried += 1
+            if isinstance(event, Event):
+                lanes.put(event.lane, (event, key < late_below), len(event.packed))
+                continue
+            if event is not None:
+                self._courier.put_aside(key, str(event))
+            if progress:
+                progress.done(key)
         lanes.drain()
         return carried
 
-    def _read(self, key: str) -> Event | UnreadableError | None:
-        try:
-            return self._log.read(key)
-        except UnreadableError as error:
-            return error
+    def _begun(self, keys: Iterator[str], progress: Progress) -> Iterator[str]:
+        for key in keys:
+            progress.begin(key)
+            yield key
 
     def _new_courier(self) -> Courier:
         return Courier(
