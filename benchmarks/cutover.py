@@ -44,6 +44,7 @@ class Moved:
     """One switch: from which instant the target owns, and how long (s) the command looked and wrote."""
 
     target: str
+    commanded: datetime
     owns_from: datetime
     looked: float | None = None
     wrote: float | None = None
@@ -57,15 +58,16 @@ class Result:
     lost: int
     doubled: int
     overlaps: int
-    delays: list[float]  # of each switch: from the due instant of the target's first run to its start
+    waits: list[float]  # of each switch: from the command to the start of the target's first run
+    delays: list[float]  # of each switch: from that run's due instant to its start
     idle: int  # task processes that were started where the run was not executed
     moves: list[Moved]
 
 
 def gated(twins: Twins, colour: str) -> Moved:
     """A switch by this project. Checks that fail because the side was active 17 s ago are forced."""
+    commanded, started = datetime.now(UTC), time.monotonic()
     stack, clients = load(STACK), Clients(twins.env["AWS_REGION"])
-    started = time.monotonic()
     made = plan(stack, clients, as_colour(colour))
     if not made.ok:
         failed = [check.name for check in made.checks if check.stops]
@@ -75,13 +77,14 @@ def gated(twins: Twins, colour: str) -> Moved:
     wrote = time.monotonic() - planned
     if done.owns_from is None:
         raise SystemExit(f"the switch to {colour} did nothing: {done}")
-    return Moved(colour, done.owns_from, planned - started, wrote)
+    return Moved(colour, commanded, done.owns_from, planned - started, wrote)
 
 
 def asked(twins: Twins, colour: str) -> Moved:
     """The common pattern's switch."""
+    commanded = datetime.now(UTC)
     twins.activate(colour)
-    return Moved(colour, datetime.now(UTC))
+    return Moved(colour, commanded, datetime.now(UTC))
 
 
 def measure(folder: Path, pattern: str, switches: int) -> Result:
@@ -139,13 +142,15 @@ def _count(lines: list[Line], moves: list[Moved], since: datetime, until: dateti
         if line.dag == CONSUMER and line.what == "done":
             for cause in line.causes:
                 followers[cause] += 1
+    firsts = [(moved, run) for moved in moves if (run := _first(moved, worked)) is not None]
     made = {x.run for x in worked if x.dag == PRODUCER and x.what == "done" and since <= x.due < until}
     return Result(
         due=len(due) + len(made),
         lost=lost + sum(followers[run] == 0 for run in made),
         doubled=doubled + sum(followers[run] > 1 for run in made),
         overlaps=sum(_overlaps(load.dag, worked, since, until) for load in LOADS if load.serial),
-        delays=[delay for moved in moves if (delay := _delay(moved, worked)) is not None],
+        waits=[(run.at - moved.commanded).total_seconds() for moved, run in firsts],
+        delays=[(run.at - run.due).total_seconds() for _, run in firsts],
         idle=idle,
         moves=moves,
     )
@@ -161,15 +166,15 @@ def _overlaps(dag: str, lines: Iterable[Line], since: datetime, until: datetime)
     return sum(later[0] < earlier[1] for earlier, later in pairwise(ordered))
 
 
-def _delay(moved: Moved, lines: Iterable[Line]) -> float | None:
-    """Seconds from the due instant of the target's first run to its start; None if it had none."""
+def _first(moved: Moved, lines: Iterable[Line]) -> Line | None:
+    """The start of the first of PROBE's runs that the target owned after a switch; None if it had none."""
     starts = [
-        (line.due, line.at - line.due)
+        line
         for line in lines
         if line.dag == PROBE and line.what == "start" and line.colour == moved.target
         if moved.owns_from <= line.due < moved.owns_from + timedelta(seconds=EVERY)
     ]
-    return min(starts)[1].total_seconds() if starts else None
+    return min(starts, key=lambda line: (line.due, line.at), default=None)
 
 
 def _median(times: Iterable[float | None]) -> str:
@@ -184,7 +189,8 @@ def table(gate: Result, ask: Result, switches: int) -> str:
         ("lost", *(str(r.lost) for r in (gate, ask))),
         ("executed by both", *(str(r.doubled) for r in (gate, ask))),
         ("serial runs that overlapped", *(str(r.overlaps) for r in (gate, ask))),
-        ("first run after a switch, due to start, median", *(_median(r.delays) for r in (gate, ask))),
+        ("first run on the target, due to start, median", *(_median(r.delays) for r in (gate, ask))),
+        ("first run on the target, command to start, median", *(_median(r.waits) for r in (gate, ask))),
         ("task processes started on the standby", *(str(r.idle) for r in (gate, ask))),
         ("checks before a switch, median", _median(m.looked for m in gate.moves), "none"),
         ("the switch itself, median", _median(m.wrote for m in gate.moves), "one put"),
