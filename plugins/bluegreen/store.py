@@ -198,8 +198,11 @@ class Store:
             return f"{len(self._threads)} reads that began earlier still hang"
         outcome: list[Copy | str] = []
         thread = threading.Thread(target=self._fetch, args=(outcome,), name="bluegreen-read", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # a process that ends, or a host without room
+            return str(error)
         self._threads.append(thread)
-        thread.start()
         thread.join(seconds)
         return outcome[0] if outcome else f"no answer within {seconds:g} s"
 

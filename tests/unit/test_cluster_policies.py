@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -74,8 +75,8 @@ def airflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Airflow:
     monkeypatch.setenv("AIRFLOW__BLUEGREEN__ENVIRONMENT", "green")
     monkeypatch.setenv("AIRFLOW__BLUEGREEN__PARAMETER", "/p/s/ownership")
     monkeypatch.setenv("AIRFLOW__BLUEGREEN__WAIT_SECONDS", "0")
-    for option in ("LEAD_SECONDS", "MAX_AGE_SECONDS"):
-        monkeypatch.setenv(f"AIRFLOW__BLUEGREEN__{option}", "0")
+    for option, value in {"LEAD_SECONDS": "0", "MAX_AGE_SECONDS": "300"}.items():
+        monkeypatch.setenv(f"AIRFLOW__BLUEGREEN__{option}", value)
     settings.load.cache_clear()
     source = Store(settings.load(), airflow.read, tmp_path)
     airflow.source = source
@@ -229,6 +230,22 @@ def test_the_work_of_the_others_run_does_not_begin(airflow: Airflow) -> None:
     for _ in range(2):
         with pytest.raises(AirflowSkipException):
             task._pre_execute_hook(context(THEIRS))
+
+
+def test_a_tasks_log_says_what_the_gate_found_and_what_it_took(
+    airflow: Airflow, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "bluegreen")
+    for minute in (2, 1):
+        task = operator()
+        policies.task_policy(task)
+        task._pre_execute_hook(context(T + timedelta(minutes=minute)))
+        task._pre_execute_hook(context(T + timedelta(minutes=minute)))
+    said = [record.getMessage() for record in caplog.records]
+    assert [re.sub(r"[\d.]+ ms", "N ms", line) for line in said] == [
+        "blue/green gate: green owns 2025-11-23T10:02:00+00:00; N ms, asked SSM",
+        "blue/green gate: green owns 2025-11-23T10:01:00+00:00; N ms, did not ask SSM",
+    ]
 
 
 def test_a_dag_authors_own_hook_is_still_called_for_our_runs_only(airflow: Airflow) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -201,3 +203,12 @@ def test_a_dag_author_can_ask_who_owns_the_work(options: pytest.MonkeyPatch, tmp
     assert bluegreen.owner() == "green"
     assert bluegreen.is_active()
     assert not bluegreen.is_active("serial")
+    with pytest.raises(ValueError, match="needs a time zone"):
+        bluegreen.owner(instant=datetime(2025, 11, 23))  # noqa: DTZ001 - that is the mistake
+
+
+def test_a_dag_file_that_imports_it_loads_nothing_of_aws() -> None:
+    """Importing is free and asks nobody: only a call does."""
+    said = "import sys; from bluegreen import is_active, owner; print('botocore' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,195 @@
+"""What the gate adds to each task of a real Airflow, on the active side and on the standby.
+
+    python -m benchmarks.gate [--version 3.3.1] [--runs 4] [--tasks 50] [--json]
+
+One environment of the local MWAA runs two DAGs of the same short tasks: one is its own, the other one
+belongs to the other environment. The copy of the ownership timeline is kept for two seconds only, so that
+many tasks must ask SSM (an emulator on this machine: without a network's time and without TLS). Needs an
+otherwise idle machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from bluegreen.timeline import EPOCH, Entry, Timeline
+from rich.console import Console
+from rich.table import Table
+
+from components.airflow_versions import AIRFLOW_VERSIONS
+from components.plugins import plugins_zip
+from local.home import ACCOUNT, Home
+from tests.e2e.zoo.environment import Cloud, Kind, Zoo
+
+DAGS = Path(__file__).parent / "gate_dags"
+SAID = re.compile(r"blue/green gate: [^;]*; ([\d.]+) ms, (asked|did not ask) SSM")
+MAX_AGE = "2"
+
+
+@dataclass(frozen=True)
+class Row:
+    """Milliseconds of one thing that was measured, over `count` of them."""
+
+    what: str
+    count: int
+    median: float
+    p99: float
+
+    @classmethod
+    def of(cls, what: str, times: Iterable[float]) -> Row:
+        """Raises SystemExit if there is nothing to tell of."""
+        values = sorted(times)
+        if not values:
+            raise SystemExit(f"nothing was measured: {what}")
+        return cls(what, len(values), statistics.median(values), values[int(0.99 * (len(values) - 1))])
+
+
+class Environment(Zoo):
+    """Blue, which owns all but the DAG `standby`."""
+
+    def __init__(self, cloud: Cloud, version: str, runs: int, tasks: int) -> None:
+        super().__init__(cloud, Kind(version, "new", "LocalExecutor"))
+        self.runs_wanted, self.tasks_wanted = runs, tasks
+        self.folder = cloud.home.root / "state" / "mwaa" / self.name
+        self.hook_file = self.ledger_file.with_name("hook")
+        self.start = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=runs + 2)
+
+    def create(self) -> None:
+        for bucket in (self._bucket, self._log):
+            self._s3.create_bucket(Bucket=bucket)
+        self._s3.put_bucket_versioning(Bucket=self._bucket, VersioningConfiguration={"Status": "Enabled"})
+        fits = AIRFLOW_VERSIONS[self.kind.version]
+        self._put(
+            "requirements.txt",
+            f"apache-airflow-providers-openlineage=={fits.openlineage_provider}\n"
+            f"openlineage-python=={fits.openlineage_client}\n".encode(),
+        )
+        self._put("plugins.zip", plugins_zip())
+        for path in DAGS.glob("*.py"):
+            self._put(f"dags/{path.name}", path.read_bytes())
+        theirs = {"standby": (Entry("green", EPOCH, 1),)}
+        value = Timeline(0, (Entry("blue", EPOCH, 1),), theirs).dump()
+        self._ssm.put_parameter(Name=self.parameter, Value=value, Type="String")
+        self._mwaa.create_environment(
+            Name=self.name,
+            AirflowVersion=self.kind.version,
+            EnvironmentClass="mw1.micro",
+            ExecutionRoleArn=f"arn:aws:iam::{ACCOUNT}:role/gate",
+            SourceBucketArn=f"arn:aws:s3:::{self._bucket}",
+            DagS3Path="dags/",
+            PluginsS3Path="plugins.zip",
+            RequirementsS3Path="requirements.txt",
+            NetworkConfiguration={"SubnetIds": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]},
+            AirflowConfigurationOptions=self._options()
+            | {
+                "bluegreen.max_age_seconds": MAX_AGE,
+                "benchmark.file": str(self.hook_file),
+                "benchmark.start": self.start.isoformat(),
+                "benchmark.runs": str(self.runs_wanted),
+                "benchmark.tasks": str(self.tasks_wanted),
+            },
+        )
+        self.wait_for(lambda: self._status() != "CREATING", "the environment is made", seconds=600)
+        self.wait_for(lambda: self.dag_ids() >= {"active", "standby"}, "the DAGs are known", seconds=120)
+
+    def work_through(self, dag_id: str) -> list[dict[str, Any]]:
+        """Let a DAG do all its runs; its task instances. Raises AssertionError if that takes too long."""
+        self.api("PATCH", f"/dags/{dag_id}", {"is_paused": False}, update_mask=["is_paused"])
+        wanted = self.runs_wanted * self.tasks_wanted
+
+        def done() -> bool:
+            runs = [run for run in self.runs(dag_id) if run["state"] in ("success", "failed")]
+            return len(runs) == self.runs_wanted
+
+        self.wait_for(done, f"all runs of {dag_id} are finished", seconds=60 + 4 * wanted)
+        found = [
+            instance
+            for run in self.runs(dag_id)
+            for instance in self.api(
+                "GET", f"/dags/{dag_id}/dagRuns/{run['dag_run_id']}/taskInstances", limit=1000
+            )["task_instances"]
+        ]
+        expected = {"active": "success", "standby": "skipped"}[dag_id]
+        if {instance["state"] for instance in found} != {expected}:
+            raise SystemExit(f"not all tasks of {dag_id} ended as {expected}")
+        return found
+
+    def said(self) -> dict[str, list[float]]:
+        """What the gate said in the tasks' logs that it took: by "asked" SSM and "did not ask"."""
+        took: dict[str, list[float]] = {"asked": [], "did not ask": []}
+        for log in (self.folder / "airflow" / "logs").glob("dag_id=active/**/*.log"):
+            for milliseconds, how in SAID.findall(log.read_text()):
+                took[how].append(float(milliseconds))
+        return took
+
+
+def measure(environment: Environment) -> list[Row]:
+    """Both DAGs, one after the other."""
+    environment.create()
+    instances = environment.work_through("active")
+    took = environment.said()
+    environment.work_through("standby")
+    hook = [line.split() for line in environment.hook_file.read_text().splitlines()]
+    per_run: dict[str, float] = {}
+    for run_id, milliseconds in hook:
+        per_run[run_id] = per_run.get(run_id, 0.0) + float(milliseconds)
+    return [
+        Row.of("active: the gate, copy of this host", took["did not ask"]),
+        Row.of("active: the gate, asking SSM", took["asked"]),
+        Row.of("active: the gate, all", (*took["did not ask"], *took["asked"])),
+        Row.of("active: a task, start to end", (_between(i, "start_date") for i in instances)),
+        Row.of("active: a task, queued to end", (_between(i, "queued_when") for i in instances)),
+        Row.of("standby: the gate in the scheduler, per task", (float(took) for _, took in hook)),
+        Row.of("standby: the gate in the scheduler, per run", per_run.values()),
+    ]
+
+
+def _between(instance: dict[str, Any], since: str) -> float:
+    begin, end = (datetime.fromisoformat(instance[name]) for name in (since, "end_date"))
+    return (end - begin).total_seconds() * 1000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--version", default=max(AIRFLOW_VERSIONS), help="of Airflow")
+    parser.add_argument("--runs", type=int, default=4)
+    parser.add_argument("--tasks", type=int, default=50, help="per run")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    chosen = parser.parse_args()
+    os.environ["MWAA_LOCAL_TOOLS"] = str(Home.find().tools)
+    with tempfile.TemporaryDirectory(prefix="gate-benchmark-") as folder:
+        os.environ["MWAA_LOCAL_HOME"] = folder
+        cloud = Cloud(Home(Path(folder)))
+        before = os.getloadavg()[0]
+        try:
+            cloud.start()
+            rows = measure(Environment(cloud, chosen.version, chosen.runs, chosen.tasks))
+        finally:
+            load = os.getloadavg()[0]
+            cloud.stop()
+    title = (
+        f"Airflow {chosen.version}, {chosen.runs} runs of {chosen.tasks} tasks, {os.cpu_count()} cores, "
+        f"load {before:.1f} before, {load:.1f} while it worked"
+    )
+    if chosen.json:
+        json.dump({"title": title, "rows": [asdict(row) for row in rows]}, sys.stdout, indent=2)
+        return
+    table = Table("milliseconds", "count", "median", "p99", title=title)
+    for row in rows:
+        table.add_row(row.what, str(row.count), f"{row.median:.2f}", f"{row.p99:.2f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
