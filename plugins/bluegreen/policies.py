@@ -25,8 +25,6 @@ from bluegreen.gate import Gate, Run, Verdict, describe
 
 log = logging.getLogger("bluegreen")
 
-REMEMBERED_SECONDS = 60.0  # a verdict on a run, in the scheduler, for its task instances
-REMEMBERED_RUNS = 2000
 CALLBACK_WAIT = 5.0  # seconds: callbacks of DAGs run in the DAG processor, one after the other
 
 # Airflow's own objects are untyped here on purpose: they differ between the versions, and importing them
@@ -184,17 +182,12 @@ def _silence(owner: Any, name: str) -> None:
 
 # --- in the scheduler ---
 
-_seen: dict[tuple[str, str], tuple[float, bool]] = {}
 _outage = False
 
 
 def _not_ours(run: Run) -> bool:
     """Whether a run is surely another's; False too if nobody knows: the other layers judge again."""
     global _outage
-    key, now = (run.dag_id, run.run_id), time.monotonic()
-    until, mine = _seen.get(key, (0.0, True))
-    if now < until:
-        return not mine
     chosen = settings.load()
     try:
         mine = Gate(chosen, store.store(chosen)).verdict(run, wait=0).mine
@@ -209,9 +202,6 @@ def _not_ours(run: Run) -> bool:
     if _outage:
         log.warning("blue/green gate: the timeline can be read again")
     _outage = False
-    if len(_seen) >= REMEMBERED_RUNS:
-        _seen.clear()
-    _seen[key] = (now + REMEMBERED_SECONDS, mine)
     return not mine
 
 

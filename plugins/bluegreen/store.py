@@ -27,7 +27,7 @@ from botocore.utils import parse_timestamp
 
 from bluegreen import aws
 from bluegreen.settings import Settings
-from bluegreen.timeline import Reading, Record, Timeline, TimelineError, latest_valid
+from bluegreen.timeline import Record, Timeline, TimelineError, latest_valid
 
 REQUEST_SECONDS = 3.0
 READ_SECONDS = 6.0  # one try, with credentials and, if the newest version is invalid, the history
@@ -54,11 +54,11 @@ class Answer(NamedTuple):
 
 
 class Copy(NamedTuple):
-    """An answer, read, and when (epoch seconds of this host's clock) its fetch started."""
+    """An answer, as readers apply it, and when (epoch seconds of this host's clock) its fetch started."""
 
     started: float
     answer: Answer
-    reading: Reading
+    timeline: Timeline
 
 
 class Parameter:
@@ -138,13 +138,12 @@ class Store:
         needed = instant.timestamp()
         if afresh:
             needed = max(needed, self._clock())
-        copy = self._copied(needed) or self._fetched(needed, wait)
-        return copy.reading.effective(self.settings.lead)
+        return (self._copied(needed) or self._fetched(needed, wait)).timeline
 
     def _copied(self, needed: float) -> Copy | None:
         """A copy that is good for `needed`: this process's own, else the host's."""
         if not self._good(self._copy, needed):
-            self._copy = _load(self._file) or self._copy
+            self._copy = self._load() or self._copy
         return self._copy if self._good(self._copy, needed) else None
 
     def _good(self, copy: Copy | None, needed: float) -> bool:
@@ -211,12 +210,24 @@ class Store:
             self.fetches += 1
             started = self._clock()  # before the request: what SSM had then is surely in the answer
             answer = self._read(self._copy.answer if self._copy else None)
-            self._copy = Copy(started, answer, latest_valid([answer.valid]))
+            self._copy = self._made(started, answer)
         except Exception as error:  # noqa: BLE001 - whatever it was, there is no answer
             outcome.append(f"{type(error).__name__}: {error}")
             return
         outcome.append(self._copy)
         _save(self._file, self._copy)
+
+    def _made(self, started: float, answer: Answer) -> Copy:
+        return Copy(started, answer, latest_valid([answer.valid]).effective(self.settings.lead))
+
+    def _load(self) -> Copy | None:
+        if self._file is None:
+            return None
+        try:
+            raw = json.loads(self._file.read_text())
+            return self._made(float(raw["started"]), Answer(_loaded(raw["valid"]), _loaded(raw["newest"])))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None  # none yet, or damaged: the next fetch replaces it
 
 
 @cache
@@ -244,17 +255,6 @@ def _cache_file(settings: Settings, directory: Path | None) -> Path | None:
             source = [settings.parameter, *(os.environ.get(name, "") for name in SOURCE)]
             return folder / f"{hashlib.sha256('|'.join(source).encode()).hexdigest()[:16]}.json"
     return None
-
-
-def _load(file: Path | None) -> Copy | None:
-    if file is None:
-        return None
-    try:
-        raw = json.loads(file.read_text())
-        answer = Answer(_loaded(raw["valid"]), _loaded(raw["newest"]))
-        return Copy(float(raw["started"]), answer, latest_valid([answer.valid]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # none yet, or damaged: the next fetch replaces it
 
 
 def _save(file: Path | None, copy: Copy) -> None:

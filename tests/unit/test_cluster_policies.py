@@ -82,7 +82,6 @@ def airflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Airflow:
     airflow.source = source
     monkeypatch.setattr(store, "store", lambda _chosen: source)
     monkeypatch.setattr(policies, "_verdicts", {})
-    monkeypatch.setattr(policies, "_seen", {})
     monkeypatch.setattr(policies, "_outage", False)
     return airflow
 
@@ -120,7 +119,7 @@ def test_task_instances_of_the_others_runs_are_born_skipped(airflow: Airflow) ->
     assert born(OURS) is None
 
 
-def test_the_scheduler_judges_a_run_once_for_all_its_task_instances(airflow: Airflow) -> None:
+def test_the_scheduler_asks_once_for_all_task_instances_of_a_run(airflow: Airflow) -> None:
     assert [born(THEIRS) for _ in range(9)] == ["skipped"] * 9
     assert airflow.reads == 1
 
@@ -170,12 +169,6 @@ def test_the_scheduler_tells_once_of_an_outage_and_of_its_end(
 
 def test_a_clock_just_before_the_instant_is_no_outage(airflow: Airflow) -> None:
     assert born(datetime.now(UTC) + timedelta(seconds=1)) is None
-    assert born(THEIRS) == "skipped"
-
-
-def test_the_scheduler_forgets_a_verdict(airflow: Airflow, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert born(THEIRS) == "skipped"
-    monkeypatch.setattr(policies, "_seen", dict.fromkeys(policies._seen, (0.0, True)))
     assert born(THEIRS) == "skipped"
 
 
