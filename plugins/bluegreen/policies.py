@@ -16,6 +16,7 @@ from __future__ import annotations
 import functools
 import logging
 import time
+import weakref
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -205,18 +206,29 @@ def _not_ours(run: Run) -> bool:
     return not mine
 
 
+_recent: weakref.ref[Any] | None = None
+
+
 def _dag_run_of(ti: Any) -> Any:
     """The DAG run that is given its task instances: in the scheduler's session, no query is needed."""
     from airflow.models.dagrun import DagRun
     from airflow.settings import Session
 
+    global _recent
     session: Any = Session()
+    recent = _recent() if _recent else None
+    if recent is not None and _has(recent, ti) and recent in session:
+        return recent  # a search for each of thousands of mapped tasks would take seconds
     for found in (*session.identity_map.values(), *session.new):
-        if isinstance(found, DagRun):
-            known = found.__dict__  # looking at an expired attribute would query
-            if known.get("run_id") == ti.run_id and known.get("dag_id") == ti.dag_id:
-                return found
+        if isinstance(found, DagRun) and _has(found, ti):
+            _recent = weakref.ref(found)
+            return found
     return None
+
+
+def _has(dag_run: Any, ti: Any) -> bool:
+    known = dag_run.__dict__  # looking at an expired attribute would query
+    return (known.get("run_id"), known.get("dag_id")) == (ti.run_id, ti.dag_id)
 
 
 def _is_new(ti: Any) -> bool:

@@ -124,6 +124,58 @@ def test_the_scheduler_asks_once_for_all_task_instances_of_a_run(airflow: Airflo
     assert airflow.reads == 1
 
 
+class Session:
+    """The scheduler's session, as far as Airflow before 3.3 makes the gate look into it."""
+
+    def __init__(self) -> None:
+        self.searches = 0
+        self.objects: list[Any] = []
+        self.new = ()
+
+    def __contains__(self, one: Any) -> bool:
+        return any(one is other for other in self.objects)
+
+    @property
+    def identity_map(self) -> dict[int, Any]:
+        self.searches += 1
+        return dict(enumerate(self.objects))
+
+
+class DagRun:
+    """As in airflow.models.dagrun."""
+
+    def __init__(self, dag_run: SimpleNamespace) -> None:
+        vars(self).update(vars(dag_run))
+
+
+@pytest.fixture
+def session(airflow: Airflow, monkeypatch: pytest.MonkeyPatch) -> Session:
+    session = Session()
+    modules: dict[str, dict[str, Any]] = {
+        "airflow.models": {},
+        "airflow.models.dagrun": {"DagRun": DagRun},
+        "airflow.settings": {"Session": lambda: session},
+    }
+    for name, content in modules.items():
+        module = ModuleType(name)
+        vars(module).update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(policies, "_recent", None)
+    return session
+
+
+def test_before_airflow_3_3_the_run_is_found_in_the_schedulers_session(session: Session) -> None:
+    theirs, ours = DagRun(run(THEIRS)), DagRun(run(OURS))
+    assert born(THEIRS, passed=False) is None  # a run that is not there is left to its tasks
+    session.objects = [object(), theirs, ours]
+    session.searches = 0
+    assert [born(THEIRS, passed=False) for _ in range(9)] == ["skipped"] * 9
+    assert session.searches == 1
+    assert born(OURS, passed=False) is None
+    session.objects = [ours]
+    assert born(THEIRS, passed=False) is None
+
+
 @pytest.mark.parametrize(
     "attributes",
     [{"run_id": "manual__1", "run_type": "manual"}, {"run_type": "backfill"}, {"clear_number": 1}],
