@@ -57,7 +57,7 @@ def test_every_run_that_was_due_was_executed_once_by_its_owner(twins: Twins) -> 
         twins, since, lambda dag, due: deciding(decisions, dag, due).owner, patience=DRAIN
     )
     seen = report.see(twins, [*(load.dag for load in LOADS), CONSUMER], since, until)
-    found = verdict.judge(lines, decisions, seen.instances, seen.notes, since, until)
+    found = verdict.judge(lines, decisions, seen.instances, seen.notes, since, until, operator.drained)
     print(
         f"{found.runs} runs due, {found.tasks} tasks, {found.attempts} attempts, {found.mirrors} mirrors "
         f"({found.processes_on_mirrors} of their tasks started a process), {operator.moves} decisions, "

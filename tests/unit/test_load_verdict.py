@@ -119,6 +119,14 @@ def test_a_mirror_must_be_skipped_or_made_true(state: str, note: str, violations
     assert len(wrong(perfect(), (mirror,), note)) == violations
 
 
+@pytest.mark.parametrize(("seconds", "violations"), [(-5, 0), (5, 1)])
+def test_work_on_a_side_that_was_said_to_be_drained_is_told(seconds: int, violations: int) -> None:
+    said = SWITCH + timedelta(seconds=30)
+    last = line("start", "load_late", SWITCH - timedelta(seconds=30), at=said + timedelta(seconds=seconds))
+    found = judge([*perfect(), last], DECISIONS, (), {}, BEGIN, END, [(said, "blue")])
+    assert len(found.violations) == violations
+
+
 def version(
     number: int, base: int, since: datetime, owner: str = "green", dags: dict[str, object] | None = None
 ) -> Version:

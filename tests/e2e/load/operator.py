@@ -16,9 +16,10 @@ from tests.e2e.load.twins import COLOURS, Answer, Twins
 
 OUTAGE = 20.0  # seconds
 LATE = (8.0, 2.5)  # seconds that a put is late: above and below mwaactl's patience of 3 s
+PATIENCE = 90.0  # seconds that --wait may take
 RACE = 1.5  # seconds that puts are late while two operators race, so that both look before either writes
 # What one round of ten switches consists of, and what goes wrong meanwhile.
-MOVES = ("plain", "plain", "plain", "plain", "opposite", "duel", "canary", "rollback", "plain", "late")
+MOVES = ("plain", "plain", "plain", "plain", "opposite", "duel", "canary", "rollback", "wait", "late")
 FAULTS = (
     "kill scheduler of owner",
     "kill scheduler of standby",
@@ -41,6 +42,7 @@ class Operator:
         self._lead = timedelta(seconds=twins.outputs["switch_lead_seconds"])
         self.versions: dict[int, Version] = {}
         self.log: list[str] = []
+        self.drained: list[tuple[datetime, str]] = []  # when it was said that a side is safe to maintain
         self.codes: Counter[int] = Counter()
         self.forced: Counter[str] = Counter()
         self.moves = 0
@@ -84,7 +86,7 @@ class Operator:
         if kind == "plain":
             self._switch("switch", other)
         elif kind == "wait":
-            self._switch("switch", other, "--wait")
+            self._wait(other, owner)
         elif kind == "rollback":
             self._switch("rollback")
         elif kind == "canary":
@@ -113,6 +115,11 @@ class Operator:
             thread.join()
         self._twins.operator.late = 0.0
 
+    def _wait(self, target: str, source: str) -> None:
+        done = self._switch("switch", target, "--wait", "--timeout", f"{PATIENCE:.0f}", allowed=(0, 5))
+        if done.json.get("followed", {}).get("finished"):
+            self.drained.append((datetime.now(UTC), source))
+
     def _late(self, seconds: float) -> None:
         self._twins.operator.late = seconds
         try:
@@ -121,7 +128,7 @@ class Operator:
         finally:
             self._twins.operator.late = 0.0
 
-    def _switch(self, *command: str, allowed: tuple[int, ...] = (0,)) -> None:
+    def _switch(self, *command: str, allowed: tuple[int, ...] = (0,)) -> Answer:
         """The real program. A check that fails for what we broke is tried again, then forced by name."""
         for _ in range(3):
             done = self._command(*command)
@@ -133,6 +140,7 @@ class Operator:
             self.forced.update(failed)
             done = self._command(*command, *(word for name in failed for word in ("--force", name)))
         assert done.code in allowed, f"{' '.join(done.command)} ended with {done.code}: {done.out}{done.err}"
+        return done
 
     def _command(self, *command: str) -> Answer:
         started = datetime.now(UTC)

@@ -64,10 +64,12 @@ def judge(
     notes: Mapping[tuple[str, str, str], str],
     since: datetime,
     until: datetime,
+    drained: Iterable[tuple[datetime, str]] = (),
 ) -> Verdict:
     """Compare what was due in [since, until) with what was done.
 
-    `instances` are those of both environments, `notes` the runs' by (colour, DAG, run id).
+    `instances` are those of both environments, `notes` the runs' by (colour, DAG, run id); `drained` tells
+    when it was said of which side that nothing is left to do there.
     """
     verdict = Verdict()
     ledger = by_run(line for line in lines if line.what != "asked")
@@ -95,6 +97,8 @@ def judge(
         if load.serial:
             verdict.violations += _overlaps(load, ledger, since, until)
     verdict.violations += _followed(lines, decisions, since, until)
+    for said, colour in drained:
+        verdict.violations += _still_at_work(lines, decisions, said, colour)
     return verdict
 
 
@@ -154,4 +158,16 @@ def _followed(
                 f"{CONSUMER} must have followed {runs[due]} once, on {owner}; it did so "
                 + (", ".join(f"on {colour} as {run}" for colour, run in found) or "nowhere"),
                 runs=tuple(found),
+            )
+
+
+def _still_at_work(
+    lines: Iterable[Line], decisions: Iterable[Decision], said: datetime, colour: str
+) -> Iterator[Violation]:
+    """What a side did after it was said to be drained, and before it owned anything again."""
+    again = min((d.since for d in decisions if d.owner == colour and d.since > said), default=None)
+    for line in lines:
+        if line.colour == colour and line.at > said and (again is None or line.due < again):
+            yield Violation(
+                line.dag, line.due, f"{colour} was said to be drained at {said:%H:%M:%S.%f}, but: {line}"
             )
