@@ -19,7 +19,7 @@ Policy = Callable[..., None]
 
 
 def _failing(reason: str) -> Policy:
-    def fail(_context: Any) -> None:
+    def fail(context: Any) -> None:  # noqa: ARG001 - the name by which Airflow passes it
         from airflow.exceptions import AirflowException
 
         raise AirflowException(
@@ -32,6 +32,7 @@ def _failing(reason: str) -> Policy:
             task.partial_kwargs["pre_execute"] = fail
         else:
             task._pre_execute_hook = fail
+            task.pre_execute = fail  # an operator may have one that calls no hook
         if getattr(task, "start_from_trigger", False):
             task.start_from_trigger = False  # the triggerer would start it without the hook
 

@@ -445,6 +445,6 @@ def test_if_the_gate_cannot_be_loaded_every_task_fails_and_says_why(
         module.task_policy(task)
     assert plain.start_from_trigger is False
     said = r"gate could not be loaded.*plugins\.zip.*bluegreen\.policies"
-    for hook in (plain._pre_execute_hook, mapped.partial_kwargs["pre_execute"]):
+    for hook in (plain._pre_execute_hook, plain.pre_execute, mapped.partial_kwargs["pre_execute"]):
         with pytest.raises(AirflowException, match=said):
-            hook({})
+            hook(context={})
