@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -169,15 +170,14 @@ class Progress:
         self._lock = threading.Lock()
         self._place = place
         self._seen = set(place.seen)
-        self._order: list[str] = []  # begun in this pass
-        self._first = 0  # the first of them that is not known to be done
+        self._order: deque[str] = deque()  # begun in this pass, from the first that is not done
         self._open: set[str] = set()
         self._limit = ""
 
     def begin_pass(self, limit: str) -> Place:
         """Keys up to `limit` need not be remembered one by one, once all before them are done."""
         with self._lock:
-            self._order, self._first, self._open, self._limit = [], 0, set(), limit
+            self._order, self._open, self._limit = deque(), set(), limit
         return self.place()
 
     def begin(self, key: str) -> None:
@@ -189,9 +189,8 @@ class Progress:
         with self._lock:
             self._open.discard(key)
             self._seen.add(key)
-            while self._first < len(self._order) and self._order[self._first] not in self._open:
-                self._raise_floor(self._order[self._first])
-                self._first += 1
+            while self._order and self._order[0] not in self._open:
+                self._raise_floor(self._order.popleft())
 
     def end_pass(self, whole: bool) -> None:
         """`whole`: everything up to the limit was listed, not only a part."""
@@ -207,7 +206,7 @@ class Progress:
     def oldest(self) -> str | None:
         """The first key that is begun and not done."""
         with self._lock:
-            return self._order[self._first] if self._first < len(self._order) else None
+            return self._order[0] if self._order else None
 
     def place(self) -> Place:
         with self._lock:

@@ -17,7 +17,7 @@ Read = Event | UnreadableError | None  # None: the object is gone
 
 
 def read_ahead(source: Log, keys: Iterator[str]) -> Iterator[tuple[str, Read]]:
-    """Each key with what lies there, in the order of `keys`; no more of them are taken than are read ahead."""
+    """Each key with what lies there, in the order of `keys`; no more are taken than are read ahead."""
     ahead: deque[tuple[str, Future[Read]]] = deque()
     with ThreadPoolExecutor(READERS) as readers:
         while True:

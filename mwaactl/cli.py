@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from mwaactl import recovery_cli
+from mwaactl import lineage_cli, recovery_cli
 from mwaactl.errors import CheckFailed, Unfinished
 from mwaactl.terminal import (
     CwdOption,
@@ -235,6 +235,7 @@ def dags_push(
 
 
 recovery_cli.register(app)
+lineage_cli.register(app)
 
 
 def main() -> None:

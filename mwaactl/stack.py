@@ -58,6 +58,8 @@ class Stack(_Outputs):
     ownership_parameter: str
     active_environment_parameter: str
     switch_lead_seconds: float
+    lineage_log_bucket: str
+    lineage_url: str
 
     def other(self, colour: Colour) -> Environment | None:
         return self.airflow_environments.get("green" if colour == "blue" else "blue")

@@ -271,6 +271,8 @@ def outputs(mode: str = "fullha", **changes: Any) -> dict[str, Any]:
         "ownership_parameter": OWNERSHIP,
         "active_environment_parameter": ACTIVE,
         "switch_lead_seconds": LEAD,
+        "lineage_log_bucket": f"{name}-lineage",
+        "lineage_url": f"http://marquez.{name}.internal",
         **changes,
     }
 

@@ -95,13 +95,13 @@ def test_the_place_is_ours_only_well_within_the_lease(s3: MemoryS3) -> None:
 
 def test_a_forwarder_that_was_paused_posts_nothing_after_another_took_over(s3: MemoryS3) -> None:
     clock = Clock()
-    paused, heir = keeper(s3, "paused", clock), keeper(s3, "heir", clock)
+    paused, heir = keeper(s3, "paused", clock, lease=3), keeper(s3, "heir", clock, lease=3)
     nobody = FakeMarquez(url="http://127.0.0.1:9")
     waking = forwarder(s3, nobody, place=paused)
     place = paused.try_take(START)
     assert place is not None
     assert heir.try_take(START) is None
-    clock.seconds += 61  # the paused one's threads stood still meanwhile
+    clock.seconds += 4  # the paused one's threads stood still meanwhile
     assert heir.try_take(START) is not None
     with pytest.raises(LostPlaceError), waking._holding(place):
         waking._check_place()
