@@ -9,7 +9,8 @@ import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from forwarder.event import Event
 from forwarder.lanes import Lanes
 from forwarder.log import AFTER_ALL, EVENTS, SET_ASIDE, Log, key_at
 from forwarder.place import Place, Progress
-from forwarder.stream import read_ahead
+from forwarder.stream import Read, read_ahead
 from mwaactl.aws import Clients, aws_errors
 from mwaactl.errors import Unfinished, Unusable, UsageError
 from mwaactl.lineage import require, server, set_aside_keys
@@ -175,18 +176,17 @@ def replay(
     went away or the operator interrupted it: the command in the message goes on.
     """
     begun = time.monotonic()
-    marquez = server(window.to, timeout=POST_TIMEOUT)
-    place = PlaceFile.open(folder or state_folder(), window.identity, restart=restart and not dry_run)
-    resumed = bool(place.floor)
-    run = _Run(Log(clients.s3, window.bucket), marquez, window, place, patience, report)
-    with aws_errors(f"read the lineage log s3://{window.bucket}"):
-        if dry_run:
-            run.count()
-        else:
-            require(marquez, window.to)
-            run.post()
-            marquez.close()
-            place.remove()
+    with closing(server(window.to, timeout=POST_TIMEOUT)) as marquez:
+        place = PlaceFile.open(folder or state_folder(), window.identity, restart=restart and not dry_run)
+        resumed = bool(place.floor)
+        run = _Run(Log(clients.s3, window.bucket), marquez, window, place, patience, report)
+        with aws_errors(f"read the lineage log s3://{window.bucket}"):
+            if dry_run:
+                run.count()
+            else:
+                require(marquez, window.to)
+                run.post()
+                place.remove()
     return Replayed(
         bucket=window.bucket,
         to=window.to,
@@ -217,32 +217,27 @@ def retry(
     Raises UsageError for a key that is not set aside, Unreachable, Unfinished.
     """
     url, bucket = to or stack.lineage_url, stack.lineage_log_bucket
-    marquez = server(url, timeout=POST_TIMEOUT)
-    there = set_aside_keys(clients, bucket)
-    wanted = sorted({_aside(key) for key in keys}) if keys else there
-    if unknown := sorted(set(wanted) - set(there)):
-        raise UsageError(
-            f"not set aside: {', '.join(unknown)}. See: mwaactl lineage set-aside list -s {stack.stack}"
-        )
     posted: list[str] = []
     left: list[Refused] = []
-    if not dry_run and wanted:
-        require(marquez, url)
-        source = Log(clients.s3, bucket)
-        courier = Courier(source, marquez, patience, stop=threading.Event())
-        with aws_errors(f"read what is set aside in s3://{bucket}"):
-            for key, event in read_ahead(source, iter(wanted)):
-                if not isinstance(event, Event):
-                    left.append(Refused(key=key, reason=str(event or "it is gone")))
-                    continue
-                original = Event.read(EVENTS + key.removeprefix(SET_ASIDE), event.packed)
-                reason = _posted(courier, original, f"{len(posted)} of {len(wanted)} were posted")
-                if reason is None:
-                    clients.s3.delete_object(Bucket=bucket, Key=key)
-                    posted.append(key)
-                else:
-                    left.append(Refused(key=key, reason=reason))
-        marquez.close()
+    with closing(server(url, timeout=POST_TIMEOUT)) as marquez:
+        there = set_aside_keys(clients, bucket)
+        wanted = sorted({_aside(key) for key in keys}) if keys else there
+        if unknown := sorted(set(wanted) - set(there)):
+            raise UsageError(
+                f"not set aside: {', '.join(unknown)}. See: mwaactl lineage set-aside list -s {stack.stack}"
+            )
+        if not dry_run and wanted:
+            require(marquez, url)
+            source = Log(clients.s3, bucket)
+            courier = Courier(source, marquez, patience, stop=threading.Event())
+            with aws_errors(f"read what is set aside in s3://{bucket}"):
+                for key, event in read_ahead(source, iter(wanted)):
+                    reason = _again(courier, key, event, f"{len(posted)} of {len(wanted)} were posted")
+                    if reason is None:
+                        clients.s3.delete_object(Bucket=bucket, Key=key)
+                        posted.append(key)
+                    else:
+                        left.append(Refused(key=key, reason=reason))
     return Retried(
         bucket=bucket, to=url, dry_run=dry_run, posted=tuple(wanted if dry_run else posted), left=tuple(left)
     )
@@ -252,9 +247,12 @@ def _aside(key: str) -> str:
     return SET_ASIDE + key.removeprefix(SET_ASIDE).removeprefix(EVENTS)
 
 
-def _posted(courier: Courier, event: Event, so_far: str) -> str | None:
+def _again(courier: Courier, key: str, found: Read, so_far: str) -> str | None:
+    """Post what was set aside under `key`; why not, if it is not taken."""
+    if not isinstance(found, Event):
+        return str(found or "it is gone")
     try:
-        return courier.post_late(event)
+        return courier.post_late(replace(found, key=EVENTS + key.removeprefix(SET_ASIDE)))
     except UnreachableError as error:
         raise Unfinished(
             f"{so_far}; then the back end went away: {error}. Repeat the command to go on"
