@@ -30,11 +30,12 @@ def _failing(reason: str) -> Policy:
     def task_policy(task: Any) -> None:
         if hasattr(task, "partial_kwargs"):
             task.partial_kwargs["pre_execute"] = fail
+            task.start_trigger_args = None  # else the triggerer would start it without the hook
         else:
             task._pre_execute_hook = fail
             task.pre_execute = fail  # an operator may have one that calls no hook
         if getattr(task, "start_from_trigger", False):
-            task.start_from_trigger = False  # the triggerer would start it without the hook
+            task.start_from_trigger = False
 
     return task_policy
 

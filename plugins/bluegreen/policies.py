@@ -271,9 +271,11 @@ def task_policy(task: Any) -> None:
     _silence(task, "on_skipped_callback")
     if getattr(task, "start_from_trigger", False):
         task.start_from_trigger = False
-    mapped = getattr(task, "partial_kwargs", {})
-    if mapped.get("start_from_trigger"):
-        mapped["start_from_trigger"] = False
+    mapped = getattr(task, "partial_kwargs", None)
+    if mapped is not None:
+        if mapped.get("start_from_trigger"):
+            mapped["start_from_trigger"] = False
+        task.start_trigger_args = None  # Airflow 2 would start those for which expand() says so
 
 
 POLICIES = (task_instance_mutation_hook, dag_policy, task_policy)

@@ -305,11 +305,14 @@ def test_a_dag_authors_own_hook_is_still_called_for_our_runs_only(airflow: Airfl
 
 
 def test_mapped_tasks_are_gated(airflow: Airflow) -> None:
-    task = SimpleNamespace(partial_kwargs={"start_from_trigger": True}, on_skipped_callback=())
+    task = SimpleNamespace(
+        partial_kwargs={"start_from_trigger": True}, start_trigger_args="args", on_skipped_callback=()
+    )
     policies.task_policy(task)
     with pytest.raises(AirflowSkipException):
         task.partial_kwargs["pre_execute"](context(THEIRS))
     assert task.partial_kwargs["start_from_trigger"] is False
+    assert task.start_trigger_args is None
 
 
 def test_no_task_starts_in_the_triggerer(airflow: Airflow) -> None:
@@ -440,9 +443,10 @@ def test_if_the_gate_cannot_be_loaded_every_task_fails_and_says_why(
     monkeypatch.setitem(sys.modules, "bluegreen.policies", None)
     module = load("airflow_local_settings")
     plain = operator(start_from_trigger=True)
-    mapped = SimpleNamespace(partial_kwargs={})
+    mapped = SimpleNamespace(partial_kwargs={}, start_trigger_args="args")
     for task in (plain, mapped):
         module.task_policy(task)
+    assert mapped.start_trigger_args is None
     assert plain.start_from_trigger is False
     said = r"gate could not be loaded.*plugins\.zip.*bluegreen\.policies"
     for hook in (plain._pre_execute_hook, plain.pre_execute, mapped.partial_kwargs["pre_execute"]):
