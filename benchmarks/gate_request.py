@@ -1,0 +1,140 @@
+"""What a forked process pays to read the ownership parameter over HTTPS: the gate's way, and a client's.
+
+    python -m benchmarks.gate_request [PROCESSES]
+
+Each read happens in a process of its own, as each Airflow task is one, forked from a process that has
+imported what the read needs. The server is on this machine, in another process. Needs `openssl`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+from bluegreen.timeline import Timeline
+from botocore.config import Config
+from botocore.httpsession import DEFAULT_CA_BUNDLE
+from rich.console import Console
+from rich.table import Table
+
+NAME = "/p/s/ownership"
+RECORD = {"Name": NAME, "Value": Timeline.initial().dump(), "Version": 1, "LastModifiedDate": 1763891000.5}
+
+
+class Ssm(BaseHTTPRequestHandler):
+    """Answers each request with the parameter."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        content = json.dumps({"Parameter": RECORD}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-amz-json-1.1")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Silent."""
+
+
+def serve(folder: Path) -> tuple[int, int]:
+    """Start the server in a child; the child and its port."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    subprocess.run(  # noqa: S603 - constants and a folder of our own
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+            *("-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    trusted = folder / "trusted.pem"  # as many certificates as everywhere, and ours
+    trusted.write_text(Path(DEFAULT_CA_BUNDLE).read_text() + certificate.read_text())
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Ssm)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    server.socket = tls.wrap_socket(server.socket, server_side=True)
+    child = os.fork()
+    if not child:
+        server.serve_forever()
+    server.socket.close()
+    return child, server.server_port
+
+
+def cost(read: Callable[[], object], processes: int) -> tuple[float, float]:
+    """Median CPU and wall-clock milliseconds of one read, each in a process of its own."""
+    cpu, wall = [], []
+    for _ in range(processes):
+        outcome, told = os.pipe()
+        child = os.fork()
+        if not child:
+            before, begun = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+            read()
+            took, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF)
+            used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            os.write(told, f"{used * 1000} {took * 1000}".encode())
+            os._exit(0)
+        os.close(told)
+        os.waitpid(child, 0)
+        with os.fdopen(outcome) as answer:
+            one_cpu, one_wall = answer.read().split()
+        cpu.append(float(one_cpu))
+        wall.append(float(one_wall))
+    return statistics.median(cpu), statistics.median(wall)
+
+
+def main() -> None:
+    processes = int(sys.argv[1]) if len(sys.argv) > 1 else 50
+    with tempfile.TemporaryDirectory() as folder:
+        server, port = serve(Path(folder))
+        os.environ |= {
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL_SSM": f"https://localhost:{port}",
+            "AWS_CA_BUNDLE": str(Path(folder) / "trusted.pem"),
+        }
+        before = time.process_time()
+        from bluegreen.store import Parameter  # when the certificates are known
+
+        imported = (time.process_time() - before) * 1000
+        config = Config(connect_timeout=3, read_timeout=3, retries={"total_max_attempts": 1})
+
+        def client() -> None:
+            made: Any = botocore.session.Session().create_client(
+                "ssm", region_name="us-east-1", config=config
+            )
+            made.get_parameter(Name=NAME)
+
+        rows = {
+            "the gate": cost(lambda: Parameter(NAME, 3.0).read(None), processes),
+            "a botocore client": cost(client, processes),
+        }
+        os.kill(server, signal.SIGKILL)
+        os.waitpid(server, 0)
+    table = Table(
+        *("milliseconds, median", "CPU", "wall clock"),
+        title=f"{processes} processes each, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; "
+        f"importing the gate's part costs the parent {imported:.0f} ms of CPU once, besides botocore",
+    )
+    for what, (cpu, wall) in rows.items():
+        table.add_row(what, f"{cpu:.1f}", f"{wall:.1f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
