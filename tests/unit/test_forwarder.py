@@ -20,10 +20,11 @@ from forwarder import __main__ as command
 from forwarder.carry import Forwarder, Timing
 from forwarder.courier import Counts, Patience, UnreachableError
 from forwarder.deliver import Marquez
-from forwarder.lanes import Lanes
+from forwarder.lanes import MOST_ITEMS, Lanes
 from forwarder.log import instant_of, key_at
 from forwarder.metrics import Metrics
 from forwarder.place import BadPlaceError, LostPlaceError
+from forwarder.stream import READ_AHEAD
 from tests.unit.forwarder_doubles import PLACE, QUICK, START, FakeMarquez, MemoryS3, forwarder, keeper, serve
 
 
@@ -210,6 +211,36 @@ def test_a_connection_that_the_server_closed_for_being_idle_is_not_used_again(
     monkeypatch.setattr("forwarder.deliver.KEEP_OPEN", 0)
     assert client.answers().delivered
     client.close()
+
+
+def test_a_backlog_is_not_held_while_marquez_hangs(marquez: FakeMarquez) -> None:
+    class Counting(MemoryS3):
+        reads = 0
+
+        def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
+            self.reads += 1
+            return super().get_object(Bucket=Bucket, Key=Key)
+
+    def hang(_event: dict[str, Any]) -> None:
+        go.wait(20)
+
+    go = threading.Event()
+    marquez.poison = hang
+    bucket = Counting(page_size=100)
+    for second in range(3000):
+        bucket.log(second, "RUNNING", run=str(second), job=str(second))
+    stop = threading.Event()
+    thread = threading.Thread(target=forwarder(bucket, marquez, stop=stop).run)
+    thread.start()
+    deadline, reads = time.monotonic() + 20, -1
+    while reads != bucket.reads and time.monotonic() < deadline:
+        reads = bucket.reads
+        time.sleep(0.3)
+    stop.set()
+    go.set()
+    thread.join(20)
+    assert MOST_ITEMS <= reads <= MOST_ITEMS + READ_AHEAD + 2  # and the place
+    assert len(bucket.listed) <= reads / 100 + 2
 
 
 # Lanes
