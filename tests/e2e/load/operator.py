@@ -16,6 +16,7 @@ from tests.e2e.load.twins import COLOURS, Answer, Twins
 
 OUTAGE = 20.0  # seconds
 LATE = (8.0, 2.5)  # seconds that a put is late: above and below mwaactl's patience of 3 s
+IDLE = ", as idle"  # how `switch --wait` describes the moves that follow the one that was asked for
 PATIENCE = 90.0  # seconds that --wait may take
 RACE = 1.5  # seconds that puts are late while two operators race, so that both look before either writes
 # What one round of ten switches consists of, and what goes wrong meanwhile.
@@ -163,7 +164,8 @@ class Operator:
     def look(self) -> None:
         """Remember the parameter's history: SSM keeps a hundred versions."""
         self.versions |= {version.number: version for version in self._twins.versions()}
-        self.moves = len({d.version for d in self.decisions}) - 1  # the first is the deployment's
+        asked = {d.version for d in self.decisions if not self.versions[d.version].description.endswith(IDLE)}
+        self.moves = len(asked) - 1  # the first is the deployment's
 
     @property
     def decisions(self) -> list[Decision]:
