@@ -65,6 +65,7 @@ class Evidence(Model):
     gate: GateProof | None = None
     waiting: dict[str, tuple[str, ...]] | None = None  # DAG id -> assets, on the source
     split: tuple[Tie, ...] | None = None  # between DAGs that would be executed on different sides
+    fenced: bool | None = None  # whether the target may not reach AWS since a failover
     not_checked: dict[str, str] = Field(default_factory=dict)
 
     def why_not(self, field: str) -> str:
@@ -77,12 +78,14 @@ class Sides(Model):
     target: Observation
     source: Observation | None
     dags: tuple[str, ...] = ()  # the DAGs that are to move alone; none: all move
+    settled: frozenset[str] = frozenset()  # DAGs that the target owns, or is decided to own
     now: Instant = Field(default_factory=lambda: clock.now())  # by AWS's clock, after looking
     evidence: Evidence = Evidence()
     serial: frozenset[str] | None = None  # DAGs known by their tasks to be serial (mwaactl.serial)
 
     def moving(self, dag_id: str) -> bool:
-        return not self.dags or dag_id in self.dags
+        """Whether the switch concerns the DAG."""
+        return dag_id not in self.settled and (not self.dags or dag_id in self.dags)
 
 
 def dags_of_both(sides: Sides) -> tuple[tuple[Mapping[str, Dag], Mapping[str, Dag]] | None, str]:

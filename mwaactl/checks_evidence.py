@@ -15,6 +15,7 @@ from mwaactl.aws import Clients, aws_errors
 from mwaactl.checks import NO_OTHER, Differing, Evidence, GateProof, Tie
 from mwaactl.dags import DIGEST
 from mwaactl.errors import Unreachable
+from mwaactl.fence import is_fenced
 from mwaactl.mirrors import NOTE
 from mwaactl.observe import Observation
 from mwaactl.ownership import newest_owner
@@ -58,10 +59,11 @@ def gather(
     """
     source: Colour = "green" if target == "blue" else "blue"
     if source not in seen:
-        return Evidence(not_checked=dict.fromkeys(("files", "gate", "waiting", "split"), NO_OTHER))
+        return Evidence(not_checked=dict.fromkeys(("files", "gate", "fenced", "waiting", "split"), NO_OTHER))
     questions: dict[str, Callable[[], Any]] = {
         "files": lambda: differing(clients.s3, stack.require(target), stack.require(source)),
         "gate": lambda: _gate(apis[target], seen[target], timeline),
+        "fenced": lambda: is_fenced(clients, stack.require(target)),
     }
     not_checked = {}
     if thorough:
@@ -70,7 +72,7 @@ def gather(
             questions["split"] = lambda: _split(apis[source], seen[source], timeline, target, dags)
     else:
         not_checked["waiting"] = "it takes a call per DAG and is asked before a switch only"
-    _ = clients.s3  # made here: boto3 sessions are not for several threads
+    _ = clients.s3, clients.iam  # made here: boto3 sessions are not for several threads
     found: dict[str, Any] = {}
     with ThreadPoolExecutor(max_workers=len(questions), thread_name_prefix="evidence") as pool:
         asked = {field: pool.submit(question) for field, question in questions.items()}
@@ -177,7 +179,9 @@ def _waiting(api: AirflowApi, source: Observation, dags: Collection[str]) -> dic
     ]
     with ThreadPoolExecutor(max_workers=8, thread_name_prefix="assets") as pool:
         found = dict(zip(concerned, pool.map(api.queued_asset_events, concerned), strict=True))
-    return {dag_id: assets for dag_id, assets in found.items() if assets}
+    waiting = {dag_id: assets for dag_id, assets in found.items() if assets}
+    uris = {str(asset.id): asset.uri for asset in api.assets()} if waiting else {}
+    return {dag_id: tuple(uris.get(one, one) for one in assets) for dag_id, assets in waiting.items()}
 
 
 def _split(

@@ -30,13 +30,13 @@ from bluegreen.timeline import latest_valid
 from mwaactl import clock, rerun
 from mwaactl.airflow_api import AirflowApi
 from mwaactl.aws import Clients, aws_errors
+from mwaactl.checks import Check, listed
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable, UsageError
-from mwaactl.fence import check_fenced, fence
+from mwaactl.fence import fence, is_fenced, judge
 from mwaactl.mirrors import Left, Mirrored, make_true
 from mwaactl.model import Instant, Model, iso
 from mwaactl.observe import api
 from mwaactl.ownership import Ownership, Snapshot, newest_owner
-from mwaactl.preflight import Check, listed
 from mwaactl.stack import Colour, Stack
 from mwaactl.switch import aws_now
 from mwaactl.witnesses import Due, Look, OldSide, Witness, look_at
@@ -356,8 +356,13 @@ def _make_true(made: Plan, there: AirflowApi, look: Look, until: datetime) -> Mi
 
 
 def _fenced(stack: Stack, clients: Clients, target: Colour, force: Collection[str]) -> Check:
-    outcome, detail = check_fenced(stack, clients, target)
-    return Check(name="fenced", result=outcome, detail=detail, forced=outcome == "fail" and "fenced" in force)
+    environment, fenced, why_not = stack.require(target), None, ""
+    try:
+        fenced = is_fenced(clients, environment)
+    except Unreachable as error:
+        why_not = str(error)
+    result, detail = judge(fenced, environment.name, target, why_not)
+    return Check(name="fenced", result=result, detail=detail, forced=result == "fail" and "fenced" in force)
 
 
 def _report(

@@ -7,11 +7,14 @@ stop a process, nor what a task does outside of AWS.
 from __future__ import annotations
 
 import json
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from mwaactl.aws import Clients, aws_errors, error_code
-from mwaactl.errors import Unreachable
-from mwaactl.stack import Colour, Environment, Stack
+from mwaactl.model import Model
+
+if TYPE_CHECKING:
+    from mwaactl.checks import Outcome, Sides
+    from mwaactl.stack import Colour, Environment
 
 POLICY = "mwaactl-fence"
 DOCUMENT = json.dumps(
@@ -29,8 +32,15 @@ def fence(clients: Clients, environment: Environment) -> None:
         clients.iam.put_role_policy(RoleName=_role(environment), PolicyName=POLICY, PolicyDocument=DOCUMENT)
 
 
-def unfence(clients: Clients, environment: Environment) -> bool:
-    """Take the fence away; False if there was none. Raises Unreachable if IAM refuses."""
+class Unfenced(Model):
+    """What `unfence` did."""
+
+    environment: str
+    changed: bool  # False: there was no fence
+
+
+def unfence(clients: Clients, environment: Environment) -> Unfenced:
+    """Take the fence away, if there is one. Raises Unreachable if IAM refuses."""
     from botocore.exceptions import ClientError
 
     with aws_errors(f"unfence {environment.name} (iam:DeleteRolePolicy on {environment.execution_role_arn})"):
@@ -38,9 +48,9 @@ def unfence(clients: Clients, environment: Environment) -> bool:
             clients.iam.delete_role_policy(RoleName=_role(environment), PolicyName=POLICY)
         except ClientError as error:
             if error_code(error) in _ABSENT:
-                return False
+                return Unfenced(environment=environment.name, changed=False)
             raise
-    return True
+    return Unfenced(environment=environment.name, changed=True)
 
 
 def is_fenced(clients: Clients, environment: Environment) -> bool:
@@ -57,19 +67,22 @@ def is_fenced(clients: Clients, environment: Environment) -> bool:
     return True
 
 
-def check_fenced(
-    stack: Stack, clients: Clients, target: Colour
-) -> tuple[Literal["pass", "fail", "not checked"], str]:
+def check(sides: Sides) -> Outcome:
     """The check `fenced`: work must not move to an environment that may not reach AWS."""
-    environment = stack.require(target)
-    try:
-        if not is_fenced(clients, environment):
-            return "pass", f"{environment.name} has no fence"
-    except Unreachable as error:
-        return "not checked", str(error)
+    return judge(
+        sides.evidence.fenced, sides.target.name, sides.target.colour, sides.evidence.why_not("fenced")
+    )
+
+
+def judge(fenced: bool | None, name: str, colour: Colour, why_not: str) -> Outcome:
+    """The outcome of that check from whether the environment is fenced; None: not known, for that reason."""
+    if fenced is None:
+        return "not checked", why_not
+    if not fenced:
+        return "pass", f"{name} may reach AWS"
     return "fail", (
-        f"{environment.name} is fenced since a failover: its tasks are denied everything. Once it may work "
-        f"again: mwaactl unfence {target} -s {stack.stack}"
+        f"{name} is fenced since a failover: its tasks are denied everything. Once it may work again: "
+        f"mwaactl unfence {colour}"
     )
 
 

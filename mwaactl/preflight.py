@@ -17,6 +17,7 @@ asked is itself a failure. One that warns tells what the operator should know.
 | variables | variables in Airflow's own database differ (warns: they are equal now) |
 | connections | one is in one database only (warns: on both, contents unknown) |
 | gate | the target executed a scheduled run that the other side owned |
+| fenced | the target is fenced since a failover (`mwaactl unfence`) |
 | next-runs | a run on the target is due for more than a minute and not made |
 | same-instants | (warns: a DAG's due instants differ between the sides) |
 | asset-events | events on the source wait for the others of their DAG's condition |
@@ -32,13 +33,14 @@ from datetime import datetime
 
 from bluegreen.timeline import Timeline
 
-from mwaactl import checks_runs, checks_sides, clock, serial
+from mwaactl import checks_runs, checks_sides, clock, fence, serial
 from mwaactl.airflow_api import AirflowApi
 from mwaactl.aws import Clients
 from mwaactl.checks import Check, Outcome, Result, Sides, listed
 from mwaactl.checks_evidence import gather
 from mwaactl.errors import UsageError
 from mwaactl.observe import Observation, api, observe
+from mwaactl.ownership import newest_owner
 from mwaactl.stack import Colour, Stack
 
 __all__ = [
@@ -66,6 +68,7 @@ CHECKS: Mapping[str, Callable[[Sides], Outcome | None]] = {
     "variables": checks_sides.variables,
     "connections": checks_sides.connections,
     "gate": checks_runs.gate,
+    "fenced": fence.check,
     "next-runs": checks_runs.next_runs,
     "same-instants": checks_runs.same_instants,
     "asset-events": checks_runs.asset_events,
@@ -116,9 +119,17 @@ def look(
         target=seen[target],
         source=next((observation for colour, observation in seen.items() if colour != target), None),
         dags=dags,
+        settled=_settled(timeline, target, seen),
         now=(now or clock.now)(),
         evidence=evidence,
     )
+
+
+def _settled(timeline: Timeline | None, target: Colour, seen: Mapping[Colour, Observation]) -> frozenset[str]:
+    if timeline is None:
+        return frozenset()
+    known_dags = {dag_id for side in seen.values() for dag_id in side.dags or ()}
+    return frozenset(dag_id for dag_id in known_dags if newest_owner(timeline, dag_id) == target)
 
 
 def known(names: Iterable[str]) -> frozenset[str]:

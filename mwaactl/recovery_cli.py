@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mwaactl.errors import CheckFailed, Unfinished, UsageError
-from mwaactl.model import Model
 from mwaactl.terminal import (
     CwdOption,
     DryRunOption,
@@ -34,13 +33,6 @@ if TYPE_CHECKING:
 
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-class Unfenced(Model):
-    """What `mwaactl unfence` did."""
-
-    environment: str
-    changed: bool  # False: there was no fence
 
 
 def register(app: typer.Typer) -> None:
@@ -183,7 +175,7 @@ def unfence(
         with busy("Looking for the fence", as_json):
             found, clients = open_stack(stack, cwd)
             environment = found.require(colour)
-            done = Unfenced(environment=environment.name, changed=operation.unfence(clients, environment))
+            done = operation.unfence(clients, environment)
     if as_json:
         print_json(done)
     elif done.changed:

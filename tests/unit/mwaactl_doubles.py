@@ -229,6 +229,30 @@ class CloudWatch:
 
 
 @dataclass
+class Iam:
+    """IAM: the inline policies that were put, by role."""
+
+    policies: dict[tuple[str, str], str] = field(default_factory=dict)
+    refuses: bool = False
+
+    def put_role_policy(self, *, RoleName: str, PolicyName: str, PolicyDocument: str) -> None:  # noqa: N803
+        if self.refuses:
+            raise client_error("AccessDenied", 403, "PutRolePolicy")
+        self.policies[RoleName, PolicyName] = PolicyDocument
+
+    def delete_role_policy(self, *, RoleName: str, PolicyName: str) -> None:  # noqa: N803
+        if self.policies.pop((RoleName, PolicyName), None) is None:
+            raise client_error("NoSuchEntity", 404, "DeleteRolePolicy")
+
+    def get_role_policy(self, *, RoleName: str, PolicyName: str) -> dict[str, str]:  # noqa: N803
+        if self.refuses:
+            raise client_error("AccessDenied", 403, "GetRolePolicy")
+        if (RoleName, PolicyName) not in self.policies:
+            raise client_error("NoSuchEntity", 404, "GetRolePolicy")
+        return {"PolicyDocument": self.policies[RoleName, PolicyName]}
+
+
+@dataclass
 class Cloud:
     """Stands for `mwaactl.aws.Clients`."""
 
@@ -236,6 +260,7 @@ class Cloud:
     mwaa: Mwaa = field(default_factory=Mwaa)
     s3: Any = field(default_factory=S3)
     cloudwatch: CloudWatch = field(default_factory=CloudWatch)
+    iam: Iam = field(default_factory=Iam)
     region: str = "us-east-1"
 
     @property

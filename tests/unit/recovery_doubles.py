@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from bluegreen.timeline import Timeline
 
-from tests.unit.mwaactl_doubles import ACTIVE, OWNERSHIP, START, Clock, Ssm, client_error
+from tests.unit.mwaactl_doubles import ACTIVE, OWNERSHIP, START, Clock, Iam, Ssm, client_error
 
 BLUE, GREEN = "mwaa-openlineage-fullha-blue", "mwaa-openlineage-fullha-green"
 
@@ -273,30 +273,6 @@ class Mwaa:
             request["Method"], request["Path"], request.get("QueryParameters", {}), request.get("Body", {})
         )
         return {"RestApiStatusCode": 200, "RestApiResponse": found}
-
-
-@dataclass
-class Iam:
-    """IAM: the inline policies that were put, by role."""
-
-    policies: dict[tuple[str, str], str] = field(default_factory=dict)
-    refuses: bool = False
-
-    def put_role_policy(self, *, RoleName: str, PolicyName: str, PolicyDocument: str) -> None:  # noqa: N803
-        if self.refuses:
-            raise client_error("AccessDenied", 403, "PutRolePolicy")
-        self.policies[RoleName, PolicyName] = PolicyDocument
-
-    def delete_role_policy(self, *, RoleName: str, PolicyName: str) -> None:  # noqa: N803
-        if self.policies.pop((RoleName, PolicyName), None) is None:
-            raise client_error("NoSuchEntity", 404, "DeleteRolePolicy")
-
-    def get_role_policy(self, *, RoleName: str, PolicyName: str) -> dict[str, str]:  # noqa: N803
-        if self.refuses:
-            raise client_error("AccessDenied", 403, "GetRolePolicy")
-        if (RoleName, PolicyName) not in self.policies:
-            raise client_error("NoSuchEntity", 404, "GetRolePolicy")
-        return {"PolicyDocument": self.policies[RoleName, PolicyName]}
 
 
 def minutes(count: float) -> datetime:

@@ -71,6 +71,7 @@ def test_a_private_target_is_checked_by_cloudwatch_and_what_was_not_is_told(priv
         "target-scheduler": "pass",
         "import-errors": "pass",
         "same-files": "pass",
+        "fenced": "pass",
         "asset-events": "pass",
         "serial-dags": "pass",
     }
