@@ -78,8 +78,12 @@ class _Side:
     tasks: Mapping[tuple[str, str], list[TaskInstance]]
 
     def executed(self, run: Run) -> bool:
-        """Whether the run was worked on here, although it was not this side's."""
-        return not made_true(run) and any(worked(one) for one in self.tasks[run.key])
+        """Whether the run was worked on here, although it was not this side's.
+
+        The states of a mirror that was made true prove nothing; that its tasks were rendered does.
+        """
+        tasks = [one for one in self.tasks[run.key] if worked(one)]
+        return any(one.rendered for one in tasks) if made_true(run) else bool(tasks)
 
     def passed_over(self, run: Run) -> bool:
         """Whether a run that was this side's ended without that any task was tried."""

@@ -122,10 +122,17 @@ def test_unfinished_and_failed_runs_are_counted(stack: Stack, aws: Cloud) -> Non
     assert (found.unfinished, found.failed, found.findings) == (1, 1, ())
 
 
-def test_a_mirror_that_was_made_true_was_not_executed(stack: Stack, aws: Cloud) -> None:
+def test_a_mirror_that_was_made_true_was_not_executed_unless_it_was_cleared_later(
+    stack: Stack, aws: Cloud
+) -> None:
     mirror = both(aws, 10, DONE, DONE)[1]
     mirror.note = "mwaactl: executed on blue"
+    for one in mirror.tasks.values():
+        one.rendered = {}
     assert look(stack, aws).findings == ()
+    aws.green._clear(mirror, mirror.tasks)
+    aws.green.work()
+    assert kinds(look(stack, aws)) == [("both", minutes(10))]
 
 
 def test_an_owner_with_a_mirror_made_true_lost_nothing(stack: Stack, aws: Cloud) -> None:
