@@ -14,7 +14,7 @@ NAMES = {colour: f"mwaa-openlineage-fullha-{colour}" for colour in ("blue", "gre
 
 @dataclass
 class Work:
-    """A DAG: due every `period` seconds from START + `first` on, each run takes `seconds`."""
+    """A DAG: due every `period` seconds from START + `first`; a run takes `seconds`, every second `odd`."""
 
     period: float
     seconds: float
@@ -22,6 +22,7 @@ class Work:
     alone: bool = True  # max_active_runs=1
     past: bool = False  # depends_on_past
     paused: bool = False
+    odd: float | None = None
     others: list[dict[str, Any]] = field(default_factory=list)  # unfinished runs that no schedule made
 
 
@@ -55,10 +56,11 @@ class Airflows:
         work, timeline = self.works[dag_id], standing(self.aws)
         done: list[Executed] = []
         free = dict.fromkeys(NAMES, START)  # a side's next run waits for its last
-        for due in self._due(work):
+        for number, due in enumerate(self._due(work)):
             side = timeline.owner(due, dag_id)
             start = max(due, free[side]) if work.alone or work.past else due
-            free[side] = start + timedelta(seconds=work.seconds)
+            seconds = work.odd if work.odd is not None and number % 2 else work.seconds
+            free[side] = start + timedelta(seconds=seconds)
             done.append(Executed(side, due, start, free[side]))
         return done
 
