@@ -93,6 +93,7 @@ class Pool(Model):
 class Asset(Model):
     """An asset (Airflow 2: dataset) with the DAGs that make it and those that it triggers."""
 
+    id: int
     uri: str
     producers: tuple[str, ...] = ()
     consumers: tuple[str, ...] = ()
@@ -187,6 +188,7 @@ def asset(found: dict[str, Any]) -> Asset:
     """`scheduled_dags` since Airflow 3.1, `consuming_dags` before."""
     consumers = found.get("scheduled_dags") or found.get("consuming_dags") or ()
     return Asset(
+        id=found["id"],
         uri=found["uri"],
         producers=tuple(one["dag_id"] for one in found.get("producing_tasks") or ()),
         consumers=tuple(one["dag_id"] for one in consumers),

@@ -155,7 +155,10 @@ def pause_state(sides: Sides) -> Outcome:
     dags, missing = dags_of_both(sides)
     if dags is None:
         return "not checked", missing
-    target, source = dags
+    # Of a DAG that the target owns already, its own state counts (and --sync leaves it alone).
+    target, source = (
+        {dag_id: dag for dag_id, dag in side.items() if dag_id not in sides.settled} for side in dags
+    )
     parts = _paused_on_one(sides, target, source)
     if parts:
         return "fail", f"{'; '.join(parts)}. --sync copies {colour_of(sides.source)}'s state"

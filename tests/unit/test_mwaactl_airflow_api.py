@@ -131,12 +131,13 @@ def test_assets_tell_who_makes_them_and_whom_they_trigger(
     major: int, path: str, key: str, consumers: str
 ) -> None:
     answer = {
+        "id": 4,
         "uri": "s3://b/k",
         "producing_tasks": [{"dag_id": "etl", "task_id": "load"}],
         consumers: [{"dag_id": "report"}],
     }
     api, _ = api_of({path: {key: [answer], "total_entries": 1}}, major)
-    assert api.assets() == (Asset(uri="s3://b/k", producers=("etl",), consumers=("report",)),)
+    assert api.assets() == (Asset(id=4, uri="s3://b/k", producers=("etl",), consumers=("report",)),)
 
 
 @pytest.mark.parametrize(

@@ -232,10 +232,11 @@ def queued(aws: Cloud, dag_id: str, *events: int) -> None:
 def test_an_event_that_waits_on_the_source_fails_with_the_dag_and_the_ways_out(aws: Cloud) -> None:
     by_assets(aws, "report", "other")
     queued(aws, "report", 4, 7)
+    aws.mwaa.airflow[BLUE]["/assets"] = {"assets": [{"id": 4, "uri": "s3://b/k"}], "total_entries": 1}
     queued(aws, "other")
     result, detail = outcome(aws, "asset-events")
     assert result == "fail"
-    assert "report (4, 7). Wait until these DAGs ran, or --force asset-events" in detail
+    assert "report (7, s3://b/k). Wait until these DAGs ran, or --force asset-events" in detail
     assert outcome(aws, "asset-events", "other")[0] == "pass", "report does not move"
 
 
@@ -305,6 +306,7 @@ def test_a_tie_that_never_ran_warns_for_a_dag_that_moves(aws: Cloud) -> None:
 
 def test_the_maker_of_an_asset_and_whom_it_triggers_are_tied(aws: Cloud) -> None:
     asset = {
+        "id": 1,
         "uri": "s3://b/k",
         "producing_tasks": [{"dag_id": "hourly", "task_id": "t"}],
         "scheduled_dags": [{"dag_id": "daily"}],

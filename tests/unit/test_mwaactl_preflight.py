@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+from mwaactl.aws import Clients
 from mwaactl.preflight import CHECKS
-from tests.unit.mwaactl_doubles import Cloud, client_error
+from mwaactl.stack import parse
+from mwaactl.switch import carry_out, plan
+from tests.unit.mwaactl_doubles import Cloud, client_error, outputs
 from tests.unit.preflight_doubles import BLUE, GREEN, checked
 
 
@@ -91,6 +96,14 @@ def test_a_dag_paused_on_one_side_only_fails(aws: Cloud) -> None:
         "fail",
         "paused on green only: daily. --sync copies blue's state",
     )
+
+
+def test_the_pause_state_of_a_dag_that_the_target_owns_already_does_not_matter(aws: Cloud) -> None:
+    carry_out(plan(parse(outputs()), cast(Clients, aws), "green", dags=["daily"]))
+    aws.mwaa.airflow[BLUE]["/dags"]["dags"][0]["is_paused"] = True
+    assert checked(aws)["pause-state"].result == "pass"
+    aws.mwaa.airflow[BLUE]["/dags"]["dags"][1]["is_paused"] = False
+    assert checked(aws)["pause-state"].detail.startswith("paused on green only: hourly.")
 
 
 def test_single_dags_that_are_alike_on_both_sides_pass(aws: Cloud) -> None:
