@@ -21,7 +21,6 @@ import json
 import random
 import signal
 import sys
-import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -141,8 +140,8 @@ class Double:
         self._database = asyncio.Semaphore(faults.connections)
         self._api: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
-        self._posts = self._busy = 0
-        self._began = time.monotonic()
+        self._freed = asyncio.Event()  # when what hangs is cut off
+        self._posts = 0
 
     async def serve(self, ended: asyncio.Event) -> None:
         admin = await asyncio.start_server(self._connection(self._administer), LOOPBACK, self._admin_port)
@@ -162,6 +161,8 @@ class Double:
             self._api = None
         for writer in self._open:
             writer.transport.abort()
+        self._freed.set()
+        self._freed = asyncio.Event()
 
     def _connection(self, answer: Any, keep: bool = False) -> Any:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -186,7 +187,8 @@ class Double:
         url = urlsplit(target)
         kind = self.faults.kind
         if kind == "hang":
-            await asyncio.Event().wait()  # until the connection is aborted
+            await self._freed.wait()
+            raise ConnectionAbortedError
         if method == "GET":
             if kind in ("fail", "half") and self._random.random() < self.faults.share:
                 return 500, {"message": "the database is away"}

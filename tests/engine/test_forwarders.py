@@ -18,12 +18,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from forwarder.log import key_at
 from local.processes import LOOPBACK, free_port
+from mwaactl.aws import Clients
+from mwaactl.lineage_replay import Window, replay
 from tests.engine.deployment import Cloud
 
 PLACE = "forwarder/db.json"
@@ -307,3 +310,20 @@ def test_every_kind_of_outage_passes_and_only_the_bad_events_are_set_aside(
     check_runs(log, marquez)
     wait(lambda: len(log.aside()) == len(bad), 30, "the bad ones are set aside")
     assert set(log.aside()) == {key.replace("events/", "set-aside/", 1) for key in bad}
+    reasons = [log.s3.head_object(Bucket=log.bucket, Key=key)["Metadata"]["reason"] for key in log.aside()]
+    assert [any(what in reason for reason in reasons) for what in ("times HTTP 500", "HTTP 422")] == [
+        True
+    ] * 2
+
+
+def test_a_replay_fills_an_empty_back_end(log: Log, marquez: Double, tmp_path: Path) -> None:
+    since = datetime.now(UTC)
+    log.write_runs(24)
+    clients = cast(Clients, SimpleNamespace(s3=log.s3))
+    window = Window(
+        stack="x", bucket=log.bucket, to=marquez.url, since=since, until=datetime.now(UTC), namespace="test"
+    )
+    done = replay(clients, window, folder=tmp_path)
+    assert done.posted == done.events == len(log.written)
+    assert all_known(log, marquez)
+    check_runs(log, marquez)
