@@ -165,7 +165,8 @@ def _opener(tls: ssl.SSLContext) -> urllib.request.OpenerDirector:
     return opener
 
 
-with suppress(OSError, BotoCoreError):  # a mistake in AWS's configuration is told when a request is made
-    _spare = _Account()
-    _certificates(_spare)
-    _endpoint(_spare, "ssm", "us-east-1", None)
+if __name__ == "bluegreen.aws":  # not where Airflow's plugin manager executes this file once more
+    with suppress(OSError, BotoCoreError):  # a mistake in AWS's configuration is told by each request
+        _spare = _Account()
+        _certificates(_spare)
+        _endpoint(_spare, "ssm", "us-east-1", None)

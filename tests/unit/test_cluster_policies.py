@@ -452,3 +452,9 @@ def test_if_the_gate_cannot_be_loaded_every_task_fails_and_says_why(
     for hook in (plain._pre_execute_hook, plain.pre_execute, mapped.partial_kwargs["pre_execute"]):
         with pytest.raises(AirflowException, match=said):
             hook(context={})
+
+
+def test_the_plugin_manager_is_told_to_leave_the_package_alone() -> None:
+    """It would execute each file as a module of its bare name: `import settings` in a DAG would find ours."""
+    rules = (SHIM.parent / ".airflowignore").read_text().splitlines()
+    assert "bluegreen/" in rules  # valid in both of Airflow's syntaxes, for a folder of this name only
