@@ -31,6 +31,10 @@ class UnreachableError(Exception):
     """Marquez has not taken an event for so long that another node had better try."""
 
 
+class _UnansweredError(Exception):
+    """Marquez works, but does not tell of one run."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Patience:
     """In seconds. `longest_pause`: between tries. `give_up`: without any success, until UnreachableError."""
@@ -119,7 +123,10 @@ class Courier:
         In Marquez the last write wins: a START that arrives after its COMPLETE leaves the run running. So
         the event that made the run's present state is posted once more.
         """
-        stands = self._stands(event)
+        try:
+            stands = self._stands(event)
+        except _UnansweredError as error:
+            return f"came late, and how its run stands cannot be known: {error}"
         if stands is None:
             return self.post(event)
         state, instant = stands
@@ -136,7 +143,10 @@ class Courier:
         return reason
 
     def _stands(self, event: Event) -> tuple[str, datetime] | None:
-        """The state of the event's run and since when, if that is later than the event."""
+        """The state of the event's run and since when, if that is later than the event.
+
+        Raises _UnansweredError when Marquez works and yet cannot tell.
+        """
         instant = instant_of(event.key)
         if event.run is None or instant is None:
             return None
@@ -146,8 +156,10 @@ class Courier:
             answer = self._ask(lambda: self._marquez.run(run))
             if answer.delivered or 400 <= answer.status < 500:
                 break
-            self._pause(tries, f"asking for run {run}: {answer}")
             tries += 1
+            if tries >= SUSPECT_AFTER and self._takes_others():
+                raise _UnansweredError(str(answer))
+            self._pause(tries, f"asking for run {run}: {answer}")
         told = _object(answer.text) if answer.delivered else {}
         times = [_instant(told.get(name)) for name in ("startedAt", "endedAt")]
         newest = max((time for time in times if time is not None), default=None)

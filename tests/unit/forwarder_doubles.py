@@ -169,6 +169,7 @@ class FakeMarquez:
     poison: Callable[[dict[str, Any]], int | None] = lambda event: None
     probes: int = 201
     probed: int = 0
+    mute: bool = False  # about runs
     knowledge: Knowledge = field(default_factory=Knowledge)
     at_once: int = 0  # the most posts at the same time
     seconds: float = 0  # that a post takes
@@ -222,6 +223,8 @@ def serve(marquez: FakeMarquez) -> ThreadingHTTPServer:
             url = urlsplit(self.path)
             with lock:
                 status, told = marquez.knowledge.query(url.path, parse_qs(url.query))
+                if marquez.mute and "/jobs/runs/" in url.path:
+                    status = 500
             self.reply(status, json.dumps(told))
 
         def reply(self, status: int, text: str = "answer") -> None:
