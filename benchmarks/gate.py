@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import re
 import statistics
@@ -52,7 +53,7 @@ class Row:
         values = sorted(times)
         if not values:
             raise SystemExit(f"nothing was measured: {what}")
-        return cls(what, len(values), statistics.median(values), values[int(0.99 * (len(values) - 1))])
+        return cls(what, len(values), statistics.median(values), values[math.ceil(0.99 * len(values)) - 1])
 
 
 class Environment(Zoo):

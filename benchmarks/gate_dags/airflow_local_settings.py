@@ -16,10 +16,11 @@ if _file and (_plugins / "bluegreen").exists():
     _hook = policies.POLICIES[0]
 
     def task_instance_mutation_hook(task_instance: Any, dag_run: Any = None) -> None:
+        new = task_instance.state is None
         before = time.perf_counter()
         _hook(task_instance, dag_run)
         took = (time.perf_counter() - before) * 1000
-        if task_instance.state == "skipped":
+        if new and task_instance.state == "skipped":
             with Path(str(_file)).open("a") as file:
                 file.write(f"{task_instance.run_id} {took:.4f}\n")
 
