@@ -50,7 +50,7 @@ class Followed(Model):
     )  # unfinished runs on the source that are its own, by DAG
     due: dict[str, Instant] = Field(
         default_factory=dict
-    )  # DAGs of which the source has still to make a run, and when that is due
+    )  # DAGs of which the source has still to make a run, and when that is due (None: not planned yet)
     mirrors: Mirrored | None = None
     mirroring: tuple[int, int] | None = None  # mirrors made true, of how many
     seconds: float = 0.0
@@ -95,7 +95,7 @@ class _Following:
         self._target = target
         self._source: Colour = "green" if target == "blue" else "blue"
         self._target_api = api(stack, clients, target)
-        self._watch = Watch(api(stack, clients, self._source))
+        self._watch = Watch(api(stack, clients, self._source), self._target_api)
         self._lead = timedelta(seconds=stack.switch_lead_seconds)
         self._ownership = Ownership(clients, stack.ownership_parameter, self._lead)
         self._stack, self._dags, self._on_change = stack, dags, on_change
@@ -139,12 +139,14 @@ class _Following:
             if self._concerns(dag_id) and (count := sum(self._is_sources(timeline, run) for run in runs))
         }
         due = {
-            dag_id: at
+            dag_id: seen.next_due(dag_id)
             for dag_id in sorted(seen.dags)
             if self._concerns(dag_id)
             and dag_id not in stay
-            and (at := seen.next_due(dag_id)) is not None
-            and timeline.owner(at, dag_id) == self._source
+            and (
+                dag_id in seen.unclear
+                or ((at := seen.next_due(dag_id)) is not None and timeline.owner(at, dag_id) == self._source)
+            )
         }
         begun = all(timeline.owner(now, line) == self._target for line in self._lines(timeline))
         drained = begun and not (draining or due)

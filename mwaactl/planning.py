@@ -223,8 +223,9 @@ def _checked(made: Plan) -> Plan:
     )
     watch, seen, source, likely = None, None, sides.source, set[str]()
     if source is not None and source.dags is not None and source.in_flight is not None:
-        watch, seen = Watch(apis[made.source]), serial.seen(source.dags, source.in_flight)
+        watch = Watch(apis[made.source], apis[made.target])
+        seen = serial.seen(source.dags, source.in_flight, lambda: sides.target.dags or {})
         soon = made.now + made.lead + serial.SOON
         likely = {dag_id for dag_id in made.candidates(timeline, seen, soon) if seen.busy(dag_id, soon)}
-    sides = serial.known_by_tasks(sides, watch, Watch(apis[made.target]), likely)
+    sides = serial.known_by_tasks(sides, watch, apis[made.target], likely)
     return replace(made, checks=run_checks(sides, made.forced), watch=watch, seen=seen)

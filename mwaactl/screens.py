@@ -233,12 +233,16 @@ def following(now: Followed) -> str:
     if now.held:
         parts.append(f"held: {', '.join(one.dag_id for one in now.held)}")
     if now.due:
-        parts.append(f"still to start: {', '.join(f'{dag} due {iso(at)}' for dag, at in now.due.items())}")
+        parts.append(f"still to start: {', '.join(f'{dag} {_due(at)}' for dag, at in now.due.items())}")
     if now.moved:
         parts.append(f"moved: {', '.join(now.moved)}")
     if not (now.draining or now.held or now.due):
         return f"{now.source} is drained" if now.drained else f"{now.source} has nothing in flight"
     return f"{now.source} drains; " + "; ".join(parts)
+
+
+def _due(at: datetime | None) -> str:
+    return "not planned yet" if at is None else f"due {iso(at)}"
 
 
 def live(now: Followed) -> Table:
@@ -248,7 +252,7 @@ def live(now: Followed) -> Table:
     held = {one.dag_id: one.reason for one in now.held}
     rows = [(dag_id, f"held: {why}") for dag_id, why in held.items()]
     rows += [(dag_id, f"{n} unfinished") for dag_id, n in now.draining.items() if dag_id not in held]
-    rows += [(dag_id, f"next run due {iso(at)}") for dag_id, at in now.due.items()]
+    rows += [(dag_id, f"next run {_due(at)}") for dag_id, at in now.due.items()]
     for dag_id, text in rows[:SHOWN]:
         table.add_row("", Text(f"{dag_id}  {text}"))
     for rest in _rest(rows):

@@ -6,7 +6,7 @@ make none that is due before the other side owns it. Until then it is held where
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -45,6 +45,7 @@ class Seen:
 
     dags: Mapping[str, Dag]
     unfinished: Mapping[str, tuple[Run, ...]]
+    unclear: frozenset[str] = frozenset()  # the environment does not tell when their next run is due
 
     def busy(self, dag_id: str, until: datetime) -> str | None:
         """Why the DAG is not idle up to `until`; None if it is."""
@@ -53,45 +54,52 @@ class Seen:
             more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
             paused = dag_id in self.dags and self.dags[dag_id].paused
             return f"{first.run_id}{more} is unfinished" + (", and the DAG is paused" if paused else "")
+        if dag_id in self.unclear:
+            return "Airflow has not planned its next run yet"
         due = self.next_due(dag_id)
         return f"its next run is due {iso(due)}" if due is not None and due < until else None
 
     def next_due(self, dag_id: str) -> datetime | None:
-        """When the next run is due that the scheduler will make; None if it makes none."""
+        """When the next run is due that the scheduler will make; None if it makes none or is unclear."""
         dag = self.dags.get(dag_id)
         return None if dag is None or dag.paused else dag.next_due
 
 
-def seen(dags: Mapping[str, Dag], unfinished: Iterable[Run]) -> Seen:
+def seen(dags: Mapping[str, Dag], unfinished: Iterable[Run], others: Callable[[], Mapping[str, Dag]]) -> Seen:
+    """`others` gives the DAGs of the other environment; it is called only if something is unclear.
+
+    While a DAG has as many runs as it may have, and after a manual run for some time, Airflow tells no next
+    run. Nor does it if none will come; then the other environment has none either.
+    """
     by_dag: dict[str, list[Run]] = {}
     for run in unfinished:
         by_dag.setdefault(run.dag_id, []).append(run)
-    return Seen(dags, {dag_id: tuple(runs) for dag_id, runs in by_dag.items()})
+    silent = [
+        dag.dag_id
+        for dag in dags.values()
+        if dag.next_due is None
+        and dag.schedule is not None
+        and not (dag.by_assets or dag.paused or dag.dag_id in by_dag)
+    ]
+    known = others() if silent else {}
+    unclear = frozenset(dag_id for dag_id in silent if dag_id in known and known[dag_id].next_due is not None)
+    return Seen(dags, {dag_id: tuple(runs) for dag_id, runs in by_dag.items()}, unclear)
 
 
 class Watch:
-    """Asks one environment, and remembers which of its DAGs are serial. Its methods raise Unreachable."""
+    """Asks one environment, and remembers which of its DAGs are serial. Its methods raise Unreachable.
 
-    def __init__(self, api: AirflowApi) -> None:
-        self.api = api
+    The other environment is asked where this one tells no next run.
+    """
+
+    def __init__(self, api: AirflowApi, other: AirflowApi) -> None:
+        self.api, self._other = api, other
         self._by_tasks: dict[str, bool] = {}
 
     def look(self) -> Seen:
-        """What it does now.
-
-        The runs are asked for after the DAGs, so that a run made in between is not missed. While
-        max_active_runs are active Airflow 2 names no next run: if that is so, a run that was active before
-        counts too.
-        """
-        with ThreadPoolExecutor(max_workers=2, thread_name_prefix="look") as pool:
-            asked = pool.submit(self.api.unfinished_runs)
-            dags = pool.submit(self.api.dags).result()
-            before = asked.result()
-        now = self.api.unfinished_runs()
-        listed = {run.key for run in now}
-        ended = (run for run in before if run.key not in listed)
-        unsure = (run for run in ended if run.dag_id in dags and dags[run.dag_id].next_due is None)
-        return seen(dags, (*now, *unsure))
+        """What it does now. The runs are asked for after the DAGs: one made in between is not missed."""
+        dags = self.api.dags()
+        return seen(dags, self.api.unfinished_runs(), self._other.dags)
 
     def serial(self, dags: Iterable[Dag]) -> frozenset[str]:
         """The ids of those that are serial; one question for each that is not known yet."""
@@ -123,13 +131,7 @@ class Watch:
         )
 
 
-def busy(source: AirflowApi, candidates: Collection[str], until: datetime) -> dict[str, str]:
-    """Those of these DAGs that are not idle on the source up to `until`, with the reason."""
-    now = Watch(source).look()
-    return {dag_id: why for dag_id in candidates if (why := now.busy(dag_id, until)) is not None}
-
-
-def known_by_tasks(sides: Sides, source: Watch | None, target: Watch, likely: Iterable[str]) -> Sides:
+def known_by_tasks(sides: Sides, source: Watch | None, target: AirflowApi, likely: Iterable[str]) -> Sides:
     """`sides` with what is known of serial DAGs by their tasks.
 
     On the source those are asked for that are `likely` to be busy. If it did not answer, the target is asked,
@@ -141,7 +143,9 @@ def known_by_tasks(sides: Sides, source: Watch | None, target: Watch, likely: It
             found = source.serial(dags[dag_id] for dag_id in likely if dag_id in dags)
         elif sides.target.dags is not None:
             active = [dag for dag in dags.values() if not dag.paused]
-            found = target.serial([dag for dag in active if dag.max_active_runs == 1] or active)
+            found = Watch(target, target).serial(
+                [dag for dag in active if dag.max_active_runs == 1] or active
+            )
         else:
             return sides
     except Unreachable:

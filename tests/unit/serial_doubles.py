@@ -39,9 +39,10 @@ class Airflows:
 
     def __init__(self, aws: Cloud, works: dict[str, Work], seconds_per_call: float = 0.0) -> None:
         self.aws, self.works, self.pause = aws, works, seconds_per_call
+        self.unplanned: set[tuple[str, str]] = set()  # (side, DAG) whose next run is not told
         for side, name in NAMES.items():
             answers = aws.mwaa.airflow[name]
-            answers["/dags"] = lambda query: self._dags()
+            answers["/dags"] = lambda query, side=side: self._dags(side)
             answers["POST /dags/~/dagRuns/list"] = lambda body, side=side: self._runs(side, body)
             for dag_id, work in works.items():
                 task = {"task_id": "work", "class_ref": {"class_name": "x"}, "depends_on_past": work.past}
@@ -85,7 +86,7 @@ class Airflows:
             yield due
             due += timedelta(seconds=work.period)
 
-    def _dags(self) -> dict[str, Any]:
+    def _dags(self, side: str) -> dict[str, Any]:
         self.aws.ssm.clock.forward(self.pause)
         dags = []
         for dag_id, work in self.works.items():
@@ -96,7 +97,8 @@ class Airflows:
                     "dag_id": dag_id,
                     "is_paused": work.paused,
                     "max_active_runs": 1 if work.alone else 16,
-                    "next_dagrun_run_after": due.isoformat(),
+                    "timetable_summary": "* * * * *",
+                    "next_dagrun_run_after": None if (side, dag_id) in self.unplanned else due.isoformat(),
                 }
             )
         return {"dags": dags, "total_entries": len(dags)}

@@ -147,6 +147,15 @@ def test_runs_that_the_old_side_has_still_to_start_are_waited_for(aws: Cloud, mi
     assert aws.ssm.clock.now >= at(5), "green owns first"
 
 
+def test_a_dag_whose_next_run_is_not_planned_yet_is_waited_for(aws: Cloud, mirrors: Mirrors) -> None:
+    airflows = Airflows(aws, {"plain": Work(600, 1, alone=False)})
+    switch(aws)
+    airflows.unplanned.add(("blue", "plain"))
+    assert waited(aws, timeout=30).due == {"plain": None}
+    airflows.unplanned.add(("green", "plain"))
+    assert waited(aws).finished, "none will come on either side"
+
+
 def test_manual_runs_are_the_old_sides_own_and_its_mirrors_are_not(aws: Cloud, mirrors: Mirrors) -> None:
     manual = run_answer("plain", "manual__1", at(60), "manual", side="blue")
     mirror = run_answer("plain", "scheduled__later", at(60), side="blue")

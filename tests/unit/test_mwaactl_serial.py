@@ -17,7 +17,7 @@ from mwaactl.airflow_models import Dag, Run
 from mwaactl.aws import Clients
 from mwaactl.errors import CheckFailed, ControlError, UsageError
 from mwaactl.follow import follow
-from mwaactl.serial import Watch, busy
+from mwaactl.serial import Watch
 from mwaactl.stack import Colour, parse
 from mwaactl.switch import Plan, Switched, carry_out, dry_run, plan, plan_rollback
 from tests.unit.mwaactl_doubles import (
@@ -123,7 +123,7 @@ def test_tasks_are_asked_of_busy_dags_only_and_before_the_question(aws: Cloud) -
     assert sorted(asked) == ["/dags/past/tasks", "/dags/soon/tasks"]
     aws.mwaa.asked.clear()
     assert set(held(carry_out(made))) == {"past"}
-    assert len(aws.mwaa.asked) == 3, "the runs twice, the DAGs once"
+    assert len(aws.mwaa.asked) == 2, "the DAGs and the runs"
 
 
 def test_what_became_busy_while_the_operator_thought_is_seen(aws: Cloud) -> None:
@@ -277,17 +277,19 @@ def test_unfinished_runs_of_a_dag_that_is_gone_keep_it_where_it_is(aws: Cloud) -
 
 
 class Answers:
-    """An environment whose unfinished runs differ from call to call."""
+    """An environment with one DAG."""
 
-    def __init__(self, *unfinished: tuple[Run, ...], next_due: datetime | None) -> None:
-        self._unfinished = iter(unfinished)
-        self._dag = Dag(dag_id="a", paused=False, next_due=next_due, max_active_runs=1)
+    def __init__(
+        self, *unfinished: Run, next_due: datetime | None, schedule: str | None = "* * * * *"
+    ) -> None:
+        self._unfinished = unfinished
+        self._dag = Dag(dag_id="a", paused=False, next_due=next_due, max_active_runs=1, schedule=schedule)
 
     def dags(self) -> dict[str, Dag]:
         return {"a": self._dag}
 
     def unfinished_runs(self) -> tuple[Run, ...]:
-        return next(self._unfinished)
+        return self._unfinished
 
     def tasks(self, dag_id: str) -> Any:
         raise NotFound(dag_id)
@@ -297,24 +299,27 @@ RUN = Run(dag_id="a", run_id="r", type="scheduled", state="running", due=START, 
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "next_due", "is_busy"),
+    ("source", "target", "reason"),
     [
-        ((), (RUN,), at(60), True),  # made between the two
-        ((RUN,), (), at(60), False),  # ended between the two
-        ((RUN,), (), None, True),  # ended, but the next due instant may be that of the time before
-        ((), (), None, False),  # none to come
+        (Answers(RUN, next_due=None), Answers(next_due=at(60)), "r is unfinished"),
+        (Answers(RUN, next_due=at(60)), Answers(next_due=at(60)), "r is unfinished"),
+        (Answers(next_due=None), Answers(next_due=at(60)), "Airflow has not planned its next run yet"),
+        (Answers(next_due=None), Answers(next_due=None), None),  # none will come
+        (Answers(next_due=None, schedule=None), Answers(next_due=at(60)), None),
+        (Answers(next_due=at(9)), Answers(next_due=at(60)), "its next run is due 2026-11-23T10:00:09.000Z"),
+        (Answers(next_due=at(10)), Answers(next_due=at(60)), None),
     ],
 )
-def test_a_dag_is_idle_only_if_no_run_can_have_been_missed_between_two_questions(
-    before: tuple[Run, ...], after: tuple[Run, ...], next_due: datetime | None, is_busy: bool
+def test_a_dag_is_idle_only_if_its_next_run_is_known_to_be_later(
+    source: Answers, target: Answers, reason: str | None
 ) -> None:
-    api = cast(AirflowApi, Answers(before, after, next_due=next_due))
-    assert bool(busy(api, ["a"], at(10))) == is_busy
+    watch = Watch(cast(AirflowApi, source), cast(AirflowApi, target))
+    assert watch.look().busy("a", at(10)) == reason
 
 
 def test_a_dag_whose_tasks_are_gone_counts_as_serial() -> None:
-    api = cast(AirflowApi, Answers((), (), next_due=None))
-    assert Watch(api).serial([Dag(dag_id="a", paused=False)]) == {"a"}
+    api = cast(AirflowApi, Answers(next_due=None))
+    assert Watch(api, api).serial([Dag(dag_id="a", paused=False)]) == {"a"}
 
 
 class Killed(BaseException):
