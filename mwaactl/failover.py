@@ -119,6 +119,8 @@ def plan(
     begun = _begun(ownership, before, target)
     if since is None:
         since = begun.since if begun and begun.since else now - DEFAULT_SINCE
+    # As the history tells it: an instant a little earlier would be another decision when it is repeated.
+    since = since.replace(microsecond=since.microsecond // 1000 * 1000)
     if since > now:
         raise UsageError(f"--since {iso(since)} is not past")
     until = begun.until if begun else None

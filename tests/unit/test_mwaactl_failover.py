@@ -211,6 +211,18 @@ def test_repeated_it_changes_nothing(stack: Stack, aws: Cloud) -> None:
     assert aws.ssm.values() == versions
 
 
+def test_repeated_within_the_same_millisecond_it_is_the_same_decision(stack: Stack, aws: Cloud) -> None:
+    aws.ssm.clock.now += timedelta(microseconds=1234)
+    killed_at(8, aws)  # after both writes
+    with suppress(Killed):
+        fail_over(stack, aws)
+    assert len(aws.ssm.values()) == 3
+    aws.ssm.before = lambda operation: None
+    answer(aws, "green")
+    fail_over(stack, aws)
+    assert len(aws.ssm.values()) == 3
+
+
 def test_a_run_that_skipped_all_its_tasks_when_executed_again_is_not_cleared_for_ever(
     stack: Stack, aws: Cloud
 ) -> None:
