@@ -189,8 +189,9 @@ def test_no_lineage_of_a_run_that_was_only_mirrored_leaves_the_standby(zoo: Zoo)
     for event in zoo.lineage():
         facets = event["run"].get("facets", {})
         found = (facets.get("airflowDagRun") or facets.get("airflow") or {}).get("dagRun")
-        if found is None:
-            told["without a run"] += 1
+        if found is None:  # the provider of Airflow 2.10 tells of finished runs by their tasks' states alone
+            states = ((facets.get("airflowState") or {}).get("tasksState") or {}).values()
+            assert {*states} != {"skipped"}, f"{event['eventType']} of {event['job']['name']}"
             continue
         run = (found["dag_id"], found["run_id"])
         assert run in executed, f"{event['eventType']} of {run}, {event['job']['name']}"
