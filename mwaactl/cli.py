@@ -264,7 +264,7 @@ def _move(
                 typer.confirm(_question(made), abort=True)
             done = _written(made, reason, as_json)
         if not as_json:
-            screens.show_switched(console(), done, made.stack)
+            screens.show_switched(console(), done, made.stack, waiting=waiting.wanted)
         if waiting.wanted and not dry_run:
             _wait(made, done, waiting.timeout, as_json)
         elif as_json:
@@ -290,13 +290,14 @@ def _wait(made: Plan, done: Switched, timeout: float | None, as_json: bool) -> N
     from mwaactl.follow import Followed, SwitchedAndFollowed, follow
 
     screen = console()
-    state = Followed(target=made.target, source=made.source, dags=made.dags)
+    state, told = Followed(target=made.target, source=made.source, dags=made.dags), ""
 
     def changed(now: Followed) -> None:
-        nonlocal state
+        nonlocal state, told
         state = now
-        if not (as_json or screen.is_terminal):
-            screen.print(screens.following(now), markup=False, highlight=False, soft_wrap=True)
+        if not (as_json or screen.is_terminal) and (line := screens.following(now)) != told:
+            screen.print(line, markup=False, highlight=False, soft_wrap=True)
+            told = line
 
     error = None
     try:

@@ -195,7 +195,7 @@ class _Following:
         for dag_id in sorted(self._waited_for - self._apart):
             line = turn(timeline, now, dag_id)
             moved[dag_id] = line.since if line.owner == self._target else line.next_since or line.since
-        self._change(moved=moved)
+        self._change(moved=moved, held=tuple(one for one in self._state.held if one.dag_id in self._apart))
 
     def _move_idle(self, snapshot: Snapshot, seen: Seen) -> tuple[Held, ...]:
         """Decide that the target owns the DAGs that are idle on the source, and return the others."""

@@ -170,7 +170,7 @@ def show_checks(console: Console, checks: Sequence[Check]) -> None:
     console.print(table)
 
 
-def show_switched(console: Console, done: Switched, stack: Stack) -> None:
+def show_switched(console: Console, done: Switched, stack: Stack, *, waiting: bool = False) -> None:
     for note in done.notes:
         _note(console, note)
     target = f"[bold {done.target}]{done.target}[/]"
@@ -196,7 +196,7 @@ def show_switched(console: Console, done: Switched, stack: Stack) -> None:
         )
     console.print(text, highlight=False, soft_wrap=True)
     _show_held(console, done.held, other(done.target))
-    if done.held or (done.changed and not done.dry_run):
+    if not (waiting or done.dry_run) and (done.held or done.changed):
         console.print(f"Wait for it: {go_on(stack, done.target, done.dags)}", highlight=False, soft_wrap=True)
 
 
