@@ -334,6 +334,8 @@ def _why(error: Exception) -> str:
         response = getattr(error, "response", {})
         body = response.get("RestApiResponse")
         detail = body.get("detail") or body.get("title") if isinstance(body, dict) else body
+        if isinstance(detail, dict):  # of a conflict: with the whole SQL statement
+            detail = detail.get("reason")
         return f"it answered {response.get('RestApiStatusCode', code)}: {detail or error}"
     if code in ("AccessDenied", "AccessDeniedException"):
         return f"{explain(error)} (it needs airflow:InvokeRestApi on role/<environment>/Admin or Op)"
