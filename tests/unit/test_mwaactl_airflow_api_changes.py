@@ -109,7 +109,7 @@ def test_what_does_not_exist_is_told_apart_from_what_does_not_answer() -> None:
 def test_a_conflict_is_told_without_the_statement_that_met_it() -> None:
     conflict = refused(409, detail={"reason": "Unique constraint violation", "statement": "INSERT INTO ..."})
     api, _ = api_of({"POST /dags/etl/dagRuns": conflict}, 3)
-    with pytest.raises(Unreachable, match="it answered 409: Unique constraint violation$"):
+    with pytest.raises(Unreachable, match=r"it answered 409: Unique constraint violation$"):
         api.create(a_run(), "note")
 
 
