@@ -92,12 +92,15 @@ class Ownership:
                 ) from error
         skew = _skew(answer["ResponseMetadata"], asked, clock.now())
         found = answer["Parameter"]
-        newest = (found["Value"], found["Version"], found["LastModifiedDate"])
+        records = [(found["Value"], found["Version"], found["LastModifiedDate"])]
         try:
-            reading = latest_valid([newest])
+            reading = latest_valid(records)
         except TimelineError:
-            reading = self._standing([newest, *((v.value, v.number, v.modified) for v in self.history())])
-        return Snapshot(reading, found["Version"], reading.effective(self.lead), skew)
+            # read later, so it may have newer versions than the answer before
+            records += [(version.value, version.number, version.modified) for version in self.history()]
+            reading = self._standing(records)
+        top = max(number for _, number, _ in records)
+        return Snapshot(reading, top, reading.effective(self.lead), skew)
 
     def _standing(self, records: Iterable[tuple[str, int, datetime]]) -> Reading:
         try:
