@@ -97,7 +97,7 @@ with dag("branch"):
 
 with dag("sensors"):
     Sensing(task_id="poke", poke_interval=1, timeout=60)
-    Sensing(task_id="reschedule", mode="reschedule", poke_interval=5, timeout=60)
+    Sensing(task_id="reschedule", mode="reschedule", poke_interval=10, timeout=60)
 
 with dag("deferrable"):
     Deferring(task_id="deferring")

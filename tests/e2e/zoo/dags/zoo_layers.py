@@ -33,7 +33,7 @@ for name in (ONLY_TASK, ONLY_HOOK):
 
         literal.expand(x=[1, 2])
         Sensing(task_id="poke", poke_interval=1, timeout=60, retries=1)
-        Sensing(task_id="reschedule", mode="reschedule", poke_interval=5, timeout=60)
+        Sensing(task_id="reschedule", mode="reschedule", poke_interval=10, timeout=60)
         Deferring(task_id="deferring")
         FromTrigger(task_id="from_trigger")
         FromTrigger.partial(task_id="from_trigger_mapped").expand(number=[1])
