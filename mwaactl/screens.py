@@ -245,10 +245,10 @@ def _due(at: datetime | None) -> str:
     return "not planned yet" if at is None else f"due {iso(at)}"
 
 
-def live(now: Followed) -> Table:
-    """The same as a table that is drawn again and again."""
+def live(now: Followed, seconds: float) -> Table:
+    """The same as a table that is drawn again and again; `seconds` have passed."""
     table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_row(Text("…", style="yellow"), Text(f"waiting for {now.source} to drain, {now.seconds:.0f} s"))
+    table.add_row(Text("…", style="yellow"), Text(f"waiting for {now.source} to drain, {seconds:.0f} s"))
     held = {one.dag_id: one.reason for one in now.held}
     rows = [(dag_id, f"held: {why}") for dag_id, why in held.items()]
     rows += [(dag_id, f"{n} unfinished") for dag_id, n in now.draining.items() if dag_id not in held]
@@ -270,7 +270,12 @@ def drawn(console: Console, state: Callable[[], Followed], *, on: bool) -> Itera
     if not on:
         yield
         return
-    with Live(console=console, get_renderable=lambda: live(state()), refresh_per_second=2, transient=True):
+    started = clock.now()
+
+    def draw() -> Table:
+        return live(state(), (clock.now() - started).total_seconds())
+
+    with Live(console=console, get_renderable=draw, refresh_per_second=2, transient=True):
         yield
 
 
