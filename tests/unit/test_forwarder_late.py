@@ -134,6 +134,17 @@ def test_a_forwarder_that_begins_does_not_sweep_what_lies_there(s3: MemoryS3, ma
     assert len(marquez.posted) == 60
 
 
+def test_the_sweep_stays_behind_a_backlog_that_is_being_carried(
+    s3: MemoryS3, marquez: FakeMarquez, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forwarder.carry.PASS_PAGES", 1)
+    forwarder(s3, marquez, seconds=0).once(1)
+    for minute in range(0, 300, 10):
+        s3.log(minute * 60, "RUNNING", name=f"{minute:03}", late=300)
+    assert forwarder(s3, marquez, seconds=10 * HOUR).once(1) == 30
+    assert marquez.accepted("name") == [f"{minute:03}" for minute in range(0, 300, 10)]
+
+
 def test_what_comes_late_while_a_backlog_is_carried_is_found(s3: MemoryS3, marquez: FakeMarquez) -> None:
     for minute in range(60):
         s3.log(minute * 60, "RUNNING", run="backlog")
