@@ -23,9 +23,8 @@ from mwaactl.errors import Unreachable
 from mwaactl.mirrors import made_true, worked
 from mwaactl.model import Instant, Model
 from mwaactl.observe import api
-from mwaactl.ownership import Ownership
+from mwaactl.ownership import Ownership, aws_now
 from mwaactl.stack import Colour, Stack, as_colour
-from mwaactl.switch import aws_now
 
 Kind = Literal["both", "nobody", "wrong side"]
 Key = tuple[str, datetime]  # DAG id and due instant

@@ -36,9 +36,8 @@ from mwaactl.fence import fence, is_fenced, judge
 from mwaactl.mirrors import Left, Mirrored, make_true
 from mwaactl.model import Instant, Model, iso
 from mwaactl.observe import api
-from mwaactl.ownership import Ownership, Snapshot, newest_owner
+from mwaactl.ownership import Ownership, Snapshot, aws_now, newest_owner
 from mwaactl.stack import Colour, Stack
-from mwaactl.switch import aws_now
 from mwaactl.witnesses import Due, Look, OldSide, Witness, look_at
 
 MAX_AGE = Settings.max_age  # what the program sets as bluegreen.max_age_seconds
