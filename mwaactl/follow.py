@@ -41,16 +41,12 @@ class Followed(Model):
     dags: tuple[str, ...] = ()  # the only DAGs that were followed; none: all
     finished: bool = False  # drained, and the mirrors were made true
     drained: bool = False  # the source has nothing left to do of what it owned
-    moved: dict[str, Instant] = Field(
-        default_factory=dict
-    )  # serial DAGs that moved meanwhile, and from when the target owns them
+    # serial DAGs that moved meanwhile, and from when the target owns them
+    moved: dict[str, Instant] = Field(default_factory=dict)
     held: tuple[Held, ...] = ()  # serial DAGs that are still the source's
-    draining: dict[str, int] = Field(
-        default_factory=dict
-    )  # unfinished runs on the source that are its own, by DAG
-    due: dict[str, Instant] = Field(
-        default_factory=dict
-    )  # DAGs of which the source has still to make a run, and when that is due (None: not planned yet)
+    draining: dict[str, int] = Field(default_factory=dict)  # by DAG: the source's own unfinished runs
+    # DAGs of which the source has still to make a run, and when that is due (None: not planned yet)
+    due: dict[str, Instant | None] = Field(default_factory=dict)
     mirrors: Mirrored | None = None
     mirroring: tuple[int, int] | None = None  # mirrors made true, of how many
     seconds: float = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -9,15 +10,17 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from mwaactl import cli
+from mwaactl import cli, screens
 from mwaactl import follow as follow_module
 from mwaactl.airflow_models import Run
 from mwaactl.aws import Clients
 from mwaactl.errors import LostRace, Unreachable, UsageError
 from mwaactl.follow import Followed, follow
 from mwaactl.mirrors import Left, Mirrored
+from mwaactl.serial import Held
 from mwaactl.stack import Colour, parse
 from mwaactl.switch import carry_out, plan
 from mwaactl.sync import Synced
@@ -151,7 +154,9 @@ def test_a_dag_whose_next_run_is_not_planned_yet_is_waited_for(aws: Cloud, mirro
     airflows = Airflows(aws, {"plain": Work(600, 1, alone=False)})
     switch(aws)
     airflows.unplanned.add(("blue", "plain"))
-    assert waited(aws, timeout=30).due == {"plain": None}
+    first = waited(aws, timeout=30)
+    assert first.due == {"plain": None}
+    assert first.model_dump(mode="json")["due"] == {"plain": None}
     airflows.unplanned.add(("green", "plain"))
     assert waited(aws).finished, "none will come on either side"
 
@@ -315,6 +320,32 @@ def test_a_switch_names_what_is_held_and_the_command_that_goes_on(aws: Cloud, ty
     assert "Nothing changed: what is left to move is busy." in result.stdout
     named = typed("switch", "green", "--dag", "slow")
     assert "mwaactl switch green --wait -s fullha --dag slow" in named.stdout
+
+
+def test_a_terminal_shows_a_table_of_what_is_left() -> None:
+    state = Followed(
+        target="green",
+        source="blue",
+        moved={"quick": at(30)},
+        held=(Held(dag_id="slow", reason="r is unfinished"),),
+        draining={"slow": 1, "plain": 2},
+        due={"next": at(90), "unplanned": None},
+        trouble="blue is away",
+    )
+    screen = Console(width=100, record=True, file=io.StringIO(), force_terminal=True)
+    with screens.drawn(screen, lambda: state, on=True):
+        pass
+    shown = screen.export_text()
+    for expected in (
+        "waiting for blue to drain, 0 s",
+        "slow  held: r is unfinished",
+        "plain  2 unfinished",
+        "next  next run due 2026-11-23T10:01:30.000Z",
+        "unplanned  next run not planned yet",
+        "quick  green's from 2026-11-23T10:00:30.000Z",
+        "cannot see how blue drains: blue is away. Trying again",
+    ):
+        assert expected in shown
 
 
 def test_wait_prints_one_json_object(aws: Cloud, typed: Type, mirrors: Mirrors) -> None:

@@ -15,9 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mwaactl import clock as mwaactl_clock
+from mwaactl.airflow_models import Dag, Run
 from mwaactl.aws import Clients
 from mwaactl.errors import ControlError, LostRace, Unfinished
-from mwaactl.ownership import Ownership, newest_owner, settled
+from mwaactl.ownership import Ownership, newest_owner
+from mwaactl.serial import Seen, Watch
 from mwaactl.stack import Colour, parse
 from mwaactl.switch import Plan, Switched, aws_now, carry_out
 from tests.unit.mwaactl_doubles import ACTIVE, LEAD, OWNERSHIP, Clock, Cloud, cloud, outputs, standing
@@ -32,12 +34,25 @@ class Writer:
     target: Colour
     dags: tuple[str, ...]  # that move alone; none: all
     skew: timedelta  # this machine's clock minus AWS's
+    busy: bool = False  # whether the DAG weekly, which must not overlap itself, has an unfinished run
     turn: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     waiting: threading.Event = field(default_factory=threading.Event)
     done: bool = False
     result: Switched | None = None
     error: ControlError | None = None
     crash: BaseException | None = None
+
+
+class Watched(Watch):
+    """The side that the work leaves, with nothing but the DAG weekly."""
+
+    def __init__(self, busy: bool) -> None:
+        self._busy = busy
+
+    def look(self) -> Seen:
+        weekly = Dag(dag_id="weekly", paused=False, max_active_runs=1)
+        run = Run(dag_id="weekly", run_id="r", type="manual", state="running", due=None, start=None, end=None)
+        return Seen({"weekly": weekly}, {"weekly": (run,)} if self._busy else {})
 
 
 class Stage:
@@ -64,7 +79,7 @@ class Stage:
         def run() -> None:
             self.local.writer = writer
             try:
-                writer.result = carry_out(self._plan(writer.target, writer.dags))
+                writer.result = carry_out(self._plan(writer))
             except ControlError as error:
                 writer.error = error
             except BaseException as error:  # noqa: BLE001 - shown by the test, which runs in another thread
@@ -78,7 +93,7 @@ class Stage:
         assert writer.waiting.wait(10)
         return thread
 
-    def _plan(self, target: Colour, dags: tuple[str, ...]) -> Plan:
+    def _plan(self, writer: Writer) -> Plan:
         clients = cast(Clients, self.aws)
         ownership = Ownership(clients, OWNERSHIP, LEAD_TIME)
         before = ownership.read()
@@ -87,12 +102,13 @@ class Stage:
             clients=clients,
             ownership=ownership,
             before=before,
-            target=target,
+            target=writer.target,
             lead=LEAD_TIME,
             checks=(),
             notes=(),
             now=aws_now(before, LEAD_TIME),
-            dags=dags,
+            dags=writer.dags,
+            watch=Watched(writer.busy),
         )
 
     def step(self, writer: Writer) -> bool:
@@ -113,6 +129,7 @@ WRITERS = st.lists(
         st.sampled_from(["blue", "green"]),
         st.sampled_from([(), (), ("daily",), ("daily", "weekly")]),
         st.floats(-LEAD / 2, LEAD / 2),
+        st.booleans(),
     ),
     min_size=1,
     max_size=4,
@@ -123,11 +140,13 @@ PUTS = st.lists(st.sampled_from(["stored", "stored", "unanswered", "late"]), max
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(writers=WRITERS, puts=PUTS, choose=st.data())
 def test_any_interleaving_of_writers_leaves_one_line_of_ownership(
-    writers: list[tuple[Colour, tuple[str, ...], float]], puts: list[str], choose: st.DataObject
+    writers: list[tuple[Colour, tuple[str, ...], float, bool]], puts: list[str], choose: st.DataObject
 ) -> None:
     # A microsecond apart: two writers with the very same decision at the very same time are not told apart.
-    skews = [timedelta(seconds=skew, microseconds=number) for number, (*_, skew) in enumerate(writers)]
-    made = [Writer(target, dags, skew) for (target, dags, _), skew in zip(writers, skews, strict=True)]
+    skews = [timedelta(seconds=skew, microseconds=number) for number, (*_, skew, _) in enumerate(writers)]
+    made = [
+        Writer(target, dags, skew, busy) for (target, dags, _, busy), skew in zip(writers, skews, strict=True)
+    ]
     stage = Stage(made, puts)
     ssm = stage.aws.ssm
     readings: list[tuple[datetime, Timeline]] = [(ssm.clock.now, standing(stage.aws))]
@@ -178,7 +197,12 @@ def test_any_interleaving_of_writers_leaves_one_line_of_ownership(
                 entries = [entry for line in (final.owners, *final.dags.values()) for entry in line]
                 since = {entry.since for entry in entries if entry.version == writer.result.version}
                 assert since == {writer.result.owns_from}
-                assert settled(final, writer.target, writer.dags)
+                held = {one.dag_id for one in writer.result.held}
+                concerned: set[str | None] = {*writer.dags} or {None, *final.dags}
+                for line in concerned - held:
+                    assert newest_owner(final, line) == writer.target
+                for dag_id in held:
+                    assert newest_owner(final, dag_id) != writer.target
     assert {entry.version for line in (final.owners, *final.dags.values()) for entry in line} <= counted
 
     # With every outcome known, the plain parameter agrees in the end.
