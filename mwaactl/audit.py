@@ -75,6 +75,7 @@ class _Side:
     dags: Mapping[str, Dag]
     runs: Mapping[Key, Run]
     tasks: Mapping[tuple[str, str], list[TaskInstance]]
+    busy: frozenset[str]  # DAGs with an unfinished run
 
     def executed(self, run: Run) -> bool:
         """Whether the run was worked on here, although it was not this side's.
@@ -94,7 +95,11 @@ class _Side:
     def is_past(self, dag_id: str, due: datetime) -> bool:
         """Whether the scheduler will make no run for this instant any more."""
         dag = self.dags.get(dag_id)
-        return dag is None or dag.next_due is None or dag.next_due > due
+        if dag is None:
+            return True
+        if dag.next_due is None:  # the schedule is over; or max_active_runs is reached (Airflow before 3.3)
+            return dag_id not in self.busy
+        return dag.next_due > due
 
 
 def audit(stack: Stack, clients: Clients, *, since: datetime, until: datetime) -> Audit:
@@ -147,10 +152,12 @@ class _Look:
             self._sides: dict[Colour, _Side] = {colour: look.result() for colour, look in looks.items()}
 
     def _side(self, one: AirflowApi) -> _Side:
+        busy = frozenset(run.dag_id for run in one.unfinished_runs())
         dags = one.dags()  # before the runs: a run that its scheduler is past must be among them
         runs = one.scheduled_runs(self._since, self._until)
         tasks = one.task_instances([run for run in runs if run.finished])
-        return _Side(one, dags, {(run.dag_id, run.due): run for run in runs if run.due is not None}, tasks)
+        by_due = {(run.dag_id, run.due): run for run in runs if run.due is not None}
+        return _Side(one, dags, by_due, tasks, busy)
 
     def audit(self) -> Audit:
         keys = sorted({key for side in self._sides.values() for key in side.runs}, key=lambda key: key[::-1])

@@ -223,6 +223,7 @@ class Airflow:
             self._run(run)
             for run in sorted(self.runs, key=lambda run: run.due)
             if not body.get("dag_ids") or run.dag_id in body["dag_ids"]
+            if not body.get("states") or run.state in body["states"]
         ]
         return _page("dag_runs", found, body)
 

@@ -104,6 +104,18 @@ def test_a_run_that_its_owner_may_still_make_is_unfinished(stack: Stack, aws: Cl
     assert found.unfinished == 1
 
 
+def test_a_dag_with_no_next_run_is_past_it_unless_it_waits_for_its_runs_to_end(
+    stack: Stack, aws: Cloud
+) -> None:
+    """Before 3.3 Airflow tells no next run while max_active_runs is reached."""
+    aws.green.dags["chain"].next_due = None
+    both(aws, 40, SKIPPED, None)
+    assert kinds(look(stack, aws)) == [("nobody", minutes(40))]
+    aws.green.add("chain", minutes(-10), DONE, state="running")
+    found = look(stack, aws)
+    assert (found.findings, found.unfinished) == ((), 1)
+
+
 def test_a_paused_or_missing_dag_on_the_owner_is_found(stack: Stack, aws: Cloud) -> None:
     aws.green.dags["chain"].paused = True
     aws.green.dags["chain"].next_due = minutes(40)
