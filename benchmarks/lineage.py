@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import boto3
+from botocore.config import Config
 from rich.console import Console
 from rich.table import Table
 
@@ -35,6 +36,7 @@ from forwarder.carry import Forwarder, Timing
 from forwarder.deliver import Marquez
 from forwarder.log import Log, key_at
 from forwarder.place import PlaceKeeper
+from forwarder.stream import READERS
 from local import aws
 from local.home import REGION, Home
 from local.processes import LOOPBACK, clean_environ, free_port
@@ -157,7 +159,7 @@ def main() -> None:
         aws.start(home)
         try:
             os.environ.update(clean_environ(**aws.environ(home)))
-            s3 = boto3.client("s3", region_name=REGION)
+            s3 = boto3.client("s3", region_name=REGION, config=Config(max_pool_connections=READERS + 2))
             s3.create_bucket(Bucket=BUCKET)
             memory = cast(Any, fill(s3, count))
             rows = [(speed, "emulated S3", s3) for speed in SPEEDS]
