@@ -17,7 +17,7 @@ from forwarder.courier import Courier, Patience, StoppedError, UnreachableError
 from forwarder.deliver import Marquez
 from forwarder.event import Event
 from forwarder.lanes import Lanes
-from forwarder.log import Found, Log, hour_prefix, instant_of, key_at
+from forwarder.log import Found, Log, hour_prefix, instant_of, key_at, seconds_of
 from forwarder.metrics import Metrics
 from forwarder.place import LostPlaceError, Place, PlaceKeeper, Progress
 from forwarder.stream import read_ahead
@@ -249,7 +249,7 @@ class Forwarder:
         for key, event in read_ahead(self._log, self._begun(keys, progress) if progress else keys):
             carried += 1
             if isinstance(event, Event):
-                lanes.put(event.lane, (event, key < late_below), len(event.packed))
+                lanes.put(event.lane, (event, key < late_below), size=len(event.packed), at=seconds_of(key))
                 continue
             if event is not None:
                 self._courier.put_aside(key, str(event))

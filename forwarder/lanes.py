@@ -1,4 +1,8 @@
-"""Work in lanes: what shares a lane is done one after the other, different lanes at the same time."""
+"""Work in lanes: what shares a lane is done one after the other, different lanes at the same time.
+
+At the same time, that is, if it also happened at about the same time. What follows from something else comes
+later, often in another lane (a DAG's next task, the next writer of a dataset), and must be told later.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 MOST_ITEMS = 256
 MOST_BYTES = 64 * 1024 * 1024
+SPAN = 1.0  # seconds between the times of what is under way together
 
 
 class Lanes(Generic[Item]):
@@ -18,9 +23,10 @@ class Lanes(Generic[Item]):
     def __init__(self, work: Callable[[Item], None], *, workers: int) -> None:
         self._work = work
         self._changed = threading.Condition()
-        self._waiting: dict[str, deque[tuple[Item, int]]] = {}  # of each lane that is at work
-        self._ready: deque[tuple[str, Item, int]] = deque()
-        self._items = self._bytes = 0
+        self._waiting: dict[str, deque[tuple[int, Item, int]]] = {}  # of each lane that is at work
+        self._ready: deque[tuple[str, int, Item, int]] = deque()
+        self._times: dict[int, float] = {}  # of what is put and not done, by number: in order of putting
+        self._number = self._bytes = 0
         self._error: Exception | None = None
         self._closed = False
         self._threads = [
@@ -30,24 +36,25 @@ class Lanes(Generic[Item]):
         for thread in self._threads:
             thread.start()
 
-    def put(self, lane: str, item: Item, size: int) -> None:
-        """Queue `item` of `size` bytes. Raises the first error of the work."""
+    def put(self, lane: str, item: Item, *, size: int, at: float) -> None:
+        """Queue `item` of `size` bytes, which happened `at` (seconds). Raises the first error of the work."""
         with self._changed:
-            self._changed.wait_for(lambda: self._error is not None or self._has_room(size))
+            self._changed.wait_for(lambda: self._error is not None or self._has_room(size, at))
             self._raise()
-            self._items += 1
+            self._number += 1
+            self._times[self._number] = at
             self._bytes += size
             if lane in self._waiting:
-                self._waiting[lane].append((item, size))
+                self._waiting[lane].append((self._number, item, size))
             else:
                 self._waiting[lane] = deque()
-                self._ready.append((lane, item, size))
+                self._ready.append((lane, self._number, item, size))
                 self._changed.notify_all()
 
     def drain(self) -> None:
         """Wait until all is done. Raises the first error of the work."""
         with self._changed:
-            self._changed.wait_for(lambda: self._error is not None or not self._items)
+            self._changed.wait_for(lambda: self._error is not None or not self._times)
             self._raise()
 
     def close(self) -> None:
@@ -58,8 +65,11 @@ class Lanes(Generic[Item]):
         for thread in self._threads:
             thread.join()
 
-    def _has_room(self, size: int) -> bool:
-        return self._items == 0 or (self._items < MOST_ITEMS and self._bytes + size <= MOST_BYTES)
+    def _has_room(self, size: int, at: float) -> bool:
+        if not self._times:
+            return True
+        oldest = next(iter(self._times.values()))
+        return len(self._times) < MOST_ITEMS and self._bytes + size <= MOST_BYTES and at - oldest <= SPAN
 
     def _raise(self) -> None:
         if self._error is not None:
@@ -71,7 +81,7 @@ class Lanes(Generic[Item]):
                 self._changed.wait_for(lambda: self._closed or (self._ready and self._error is None))
                 if self._closed:
                     return
-                lane, item, size = self._ready.popleft()
+                lane, number, item, size = self._ready.popleft()
             error: Exception | None = None
             try:
                 self._work(item)
@@ -79,7 +89,7 @@ class Lanes(Generic[Item]):
                 error = failed
             with self._changed:
                 self._error = self._error or error
-                self._items -= 1
+                del self._times[number]
                 self._bytes -= size
                 if self._waiting[lane]:
                     self._ready.append((lane, *self._waiting[lane].popleft()))

@@ -19,7 +19,7 @@ from forwarder.courier import Courier, Patience, UnreachableError
 from forwarder.deliver import Marquez
 from forwarder.event import Event
 from forwarder.lanes import Lanes
-from forwarder.log import AFTER_ALL, EVENTS, SET_ASIDE, Log, key_at
+from forwarder.log import AFTER_ALL, EVENTS, SET_ASIDE, Log, key_at, seconds_of
 from forwarder.place import Place, Progress
 from forwarder.stream import Read, read_ahead
 from mwaactl.aws import Clients, aws_errors
@@ -292,7 +292,7 @@ class _Run:
             for event in self._wanted():
                 self.events += 1
                 self._progress.begin(event.key)
-                lanes.put(event.lane, event, len(event.packed))
+                lanes.put(event.lane, event, size=len(event.packed), at=seconds_of(event.key))
                 if time.monotonic() - saved > SAVE_EVERY:
                     self._save()
                     saved = time.monotonic()

@@ -86,7 +86,7 @@ def test_jobs_are_delivered_at_the_same_time_and_each_in_order(s3: MemoryS3, mar
     marquez.seconds = 0.02
     for second in range(20):
         for job in "abcd":
-            s3.log(second, "RUNNING", run=job, name=str(second), job=job)
+            s3.log(second / 50, "RUNNING", run=job, name=str(second), job=job)
     assert forwarder(s3, marquez, posters=4).once(1) == 80
     assert marquez.at_once == 4
     for job in "abcd":
@@ -228,7 +228,7 @@ def test_a_backlog_is_not_held_while_marquez_hangs(marquez: FakeMarquez) -> None
     marquez.poison = hang
     bucket = Counting(page_size=100)
     for second in range(3000):
-        bucket.log(second, "RUNNING", run=str(second), job=str(second))
+        bucket.log(second / 4000, "RUNNING", run=str(second), job=str(second))
     stop = threading.Event()
     thread = threading.Thread(target=forwarder(bucket, marquez, stop=stop).run)
     thread.start()
@@ -255,8 +255,8 @@ def test_no_more_is_held_than_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
 
     lanes: Lanes[int] = Lanes(work, workers=2)
     for number in range(10):
-        lanes.put(str(number), number, 10)
-    waiting = threading.Thread(target=lanes.put, args=("x", 11, 10))
+        lanes.put(str(number), number, size=10, at=0)
+    waiting = threading.Thread(target=lambda: lanes.put("x", 11, size=10, at=0))
     waiting.start()
     waiting.join(0.1)
     assert waiting.is_alive()
@@ -265,6 +265,16 @@ def test_no_more_is_held_than_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not waiting.is_alive()
     lanes.drain()
     lanes.close()
+
+
+def test_what_happened_later_in_another_lane_waits(s3: MemoryS3, marquez: FakeMarquez) -> None:
+    """The next task of a DAG, the next writer of a dataset: it must be told after what it follows from."""
+    marquez.seconds = 0.01
+    for second in range(0, 60, 2):
+        s3.log(second, "RUNNING", run=str(second), job=str(second))
+    forwarder(s3, marquez).once(1)
+    assert [int(event["run"]["runId"]) for event in marquez.posted] == list(range(0, 60, 2))
+    assert marquez.at_once == 1
 
 
 def test_an_error_ends_the_work_and_reaches_whoever_waits() -> None:
@@ -276,11 +286,11 @@ def test_an_error_ends_the_work_and_reaches_whoever_waits() -> None:
         done.append(item)
 
     lanes: Lanes[int] = Lanes(work, workers=1)
-    lanes.put("one lane", 1, 1)
+    lanes.put("one lane", 1, size=1, at=0)
     with pytest.raises(LostPlaceError, match="gone"):
         lanes.drain()
     with pytest.raises(LostPlaceError, match="gone"):
-        lanes.put("one lane", 2, 1)
+        lanes.put("one lane", 2, size=1, at=0)
     lanes.close()
     assert done == []
 
