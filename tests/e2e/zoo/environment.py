@@ -269,6 +269,8 @@ class Zoo:
             "scheduler.create_cron_data_intervals": "True",
             "scheduler.catchup_by_default": "False",
             "api.maximum_page_limit": "1000",
+            # Airflow 3.0 takes DAGs for gone when their file's callbacks leave no time to parse it again
+            "dag_processor.stale_dag_threshold": "3600",
             "zoo.ledger": str(self.ledger_file),
             "zoo.created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
