@@ -176,11 +176,10 @@ class AirflowApi:
     def set_run(self, run: Run, state: Literal["success", "failed"], note: str) -> None:
         """End a run. Its unfinished tasks end too; before Airflow 3.3 "success" also makes its finished tasks
         succeed (in Airflow 2 all but teardowns)."""
-        if self._major < 3:
-            self.set_note(run, note)  # first: who reads the new state must find the note
-            self._call("PATCH", self._run_path(run), {"state": state})
-        else:
-            self._call("PATCH", self._run_path(run), {"state": state, "note": note})
+        # Apart, and first: who reads the state must find the note, and Airflow 3.3.1 refuses both in one call
+        # for a run without a note (409, "Unique constraint violation").
+        self.set_note(run, note)
+        self._call("PATCH", self._run_path(run), {"state": state})
 
     def set_note(self, run: Run, note: str) -> None:
         path = self._run_path(run)

@@ -160,6 +160,8 @@ class Airflow:
         return self._run(run)
 
     def _patch_run(self, run: Run, body: Mapping[str, Any]) -> None:
+        if run.note is None and {"note", "state"} <= body.keys():
+            raise _refused(409, "Unique constraint violation")  # Airflow 3.3.1
         run.note = body.get("note", run.note)
         if "state" not in body:
             return
