@@ -458,3 +458,4 @@ def test_the_plugin_manager_is_told_to_leave_the_package_alone() -> None:
     """It would execute each file as a module of its bare name: `import settings` in a DAG would find ours."""
     rules = (SHIM.parent / ".airflowignore").read_text().splitlines()
     assert "bluegreen/" in rules  # valid in both of Airflow's syntaxes, for a folder of this name only
+    assert "airflow_local_settings.py" in rules
