@@ -87,7 +87,6 @@ def test_each_layer_does_without_the_one_before(zoo: Zoo) -> None:
         }
         assert in_a_process >= {
             "lay",
-            "clear",
             "always",
             "literal",
             "poke",
