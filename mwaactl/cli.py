@@ -54,9 +54,9 @@ class Waiting(NamedTuple):
 
 
 EXIT_CODES = (
-    "Exit codes: 0 done or nothing to do; 1 a check failed or you said no, nothing was written; "
-    "2 wrong usage; 3 another writer was first; 4 Pulumi or AWS cannot be reached or refused; "
-    "5 only partly done, or not known; 6 stack or parameter unusable."
+    "Exit codes: 0 done or nothing to do; 1 a check failed or you said no, nothing was written (audit: "
+    "it found something); 2 wrong usage; 3 another writer was first; 4 Pulumi or AWS cannot be reached or "
+    "refused; 5 only partly done, or not known; 6 stack or parameter unusable."
 )
 
 app = typer.Typer(

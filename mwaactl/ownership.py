@@ -321,8 +321,11 @@ def moved_apart(timeline: Timeline, now: datetime) -> dict[str, Turn]:
     }
 
 
-def describe_version(version: Version) -> tuple[bool, str]:
-    """Whether a version counts, and what it decided (or wanted to decide) in words."""
+def describe_version(version: Version, before: Timeline | None = None) -> tuple[bool, str]:
+    """Whether a version counts, and what it decided (or wanted to decide) in words.
+
+    `before` is what stood when it was written, as readers applied it: a failover dates back a decision of it.
+    """
     try:
         timeline = Timeline.parse(version.value)
     except TimelineError as error:
@@ -334,6 +337,12 @@ def describe_version(version: Version) -> tuple[bool, str]:
     for dag_id, line in timeline.dags.items():
         for entry in (entry for entry in line if entry.version == own):
             single.setdefault(f"{entry.owner} from {_begin(entry.since)}", []).append(dag_id)
+    stood = {entry.version: entry.since for entry in before.owners} if before is not None else {}
+    common += [
+        f"{e.owner} from {_begin(e.since)}, dated back"
+        for e in timeline.owners
+        if e.version != own and e.since < stood.get(e.version, e.since)
+    ]
     apart = [f"{', '.join(ids)}: {decided}" for decided, ids in single.items()]
     change = "; ".join(common + apart) or "the standing decisions, on top again"
     if counts:

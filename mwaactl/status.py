@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 
+from bluegreen.timeline import Timeline, latest_valid
+
 from mwaactl.airflow_models import Run
 from mwaactl.aws import Clients, aws_errors
 from mwaactl.errors import ControlError, Unreachable
@@ -157,8 +159,12 @@ def history(stack: Stack, clients: Clients) -> History:
     """Who decided what, when and why. Raises Unreachable, or Unusable if the parameter is missing."""
     store = Ownership(clients, stack.ownership_parameter, timedelta(seconds=stack.switch_lead_seconds))
     changes = []
-    for version in store.history():
-        counts, change = describe_version(version)
+    stood: Timeline | None = None
+    for version in reversed(store.history()):
+        counts, change = describe_version(version, stood)
+        if counts:
+            record = (version.value, version.number, version.modified)
+            stood = latest_valid([record]).effective(store.lead)
         changes.append(
             Change(
                 version=version.number,
@@ -169,4 +175,4 @@ def history(stack: Stack, clients: Clients) -> History:
                 change=change,
             )
         )
-    return History(parameter=stack.ownership_parameter, versions=tuple(changes))
+    return History(parameter=stack.ownership_parameter, versions=tuple(reversed(changes)))

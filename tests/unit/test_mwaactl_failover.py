@@ -16,7 +16,9 @@ from mwaactl import airflow_api, cli, clock, failover, recovery_cli
 from mwaactl.aws import Clients
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable, UsageError
 from mwaactl.failover import FailedOver
+from mwaactl.model import iso
 from mwaactl.stack import Stack, parse
+from mwaactl.status import history
 from mwaactl.witnesses import Witness
 from tests.unit.mwaactl_doubles import ACTIVE, OWNERSHIP, client_error, outputs, standing
 from tests.unit.recovery_doubles import Cloud, Dag, cloud, minutes
@@ -100,6 +102,14 @@ def test_the_target_owns_from_the_past_instant_on(stack: Stack, aws: Cloud) -> N
     fail_over(stack, aws, since=minutes(51))
     assert [owner(aws, minute) for minute in (50, 51, 59, 70)] == ["blue", "green", "green", "green"]
     assert aws.ssm.values(ACTIVE) == ["blue", "green"]
+
+
+def test_the_history_tells_which_decision_was_dated_back(stack: Stack, aws: Cloud) -> None:
+    fail_over(stack, aws, since=minutes(51))
+    newest, first, _ = history(stack, cast(Clients, aws)).versions
+    assert newest.change == f"green from {iso(minutes(51))}, dated back"
+    assert first.change.startswith("green from ")
+    assert "dated back" not in first.change
 
 
 def test_one_write_alone_would_not_change_the_past(stack: Stack, aws: Cloud) -> None:
