@@ -182,6 +182,7 @@ class Forwarder:
         """
         carried, whole = self._pass(progress, lanes)
         late, all_looked = self._sweep(progress, lanes)
+        self._courier.settle()
         if carried or late:
             log.info("carried %d up to %s, and %d that came late", carried, progress.place().frontier, late)
         return carried + late, whole and all_looked

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from forwarder.deliver import Answer, Marquez
@@ -20,6 +21,15 @@ log = logging.getLogger("forwarder")
 
 SUSPECT_AFTER = 3  # failures of one event, before the event itself is suspected
 PROOFS = 2  # how often the server must take another event and then fail on this one
+DOUBT = 90.0  # seconds in which Marquez may still carry out a post that it has not answered
+MOST_DOUBTS = 1000  # runs
+STATES = {
+    "START": "RUNNING",
+    "RUNNING": "RUNNING",
+    "COMPLETE": "COMPLETED",
+    "FAIL": "FAILED",
+    "ABORT": "ABORTED",
+}
 FRESH = 10.0  # seconds for which a delivery proves that the server takes events
 
 
@@ -57,6 +67,14 @@ class Counts:
             self.late += late
 
 
+@dataclass
+class _Doubt:
+    """A post of the run was not answered at `since`; `latest`: the event of it delivered last, since then."""
+
+    since: float
+    latest: Event | None = None
+
+
 class Courier:
     """Posts events. Whoever calls keeps the order of a lane: one call after the other."""
 
@@ -74,6 +92,7 @@ class Courier:
         self._stop, self._may_post = stop, may_post
         self._delivered_at = -FRESH
         self._failing_since: float | None = None
+        self._doubts: dict[str, _Doubt] = {}  # by run
         self.counts = Counts()
 
     def begin(self) -> None:
@@ -103,7 +122,11 @@ class Courier:
         while True:
             answer = self._ask(lambda: self._marquez.post(text))
             if answer.delivered:
+                if event.run in self._doubts:
+                    self._doubts[event.run].latest = event
                 return None
+            if answer.status == 0 and event.run is not None and len(self._doubts) < MOST_DOUBTS:
+                self._doubts[event.run] = _Doubt(time.monotonic())
             if answer.refused and (self._fresh() or self._takes_others()):
                 return str(answer)
             failures += 1
@@ -141,6 +164,24 @@ class Courier:
             log.info("%s came late: posting %s again", event.key, latest.key)
             self.post(latest)
         return reason
+
+    def settle(self) -> None:
+        """Look at runs of which a post was not answered: Marquez may have carried it out after later ones.
+
+        To be called while nothing is being delivered.
+        """
+        for run, doubt in list(self._doubts.items()):
+            if time.monotonic() - doubt.since < DOUBT:
+                continue
+            answer = self._ask(partial(self._marquez.run, run))
+            if not answer.delivered and answer.status != 404:
+                return  # another time
+            del self._doubts[run]
+            latest = doubt.latest
+            expected = STATES.get(latest.kind or "") if latest else None
+            if latest and expected and answer.delivered and _object(answer.text).get("state") != expected:
+                log.warning("an unanswered post was carried out late: posting %s again", latest.key)
+                self.post(latest)
 
     def _stands(self, event: Event) -> tuple[str, datetime] | None:
         """The state of the event's run and since when, if that is later than the event.

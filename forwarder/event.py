@@ -25,6 +25,7 @@ class Event:
     lane: str
     run: str | None
     namespace: str
+    kind: str | None = None  # START, COMPLETE, ...
 
     @classmethod
     def read(cls, key: str, packed: bytes) -> Self:
@@ -37,7 +38,15 @@ class Event:
         owner = _dict(told, "job") or _dict(told, "dataset")
         run = _dict(told, "run").get("runId")
         namespace, name = str(owner.get("namespace", "")), str(owner.get("name", ""))
-        return cls(key, packed, f"{namespace}\n{name}", None if run is None else str(run), namespace)
+        kind = told.get("eventType") if isinstance(told, dict) else None
+        return cls(
+            key,
+            packed,
+            f"{namespace}\n{name}",
+            None if run is None else str(run),
+            namespace,
+            None if kind is None else str(kind),
+        )
 
     @property
     def text(self) -> bytes:

@@ -31,7 +31,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 LOOPBACK = "127.0.0.1"
 STATES = {"COMPLETE": "COMPLETED", "FAIL": "FAILED", "ABORT": "ABORTED", "OTHER": "RUNNING"}
 ENDS = ("COMPLETED", "FAILED", "ABORTED")
-KINDS = ("none", "refuse", "hang", "fail", "half", "read-only")
+KINDS = ("none", "refuse", "hang", "stuck", "fail", "half", "read-only")
 REASONS = {
     200: "OK",
     201: "Created",
@@ -47,6 +47,7 @@ class Faults:
     """What is wrong. `kind`:
 
     - `refuse`: nobody listens; `hang`: requests are read and never answered;
+    - `stuck`: posts are read and never answered, and written when the fault ends;
     - `fail`: 500 and nothing written; `half`: 500, but the event is written;
     - `read-only`: as when the database fails over: posts fail, queries and the health port do not.
 
@@ -204,8 +205,12 @@ class Double:
         except (ValueError, OSError, EOFError, zlib.error) as error:
             return 400, {"message": f"Unable to process JSON: {error}"}
         hit = kind != "none" and self._random.random() < self.faults.share
-        if hit and kind != "half":
+        if hit and kind not in ("half", "stuck"):
             return 500, {"message": "There was an error processing your request."}
+        if hit and kind == "stuck":
+            await self._freed.wait()
+            self.marquez.take(event, headers.get("user-agent", ""))
+            raise ConnectionAbortedError
         status = self.marquez.take(event, headers.get("user-agent", ""))
         return (500 if hit else status), {
             "message": "There was an error processing your request."
@@ -233,7 +238,7 @@ class Double:
         return 404, {"message": "see the module's first lines"}
 
     async def _set(self, faults: Faults) -> None:
-        hung = self.faults.kind == "hang"
+        hung = self.faults.kind in ("hang", "stuck")
         self.faults = faults
         self._database = asyncio.Semaphore(faults.connections)
         if faults.kind == "refuse" or hung:

@@ -266,3 +266,26 @@ def forwarder(
 
     source, server = Log(cast(Any, s3), "log"), Marquez(marquez.url, timeout=5)
     return Forwarder(source, place or keeper(s3), server, timing, now=now, **options)
+
+
+def run_until(done: Callable[[], bool], *forwarders: tuple[Forwarder, threading.Event]) -> None:
+    """Run them in threads until `done()`, then stop them."""
+    threads = [threading.Thread(target=each.run) for each, _ in forwarders]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 20
+    while not done() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    for _, stop in forwarders:
+        stop.set()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert done()
+
+
+def running(
+    s3: MemoryS3, marquez: FakeMarquez, holder: str, **options: Any
+) -> tuple[Forwarder, threading.Event]:
+    stop = threading.Event()
+    return forwarder(s3, marquez, place=keeper(s3, holder), stop=stop, **options), stop

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import random
 import re
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from forwarder import __main__ as command
-from forwarder.carry import Forwarder, Timing
-from forwarder.courier import Counts, Patience, UnreachableError
+from forwarder.courier import Patience, UnreachableError
 from forwarder.deliver import Marquez
 from forwarder.lanes import MOST_ITEMS, Lanes
 from forwarder.log import instant_of, key_at
-from forwarder.metrics import Metrics
 from forwarder.place import BadPlaceError, LostPlaceError
 from forwarder.stream import READ_AHEAD
-from tests.unit.forwarder_doubles import PLACE, QUICK, START, FakeMarquez, MemoryS3, forwarder, keeper, serve
+from tests.unit.forwarder_doubles import (
+    PLACE,
+    QUICK,
+    START,
+    FakeMarquez,
+    MemoryS3,
+    forwarder,
+    run_until,
+    running,
+    serve,
+)
 
 
 @pytest.fixture
@@ -298,29 +303,6 @@ def test_an_error_ends_the_work_and_reaches_whoever_waits() -> None:
 # Running
 
 
-def run_until(done: Callable[[], bool], *forwarders: tuple[Forwarder, threading.Event]) -> None:
-    """Run them in threads until `done()`, then stop them."""
-    threads = [threading.Thread(target=each.run) for each, _ in forwarders]
-    for thread in threads:
-        thread.start()
-    deadline = time.monotonic() + 20
-    while not done() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    for _, stop in forwarders:
-        stop.set()
-    for thread in threads:
-        thread.join(10)
-        assert not thread.is_alive()
-    assert done()
-
-
-def running(
-    s3: MemoryS3, marquez: FakeMarquez, holder: str, **options: Any
-) -> tuple[Forwarder, threading.Event]:
-    stop = threading.Event()
-    return forwarder(s3, marquez, place=keeper(s3, holder), stop=stop, **options), stop
-
-
 def test_two_running_forwarders_deliver_each_event_once(s3: MemoryS3, marquez: FakeMarquez) -> None:
     for second in range(60):
         s3.log(second, "RUNNING", name=f"{second:02}")
@@ -376,97 +358,3 @@ def test_a_broken_place_is_reported_with_the_way_out(s3: MemoryS3, marquez: Fake
     s3.objects[PLACE], s3.modified[PLACE] = b'{"frontier": 1}', START
     with pytest.raises(BadPlaceError, match=re.escape("aws s3 rm s3://log/forwarder/place.json")):
         forwarder(s3, marquez).once(1)
-
-
-# The command
-
-
-def test_the_command_delivers_what_is_there_and_ends(
-    s3: MemoryS3, marquez: FakeMarquez, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    s3.log(-86400 * 365, "START")
-    monkeypatch.setattr(boto3, "client", lambda service, **_: s3)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-    arguments = ["--bucket", "log", "--to", marquez.url, "--place", "forwarder/db-1.json", "--once"]
-    assert command.main(arguments) == 0
-    assert marquez.accepted("eventType") == ["START"]
-    assert "forwarder/db-1.json" in s3.objects
-
-
-def test_the_command_refuses_what_is_not_a_server(
-    s3: MemoryS3, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(boto3, "client", lambda service, **_: s3)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-    assert command.main(["--bucket", "log", "--to", "marquez:5000"]) == 2
-    assert "like http://127.0.0.1:5000" in caplog.text
-
-
-# Metrics
-
-
-class Recorder:
-    def __init__(self) -> None:
-        self.reports: list[dict[str, float]] = []
-        self.dimensions: list[Any] = []
-
-    def put_metric_data(self, *, Namespace: str, MetricData: list[dict[str, Any]]) -> None:  # noqa: N803
-        self.reports.append({each["MetricName"]: each["Value"] for each in MetricData})
-        self.dimensions += [each["Dimensions"] for each in MetricData]
-
-
-def test_metrics_are_summed_up_and_sent_once_a_minute() -> None:
-    recorder, counts, seconds = Recorder(), Counts(), [0.0]
-    metrics = Metrics(recorder, "Test", "the-log", clock=lambda: seconds[0])
-    metrics.report(counts, 0)
-    counts.add(posted=10, set_aside=1)
-    seconds[0] = 30
-    metrics.report(counts, 30)
-    counts.add(posted=5, late=2)
-    seconds[0] = 61
-    metrics.report(counts, 61)
-    assert recorder.reports == [
-        {"SecondsBehind": 0, "Carried": 0, "SetAside": 0, "Late": 0},
-        {"SecondsBehind": 61, "Carried": 15, "SetAside": 1, "Late": 2},
-    ]
-    assert recorder.dimensions[0] == [{"Name": "LineageLog", "Value": "the-log"}]
-
-
-def test_the_lag_is_reported_while_marquez_is_away(s3: MemoryS3, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("forwarder.metrics.EVERY", 0.0)
-    recorder = Recorder()
-    s3.log(10, "START")
-    away = FakeMarquez(url="http://127.0.0.1:9")
-    metrics = Metrics(recorder, "Test", "the-log")
-    worker = running(s3, away, "a", metrics=metrics, seconds=100)
-    run_until(lambda: any(report["SecondsBehind"] == 90 for report in recorder.reports), worker)
-
-
-def test_what_metrics_could_not_tell_is_told_with_the_next_report() -> None:
-    class Broken(Recorder):
-        broken = True
-
-        def put_metric_data(self, **arguments: Any) -> None:
-            if self.broken:
-                raise EndpointConnectionError(endpoint_url="http://monitoring")
-            super().put_metric_data(**arguments)
-
-    recorder, counts, seconds = Broken(), Counts(), [0.0]
-    metrics = Metrics(recorder, "Test", "the-log", clock=lambda: seconds[0])
-    counts.add(posted=3)
-    metrics.report(counts, 0)
-    recorder.broken, seconds[0] = False, 61
-    metrics.report(counts, 0)
-    assert recorder.reports == [{"SecondsBehind": 0, "Carried": 3, "SetAside": 0, "Late": 0}]
-
-
-def test_the_lag_is_unknown_to_a_forwarder_that_stands_by(s3: MemoryS3, marquez: FakeMarquez) -> None:
-    keeper(s3, "b").try_take(datetime.now(UTC))
-    standing_by = forwarder(s3, marquez)
-    assert standing_by.seconds_behind() is None
-    with pytest.raises(LostPlaceError):
-        standing_by.once(0)
-
-
-def test_the_defaults_leave_a_pass_time_for_late_neighbours() -> None:
-    assert Timing().settle < Timing().window / 2

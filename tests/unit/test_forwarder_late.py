@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forwarder import sweep
+from forwarder.deliver import Answer
 from forwarder.log import Log, hour_prefix
+from local.marquez_double import Marquez as Knowledge
 from tests.unit.forwarder_doubles import QUICK, START, Clock, FakeMarquez, MemoryS3, forwarder, serve
 
 HOUR, DAY = 3600.0, 86400.0
@@ -308,3 +311,59 @@ def test_a_late_event_of_a_job_comes_before_what_the_same_pass_found(
         ("zero", "START"),
         ("one", "COMPLETE"),
     ]
+
+
+# Posts that Marquez carries out after it was given up
+
+
+class Slow:
+    """A Marquez that does not answer its first post, and carries it out after all others."""
+
+    def __init__(self) -> None:
+        self.knowledge = Knowledge()
+        self.stuck: dict[str, Any] | None = None
+        self.posted: list[str] = []
+
+    def post(self, text: bytes) -> Answer:
+        event = json.loads(text)
+        if self.stuck is None:
+            self.stuck = event
+            return Answer(0, "timed out")
+        self.posted.append(event["eventType"])
+        return Answer(self.knowledge.take(event, ""), "")
+
+    def wake(self) -> None:
+        assert self.stuck is not None
+        self.knowledge.take(self.stuck, "")
+
+    def run(self, run_id: str) -> Answer:
+        status, told = self.knowledge.query(f"/api/v1/jobs/runs/{run_id}", {})
+        return Answer(status, json.dumps(told))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize("wakes", [True, False])
+def test_a_post_that_is_carried_out_after_it_was_given_up_does_not_reopen_its_run(
+    s3: MemoryS3, marquez: FakeMarquez, monkeypatch: pytest.MonkeyPatch, wakes: bool
+) -> None:
+    slow, clock = Slow(), Clock()
+    clock.seconds = 60
+    one = forwarder(s3, marquez, clock=clock)
+    one._marquez = one._courier._marquez = cast(Any, slow)
+    s3.log(10, "START", run="one")
+    s3.log(20, "COMPLETE", run="one")
+    one.once(1)
+    assert slow.posted == ["START", "COMPLETE"]
+    if wakes:
+        slow.wake()
+        assert slow.knowledge.runs["one"].state == "RUNNING"
+    one.once(1)
+    assert slow.posted == ["START", "COMPLETE"], "it may still come"
+    monkeypatch.setattr("forwarder.courier.DOUBT", 0)
+    one.once(1)
+    assert slow.posted == ["START", "COMPLETE"] + ["COMPLETE"] * wakes
+    assert slow.knowledge.runs["one"].state == "COMPLETED"
+    one.once(1)
+    assert len(slow.posted) == 2 + wakes, "that settles it"

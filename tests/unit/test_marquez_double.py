@@ -140,6 +140,15 @@ def test_a_server_that_hangs_answers_nothing_and_has_written_nothing(double: Por
     assert double.state()["raw"] == 0
 
 
+def test_what_is_stuck_is_written_when_the_trouble_ends(double: Ports) -> None:
+    double.faults(kind="stuck")
+    with pytest.raises(TimeoutError):
+        double.post(event())
+    assert double.state()["raw"] == 0
+    double.faults()
+    assert double.state()["raw"] == 1
+
+
 @pytest.mark.parametrize(("kind", "written"), [("fail", 0), ("half", 1), ("read-only", 0)])
 def test_a_failing_server_answers_500(double: Ports, kind: str, written: int) -> None:
     double.faults(kind=kind)
