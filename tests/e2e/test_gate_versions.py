@@ -159,7 +159,7 @@ def test_every_run_due_while_it_owns_is_executed_in_full_and_no_other(zoo: Zoo) 
             and all(run["state"] in FINISHED for run in [*owned, *zoo.runs("zoo_rules"), *caused_runs(zoo)])
         )
 
-    zoo.wait_for(settled, "every owned run is over", seconds=200)
+    zoo.wait_for(settled, "every owned run is over", seconds=300)
     ledger = zoo.ledger()
     executed = {early["dag_run_id"]}
     for run in [run for run in zoo.runs(kind="scheduled") if run["state"] in FINISHED]:
