@@ -191,10 +191,11 @@ class Zoo:
         instances: list[Json] = found["task_instances"]
         return instances
 
-    def log(self, instance: Json) -> str:
-        """What the last try of a task instance logged."""
+    def log(self, instance: Json, attempt: int | None = None) -> str:
+        """What one try (by default the last) of a task instance logged."""
         run, task = instance["dag_run_id"], instance["task_id"]
-        path = f"/dags/{instance['dag_id']}/dagRuns/{run}/taskInstances/{task}/logs/{instance['try_number']}"
+        path = f"/dags/{instance['dag_id']}/dagRuns/{run}/taskInstances/{task}/logs"
+        path += f"/{attempt or instance['try_number']}"
         return json.dumps(self.api("GET", path, map_index=instance["map_index"], full_content=True))
 
     def dag_ids(self) -> set[str]:
