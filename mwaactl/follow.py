@@ -126,6 +126,7 @@ class _Following:
         seen = self._watch.look()
         held = self._move_idle(snapshot, seen)
         if len(held) < len(self._apart):
+            self._change(held=held)
             return  # something moved, or could not be moved just now: look again
         timeline, now = snapshot.timeline, aws_now(snapshot, self._lead)
         stay = {one.dag_id for one in held}

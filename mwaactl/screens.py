@@ -224,8 +224,7 @@ def following(now: Followed) -> str:
     if now.trouble is not None:
         return f"cannot see how {now.source} drains: {now.trouble}. Trying again"
     if now.mirroring is not None:
-        done, total = now.mirroring
-        return f"{now.source} is drained; making {now.target}'s mirrored runs true: {done} of {total}"
+        return f"{now.source} is drained; making {now.mirroring[1]} mirrored runs true on {now.target}"
     parts = []
     if now.draining:
         runs = (f"{dag_id} {count}" for dag_id, count in now.draining.items())
@@ -236,9 +235,9 @@ def following(now: Followed) -> str:
         parts.append(f"still to start: {', '.join(f'{dag} {_due(at)}' for dag, at in now.due.items())}")
     if now.moved:
         parts.append(f"moved: {', '.join(now.moved)}")
-    if not (now.draining or now.held or now.due):
-        return f"{now.source} is drained" if now.drained else f"{now.source} has nothing in flight"
-    return f"{now.source} drains; " + "; ".join(parts)
+    if now.drained:
+        return f"{now.source} is drained"
+    return f"{now.source} drains; " + ("; ".join(parts) or "nothing in flight")
 
 
 def _due(at: datetime | None) -> str:
@@ -259,7 +258,10 @@ def live(now: Followed, seconds: float) -> Table:
         table.add_row("", rest)
     for dag_id, since in now.moved.items():
         table.add_row(Text("✓", style="green"), Text(f"{dag_id}  {now.target}'s from {iso(since)}"))
-    if now.trouble is not None or now.mirroring is not None:
+    if now.mirroring is not None:
+        done, total = now.mirroring
+        table.add_row("", Text(f"mirrored runs made true on {now.target}: {done} of {total}"))
+    if now.trouble is not None:
         table.add_row(Text("!", style="yellow"), Text(following(now), overflow="fold"))
     return table
 
