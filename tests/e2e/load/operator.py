@@ -137,9 +137,10 @@ class Operator:
                 break
             time.sleep(3)
         if done.code == 1:
-            failed = [check["name"] for check in done.json["checks"] if check["result"] == "fail"]
-            self.forced.update(failed)
-            done = self._command(*command, *(word for name in failed for word in ("--force", name)))
+            checks = {c["name"]: c["detail"] for c in done.json["checks"] if c["result"] == "fail"}
+            self._tell(f"forced: {checks}")
+            self.forced.update(checks)
+            done = self._command(*command, *(word for name in checks for word in ("--force", name)))
         assert done.code in allowed, f"{' '.join(done.command)} ended with {done.code}: {done.out}{done.err}"
         return done
 
