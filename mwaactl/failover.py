@@ -3,7 +3,7 @@
 made = plan(stack, clients, "green", since=now - timedelta(minutes=15))
 done = carry_out(made, fence=True)
 
-What of it the old side had completed is known only if it, or another witness, can still say so. All else is
+What of it the old side had completed is known only if it, or the lineage log, can still say so. All else is
 executed on the target: at least once, not exactly once.
 
 Each step can be repeated, so a command that was interrupted goes on when it is repeated:
@@ -33,6 +33,7 @@ from mwaactl.aws import Clients, aws_errors
 from mwaactl.checks import Check, listed
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable, UsageError
 from mwaactl.fence import fence, is_fenced, judge
+from mwaactl.lineage_witness import LineageLog
 from mwaactl.mirrors import Left, Mirrored, make_true
 from mwaactl.model import Instant, Model, iso
 from mwaactl.observe import api
@@ -85,7 +86,7 @@ class FailedOver(Model):
     again: tuple[Due, ...]  # cleared now
     mirrored: Mirrored | None
     left: tuple[Left, ...]
-    unknown: bool  # whether nobody could say what the old side completed
+    unknown: bool  # whether the old side may have completed runs that are executed again
     checks: tuple[Check, ...]
     notes: tuple[str, ...]
 
@@ -98,11 +99,13 @@ def plan(
     since: datetime | None = None,
     force: Collection[str] = (),
     witnesses: Sequence[Witness] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Plan:
     """Look at the ownership, the target and what was due lately; nothing is written.
 
     `since` None: where an interrupted failover to this target wanted to begin, else 15 minutes ago.
-    `witnesses` None: the old side's REST API. Raises UsageError (no such environment, check or past instant).
+    `witnesses` None: the lineage log and the old side's REST API. `progress` is told how many events of the
+    log are read, of how many. Raises UsageError (no such environment, check or past instant).
     """
     if unknown := sorted(set(force) - set(CHECKS)):
         raise UsageError(
@@ -114,7 +117,6 @@ def plan(
     ownership = Ownership(clients, stack.ownership_parameter, timedelta(seconds=stack.switch_lead_seconds))
     before = ownership.read()
     now = aws_now(before, ownership.lead)
-    notes: list[str] = []
     begun = _begun(ownership, before, target)
     if since is None:
         since = begun.since if begun and begun.since else now - DEFAULT_SINCE
@@ -124,18 +126,16 @@ def plan(
         raise UsageError(f"--since {iso(since)} is not past")
     until = begun.until if begun else None
     if witnesses is None:
-        witnesses = (OldSide(api(stack, clients, source)),)
+        # In this order: what is completed in between is known to the second.
+        log = LineageLog(stack, clients, source, progress)
+        witnesses = (log, OldSide(api(stack, clients, source)))
     there = api(stack, clients, target)
-    checks: list[Check] = []
     look: Look | None = None
     try:
         look = look_at(there, witnesses, since, until or now)
-        checks.append(Check(name="target-api", result="pass", detail=f"{environment.name} answers"))
+        answers = Check(name="target-api", result="pass", detail=f"{environment.name} answers")
     except Unreachable as error:
-        checks.append(
-            Check(name="target-api", result="fail", detail=str(error), forced="target-api" in force)
-        )
-    checks.append(_fenced(stack, clients, target, force))
+        answers = Check(name="target-api", result="fail", detail=str(error), forced="target-api" in force)
     return Plan(
         stack=stack,
         clients=clients,
@@ -149,8 +149,8 @@ def plan(
         now=now,
         witnesses=witnesses,
         look=look,
-        checks=tuple(checks),
-        notes=tuple(notes),
+        checks=(answers, _fenced(stack, clients, target, force)),
+        notes=(),
     )
 
 
@@ -392,7 +392,7 @@ def _report(
         again=again,
         mirrored=mirrored,
         left=left,
-        unknown=look is None or not look.witnesses,
+        unknown=look is None or look.unknown,
         checks=made.checks,
         notes=made.notes + notes,
     )

@@ -142,9 +142,9 @@ def failover(
     with session(as_json):
         colour = colour_named(target)
         begin = past(since, clock.now(), "--since") if since is not None else None
-        with busy("Looking at what was due", as_json):
+        with busy("Looking at what was due and what was completed", as_json) as progress:
             found, clients = open_stack(stack, cwd)
-            made = operation.plan(found, clients, colour, since=begin, force=force or ())
+            made = operation.plan(found, clients, colour, since=begin, force=force or (), progress=progress)
         if not as_json:
             recovery_screens.show_plan(console(), made)
         if not made.ok:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -83,8 +84,8 @@ def show_failed_over(console: Console, done: FailedOver, stack: str) -> None:
     if done.unknown and done.again:
         _say(
             console,
-            "At least once, not exactly once: nobody could say what the old side completed of these. When it "
-            f"answers again: mwaactl audit -s {stack}",
+            f"At least once, not exactly once: {_doubt(done.look)}. When the old side answers again: "
+            f"mwaactl audit -s {stack}",
             "yellow",
         )
     if done.fenced:
@@ -101,7 +102,7 @@ def _show_look(console: Console, look: Look, target: str, source: str) -> None:
         _say(console, f"  {witness} cannot say what {source} completed: {why}", "yellow")
     counts = (
         ("executed again on " + target, "again"),
-        ("completed on " + source + ": their mirrors are made true", "completed"),
+        (f"completed on {source}{_known_by(look)}: not executed again", "completed"),
         ("being executed on " + target, "running"),
         ("nothing to do", "done"),
     )
@@ -110,8 +111,19 @@ def _show_look(console: Console, look: Look, target: str, source: str) -> None:
         _say(console, f"  {len(runs):>4} {text}")
         if fate == "again":
             _list(console, runs)
-    if look.having("again") and not look.witnesses:
-        _say(console, "  What of these was completed is unknown: it is executed a second time.", "yellow")
+    if look.having("again") and look.unknown:
+        _say(console, f"  What is executed again may be a second time: {_doubt(look)}.", "yellow")
+
+
+def _doubt(look: Look | None) -> str:
+    if look is None or not look.witnesses:
+        return "what of it was completed is unknown"
+    return f"{', '.join(look.witnesses)} does not know it as completed, but need not know of every run"
+
+
+def _known_by(look: Look) -> str:
+    by = Counter(run.known_by for run in look.having("completed") if run.known_by)
+    return f" ({', '.join(f'{count} by {name}' for name, count in sorted(by.items()))})" if by else ""
 
 
 def _list(console: Console, runs: Sequence[Due]) -> None:

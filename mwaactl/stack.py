@@ -40,6 +40,7 @@ class Environment(_Outputs):
     execution_role_arn: str
     airflow_version: str
     environment_class: str
+    lineage_namespace: str
 
     @property
     def major(self) -> int:

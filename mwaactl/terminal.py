@@ -6,7 +6,7 @@ The exit codes are explained in `mwaactl.errors` and by `mwaactl --help`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -95,13 +95,14 @@ def session(as_json: bool) -> Iterator[None]:
 
 
 @contextmanager
-def busy(text: str, as_json: bool) -> Iterator[None]:
+def busy(text: str, as_json: bool) -> Iterator[Callable[[int, int], None]]:
+    """Tell a person at a terminal what goes on, and how much of how much of it is done."""
     screen = console(stderr=True)
     if as_json or not screen.is_terminal:
-        yield
+        yield lambda _done, _of: None
         return
-    with screen.status(text):
-        yield
+    with screen.status(text) as status:
+        yield lambda done, of: status.update(f"{text}: {done} of {of}")
 
 
 def print_json(model: Model, error: ControlError | None = None) -> None:

@@ -1,10 +1,10 @@
 """What is known of the runs around an emergency: what the target's own records say, and what witnesses say of
-the old side. The old side's REST API is a witness; a lineage log can be another.
+the old side: its REST API and the lineage log (`lineage_witness`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -19,30 +19,35 @@ Key = tuple[str, datetime]  # DAG id and due instant
 
 
 class Witness(Protocol):
-    """Somebody who can say what the old side completed."""
+    """Somebody who can say what the old side completed. `whole`: it knows of every run that was completed."""
 
     name: str
+    whole: bool
 
-    def completed(self, since: datetime, until: datetime) -> Collection[Key]:
-        """The scheduled runs due in [since, until) that succeeded there. Unreachable if it cannot say."""
+    def completed(self, since: datetime, until: datetime) -> Mapping[Key, bool]:
+        """Of scheduled runs due in [since, until), whether they succeeded there; of the others it cannot say.
+
+        Raises Unreachable if it cannot say anything.
+        """
 
 
 class OldSide:
     """The old environment's own REST API. A run that failed there does not count: what broke the
     environment may have broken the run."""
 
+    whole = True
+
     def __init__(self, old: AirflowApi) -> None:
         self.name, self._api = f"{old.name}'s REST API", old
 
-    def completed(self, since: datetime, until: datetime) -> Collection[Key]:
-        runs = [run for run in self._api.scheduled_runs(since, until) if run.state == "success"]
-        tasks = self._api.task_instances(runs)
+    def completed(self, since: datetime, until: datetime) -> Mapping[Key, bool]:
+        runs = [run for run in self._api.scheduled_runs(since, until) if not made_true(run)]
+        tasks = self._api.task_instances([run for run in runs if run.state == "success"])
         return {
-            (run.dag_id, run.due)
+            (run.dag_id, run.due): run.state == "success"
+            and any(one.state != "skipped" or one.started for one in tasks[run.key])
             for run in runs
             if run.due is not None
-            and not made_true(run)
-            and any(one.state != "skipped" or one.started for one in tasks[run.key])
         }
 
 
@@ -57,6 +62,7 @@ class Due(Model):
     run_id: str
     due: Instant
     fate: Fate
+    known_by: str | None = None  # the witness by whom it is known as completed
 
 
 class Look(Model):
@@ -65,25 +71,35 @@ class Look(Model):
     runs: tuple[Due, ...]
     witnesses: tuple[str, ...]
     silent: dict[str, str]  # by witness, why it could not say anything
+    unknown: bool  # whether runs that are executed again may have been completed: no whole witness answered
 
     def having(self, fate: Fate) -> tuple[Due, ...]:
         return tuple(run for run in self.runs if run.fate == fate)
 
 
 def look_at(there: AirflowApi, witnesses: Sequence[Witness], since: datetime, until: datetime) -> Look:
-    """What is to be done with the runs due in [since, until). Unreachable if the target does not answer."""
+    """What is to be done with the runs due in [since, until). Unreachable if the target does not answer.
+
+    The witnesses are heard in their order. A run is completed if one says so and none says that it is not.
+    """
     runs = there.scheduled_runs(since, until)
     tasks = there.task_instances([run for run in runs if run.finished])
     heard: list[str] = []
     silent: dict[str, str] = {}
-    completed: set[Key] = set()
+    unknown = True
+    completed: dict[Key, str] = {}
+    denied: set[Key] = set()
     for witness in witnesses:
         try:
-            completed |= set(witness.completed(since, until))
+            said = witness.completed(since, until)
         except Unreachable as error:
             silent[witness.name] = str(error)
-        else:
-            heard.append(witness.name)
+            continue
+        heard.append(witness.name)
+        unknown = unknown and not witness.whole
+        completed |= {key: witness.name for key, succeeded in said.items() if succeeded}
+        denied |= {key for key, succeeded in said.items() if not succeeded}
+    completed = {key: name for key, name in completed.items() if key not in denied}
 
     def fate(run: Run, due: datetime) -> Fate:
         if not run.finished:
@@ -96,10 +112,17 @@ def look_at(there: AirflowApi, witnesses: Sequence[Witness], since: datetime, un
 
     return Look(
         runs=tuple(
-            Due(dag_id=run.dag_id, run_id=run.run_id, due=run.due, fate=fate(run, run.due))
+            Due(
+                dag_id=run.dag_id,
+                run_id=run.run_id,
+                due=run.due,
+                fate=(what := fate(run, run.due)),
+                known_by=completed.get((run.dag_id, run.due)) if what == "completed" else None,
+            )
             for run in runs
             if run.due is not None
         ),
         witnesses=tuple(heard),
         silent=silent,
+        unknown=unknown,
     )

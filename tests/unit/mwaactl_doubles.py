@@ -289,6 +289,7 @@ def outputs(mode: str = "fullha", **changes: Any) -> dict[str, Any]:
                 "execution_role_arn": "arn:aws:iam::123456789012:role/x",
                 "airflow_version": "3.0.6",
                 "environment_class": "mw1.small",
+                "lineage_namespace": f"{name}-{colour}",
                 "identity": {},
             }
             for colour in colours

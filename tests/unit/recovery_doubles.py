@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from bluegreen.timeline import Timeline
 
+from tests.unit.forwarder_doubles import MemoryS3
 from tests.unit.mwaactl_doubles import ACTIVE, OWNERSHIP, START, Clock, Iam, Ssm, client_error
 
 BLUE, GREEN = "mwaa-openlineage-fullha-blue", "mwaa-openlineage-fullha-green"
@@ -306,6 +307,7 @@ class Cloud:
     ssm: Ssm
     mwaa: Mwaa
     iam: Iam = field(default_factory=Iam)
+    s3: MemoryS3 = field(default_factory=MemoryS3)
     region: str = "us-east-1"
 
     @property

@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 from typer.testing import CliRunner, Result
 
+from forwarder.log import key_at
 from mwaactl import airflow_api, cli, clock, failover, recovery_cli
 from mwaactl.aws import Clients
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable, UsageError
@@ -19,7 +20,7 @@ from mwaactl.failover import FailedOver
 from mwaactl.model import iso
 from mwaactl.stack import Stack, parse
 from mwaactl.status import history
-from mwaactl.witnesses import Witness
+from tests.unit.lineage_doubles import log_complete
 from tests.unit.mwaactl_doubles import ACTIVE, OWNERSHIP, client_error, outputs, standing
 from tests.unit.recovery_doubles import Cloud, Dag, cloud, minutes
 
@@ -182,24 +183,70 @@ def test_what_was_known_as_completed_once_stays_so_when_the_old_side_dies_later(
     assert fail_over(stack, aws).again == ()
 
 
-class LineageLog:
-    """Another witness, as one that reads the lineage log would be."""
-
-    name = "the lineage log"
-
-    def __init__(self, *known: tuple[str, datetime]) -> None:
-        self.known = known
-
-    def completed(self, since: datetime, until: datetime) -> Collection[tuple[str, datetime]]:
-        return [(dag_id, at) for dag_id, at in self.known if since <= at < until]
+def completed(aws: Cloud, *runs: tuple[str, float]) -> None:
+    """The lineage log tells that blue completed these, each a minute after it was due."""
+    for dag_id, minute in runs:
+        log_complete(aws.s3, dag_id, minutes(minute), at=minutes(minute + 1))
 
 
-def test_any_witness_may_know_what_was_completed(stack: Stack, aws: Cloud) -> None:
-    witness: Witness = LineageLog(("a", minutes(50)), ("b", minutes(58)))
-    done = fail_over(stack, aws, witnesses=[witness])
-    assert not done.unknown
+def test_what_only_the_lineage_log_knows_as_completed_is_not_executed_again(stack: Stack, aws: Cloud) -> None:
+    known = [("a", 50.0), ("b", 52.0)]
+    completed(aws, *known)
+    done = fail_over(stack, aws)
     assert len(done.again) == 8
-    assert {(one.dag_id, one.due) for one in done.left} == set(witness.completed(minutes(0), minutes(60)))
+    at = {(dag_id, minutes(minute)) for dag_id, minute in known}
+    assert {(one.dag_id, one.due) for one in done.left} == at, "their mirrors cannot be made true yet"
+    assert done.look is not None
+    assert {one.known_by for one in done.look.having("completed")} == {"the lineage log"}
+    assert done.look.witnesses == ("the lineage log",)
+    assert done.unknown, "the log need not know of every run"
+    aws.green.work()
+    assert not {aws.green.one("a", minutes(50)).run_id} & {i for d, i in aws.green.executed if d == "a"}
+
+
+def test_when_the_old_side_answers_later_the_mirrors_are_made_true(stack: Stack, aws: Cloud) -> None:
+    completed(aws, ("a", 50), ("a", 52), ("b", 50), ("b", 52))
+    assert len(fail_over(stack, aws).left) == 4
+    answer(aws)
+    done = fail_over(stack, aws)
+    assert done.left == ()
+    assert done.mirrored is not None
+    assert done.mirrored.made == 4
+
+
+def test_the_log_knows_what_the_old_side_has_forgotten(stack: Stack, aws: Cloud) -> None:
+    """As after its database was put back to an older state."""
+    answer(aws)
+    aws.blue.runs.remove(aws.blue.one("a", minutes(52)))
+    completed(aws, ("a", 52))
+    assert ("a", minutes(52)) not in {(one.dag_id, one.due) for one in fail_over(stack, aws).again}
+
+
+def test_the_old_side_may_deny_what_the_log_says(stack: Stack, aws: Cloud) -> None:
+    """It was completed, and an operator has cleared it since."""
+    answer(aws)
+    completed(aws, ("a", 54))
+    done = fail_over(stack, aws)
+    assert ("a", minutes(54)) in {(one.dag_id, one.due) for one in done.again}
+    assert not done.unknown
+
+
+def test_what_is_completed_while_it_waits_is_not_executed_again(stack: Stack, aws: Cloud) -> None:
+    made = failover.plan(stack, cast(Clients, aws), "green")
+    assert made.look is not None
+    assert len(made.look.having("again")) == 10
+    completed(aws, ("a", 58))
+    assert len(failover.carry_out(made).again) == 9
+
+
+def test_a_log_that_cannot_be_read_is_said_and_changes_nothing(stack: Stack, aws: Cloud) -> None:
+    completed(aws, ("a", 50))
+    aws.s3.objects[f"{key_at(minutes(59))}-x.json.gz"] = b"{"
+    aws.s3.modified[f"{key_at(minutes(59))}-x.json.gz"] = minutes(59)
+    done = fail_over(stack, aws)
+    assert len(done.again) == 10
+    assert done.look is not None
+    assert "cannot be read: not a JSON text" in done.look.silent["the lineage log"]
 
 
 def test_what_the_target_executes_or_has_executed_is_left_alone(stack: Stack, aws: Cloud) -> None:
@@ -395,7 +442,7 @@ def test_a_dry_run_shows_what_is_unknown_and_writes_nothing(run: Callable[..., R
     assert result.exit_code == 0
     assert "10 executed again on green" in result.stdout
     assert "cannot say what blue completed" in result.stdout
-    assert "is unknown" in result.stdout
+    assert "what of it was completed is unknown" in result.stdout
     assert len(aws.ssm.values()) == 1
     assert aws.green.changes == 0
 
@@ -407,6 +454,18 @@ def test_it_says_that_it_was_at_least_once(run: Callable[..., Result], aws: Clou
     assert "mwaactl unfence blue -s fullha" in result.stdout
     descriptions = [record["Description"] for record in aws.ssm.stored[OWNERSHIP]]
     assert descriptions[1] == "mwaactl failover to green, since 2026-11-23T10:45:00.000Z: blue is dead"
+
+
+def test_it_says_by_whom_it_knows_what_was_completed(run: Callable[..., Result], aws: Cloud) -> None:
+    completed(aws, ("a", 50), ("b", 52))
+    shown = run("failover", "green", "--dry-run").stdout
+    assert "8 executed again on green" in shown
+    assert "2 completed on blue (2 by the lineage log): not executed again" in shown
+    assert "the lineage log does not know it as completed, but need not know of every run" in shown
+    answer(aws)
+    shown = run("failover", "green", "--dry-run").stdout
+    assert "4 completed on blue (4 by mwaa-openlineage-fullha-blue's REST API)" in shown
+    assert "does not know" not in shown
 
 
 def test_its_json_tells_what_was_done(run: Callable[..., Result], aws: Cloud) -> None:
