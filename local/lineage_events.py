@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 from jsonschema import Draft202012Validator, FormatChecker
 
+from local.marquez_double import Run, instant_of
+
 Event = dict[str, Any]
 SCHEMA = Path(__file__).with_name("openlineage.json")
 RECENT = 1000  # events kept in memory
@@ -70,6 +72,7 @@ class EventStore:
         self.recent: deque[Event] = deque(maxlen=RECENT)
         self.jobs: dict[tuple[str, str], Job] = {}
         self.namespaces: set[str] = set()
+        self.runs: dict[str, Run] = {}  # by id, without their facets
         self._load()
 
     def _load(self) -> None:
@@ -101,4 +104,7 @@ class EventStore:
         job.inputs |= {f"{d['namespace']}/{d['name']}" for d in event.get("inputs", ())}
         job.outputs |= {f"{d['namespace']}/{d['name']}" for d in event.get("outputs", ())}
         if "run" in event:
-            job.runs[event["run"]["runId"]] = event.get("eventType", "OTHER")
+            run_id, kind = event["run"]["runId"], event.get("eventType", "OTHER")
+            job.runs[run_id] = kind
+            run = self.runs.setdefault(run_id, Run(run_id, event["job"]["namespace"], event["job"]["name"]))
+            run.hear(kind, instant_of(event["eventTime"]) or event["eventTime"])

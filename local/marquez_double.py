@@ -22,7 +22,7 @@ import random
 import signal
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -74,6 +74,14 @@ class Run:
     nominalStartTime: str | None = None  # noqa: N815 - always null, as measured
     facets: dict[str, Any] = field(default_factory=dict)
 
+    def hear(self, kind: str, instant: str) -> None:
+        """Take the run's next event: the last write wins, whatever its time."""
+        self.state = STATES.get(kind, "RUNNING")
+        if kind == "START":
+            self.startedAt = instant
+        if self.state in ENDS:
+            self.endedAt = instant
+
 
 class Marquez:
     """What it knows. Posts are worked at one at a time here; waiting for them is the server's part."""
@@ -88,7 +96,7 @@ class Marquez:
         job, run = event.get("job"), event.get("run")
         if run is not None and not (isinstance(job, dict) and job.get("namespace") and job.get("name")):
             return 422
-        instant = _instant(event.get("eventTime"))
+        instant = instant_of(event.get("eventTime"))
         if instant is None:
             return 500
         self.raw.append(event)
@@ -97,12 +105,8 @@ class Marquez:
             return 201
         self.posts.append((kind, run["runId"], agent))
         known = self.runs.setdefault(run["runId"], Run(run["runId"], job["namespace"], job["name"]))
-        known.state = STATES.get(kind, "RUNNING")  # the last write wins, whatever its time
+        known.hear(kind, instant)
         known.facets |= run.get("facets") or {}
-        if kind == "START":
-            known.startedAt = instant
-        if known.state in ENDS:
-            known.endedAt = instant
         return 201
 
     def query(self, path: str, query: dict[str, list[str]]) -> tuple[int, Any]:
@@ -113,12 +117,7 @@ class Marquez:
                 names = sorted({run.namespace for run in self.runs.values()})
                 return 200, {"namespaces": [{"name": name} for name in names[offset : offset + limit]]}
             case ["api", "v1", "jobs", "runs", run_id]:
-                found = self.runs.get(run_id)
-                return (
-                    (404, {"message": f"Run '{run_id}' not found."})
-                    if found is None
-                    else (200, asdict(found))
-                )
+                return answer_for(self.runs, run_id)
             case ["api", "v1", "namespaces", namespace, "jobs", job, "runs"]:
                 runs = [asdict(r) for r in self.runs.values() if (r.namespace, r.job) == (namespace, job)]
                 return (
@@ -128,6 +127,14 @@ class Marquez:
                 chosen = self.raw[::-1][offset : offset + limit]
                 return 200, {"events": chosen, "totalCount": len(self.raw)}
         return 404, {"message": "HTTP 404 Not Found"}
+
+
+def answer_for(runs: Mapping[str, Run], run_id: str) -> tuple[int, Any]:
+    """Status and body for the question for one run."""
+    found = runs.get(run_id)
+    if found is None:
+        return 404, {"message": f"Run '{run_id}' not found."}
+    return 200, asdict(found)
 
 
 class Double:
@@ -261,7 +268,7 @@ async def _request(reader: asyncio.StreamReader) -> tuple[str, str, dict[str, st
     return method, target, headers, body
 
 
-def _instant(text: Any) -> str | None:
+def instant_of(text: Any) -> str | None:
     """As Marquez returns times."""
     try:
         instant = datetime.fromisoformat(text)

@@ -23,6 +23,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from local.lineage_events import EventChecker, EventStore, Job
+from local.marquez_double import answer_for
 from local.processes import LOOPBACK
 
 log = logging.getLogger("local.receiver")
@@ -56,6 +57,10 @@ def application(folder: Path) -> Starlette:
         chosen = list(store.recent)[offset : offset + limit]
         return JSONResponse({"events": chosen, "totalCount": store.count})
 
+    async def run(request: Request) -> Response:
+        status, told = answer_for(store.runs, request.path_params["run_id"])
+        return JSONResponse(told, status_code=status)
+
     async def page(_request: Request) -> Response:
         return HTMLResponse(_page(store))
 
@@ -64,6 +69,7 @@ def application(folder: Path) -> Starlette:
             Route("/api/v1/lineage", lineage, methods=["POST"]),
             Route("/api/v1/namespaces", namespaces),
             Route("/api/v1/events/lineage", events),
+            Route("/api/v1/jobs/runs/{run_id}", run),
             Route("/", page),
         ]
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
@@ -15,7 +16,10 @@ from openlineage.client.facet_v2 import nominal_time_run, schema_dataset
 from openlineage.client.serde import Serde
 from starlette.testclient import TestClient
 
+from forwarder.deliver import Answer, Marquez
 from local.receiver import application
+from tests.unit.forwarder_doubles import START, FakeMarquez, MemoryS3, forwarder
+from tests.unit.lineage_doubles import write
 
 RUN = "01939c5e-7e57-7000-8000-000000000001"
 
@@ -151,3 +155,41 @@ def test_the_page_says_what_it_is_and_shows_the_jobs(client: TestClient) -> None
     assert "&lt;script&gt;" in page
     assert "<script>" not in page
     assert "s3://lake/totals" in page
+
+
+def test_a_run_is_answered_for_as_marquez_does(tmp_path: Path) -> None:
+    """The forwarder asks for it when an event comes late."""
+    started = event("START", eventTime="2026-11-23T11:00:00+01:00")
+    with TestClient(application(tmp_path)) as before:
+        assert before.get(f"/api/v1/jobs/runs/{RUN}").status_code == 404
+        post(before, event("COMPLETE", eventTime="2026-11-23T10:05:00Z"))
+        post(before, started)
+        told = before.get(f"/api/v1/jobs/runs/{RUN}").json()
+    assert told["state"] == "RUNNING", "the last write wins"
+    assert told["startedAt"] == "2026-11-23T10:00:00Z"
+    assert told["endedAt"] == "2026-11-23T10:05:00Z"
+    with TestClient(application(tmp_path)) as after:
+        assert after.get(f"/api/v1/jobs/runs/{RUN}").json() == told
+
+
+def test_a_late_start_leaves_no_run_open(tmp_path: Path) -> None:
+    """The forwarder itself, and the receiver as the server that it posts to."""
+    s3 = MemoryS3()
+    with (
+        TestClient(application(tmp_path)) as client,
+        patch.object(Marquez, "_ask", lambda _, method, path, body: _answer(client, method, path, body)),
+    ):
+        carrier = forwarder(s3, FakeMarquez(url="http://receiver"), seconds=60)
+        write(s3, START + timedelta(seconds=20), event("COMPLETE", eventTime="2026-11-23T10:00:20Z"))
+        carrier.once(1)
+        assert client.get(f"/api/v1/jobs/runs/{RUN}").json()["state"] == "COMPLETED"
+        write(s3, START + timedelta(seconds=10), event("START", eventTime="2026-11-23T10:00:10Z"))
+        carrier.once(1)
+        told = client.get(f"/api/v1/jobs/runs/{RUN}").json()
+        assert client.get("/api/v1/events/lineage").json()["totalCount"] == 3
+    assert (told["state"], told["startedAt"]) == ("COMPLETED", "2026-11-23T10:00:10Z")
+
+
+def _answer(client: TestClient, method: str, path: str, body: bytes | None) -> Answer:
+    found = client.request(method, path, content=body)
+    return Answer(found.status_code, found.text)
