@@ -5,6 +5,7 @@ if found.findings:
     found = backfill(stack, clients, found)
 
 It sees instants for which at least one side made a run. What neither made is nobody's to see.
+With `lineage`, the lineage log stands in for a side that does not answer.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from mwaactl.airflow_api import AirflowApi
 from mwaactl.airflow_models import Dag, Run, TaskInstance
 from mwaactl.aws import Clients
 from mwaactl.errors import Unreachable
+from mwaactl.lineage_witness import LineageLog
 from mwaactl.mirrors import made_true, worked
 from mwaactl.model import Instant, Model
 from mwaactl.observe import api
@@ -59,6 +61,8 @@ class Audit(Model):
     instants: int  # (DAG, due instant) for which a side made a run
     unfinished: int  # of them: not executed yet, or not to the end
     failed: int  # of them: executed by their owner, and failed there
+    unknown: int  # of them: their owner does not answer, and the lineage log has nothing of them
+    by_lineage: dict[Colour, str]  # sides whose runs are taken from the log, and why
     findings: tuple[Finding, ...]
     backfilled: tuple[Finding, ...] = ()
     not_backfilled: tuple[Failure, ...] = ()
@@ -76,18 +80,21 @@ class _Side:
     runs: Mapping[Key, Run]
     tasks: Mapping[tuple[str, str], list[TaskInstance]]
     busy: frozenset[str]  # DAGs with an unfinished run
+    by_lineage: bool = False  # only runs that were worked on, and of them only the states
 
     def executed(self, run: Run) -> bool:
         """Whether the run was worked on here, although it was not this side's.
 
         The states of a mirror that was made true prove nothing; that its tasks were rendered does.
         """
+        if self.by_lineage:
+            return True
         tasks = [one for one in self.tasks[run.key] if worked(one)]
         return any(one.rendered for one in tasks) if made_true(run) else bool(tasks)
 
     def passed_over(self, run: Run) -> bool:
         """Whether a run that was this side's ended without that any task was tried."""
-        tasks = self.tasks[run.key]
+        tasks = self.tasks.get(run.key, [])
         untried = all(one.state in ("skipped", "removed") and not one.started for one in tasks)
         decided = made_true(run) or rerun.ran_again(run)
         return run.state == "success" and bool(tasks) and untried and not decided
@@ -102,12 +109,21 @@ class _Side:
         return dag.next_due > due
 
 
-def audit(stack: Stack, clients: Clients, *, since: datetime, until: datetime) -> Audit:
+def audit(
+    stack: Stack,
+    clients: Clients,
+    *,
+    since: datetime,
+    until: datetime,
+    lineage: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Audit:
     """Look for scheduled runs due in [since, until) that were not executed exactly once by their owner.
 
-    Raises Unreachable if either side's REST API does not answer: half an audit would say nothing.
+    Raises Unreachable if either side's REST API does not answer: half an audit would say nothing. `lineage`:
+    if only one does not, its runs are taken from the lineage log; `progress` is told how much of it is read.
     """
-    return _Look(stack, clients, since, until).audit()
+    return _Look(stack, clients, since, until, lineage, progress).audit()
 
 
 def backfill(
@@ -141,7 +157,15 @@ def backfill(
 class _Look:
     """One look at both sides."""
 
-    def __init__(self, stack: Stack, clients: Clients, since: datetime, until: datetime) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        clients: Clients,
+        since: datetime,
+        until: datetime,
+        lineage: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
         lead = timedelta(seconds=stack.switch_lead_seconds)
         snapshot = Ownership(clients, stack.ownership_parameter, lead).read()
         self._stack, self._since, self._until = stack, since, until
@@ -149,7 +173,15 @@ class _Look:
         apis = {colour: api(stack, clients, colour) for colour in stack.airflow_environments}
         with ThreadPoolExecutor(max_workers=2, thread_name_prefix="audit") as pool:
             looks = {colour: pool.submit(self._side, one) for colour, one in apis.items()}
-            self._sides: dict[Colour, _Side] = {colour: look.result() for colour, look in looks.items()}
+        silent = {colour: error for colour, look in looks.items() if (error := look.exception())}
+        self._sides: dict[Colour, _Side] = {c: look.result() for c, look in looks.items() if c not in silent}
+        self._silent: dict[Colour, str] = {}
+        for colour, error in silent.items():
+            if not (lineage and self._sides and isinstance(error, Unreachable)):
+                raise error
+            log = LineageLog(stack, clients, colour, progress)
+            self._sides[colour] = self._by_lineage(apis[colour], log, colour)
+            self._silent[colour] = str(error)
 
     def _side(self, one: AirflowApi) -> _Side:
         busy = frozenset(run.dag_id for run in one.unfinished_runs())
@@ -159,9 +191,22 @@ class _Look:
         by_due = {(run.dag_id, run.due): run for run in runs if run.due is not None}
         return _Side(one, dags, by_due, tasks, busy)
 
+    def _by_lineage(self, one: AirflowApi, log: LineageLog, colour: Colour) -> _Side:
+        other = self._stack.other(colour)
+        if other and other.lineage_namespace == self._stack.require(colour).lineage_namespace:
+            raise Unreachable(
+                f"{one.name} does not answer, and the lineage log cannot stand in for it: both environments "
+                f"share the namespace {other.lineage_namespace}, so it does not tell who executed a run"
+            )
+        runs = {
+            key: Run(dag_id=key[0], run_id="", type="scheduled", state=said, due=key[1], start=None, end=None)
+            for key, said in log.states(self._since, self._until).items()
+        }
+        return _Side(one, {}, runs, {}, frozenset(), by_lineage=True)
+
     def audit(self) -> Audit:
         keys = sorted({key for side in self._sides.values() for key in side.runs}, key=lambda key: key[::-1])
-        unfinished = failed = 0
+        unfinished = failed = unknown = 0
         findings: list[Finding] = []
         for key in keys:
             owner = as_colour(self._timeline.owner(key[1], key[0]))
@@ -170,6 +215,8 @@ class _Look:
                 unfinished += 1
             elif verdict == "failed":
                 failed += 1
+            elif verdict == "unknown":
+                unknown += 1
             elif verdict is not None:
                 findings.append(verdict)
         return Audit(
@@ -179,10 +226,12 @@ class _Look:
             instants=len(keys),
             unfinished=unfinished,
             failed=failed,
+            unknown=unknown,
+            by_lineage=self._silent,
             findings=tuple(findings),
         )
 
-    def _judge(self, key: Key, owner: Colour) -> Finding | Literal["unfinished", "failed"] | None:
+    def _judge(self, key: Key, owner: Colour) -> Finding | Literal["unfinished", "failed", "unknown"] | None:
         runs = {colour: run for colour, side in self._sides.items() if (run := side.runs.get(key))}
         if any(not run.finished for run in runs.values()):
             return "unfinished"
@@ -204,9 +253,11 @@ class _Look:
 
     def _unexecuted(
         self, key: Key, owner: Colour, runs: Mapping[Colour, Run]
-    ) -> Finding | Literal["unfinished"] | None:
+    ) -> Finding | Literal["unfinished", "unknown"] | None:
         dag_id, due = key
         mine, side = runs.get(owner), self._sides.get(owner)
+        if side is not None and side.by_lineage:
+            return "unknown"
         if mine is not None:
             why = f"all its tasks were skipped on {owner}, which owned it"
         elif side is None or dag_id not in side.dags:
@@ -234,6 +285,8 @@ class _Look:
     def _backfill_on(self, key: Key, runs: Mapping[Colour, Run]) -> tuple[Colour | None, str]:
         """Where the run can be executed now; else why not."""
         dag_id, due = key
+        if self._silent:
+            return None, f"; {', '.join(self._silent)} does not answer, the lineage log has nothing of it"
         for colour, side in self._sides.items():
             if colour not in runs and not side.is_past(dag_id, due):
                 return None, f"; {colour}'s scheduler has not come past it: unpause the DAG there, or wait"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from forwarder.event import Event, UnreadableError
 from forwarder.log import Log, instant_of, key_at
@@ -19,18 +19,21 @@ from mwaactl.witnesses import Key
 REPORTED = 500  # events between two reports of progress
 
 
+Said = Literal["success", "failed", "running"]  # running: or nobody knows
+
+
 class _Fact(NamedTuple):
     """An event that says how a DAG run stood. `key` None: it does not say which scheduled run it is."""
 
     run: str  # the lineage's id of the DAG run
     key: Key | None
     instant: datetime
-    completed: bool  # False: it was being worked on, or failed
+    said: Said
 
     @property
     def rank(self) -> tuple[datetime, bool]:
         """The greater, the newer; of two at the same instant, it is not the one that says completed."""
-        return self.instant, not self.completed
+        return self.instant, self.said != "success"
 
 
 class LineageLog:
@@ -69,7 +72,14 @@ class LineageLog:
         self._facts: list[_Fact] = []
 
     def completed(self, since: datetime, until: datetime) -> Mapping[Key, bool]:
-        """See Witness. One GET for each event since `since`: what was due then was completed later."""
+        """See Witness."""
+        return {key: True for key, said in self.states(since, until).items() if said == "success"}
+
+    def states(self, since: datetime, until: datetime) -> Mapping[Key, Said]:
+        """How the scheduled runs due in [since, until) stand of which the log knows. Raises Unreachable.
+
+        One GET for each event since `since`: what was due then was worked on later.
+        """
         with aws_errors(f"read the lineage log s3://{self._bucket}"):
             self._look(since)
         if not self._facts:
@@ -82,7 +92,7 @@ class LineageLog:
             key = fact.key or keys.get(fact.run)
             if key is not None and (key not in newest or newest[key].rank <= fact.rank):
                 newest[key] = fact
-        return {key: True for key, fact in newest.items() if fact.completed and since <= key[1] < until}
+        return {key: fact.said for key, fact in newest.items() if since <= key[1] < until}
 
     def _look(self, since: datetime) -> None:
         """Read what is new in the log."""
@@ -111,18 +121,18 @@ def _fact(event: Event) -> _Fact | None:
     if instant is None or not isinstance(run, str):
         return None
     state = _part(facets, "airflowState")
-    completed = (
-        not of_task
-        and event.kind == "COMPLETE"
-        and state.get("dagRunState") == "success"
-        and "success" in _part(state, "tasksState").values()
-    )
+    said: Said = "running"
+    if not of_task and event.kind == "FAIL":
+        said = "failed"
+    elif not of_task and event.kind == "COMPLETE" and state.get("dagRunState") == "success":
+        # A run of which all tasks were skipped may be one that was not executed there.
+        said = "success" if "success" in _part(state, "tasksState").values() else "running"
     key = _key(_part(of_task or _part(facets, "airflowDagRun"), "dagRun"))
-    if key is None and not completed and event.kind != "FAIL":
+    if key is None and said == "running":
         return None
     if of_task and event.kind != "START":
         instant = datetime.min.replace(tzinfo=UTC)  # it says which run it is, not how that stood in the end
-    return _Fact(run, key, instant, completed)
+    return _Fact(run, key, instant, said)
 
 
 def _key(dag_run: Mapping[str, Any]) -> Key | None:

@@ -66,6 +66,10 @@ def audit(
     backfill: Annotated[
         bool, typer.Option("--backfill", help="Let the owner of now execute what nobody executed.")
     ] = False,
+    lineage: Annotated[
+        bool,
+        typer.Option("--lineage", help="If one side does not answer, take its runs from the lineage log."),
+    ] = False,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -82,9 +86,9 @@ def audit(
         end = past(until, now, "--until") if until is not None else now
         if begin >= end:
             raise UsageError("--since must be before --until")
-        with busy("Comparing the runs of both environments", as_json):
+        with busy("Comparing the runs of both environments", as_json) as progress:
             found, clients = open_stack(stack, cwd)
-            seen = operation.audit(found, clients, since=begin, until=end)
+            seen = operation.audit(found, clients, since=begin, until=end, lineage=lineage, progress=progress)
         chosen = [one for one in seen.findings if one.backfill_on is not None]
         if backfill and chosen:
             if not as_json:

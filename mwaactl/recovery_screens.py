@@ -25,7 +25,16 @@ KINDS = {
 
 
 def show_audit(console: Console, seen: Audit) -> None:
+    for colour, why in seen.by_lineage.items():
+        _say(
+            console,
+            f"{colour} does not answer ({why}). Its runs are taken from the lineage log, which need not know "
+            "of every run.",
+            "yellow",
+        )
     counts = f"{seen.unfinished} unfinished, {seen.failed} failed"
+    if seen.by_lineage:
+        counts += f", {seen.unknown} unknown"
     _say(
         console,
         f"{seen.instants} runs due from {iso(seen.since)} to {iso(seen.until)}: {counts}, "

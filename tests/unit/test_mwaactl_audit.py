@@ -15,6 +15,7 @@ from mwaactl.audit import Audit
 from mwaactl.aws import Clients
 from mwaactl.errors import Unreachable
 from mwaactl.stack import Stack, parse
+from tests.unit.lineage_doubles import log_complete, log_dag
 from tests.unit.mwaactl_doubles import OWNERSHIP, client_error, outputs, standing
 from tests.unit.recovery_doubles import Cloud, Dag, Run, cloud, minutes
 
@@ -179,6 +180,70 @@ def test_half_an_audit_is_none(stack: Stack, aws: Cloud) -> None:
         look(stack, aws)
 
 
+@pytest.fixture
+def blue_is_gone(aws: Cloud) -> None:
+    def silent(method: str, path: str) -> None:
+        raise client_error("InternalServerException", 500)
+
+    aws.blue.before = silent
+
+
+def by_lineage(stack: Stack, aws: Cloud) -> Audit:
+    return audit.audit(stack, cast(Clients, aws), since=minutes(0), until=minutes(60), lineage=True)
+
+
+@pytest.mark.usefixtures("blue_is_gone")
+def test_the_lineage_log_stands_in_for_a_side_that_does_not_answer(stack: Stack, aws: Cloud) -> None:
+    for minute in (10, 12, 14, 16, 18):
+        aws.green.mirror("chain", minutes(minute))
+    aws.green.add("chain", minutes(20), DONE)
+    both(aws, 40, None, DONE)
+    both(aws, 42, None, DONE)
+    for minute in (10, 20, 42):
+        log_complete(aws.s3, "chain", minutes(minute), at=minutes(minute + 1))
+    log_dag(aws.s3, "FAIL", "chain", minutes(12), at=minutes(13))
+    log_dag(aws.s3, "START", "chain", minutes(14), at=minutes(15))
+    log_complete(aws.s3, "chain", minutes(44), at=minutes(45))
+    found = by_lineage(stack, aws)
+    assert kinds(found) == [("both", minutes(20)), ("both", minutes(42)), ("wrong side", minutes(44))]
+    assert (found.instants, found.failed, found.unfinished, found.unknown) == (9, 1, 1, 2)
+    assert "InternalServerException" in found.by_lineage["blue"]
+
+
+@pytest.mark.usefixtures("blue_is_gone")
+def test_nothing_is_backfilled_that_the_silent_side_may_have_executed(stack: Stack, aws: Cloud) -> None:
+    log_complete(aws.s3, "chain", minutes(10), at=minutes(11))
+    both(aws, 40, None, SKIPPED)
+    found = by_lineage(stack, aws)
+    assert kinds(found) == [("nobody", minutes(40))]
+    assert found.findings[0].backfill_on is None
+    assert "blue does not answer" in found.findings[0].detail
+
+
+def test_sides_that_answer_are_asked_themselves(stack: Stack, aws: Cloud) -> None:
+    both(aws, 10, DONE, SKIPPED)
+    log_complete(aws.s3, "chain", minutes(40), at=minutes(41))
+    found = by_lineage(stack, aws)
+    assert (found.instants, found.findings, found.by_lineage) == (1, (), {})
+
+
+def test_the_log_does_not_stand_in_for_both_sides(stack: Stack, aws: Cloud, blue_is_gone: None) -> None:
+    log_complete(aws.s3, "chain", minutes(10), at=minutes(11))
+    aws.green.before = aws.blue.before
+    with pytest.raises(Unreachable):
+        by_lineage(stack, aws)
+
+
+@pytest.mark.usefixtures("blue_is_gone")
+def test_a_shared_namespace_does_not_tell_who_executed_a_run(aws: Cloud) -> None:
+    made = outputs("fullha")
+    for environment in made["airflow_environments"].values():
+        environment["lineage_namespace"] = "shared"
+    log_complete(aws.s3, "chain", minutes(10), at=minutes(11), namespace="shared")
+    with pytest.raises(Unreachable, match="share the namespace shared"):
+        by_lineage(parse(made), aws)
+
+
 def test_what_nobody_executed_is_cleared_on_the_owner_of_now_once(stack: Stack, aws: Cloud) -> None:
     both(aws, 10, SKIPPED, SKIPPED)
     done = backfill(stack, aws, look(stack, aws))
@@ -279,6 +344,19 @@ def test_a_backfill_that_is_refused_ends_with_5(run: Callable[..., Result], aws:
     result = run("--backfill", "--yes")
     assert result.exit_code == 5
     assert "Not backfilled: chain" in result.stdout
+
+
+@pytest.mark.usefixtures("blue_is_gone")
+def test_it_says_that_a_side_is_known_by_its_lineage_only(run: Callable[..., Result], aws: Cloud) -> None:
+    log_complete(aws.s3, "chain", minutes(10), at=minutes(11))
+    aws.green.mirror("chain", minutes(12))
+    assert run().exit_code == 4
+    shown = run("--lineage")
+    assert shown.exit_code == 0
+    assert "blue does not answer" in shown.stdout
+    assert "taken from the lineage log" in shown.stdout
+    assert "0 unfinished, 0 failed, 1 unknown" in shown.stdout
+    assert json.loads(run("--lineage", "--json").stdout)["by_lineage"].keys() == {"blue"}
 
 
 @pytest.mark.parametrize(
