@@ -16,7 +16,7 @@ from mwaactl.checks import NO_OTHER, Differing, Evidence, GateProof, Tie
 from mwaactl.dags import DIGEST
 from mwaactl.errors import Unreachable
 from mwaactl.fence import is_fenced
-from mwaactl.mirrors import NOTE
+from mwaactl.mirrors import NOTE, worked
 from mwaactl.observe import Observation
 from mwaactl.ownership import newest_owner
 from mwaactl.stack import Colour, Environment, Stack
@@ -148,7 +148,7 @@ def _gate(api: AirflowApi, target: Observation, timeline: Timeline | None) -> Ga
         key
         for key, tasks in worked_on.items()
         if any(
-            one.executed
+            worked(one)
             # A run that was cleared while the target owned was rightly executed again.
             and (one.start is None or timeline.owner(one.start, one.dag_id) != target.colour)
             for one in tasks

@@ -42,6 +42,7 @@ _BADNESS: Mapping[str, tuple[int, Settable]] = {
     "failed": (3, "failed"),
 }
 _ENDED = (*_BADNESS, "removed")
+_WITHOUT_VERDICT = ("running", "restarting", "up_for_retry", "failed", "upstream_failed")
 _COPYING = ", its states are being copied"  # while the mirror is half true
 
 
@@ -257,9 +258,10 @@ class _Work:
 def worked(one: TaskInstance) -> bool:
     """Whether a task of a run of the other side did anything here.
 
-    One that the gate failed for want of a verdict has a process and a state too, but was never rendered.
+    One that waits for a verdict, or that the gate failed for want of one, has a process and a state too, but
+    was never rendered.
     """
-    gated = one.state in ("failed", "upstream_failed") and not one.rendered
+    gated = one.state in _WITHOUT_VERDICT and not one.rendered
     return one.executed and not gated
 
 
