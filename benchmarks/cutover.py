@@ -33,7 +33,7 @@ from tests.e2e.load.schedule import CONSUMER, LOADS, PRODUCER
 from tests.e2e.load.twins import COLOURS, STACK, Twins
 
 EVERY = 17.0  # seconds from one switch to the next: no multiple of a schedule's period
-PATIENCE = 90.0  # seconds after which what is not completed counts as lost
+PATIENCE = 60.0  # seconds after which what is not completed counts as lost
 PROBE = "load_fast"  # due every 3 s: its first run tells when the target took over
 
 Key = tuple[str, datetime]
@@ -200,7 +200,7 @@ def table(gate: Result, ask: Result, switches: int) -> str:
 
 
 def main() -> None:
-    switches = int(sys.argv[1]) if len(sys.argv) > 1 else 12
+    switches = int(sys.argv[1]) if len(sys.argv) > 1 else 10
     os.environ["MWAA_LOCAL_TOOLS"] = str(Home.find().tools)
     with tempfile.TemporaryDirectory(prefix="cutover-benchmark-", ignore_cleanup_errors=True) as folder:
         gate, ask = (measure(Path(folder), pattern, switches) for pattern in ("gate", "ask"))

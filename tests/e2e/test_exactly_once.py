@@ -6,7 +6,7 @@ that is 2 s fast. The tasks themselves write down what they do; what was due fol
 owned it from the parameter's history.
 
     SEED=n      another order of events (printed, so that a failure can be repeated)
-    SWITCHES=n  a longer soak; 20 by default, which takes about ten minutes on 2 cores
+    SWITCHES=n  a longer soak; 20 by default, which takes eleven minutes on 2 busy cores
     MUTATION=x  break the gate on purpose (load/dags/mutations.py), and see this test fail
 """
 

@@ -11,8 +11,8 @@ from tests.e2e.load.ledger import Line
 from tests.e2e.load.schedule import LOADS
 from tests.e2e.load.twins import Twins, wait_for
 
-START = timedelta(seconds=50)  # from the upload of the DAGs to their first instants
-WARM_UP = timedelta(seconds=65)  # until every DAG has had a run
+START = timedelta(seconds=40)  # from the upload of the DAGs to their first instants
+WARM_UP = timedelta(seconds=62)  # until every DAG has had a run
 AFTER = timedelta(seconds=20)  # of load after the last switch
 QUIET = 5.0  # seconds after the drain, for the consumers of the last producers
 

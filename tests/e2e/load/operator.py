@@ -17,7 +17,7 @@ from tests.e2e.load.twins import COLOURS, Answer, Twins
 OUTAGE = 20.0  # seconds
 LATE = (8.0, 2.5)  # seconds that a put is late: above and below mwaactl's patience of 3 s
 IDLE = ", as idle"  # how `switch --wait` describes the moves that follow the one that was asked for
-PATIENCE = 90.0  # seconds that --wait may take
+PATIENCE = 60.0  # seconds that --wait may take
 RACE = 1.5  # seconds that puts are late while two operators race, so that both look before either writes
 # What one round of ten switches consists of, and what goes wrong meanwhile.
 MOVES = ("plain", "plain", "plain", "plain", "opposite", "duel", "canary", "rollback", "wait", "late")
@@ -76,7 +76,7 @@ class Operator:
                 time.sleep(self._chance.uniform(0, 2))
                 self._break(fault)  # from before the instant of the switch until after it
             self._settle()
-            time.sleep(self._chance.uniform(2, 8))
+            time.sleep(self._chance.uniform(1, 6))
         self.look()
 
     # Switching
