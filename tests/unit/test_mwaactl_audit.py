@@ -228,7 +228,9 @@ def test_sides_that_answer_are_asked_themselves(stack: Stack, aws: Cloud) -> Non
 
 
 def test_the_log_does_not_stand_in_for_both_sides(stack: Stack, aws: Cloud, blue_is_gone: None) -> None:
-    log_complete(aws.s3, "chain", minutes(10), at=minutes(11))
+    for environment in ("blue", "green"):
+        namespace = f"mwaa-openlineage-fullha-{environment}"
+        log_complete(aws.s3, "chain", minutes(10), at=minutes(11), namespace=namespace)
     aws.green.before = aws.blue.before
     with pytest.raises(Unreachable):
         by_lineage(stack, aws)

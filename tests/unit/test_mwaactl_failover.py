@@ -174,6 +174,12 @@ def test_what_failed_on_the_old_side_is_executed_again(stack: Stack, aws: Cloud)
     assert ("a", minutes(50)) in {(one.dag_id, one.due) for one in fail_over(stack, aws).again}
 
 
+def test_a_mirror_that_was_made_true_there_proves_nothing(stack: Stack, aws: Cloud) -> None:
+    answer(aws)
+    aws.blue.one("a", minutes(50)).note = "mwaactl: executed on green"
+    assert ("a", minutes(50)) in {(one.dag_id, one.due) for one in fail_over(stack, aws).again}
+
+
 def test_what_was_known_as_completed_once_stays_so_when_the_old_side_dies_later(
     stack: Stack, aws: Cloud
 ) -> None:
