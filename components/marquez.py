@@ -86,6 +86,52 @@ class Marquez(pulumi.ComponentResource):
             # The bucket must be closed and encrypted before anything is in it.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[args.lineage_log]),
         )
+        self._alarm(
+            "behind",
+            "Lineage is more than 5 minutes behind, or nobody carries it to Marquez, for 10 minutes",
+            metric="SecondsBehind",
+            statistic="Maximum",
+            threshold=300,
+            minutes=10,
+            missing="breaching",
+        )
+        self._alarm(
+            "set-aside",
+            "Marquez refused lineage events for good: see `mwaactl lineage set-aside list`",
+            metric="SetAside",
+            statistic="Sum",
+            threshold=0,
+            minutes=1,
+            missing="notBreaching",
+        )
+
+    def _alarm(
+        self,
+        role: str,
+        description: str,
+        *,
+        metric: str,
+        statistic: str,
+        threshold: float,
+        minutes: int,
+        missing: str,
+    ) -> None:
+        """Watch what the forwarder reports each minute. It has no action: where to tell people is theirs."""
+        aws.cloudwatch.MetricAlarm(
+            f"{self._name}-{role}",
+            alarm_description=description,
+            namespace=METRICS_NAMESPACE,
+            metric_name=metric,
+            dimensions={"LineageLog": self._args.lineage_log.bucket},
+            statistic=statistic,
+            comparison_operator="GreaterThanThreshold",
+            threshold=threshold,
+            period=60,
+            evaluation_periods=minutes,
+            treat_missing_data=missing,
+            tags=self._tags(role),
+            opts=self._child,
+        )
 
     def _publish(
         self,

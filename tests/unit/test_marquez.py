@@ -16,6 +16,9 @@ from typing import Any
 import pytest
 
 from components import archive
+from components.userdata import METRICS_NAMESPACE
+from forwarder.courier import Counts
+from forwarder.metrics import Metrics
 from tests.unit.mocks import ROOT, Deployment, Registration, deploy, is_secret, plain
 
 EC2, HA = "bluegreen", "fullha"
@@ -235,6 +238,45 @@ def test_the_database_password_reaches_the_engine_as_a_secret_only() -> None:
 
 def test_one_port_of_the_single_node_is_open() -> None:
     assert rules(deployed(EC2), "Ingress") == [("marquez-node-id", 80, "10.0.0.0/16")]
+
+
+@pytest.mark.parametrize("back_end", [EC2, HA])
+def test_a_forwarder_that_is_behind_or_gone_raises_an_alarm(back_end: str) -> None:
+    alarm = deployed(back_end).one("MetricAlarm", "marquez-behind").inputs
+    assert (alarm["metricName"], alarm["statistic"], alarm["threshold"]) == ("SecondsBehind", "Maximum", 300)
+    assert alarm["treatMissingData"] == "breaching"
+    assert (alarm["period"], alarm["evaluationPeriods"]) == (60, 10)
+
+
+@pytest.mark.parametrize("back_end", [EC2, HA])
+def test_events_that_marquez_refuses_raise_an_alarm(back_end: str) -> None:
+    alarm = deployed(back_end).one("MetricAlarm", "marquez-set-aside").inputs
+    assert (alarm["metricName"], alarm["statistic"], alarm["threshold"]) == ("SetAside", "Sum", 0)
+    assert alarm["treatMissingData"] == "notBreaching"
+
+
+@pytest.mark.parametrize("role", ["behind", "set-aside"])
+def test_the_alarms_watch_what_the_forwarder_reports(role: str) -> None:
+    sent: list[dict[str, Any]] = []
+    bucket = deployed(EC2).one("MetricAlarm", f"marquez-{role}").inputs["dimensions"]["LineageLog"]
+    Metrics(Watched(sent), METRICS_NAMESPACE, bucket).report(Counts(), 5)
+    alarm = deployed(EC2).one("MetricAlarm", f"marquez-{role}").inputs
+    [request] = sent
+    names = [one["MetricName"] for one in request["MetricData"]]
+    dimensions = {one["Name"]: one["Value"] for one in request["MetricData"][0]["Dimensions"]}
+    assert request["Namespace"] == alarm["namespace"]
+    assert alarm["metricName"] in names
+    assert dimensions == alarm["dimensions"]
+
+
+class Watched:
+    """CloudWatch, as the forwarder reports to it."""
+
+    def __init__(self, sent: list[dict[str, Any]]) -> None:
+        self._sent = sent
+
+    def put_metric_data(self, **request: Any) -> None:
+        self._sent.append(request)
 
 
 # HA
