@@ -18,7 +18,6 @@ from mwaactl.witnesses import Key
 
 REPORTED = 500  # events between two reports of progress
 
-
 Said = Literal["success", "failed", "running"]  # running: or nobody knows
 
 
