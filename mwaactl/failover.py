@@ -65,7 +65,6 @@ class Plan:
     witnesses: Sequence[Witness]
     look: Look | None  # None: the target does not answer
     checks: tuple[Check, ...]
-    notes: tuple[str, ...]
 
     @property
     def ok(self) -> bool:
@@ -150,7 +149,6 @@ def plan(
         witnesses=witnesses,
         look=look,
         checks=(answers, _fenced(stack, clients, target, force)),
-        notes=(),
     )
 
 
@@ -394,5 +392,5 @@ def _report(
         left=left,
         unknown=look is None or look.unknown,
         checks=made.checks,
-        notes=made.notes + notes,
+        notes=notes,
     )

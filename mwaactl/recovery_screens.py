@@ -65,8 +65,6 @@ def show_audit(console: Console, seen: Audit) -> None:
 
 def show_plan(console: Console, made: Plan) -> None:
     show_checks(console, made.checks)
-    for note in made.notes:
-        _say(console, f"Note: {note}", "yellow")
     end = iso(made.until) if made.until else "the switch"
     _say(
         console,
