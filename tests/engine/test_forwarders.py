@@ -137,11 +137,15 @@ def clean() -> Iterator[ExitStack]:
 
 
 @pytest.fixture
-def log(cloud: Cloud) -> Log:
+def log(cloud: Cloud) -> Iterator[Log]:
     s3 = cloud.client("s3")
     bucket = f"log-{uuid.uuid4().hex[:12]}"
     s3.create_bucket(Bucket=bucket)
-    return Log(s3, bucket)
+    yield Log(s3, bucket)
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        for found in page.get("Contents", []):
+            s3.delete_object(Bucket=bucket, Key=found["Key"])
+    s3.delete_bucket(Bucket=bucket)  # other tests look at all that this cloud holds
 
 
 @pytest.fixture
