@@ -23,9 +23,10 @@ MIB = 1024 * 1024
 
 @pytest.fixture(scope="module")
 def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clients]:
-    home = Home(tmp_path_factory.mktemp("aws"))
-    aws.start(home)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MWAA_LOCAL_TOOLS", str(Home.find().tools))  # what `make` set up, shared by all homes
+        home = Home(tmp_path_factory.mktemp("aws"))
+        aws.start(home)
         for name, value in aws.environ(home).items():
             patch.setenv(name, value)
         yield Clients("us-east-1")
