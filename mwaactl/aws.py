@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_ssm import SSMClient
 
-PUT_TIMEOUT = 3  # seconds: a put that takes longer is a case to look into, not to wait for
+CONNECT_TIMEOUT = 3  # seconds
+PUT_TIMEOUT = (
+    2  # seconds, to connect and to be answered: a longer put is a case to look into, not to wait for
+)
 
 
 class Clients:
@@ -35,11 +38,13 @@ class Clients:
 
         return boto3.Session(region_name=self.region)
 
-    def _client(self, service: str, *, read_timeout: float, attempts: int) -> Any:
+    def _client(
+        self, service: str, *, read_timeout: float, attempts: int, connect_timeout: float = CONNECT_TIMEOUT
+    ) -> Any:
         from botocore.config import Config
 
         config = Config(
-            connect_timeout=PUT_TIMEOUT,
+            connect_timeout=connect_timeout,
             read_timeout=read_timeout,
             retries={"mode": "standard", "total_max_attempts": attempts},
             max_pool_connections=16,
@@ -57,7 +62,9 @@ class Clients:
     @cached_property
     def ssm_writer(self) -> SSMClient:
         """For the ownership put: never retried, a repeated put would be a second version."""
-        client: SSMClient = self._client("ssm", read_timeout=PUT_TIMEOUT, attempts=1)
+        client: SSMClient = self._client(
+            "ssm", read_timeout=PUT_TIMEOUT, attempts=1, connect_timeout=PUT_TIMEOUT
+        )
         return client
 
     @cached_property

@@ -209,7 +209,7 @@ class _Following:
         if decided is not timeline:
             described = f"mwaactl switch {self._target}, only {listed(idle)}, as idle"
             try:
-                self._ownership.write(snapshot, decided, described)
+                self._ownership.write(snapshot, decided, described, since)
             except Unfinished:
                 self._unanswered = snapshot
             except LostRace:

@@ -17,7 +17,7 @@ from typing import Any
 from bluegreen.timeline import Reading, Timeline, TimelineError, latest_valid, valid
 
 from mwaactl import clock
-from mwaactl.aws import Clients, aws_errors, error_code, explain
+from mwaactl.aws import PUT_TIMEOUT, Clients, aws_errors, error_code, explain
 from mwaactl.errors import LostRace, Unfinished, Unreachable, Unusable, UsageError
 from mwaactl.model import iso
 
@@ -28,6 +28,9 @@ READ_BACK = (
     0.6,
     1.0,
 )  # seconds before each attempt: SSM may answer with the value before, for a moment
+SENT_WITHIN = timedelta(seconds=1)  # of its decision, or it is not sent: what it was decided upon is old
+# A write that is answered has arrived this long after its decision at the latest.
+ARRIVES_WITHIN = SENT_WITHIN + timedelta(seconds=2 * PUT_TIMEOUT)
 REPAIRS = 3  # attempts to put the standing value on top; the next writer does it otherwise
 DESCRIPTION_LIMIT = 1024  # characters, of SSM
 
@@ -125,17 +128,27 @@ class Ownership:
             ]
         return sorted(versions, key=lambda version: version.number, reverse=True)
 
-    def write(self, before: Snapshot, timeline: Timeline, description: str) -> Snapshot:
+    def write(
+        self, before: Snapshot, timeline: Timeline, description: str, since: datetime | None = None
+    ) -> Snapshot:
         """Put `timeline` (made from `before`, for version before.top + 1) and return what then stands.
 
+        `since`: the begin that was decided upon what was seen just before, a lead ahead. A value that was not
+        answered and has not arrived is kept from ever counting.
+
         Raises LostRace if another writer was first (its decision stands), Unfinished if it is not known
-        whether the value arrived or it cannot be read back, Unreachable if it surely was not written,
+        whether the value arrived or it cannot be read back, Unreachable if it surely does not count,
         UsageError if the timeline has no room for so many DAGs of their own.
         """
         value, expected = self.value(before, timeline), before.top + 1
+        if since is not None and aws_now(before, self.lead) > since - self.lead + SENT_WITHIN:
+            raise Unreachable(
+                f"{self.name} was not written: this command was held up just before (a machine that slept?), "
+                "and who is busy may have changed since it looked. Repeat it"
+            )
         version = self._put(value, description)
         if version is None:
-            version = self._look_for(value, expected)
+            version = self._look_for(before, value, expected)
         if version != expected:
             raise self._lost(expected)
         return self._read_back(version)
@@ -164,10 +177,10 @@ class Ownership:
         self._put_standing(snapshot)
         return self.uncover(self.read())
 
-    def _put_standing(self, snapshot: Snapshot) -> None:
+    def _put_standing(self, snapshot: Snapshot) -> int | None:
         standing = replace(snapshot.timeline, base_version=snapshot.top)
         described = f"mwaactl: put version {snapshot.reading.version} on top again"
-        self._put(self.value(snapshot, standing), described)
+        return self._put(self.value(snapshot, standing), described)
 
     def _put(self, value: str, description: str) -> int | None:
         """The version that SSM gave the value, None if it is not known whether it arrived."""
@@ -199,42 +212,63 @@ class Ownership:
             raise Unreachable(f"{not_written}: {explain(error)}") from error
         return answer["Version"]
 
-    def _look_for(self, value: str, expected: int) -> int:
-        """The version under which a value arrived whose put was not answered."""
+    def _look_for(self, before: Snapshot, value: str, expected: int) -> int:
+        """The version under which a value arrived whose put was not answered.
+
+        If it has not arrived, the standing value is put in its place, so that it can no longer count.
+        """
         unknown = (
             f"the put of {self.name} was not answered, so it is not known whether it was written. If it "
             f"arrives late, it counts from its arrival + {self.lead.total_seconds():g} s at the earliest. "
             "See `mwaactl status`; to repeat the command is safe: only one of the two can count"
         )
-        for pause in READ_BACK:
-            clock.sleep(pause)
+        try:
+            for pause in READ_BACK:
+                clock.sleep(pause)
+                if (version := self._arrived(value, expected)) is not None:
+                    return version
             try:
-                newer = {v.number: v.value for v in self.history() if v.number >= expected}
-            except Unreachable as error:
-                raise Unfinished(f"{unknown} (it could not be read back either: {error})") from error
-            arrived = [number for number, found in newer.items() if found == value]
-            if arrived:
-                return min(arrived)
-            if expected in newer:  # another value has the place: ours can no longer count
-                raise self._lost(expected)
-        raise Unfinished(unknown)
+                sealed = self._put_standing(before)
+            except LostRace:  # others are writing, too
+                sealed = None
+            if sealed != expected and (version := self._arrived(value, expected)) is not None:
+                return version
+        except Unreachable as error:
+            raise Unfinished(f"{unknown} (it could not be read back either: {error})") from error
+        if sealed is None:
+            raise Unfinished(unknown)
+        raise Unreachable(
+            f"{self.name} was not written: the put was not answered, and what stood before was put in its "
+            "place, so that it does not count if it arrives late. Repeat the command"
+        )
+
+    def _arrived(self, value: str, expected: int) -> int | None:
+        """The version under which `value` has arrived, None if not yet; LostRace if it cannot count."""
+        newer = {version.number: version.value for version in self.history() if version.number >= expected}
+        arrived = [number for number, found in newer.items() if found == value]
+        if not arrived and expected in newer:
+            raise self._lost(expected)
+        return min(arrived, default=None)
 
     def _lost(self, expected: int) -> LostRace:
         """Who won, after having uncovered the winner's value if ours lies on top of it."""
         winner = next((v for v in self.history() if v.number == expected), None)
-        snapshot = self.read()
-        try:
-            snapshot = self.uncover(snapshot)
-        except (Unreachable, LostRace) as error:
-            tail = f" (could not put the standing value on top again: {error}; the next writer will)"
-        else:
-            tail = ""
+        snapshot, tail = self._uncovered(self.read())
         who = f"{winner.user or 'an unknown user'} at {iso(winner.modified)}" if winner else "someone"
         final = newest_owner(snapshot.timeline)
         return LostRace(
             f"lost the race: version {expected} was written first, by {who}. That stands: {final} owns the "
             f"work. Nothing of this command counts; see `mwaactl history`{tail}"
         )
+
+    def _uncovered(self, snapshot: Snapshot) -> tuple[Snapshot, str]:
+        """What stands, put on top if possible, and what to say if not."""
+        try:
+            return self.uncover(snapshot), ""
+        except (Unreachable, LostRace) as error:
+            return snapshot, (
+                f" (could not put the standing value on top again: {error}; the next writer will)"
+            )
 
     def _read_back(self, version: int) -> Snapshot:
         for pause in READ_BACK:
@@ -247,7 +281,7 @@ class Ownership:
                     "Repeat the command: it goes on from there"
                 ) from error
             if snapshot.top >= version:
-                return snapshot
+                return self._uncovered(snapshot)[0]
         raise Unfinished(
             f"version {version} of {self.name} was written but SSM still answers with an older one. "
             "Repeat the command in a minute: it goes on from there"

@@ -16,11 +16,12 @@ from mwaactl.airflow_models import Dag, Run, Task
 from mwaactl.checks import Outcome, Sides, listed
 from mwaactl.errors import Unreachable
 from mwaactl.model import Model, iso
+from mwaactl.ownership import ARRIVES_WITHIN
 
 CHECK = "serial-dags"
 # A write that takes its time begins later than planned (readers count from its arrival): runs due until then
 # would still be the old side's.
-MARGIN = timedelta(seconds=2)
+MARGIN = ARRIVES_WITHIN
 SOON = timedelta(minutes=1)  # DAGs due within this are asked about before the question, not after it
 AT_ONCE = 8  # questions about tasks at the same time
 

@@ -100,7 +100,7 @@ def _carry_out(made: Plan, reason: str) -> Switched:
     choice = _choose(made, before, seen, since)
     if choice.decided is None:
         return _unchanged(made, choice)
-    after = made.ownership.write(before, choice.decided, _description(made, choice, reason))
+    after = made.ownership.write(before, choice.decided, _description(made, choice, reason), since)
     _follow(made, after)
     return _report(made, after, choice, changed=True, version=before.top + 1)
 
@@ -126,7 +126,11 @@ def _look_again(made: Plan) -> Seen | None:
     if made.watch is None or serial.CHECK in made.forced:
         return None
     try:
-        return made.watch.look()
+        seen = made.watch.look()
+        # Ask about the tasks of those that matter now: between the decision and its write there is no time.
+        soon = aws_now(made.before, made.lead) + made.lead + serial.SOON
+        made.watch.held(seen, made.candidates(made.before.timeline, seen, soon), soon)
+        return seen
     except Unreachable as error:
         raise CheckFailed(
             f"nothing was written: {made.source} cannot be asked any more which DAGs are busy ({error}). If "
@@ -214,7 +218,7 @@ def _report(
         timeline, dag_id = after.timeline, next(iter(choice.moved), None)
         entries = timeline.owners if dag_id is None else timeline.dags.get(dag_id, ())
         owns_from = next((entry.since for entry in entries if entry.version == version), None)
-        if after.reading.version != version:
+        if max(line[-1].version for line in (timeline.owners, *timeline.dags.values())) > version:
             notes += (
                 f"another writer has decided since: {newest_owner(timeline, dag_id)} owns the work next "
                 f"(version {after.reading.version})",

@@ -14,6 +14,8 @@ from typing import Any
 from bluegreen.timeline import Timeline, latest_valid
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from mwaactl.aws import PUT_TIMEOUT
+
 START = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 OWNERSHIP = "/mwaa-openlineage/fullha/ownership"
 ACTIVE = "/mwaa-openlineage/fullha/active-environment"
@@ -49,7 +51,7 @@ class Ssm:
     """Parameter Store. `puts` says what happens to the next puts of the ownership; without one, they succeed.
 
     "unanswered": stored, but the answer is lost; "late": the answer is lost and the value waits in `late` for
-    `deliver`; an exception: raised, nothing stored.
+    `deliver`; "slow": stored as late as one that is answered can be; an exception: raised, nothing stored.
     """
 
     clock: Clock
@@ -95,6 +97,8 @@ class Ssm:
         if what == "late":
             self.late.append(request)
             raise ReadTimeoutError(endpoint_url="https://ssm")
+        if what == "slow":
+            self.clock.forward(2 * PUT_TIMEOUT)
         version = self.store(request)
         if what == "unanswered":
             raise ReadTimeoutError(endpoint_url="https://ssm")

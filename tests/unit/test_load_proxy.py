@@ -73,7 +73,7 @@ def test_it_refuses_new_connections_cuts_old_ones_and_passes_again(proxy: Proxy)
 def test_a_put_arrives_late_even_if_its_sender_has_gone_and_other_calls_do_not_wait(
     proxy: Proxy, server: Server
 ) -> None:
-    proxy.late = LATE
+    proxy.late, proxy.late_puts = LATE, 1
     with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as client:
         client.sendall(b"X-Amz-Target: " + PUT)
     assert ask(proxy, b"GetParameter") == b"GetParameter"
@@ -82,3 +82,4 @@ def test_a_put_arrives_late_even_if_its_sender_has_gone_and_other_calls_do_not_w
     while len(server.got) < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
     assert server.got[1].endswith(PUT)
+    assert ask(proxy, PUT) == PUT, "the only one that was to be late has been"

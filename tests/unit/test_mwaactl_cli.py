@@ -87,7 +87,7 @@ def test_a_lost_race_exits_3(run: Run, aws: Cloud) -> None:
 
 
 def test_an_unknown_outcome_exits_5(run: Run, aws: Cloud) -> None:
-    aws.ssm.puts = ["late"]
+    aws.ssm.puts = ["late", "late"]
     assert run("switch", "green").exit_code == 5
 
 

@@ -268,10 +268,11 @@ def test_without_a_switch_there_is_nothing_to_wait_for(aws: Cloud) -> None:
 
 def test_a_move_whose_put_was_not_answered_can_no_longer_arrive(aws: Cloud, mirrors: Mirrors) -> None:
     """Found idle a minute ago is no reason to move a DAG now."""
-    airflows = Airflows(aws, {"slow": Work(29, 20, odd=45)})
+    airflows = Airflows(aws, {"slow": Work(32, 20, odd=45)})
     switch(aws)
-    aws.ssm.puts = ["late"]
+    aws.ssm.puts = ["late", "late"]
     assert not waited(aws, timeout=30).finished
+    aws.ssm.deliver()
     aws.ssm.deliver()
     aws.ssm.clock.forward(60)
     assert {run.side for run in airflows.executed("slow")} == {"blue"}

@@ -224,7 +224,7 @@ def test_a_rollback_to_an_environment_that_is_gone_is_refused(aws: Cloud) -> Non
 
 def test_a_rollback_with_an_unknown_outcome_is_repeated_by_naming_the_target(aws: Cloud) -> None:
     moved(aws, "green")
-    aws.ssm.puts = ["late"]
+    aws.ssm.puts = ["late", "late"]
     with pytest.raises(Unfinished, match="repeat this rollback say `mwaactl switch blue -s fullha`"):
         carry_out(back(aws))
     aws.ssm.deliver()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import pytest
-from bluegreen.timeline import Timeline
+from bluegreen.timeline import Timeline, latest_valid
 from botocore.exceptions import EndpointConnectionError
 
 from mwaactl import clock as mwaactl_clock
@@ -181,14 +181,59 @@ def test_a_put_whose_answer_was_lost_is_found_by_reading_back(aws: Cloud) -> Non
     assert aws.ssm.values(ACTIVE)[-1] == "green"
 
 
-def test_a_put_that_cannot_be_found_is_reported_as_not_known(aws: Cloud) -> None:
+def test_a_put_that_did_not_arrive_can_no_longer_count(aws: Cloud) -> None:
     aws.ssm.puts = ["late"]
+    with pytest.raises(Unreachable, match="was not written: the put was not answered"):
+        switched(aws)
+    aws.ssm.clock.forward(60)
+    aws.ssm.deliver()
+    assert newest_owner(standing(aws)) == "blue"
+    assert switched(aws).changed
+
+
+def test_a_put_that_arrives_before_its_place_is_taken_counts(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws.ssm.puts = ["late"]
+    real = aws.ssm.put_parameter
+
+    def overtaken(**request: Any) -> Any:
+        if aws.ssm.late:
+            aws.ssm.deliver()
+        return real(**request)
+
+    monkeypatch.setattr(aws.ssm, "put_parameter", overtaken)
+    done = switched(aws)
+    assert (done.version, done.notes) == (2, ())
+    assert done.owns_from is not None
+    assert standing(aws).owner(done.owns_from) == "green"
+    top = aws.ssm.stored[OWNERSHIP][-1]
+    assert latest_valid([(top["Value"], top["Version"], START)]), "readers need no history"
+
+
+def test_a_put_that_cannot_be_found_nor_kept_from_counting_is_reported_as_not_known(aws: Cloud) -> None:
+    aws.ssm.puts = ["late", "late"]
     with pytest.raises(Unfinished, match="not known whether it was written"):
         switched(aws)
 
 
+def test_a_command_that_was_held_up_just_before_the_put_writes_nothing(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dump = Timeline.dump
+
+    def slept(timeline: Timeline, now: datetime | None = None) -> str:
+        aws.ssm.clock.forward(1.5)
+        return dump(timeline, now)
+
+    monkeypatch.setattr(Timeline, "dump", slept)
+    with pytest.raises(Unreachable, match="held up just before"):
+        switched(aws)
+    assert len(aws.ssm.values()) == 1
+
+
 def test_a_late_put_counts_from_its_arrival_plus_the_lead(aws: Cloud) -> None:
-    aws.ssm.puts = ["late"]
+    aws.ssm.puts = ["late", "late"]
     with pytest.raises(Unfinished):
         switched(aws)
     aws.ssm.clock.forward(60)
@@ -200,11 +245,12 @@ def test_a_late_put_counts_from_its_arrival_plus_the_lead(aws: Cloud) -> None:
 
 
 def test_repeating_after_an_unknown_outcome_makes_the_late_put_invalid(aws: Cloud) -> None:
-    aws.ssm.puts = ["late"]
+    aws.ssm.puts = ["late", "late"]
     with pytest.raises(Unfinished):
         switched(aws)
     done = switched(aws)
     aws.ssm.clock.forward(60)
+    aws.ssm.deliver()
     aws.ssm.deliver()
     assert done.owns_from is not None
     assert standing(aws).owner(done.owns_from) == "green"
@@ -237,7 +283,7 @@ def test_a_put_that_was_refused_says_that_nothing_was_written(
 
 
 def test_a_server_error_of_the_put_is_an_unknown_outcome(aws: Cloud) -> None:
-    aws.ssm.puts = [client_error("InternalServerError", 500)]
+    aws.ssm.puts = [client_error("InternalServerError", 500)] * 2
     with pytest.raises(Unfinished):
         switched(aws)
 

@@ -15,13 +15,15 @@ PUT = b"AmazonSSM.PutParameter"
 class Proxy:
     """Listens on a port of loopback and passes everything to another one.
 
-    `late` seconds pass before a PutParameter is handed on, even if its sender has given up meanwhile.
+    `late` seconds pass before a PutParameter is handed on, even if its sender has given up meanwhile; with
+    `late_puts`, that befalls only so many.
     """
 
     def __init__(self, target: int) -> None:
         self._target = target
         self._mode: Mode = "pass"
         self.late = 0.0
+        self.late_puts: int | None = None
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -95,11 +97,18 @@ class Proxy:
         client.close()
         server.close()
 
+    def _delay(self) -> float:
+        with self._lock:
+            if self.late_puts is None:
+                return self.late
+            self.late_puts -= 1
+            return self.late if self.late_puts >= 0 else 0.0
+
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
-                if self.late and PUT in data:
-                    time.sleep(self.late)
+                if PUT in data:
+                    time.sleep(self._delay())
                 sink.sendall(data)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
