@@ -142,7 +142,7 @@ class Operator:
         if done.code == 1:
             checks = {c["name"]: c["detail"] for c in done.json["checks"] if c["result"] == "fail"}
             self._tell(f"forced: {checks}")
-            self.forced.update(checks)
+            self.forced.update(checks.keys())
             done = self._command(*command, *(word for name in checks for word in ("--force", name)))
         assert done.code in allowed, f"{' '.join(done.command)} ended with {done.code}: {done.out}{done.err}"
         return done
