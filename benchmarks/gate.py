@@ -18,7 +18,8 @@ import re
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -67,6 +68,18 @@ class Environment(Zoo):
         self.start = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=runs + 2)
 
     def create(self) -> None:
+        self.create_with(
+            DAGS,
+            {
+                "bluegreen.max_age_seconds": MAX_AGE,
+                "benchmark.file": str(self.hook_file),
+                "benchmark.runs": str(self.runs_wanted),
+            },
+            {"active", "standby"},
+        )
+
+    def create_with(self, dags: Path, options: dict[str, str], dag_ids: set[str]) -> None:
+        """Make the environment; return when its DAGs, those of the folder `dags`, are known."""
         for bucket in (self._bucket, self._log):
             self._s3.create_bucket(Bucket=bucket)
         self._s3.put_bucket_versioning(Bucket=self._bucket, VersioningConfiguration={"Status": "Enabled"})
@@ -77,7 +90,7 @@ class Environment(Zoo):
             f"openlineage-python=={fits.openlineage_client}\n".encode(),
         )
         self._put("plugins.zip", plugins_zip())
-        for path in DAGS.glob("*.py"):
+        for path in dags.glob("*.py"):
             self._put(f"dags/{path.name}", path.read_bytes())
         theirs = {"standby": (Entry("green", EPOCH, 1),)}
         value = Timeline(0, (Entry("blue", EPOCH, 1),), theirs).dump()
@@ -93,16 +106,11 @@ class Environment(Zoo):
             RequirementsS3Path="requirements.txt",
             NetworkConfiguration={"SubnetIds": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]},
             AirflowConfigurationOptions=self._options()
-            | {
-                "bluegreen.max_age_seconds": MAX_AGE,
-                "benchmark.file": str(self.hook_file),
-                "benchmark.start": self.start.isoformat(),
-                "benchmark.runs": str(self.runs_wanted),
-                "benchmark.tasks": str(self.tasks_wanted),
-            },
+            | {"benchmark.start": self.start.isoformat(), "benchmark.tasks": str(self.tasks_wanted)}
+            | options,
         )
         self.wait_for(lambda: self._status() != "CREATING", "the environment is made", seconds=600)
-        self.wait_for(lambda: self.dag_ids() >= {"active", "standby"}, "the DAGs are known", seconds=120)
+        self.wait_for(lambda: self.dag_ids() >= dag_ids, "the DAGs are known", seconds=120)
 
     def work_through(self, dag_id: str) -> list[dict[str, Any]]:
         """Let a DAG do all its runs; its task instances. Raises AssertionError if that takes too long."""
@@ -113,7 +121,7 @@ class Environment(Zoo):
             runs = [run for run in self.runs(dag_id) if run["state"] in ("success", "failed")]
             return len(runs) == self.runs_wanted
 
-        self.wait_for(done, f"all runs of {dag_id} are finished", seconds=60 + 4 * wanted)
+        self.wait_for(done, f"all runs of {dag_id} are finished", seconds=120 + 4 * wanted)
         found = [
             instance
             for run in self.runs(dag_id)
@@ -121,7 +129,7 @@ class Environment(Zoo):
                 "GET", f"/dags/{dag_id}/dagRuns/{run['dag_run_id']}/taskInstances", limit=1000
             )["task_instances"]
         ]
-        expected = {"active": "success", "standby": "skipped"}[dag_id]
+        expected = "skipped" if dag_id == "standby" else "success"
         if {instance["state"] for instance in found} != {expected}:
             raise SystemExit(f"not all tasks of {dag_id} ended as {expected}")
         return found
@@ -156,6 +164,20 @@ def measure(environment: Environment) -> list[Row]:
     ]
 
 
+@contextmanager
+def clouded() -> Iterator[Cloud]:
+    """An emulated AWS and a local MWAA in a home of their own."""
+    os.environ["MWAA_LOCAL_TOOLS"] = str(Home.find().tools)
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        os.environ["MWAA_LOCAL_HOME"] = folder
+        cloud = Cloud(Home(Path(folder)))
+        try:
+            cloud.start()
+            yield cloud
+        finally:
+            cloud.stop()
+
+
 def _between(instance: dict[str, Any], since: str) -> float:
     begin, end = (datetime.fromisoformat(instance[name]) for name in (since, "end_date"))
     return (end - begin).total_seconds() * 1000
@@ -168,17 +190,10 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=50, help="per run")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     chosen = parser.parse_args()
-    os.environ["MWAA_LOCAL_TOOLS"] = str(Home.find().tools)
-    with tempfile.TemporaryDirectory(prefix="gate-benchmark-") as folder:
-        os.environ["MWAA_LOCAL_HOME"] = folder
-        cloud = Cloud(Home(Path(folder)))
-        before = os.getloadavg()[0]
-        try:
-            cloud.start()
-            rows = measure(Environment(cloud, chosen.version, chosen.runs, chosen.tasks))
-        finally:
-            load = os.getloadavg()[0]
-            cloud.stop()
+    before = os.getloadavg()[0]
+    with clouded() as cloud:
+        rows = measure(Environment(cloud, chosen.version, chosen.runs, chosen.tasks))
+        load = os.getloadavg()[0]
     title = (
         f"Airflow {chosen.version}, {chosen.runs} runs of {chosen.tasks} tasks, {os.cpu_count()} cores, "
         f"load {before:.1f} before, {load:.1f} while it worked"

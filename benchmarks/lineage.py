@@ -1,15 +1,20 @@
-"""Events per second that the forwarder carries from the log to Marquez, beside a naive poster.
+"""What a task pays for lineage, and the events per second that the forwarder carries to Marquez.
 
-    python -m benchmarks.lineage [EVENTS]
+    python -m benchmarks.lineage [transport|forwarder] [--events 1000] [--version 3.3.1] [--tasks 4]
 
-The log lies in an emulated S3 (MiniStack), Marquez is the double. Marquez 0.51.1 on a node of 2 cores takes
-54 to 57 events a second, 34 ms each: as a double, two posts at a time. "Larger" works at 20 posts at a time,
-as many as its connection pool has. With 0 ms the emulated S3 is what is waited for, so that row is repeated
-with a log in memory. Goal: as fast as Marquez takes events. Needs an otherwise idle machine.
+`transport` (benchmarks/transport.py, 6 minutes): the seconds for which a task waits for each of its events.
+
+`forwarder` (2 minutes), beside a naive poster: the log lies in an emulated S3 (MiniStack), Marquez is the
+double. Marquez 0.51.1 on a node of 2 cores takes 54 to 57 events a second, 34 ms each: as a double, two posts
+at a time. "Larger" works at 20 posts at a time, as many as its connection pool has. With 0 ms the emulated S3
+is what is waited for, so that row is repeated with a log in memory. Goal: as fast as Marquez takes events.
+
+Both need an otherwise idle machine.
 """
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import json
 import os
@@ -32,6 +37,7 @@ from botocore.config import Config
 from rich.console import Console
 from rich.table import Table
 
+from components.airflow_versions import AIRFLOW_VERSIONS
 from forwarder.carry import Forwarder, Timing
 from forwarder.deliver import Marquez
 from forwarder.log import Log, key_at
@@ -83,29 +89,45 @@ def events(count: int) -> Iterator[tuple[str, bytes]]:
         yield f"{key_at(instant)}-{uuid.uuid4().hex[:12]}.json.gz", gzip.compress(json.dumps(event).encode())
 
 
+@dataclass(frozen=True)
+class Double:
+    """A Marquez double, as a process of its own: the roots of its two ports."""
+
+    url: str
+    admin: str
+
+    def known(self) -> int:
+        """How many events it has. Raises OSError."""
+        with urllib.request.urlopen(f"{self.admin}/state", timeout=30) as answer:  # noqa: S310 - loopback
+            return int(json.load(answer)["raw"])
+
+    def be(self, kind: str) -> None:
+        """Have a fault from now on: a `kind` of local.marquez_double.Faults."""
+        body = json.dumps({"kind": kind}).encode()
+        request = urllib.request.Request(f"{self.admin}/faults", body, method="PUT")  # noqa: S310 - loopback
+        with urllib.request.urlopen(request, timeout=30):  # noqa: S310
+            pass
+
+
 @contextmanager
-def double(speed: Speed) -> Iterator[tuple[str, Callable[[], int]]]:
-    """A Marquez double of that speed: its root, and how many events it has."""
+def double(speed: Speed) -> Iterator[Double]:
+    """A Marquez double of that speed."""
     port, admin = free_port(), free_port()
     command = [sys.executable, "-m", "local.marquez_double", "--port", str(port), "--admin-port", str(admin)]
     command += ["--latency", str(speed.latency), "--connections", str(speed.connections)]
     process = subprocess.Popen(command)  # noqa: S603 - our own program
-
-    def known() -> int:
-        with urllib.request.urlopen(f"http://{LOOPBACK}:{admin}/state", timeout=30) as answer:
-            return int(json.load(answer)["raw"])
-
+    made = Double(f"http://{LOOPBACK}:{port}", f"http://{LOOPBACK}:{admin}")
     try:
         deadline = time.monotonic() + 20
         while True:
             try:
-                known()
+                made.known()
                 break
             except OSError:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
-        yield f"http://{LOOPBACK}:{port}", known
+        yield made
     finally:
         process.terminate()
         process.wait(10)
@@ -131,12 +153,12 @@ def forward(s3: Any, url: str) -> None:
 
 def rate(work: Callable[[Any, str], None], s3: Any, speed: Speed, count: int) -> float:
     """Events per second. Raises SystemExit if Marquez does not have them all."""
-    with double(speed) as (url, known):
+    with double(speed) as marquez:
         started = time.monotonic()
-        work(s3, url)
+        work(s3, marquez.url)
         seconds = time.monotonic() - started
-        if known() < count:
-            raise SystemExit(f"only {known()} of {count} events are known to Marquez")
+        if marquez.known() < count:
+            raise SystemExit(f"only {marquez.known()} of {count} events are known to Marquez")
     return count / seconds
 
 
@@ -150,8 +172,8 @@ def fill(s3: Any, count: int) -> MemoryS3:
     return memory
 
 
-def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+def forwarder(count: int) -> Table:
+    """Carry `count` events to each double, in both ways."""
     os.environ["MWAA_LOCAL_TOOLS"] = str(Home.find().tools)
     table = Table("Marquez", "log", "naive (events/s)", "forwarder (events/s)")
     with tempfile.TemporaryDirectory(prefix="lineage-benchmark-") as folder:
@@ -169,7 +191,22 @@ def main() -> None:
         finally:
             aws.stop(home)
     table.title = f"{count} events of {JOBS} jobs, load {os.getloadavg()[0]:.1f}"
-    Console().print(table)
+    return table
+
+
+def main() -> None:
+    from benchmarks import transport  # which needs this module's double
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("half", nargs="?", choices=("transport", "forwarder"), help="default: both")
+    parser.add_argument("--events", type=int, default=1000, help="that the forwarder carries")
+    parser.add_argument("--version", default=max(AIRFLOW_VERSIONS), help="of Airflow")
+    parser.add_argument("--tasks", type=int, default=4, help="of each row, two events each")
+    chosen = parser.parse_args()
+    if chosen.half != "forwarder":
+        Console().print(transport.measure(chosen.version, chosen.tasks))
+    if chosen.half != "transport":
+        Console().print(forwarder(chosen.events))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,173 @@
+"""What a task pays for each of its lineage events, by transport and by what is wrong.
+
+A part of `python -m benchmarks.lineage`. The tasks are real ones of a real Airflow, and so is what emits: the
+OpenLineage provider forks a child for each event (START and COMPLETE) and waits for it, 13 s at most. That
+wait is what is measured, in the task's process. Beside it the client alone, in this process: one `emit`.
+
+Marquez is the double, S3 an emulator: on this machine, without a network's time and without TLS.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import statistics
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import requests
+from openlineage.client import OpenLineageClient
+from openlineage.client.event_v2 import Job, Run, RunEvent, RunState
+from openlineage.client.uuid import generate_new_uuid
+from rich.table import Table
+
+from benchmarks.gate import Environment, clouded
+from benchmarks.lineage import SPEEDS, Double, double
+from local import aws
+from local.processes import LOOPBACK, free_port
+from tests.e2e.zoo.environment import Cloud
+
+DAGS = Path(__file__).parent / "transport_dags"
+EMITS, EMIT_SECONDS = 4, 10.0  # of the client alone: so many, or what fits
+
+
+@dataclass(frozen=True)
+class Row:
+    """A transport, and how Marquez and S3 are meanwhile: faults of the double; S3 is up, refuses or hangs."""
+
+    transport: str
+    marquez: str = "none"
+    s3: str = "none"
+
+    @property
+    def reachable(self) -> bool:
+        """Whether its events must arrive."""
+        return (self.transport == "lineage log" and self.s3 == "none") or self == Row("http")
+
+    @property
+    def state(self) -> str:
+        names = {"none": "up", "refuse": "refused", "hang": "hanging", "fail": "failing (500)"}
+        if self.transport == "noop":
+            return "-"
+        if self.s3 != "none":
+            return f"S3 {names[self.s3]}"
+        return f"Marquez {names[self.marquez]}"
+
+
+MARQUEZ = ("none", "refuse", "hang", "fail")
+ROWS = (
+    Row("noop"),
+    *(Row("lineage log", state) for state in MARQUEZ),
+    Row("lineage log", s3="refuse"),
+    Row("lineage log", s3="hang"),
+    *(Row("http", state) for state in MARQUEZ),
+)
+
+
+class Tasks(Environment):
+    """Blue with a DAG per row, each of one run."""
+
+    def __init__(self, cloud: Cloud, version: str, tasks: int, marquez: Double, hanging: Double) -> None:
+        super().__init__(cloud, version, 1, tasks)
+        self.notes = self.ledger_file.parent
+        self.marquez = marquez
+        self.endpoints = {
+            "none": aws.environ(cloud.home)["AWS_ENDPOINT_URL"],
+            "refuse": f"http://{LOOPBACK}:{free_port()}",
+            "hang": hanging.url,
+        }
+        self.transports: dict[str, dict[str, str]] = {
+            "noop": {"type": "noop"},
+            "http": {"type": "http", "url": marquez.url},
+            "lineage log": {"type": "bluegreen.transport.LineageLogTransport", "bucket": self._log},
+        }
+
+    def create(self) -> None:
+        self.set(ROWS[0])
+        options = {
+            # a file, so that no row needs a restart: the client of each event reads it
+            "openlineage.config_path": str(self.notes / "openlineage.yml"),
+            "benchmark.folder": str(self.notes),
+            "benchmark.rows": str(len(ROWS)),
+        }
+        self.create_with(DAGS, options, {f"row_{number}" for number in range(len(ROWS))})
+
+    def set(self, row: Row) -> None:
+        """Let the tasks, and this process, have that row's transport and trouble."""
+        self.marquez.be(row.marquez)
+        environ = {"AWS_ENDPOINT_URL_S3": self.endpoints[row.s3]}
+        os.environ |= environ
+        (self.notes / "environ.json").write_text(json.dumps(environ))
+        config = {"transport": self.transports[row.transport]}
+        (self.notes / "openlineage.yml").write_text(json.dumps(config))
+
+    def waits(self, number: int) -> tuple[list[float], list[float]]:
+        """Run a row's DAG: seconds of each event's wait, and for which each task's process lived."""
+        notes = self.notes / "events"
+        notes.unlink(missing_ok=True)
+        self.work_through(f"row_{number}")
+        wanted = 2 * self.tasks_wanted
+        self.wait_for(
+            lambda: len(notes.read_text().splitlines()) == wanted, "all events are noted", seconds=60
+        )
+        lines = [line.split() for line in notes.read_text().splitlines()]
+        return [float(took) for _, took, _ in lines], [
+            float(lived) for name, _, lived in lines if name == "on_success"
+        ]
+
+    def emits(self, row: Row) -> list[float]:
+        """Seconds of each `emit` of a client in this process."""
+        client = OpenLineageClient(config={"transport": self.transports[row.transport]})
+        times: list[float] = []
+        while len(times) < EMITS and sum(times) < EMIT_SECONDS:
+            before = time.perf_counter()
+            try:
+                client.emit(_event())
+            except requests.RequestException:
+                if row.reachable:
+                    raise
+            times.append(time.perf_counter() - before)
+        return times
+
+    def arrived(self) -> int:
+        """Events that are in the log or known to Marquez."""
+        return len(self.lineage()) + self.marquez.known()
+
+
+def _event() -> RunEvent:
+    return RunEvent(
+        eventType=RunState.START,
+        eventTime=datetime.now(UTC).isoformat(),
+        run=Run(runId=str(generate_new_uuid())),
+        job=Job("benchmark", "dag.task"),
+        producer="https://github.com/OpenLineage",
+    )
+
+
+def measure(version: str, tasks: int) -> Table:
+    """All rows. Raises SystemExit if an event is lost while everything is up."""
+    table = Table(
+        "transport", "", "a task waits, per event (s)", "longest", "task's process (s)", "emit alone (s)"
+    )
+    logging.disable()  # of what is lost: each row says it
+    with double(SPEEDS[0]) as marquez, double(SPEEDS[-1]) as hanging, clouded() as cloud:
+        hanging.be("hang")
+        os.environ |= aws.environ(cloud.home)
+        airflow = Tasks(cloud, version, tasks, marquez, hanging)
+        airflow.create()
+        for number, row in enumerate(ROWS):
+            airflow.set(row)
+            before = airflow.arrived()
+            emits, (waits, lives) = airflow.emits(row), airflow.waits(number)
+            if row.reachable and airflow.arrived() - before < len(emits) + len(waits):
+                raise SystemExit(f"{row.transport}, {row.state}: events are missing")
+            times = (statistics.median(waits), max(waits), statistics.median(lives), statistics.median(emits))
+            table.add_row(row.transport, row.state, *(f"{time:.2f}" for time in times))
+    load = os.getloadavg()[0]
+    table.title = (
+        f"Airflow {version}, {2 * tasks} events of {tasks} tasks, {os.cpu_count()} cores, load {load:.1f}"
+    )
+    return table

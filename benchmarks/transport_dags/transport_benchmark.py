@@ -1,0 +1,58 @@
+"""A DAG per row of the benchmark, each with one scheduled run; the tasks note what each event cost them."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+from airflow.providers.openlineage.plugins.listener import OpenLineageListener
+
+try:  # Airflow 3
+    from airflow.providers.standard.operators.python import PythonOperator
+    from airflow.sdk import DAG
+except ImportError:  # Airflow 2
+    from airflow import DAG
+    from airflow.operators.python import PythonOperator
+
+FOLDER = Path(os.environ["AIRFLOW__BENCHMARK__FOLDER"])
+START = datetime.fromisoformat(os.environ["AIRFLOW__BENCHMARK__START"])
+ROWS, TASKS = (int(os.environ[f"AIRFLOW__BENCHMARK__{name}"]) for name in ("ROWS", "TASKS"))
+
+os.environ |= json.loads((FOLDER / "environ.json").read_text())  # in the task's process: of this row
+
+_execute = OpenLineageListener._execute
+if not hasattr(_execute, "timed"):
+
+    def timed(self: Any, callable: Any, callable_name: str, use_fork: bool = False) -> None:
+        """The provider's own way to emit an event, and what it took; how long the process has lived."""
+        before = time.perf_counter()
+        _execute(self, callable, callable_name, use_fork)
+        took, lived = time.perf_counter() - before, time.time() - psutil.Process().create_time()
+        with (FOLDER / "events").open("a") as file:
+            file.write(f"{callable_name} {took:.4f} {lived:.4f}\n")
+
+    timed.timed = True  # type: ignore[attr-defined]
+    OpenLineageListener._execute = timed
+
+
+def work() -> None:
+    """Nothing: what an event costs besides is what is measured."""
+
+
+for row in range(ROWS):
+    with DAG(
+        f"row_{row}",
+        schedule="* * * * *",
+        start_date=START,
+        end_date=START,
+        catchup=True,
+        max_active_tasks=2,
+    ) as dag:
+        for number in range(TASKS):
+            PythonOperator(task_id=f"task_{number}", python_callable=work)
+    globals()[f"row_{row}"] = dag
