@@ -245,16 +245,22 @@ SOURCE = (
 )
 
 
-def _cache_file(settings: Settings, directory: Path | None) -> Path | None:
-    """Where the copy is kept; None if there is no folder that is surely ours alone."""
+def host_folder(directory: Path | None = None) -> Path | None:
+    """What processes of this host tell each other is there; None if no folder is surely ours alone."""
     folder = directory or Path(tempfile.gettempdir()) / f"bluegreen-{os.geteuid()}"
     with suppress(OSError):
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
         if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022:
-            source = [settings.parameter, *(os.environ.get(name, "") for name in SOURCE)]
-            return folder / f"{hashlib.sha256('|'.join(source).encode()).hexdigest()[:16]}.json"
+            return folder
     return None
+
+
+def _cache_file(settings: Settings, directory: Path | None) -> Path | None:
+    """Where the copy is kept; None without a folder for it."""
+    folder = host_folder(directory)
+    source = [settings.parameter, *(os.environ.get(name, "") for name in SOURCE)]
+    return folder and folder / f"{hashlib.sha256('|'.join(source).encode()).hexdigest()[:16]}.json"
 
 
 def _save(file: Path | None, copy: Copy) -> None:

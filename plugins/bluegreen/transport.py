@@ -1,7 +1,9 @@
 """OpenLineage transport: each event becomes one object of the lineage log, an S3 bucket.
 
 Tasks never talk to Marquez; a forwarder carries the log there. Events of runs that the other environment
-executes are dropped. Lineage never fails a task: an event that cannot be written is counted and logged.
+executes are dropped. Lineage never fails a task: an event that cannot be written is counted and logged. Nor
+does it hold one up, though the provider lets a task wait for each event: while S3 hangs, all events but one
+per host and PAUSE_SECONDS get a single quick attempt.
 
     AIRFLOW__OPENLINEAGE__TRANSPORT='{"type": "bluegreen.transport.LineageLogTransport", "bucket": "NAME"}'
 """
@@ -11,8 +13,13 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import threading
+import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -26,8 +33,10 @@ from bluegreen.gate import FOLLOWS_PRODUCER, Gate, Run
 log = logging.getLogger("bluegreen.lineage")
 
 VERDICT_WAIT = 3.0  # seconds; the provider gives an event about ten
-REQUEST_SECONDS = 3.0
-ATTEMPTS = 2
+PATIENT = (3.0, 3.0)  # seconds for each attempt to write
+QUICK = (0.4,)  # while S3 hangs
+RETRY_SECONDS = 0.2  # from one attempt to the next
+PAUSE_SECONDS = 30.0  # how long only quick attempts follow a patient one that failed
 
 
 @attr.define
@@ -57,42 +66,92 @@ class LineageLogTransport(Transport):
 
     def emit(self, event: Any) -> None:
         """Write one event (run, job or dataset event of any client version), unless its run is another's."""
-        text = Serde.to_json(event)
-        plain = json.loads(text)
-        if not _ours(plain):
-            self.dropped += 1
-            return
-        key = self.config.prefix + _key(plain.get("eventTime"))
         try:
+            text = Serde.to_json(event)
+            plain = json.loads(text)
+            if not _ours(plain):
+                self.dropped += 1
+                return
+            key = self.config.prefix + _key(plain.get("eventTime"))
             self._put(key, gzip.compress(text.encode(), mtime=0))
-        except aws.AwsError as error:
-            self.failed += 1
-            log.error(  # noqa: TRY400 - the reason says it all, once per event
-                "lineage event lost (%d in this process): s3://%s/%s: %s",
-                self.failed,
-                self.config.bucket,
-                key,
-                error,
-            )
-        else:
             self.written += 1
+        except Exception as error:  # noqa: BLE001 - whatever it was, the task goes on
+            self.failed += 1
+            log.error("lineage event lost: %s: %s", type(error).__name__, error)  # noqa: TRY400 - in one line
+            _count()
 
     def _put(self, key: str, body: bytes) -> None:
-        headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
-        for attempt in range(1, ATTEMPTS + 1):
+        """Write an object. Raises AwsError."""
+        with _patience(self.config.bucket) as (*earlier, last):
+            for seconds in earlier:
+                with suppress(aws.AwsError):
+                    self._request(key, body, seconds)
+                    return
+                time.sleep(RETRY_SECONDS)
+            self._request(key, body, last)
+
+    def _request(self, key: str, body: bytes, seconds: float) -> None:
+        """In a thread: neither a name server nor a provider of credentials can be given a limit otherwise."""
+        outcome: list[Exception | None] = []
+
+        def send() -> None:
             try:
                 aws.request(
                     *("s3", "PUT", "/" + quote(key)),
                     bucket=self.config.bucket,
                     body=body,
-                    headers=headers,
-                    timeout=REQUEST_SECONDS,
+                    headers={"Content-Type": "application/json", "Content-Encoding": "gzip"},
+                    timeout=seconds,
                 )
-            except aws.AwsError:
-                if attempt == ATTEMPTS:
-                    raise
+            except Exception as error:  # noqa: BLE001 - told to who waits
+                outcome.append(error)
             else:
-                return
+                outcome.append(None)
+
+        thread = threading.Thread(target=send, name="bluegreen-lineage", daemon=True)
+        thread.start()
+        thread.join(seconds)
+        error = outcome[0] if outcome else f"no answer within {seconds:g} s"
+        if error is not None:
+            raise aws.AwsError(f"s3://{self.config.bucket}/{key}: {error}")
+
+
+@contextmanager
+def _patience(bucket: str) -> Iterator[tuple[float, ...]]:
+    """Seconds for each attempt to write. A file tells the processes of this host that S3 hangs."""
+    folder = store.host_folder()
+    hanging = folder / f"hanging-{bucket}" if folder else None
+    patient = hanging is None or _may_be_patient(hanging)
+    began = time.monotonic()
+    try:
+        yield PATIENT if patient else QUICK
+    except aws.AwsError:
+        if hanging and time.monotonic() - began > PATIENT[0]:
+            with suppress(OSError):
+                hanging.touch()
+        raise
+    if hanging:
+        with suppress(OSError):
+            hanging.unlink()
+
+
+def _may_be_patient(hanging: Path) -> bool:
+    """Whether S3 does not hang, or nobody has been patient for a while: then this process is."""
+    try:
+        if abs(time.time() - hanging.stat().st_mtime) < PAUSE_SECONDS:
+            return False
+        hanging.touch()
+    except OSError:
+        pass  # there is no such file
+    return True
+
+
+def _count() -> None:
+    """In Airflow's metrics, where the provider counts what other transports lose by raising."""
+    with suppress(Exception):
+        from airflow.providers.openlineage.plugins.adapter import Stats  # from where this Airflow has it
+
+        Stats.incr("ol.emit.failed")
 
 
 def _key(event_time: str | None) -> str:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
+import sys
+import tempfile
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import attr
+import bluegreen.transport
 import pytest
 from bluegreen import aws, settings, store
 from bluegreen.store import Store
@@ -24,6 +31,7 @@ from tests.unit.gate_doubles import always
 T = datetime(2025, 11, 23, 10, tzinfo=UTC)
 OURS = T + timedelta(minutes=1)
 THEIRS = T - timedelta(minutes=1)
+PATIENT, QUICK = bluegreen.transport.PATIENT, bluegreen.transport.QUICK
 
 
 @attr.define
@@ -41,19 +49,28 @@ class StateFacet(RunFacet):
 
 
 class S3:
-    """A bucket that may be unreachable."""
+    """A bucket that may be unreachable. `attempts` are the limits that requests were given, in seconds."""
 
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Any]] = {}
-        self.attempts = self.failures = 0
+        self.attempts: list[float] = []
+        self.failures = 0
+        self.hangs = False
+        self.now = 0.0
 
     def request(self, service: str, method: str, path: str, **more: Any) -> None:
         assert (service, method) == ("s3", "PUT")
-        self.attempts += 1
+        self.attempts.append(more["timeout"])
+        if self.hangs:
+            self.now += more["timeout"]
+            raise aws.AwsError("https://s3: timed out")
         if self.failures:
             self.failures -= 1
             raise aws.AwsError("https://s3: refused")
         self.objects[path] = more
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
 
 
 @pytest.fixture
@@ -75,13 +92,16 @@ def transport(s3: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Lineag
     made = get_default_factory().create(config)
     assert isinstance(made, LineageLogTransport)
     monkeypatch.setattr(aws, "request", s3.request)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    clock = SimpleNamespace(time=time.time, monotonic=lambda: s3.now, sleep=s3.sleep)
+    monkeypatch.setattr(bluegreen.transport, "time", clock)
     return made
 
 
-def event(facets: dict[str, RunFacet] | None = None, time: str = "2025-11-23T11:01:02.5+01:00") -> RunEvent:
+def event(facets: dict[str, RunFacet] | None = None, at: str = "2025-11-23T11:01:02.5+01:00") -> RunEvent:
     run = Run(runId="0198f7a2-1111-7000-8000-000000000000", facets=facets or {})
     return RunEvent(
-        eventType=RunState.START, eventTime=time, run=run, job=Job("ns", "etl"), producer="https://airflow"
+        eventType=RunState.START, eventTime=at, run=run, job=Job("ns", "etl"), producer="https://airflow"
     )
 
 
@@ -145,20 +165,115 @@ def test_an_event_that_nobody_can_judge_is_kept(
     assert "nobody could say whose run it is" in caplog.text
 
 
+class Stats:
+    """Airflow's metrics: the counters that were increased."""
+
+    def __init__(self) -> None:
+        self.counted: list[str] = []
+
+    def incr(self, name: str) -> None:
+        self.counted.append(name)
+
+
 def test_a_lost_event_is_counted_and_logged_and_fails_nobody(
-    transport: LineageLogTransport, s3: S3, caplog: pytest.LogCaptureFixture
+    transport: LineageLogTransport, s3: S3, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    stats = Stats()
+    provider = SimpleNamespace(Stats=stats)  # a module of Airflow's, which is not installed here
+    monkeypatch.setitem(sys.modules, "airflow.providers.openlineage.plugins.adapter", provider)
     s3.failures = 4
     transport.emit(event())
     transport.emit(event())
     assert (transport.failed, transport.written) == (2, 0)
-    assert "lineage event lost (2 in this process): s3://log/events/2025/11/23/10/" in caplog.text
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+    assert "lineage event lost: AwsError: s3://log/events/2025/11/23/10/" in caplog.text
+    assert "https://s3: refused" in caplog.text
+    assert stats.counted == ["ol.emit.failed"] * 2
+
+
+def test_an_event_that_is_none_fails_nobody(transport: LineageLogTransport, s3: S3) -> None:
+    transport.emit(object())
+    assert (len(s3.objects), transport.failed) == (0, 1)
 
 
 def test_an_event_gets_a_second_chance(transport: LineageLogTransport, s3: S3) -> None:
     s3.failures = 1
     transport.emit(event())
-    assert (len(s3.objects), s3.attempts, transport.failed) == (1, 2, 0)
+    assert (len(s3.objects), len(s3.attempts), transport.failed) == (1, 2, 0)
+
+
+def test_while_s3_hangs_one_event_in_a_while_is_patient(
+    transport: LineageLogTransport, s3: S3, tmp_path: Path
+) -> None:
+    s3.hangs = True
+    for _ in range(3):
+        transport.emit(event())
+    assert s3.attempts == [*PATIENT, *QUICK, *QUICK]
+    [mark] = tmp_path.glob("bluegreen-*/hanging-log")
+    os.utime(mark, (0, 0))  # the pause is over
+    s3.attempts.clear()
+    transport.emit(event())
+    transport.emit(event())
+    assert s3.attempts == [*PATIENT, *QUICK]
+    assert transport.failed == 5
+
+
+def test_while_one_is_patient_the_others_are_not(
+    transport: LineageLogTransport, s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3.hangs = True
+    transport.emit(event())
+    [mark] = tmp_path.glob("bluegreen-*/hanging-log")
+    os.utime(mark, (0, 0))  # the pause is over
+    s3.attempts.clear()
+
+    def request(*args: Any, **more: Any) -> None:
+        monkeypatch.setattr(aws, "request", s3.request)
+        transport.emit(event())  # another process's
+        s3.request(*args, **more)
+
+    monkeypatch.setattr(aws, "request", request)
+    transport.emit(event())
+    assert s3.attempts == [*QUICK, *PATIENT]
+
+
+def test_an_event_that_is_written_tells_that_s3_hangs_no_more(transport: LineageLogTransport, s3: S3) -> None:
+    s3.hangs = True
+    transport.emit(event())
+    s3.hangs = False
+    transport.emit(event())
+    s3.failures = 1
+    transport.emit(event())
+    assert s3.attempts == [*PATIENT, *QUICK, *PATIENT]
+    assert (transport.failed, transport.written) == (1, 2)
+
+
+def test_what_is_refused_at_once_does_not_hang(transport: LineageLogTransport, s3: S3) -> None:
+    s3.failures = 4
+    transport.emit(event())
+    transport.emit(event())
+    assert s3.attempts == [*PATIENT, *PATIENT]
+
+
+def test_without_a_folder_of_its_own_each_event_is_patient(
+    transport: LineageLogTransport, s3: S3, tmp_path: Path
+) -> None:
+    (tmp_path / f"bluegreen-{os.geteuid()}").touch()
+    s3.hangs = True
+    transport.emit(event())
+    transport.emit(event())
+    assert s3.attempts == [*PATIENT, *PATIENT]
+
+
+def test_what_hangs_without_a_limit_of_its_own_is_not_waited_for(
+    transport: LineageLogTransport, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers = threading.Event()
+    monkeypatch.setattr(aws, "request", lambda *_args, **_more: answers.wait())
+    monkeypatch.setattr(bluegreen.transport, "PATIENT", (0.01, 0.01))
+    transport.emit(event())
+    answers.set()
+    assert "no answer within 0.01 s" in caplog.text
 
 
 def test_a_transport_without_a_bucket_is_refused() -> None:
