@@ -96,10 +96,10 @@ class Double:
     url: str
     admin: str
 
-    def known(self) -> int:
-        """How many events it has. Raises OSError."""
-        with urllib.request.urlopen(f"{self.admin}/state", timeout=30) as answer:  # noqa: S310 - loopback
-            return int(json.load(answer)["raw"])
+    def events(self) -> list[dict[str, Any]]:
+        """What it knows. Raises OSError."""
+        with urllib.request.urlopen(f"{self.admin}/events", timeout=30) as answer:  # noqa: S310 - loopback
+            return cast(list[dict[str, Any]], json.load(answer))
 
     def be(self, kind: str) -> None:
         """Have a fault from now on: a `kind` of local.marquez_double.Faults."""
@@ -121,7 +121,7 @@ def double(speed: Speed) -> Iterator[Double]:
         deadline = time.monotonic() + 20
         while True:
             try:
-                made.known()
+                made.events()
                 break
             except OSError:
                 if time.monotonic() > deadline:
@@ -157,8 +157,8 @@ def rate(work: Callable[[Any, str], None], s3: Any, speed: Speed, count: int) ->
         started = time.monotonic()
         work(s3, marquez.url)
         seconds = time.monotonic() - started
-        if marquez.known() < count:
-            raise SystemExit(f"only {marquez.known()} of {count} events are known to Marquez")
+        if (known := len(marquez.events())) < count:
+            raise SystemExit(f"only {known} of {count} events are known to Marquez")
     return count / seconds
 
 
@@ -203,10 +203,10 @@ def main() -> None:
     parser.add_argument("--version", default=max(AIRFLOW_VERSIONS), help="of Airflow")
     parser.add_argument("--tasks", type=int, default=4, help="of each row, two events each")
     chosen = parser.parse_args()
-    if chosen.half != "forwarder":
-        Console().print(transport.measure(chosen.version, chosen.tasks))
     if chosen.half != "transport":
         Console().print(forwarder(chosen.events))
+    if chosen.half != "forwarder":
+        Console().print(transport.measure(chosen.version, chosen.tasks))
 
 
 if __name__ == "__main__":
