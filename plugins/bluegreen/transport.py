@@ -32,8 +32,8 @@ from bluegreen.gate import FOLLOWS_PRODUCER, Gate, Run
 
 log = logging.getLogger("bluegreen.lineage")
 
-VERDICT_WAIT = 3.0  # seconds; the provider gives an event about ten
-PATIENT = (3.0, 3.0)  # seconds for each attempt to write
+VERDICT_WAIT = 3.0  # seconds; after ten in all the provider kills who emits
+PATIENT = (2.0, 2.0)  # for each attempt to write
 QUICK = (0.4,)  # while S3 hangs
 RETRY_SECONDS = 0.2  # from one attempt to the next
 PAUSE_SECONDS = 30.0  # how long only quick attempts follow a patient one that failed
