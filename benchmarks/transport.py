@@ -2,8 +2,8 @@
 
 A part of `python -m benchmarks.lineage`. The tasks are real ones of a real Airflow, and so is what emits: the
 OpenLineage provider forks a child for each event (START and COMPLETE) and waits for it, 13 s at most. `wait`
-is that, in the task's process; `task` is how long that process lives, though the task does nothing; `emit`
-is the client alone, in this process. With `noop` the provider does all but emit.
+is that, in the task's process; `CPU` is what the child uses; `emit` is the client alone, in this process.
+With `noop` the provider does all but emit.
 
 Marquez is the double, S3 an emulator: on this machine, without a network's time and without TLS.
 """
@@ -103,19 +103,18 @@ class Tasks(Environment):
         config = {"transport": self.transports[row.transport]}
         (self.notes / "openlineage.yml").write_text(json.dumps(config))
 
-    def waits(self, number: int) -> tuple[list[float], list[float]]:
-        """Run a row's DAG: seconds of each event's wait, and for which each task's process lived."""
+    def waits(self, number: int) -> list[tuple[float, float]]:
+        """Run a row's DAG: seconds of each event's wait, and of CPU in the child."""
         notes = self.notes / "events"
         notes.unlink(missing_ok=True)
         self.work_through(f"row_{number}")
         wanted = 2 * self.tasks_wanted
-        self.wait_for(
-            lambda: len(notes.read_text().splitlines()) == wanted, "all events are noted", seconds=60
-        )
-        lines = [line.split() for line in notes.read_text().splitlines()]
-        return [float(took) for _, took, _ in lines], [
-            float(lived) for name, _, lived in lines if name == "on_success"
-        ]
+
+        def noted() -> list[str]:
+            return notes.read_text().splitlines()
+
+        self.wait_for(lambda: len(noted()) == wanted, "all events are noted", seconds=60)
+        return [(float(took), float(used)) for took, used in map(str.split, noted())]
 
     def emits(self, row: Row) -> list[float]:
         """Seconds of each `emit` of a client in this process."""
@@ -148,7 +147,7 @@ def _event() -> RunEvent:
 
 def measure(version: str, tasks: int) -> Table:
     """All rows. Raises SystemExit if an event is lost while everything is up."""
-    table = Table("seconds", "", "wait, median", "longest", "task", "emit")
+    table = Table("seconds", "", "wait, median", "longest", "CPU", "emit")
     logging.disable()  # of what is lost: each row says it
     with double(SPEEDS[0]) as marquez, double(SPEEDS[-1]) as hanging, clouded() as cloud:
         hanging.be("hang")
@@ -158,10 +157,11 @@ def measure(version: str, tasks: int) -> Table:
         for number, row in enumerate(ROWS):
             airflow.set(row)
             before = airflow.arrived()
-            (waits, lives), emits = airflow.waits(number), airflow.emits(row)
+            events, emits = airflow.waits(number), airflow.emits(row)
+            waits, used = zip(*events, strict=True)
             if row.reachable and airflow.arrived() - before != len(waits) + len(emits):
                 raise SystemExit(f"{row.transport}, {row.state}: events are missing")
-            times = (statistics.median(waits), max(waits), statistics.median(lives), statistics.median(emits))
+            times = (statistics.median(waits), max(waits), statistics.median(used), statistics.median(emits))
             table.add_row(row.transport, row.state, *(f"{time:.2f}" for time in times))
     load = os.getloadavg()[0]
     table.title = (
