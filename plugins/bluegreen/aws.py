@@ -169,4 +169,5 @@ if __name__ == "bluegreen.aws":  # not where Airflow's plugin manager executes t
     with suppress(OSError, BotoCoreError):  # a mistake in AWS's configuration is told by each request
         _spare = _Account()
         _certificates(_spare)
-        _endpoint(_spare, "ssm", "us-east-1", None)
+        for _service in MODELS:
+            _endpoint(_spare, _service, "us-east-1", None)

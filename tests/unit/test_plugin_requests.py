@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import socket
 import threading
 import time
@@ -211,9 +212,9 @@ def test_importing_asks_nobody(environ: pytest.MonkeyPatch) -> None:
     environ.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:1/")
     environ.setattr(socket.socket, "connect", asked)
     environ.setattr(socket, "getaddrinfo", asked)
-    spare = aws._Account()
-    assert aws._certificates(spare).verify_mode
-    assert aws._endpoint(spare, "ssm", "us-east-1", None)
+    found = runpy.run_path(str(aws.__file__), run_name="bluegreen.aws")
+    assert found["_tls"].verify_mode
+    assert set(found["_endpoints"]) == set(aws.MODELS)
 
 
 # --- whatever hangs ---
