@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -103,11 +104,16 @@ def test_airflow_is_told_who_it_is_and_where_the_timeline_and_the_log_are(deploy
         "bucket": "lineage-log-1234567",
         "prefix": "events/",
     }
-    assert json.loads(options["secrets.backend_kwargs"]) == {
+    secrets = json.loads(options["secrets.backend_kwargs"])
+    asked = re.compile(secrets.pop("variables_lookup_pattern"))
+    assert secrets == {
         "connections_prefix": "mwaa-openlineage/fullha/connections",
         "variables_prefix": "mwaa-openlineage/fullha/variables",
         "config_prefix": None,
     }
+    assert not asked.match("load_dags")
+    assert asked.match("load_dags_2")
+    assert asked.match("watermark")
 
 
 def test_blue_and_green_differ_by_identity_only(deployed: Deployed) -> None:

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import ast
-import itertools
+import re
 import runpy
 import sys
+from collections import Counter
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
-DAGS = sorted((Path(__file__).parents[2] / "dags").glob("*.py"))
+from tests.demo_graph import drawn
+
+FOLDER = Path(__file__).parents[2] / "dags"
+DAGS = sorted(FOLDER.glob("*.py"))
+LOAD = FOLDER / "load_factory.py"
+NO_DEFAULT = object()
 
 
 class Task:
-    """What a decorated function becomes: records its options and what follows it."""
+    """A task, or the decorated function that becomes one."""
 
-    def __init__(self, function: Any, **options: Any) -> None:
-        self.name, self.options = function.__name__, options
+    def __init__(self, task_id: str, inlets: Any = (), outlets: Any = (), **_: Any) -> None:
+        self.task_id, self.inlets, self.outlets = task_id, inlets, outlets
 
     def __call__(self, *_: Any, **__: Any) -> Task:
         return self
@@ -32,37 +38,79 @@ class Task:
 
 
 class Recorder:
-    """Stands for @dag and @task of any Airflow version."""
+    """Stands for @dag and @task, operators, variables and the parsing context of any Airflow version."""
 
     def __init__(self) -> None:
         self.dags: dict[str, dict[str, Any]] = {}
         self.tasks: dict[str, Task] = {}
+        """By `dag.task`."""
+        self.variables: dict[str, str] = {}
+        self.parsed_for: str | None = None
+        """The DAG whose task parses the file; None in the DAG processor."""
+        self._dag_id = ""
 
     def dag(self, **options: Any) -> Any:
         def decorate(function: Any) -> Any:
-            self.dags[function.__name__] = options
-            return function
+            def made() -> None:
+                self._dag_id = options.get("dag_id", function.__name__)
+                self.dags[self._dag_id] = options
+                function()
+
+            return made
 
         return decorate
 
+    def add(self, task: Task) -> None:
+        self.tasks[f"{self._dag_id}.{task.task_id}"] = task
+
     def task(self, *functions: Any, **options: Any) -> Any:
         def decorate(function: Any) -> Task:
-            self.tasks[function.__name__] = Task(function, **options)
-            return self.tasks[function.__name__]
+            task = Task(**{"task_id": function.__name__, **options})
+            self.add(task)
+            return task
 
         return decorate(functions[0]) if functions else decorate
+
+    def modules(self, major: int) -> dict[str, dict[str, Any]]:
+        recorder = self
+
+        class BaseOperator(Task):
+            def __init__(self, **options: Any) -> None:
+                super().__init__(**options)
+                recorder.add(self)
+
+        class Variable2:
+            @staticmethod
+            def get(key: str, default_var: Any = NO_DEFAULT) -> Any:
+                return recorder.variables[key] if default_var is NO_DEFAULT else recorder.variables.get(key)
+
+        class Variable3:
+            @staticmethod
+            def get(key: str, default: Any = NO_DEFAULT) -> Any:
+                return Variable2.get(key, default)
+
+        decorators = {"dag": self.dag, "task": self.task}
+        context = {"get_current_context": dict}
+        parsing = {"get_parsing_context": lambda: SimpleNamespace(dag_id=self.parsed_for)}
+        operator = {"BaseOperator": BaseOperator}
+        if major == 2:
+            return {
+                "airflow": {},
+                "airflow.decorators": decorators,
+                "airflow.models": {**operator, "Variable": Variable2},
+                "airflow.operators.python": context,
+                "airflow.utils.dag_parsing_context": parsing,
+            }
+        return {
+            "airflow": {},
+            "airflow.sdk": {**decorators, **context, **parsing, **operator, "Variable": Variable3},
+        }
 
 
 @pytest.fixture(params=[2, 3])
 def recorder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder = Recorder()
-    decorators = {"dag": recorder.dag, "task": recorder.task}
-    context = {"get_current_context": dict}
-    modules: dict[int, dict[str, dict[str, Any]]] = {
-        2: {"airflow": {}, "airflow.decorators": decorators, "airflow.operators.python": context},
-        3: {"airflow": {}, "airflow.sdk": decorators | context},
-    }
-    for name, content in modules[request.param].items():
+    for name, content in recorder.modules(request.param).items():
         module = ModuleType(name)
         vars(module).update(content)
         monkeypatch.setitem(sys.modules, name, module)
@@ -71,12 +119,13 @@ def recorder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("file", DAGS, ids=lambda file: file.stem)
 def test_an_example_loads_on_both_generations_of_airflow(file: Path, recorder: Recorder) -> None:
+    recorder.variables["load_dags"] = "{}"
     runpy.run_path(str(file))
-    [(name, options)] = recorder.dags.items()
-    assert name == file.stem
-    assert options["catchup"] is False
-    assert options["doc_md"]
-    assert recorder.tasks
+    assert recorder.dags
+    for dag_id, options in recorder.dags.items():
+        assert options["catchup"] is False
+        assert options["doc_md"]
+        assert any(name.startswith(f"{dag_id}.") for name in recorder.tasks)
 
 
 @pytest.mark.parametrize("file", DAGS, ids=lambda file: file.stem)
@@ -95,8 +144,74 @@ def test_an_example_imports_nothing_of_ours(file: Path) -> None:
     assert imported <= {"airflow", "openlineage", *sys.stdlib_module_names}
 
 
-def test_the_lineage_example_is_a_chain_of_datasets(recorder: Recorder) -> None:
-    runpy.run_path(str(DAGS[0].parent / "example_openlineage.py"))
-    tasks = list(recorder.tasks.values())
-    for task, following in itertools.pairwise(tasks):
-        assert task.options["outlets"] == following.options["inlets"]
+def test_the_demo_is_the_graph_in_the_guide_and_marquez_has_room_for_its_names(recorder: Recorder) -> None:
+    runpy.run_path(str(FOLDER / "example_openlineage.py"))
+    reads = {(read.name, name) for name, task in recorder.tasks.items() for read in task.inlets}
+    writes = {(name, written.name) for name, task in recorder.tasks.items() for written in task.outlets}
+    assert reads | writes == drawn()
+    assert all(len(name) <= 16 for name in recorder.tasks)
+    assert all(len(dataset) <= 15 for dataset, _ in reads)
+    assert all(len(dataset) <= 15 for _, dataset in writes)
+
+
+def test_each_column_of_the_demo_comes_from_one_that_its_task_reads(recorder: Recorder) -> None:
+    runpy.run_path(str(FOLDER / "example_openlineage.py"))
+    for task in recorder.tasks.values():
+        known = {(d.namespace, d.name, f.name) for d in task.inlets for f in d.facets["schema"].fields}
+        for written in task.outlets:
+            columns = {field.name for field in written.facets["schema"].fields}
+            origins = written.facets["columnLineage"].fields
+            assert origins.keys() == columns
+            for origin in origins.values():
+                assert origin.inputFields
+                assert {(of.namespace, of.name, of.field) for of in origin.inputFields} <= known
+
+
+def test_there_is_no_load_without_the_variable(recorder: Recorder) -> None:
+    runpy.run_path(str(LOAD))
+    assert not recorder.dags
+
+
+def test_the_load_has_as_many_dags_and_tasks_as_the_variable_says(recorder: Recorder) -> None:
+    recorder.variables["load_dags"] = '{"dags": 3, "tasks": 4, "minutes": 2}'
+    runpy.run_path(str(LOAD))
+    assert {dag_id: options["schedule"] for dag_id, options in recorder.dags.items()} == {
+        "load_00": "*/2 * * * *",
+        "load_01": "*/2 * * * *",
+        "load_02": "*/2 * * * *",
+    }
+    assert Counter(name.split(".")[0] for name in recorder.tasks) == dict.fromkeys(recorder.dags, 4)
+    assert all(task.inlets and task.outlets for task in recorder.tasks.values())
+
+
+def test_a_task_of_the_load_makes_its_own_dag_only(recorder: Recorder) -> None:
+    recorder.variables["load_dags"], recorder.parsed_for = '{"dags": 50}', "load_49"
+    runpy.run_path(str(LOAD))
+    assert [*recorder.dags] == ["load_49"]
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("20", "must be a JSON object"),
+        ('{"dags": 20', "must be a JSON object"),
+        ('{"dags": -1}', "'dags' must be a whole number from 1 to 50, not -1"),
+        ('{"dags": 51}', "'dags' must be a whole number from 1 to 50, not 51"),
+        ('{"tasks": "10"}', "'tasks' must be a whole number from 1 to 50, not '10'"),
+        ('{"tasks": true}', "'tasks' must be a whole number from 1 to 50, not True"),
+        ('{"minutes": 0}', "'minutes' must be a whole number from 1 to 30, not 0"),
+        ('{"dag": 20}', "there is no 'dag'"),
+    ],
+)
+def test_a_wrong_load_is_refused_with_the_command_that_puts_it_right(
+    value: str, problem: str, recorder: Recorder
+) -> None:
+    recorder.variables["load_dags"] = value
+    with pytest.raises(ValueError, match="Airflow variable load_dags: ") as refused:
+        runpy.run_path(str(LOAD))
+    assert problem in str(refused.value)
+    assert not recorder.dags
+    [command] = re.findall(r"`airflow variables set load_dags '(.*)'`", str(refused.value))
+    recorder.variables["load_dags"] = command
+    runpy.run_path(str(LOAD))
+    assert recorder.dags
