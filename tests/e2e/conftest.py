@@ -52,8 +52,8 @@ class Cloud:
         """What has changed of the files that the Pulumi CLI writes to."""
         return self.run("git", "status", "--porcelain", "--", "Pulumi*").stdout
 
-    def api(self, colour: str, path: str, **query: str) -> Any:
-        """A GET on an environment's Airflow REST API, through Amazon's InvokeRestApi."""
+    def api(self, colour: str, path: str, body: dict[str, Any] | None = None, **query: str) -> Any:
+        """A GET, or a POST of `body`, on an environment's Airflow REST API through Amazon's InvokeRestApi."""
         import boto3
         from botocore.config import Config
 
@@ -67,8 +67,9 @@ class Cloud:
             endpoint_url=self._env["AWS_ENDPOINT_URL_MWAA"],
             config=Config(inject_host_prefix=False),  # botocore puts `env.` before MWAA's host
         )
+        content: dict[str, Any] = {"Method": "GET"} if body is None else {"Method": "POST", "Body": body}
         answer = client.invoke_rest_api(
-            Name=f"mwaa-openlineage-{STACK}-{colour}", Path=path, Method="GET", QueryParameters=query
+            Name=f"mwaa-openlineage-{STACK}-{colour}", Path=path, QueryParameters=query, **content
         )
         return answer["RestApiResponse"]
 

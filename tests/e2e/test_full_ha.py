@@ -9,7 +9,9 @@ import json
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+from tests.demo_graph import drawn, told
 from tests.e2e.conftest import CHECKOUT, STACK, Cloud
 
 DAG = "example_blue_green_zero_downtime"
@@ -86,6 +88,28 @@ def test_lineage_tells_only_of_runs_where_they_were_executed(cloud: Cloud) -> No
         assert due not in mirrored[colour], f"{colour} told of a run that it did not execute: {due}"
         judged += 1
     assert judged > 10
+
+
+def test_the_demo_is_known_to_marquez_as_the_guide_draws_it(cloud: Cloud) -> None:
+    asked = datetime.now(UTC)
+    for dag in ("demo_raw", "demo_clean", "demo_load", "demo_use"):
+        cloud.api("green", f"/dags/{dag}/dagRuns", {"logical_date": None})
+    bad = {"logical_date": None, "conf": {"bad_rows": 3}}
+    cloud.api("green", "/dags/demo_clean/dagRuns", bad)
+
+    def events() -> list[dict[str, Any]]:
+        return [e for e in cloud.events() if datetime.fromisoformat(e["eventTime"]) > asked]
+
+    cloud.wait_for(lambda: told(events()) >= drawn(), "all of the demo's lineage", seconds=120)
+    assert told(events()) == drawn()
+
+    def failures() -> list[dict[str, Any]]:
+        return [e for e in events() if e["eventType"] == "FAIL" and e["job"]["name"] == "demo_clean.check"]
+
+    cloud.wait_for(lambda: bool(failures()), "the failed check", seconds=60)
+    [tested] = failures()[0]["inputs"]
+    outcome = tested["inputFacets"]["dataQualityAssertions"]["assertions"]
+    assert {(each["column"], each["success"]) for each in outcome} == {("sale_id", True), ("user_id", False)}
 
 
 def test_removing_the_owner_is_refused_and_the_message_names_the_way(cloud: Cloud, tmp_path: Path) -> None:

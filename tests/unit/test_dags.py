@@ -184,6 +184,12 @@ def test_the_load_has_as_many_dags_and_tasks_as_the_variable_says(recorder: Reco
     assert all(task.inlets and task.outlets for task in recorder.tasks.values())
 
 
+def test_a_load_that_shall_end_makes_no_new_runs(recorder: Recorder) -> None:
+    recorder.variables["load_dags"] = '{"dags": 1, "minutes": 0}'
+    runpy.run_path(str(LOAD))
+    assert recorder.dags["load_00"]["schedule"] is None
+
+
 def test_a_task_of_the_load_makes_its_own_dag_only(recorder: Recorder) -> None:
     recorder.variables["load_dags"], recorder.parsed_for = '{"dags": 50}', "load_49"
     runpy.run_path(str(LOAD))
@@ -199,7 +205,7 @@ def test_a_task_of_the_load_makes_its_own_dag_only(recorder: Recorder) -> None:
         ('{"dags": 51}', "'dags' must be a whole number from 1 to 50, not 51"),
         ('{"tasks": "10"}', "'tasks' must be a whole number from 1 to 50, not '10'"),
         ('{"tasks": true}', "'tasks' must be a whole number from 1 to 50, not True"),
-        ('{"minutes": 0}', "'minutes' must be a whole number from 1 to 30, not 0"),
+        ('{"minutes": 31}', "'minutes' must be a whole number from 0 to 30, not 31"),
         ('{"dag": 20}', "there is no 'dag'"),
     ],
 )
