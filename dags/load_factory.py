@@ -46,7 +46,7 @@ def load_of(value: str) -> dict[str, int]:
     except (TypeError, ValueError) as error:
         problems = [f"it must be a JSON object ({error})"]
     else:
-        problems = [f"there is no {key!r}" for key in load.keys() - LIMITS.keys()] + [
+        problems = [f"there is no key {key!r}" for key in load.keys() - LIMITS.keys()] + [
             f"{key!r} must be a whole number from {least} to {most}, not {load[key]!r}"
             for key, (least, most) in LIMITS.items()
             if type(load[key]) is not int or not least <= load[key] <= most

@@ -206,7 +206,7 @@ def test_a_task_of_the_load_makes_its_own_dag_only(recorder: Recorder) -> None:
         ('{"tasks": "10"}', "'tasks' must be a whole number from 1 to 50, not '10'"),
         ('{"tasks": true}', "'tasks' must be a whole number from 1 to 50, not True"),
         ('{"minutes": 31}', "'minutes' must be a whole number from 0 to 30, not 31"),
-        ('{"dag": 20}', "there is no 'dag'"),
+        ('{"dag": 20}', "there is no key 'dag'"),
     ],
 )
 def test_a_wrong_load_is_refused_with_the_command_that_puts_it_right(
