@@ -15,6 +15,9 @@ from typing import Any
 import psutil
 import pytest
 
+from local.home import Home
+from tests.e2e.zoo.environment import Cloud as ZooCloud
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 STACK = "fullha"
 
@@ -119,3 +122,19 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         yield cloud
     finally:
         cloud.run("python", "-m", "local", "down")
+
+
+@pytest.fixture(scope="module")
+def zoo_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZooCloud]:
+    """The emulated AWS and the local MWAA, without the program."""
+    tools = os.environ.get("MWAA_LOCAL_TOOLS") or str(CHECKOUT / ".local" / "tools")
+    home = tmp_path_factory.mktemp("zoo")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MWAA_LOCAL_TOOLS", tools)
+        patch.setenv("MWAA_LOCAL_HOME", str(home))
+        cloud = ZooCloud(Home(Path(home)))
+        try:
+            cloud.start()
+            yield cloud
+        finally:
+            cloud.stop()

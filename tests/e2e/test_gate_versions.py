@@ -10,12 +10,9 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
-from local.home import Home
-from tests.e2e.conftest import CHECKOUT
 from tests.e2e.zoo.environment import LATE, Cloud, Json, Kind, Zoo, of_run
 from tests.e2e.zoo.expected import EXPECTED, FAILING, Line
 
@@ -25,21 +22,6 @@ LAYERS = ("zoo_only_the_task_process", "zoo_only_the_last_hook")
 CAUSED = ("zoo_consumer", "zoo_after_empty", "zoo_child")  # not scheduled: other runs cause their runs
 SCHEDULED = {*EXPECTED} - {*CAUSED}
 FINISHED = ("success", "failed")
-
-
-@pytest.fixture(scope="module")
-def zoo_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    tools = os.environ.get("MWAA_LOCAL_TOOLS") or str(CHECKOUT / ".local" / "tools")
-    home = tmp_path_factory.mktemp("zoo")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MWAA_LOCAL_TOOLS", tools)
-        patch.setenv("MWAA_LOCAL_HOME", str(home))
-        cloud = Cloud(Home(Path(home)))
-        try:
-            cloud.start()
-            yield cloud
-        finally:
-            cloud.stop()
 
 
 @pytest.fixture(scope="module", params=os.environ.get("GATE_ENVIRONMENTS", KINDS).split(","))

@@ -6,11 +6,8 @@ import gzip
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-import urllib.request
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -24,22 +21,19 @@ from typing import Any, cast
 import pytest
 
 from forwarder.log import key_at
-from local.processes import LOOPBACK, free_port
 from mwaactl.aws import Clients
 from mwaactl.lineage_replay import Window, replay
 from tests.engine.deployment import Cloud
+from tests.engine.forwarding import Bucket, Double, Node, first_holder, holding, wait
 
-PLACE = "forwarder/db.json"
 LEASE = 2.0  # seconds
 KINDS = ("START", "RUNNING", "COMPLETE")
 
 
 @dataclass
-class Log:
+class Log(Bucket):
     """A lineage log of the test's own, and what was written to it."""
 
-    s3: Any
-    bucket: str
     written: list[dict[str, Any]] = field(default_factory=list)
 
     def write(self, kind: str, run: str, job: str | None, **changes: Any) -> str:
@@ -65,70 +59,6 @@ class Log:
                 for run, job in runs[start : start + jobs]:
                     self.write(kind, run, job)
 
-    def place(self) -> dict[str, Any]:
-        kept: dict[str, Any] = json.loads(self.s3.get_object(Bucket=self.bucket, Key=PLACE)["Body"].read())
-        return kept
-
-    def aside(self) -> list[str]:
-        found = self.s3.list_objects_v2(Bucket=self.bucket, Prefix="set-aside/").get("Contents", [])
-        return [one["Key"] for one in found]
-
-
-@dataclass(frozen=True)
-class Double:
-    """A Marquez double, running."""
-
-    url: str
-    admin: str
-
-    def faults(self, kind: str = "none", **more: float) -> None:
-        body = json.dumps({"kind": kind, **more}).encode()
-        request = urllib.request.Request(f"{self.admin}/faults", body, method="PUT")
-        with urllib.request.urlopen(request, timeout=10):
-            pass
-
-    def state(self) -> dict[str, Any]:
-        told: dict[str, Any] = get(f"{self.admin}/state")
-        return told
-
-    def events(self) -> set[str]:
-        """The producers of all raw events: one of each event."""
-        raw = get(f"{self.admin}/events")
-        return {event["producer"] for event in raw if event["job"]["namespace"] == "test"}
-
-    def posts(self) -> list[tuple[str, str, str]]:
-        """Event type, run and forwarder of each post that was taken, in order."""
-        return [(kind, run, agent) for kind, run, agent in self.state()["posts"]]
-
-
-def get(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        return json.load(answer)
-
-
-def wait(done: Callable[[], bool], seconds: float, what: str) -> float:
-    """Seconds until `done()`."""
-    start = time.monotonic()
-    while not done():
-        assert time.monotonic() - start < seconds, f"not within {seconds} s: {what}"
-        time.sleep(0.1)
-    return time.monotonic() - start
-
-
-@dataclass
-class Node:
-    """A forwarder process; its name as it stands in the place."""
-
-    process: subprocess.Popen[bytes]
-    output: Path
-
-    @property
-    def holder(self) -> str:
-        return next(
-            (word.rstrip(":") for word in self.output.read_text().split() if f"-{self.process.pid}-" in word),
-            "?",
-        )
-
 
 @pytest.fixture
 def clean() -> Iterator[ExitStack]:
@@ -150,73 +80,21 @@ def log(cloud: Cloud) -> Iterator[Log]:
 
 @pytest.fixture
 def marquez(clean: ExitStack) -> Double:
-    port, admin = free_port(), free_port()
-    command = [sys.executable, "-m", "local.marquez_double", "--port", str(port), "--admin-port", str(admin)]
-    process = subprocess.Popen(command)
-    clean.callback(process.wait, 10)
-    clean.callback(process.terminate)
-    made = Double(f"http://{LOOPBACK}:{port}", f"http://{LOOPBACK}:{admin}")
-
-    def answers() -> bool:
-        try:
-            return get(f"{made.admin}/state") is not None
-        except OSError:
-            return False
-
-    wait(answers, 20, "the Marquez double answers")
-    return made
+    return Double.start(clean)
 
 
 @pytest.fixture
 def start(cloud: Cloud, log: Log, marquez: Double, clean: ExitStack, tmp_path: Path) -> Callable[[], Node]:
-    def node() -> Node:
-        output = tmp_path / f"{uuid.uuid4().hex[:6]}.log"
-        command = [sys.executable, "-m", "forwarder", "--bucket", log.bucket, "--to", marquez.url]
-        command += [
-            "--place",
-            PLACE,
-            "--lease",
-            str(LEASE),
-            "--poll",
-            "0.5",
-            "--settle",
-            "0.5",
-            "--timeout",
-            "2",
-        ]
-        with output.open("wb") as out:
-            process = subprocess.Popen(command, env=dict(cloud.env), stdout=out, stderr=subprocess.STDOUT)
-
-        def end() -> None:
-            if process.poll() is None:
-                process.send_signal(signal.SIGCONT)
-                process.terminate()
-            process.wait(30)
-
-        clean.callback(end)
-        return Node(process, output)
-
-    return node
+    return lambda: Node.start(clean, cloud.env, tmp_path, log.bucket, marquez.url, LEASE)
 
 
-def holding(log: Log, *nodes: Node) -> Node | None:
-    try:
-        holder = log.place()["holder"]
-    except log.s3.exceptions.NoSuchKey:
-        return None
-    return next((node for node in nodes if node.holder == holder), None)
-
-
-def first_holder(log: Log, *nodes: Node) -> tuple[Node, Node]:
-    """The node that has the place, and the other one."""
-    wait(lambda: holding(log, *nodes) is not None, 30, "one of the nodes has the place")
-    one = holding(log, *nodes)
-    assert one is not None
-    return one, next(node for node in nodes if node is not one)
+def known(marquez: Double) -> set[str]:
+    """The producers of all raw events: one of each event."""
+    return {event["producer"] for event in marquez.raw() if event["job"]["namespace"] == "test"}
 
 
 def all_known(log: Log, marquez: Double) -> bool:
-    return marquez.events() == {event["producer"] for event in log.written}
+    return known(marquez) == {event["producer"] for event in log.written}
 
 
 def check_runs(log: Log, marquez: Double, taken_over: Node | None = None) -> None:
@@ -290,7 +168,7 @@ def test_a_forwarder_that_is_stopped_in_the_middle_of_its_work_loses_nothing(
     wait(lambda: all_known(log, marquez), 60, "all events are known")
     since = len([agent for _, _, agent in marquez.posts() if one.holder in agent]) - stopped
     assert since <= 8  # at most what each poster was about to send at that very moment
-    assert set(marquez.events()) == {event["producer"] for event in log.written}
+    assert known(marquez) == {event["producer"] for event in log.written}
 
 
 def test_one_that_is_told_to_end_hands_over_at_once(

@@ -20,6 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from components.airflow_versions import AIRFLOW_VERSIONS, major
+from components.lineage_log import EVENTS
 from components.mwaa import SECRETS_BACKEND
 from components.plugins import plugins_zip
 from local import airflow, aws, pulumi_cli
@@ -86,6 +87,9 @@ class Cloud:
 class Zoo:
     """The environment `blue` of a pair whose other one, green, owns all work at first."""
 
+    files = FOLDER  # with `dags`, and `plugins` that are added to plugins.zip
+    owner = "green"
+
     def __init__(self, cloud: Cloud, kind: Kind) -> None:
         self.kind = kind
         self.major = major(kind.version)
@@ -108,11 +112,11 @@ class Zoo:
             f"apache-airflow-providers-openlineage=={fits.openlineage_provider}\n"
             f"openlineage-python=={fits.openlineage_client}\n".encode(),
         )
-        self._put("plugins.zip", _with_customers_files(plugins_zip()))
-        for path in (FOLDER / "dags").glob("*.py"):
+        self._put("plugins.zip", _with_customers_files(plugins_zip(), self.files / "plugins"))
+        for path in (self.files / "dags").glob("*.py"):
             if path.name != LATE:
                 self.add_dag_file(path.name)
-        self.own("green")
+        self.own(self.owner)
         self._mwaa.create_environment(
             Name=self.name,
             AirflowVersion=self.kind.version,
@@ -138,7 +142,7 @@ class Zoo:
         self.wait_for(gone, "the environment is gone", seconds=60)
 
     def add_dag_file(self, name: str) -> None:
-        self._put(f"dags/{name}", (FOLDER / "dags" / name).read_bytes())
+        self._put(f"dags/{name}", (self.files / "dags" / name).read_bytes())
 
     # The ownership parameter
 
@@ -228,7 +232,7 @@ class Zoo:
         """The events in the lineage log."""
         keys = [
             item["Key"]
-            for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._log)
+            for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._log, Prefix=EVENTS)
             for item in page.get("Contents", ())
         ]
         bodies = (self._s3.get_object(Bucket=self._log, Key=key)["Body"].read() for key in keys)
@@ -284,11 +288,11 @@ def of_run(lines: Iterable[Json], run: Json) -> list[Json]:
     ]
 
 
-def _with_customers_files(archive: bytes) -> bytes:
-    """plugins.zip with what a customer adds to it: the zoo's trigger and cluster policies."""
+def _with_customers_files(archive: bytes, folder: Path) -> bytes:
+    """plugins.zip with what a customer adds to it: for the zoo, its trigger and cluster policies."""
     content = io.BytesIO(archive)
     with zipfile.ZipFile(content, "a") as file:
-        for path in (FOLDER / "plugins").rglob("*"):
+        for path in folder.rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
-                file.write(path, path.relative_to(FOLDER / "plugins").as_posix())
+                file.write(path, path.relative_to(folder).as_posix())
     return content.getvalue()

@@ -1,0 +1,211 @@
+"""No lineage of real tasks is lost, whatever Marquez does, though a forwarder is killed.
+
+A real Airflow emits through the product's transport to the lineage log; two real forwarders carry that to a
+Marquez that hangs, refuses, fails, writes half and answers late. What was emitted is known without the log:
+from a ledger that OpenLineage's client writes before its transport has the event, from Airflow's database,
+and from what the DAGs are written to do. LINEAGE_ENVIRONMENT names another Airflow: 2.11.2-new-LocalExecutor.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from components.airflow_versions import AIRFLOW_VERSIONS
+from local.processes import clean_environ
+from local.pulumi_cli import environ
+from tests.e2e.zoo.environment import Cloud, Json, Kind, Zoo
+from tests.engine.forwarding import Bucket, Double, Node, first_holder, holding
+
+KIND = os.environ.get("LINEAGE_ENVIRONMENT", f"{max(AIRFLOW_VERSIONS)}-new-LocalExecutor")
+RUNS = 4  # of each DAG
+DAGS = ("chain_1", "chain_2", "mapped", "tried_again", "failing")
+Ends = Counter[tuple[str, str]]  # by job (a DAG, or a task of it) and the kind of the event that ends it
+# How all that is started ends: the runs of the DAGs, and each try of their tasks.
+WRITTEN: Ends = Counter(
+    {
+        **{(f"{dag}{task}", "COMPLETE"): RUNS for dag in DAGS[:2] for task in ("", ".one", ".two", ".three")},
+        **{(f"mapped{task}", "COMPLETE"): RUNS for task in ("", ".make", ".add")},
+        ("mapped.work", "COMPLETE"): 3 * RUNS,
+        ("tried_again", "COMPLETE"): RUNS,
+        ("tried_again.second_time_lucky", "FAIL"): RUNS,
+        ("tried_again.second_time_lucky", "COMPLETE"): RUNS,
+        ("failing", "FAIL"): RUNS,
+        ("failing.fail", "FAIL"): RUNS,
+    }
+)
+BY_STATE = {"success": "COMPLETE", "COMPLETED": "COMPLETE", "failed": "FAIL", "FAILED": "FAIL"}
+OUTAGES = ("hang", "half", "refuse", "fail", "stuck")
+EVENTS = 8  # emitted while each of them lasts
+LEASE = 5.0  # seconds
+
+
+class Airflow(Zoo):
+    """An environment that owns all work."""
+
+    files = Path(__file__).parent / "lineage"
+    owner = "blue"
+
+    def unpause(self) -> None:
+        self.wait_for(lambda: self.dag_ids() >= {*DAGS}, "all DAGs are known", seconds=90)
+        for dag in DAGS:
+            self.api("PATCH", f"/dags/{dag}", {"is_paused": False}, update_mask=["is_paused"])
+
+    def finished(self) -> bool:
+        runs = self.runs()
+        return len(runs) == RUNS * len(DAGS) and all(run["state"] in BY_STATE for run in runs)
+
+    def ends(self) -> Ends:
+        """As its database has it."""
+        found = Counter((run["dag_id"], BY_STATE.get(run["state"], "none")) for run in self.runs())
+        for ti in self.task_instances():
+            job = f"{ti['dag_id']}.{ti['task_id']}"
+            if ti["state"] in BY_STATE:
+                found[job, BY_STATE[ti["state"]]] += 1
+            if ti["try_number"] > 1:
+                found[job, "FAIL"] += ti["try_number"] - 1
+        return found
+
+    def lineage_log(self) -> Bucket:
+        return Bucket(self._s3, self._log)
+
+    def _options(self) -> dict[str, str]:
+        return super()._options() | {"zoo.runs": str(RUNS)}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What there was in the end: events as they were emitted, in the log, and as Marquez took them."""
+
+    ends: Ends
+    emitted: list[Json]
+    log: list[Json]
+    posted: list[tuple[Json, str]]  # and by whom, in the order in which they were written
+    states: dict[str, str]  # Marquez's, by run
+    aside: list[str]
+
+
+@pytest.fixture(scope="module")
+def seen(zoo_cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
+    airflow = Airflow(zoo_cloud, Kind(*KIND.split("-")))
+    airflow.create()
+    with ExitStack() as clean:
+        yield work_through(airflow, zoo_cloud, clean, tmp_path_factory.mktemp("forwarders"))
+    airflow.delete()
+
+
+def work_through(airflow: Airflow, cloud: Cloud, clean: ExitStack, folder: Path) -> Seen:
+    marquez = Double.start(clean)
+    log = airflow.lineage_log()
+    env = clean_environ(**environ(cloud.home))
+    nodes = [Node.start(clean, env, folder, log.bucket, marquez.url, LEASE) for _ in range(2)]
+    first_holder(log, *nodes)
+
+    def more(count: Callable[[], int], by: int, what: str) -> None:
+        wanted = count() + by
+        airflow.wait_for(lambda: count() >= wanted, what, seconds=90)
+
+    def emitted() -> int:
+        return len(airflow.ledger())
+
+    def noticed() -> int:
+        return sum(node.output.read_text().count("not delivered, trying again") for node in nodes)
+
+    airflow.unpause()
+    more(lambda: len(marquez.raw()), 1, "the first event is known")
+    for outage in OUTAGES:
+        marquez.faults(outage)
+        more(noticed, 1, f"the forwarder notices: {outage}")
+        more(emitted, EVENTS, f"tasks work on during: {outage}")
+        if outage != OUTAGES[-1]:
+            marquez.faults(latency=0.05)
+            more(lambda: len(marquez.raw()), EVENTS, f"events are known after: {outage}")
+    # in the last outage, with posts under way that Marquez will carry out later
+    airflow.wait_for(lambda: holding(log, *nodes), "a forwarder has the place", seconds=60)
+    killed = holding(log, *nodes)
+    assert killed is not None
+    killed.process.kill()
+    rest = [node for node in nodes if node is not killed]
+    airflow.wait_for(lambda: holding(log, *rest), "the other forwarder has the place", seconds=60)
+    marquez.faults(latency=0.05)
+    airflow.wait_for(airflow.finished, "all runs are finished", seconds=240)
+
+    # what is not so in the end, the tests tell
+    until(lambda: emitted() >= 2 * WRITTEN.total(), seconds=30)
+    until(lambda: len(airflow.lineage()) >= emitted(), seconds=10)
+    in_log = airflow.lineage()
+    until(lambda: names(marquez.raw()).keys() >= names(in_log).keys(), seconds=60)
+    state = marquez.state()
+    took = [
+        (event, agent)
+        for event, (_, _, agent) in zip(marquez.raw(), state["posts"], strict=True)
+        if event["job"]["namespace"] == "zoo-blue"  # not the forwarders' own
+    ]
+    return Seen(airflow.ends(), airflow.ledger(), in_log, took, state["runs"], log.aside())
+
+
+def test_tasks_did_what_they_are_written_to_do(seen: Seen) -> None:
+    assert seen.ends == WRITTEN
+
+
+def test_every_start_and_every_end_was_emitted_once(seen: Seen) -> None:
+    kinds = defaultdict(list)
+    for event in seen.emitted:
+        kinds[event["job"]["name"], event["run"]["runId"]].append(event["eventType"])
+    assert {started for started, *_ in kinds.values()} == {"START"}
+    assert Counter((job, " ".join(ends)) for (job, _), (_, *ends) in kinds.items()) == WRITTEN
+
+
+def test_the_log_has_what_was_emitted(seen: Seen) -> None:
+    assert_same(names(seen.log), names(seen.emitted))
+
+
+def test_marquez_knows_what_is_in_the_log_and_refused_nothing(seen: Seen) -> None:
+    known = [event for event, _ in seen.posted]
+    assert_same(Counter(names(known).keys()), names(seen.log))
+    assert all(event in seen.log for event in known), "changed on the way"
+    assert seen.aside == []
+
+
+def test_each_run_stands_as_it_ended(seen: Seen) -> None:
+    jobs = {event["run"]["runId"]: event["job"]["name"] for event in seen.log}
+    assert Counter((job, BY_STATE.get(seen.states[run], "none")) for run, job in jobs.items()) == WRITTEN
+
+
+def test_each_runs_events_were_posted_in_the_order_of_their_times(seen: Seen) -> None:
+    """The other forwarder posts again what the killed one may have posted, and then what came last.
+
+    So of a run that both of them posted, only each event's first post is asked to be in order.
+    """
+    times, agents = defaultdict(list), defaultdict(set)
+    for event, agent in seen.posted:
+        run = event["run"]["runId"]
+        times[run].append(event["eventTime"])
+        agents[run].add(agent)
+    assert len({agent for who in agents.values() for agent in who}) == 2
+    asked = {run: posts if len(agents[run]) == 1 else [*dict.fromkeys(posts)] for run, posts in times.items()}
+    assert {run: posts for run, posts in asked.items() if posts != sorted(posts)} == {}
+
+
+def names(events: Iterable[Json]) -> Counter[str]:
+    return Counter(
+        f"{e['eventTime']} {e['eventType']} {e['job']['name']} {e['run']['runId']}" for e in events
+    )
+
+
+def assert_same(found: Counter[str], expected: Counter[str]) -> None:
+    missing, extra = expected - found, found - expected
+    assert (missing, extra) == ({}, {}), f"of {expected.total()}: missing, and more than expected"
+
+
+def until(condition: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(1)

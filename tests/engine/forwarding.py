@@ -1,0 +1,146 @@
+"""Real processes on the lineage's way: a Marquez double and forwarders, ended with an ExitStack."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local.processes import LOOPBACK, free_port
+
+PLACE = "forwarder/db.json"
+
+
+@dataclass(frozen=True)
+class Double:
+    """A Marquez double, running."""
+
+    url: str
+    admin: str
+
+    @classmethod
+    def start(cls, clean: ExitStack) -> Double:
+        port, admin = free_port(), free_port()
+        ports = ["--port", str(port), "--admin-port", str(admin)]
+        process = subprocess.Popen([sys.executable, "-m", "local.marquez_double", *ports])
+        clean.callback(process.wait, 10)
+        clean.callback(process.terminate)
+        made = cls(f"http://{LOOPBACK}:{port}", f"http://{LOOPBACK}:{admin}")
+
+        def answers() -> bool:
+            try:
+                return made.state() is not None
+            except OSError:
+                return False
+
+        wait(answers, 20, "the Marquez double answers")
+        return made
+
+    def faults(self, kind: str = "none", **more: float) -> None:
+        body = json.dumps({"kind": kind, **more}).encode()
+        request = urllib.request.Request(f"{self.admin}/faults", body, method="PUT")
+        with urllib.request.urlopen(request, timeout=10):
+            pass
+
+    def state(self) -> dict[str, Any]:
+        told: dict[str, Any] = get(f"{self.admin}/state")
+        return told
+
+    def raw(self) -> list[dict[str, Any]]:
+        """All raw events, in the order in which they were written."""
+        events: list[dict[str, Any]] = get(f"{self.admin}/events")
+        return events
+
+    def posts(self) -> list[tuple[str, str, str]]:
+        """Event type, run and forwarder of each post that was taken, in order."""
+        return [(kind, run, agent) for kind, run, agent in self.state()["posts"]]
+
+
+@dataclass
+class Node:
+    """A forwarder process; its name as it stands in the place."""
+
+    process: subprocess.Popen[bytes]
+    output: Path
+
+    @classmethod
+    def start(
+        cls, clean: ExitStack, env: Mapping[str, str], folder: Path, bucket: str, to: str, lease: float
+    ) -> Node:
+        """From `bucket` to the server at `to`; `env` has the way to S3, `folder` takes the output."""
+        output = folder / f"{uuid.uuid4().hex[:6]}.log"
+        command = [sys.executable, "-m", "forwarder", "--bucket", bucket, "--to", to, "--place", PLACE]
+        command += ["--lease", str(lease), "--poll", "0.5", "--settle", "0.5", "--timeout", "2"]
+        with output.open("wb") as out:
+            process = subprocess.Popen(command, env=dict(env), stdout=out, stderr=subprocess.STDOUT)
+
+        def end() -> None:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.terminate()
+            process.wait(30)
+
+        clean.callback(end)
+        return cls(process, output)
+
+    @property
+    def holder(self) -> str:
+        return next(
+            (word.rstrip(":") for word in self.output.read_text().split() if f"-{self.process.pid}-" in word),
+            "?",
+        )
+
+
+@dataclass
+class Bucket:
+    """The lineage log's bucket, with what forwarders write to it."""
+
+    s3: Any
+    bucket: str
+
+    def place(self) -> dict[str, Any]:
+        kept: dict[str, Any] = json.loads(self.s3.get_object(Bucket=self.bucket, Key=PLACE)["Body"].read())
+        return kept
+
+    def aside(self) -> list[str]:
+        found = self.s3.list_objects_v2(Bucket=self.bucket, Prefix="set-aside/").get("Contents", [])
+        return [one["Key"] for one in found]
+
+
+def holding(log: Bucket, *nodes: Node) -> Node | None:
+    try:
+        holder = log.place()["holder"]
+    except log.s3.exceptions.NoSuchKey:
+        return None
+    return next((node for node in nodes if node.holder == holder), None)
+
+
+def first_holder(log: Bucket, *nodes: Node) -> tuple[Node, Node]:
+    """The node that has the place, and the other one."""
+    wait(lambda: holding(log, *nodes) is not None, 30, "one of the nodes has the place")
+    one = holding(log, *nodes)
+    assert one is not None
+    return one, next(node for node in nodes if node is not one)
+
+
+def get(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return json.load(answer)
+
+
+def wait(done: Callable[[], bool], seconds: float, what: str) -> float:
+    """Seconds until `done()`."""
+    start = time.monotonic()
+    while not done():
+        assert time.monotonic() - start < seconds, f"not within {seconds} s: {what}"
+        time.sleep(0.1)
+    return time.monotonic() - start
