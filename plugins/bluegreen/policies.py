@@ -71,6 +71,11 @@ def _verdict(context: Context, wait: float | None = None) -> Verdict:
     return _verdicts[key]
 
 
+def judged(dag_id: str, run_id: str) -> Verdict | None:
+    """What the gate has said of a run in this process; None if no task of it runs here."""
+    return next((said for key, said in _verdicts.items() if key[:2] == (dag_id, run_id)), None)
+
+
 def _check(context: Context) -> None:
     """Return if the run is ours. Raises AirflowSkipException if not, AirflowException without a verdict."""
     verdict = _verdict(context)

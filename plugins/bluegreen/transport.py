@@ -18,6 +18,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ import attr
 from openlineage.client.serde import Serde
 from openlineage.client.transport.transport import Config, Transport
 
-from bluegreen import aws, settings, store
+from bluegreen import aws, policies, settings, store
 from bluegreen.gate import FOLLOWS_PRODUCER, Gate, Run
 
 log = logging.getLogger("bluegreen.lineage")
@@ -174,10 +175,14 @@ def _ours(event: dict[str, Any]) -> bool:
     dag_run = next(
         (found for name in ("airflowDagRun", "airflow") if (found := _dag_run(facets.get(name)))), None
     )
+    states = ((facets.get("airflowState") or {}).get("tasksState") or {}).values()
+    worked = any(state != "skipped" for state in states)
     if dag_run is None:
         # the OpenLineage provider of Airflow 2.10 says only how the tasks of a finished run ended
-        states = ((facets.get("airflowState") or {}).get("tasksState") or {}).values()
-        return not states or any(state != "skipped" for state in states)
+        return worked or not states or _ours_all_along(event)
+    said = policies.judged(str(dag_run.get("dag_id")), str(dag_run.get("run_id")))
+    if said is not None:
+        return said.mine  # a task's event
     kind = str(dag_run.get("run_type"))
     if kind in FOLLOWS_PRODUCER:
         return True  # the facet does not say who produced; the gate has judged its tasks
@@ -189,6 +194,20 @@ def _ours(event: dict[str, Any]) -> bool:
         started=_instant(dag_run.get("start_date")),
         cleared=(dag_run.get("clear_number") or 0) > 0,
     )
+    # providers before 2.11 do not say that a run was cleared: then that its tasks worked tells it at the end
+    may_be_cleared = worked and "clear_number" not in dag_run
+    return _mine(run) or (may_be_cleared and _mine(replace(run, cleared=True)))
+
+
+def _ours_all_along(event: dict[str, Any]) -> bool:
+    """Whether a DAG is ours at a run's logical date, with which its lineage id begins, and at its end."""
+    run_id = str(event["run"]["runId"])
+    logical = datetime.fromtimestamp((uuid.UUID(run_id).int >> 80) / 1000, UTC)
+    ended = _instant(event.get("eventTime"))
+    return all(_mine(Run(event["job"]["name"], run_id, "scheduled", due)) for due in (logical, ended))
+
+
+def _mine(run: Run) -> bool:
     try:
         chosen = settings.load()
         return Gate(chosen, store.store(chosen)).verdict(run, wait=VERDICT_WAIT).mine

@@ -18,7 +18,8 @@ from typing import Any
 import attr
 import bluegreen.transport
 import pytest
-from bluegreen import aws, settings, store
+from bluegreen import aws, policies, settings, store
+from bluegreen.gate import Verdict
 from bluegreen.store import Store
 from bluegreen.timeline import Timeline
 from bluegreen.transport import LineageLogTransport
@@ -98,8 +99,13 @@ def transport(s3: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Lineag
     return made
 
 
-def event(facets: dict[str, RunFacet] | None = None, at: str = "2025-11-23T11:01:02.5+01:00") -> RunEvent:
-    run = Run(runId="0198f7a2-1111-7000-8000-000000000000", facets=facets or {})
+def event(
+    facets: dict[str, RunFacet] | None = None,
+    at: str = "2025-11-23T11:01:02.5+01:00",
+    logical: datetime = T,
+) -> RunEvent:
+    begin = f"{int(logical.timestamp() * 1000):012x}"  # as the provider has it
+    run = Run(runId=f"{begin[:8]}-{begin[8:]}-7000-8000-000000000000", facets=facets or {})
     return RunEvent(
         eventType=RunState.START, eventTime=at, run=run, job=Job("ns", "etl"), producer="https://airflow"
     )
@@ -146,13 +152,56 @@ def test_events_of_runs_that_were_made_here_are_kept(
     assert len(s3.objects) == 1
 
 
-def test_a_finished_run_of_which_only_skipped_tasks_are_known_is_dropped(
-    transport: LineageLogTransport, s3: S3
+@pytest.mark.parametrize(
+    ("logical", "ended", "kept"),
+    [(OURS, OURS, 1), (THEIRS, OURS, 0), (THEIRS, THEIRS, 0)],
+    ids=["ours", "perhaps due before the switch", "theirs"],
+)
+def test_a_finished_run_of_which_only_skipped_tasks_are_known_is_kept_if_it_was_surely_ours(
+    logical: datetime, ended: datetime, kept: int, transport: LineageLogTransport, s3: S3
 ) -> None:
-    transport.emit(event({"airflowState": StateFacet({"a": "skipped", "b": "skipped"})}))
-    assert s3.objects == {}
-    transport.emit(event({"airflowState": StateFacet({"a": "skipped", "b": "success"})}))
-    assert len(s3.objects) == 1
+    transport.emit(
+        event({"airflowState": StateFacet({"a": "skipped", "b": "skipped"})}, ended.isoformat(), logical)
+    )
+    assert len(s3.objects) == kept
+    transport.emit(
+        event({"airflowState": StateFacet({"a": "skipped", "b": "success"})}, ended.isoformat(), logical)
+    )
+    assert len(s3.objects) == kept + 1
+
+
+@pytest.mark.parametrize("mine", [True, False])
+def test_in_a_tasks_process_its_events_go_by_what_the_gate_has_said(
+    mine: bool, transport: LineageLogTransport, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not every provider says that a run was cleared, and so is ours now though it was theirs."""
+    said = Verdict(mine, "cleared or not")
+    monkeypatch.setattr(policies, "_verdicts", {("etl", "r", "extract", -1, 2): said})
+    for due in (OURS, THEIRS):
+        transport.emit(of_run("airflow", data_interval_end=due.isoformat()))
+    assert len(s3.objects) == (2 if mine else 0)
+    transport.emit(of_run("airflow", data_interval_end=THEIRS.isoformat(), run_id="another"))
+    assert len(s3.objects) == (2 if mine else 0)
+
+
+@pytest.mark.parametrize(
+    ("state", "started", "known", "kept"),
+    [
+        ("success", OURS, {}, 1),
+        ("failed", OURS, {}, 1),
+        ("success", THEIRS, {}, 0),
+        ("skipped", OURS, {}, 0),
+        ("success", OURS, {"clear_number": 0}, 0),
+    ],
+    ids=["cleared here", "cleared and failed", "made true", "mirrored late", "known not to be cleared"],
+)
+def test_the_end_of_a_cleared_run_is_kept_where_its_tasks_worked(
+    state: str, started: datetime, known: dict[str, int], kept: int, transport: LineageLogTransport, s3: S3
+) -> None:
+    dag_run = {"dag_id": "etl", "run_id": "r", "run_type": "scheduled", "start_date": started.isoformat()}
+    facet = DagRunFacet(dagRun=dag_run | {"data_interval_end": THEIRS.isoformat()} | known)
+    transport.emit(event({"airflowDagRun": facet, "airflowState": StateFacet({"a": "skipped", "b": state})}))
+    assert len(s3.objects) == kept
 
 
 def test_an_event_that_nobody_can_judge_is_kept(
