@@ -42,8 +42,10 @@ WRITTEN: Ends = Counter(
     }
 )
 BY_STATE = {"success": "COMPLETE", "COMPLETED": "COMPLETE", "failed": "FAIL", "FAILED": "FAIL"}
-OUTAGES = ("hang", "half", "refuse", "fail", "stuck")
+OUTAGES = ("stuck", "half", "refuse", "fail", "hang")
 EVENTS = 8  # emitted while each of them lasts
+# Between them a tenth of the posts fails: order must be kept although an event is tried again.
+BETWEEN = {"share": 0.1, "latency": 0.1, "connections": 2}
 LEASE = 5.0  # seconds
 
 
@@ -124,17 +126,12 @@ def work_through(airflow: Airflow, cloud: Cloud, clean: ExitStack, folder: Path)
         marquez.faults(outage)
         more(noticed, 1, f"the forwarder notices: {outage}")
         more(emitted, EVENTS, f"tasks work on during: {outage}")
-        if outage != OUTAGES[-1]:
-            marquez.faults(latency=0.05)
-            more(lambda: len(marquez.raw()), EVENTS, f"events are known after: {outage}")
-    # in the last outage, with posts under way that Marquez will carry out later
-    airflow.wait_for(lambda: holding(log, *nodes), "a forwarder has the place", seconds=60)
-    killed = holding(log, *nodes)
-    assert killed is not None
-    killed.process.kill()
-    rest = [node for node in nodes if node is not killed]
-    airflow.wait_for(lambda: holding(log, *rest), "the other forwarder has the place", seconds=60)
-    marquez.faults(latency=0.05)
+        marquez.faults("read-only", **BETWEEN)
+        more(lambda: len(marquez.raw()), 1, f"events are known after: {outage}")
+    # in the middle of catching up
+    working, other = first_holder(log, *nodes)
+    working.process.kill()
+    airflow.wait_for(lambda: holding(log, other), "the other forwarder has the place", seconds=60)
     airflow.wait_for(airflow.finished, "all runs are finished", seconds=240)
 
     # what is not so in the end, the tests tell
