@@ -23,8 +23,8 @@ PORT = 80
 class MarquezEc2(Marquez):
     """One instance and its data volume.
 
-    In production the volume and its snapshots are kept when Pulumi removes the rest, and nobody but Pulumi
-    can terminate the instance.
+    When Pulumi removes the volume, a last snapshot of it stays. In production the volume itself and its daily
+    snapshots stay, and nobody but Pulumi can terminate the instance.
     """
 
     def __init__(self, name: str, args: MarquezArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -60,10 +60,13 @@ class MarquezEc2(Marquez):
             type="gp3",
             encrypted=True,
             kms_key_id=self._args.settings.kms_key_arn,
+            final_snapshot=True,  # the log may not reach back to all that is on it
             tags=self._tags("data"),
             opts=pulumi.ResourceOptions(
                 parent=self,
-                retain_on_delete=self._args.settings.production,  # production's lineage outlives the node
+                retain_on_delete=self._args.settings.production,  # then the volume itself is kept
+                # The snapshot is waited for, and the first one of a full volume takes long.
+                custom_timeouts=pulumi.CustomTimeouts(delete="1h"),
             ),
         )
 

@@ -204,12 +204,13 @@ def test_the_volume_goes_from_node_to_node_after_the_database_stopped() -> None:
 
 
 @pytest.mark.parametrize("production", [True, False])
-def test_data_outlives_the_stack_in_production_only(production: bool) -> None:
+def test_data_outlives_the_stack_as_a_snapshot_and_in_production_as_it_is(production: bool) -> None:
     deployment = deployed(EC2, production=production)
     (volume,) = deployment.of_type("Volume")
     (vault,) = deployment.of_type("Vault")
     (node,) = deployment.of_type("Instance")
     assert volume.request.retainOnDelete is production
+    assert volume.inputs["finalSnapshot"] is True  # what is not kept itself
     assert vault.request.retainOnDelete is production
     assert vault.inputs["forceDestroy"] is not production
     assert node.inputs["disableApiTermination"] is production
