@@ -11,6 +11,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
@@ -175,7 +176,7 @@ class Marquez(pulumi.ComponentResource):
         """Key of the forwarder's place: one per database, so that a new one is filled from the start."""
         return pulumi.Output.concat(PLACES, database_id, ".json")
 
-    def _boot(self, known: Mapping[str, str]) -> dict[str, str]:
+    def _boot(self, known: Mapping[str, str]) -> dict[str, Any]:
         """What both kinds of nodes are told (`userdata.NodeBoot`), once `known` has the outputs' values."""
         settings = self._args.settings
         return {
@@ -186,6 +187,7 @@ class Marquez(pulumi.ComponentResource):
             "lineage_bucket": known["bucket"],
             "forwarder_key": known["key"],
             "forwarder_place": known["place"],
+            "retention_days": settings.lineage_retention_days,
         }
 
     def _security_group(self, role: str, description: str) -> aws.ec2.SecurityGroup:

@@ -34,6 +34,7 @@ class NodeBoot:
     lineage_bucket: str
     forwarder_key: str
     forwarder_place: str
+    retention_days: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ def ha_user_data(boot: HaBoot) -> str:
     # A name server may still point to the demoted writer after a failover: only a writable database will do.
     options = (
         "sslmode=verify-full&sslrootcert=/etc/marquez/rds-ca.pem"
-        "&targetServerType=primary&connectTimeout=5&socketTimeout=60&tcpKeepAlive=true"
+        "&targetServerType=primary&connectTimeout=5&socketTimeout=600&tcpKeepAlive=true"
     )
     values = {
         **_common(boot),
@@ -85,13 +86,14 @@ def _common(boot: NodeBoot) -> dict[str, str]:
         "MARQUEZ_IMAGE": f"docker.io/marquezproject/marquez:{boot.image_tag}",
         "MARQUEZ_WEB_IMAGE": f"docker.io/marquezproject/marquez-web:{boot.web_image_tag}",
         # A database that fails over gets another address: do not keep the old one for Java's 30 s.
-        "JAVA_OPTS": "-XX:MaxRAMPercentage=40 -Dsun.net.inetaddr.ttl=5",
+        "JAVA_OPTS": "-XX:MaxRAMPercentage=40 -XX:+ExitOnOutOfMemoryError -Dsun.net.inetaddr.ttl=5",
         "POSTGRES_USER": DATABASE_USER,
         "DATABASE_SECRET": boot.database_secret_arn,
         "LINEAGE_BUCKET": boot.lineage_bucket,
         "FORWARDER_KEY": boot.forwarder_key,
         "FORWARDER_PLACE": boot.forwarder_place,
         "METRICS_NAMESPACE": METRICS_NAMESPACE,
+        "LINEAGE_RETENTION_DAYS": str(boot.retention_days),
     }
 
 

@@ -13,7 +13,8 @@ mount_data_volume() {
     *) echo "cannot tell what is on $device (blkid: $found)" >&2; return 1 ;;
   esac
   mkdir -p /var/lib/marquez
-  echo "$device /var/lib/marquez xfs defaults,noatime,nofail 0 2" >>/etc/fstab
+  # A reboot does not wait for the volume; the database does, however long it takes.
+  echo "$device /var/lib/marquez xfs defaults,noatime,nofail,x-systemd.device-timeout=0 0 2" >>/etc/fstab
   systemctl daemon-reload
   mount /var/lib/marquez
   xfs_growfs /var/lib/marquez # the volume may have been enlarged
@@ -21,5 +22,6 @@ mount_data_volume() {
 
 install_packages
 mount_data_volume
+start_services marquez-db marquez marquez-web marquez-watchdog
 install_forwarder
-start_services marquez-db marquez marquez-web marquez-watchdog lineage-forwarder
+start_services lineage-forwarder

@@ -19,6 +19,7 @@ enter_service() {
 
 install_packages
 install_database_authorities
-install_forwarder
-start_services marquez marquez-web marquez-watchdog lineage-forwarder
+start_services marquez marquez-web marquez-watchdog
 enter_service
+install_forwarder # last: a node that cannot reach PyPI serves all the same, and another one forwards
+start_services lineage-forwarder

@@ -1,15 +1,15 @@
 # What both kinds of node need: packages, the forwarder, the services.
 
-retry() { # the NAT gateway, a mirror or a role may not be ready yet
-  local tries=0
+retry() { # the NAT gateway, a mirror, a role or the volume may not be there yet
+  # Without end: nobody would take the single node's place, and a node of the group is given up by its group.
   until "$@"; do
-    ((++tries < 60)) || { echo "given up: $*" >&2; return 1; }
+    echo "not yet: $*" >&2
     sleep 10
   done
 }
 
 install_packages() {
-  retry dnf install --assumeyes docker jq python3.12 unzip
+  retry dnf install --assumeyes docker python3.12 unzip
   systemctl enable --now docker
   docker network inspect marquez >/dev/null 2>&1 || docker network create marquez
 }

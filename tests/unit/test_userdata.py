@@ -17,7 +17,7 @@ from components.userdata import BOOT, PROGRAMS, Ec2Boot, HaBoot, ec2_user_data, 
 
 USER_DATA_LIMIT = 16384  # bytes, EC2's
 SHELLCHECK = Path(sys.executable).with_name("shellcheck")
-NODE = {
+NODE: dict[str, Any] = {
     "region": "eu-west-1",
     "image_tag": "0.51.1",
     "web_image_tag": "0.51.0",
@@ -25,6 +25,7 @@ NODE = {
     "lineage_bucket": "lineage-log-1234567",
     "forwarder_key": "deploy/forwarder-0123456789abcdef.zip",
     "forwarder_place": "forwarder/vol-0123456789abcdef0.json",
+    "retention_days": 90,
 }
 EC2 = Ec2Boot(**NODE, data_volume_id="vol-0123456789abcdef0")
 HA = HaBoot(**NODE, database_host="db.cluster.example", group_name="deployment-marquez")
@@ -56,8 +57,8 @@ def test_the_same_arguments_give_the_same_script(kind: str) -> None:
 
 @pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(Ec2Boot)])
 def test_every_argument_reaches_the_script(field: str) -> None:
-    changed: Any = dataclasses.replace(EC2, **{field: "another-value"})
-    assert "another-value" in ec2_user_data(changed)
+    other: Any = {field: "another-value"}
+    assert "another-value" in ec2_user_data(dataclasses.replace(EC2, **other))
 
 
 def test_a_value_cannot_leave_its_quotes() -> None:
@@ -72,8 +73,9 @@ def test_a_value_cannot_leave_its_quotes() -> None:
 @pytest.mark.parametrize("kind", SCRIPTS)
 def test_every_service_that_is_started_is_laid_down(kind: str) -> None:
     script = SCRIPTS[kind]()
-    (started,) = re.findall(r"^start_services (.*)$", script, re.M)
-    for service in started.split():
+    started = " ".join(re.findall(r"^start_services (.*)$", script, re.M)).split()
+    assert started
+    for service in started:
         assert f"cat >/etc/systemd/system/{service}.service <<" in script
 
 
@@ -140,9 +142,16 @@ def test_marquez_waits_for_a_database_that_is_away_at_its_start() -> None:
     assert configuration()["flyway"]["connectRetries"] > 0
 
 
-def test_marquez_neither_searches_nor_deletes() -> None:
+def test_marquez_does_not_look_for_a_search_cluster() -> None:
     assert configuration()["search"]["enabled"] is False
-    assert "dbRetention" not in configuration()
+
+
+def test_marquez_keeps_lineage_as_long_as_the_log_does() -> None:
+    told = re.search(r"^LINEAGE_RETENTION_DAYS=(.*)$", ec2_user_data(EC2), re.M)
+    assert told is not None
+    assert told[1] == "90"
+    assert configuration()["dbRetention"]["retentionDays"].startswith("${LINEAGE_RETENTION_DAYS:-")
+    assert "--env LINEAGE_RETENTION_DAYS " in (BOOT / "marquez.service").read_text()
 
 
 def test_the_ports_are_those_that_the_services_publish() -> None:
@@ -159,6 +168,7 @@ def test_a_generated_password_is_read_as_it_is(password: str) -> None:
 
 
 def test_only_variables_that_are_set_are_named() -> None:
-    """Marquez would not start with another one, not even in a comment."""
-    named = set(re.findall(r"\$\{([^}]*)\}", (BOOT / "marquez.yml").read_text()))
-    assert named == {"POSTGRES_URL", "POSTGRES_USER", "POSTGRES_PASSWORD"}
+    """Marquez takes another one for what it says, dollar sign and all."""
+    named = set(re.findall(r"\$\{(\w+)", (BOOT / "marquez.yml").read_text()))
+    service = (BOOT / "marquez.service").read_text()
+    assert named == {"POSTGRES_PASSWORD", *re.findall(r"--env ((?:POSTGRES|LINEAGE)_\w+)", service)}
