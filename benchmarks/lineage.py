@@ -2,9 +2,9 @@
 
     python -m benchmarks.lineage [transport|forwarder] [--events 1000] [--version 3.3.1] [--tasks 4]
 
-`transport` (benchmarks/transport.py, 6 minutes): the seconds for which a task waits for each of its events.
+`transport` (benchmarks/transport.py, 5 minutes): the seconds for which a task waits for each of its events.
 
-`forwarder` (2 minutes), beside a naive poster: the log lies in an emulated S3 (MiniStack), Marquez is the
+`forwarder`, beside a naive poster: the log lies in an emulated S3 (MiniStack), Marquez is the
 double. Marquez 0.51.1 on a node of 2 cores takes 54 to 57 events a second, 34 ms each: as a double, two posts
 at a time. "Larger" works at 20 posts at a time, as many as its connection pool has. With 0 ms the emulated S3
 is what is waited for, so that row is repeated with a log in memory. Goal: as fast as Marquez takes events.
