@@ -124,6 +124,15 @@ def test_a_volume_with_data_on_it_is_never_formatted(tmp_path: Path) -> None:
     assert formatted(8) == (False, False)  # blkid cannot tell: refuse
 
 
+def test_connections_to_a_demoted_or_vanished_database_are_given_up() -> None:
+    assert "&targetServerType=primary&" in ha_user_data(HA)
+    assert "&tcpKeepAlive=true" in ha_user_data(HA)
+    settings = re.findall(r"--sysctl net\.ipv4\.(\w+)=(\d+)", (BOOT / "marquez.service").read_text())
+    limit = {name: int(value) for name, value in settings}
+    assert limit["tcp_retries2"] < 8  # each more doubles the time; 15 is Linux's default
+    assert limit["tcp_keepalive_time"] + limit["tcp_keepalive_intvl"] * limit["tcp_keepalive_probes"] <= 30
+
+
 # marquez.yml
 
 
