@@ -51,12 +51,13 @@ class Faults:
     - `fail`: 500 and nothing written; `half`: 500, but the event is written;
     - `read-only`: as when the database fails over: posts fail, queries and the health port do not.
 
-    `share`: of the posts that the fault hits, 0 to 1. `latency`: seconds for which a post keeps the database
-    busy; `connections`: how many posts it works at together.
+    `share`: of the posts that the fault hits, 0 to 1; `once`: none of which it has hit before. `latency`:
+    seconds for which a post keeps the database busy; `connections`: how many posts it works at together.
     """
 
     kind: str = "none"
     share: float = 1.0
+    once: bool = False
     latency: float = 0.0
     connections: int = 20
 
@@ -150,6 +151,7 @@ class Double:
         self._open: set[asyncio.StreamWriter] = set()
         self._freed = asyncio.Event()  # when what hangs is cut off
         self._posts = 0
+        self._hit: set[bytes] = set()
 
     async def serve(self, ended: asyncio.Event) -> None:
         admin = await asyncio.start_server(self._connection(self._administer), LOOPBACK, self._admin_port)
@@ -211,7 +213,10 @@ class Double:
             event = json.loads(gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body)
         except (ValueError, OSError, EOFError, zlib.error) as error:
             return 400, {"message": f"Unable to process JSON: {error}"}
-        hit = kind != "none" and self._random.random() < self.faults.share
+        again = self.faults.once and body in self._hit
+        hit = kind != "none" and not again and self._random.random() < self.faults.share
+        if hit:
+            self._hit.add(body)
         if hit and kind not in ("half", "stuck"):
             return 500, {"message": "There was an error processing your request."}
         if hit and kind == "stuck":

@@ -172,5 +172,10 @@ def test_the_share_of_posts_that_fail_can_be_told(double: Ports) -> None:
     assert set(statuses) == {201, 500}
 
 
+def test_a_fault_can_hit_each_post_once(double: Ports) -> None:
+    double.faults(kind="fail", once=True)
+    assert [double.post(event(kind)) for kind in ("START", "START", "FAIL")] == [500, 201, 500]
+
+
 def test_an_unknown_fault_is_refused(double: Ports) -> None:
     assert double.faults(kind="fire") == 400
