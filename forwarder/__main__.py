@@ -18,7 +18,7 @@ from botocore.config import Config
 
 import forwarder
 from forwarder.carry import Forwarder, Timing
-from forwarder.courier import StoppedError, UnreachableError
+from forwarder.courier import Patience, StoppedError, UnreachableError
 from forwarder.deliver import Marquez
 from forwarder.log import Log
 from forwarder.metrics import Metrics
@@ -58,7 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             lease=options.lease,
         ),
         marquez,
-        Timing(poll=options.poll, settle=options.settle, window=options.window),
+        Timing(
+            poll=options.poll,
+            settle=options.settle,
+            window=options.window,
+            # Longer than a post: an event at which Marquez hangs is suspected before Marquez is given up.
+            patience=Patience(give_up=max(30, options.timeout + 10)),
+        ),
         posters=options.posters,
         metrics=Metrics(boto3.client("cloudwatch", config=brief), options.metrics, options.bucket)
         if options.metrics

@@ -19,16 +19,17 @@ from forwarder.event import Event
 from forwarder.lanes import Lanes
 from forwarder.log import Found, Log, hour_prefix, instant_of, key_at, seconds_of
 from forwarder.metrics import Metrics
-from forwarder.place import LostPlaceError, Place, PlaceKeeper, Progress
+from forwarder.place import BadPlaceError, LostPlaceError, Place, PlaceKeeper, Progress
 from forwarder.stream import read_ahead
 
 log = logging.getLogger("forwarder")
 
 Work = Lanes[tuple[Event, bool]]  # an event, and whether it may come after later ones of its run
 
-PASS_PAGES = 20  # of 1000 keys; then the sweep has its turn
+PASS = 20_000  # new events; then the sweep has its turn
 SWEEP_LOOKS = 20
 REMEMBERED = 10_000  # late keys
+CLOCKS_DIFFER = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,12 +126,14 @@ class Forwarder:
         if progress is None:
             return None
         oldest = instant_of(progress.oldest or "")
-        return 0.0 if oldest is None else max(0.0, (self._now() - oldest).total_seconds())
+        return 0.0 if oldest is None else max(0.0, (self._time() - oldest).total_seconds())
 
     @contextmanager
     def _holding(self, place: Place) -> Iterator[tuple[Progress, Work]]:
         """While it lasts the place is kept, every third of the lease; in the end it is given up."""
         log.info("forwarding, from %s", place.frontier or "the log's start")
+        if ahead := self._ahead():
+            log.warning("this node's clock is %.0f s ahead of S3's: going by S3's", ahead.total_seconds())
         progress, ended = Progress(place), threading.Event()
         self._lost.clear()
         self._courier.begin()
@@ -145,6 +148,9 @@ class Forwarder:
         self._progress = progress
         try:
             yield progress, lanes
+        except Exception:
+            self._found_late.clear()  # some may not be delivered
+            raise
         finally:
             self._progress = None
             lanes.close()
@@ -156,16 +162,19 @@ class Forwarder:
     def _keep(self, progress: Progress, ended: threading.Event) -> None:
         """Keep the place. In a thread of its own: neither Marquez nor the log must ever hold it up."""
         pause = every = self._keeper.lease / 3
-        while not ended.wait(pause):
-            try:
-                self._keeper.save(progress.place())
-                pause = every
-            except LostPlaceError:
-                self._lost.set()
-                return
-            except (ClientError, BotoCoreError) as error:
-                log.warning("the place could not be kept: %s", error)
-                pause = min(1.0, every)
+        try:
+            while not ended.wait(pause):
+                try:
+                    self._keeper.save(progress.place())
+                    pause = every
+                except (ClientError, BotoCoreError) as error:
+                    log.warning("the place could not be kept: %s", error)
+                    pause = min(1.0, every)
+        except (LostPlaceError, BadPlaceError):
+            pass  # whoever gives the place up is told
+        finally:
+            if not ended.is_set():
+                self._lost.set()  # whatever ended this: a place that nobody keeps is not ours
 
     def _leave(self, place: Place) -> None:
         try:
@@ -180,6 +189,7 @@ class Forwarder:
 
         Returns how many events came, and whether nothing is left to do at once.
         """
+        self._check_place()
         carried, whole = self._pass(progress, lanes)
         late, all_looked = self._sweep(progress, lanes)
         self._courier.settle()
@@ -189,15 +199,15 @@ class Forwarder:
 
     def _pass(self, progress: Progress, lanes: Work) -> tuple[int, bool]:
         """Carry what is due and not yet carried; returns how many, and whether that was all."""
-        start = self._now()
+        start = self._time()
         until = key_at(start - timedelta(seconds=self._timing.settle))
         # What S3 took in time is visible a window after its event's time: below that, only the sweep looks.
         place = progress.begin_pass(key_at(start - timedelta(seconds=self._timing.window)))
         pages = self._log.pages(place.floor, until)
-        some = islice(pages, PASS_PAGES)
-        new = (self._noted(one) for page in some for one in page if one.key not in place.seen)
-        carried = self._carry(new, progress, lanes, late_below=place.frontier)
-        whole = next(pages, None) is None
+        new = (one for page in pages for one in page if one.key not in place.seen)
+        some = (self._noted(one) for one in islice(new, PASS))
+        carried = self._carry(some, progress, lanes, late_below=place.frontier)
+        whole = next(new, None) is None
         progress.end_pass(whole)
         return carried, whole
 
@@ -209,7 +219,7 @@ class Forwarder:
         carried, place = 0, progress.place()
         if place.swept is None or place.begun is None:
             raise ValueError("a place that was taken says when")
-        due = islice(sweep.looks(place.swept, self._now(), place.begun), SWEEP_LOOKS)
+        due = islice(sweep.looks(place.swept, self._time(), place.begun), SWEEP_LOOKS)
         looks = list(takewhile(lambda look: key_at(look.hour + sweep.HOUR) <= place.floor, due))
         for hour in sorted({look.hour for look in looks}):
             since = min(look.since for look in looks if look.hour == hour)
@@ -268,6 +278,15 @@ class Forwarder:
         return Courier(
             self._log, self._marquez, self._timing.patience, stop=self._stop, may_post=self._check_place
         )
+
+    def _time(self) -> datetime:
+        """Now. By S3's clock if this node's is wrong: a place ahead of the log would pass events over."""
+        return self._now() - self._ahead()
+
+    def _ahead(self) -> timedelta:
+        s3 = self._keeper.s3_time
+        ahead = self._now() - s3 if s3 else timedelta(0)
+        return ahead if abs(ahead) > CLOCKS_DIFFER else timedelta(0)
 
     def _check_place(self) -> None:
         """Two forwarders must not both post: wait while it is not certain that the place is ours."""

@@ -176,12 +176,13 @@ class Courier:
             answer = self._ask(partial(self._marquez.run, run))
             if not answer.delivered and answer.status != 404:
                 return  # another time
-            del self._doubts[run]
             latest = doubt.latest
             expected = STATES.get(latest.kind or "") if latest else None
             if latest and expected and answer.delivered and _object(answer.text).get("state") != expected:
                 log.warning("an unanswered post was carried out late: posting %s again", latest.key)
-                self.post(latest)
+                if self.post(latest):
+                    continue  # another time
+            del self._doubts[run]
 
     def _stands(self, event: Event) -> tuple[str, datetime] | None:
         """The state of the event's run and since when, if that is later than the event.
@@ -195,7 +196,7 @@ class Courier:
         run = event.run
         while True:
             answer = self._ask(lambda: self._marquez.run(run))
-            if answer.delivered or 400 <= answer.status < 500:
+            if answer.delivered or answer.refused or answer.status == 404:
                 break
             tries += 1
             if tries >= SUSPECT_AFTER and self._takes_others():

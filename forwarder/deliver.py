@@ -76,7 +76,7 @@ class Marquez:
 
     def run(self, run_id: str) -> Answer:
         """What the server knows of a run, as JSON; 404 for an unknown one."""
-        return self._ask("GET", f"/api/v1/jobs/runs/{quote(run_id, safe='')}", None)
+        return self._ask("GET", f"/api/v1/jobs/runs/{quote(run_id, safe='', errors='replace')}", None)
 
     def answers(self) -> Answer:
         """A small query."""

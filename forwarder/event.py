@@ -30,9 +30,10 @@ class Event:
     @classmethod
     def read(cls, key: str, packed: bytes) -> Self:
         """Raises UnreadableError."""
+        text = unpacked(packed)
         try:
-            told = json.loads(unpacked(packed))
-        except ValueError as error:
+            told = json.loads(text)
+        except (ValueError, RecursionError) as error:
             raise UnreadableError(f"not a JSON text: {error}") from error
         # A run belongs to one job, so that a job's order is also that of each of its runs.
         owner = _dict(told, "job") or _dict(told, "dataset")

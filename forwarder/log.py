@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from forwarder.event import LARGEST, Event
+from forwarder.event import LARGEST, Event, UnreadableError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -96,7 +96,9 @@ class Log:
             if is_absent(error):
                 return None
             raise
-        return Event.read(key, answer["Body"].read(LARGEST + 1))
+        if answer["ContentLength"] > LARGEST:
+            raise UnreadableError(f"larger than {LARGEST} bytes")
+        return Event.read(key, answer["Body"].read())  # all of it: only then boto3 checks that it is whole
 
     def set_aside(self, key: str, reason: str) -> None:
         """Keep a copy of a refused event under `set-aside/`, with the reason in its metadata."""

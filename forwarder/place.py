@@ -14,7 +14,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -93,6 +94,13 @@ class PlaceKeeper:
         self._beat = 0
         self._renewed = 0.0
         self._watched: tuple[str, float] | None = None
+        self._told: tuple[datetime, float] | None = None  # S3's time, and ours by `clock`
+
+    @property
+    def s3_time(self) -> datetime | None:
+        """What S3's clock shows now, to about a second, by its last answer; None before the first one."""
+        told = self._told
+        return told and told[0] + timedelta(seconds=self._clock() - told[1])
 
     def try_take(self, now: datetime) -> Place | None:
         """The place, now ours; None while another forwarder holds it. Raises BadPlaceError."""
@@ -138,13 +146,13 @@ class PlaceKeeper:
             condition: dict[str, Any] = {"IfMatch": self._etag} if self._etag else {"IfNoneMatch": "*"}
             started = self._clock()
             try:
-                etag = self._s3.put_object(
+                answer = self._s3.put_object(
                     Bucket=self._bucket,
                     Key=self._key,
                     Body=_text(place, holder, beat).encode(),
                     ContentType="application/json",
                     **condition,
-                )["ETag"]
+                )
             except ClientError as error:
                 if error.response["Error"]["Code"] not in LOST:
                     raise
@@ -157,7 +165,9 @@ class PlaceKeeper:
                 self._etag, self._beat = now.etag, now.beat
                 self._write(place, holder)
                 return
-            self._etag, self._beat, self._renewed = etag, beat, started
+            self._etag, self._beat, self._renewed = answer["ETag"], beat, started
+            if date := answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"):
+                self._told = parsedate_to_datetime(date), self._clock()
 
 
 class Progress:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import pytest
 
 from mwaactl import clock as mwaactl_clock
+from tests.unit.forwarder_doubles import FakeMarquez, MemoryS3, serve
 from tests.unit.mocks import MODES, Deployment, deploy
 from tests.unit.mwaactl_doubles import Cloud, cloud
 
@@ -22,6 +23,20 @@ def deployed() -> Callable[[str], Deployment]:
 def in_each_mode(request: pytest.FixtureRequest, deployed: Callable[[str], Deployment]) -> Deployment:
     """The whole program, once per mode."""
     return deployed(request.param)
+
+
+@pytest.fixture
+def s3() -> MemoryS3:
+    return MemoryS3(page_size=3)
+
+
+@pytest.fixture
+def marquez() -> Iterator[FakeMarquez]:
+    fake = FakeMarquez()
+    server = serve(fake)
+    yield fake
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture

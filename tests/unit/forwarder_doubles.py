@@ -29,6 +29,10 @@ PLACE = "forwarder/place.json"
 QUICK = Timing(poll=0.01, settle=0, window=120, rest=0.05, patience=Patience(longest_pause=0.01, give_up=5))
 
 
+def aside(key: str) -> str:
+    return key.replace("events/", "set-aside/", 1)
+
+
 class Clock:
     """Seconds that pass when told."""
 
@@ -132,6 +136,7 @@ class MemoryS3:
     def head(self, key: str) -> dict[str, Any]:
         return {
             "ETag": self.etag(key),
+            "ContentLength": len(self.objects[key]),
             "LastModified": self.modified[key],
             "Metadata": self.metadata.get(key, {}),
         }
@@ -169,7 +174,7 @@ class FakeMarquez:
     poison: Callable[[dict[str, Any]], int | None] = lambda event: None
     probes: int = 201
     probed: int = 0
-    mute: bool = False  # about runs
+    mute: int = 0  # the status with which it answers about runs
     knowledge: Knowledge = field(default_factory=Knowledge)
     at_once: int = 0  # the most posts at the same time
     seconds: float = 0  # that a post takes
@@ -224,7 +229,7 @@ def serve(marquez: FakeMarquez) -> ThreadingHTTPServer:
             with lock:
                 status, told = marquez.knowledge.query(url.path, parse_qs(url.query))
                 if marquez.mute and "/jobs/runs/" in url.path:
-                    status = 500
+                    status = marquez.mute
             self.reply(status, json.dumps(told))
 
         def reply(self, status: int, text: str = "answer") -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,22 +15,7 @@ from forwarder.carry import Timing
 from forwarder.courier import Counts
 from forwarder.metrics import Metrics
 from forwarder.place import LostPlaceError
-from tests.unit.forwarder_doubles import FakeMarquez, MemoryS3, forwarder, keeper, run_until, running, serve
-
-
-@pytest.fixture
-def s3() -> MemoryS3:
-    return MemoryS3(page_size=3)
-
-
-@pytest.fixture
-def marquez() -> Iterator[FakeMarquez]:
-    fake = FakeMarquez()
-    server = serve(fake)
-    yield fake
-    server.shutdown()
-    server.server_close()
-
+from tests.unit.forwarder_doubles import FakeMarquez, MemoryS3, forwarder, keeper, run_until, running
 
 # The command
 

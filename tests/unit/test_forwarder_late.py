@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
@@ -14,26 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forwarder import sweep
+from forwarder.courier import Patience, UnreachableError
 from forwarder.deliver import Answer
 from forwarder.log import Log, hour_prefix
 from local.marquez_double import Marquez as Knowledge
-from tests.unit.forwarder_doubles import QUICK, START, Clock, FakeMarquez, MemoryS3, forwarder, serve
+from tests.unit.forwarder_doubles import QUICK, START, Clock, FakeMarquez, MemoryS3, aside, forwarder
 
 HOUR, DAY = 3600.0, 86400.0
-
-
-@pytest.fixture
-def s3() -> MemoryS3:
-    return MemoryS3(page_size=3)
-
-
-@pytest.fixture
-def marquez() -> Iterator[FakeMarquez]:
-    fake = FakeMarquez()
-    server = serve(fake)
-    yield fake
-    server.shutdown()
-    server.server_close()
 
 
 def runs(marquez: FakeMarquez) -> list[str]:
@@ -140,7 +126,7 @@ def test_a_forwarder_that_begins_does_not_sweep_what_lies_there(s3: MemoryS3, ma
 def test_the_sweep_stays_behind_a_backlog_that_is_being_carried(
     s3: MemoryS3, marquez: FakeMarquez, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forwarder.carry.PASS_PAGES", 1)
+    monkeypatch.setattr("forwarder.carry.PASS", 3)
     forwarder(s3, marquez, seconds=0).once(1)
     for minute in range(0, 300, 10):
         s3.log(minute * 60, "RUNNING", name=f"{minute:03}", late=300)
@@ -280,7 +266,7 @@ def test_a_late_event_whose_runs_end_is_no_longer_in_the_log_is_set_aside(
     late = s3.log(10, "START", run="one", late=35)
     forwarder(s3, marquez, seconds=46).once(1)
     assert marquez.of_run("one") == ["COMPLETE"]
-    reason = s3.metadata[late.replace("events/", "set-aside/", 1)]["reason"]
+    reason = s3.metadata[aside(late)]["reason"]
     assert reason.startswith("came late: its run is COMPLETED since 2026-11-23T10:00:20+00:00")
 
 
@@ -289,12 +275,12 @@ def test_a_late_event_of_a_run_that_marquez_cannot_tell_of_holds_nothing_up(
 ) -> None:
     s3.log(20, "COMPLETE", run="one")
     forwarder(s3, marquez, seconds=40).once(1)
-    marquez.mute = True
+    marquez.mute = 500
     late = s3.log(10, "START", run="one", late=35)
     s3.log(42, "START", run="two")
     forwarder(s3, marquez, seconds=46).once(1)
     assert runs(marquez) == ["one", "two"]
-    reason = s3.metadata[late.replace("events/", "set-aside/", 1)]["reason"]
+    reason = s3.metadata[aside(late)]["reason"]
     assert reason.startswith("came late, and how its run stands cannot be known: HTTP 500")
 
 
@@ -323,14 +309,20 @@ class Slow:
         self.knowledge = Knowledge()
         self.stuck: dict[str, Any] | None = None
         self.posted: list[str] = []
+        self.away = False
 
     def post(self, text: bytes) -> Answer:
         event = json.loads(text)
+        if self.away:
+            return self.probe()
         if self.stuck is None:
             self.stuck = event
             return Answer(0, "timed out")
         self.posted.append(event["eventType"])
         return Answer(self.knowledge.take(event, ""), "")
+
+    def probe(self) -> Answer:
+        return Answer(503 if self.away else 201, "")
 
     def wake(self) -> None:
         assert self.stuck is not None
@@ -350,7 +342,8 @@ def test_a_post_that_is_carried_out_after_it_was_given_up_does_not_reopen_its_ru
 ) -> None:
     slow, clock = Slow(), Clock()
     clock.seconds = 60
-    one = forwarder(s3, marquez, clock=clock)
+    impatient = replace(QUICK, patience=Patience(longest_pause=0.01, give_up=0.1))
+    one = forwarder(s3, marquez, clock=clock, timing=impatient)
     one._marquez = one._courier._marquez = cast(Any, slow)
     s3.log(10, "START", run="one")
     s3.log(20, "COMPLETE", run="one")
@@ -362,6 +355,11 @@ def test_a_post_that_is_carried_out_after_it_was_given_up_does_not_reopen_its_ru
     one.once(1)
     assert slow.posted == ["START", "COMPLETE"], "it may still come"
     monkeypatch.setattr("forwarder.courier.DOUBT", 0)
+    if wakes:  # and then the server goes away, just when that has been seen
+        slow.away = True
+        with pytest.raises(UnreachableError):
+            one.once(1)
+        slow.away = False
     one.once(1)
     assert slow.posted == ["START", "COMPLETE"] + ["COMPLETE"] * wakes
     assert slow.knowledge.runs["one"].state == "COMPLETED"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +18,7 @@ from mwaactl.aws import Clients
 from mwaactl.errors import Unfinished
 from mwaactl.lineage_replay import Window
 from mwaactl.stack import parse
-from tests.unit.forwarder_doubles import START, FakeMarquez, MemoryS3, forwarder, keeper, serve
+from tests.unit.forwarder_doubles import START, FakeMarquez, MemoryS3, forwarder, keeper
 from tests.unit.mwaactl_doubles import Cloud, outputs
 
 Run = Callable[..., Result]
@@ -29,15 +29,6 @@ WINDOW = ("--since", "2026-11-23T10:00:00Z", "--until", "2026-11-23T11:00:00Z")
 @pytest.fixture
 def s3() -> MemoryS3:
     return MemoryS3(page_size=7)
-
-
-@pytest.fixture
-def marquez() -> Iterator[FakeMarquez]:
-    fake = FakeMarquez()
-    server = serve(fake)
-    yield fake
-    server.shutdown()
-    server.server_close()
 
 
 @pytest.fixture
