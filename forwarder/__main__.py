@@ -27,7 +27,7 @@ from forwarder.stream import READERS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: told to stop, or (--once) all delivered; 1: see the last line of the log; 2: wrong arguments."""
+    """0: told to stop, or (--once) nothing is left for now; 1: see the last line; 2: wrong arguments."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
     log = logging.getLogger("forwarder")
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log.info("%s: from s3://%s to %s", holder, options.bucket, options.to)
     try:
         if options.once:
-            log.info("carried %d; nothing is left", carrier.once(patience=options.lease + 5))
+            log.info("carried %d", carrier.once(patience=options.lease + 5))
         else:
             carrier.run()
     except (BadPlaceError, LostPlaceError, UnreachableError) as error:

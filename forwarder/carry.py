@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from forwarder.courier import Courier, Patience, StoppedError, UnreachableError
 from forwarder.deliver import Marquez
 from forwarder.event import Event
 from forwarder.lanes import Lanes
-from forwarder.log import Found, Log, hour_prefix, instant_of, key_at, seconds_of
+from forwarder.log import AFTER_ALL, Found, Log, hour_prefix, instant_of, key_at, seconds_of
 from forwarder.metrics import Metrics
 from forwarder.place import BadPlaceError, LostPlaceError, Place, PlaceKeeper, Progress
 from forwarder.stream import read_ahead
@@ -29,6 +30,7 @@ Work = Lanes[tuple[Event, bool]]  # an event, and whether it may come after late
 PASS = 20_000  # new events; then the sweep has its turn
 SWEEP_LOOKS = 20
 REMEMBERED = 10_000  # late keys
+TRYING = 5.0  # seconds in a round for suspects
 CLOCKS_DIFFER = timedelta(seconds=5)
 
 
@@ -140,11 +142,7 @@ class Forwarder:
         beat = threading.Thread(target=self._keep, args=(progress, ended), name="keeper", daemon=True)
         beat.start()
 
-        def deliver(work: tuple[Event, bool]) -> None:
-            self._courier.deliver(work[0], late=work[1])
-            progress.done(work[0].key)
-
-        lanes = Lanes(deliver, workers=self._posters)
+        lanes: Work = Lanes(lambda work: self._deliver(*work, progress), workers=self._posters)
         self._progress = progress
         try:
             yield progress, lanes
@@ -158,6 +156,19 @@ class Forwarder:
             ended.set()
             beat.join()
             self._leave(progress.place())
+            if suspects := len(progress.place().suspects):
+                log.warning("%d events are to be tried again later", suspects)
+
+    def _deliver(self, event: Event, late: bool, progress: Progress) -> None:
+        suspected = progress.suspected(event.key)
+        refusal = self._courier.deliver(event, late=late, suspected=suspected)
+        if refusal and not refusal.final and progress.suspect(event.key, self._time()):
+            log.warning("to be tried again later: %s: %s", event.key, refusal.reason)
+            return
+        if refusal:
+            before = ", as in the hour before" if suspected and not refusal.final else ""
+            self._courier.put_aside(event.key, refusal.reason + before)
+        progress.done(event.key)
 
     def _keep(self, progress: Progress, ended: threading.Event) -> None:
         """Keep the place. In a thread of its own: neither Marquez nor the log must ever hold it up."""
@@ -192,6 +203,7 @@ class Forwarder:
         self._check_place()
         carried, whole = self._pass(progress, lanes)
         late, all_looked = self._sweep(progress, lanes)
+        self._try_again(progress, lanes)
         self._courier.settle()
         if carried or late:
             log.info("carried %d up to %s, and %d that came late", carried, progress.place().frontier, late)
@@ -206,7 +218,7 @@ class Forwarder:
         pages = self._log.pages(place.floor, until)
         new = (one for page in pages for one in page if one.key not in place.seen)
         some = (self._noted(one) for one in islice(new, PASS))
-        carried = self._carry(some, progress, lanes, late_below=place.frontier)
+        carried = self._carry(self._begun(some, progress), progress, lanes, late_below=place.frontier)
         whole = next(new, None) is None
         progress.end_pass(whole)
         return carried, whole
@@ -223,10 +235,18 @@ class Forwarder:
         looks = list(takewhile(lambda look: key_at(look.hour + sweep.HOUR) <= place.floor, due))
         for hour in sorted({look.hour for look in looks}):
             since = min(look.since for look in looks if look.hour == hour)
-            carried += self._carry(self._late(hour, since), None, lanes, late_below=place.floor)
+            carried += self._carry(self._late(hour, since), progress, lanes, late_below=place.floor)
         if looks:
             progress.swept(looks[-1].due)
         return carried, len(looks) < SWEEP_LOOKS
+
+    def _try_again(self, progress: Progress, lanes: Work) -> None:
+        """Carry the suspects that are due, as late events; other events do not wait long for them."""
+        until = time.monotonic() + TRYING
+        for key in progress.due(self._time()):
+            self._carry(iter((key,)), progress, lanes, late_below=AFTER_ALL)
+            if time.monotonic() > until:
+                break
 
     def _late(self, hour: datetime, since: datetime) -> Iterator[str]:
         """Keys of the hour that the passes may have missed, save those that were found late before."""
@@ -250,22 +270,21 @@ class Forwarder:
     def _carry(
         self,
         keys: Iterator[str],
-        progress: Progress | None,
+        progress: Progress,
         lanes: Work,
         *,
         late_below: str,
     ) -> int:
         """Hand the events under `keys` to the lanes, in order, and wait until they are delivered."""
         carried = 0
-        for key, event in read_ahead(self._log, self._begun(keys, progress) if progress else keys):
+        for key, event in read_ahead(self._log, keys):
             carried += 1
             if isinstance(event, Event):
                 lanes.put(event.lane, (event, key < late_below), size=len(event.packed), at=seconds_of(key))
                 continue
             if event is not None:
                 self._courier.put_aside(key, str(event))
-            if progress:
-                progress.done(key)
+            progress.done(key)
         lanes.drain()
         return carried
 

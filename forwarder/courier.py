@@ -9,20 +9,19 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from forwarder.deliver import Answer, Marquez
-from forwarder.event import Event, UnreadableError
+from forwarder.event import Event, UnreadableError, parsed_instant
 from forwarder.log import Log, instant_of
 
 log = logging.getLogger("forwarder")
 
-SUSPECT_AFTER = 3  # failures of one event, before the event itself is suspected
-PROOFS = 2  # how often the server must take another event and then fail on this one
+TRIES, PROOFS = 3, 3  # failures before an event is suspected; then how often the server must take another one
 DOUBT = 90.0  # seconds in which Marquez may still carry out a post that it has not answered
-MOST_DOUBTS = 1000  # runs
+REMEMBERED = 1000  # runs in doubt, lanes that fail
 STATES = {
     "START": "RUNNING",
     "RUNNING": "RUNNING",
@@ -41,16 +40,24 @@ class UnreachableError(Exception):
     """Marquez has not taken an event for so long that another node had better try."""
 
 
-class _UnansweredError(Exception):
-    """Marquez works, but does not tell of one run."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Patience:
     """In seconds. `longest_pause`: between tries. `give_up`: without any success, until UnreachableError."""
 
     longest_pause: float = 5
     give_up: float = 30
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why Marquez, which takes other events, does not have one. Not `final`: it may take it later."""
+
+    reason: str
+    final: bool = True
+
+
+class _UnansweredError(Exception):
+    """Marquez works, but does not tell of one run."""
 
 
 class Counts:
@@ -93,54 +100,66 @@ class Courier:
         self._delivered_at = -FRESH
         self._failing_since: float | None = None
         self._doubts: dict[str, _Doubt] = {}  # by run
+        self._failing: set[str] = set()  # lanes whose last event was not taken, though it might be later
         self.counts = Counts()
 
     def begin(self) -> None:
         """Forget how long Marquez has been failing."""
         self._failing_since = None
 
-    def deliver(self, event: Event, *, late: bool = False) -> bool:
-        """Whether it was delivered; otherwise it was set aside. `late`: later events may have been posted.
+    def deliver(self, event: Event, *, late: bool = False, suspected: bool = False) -> Refusal | None:
+        """None when it was delivered. `late`: later ones may have been posted; `suspected`: it failed before.
 
         Raises StoppedError, UnreachableError, and what S3 and `may_post` raise.
         """
-        reason = self.post_late(event) if late else self.post(event)
-        self.counts.add(posted=reason is None, late=late)
-        if reason is not None:
-            self.put_aside(event.key, reason)
-        return reason is None
+        patient = False if suspected else None
+        refusal = self.post_late(event, patient=patient) if late else self.post(event, patient=patient)
+        self.counts.add(posted=refusal is None, late=late and refusal is None)
+        return refusal
 
     def put_aside(self, key: str, reason: str) -> None:
         log.error("set aside: %s: %s", key, reason)
         self._log.set_aside(key, reason)
         self.counts.add(set_aside=1)
 
-    def post(self, event: Event) -> str | None:
-        """Post until it is taken (None) or known to be refused for good (why)."""
+    def post(self, event: Event, *, patient: bool | None = None) -> Refusal | None:
+        """Post until it is taken (None), or it is the event at which Marquez fails.
+
+        `patient`: that takes several failures. Else one; so also (None) after an event of the same lane, lest
+        a job of which Marquez takes nothing hold the others up with each of its events.
+        """
         text = event.text
+        if patient is None:
+            patient = event.lane not in self._failing
+        enough = (TRIES, PROOFS) if patient else (1, 1)
         failures = proofs = tries = 0
         while True:
             answer = self._ask(lambda: self._marquez.post(text))
             if answer.delivered:
                 if event.run in self._doubts:
                     self._doubts[event.run].latest = event
+                self._failing.discard(event.lane)
                 return None
-            if answer.status == 0 and event.run is not None and len(self._doubts) < MOST_DOUBTS:
+            if answer.status == 0 and event.run is not None and len(self._doubts) < REMEMBERED:
                 self._doubts[event.run] = _Doubt(time.monotonic())
             if answer.refused and (self._fresh() or self._takes_others()):
-                return str(answer)
+                return Refusal(str(answer))
             failures += 1
             # Some bad events are answered with 500. Retrying one for ever would hold up those after it.
-            if not answer.refused and failures >= SUSPECT_AFTER and self._takes_others():
+            if not answer.refused and failures >= enough[0] and self._takes_others():
                 proofs += 1
-                if proofs > PROOFS:
-                    return f"{failures} times {answer}, while the server took another event"
+                if proofs >= enough[1]:
+                    if len(self._failing) < REMEMBERED:
+                        self._failing.add(event.lane)
+                    times = f"{failures} times " if failures > 1 else ""
+                    why = f"{times}{answer}, while the server took another event"
+                    return Refusal(why, final=not event.timed)
                 continue
             proofs = 0
             self._pause(tries, f"{event.key}: {answer}")
             tries += 1
 
-    def post_late(self, event: Event) -> str | None:
+    def post_late(self, event: Event, *, patient: bool | None = None) -> Refusal | None:
         """Post an event that may come after later ones of its run, and leave the run as it stands now.
 
         In Marquez the last write wins: a START that arrives after its COMPLETE leaves the run running. So
@@ -149,21 +168,20 @@ class Courier:
         try:
             stands = self._stands(event)
         except _UnansweredError as error:
-            return f"came late, and how its run stands cannot be known: {error}"
+            return Refusal(f"came late, and how its run stands cannot be known: {error}", final=False)
         if stands is None:
-            return self.post(event)
+            return self.post(event, patient=patient)
         state, instant = stands
         latest = self._event_at(instant, event)
         if latest is None:
-            return (
+            return Refusal(
                 f"came late: its run is {state} since {instant.isoformat()}, and the event that said so "
                 "is not in the log, to be posted after this one"
             )
-        reason = self.post(event)
-        if reason is None:
-            log.info("%s came late: posting %s again", event.key, latest.key)
-            self.post(latest)
-        return reason
+        refusal = self.post(event, patient=patient)
+        log.info("%s came late: posting %s again", event.key, latest.key)
+        # Also after a failure: the event may be half written.
+        return self.post(latest, patient=True) or refusal
 
     def settle(self) -> None:
         """Look at runs of which a post was not answered: Marquez may have carried it out after later ones.
@@ -180,7 +198,7 @@ class Courier:
             expected = STATES.get(latest.kind or "") if latest else None
             if latest and expected and answer.delivered and _object(answer.text).get("state") != expected:
                 log.warning("an unanswered post was carried out late: posting %s again", latest.key)
-                if self.post(latest):
+                if self.post(latest, patient=True):
                     continue  # another time
             del self._doubts[run]
 
@@ -199,11 +217,11 @@ class Courier:
             if answer.delivered or answer.refused or answer.status == 404:
                 break
             tries += 1
-            if tries >= SUSPECT_AFTER and self._takes_others():
+            if tries >= TRIES and self._takes_others():
                 raise _UnansweredError(str(answer))
             self._pause(tries, f"asking for run {run}: {answer}")
         told = _object(answer.text) if answer.delivered else {}
-        times = [_instant(told.get(name)) for name in ("startedAt", "endedAt")]
+        times = [parsed_instant(told.get(name)) for name in ("startedAt", "endedAt")]
         newest = max((time for time in times if time is not None), default=None)
         return None if newest is None or newest <= instant else (str(told.get("state")), newest)
 
@@ -251,11 +269,3 @@ def _object(text: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return told if isinstance(told, dict) else {}
-
-
-def _instant(text: Any) -> datetime | None:
-    try:
-        instant = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        return None
-    return instant.astimezone(UTC) if instant.tzinfo else None

@@ -7,6 +7,7 @@ import io
 import json
 import zlib
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Self
 
 LARGEST = 8 * 1024 * 1024  # bytes, unpacked
@@ -26,6 +27,7 @@ class Event:
     run: str | None
     namespace: str
     kind: str | None = None  # START, COMPLETE, ...
+    timed: bool = True  # its eventTime is a time: at another one Marquez fails, with 500
 
     @classmethod
     def read(cls, key: str, packed: bytes) -> Self:
@@ -47,6 +49,7 @@ class Event:
             None if run is None else str(run),
             namespace,
             None if kind is None else str(kind),
+            parsed_instant(told.get("eventTime") if isinstance(told, dict) else None) is not None,
         )
 
     @property
@@ -67,6 +70,15 @@ def unpacked(raw: bytes) -> bytes:
     if len(text) > LARGEST:
         raise UnreadableError(f"larger than {LARGEST} bytes")
     return text
+
+
+def parsed_instant(text: Any) -> datetime | None:
+    """None for what is no time, or one without a zone."""
+    try:
+        instant = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return instant.astimezone(UTC) if instant.tzinfo else None
 
 
 def _dict(told: Any, name: str) -> dict[str, Any]:

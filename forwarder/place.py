@@ -12,17 +12,20 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+FIRST_AGAIN = timedelta(minutes=1)  # until a suspect is tried again; then 2, 4, 8, 16 and 32 minutes
+AGAIN = 6  # times
+MOST_SUSPECTS = 1000
 LOST = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "404", "409", "412")
 
 
@@ -34,18 +37,27 @@ class BadPlaceError(Exception):
     """The place cannot be read; says what to do."""
 
 
+class Suspect(NamedTuple):
+    """An event at which Marquez failed while it took others: was tried again `tries` times, next at `due`."""
+
+    tries: int
+    due: datetime
+
+
 @dataclass(frozen=True)
 class Place:
     """What of the log has been carried.
 
-    All keys up to `floor`, and above it those in `seen`. What comes late below the floor is found by the
-    sweep (`forwarder.sweep`), whose looks are done up to `swept`; forwarding began at `begun`.
+    All keys up to `floor`, and above it those in `seen`; save the `suspects`, which are tried again. What
+    comes late below the floor is found by the sweep (`forwarder.sweep`), whose looks are done up to `swept`;
+    forwarding began at `begun`.
     """
 
     floor: str = ""
     seen: frozenset[str] = frozenset()
     begun: datetime | None = None
     swept: datetime | None = None
+    suspects: Mapping[str, Suspect] = field(default_factory=dict)
 
     @property
     def frontier(self) -> str:
@@ -180,6 +192,7 @@ class Progress:
         self._lock = threading.Lock()
         self._place = place
         self._seen = set(place.seen)
+        self._suspects = dict(place.suspects)
         self._order: deque[str] = deque()  # begun in this pass, from the first that is not done
         self._open: set[str] = set()
         self._limit = ""
@@ -197,10 +210,28 @@ class Progress:
 
     def done(self, key: str) -> None:
         with self._lock:
-            self._open.discard(key)
-            self._seen.add(key)
-            while self._order and self._order[0] not in self._open:
-                self._raise_floor(self._order.popleft())
+            self._suspects.pop(key, None)
+            self._pass_over(key)
+
+    def suspect(self, key: str, now: datetime) -> bool:
+        """Go on without this event, to try it again later. False: not again, or there are too many."""
+        with self._lock:
+            known = self._suspects.get(key)
+            tries = known.tries + 1 if known else 0
+            if tries == AGAIN or (known is None and len(self._suspects) >= MOST_SUSPECTS):
+                return False
+            self._suspects[key] = Suspect(tries, now + FIRST_AGAIN * 2**tries)
+            self._pass_over(key)
+            return True
+
+    def suspected(self, key: str) -> bool:
+        with self._lock:
+            return key in self._suspects
+
+    def due(self, now: datetime) -> list[str]:
+        """Keys of the suspects that are to be tried again now, in order."""
+        with self._lock:
+            return sorted(key for key, suspect in self._suspects.items() if suspect.due <= now)
 
     def end_pass(self, whole: bool) -> None:
         """`whole`: everything up to the limit was listed, not only a part."""
@@ -221,8 +252,14 @@ class Progress:
     def place(self) -> Place:
         with self._lock:
             self._seen = {key for key in self._seen if key > self._place.floor}
-            self._place = replace(self._place, seen=frozenset(self._seen))
+            self._place = replace(self._place, seen=frozenset(self._seen), suspects=dict(self._suspects))
             return self._place
+
+    def _pass_over(self, key: str) -> None:
+        self._open.discard(key)
+        self._seen.add(key)
+        while self._order and self._order[0] not in self._open:
+            self._raise_floor(self._order.popleft())
 
     def _raise_floor(self, key: str) -> None:
         if self._place.floor < key <= self._limit:
@@ -241,8 +278,9 @@ def read_place(s3: S3Client, bucket: str, key: str) -> Kept | None:
         place, holder, beat = _parsed(answer["Body"].read())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadPlaceError(
-            f"s3://{bucket}/{key} is not a forwarder's place ({error!r}). To begin again at"
-            f" the log's start, remove it: aws s3 rm s3://{bucket}/{key}"
+            f"s3://{bucket}/{key} is not a forwarder's place ({error!r}). To go on where it stood, put the"
+            f" version before back: aws s3api list-object-versions --bucket {bucket} --prefix {key}. To begin"
+            f" again at the log's start, remove it: aws s3 rm s3://{bucket}/{key}"
         ) from error
     return Kept(place, holder, beat, answer["ETag"], answer.get("LastModified"))
 
@@ -250,9 +288,16 @@ def read_place(s3: S3Client, bucket: str, key: str) -> Kept | None:
 def _parsed(text: bytes) -> tuple[Place, str | None, int]:
     kept = json.loads(text)
     seen = frozenset(folder + name for folder, names in kept["seen"].items() for name in names)
-    begun, swept = (datetime.fromisoformat(kept[name]).astimezone(UTC) for name in ("begun", "swept"))
+    begun, swept = (_instant(kept[name]) for name in ("begun", "swept"))
+    suspects = {
+        key: Suspect(int(tries), _instant(due)) for key, (tries, due) in kept.get("suspects", {}).items()
+    }
     holder = None if kept["holder"] is None else str(kept["holder"])
-    return Place(str(kept["floor"]), seen, begun, swept), holder, int(kept["beat"])
+    return Place(str(kept["floor"]), seen, begun, swept, suspects), holder, int(kept["beat"])
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def _text(place: Place, holder: str | None, beat: int) -> str:
@@ -263,6 +308,9 @@ def _text(place: Place, holder: str | None, beat: int) -> str:
         "begun": place.begun and place.begun.isoformat(),
         "swept": place.swept and place.swept.isoformat(),
         "seen": _by_folder(place.seen),
+        "suspects": {
+            key: (suspect.tries, suspect.due.isoformat()) for key, suspect in place.suspects.items()
+        },
     }
     return json.dumps(kept, separators=(",", ":"))
 

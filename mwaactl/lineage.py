@@ -37,7 +37,11 @@ class Hour(Model):
 
 
 class PlaceSeen(Model):
-    """A back end's place in the log. `holder` None: nobody forwards. `waiting`: events not delivered yet."""
+    """A back end's place in the log. `holder` None: nobody forwards.
+
+    `waiting`: events not delivered yet; besides, `suspects`: those at which the back end failed while it took
+    others, to be tried again.
+    """
 
     key: str
     holder: str | None
@@ -46,6 +50,7 @@ class PlaceSeen(Model):
     up_to: Instant | None
     waiting: int
     more_waiting: bool
+    suspects: int
     behind_seconds: float
 
 
@@ -198,6 +203,7 @@ def _place(source: Log, key: str, kept: Kept, now: datetime) -> PlaceSeen:
         up_to=instant_of(kept.place.frontier),
         waiting=waiting,
         more_waiting=next(pages, None) is not None,
+        suspects=len(kept.place.suspects),
         behind_seconds=0.0 if first is None else round(max(0.0, (now - first).total_seconds()), 1),
     )
 

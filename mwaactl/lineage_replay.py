@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from forwarder.courier import Courier, Patience, UnreachableError
+from forwarder.courier import Courier, Patience, Refusal, UnreachableError
 from forwarder.deliver import Marquez
 from forwarder.event import Event
 from forwarder.lanes import Lanes
@@ -42,10 +42,11 @@ def silent(_looked: int, _total: int) -> None:
 
 
 class Refused(Model):
-    """An event that the back end does not take. `key`: in the bucket."""
+    """An event that the back end does not take. `key`: in the bucket. Not `final`: it may take it later."""
 
     key: str
     reason: str
+    final: bool = True
 
 
 class Replayed(Model):
@@ -232,12 +233,12 @@ def retry(
             courier = Courier(source, marquez, patience, stop=threading.Event())
             with aws_errors(f"read what is set aside in s3://{bucket}"):
                 for key, event in read_ahead(source, iter(wanted)):
-                    reason = _again(courier, key, event, f"{len(posted)} of {len(wanted)} were posted")
-                    if reason is None:
+                    refusal = _again(courier, key, event, f"{len(posted)} of {len(wanted)} were posted")
+                    if refusal is None:
                         clients.s3.delete_object(Bucket=bucket, Key=key)
                         posted.append(key)
                     else:
-                        left.append(Refused(key=key, reason=reason))
+                        left.append(_refused(key, refusal))
     return Retried(
         bucket=bucket, to=url, dry_run=dry_run, posted=tuple(wanted if dry_run else posted), left=tuple(left)
     )
@@ -247,10 +248,14 @@ def _aside(key: str) -> str:
     return SET_ASIDE + key.removeprefix(SET_ASIDE).removeprefix(EVENTS)
 
 
-def _again(courier: Courier, key: str, found: Read, so_far: str) -> str | None:
+def _refused(key: str, refusal: Refusal) -> Refused:
+    return Refused(key=key, reason=refusal.reason, final=refusal.final)
+
+
+def _again(courier: Courier, key: str, found: Read, so_far: str) -> Refusal | None:
     """Post what was set aside under `key`; why not, if it is not taken."""
     if not isinstance(found, Event):
-        return str(found or "it is gone")
+        return Refusal(str(found or "it is gone"))
     try:
         return courier.post_late(replace(found, key=EVENTS + key.removeprefix(SET_ASIDE)))
     except UnreachableError as error:
@@ -297,6 +302,7 @@ class _Run:
                     self._save()
                     saved = time.monotonic()
             lanes.drain()
+            self._again()
         except UnreachableError as error:
             raise self._unfinished(f"the back end went away: {error}") from error
         except KeyboardInterrupt as error:
@@ -305,6 +311,14 @@ class _Run:
             self._stop.set()
             lanes.close()
             self._save()
+
+    def _again(self) -> None:
+        """Post once more what the back end failed at, though it took other events."""
+        for one in [refused for refused in self._place.refused if not refused.final]:
+            event = self._source.read(one.key)
+            if event and self._courier.post_late(event, patient=True) is None:
+                self._place.refused.remove(one)
+                self._place.posted += 1
 
     def _wanted(self) -> Iterator[Event]:
         """What to post, in order. What is not an event is passed over: no back end could take it."""
@@ -322,11 +336,11 @@ class _Run:
         return max(start, self._place.floor), end
 
     def _deliver(self, event: Event) -> None:
-        reason = self._courier.post_late(event)
+        refusal = self._courier.post_late(event)
         with self._lock:
-            self._place.posted += reason is None
-            if reason is not None:
-                self._place.refused.append(Refused(key=event.key, reason=reason))
+            self._place.posted += refusal is None
+            if refusal:
+                self._place.refused.append(_refused(event.key, refusal))
         self._progress.done(event.key)
 
     def _save(self) -> None:

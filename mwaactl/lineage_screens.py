@@ -70,7 +70,7 @@ def show_retried(console: Console, done: Retried) -> None:
 
 def _places(seen: LineageStatus) -> Table:
     table = Table(show_edge=False, pad_edge=False, header_style="bold")
-    for title in ("place", "forwarder", "told up to", "waiting", "behind"):
+    for title in ("place", "forwarder", "told up to", "waiting", "to try again", "behind"):
         table.add_column(title, overflow="fold")
     for place in seen.places:
         table.add_row(
@@ -78,6 +78,7 @@ def _places(seen: LineageStatus) -> Table:
             _forwarder(place),
             "the log's start" if place.up_to is None else iso(place.up_to),
             f"{place.waiting}{'+' if place.more_waiting else ''}",
+            str(place.suspects),
             f"{place.behind_seconds:g} s",
         )
     return table

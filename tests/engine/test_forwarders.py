@@ -117,8 +117,7 @@ def check_runs(log: Log, marquez: Double, taken_over: Node | None = None) -> Non
 def test_a_forwarder_is_killed_and_the_other_goes_on_without_a_loss(
     log: Log, marquez: Double, start: Callable[[], Node]
 ) -> None:
-    # rare enough that no event fails again and again while others are taken, as only a bad one does
-    marquez.faults("half", share=0.05, latency=0.02)
+    marquez.faults("half", share=0.3, latency=0.02)
     one, other = first_holder(log, start(), start())
     writer = threading.Thread(target=log.write_runs, args=(120,))
     writer.start()

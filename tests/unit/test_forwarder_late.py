@@ -270,18 +270,20 @@ def test_a_late_event_whose_runs_end_is_no_longer_in_the_log_is_set_aside(
     assert reason.startswith("came late: its run is COMPLETED since 2026-11-23T10:00:20+00:00")
 
 
-def test_a_late_event_of_a_run_that_marquez_cannot_tell_of_holds_nothing_up(
-    s3: MemoryS3, marquez: FakeMarquez
+@pytest.mark.parametrize("status", [500, 429, 403])
+def test_a_late_event_of_a_run_that_marquez_cannot_tell_of_waits_alone(
+    s3: MemoryS3, marquez: FakeMarquez, status: int
 ) -> None:
     s3.log(20, "COMPLETE", run="one")
     forwarder(s3, marquez, seconds=40).once(1)
-    marquez.mute = 500
-    late = s3.log(10, "START", run="one", late=35)
+    marquez.mute = status
+    s3.log(10, "START", run="one", late=35)
     s3.log(42, "START", run="two")
     forwarder(s3, marquez, seconds=46).once(1)
     assert runs(marquez) == ["one", "two"]
-    reason = s3.metadata[aside(late)]["reason"]
-    assert reason.startswith("came late, and how its run stands cannot be known: HTTP 500")
+    marquez.mute = 0
+    forwarder(s3, marquez, seconds=46 + 61).once(1)
+    assert marquez.of_run("one") == ["COMPLETE", "START", "COMPLETE"]
 
 
 def test_a_late_event_of_a_job_comes_before_what_the_same_pass_found(

@@ -84,6 +84,15 @@ def test_status_tells_the_lag_of_each_back_end(run: Run, s3: MemoryS3, marquez: 
     assert "nobody" in run("status").stdout
 
 
+def test_status_counts_what_is_to_be_tried_again(run: Run, s3: MemoryS3, marquez: FakeMarquez) -> None:
+    s3.log(10, "START")
+    marquez.answers = [500] * 5
+    forwarder(s3, marquez, seconds=60).once(1)
+    [place] = told(run("status", "--json"))["places"]
+    assert (place["waiting"], place["suspects"]) == (0, 1)
+    assert "to try again" in run("status").stdout
+
+
 def test_status_shows_a_forwarder_that_went_silent(run: Run, s3: MemoryS3) -> None:
     keeper(s3, "node-1").try_take(START)
     s3.modified["forwarder/place.json"] = START + timedelta(hours=2, seconds=-5)
@@ -221,9 +230,19 @@ def test_a_replay_reports_what_was_refused(run: Run, s3: MemoryS3, marquez: Fake
     marquez.answers = [422]
     result = run("replay", *WINDOW, "--to", marquez.url, "--json")
     assert result.exit_code == 5
-    assert told(result)["refusals"] == [{"key": bad, "reason": "HTTP 422: answer"}]
+    assert told(result)["refusals"] == [{"key": bad, "reason": "HTTP 422: answer", "final": True}]
     assert told(result)["exit_code"] == 5
     assert marquez.of_run("good") == ["START"]
+
+
+def test_a_replay_tries_once_more_what_failed_while_other_events_were_taken(
+    run: Run, s3: MemoryS3, marquez: FakeMarquez
+) -> None:
+    s3.log(1, "START", run="one")
+    s3.log(2, "COMPLETE", run="one")
+    marquez.answers = [500] * 5
+    assert run("replay", *WINDOW, "--to", marquez.url).exit_code == 0
+    assert marquez.of_run("one") == ["COMPLETE", "START", "COMPLETE"]
 
 
 @pytest.mark.parametrize(
