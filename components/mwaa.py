@@ -229,6 +229,8 @@ class Mwaa(pulumi.ComponentResource):
         secrets = {
             "connections_prefix": names.connections_prefix,
             "variables_prefix": names.variables_prefix,
+            # Amazon's own default, which these options replace: its own connection costs no request
+            "connections_lookup_pattern": "^(?!aws_default$).*$",
             # dags/load_factory.py asks for it at each parse: in Airflow's own database, where that is free
             "variables_lookup_pattern": "^(?!load_dags$).*$",
             "config_prefix": None,

@@ -109,6 +109,7 @@ def test_airflow_is_told_who_it_is_and_where_the_timeline_and_the_log_are(deploy
     assert secrets == {
         "connections_prefix": "mwaa-openlineage/fullha/connections",
         "variables_prefix": "mwaa-openlineage/fullha/variables",
+        "connections_lookup_pattern": "^(?!aws_default$).*$",
         "config_prefix": None,
     }
     assert not asked.match("load_dags")
