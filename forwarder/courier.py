@@ -153,6 +153,7 @@ class Courier:
                         self._failing.add(event.lane)
                     times = f"{failures} times " if failures > 1 else ""
                     why = f"{times}{answer}, while the server took another event"
+                    why += "" if event.timed else "; its eventTime is no time with a zone"
                     return Refusal(why, final=not event.timed)
                 continue
             proofs = 0

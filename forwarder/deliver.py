@@ -46,6 +46,8 @@ class Marquez:
         split = urlsplit(url)
         if split.scheme not in ("http", "https") or not split.hostname or split.query or split.fragment:
             raise ValueError(f"{url!r} is not the URL of a server, like http://127.0.0.1:5000")
+        if split.username is not None:
+            raise ValueError("no credentials can be given: they would not be sent")
         self._secure, self._host, self._port = split.scheme == "https", split.hostname, split.port
         self._root = split.path.rstrip("/")
         self._timeout = timeout

@@ -155,7 +155,8 @@ def health(marquez: Marquez, url: str) -> Health:
     if answer.delivered:
         return Health(url=url, healthy=True, detail="answers")
     if answer.status:
-        return Health(url=url, healthy=False, detail=str(answer))
+        hint = ". Give the server's root, like http://localhost:8080" if answer.status == 404 else ""
+        return Health(url=url, healthy=False, detail=f"{answer}{hint}")
     hint = f". {open_hint()}" if (urlsplit(url).hostname or "").endswith(".internal") else ""
     return Health(url=url, healthy=None, detail=f"not reachable from here ({answer}){hint}")
 

@@ -86,7 +86,7 @@ def replay(
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Post a window of the log again, in order; the same command goes on after an interruption.
+    """Post a window of the log again, in order; interrupted, it says the command that goes on.
 
     No forwarder's place is touched, and a back end that has the events already is left as it stands.
     """

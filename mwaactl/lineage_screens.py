@@ -36,6 +36,9 @@ def show_status(console: Console, seen: LineageStatus) -> None:
 def show_replayed(console: Console, done: Replayed) -> None:
     where = f"s3://{done.bucket}, {iso(done.since)} to {iso(done.until)}"
     of = f" of namespace {done.namespace}" if done.namespace else ""
+    if not done.events:
+        _say(console, f"There are no events{escape(of)} in {escape(where)}.")
+        return
     if done.dry_run:
         _say(console, f"Would post {done.events} events{escape(of)} ({escape(where)}) to {escape(done.to)}.")
         return
@@ -63,6 +66,9 @@ def show_set_aside(console: Console, seen: SetAsideList) -> None:
 
 
 def show_retried(console: Console, done: Retried) -> None:
+    if not done.posted and not done.left:
+        _say(console, f"Nothing is set aside in s3://{escape(done.bucket)}.")
+        return
     verb = "Would post" if done.dry_run else "Posted"
     _say(console, f"{verb} {len(done.posted)} events that were set aside to {escape(done.to)}.")
     _refused(console, done.left[:SHOWN], len(done.left))

@@ -104,7 +104,9 @@ def test_status_shows_a_forwarder_that_went_silent(run: Run, s3: MemoryS3) -> No
 
 def test_status_says_whether_the_back_end_answers(run: Run, marquez: FakeMarquez) -> None:
     assert told(run("status", "--json", "--to", marquez.url))["back_end"]["healthy"] is True
-    assert told(run("status", "--json", "--to", f"{marquez.url}/wrong"))["back_end"]["healthy"] is False
+    wrong = told(run("status", "--json", "--to", f"{marquez.url}/api/v1/lineage"))["back_end"]
+    assert wrong["healthy"] is False
+    assert "Give the server's root" in wrong["detail"]
     away = told(run("status", "--json", "--to", "http://marquez.invalid"))["back_end"]
     assert away["healthy"] is None
     assert "not reachable from here" in away["detail"]
@@ -149,6 +151,13 @@ def test_a_dry_run_counts_and_posts_nothing(run: Run, s3: MemoryS3, marquez: Fak
     result = run("replay", "--since", "2h", "--dry-run", "--to", marquez.url)
     assert "Would post 20 events" in result.stdout
     assert marquez.tried == 0
+
+
+def test_a_replay_of_nothing_says_so(run: Run, s3: MemoryS3, marquez: FakeMarquez) -> None:
+    s3.log(1, "START")
+    result = run("replay", *WINDOW, "--namespace", "other", "--to", marquez.url)
+    assert result.exit_code == 0
+    assert "There are no events of namespace other in s3://" in result.stdout
 
 
 def test_a_replay_of_one_namespace_leaves_the_others(run: Run, s3: MemoryS3, marquez: FakeMarquez) -> None:
@@ -252,6 +261,7 @@ def test_a_replay_tries_once_more_what_failed_while_other_events_were_taken(
         (["--since", "1h", "--until", "2h"], "is not before --until"),
         (["--since", "1h", "--to", "marquez:5000"], "--to: 'marquez:5000' is not the URL of a server"),
         (["--since", "1h", "--to", "ftp://marquez"], "is not the URL of a server"),
+        (["--since", "1h", "--to", "http://me:secret@marquez"], "--to: no credentials can be given"),
     ],
 )
 def test_a_replay_refuses_what_cannot_be_meant(run: Run, arguments: list[str], said: str) -> None:
@@ -305,8 +315,11 @@ def test_the_list_shows_reason_and_key(run: Run, refused: list[str]) -> None:
     assert "and 2 more" in text
 
 
-def test_an_empty_list_says_so(run: Run) -> None:
-    assert "Nothing is set aside" in run("set-aside", "list").stdout
+def test_an_empty_list_says_so(run: Run, marquez: FakeMarquez) -> None:
+    for command in (["list"], ["retry", "--all", "--to", marquez.url]):
+        result = run("set-aside", *command)
+        assert result.exit_code == 0
+        assert "Nothing is set aside" in result.stdout
 
 
 def test_what_is_taken_at_last_is_no_longer_set_aside(
