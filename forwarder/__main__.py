@@ -15,6 +15,7 @@ from types import FrameType
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 import forwarder
 from forwarder.carry import Forwarder, Timing
@@ -79,6 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             carrier.run()
     except (BadPlaceError, LostPlaceError, UnreachableError) as error:
         log.error("%s", error)  # noqa: TRY400 - a trace would only hide the message
+        return 1
+    except (ClientError, BotoCoreError) as error:
+        log.error("S3: %s", error)  # noqa: TRY400 - likewise
         return 1
     except StoppedError:
         pass

@@ -87,7 +87,7 @@ def test_what_was_delivered_is_not_delivered_again(s3: MemoryS3, marquez: FakeMa
     assert marquez.accepted("eventType") == ["START", "COMPLETE"]
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 404])
+@pytest.mark.parametrize("status", [500, 502, 503, 404, 401, 429])
 def test_a_failing_server_is_asked_again_and_the_order_kept(
     s3: MemoryS3, marquez: FakeMarquez, status: int
 ) -> None:
@@ -99,7 +99,7 @@ def test_a_failing_server_is_asked_again_and_the_order_kept(
     assert marquez.tried == 5
 
 
-@pytest.mark.parametrize("status", [400, 422])
+@pytest.mark.parametrize("status", [400, 413, 422])
 def test_a_refused_event_is_set_aside_and_the_next_one_goes_on(
     s3: MemoryS3, marquez: FakeMarquez, status: int
 ) -> None:

@@ -15,7 +15,7 @@ from forwarder.carry import Timing
 from forwarder.courier import Counts
 from forwarder.metrics import Metrics
 from forwarder.place import LostPlaceError
-from tests.unit.forwarder_doubles import FakeMarquez, MemoryS3, forwarder, keeper, run_until, running
+from tests.unit.forwarder_doubles import FakeMarquez, MemoryS3, forwarder, keeper, refusal, run_until, running
 
 # The command
 
@@ -39,6 +39,19 @@ def test_the_command_refuses_what_is_not_a_server(
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     assert command.main(["--bucket", "log", "--to", "marquez:5000"]) == 2
     assert "like http://127.0.0.1:5000" in caplog.text
+
+
+def test_the_command_says_what_s3_refuses(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Denied(MemoryS3):
+        def get_object(self, **_: Any) -> dict[str, Any]:
+            raise refusal("AccessDenied", "GetObject")
+
+    monkeypatch.setattr(boto3, "client", lambda service, **_: Denied())
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    assert command.main(["--bucket", "log", "--to", "http://127.0.0.1:9", "--once"]) == 1
+    assert "S3: An error occurred (AccessDenied)" in caplog.text
 
 
 # Metrics
