@@ -193,7 +193,7 @@ class Courier:
             if time.monotonic() - doubt.since < DOUBT:
                 continue
             answer = self._ask(partial(self._marquez.run, run))
-            if not answer.delivered and answer.status != 404:
+            if not answer.tells:
                 return  # another time
             latest = doubt.latest
             expected = STATES.get(latest.kind or "") if latest else None
@@ -215,7 +215,7 @@ class Courier:
         run = event.run
         while True:
             answer = self._ask(lambda: self._marquez.run(run))
-            if answer.delivered or answer.refused or answer.status == 404:
+            if answer.tells:
                 break
             tries += 1
             if tries >= TRIES and self._takes_others():

@@ -34,6 +34,11 @@ class Answer:
     def refused(self) -> bool:
         return self.status in REFUSALS
 
+    @property
+    def tells(self) -> bool:
+        """Whether a question was answered; also that there is no such thing."""
+        return self.delivered or self.refused or self.status == 404
+
     def __str__(self) -> str:
         return f"HTTP {self.status}: {self.text[:500]}" if self.status else self.text
 

@@ -279,8 +279,8 @@ def read_place(s3: S3Client, bucket: str, key: str) -> Kept | None:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadPlaceError(
             f"s3://{bucket}/{key} is not a forwarder's place ({error!r}). To go on where it stood, put the"
-            f" version before back: aws s3api list-object-versions --bucket {bucket} --prefix {key}. To begin"
-            f" again at the log's start, remove it: aws s3 rm s3://{bucket}/{key}"
+            f" version before back: aws s3api list-object-versions --max-items 2 --bucket {bucket} --prefix"
+            f" {key}. To begin again at the log's start, remove it: aws s3 rm s3://{bucket}/{key}"
         ) from error
     return Kept(place, holder, beat, answer["ETag"], answer.get("LastModified"))
 
