@@ -24,6 +24,8 @@ AUTH_MANAGER = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.Sim
 LOCAL, CELERY = "LocalExecutor", "CeleryExecutor"
 EXECUTOR_TAG = "mwaa-local-executor"  # tag of an environment; EXECUTOR_VARIABLE sets it for all
 EXECUTOR_VARIABLE = "MWAA_LOCAL_EXECUTOR"
+# Their locked Celery provider (3.17.1) loses every task on Airflow 2: apache/airflow issue 63729.
+WITHOUT_CELERY = ("2.11.2",)
 WORKERS = "4"  # tasks that run at the same time
 # Customers' options that MWAA drops or replaces by its own, besides those in `forced`:
 DROPPED_SECTIONS = ("CELERY", "CELERY_BROKER_TRANSPORT_OPTIONS", "METRICS")
@@ -51,12 +53,18 @@ class Installation:
 
 
 def executor_of(environment: Json) -> str:
-    """LOCAL or CELERY. Raises ValidationError for anything else."""
+    """LOCAL or CELERY. Raises ValidationError for anything else, and for Celery where it does not work."""
     chosen = environment["Tags"].get(EXECUTOR_TAG) or os.environ.get(EXECUTOR_VARIABLE) or LOCAL
     if chosen not in (LOCAL, CELERY):
         raise ValidationError(
             f"The executor of {environment['Name']} is {chosen!r} (tag {EXECUTOR_TAG} or variable "
             f"{EXECUTOR_VARIABLE}); allowed are {LOCAL} and {CELERY}."
+        )
+    if chosen == CELERY and environment["AirflowVersion"] in WITHOUT_CELERY:
+        raise ValidationError(
+            f"{environment['Name']} cannot run {CELERY} here: the Celery provider of Airflow "
+            f"{environment['AirflowVersion']} loses every task (apache/airflow issue 63729). Choose {LOCAL}, "
+            "or another version."
         )
     return str(chosen)
 

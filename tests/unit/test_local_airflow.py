@@ -125,12 +125,15 @@ def test_an_environments_tag_chooses_the_executor_before_the_variable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv(EXECUTOR_VARIABLE, raising=False)
-    assert executor_of({"Name": "shop", "Tags": {}}) == LOCAL
+    shop = {"Name": "shop", "AirflowVersion": "3.3.1", "Tags": {}}
+    assert executor_of(shop) == LOCAL
     monkeypatch.setenv(EXECUTOR_VARIABLE, CELERY)
-    assert executor_of({"Name": "shop", "Tags": {}}) == CELERY
-    assert executor_of({"Name": "shop", "Tags": {EXECUTOR_TAG: LOCAL}}) == LOCAL
+    assert executor_of(shop) == CELERY
+    assert executor_of(shop | {"Tags": {EXECUTOR_TAG: LOCAL}}) == LOCAL
     with pytest.raises(ValidationError, match="allowed are LocalExecutor and CeleryExecutor"):
-        executor_of({"Name": "shop", "Tags": {EXECUTOR_TAG: "Celery"}})
+        executor_of(shop | {"Tags": {EXECUTOR_TAG: "Celery"}})
+    with pytest.raises(ValidationError, match="loses every task"):
+        executor_of(shop | {"AirflowVersion": "2.11.2"})
 
 
 # Locks
