@@ -35,9 +35,9 @@ log = logging.getLogger("bluegreen.lineage")
 
 VERDICT_WAIT = 3.0  # seconds; after ten in all the provider kills who emits
 PATIENT = (2.0, 2.0)  # for each attempt to write
-QUICK = (0.4,)  # while S3 hangs
+QUICK = (1.0,)  # while S3 hangs; long enough for one that works on a host that is overloaded
 RETRY_SECONDS = 0.2  # from one attempt to the next
-PAUSE_SECONDS = 30.0  # how long only quick attempts follow a patient one that failed
+PAUSE_SECONDS = 10.0  # how long only quick attempts follow a patient one that failed
 
 
 @attr.define
