@@ -230,7 +230,8 @@ def _show(done: FailedOver, as_json: bool, stack: str) -> None:
     if done.left:
         error = Unfinished(
             f"{len(done.left)} runs were not brought to an end, first {done.left[0].dag_id} "
-            f"{done.left[0].run_id}: {done.left[0].reason.rstrip('.')}. Repeat: mwaactl failover {done.target} -s {stack}"
+            f"{done.left[0].run_id}: {done.left[0].reason.rstrip('.')}. "
+            f"Repeat: mwaactl failover {done.target} -s {stack}"
         )
     if as_json:
         print_json(done, error=error)
