@@ -112,11 +112,11 @@ def work_through(airflow: Airflow, cloud: Cloud, clean: ExitStack, folder: Path)
         nodes.append(Node.start(clean, env, folder, log.bucket, marquez.url, LEASE))
 
     def kill() -> None:
-        working, other = first_holder(log, *nodes)
+        working, _ = first_holder(log, *nodes)
         working.process.kill()
         nodes.remove(working)
-        start()  # as systemd does
-        airflow.wait_for(lambda: holding(log, other), "the other forwarder has the place", seconds=60)
+        start()  # as systemd does; either of the two may be first
+        airflow.wait_for(lambda: holding(log, *nodes), "another forwarder has the place", seconds=60)
 
     def more(count: Callable[[], int], by: int, what: str) -> None:
         wanted = count() + by
