@@ -235,7 +235,7 @@ class Ownership:
                 return version
         except Unreachable as error:
             raise Unfinished(f"{unknown} (it could not be read back either: {error})") from error
-        if sealed is None:
+        if sealed != expected:
             raise Unfinished(unknown)
         raise Unreachable(
             f"{self.name} was not written: the put was not answered, and what stood before was put in its "

@@ -211,6 +211,16 @@ def test_a_put_that_arrives_before_its_place_is_taken_counts(
     assert latest_valid([(top["Value"], top["Version"], START)]), "readers need no history"
 
 
+def test_a_put_that_may_have_arrived_though_the_history_does_not_show_it_yet_is_not_called_void(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws.ssm.puts = ["unanswered"]
+    monkeypatch.setattr(Ownership, "history", lambda ownership: [])
+    with pytest.raises(Unfinished, match="not known whether it was written"):
+        switched(aws)
+    assert newest_owner(standing(aws)) == "green"
+
+
 def test_a_put_that_cannot_be_found_nor_kept_from_counting_is_reported_as_not_known(aws: Cloud) -> None:
     aws.ssm.puts = ["late", "late"]
     with pytest.raises(Unfinished, match="not known whether it was written"):
