@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
 CONNECT_TIMEOUT = 3  # seconds
-PUT_TIMEOUT = (
-    2  # seconds, to connect and to be answered: a longer put is a case to look into, not to wait for
-)
+# Seconds, to connect and again to be answered: a longer put is a case to look into, not to wait for.
+PUT_TIMEOUT = 2
 
 
 class Clients:
