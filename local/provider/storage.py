@@ -17,6 +17,7 @@ from local.provider.services import Service, client, error_code, said
 from local.provider.values import Props, ProviderError
 
 GONE = ("NoSuchBucket", "NoSuchKey", "404", "NotFound")
+EMPTYINGS = 20  # AWS's provider has no limit; a writer that never ends would hold the destroy for ever
 
 
 class Bucket:
@@ -45,18 +46,28 @@ class Bucket:
         return {}
 
     def delete(self, identifier: str, state: Props) -> None:
-        try:
-            if state.get("forceDestroy"):
-                empty(identifier)
-            client("s3").delete_bucket(Bucket=identifier)
-        except ClientError as error:
-            if error_code(error) == "BucketNotEmpty":
-                raise ProviderError(
-                    f"the bucket {identifier} still has objects or old versions in it, and the program "
-                    "protects them (forceDestroy is false); empty it first"
-                ) from error
-            if error_code(error) not in GONE:
-                raise said(f"deleting the bucket {identifier}", error) from error
+        forced = bool(state.get("forceDestroy"))
+        # What still writes into the bucket, such as the forwarder its place, may come between the two calls.
+        for left in reversed(range(EMPTYINGS if forced else 1)):
+            try:
+                if forced:
+                    empty(identifier)
+                client("s3").delete_bucket(Bucket=identifier)
+                return
+            except ClientError as error:
+                if error_code(error) in GONE:
+                    return
+                if error_code(error) != "BucketNotEmpty":
+                    raise said(f"deleting the bucket {identifier}", error) from error
+                if left == 0:
+                    why = (
+                        "something keeps writing into it"
+                        if forced
+                        else ("the program protects them (forceDestroy is false); empty it first")
+                    )
+                    raise ProviderError(
+                        f"the bucket {identifier} still has objects or old versions in it, and {why}"
+                    ) from error
 
     @staticmethod
     def _tag(name: str, inputs: Props) -> None:
