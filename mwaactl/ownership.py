@@ -254,7 +254,11 @@ class Ownership:
         """Who won, after having uncovered the winner's value if ours lies on top of it."""
         winner = next((v for v in self.history() if v.number == expected), None)
         snapshot, tail = self._uncovered(self.read())
-        who = f"{winner.user or 'an unknown user'} at {iso(winner.modified)}" if winner else "someone"
+        who = "someone"
+        if winner is not None:
+            # What it decided, too: a put of our own that was not answered may be the one that was first.
+            decided = describe_version(winner)[1]
+            who = f"{winner.user or 'an unknown user'} at {iso(winner.modified)} ({decided})"
         final = newest_owner(snapshot.timeline)
         return LostRace(
             f"lost the race: version {expected} was written first, by {who}. That stands: {final} owns the "

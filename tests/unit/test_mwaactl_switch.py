@@ -191,6 +191,16 @@ def test_a_put_that_did_not_arrive_can_no_longer_count(aws: Cloud) -> None:
     assert switched(aws).changed
 
 
+def test_a_put_whose_place_was_taken_by_a_put_that_was_not_answered_either_says_by_what(aws: Cloud) -> None:
+    aws.ssm.puts = ["late", "unanswered"]
+    with pytest.raises(
+        LostRace, match=r"written first, by .*the standing decisions, on top again.* blue owns"
+    ):
+        switched(aws)
+    aws.ssm.deliver()
+    assert newest_owner(standing(aws)) == "blue"
+
+
 def test_a_put_that_arrives_before_its_place_is_taken_counts(
     aws: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
