@@ -15,7 +15,10 @@ import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
 from http.client import HTTPException
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -56,7 +59,7 @@ class _Account:
 
 # What a forked process inherits: made at import, without any network access.
 _spare: _Account | None = None  # for a child: the process that made it does not use it
-_tls: ssl.SSLContext | None = None
+_tls: dict[bool, ssl.SSLContext] = {}  # of every authority, or of Amazon's own
 _endpoints: dict[str, EndpointProvider] = {}
 _own: _Account | None = None
 
@@ -73,12 +76,27 @@ def _mine() -> _Account:
     return _own
 
 
-def _certificates(account: _Account) -> ssl.SSLContext:
-    global _tls
-    if _tls is None:
-        chosen: Any = account.option("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or True
-        _tls = ssl.create_default_context(cafile=get_cert_path(chosen))
-    return _tls
+def _certificates(account: _Account, *, every: bool = False) -> ssl.SSLContext:
+    """Amazon's own authorities, which are read in a tenth of the time; `every` one, or those configured."""
+    chosen: Any = account.option("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or True
+    every = every or chosen is not True
+    if every not in _tls:
+        bundle: Any = get_cert_path(chosen)
+        own = None if every else _amazons(Path(bundle).read_text())
+        _tls[every] = (
+            ssl.create_default_context(cadata=own) if own else ssl.create_default_context(cafile=bundle)
+        )
+    return _tls[every]
+
+
+def _amazons(bundle: str) -> str:
+    """The certificates of Amazon Trust Services in a bundle whose comments name each; else nothing."""
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+    return "\n".join(
+        begin + after.partition(end)[0] + end
+        for before, after in pairwise(bundle.split(begin))
+        if any(name in before.rpartition(end)[2] for name in ("Amazon Root CA", "Starfield Services Root"))
+    )
 
 
 def _endpoint(account: _Account, service: str, region: str, bucket: str | None) -> str:
@@ -133,7 +151,7 @@ def request(
         sent = urllib.request.Request(  # noqa: S310 - AWS's address, or one configured
             ready.url, body, {name: _text(value) for name, value in ready.headers.items()}, method=method
         )
-        with _opener(_certificates(mine)).open(sent, timeout=timeout) as answer:
+        with _open(sent, mine, timeout) as answer:
             content = b""
             while chunk := answer.read1(65536):
                 content += chunk
@@ -150,6 +168,19 @@ def request(
 
 def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
+
+
+def _open(sent: urllib.request.Request, mine: _Account, timeout: float) -> Any:
+    tls = _certificates(mine)
+    try:
+        return _opener(tls).open(sent, timeout=timeout)
+    except URLError as error:
+        # None of Amazon's authorities: another partition of AWS may have its own, and so may a proxy.
+        if isinstance(error.reason, ssl.SSLCertVerificationError):
+            whole = _certificates(mine, every=True)
+            if whole is not tls:
+                return _opener(whole).open(sent, timeout=timeout)
+        raise
 
 
 def _opener(tls: ssl.SSLContext) -> urllib.request.OpenerDirector:

@@ -6,6 +6,7 @@ import json
 import os
 import runpy
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from bluegreen import aws
 from bluegreen.settings import Settings
 from bluegreen.store import OwnershipUnknown, Parameter, Store
 from bluegreen.timeline import Timeline
 from botocore.credentials import CredentialResolver
+from botocore.httpsession import DEFAULT_CA_BUNDLE
 
 DUE = datetime(2025, 11, 23, 10, tzinfo=UTC)
 SETTINGS = Settings("blue", "/p/s/ownership")
@@ -30,7 +33,7 @@ RECORD = {"Value": Timeline.initial().dump(), "Version": 1, "LastModifiedDate": 
 class Server:
     """An AWS endpoint on loopback: remembers what came and answers with `status` and `content`."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
         self.status = 200
         self.content = json.dumps({"Parameter": RECORD}).encode()
@@ -56,7 +59,9 @@ class Server:
                 """Silent."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._server.server_port}"
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
 
@@ -78,6 +83,7 @@ def environ(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPat
     """A process that has keys, a region, and nothing else."""
     for name in [name for name in os.environ if name.startswith("AWS_") or name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
@@ -179,6 +185,89 @@ def test_what_is_missing_is_named(environ: pytest.MonkeyPatch, tmp_path: Path) -
         read()
 
 
+# --- whom it trusts ---
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def https(authority: trustme.CA, environ: pytest.MonkeyPatch) -> Iterator[Server]:
+    """An endpoint whose certificate is of `authority`; nothing is read of certificates yet."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    server = Server(tls)
+    environ.setenv("AWS_ENDPOINT_URL_SSM", server.url)
+    environ.setattr(aws, "_tls", {})
+    yield server
+    server.stop()
+
+
+def bundle(tmp_path: Path, authority: trustme.CA, name: str) -> Path:
+    """As botocore has it, and one authority more."""
+    path = tmp_path / "bundle.pem"
+    named = f"\n# Issuer: CN={name} O=Test\n{authority.cert_pem.bytes().decode()}"
+    path.write_text(Path(DEFAULT_CA_BUNDLE).read_text() + named)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "read_of"),
+    [("Amazon Root CA 9", {False}), ("Another Authority", {False, True})],
+    ids=["Amazon's", "another's"],
+)
+def test_all_authorities_are_read_only_if_amazons_do_not_do(
+    name: str,
+    read_of: set[bool],
+    https: Server,
+    authority: trustme.CA,
+    environ: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    path = bundle(tmp_path, authority, name)
+    environ.setattr(aws, "get_cert_path", lambda _: str(path))
+    assert read().valid
+    assert read().valid
+    assert len(https.requests) == 2
+    assert set(aws._tls) == read_of
+
+
+def test_an_authority_in_no_bundle_is_refused(https: Server) -> None:
+    with pytest.raises(aws.AwsError, match="CERTIFICATE_VERIFY_FAILED"):
+        read()
+    assert https.requests == []
+
+
+def test_a_bundle_of_ones_own_is_all_that_counts(
+    https: Server, authority: trustme.CA, environ: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    authority.cert_pem.write_to_path(str(tmp_path / "own.pem"))
+    environ.setenv("AWS_CA_BUNDLE", str(tmp_path / "own.pem"))
+    assert read().valid
+    assert len(aws._tls[True].get_ca_certs()) == 1
+    assert set(aws._tls) == {True}
+
+
+def test_amazons_authorities_are_found_by_their_names() -> None:
+    found = ssl.create_default_context(cadata=aws._amazons(Path(DEFAULT_CA_BUNDLE).read_text()))
+    names = {str(each["subject"][-1][0][-1]) for each in found.get_ca_certs()}
+    assert names == {
+        *(f"Amazon Root CA {number}" for number in (1, 2, 3, 4)),
+        "Starfield Services Root Certificate Authority - G2",
+    }
+
+
+def test_a_bundle_without_names_is_read_as_a_whole(
+    https: Server, authority: trustme.CA, environ: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    authority.cert_pem.write_to_path(str(tmp_path / "nameless.pem"))
+    environ.setattr(aws, "get_cert_path", lambda _: str(tmp_path / "nameless.pem"))
+    assert read().valid
+    assert set(aws._tls) == {False}
+
+
 # --- forked processes ---
 
 
@@ -213,7 +302,7 @@ def test_importing_asks_nobody(environ: pytest.MonkeyPatch) -> None:
     environ.setattr(socket.socket, "connect", asked)
     environ.setattr(socket, "getaddrinfo", asked)
     found = runpy.run_path(str(aws.__file__), run_name="bluegreen.aws")
-    assert found["_tls"].verify_mode
+    assert set(found["_tls"]) == {False}
     assert set(found["_endpoints"]) == set(aws.MODELS)
 
 
