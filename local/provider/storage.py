@@ -60,13 +60,10 @@ class Bucket:
                 if error_code(error) != "BucketNotEmpty":
                     raise said(f"deleting the bucket {identifier}", error) from error
                 if left == 0:
-                    why = (
-                        "something keeps writing into it"
-                        if forced
-                        else ("the program protects them (forceDestroy is false); empty it first")
-                    )
+                    protected = "the program protects them (forceDestroy is false); empty it first"
                     raise ProviderError(
-                        f"the bucket {identifier} still has objects or old versions in it, and {why}"
+                        f"the bucket {identifier} still has objects or old versions in it, and "
+                        + ("something keeps writing into it" if forced else protected)
                     ) from error
 
     @staticmethod

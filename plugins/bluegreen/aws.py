@@ -82,10 +82,8 @@ def _certificates(account: _Account, *, every: bool = False) -> ssl.SSLContext:
     every = every or chosen is not True
     if every not in _tls:
         bundle: Any = get_cert_path(chosen)
-        own = None if every else _amazons(Path(bundle).read_text())
-        _tls[every] = (
-            ssl.create_default_context(cadata=own) if own else ssl.create_default_context(cafile=bundle)
-        )
+        own = "" if every else _amazons(Path(bundle).read_text("ascii", "replace"))
+        _tls[every] = ssl.create_default_context(cafile=None if own else bundle, cadata=own or None)
     return _tls[every]
 
 
