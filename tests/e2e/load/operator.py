@@ -60,7 +60,7 @@ class Operator:
             if not moves:
                 moves = self._chance.sample(MOVES, len(MOVES))
                 faults = self._chance.sample([*FAULTS, *[""] * (len(moves) - len(FAULTS))], len(moves))
-            move, fault = moves.pop(), faults.pop()
+            move, fault = moves.pop(), faults.pop() if faults else ""  # a move that was put off has none
             if move == "rollback" and not self.moves:
                 move = "plain"  # there is nothing yet to roll back
             if fault == "freeze" and move in ("wait", "late"):  # needs the store itself
