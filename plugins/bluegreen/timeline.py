@@ -16,7 +16,8 @@ this one definition. Standard library only. The whole contract is three rules.
    read begin no earlier than its LastModifiedDate plus the lead; the next writer starts from that
    reading and so records those instants.
 
-In the value, DAGs with the same line share it: `"dags": {"a,b,c": [{"owner": ...}]}`.
+In the value, DAGs with the same line share it: `"dags": {"a,b,c": [{"owner": ...}]}`. One that would be too
+long is written in the form of `bluegreen.dense`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+
+from bluegreen import dense
 
 OWNERS: Final = ("blue", "green")
 MAX_CHARACTERS: Final = 4096  # of a standard SSM parameter
@@ -76,6 +79,11 @@ class Timeline:
             raise TimelineError(f"the ownership timeline is not JSON: {error}") from error
         if not isinstance(raw, dict):
             raise TimelineError(f"the ownership timeline must be a JSON object, not {_kind(raw)}")
+        if dense.is_dense(raw):
+            try:
+                raw = dense.expand(raw)
+            except dense.MalformedError as error:
+                raise TimelineError(f"the ownership timeline cannot be read: {error}") from error
         base = _integer(raw.get("base_version"), "base_version", least=0)
         dags = raw.get("dags", {})
         if not isinstance(dags, dict):
@@ -87,7 +95,7 @@ class Timeline:
         )
 
     def dump(self, now: datetime | None = None) -> str:
-        """The parameter's value: compact ASCII JSON of at most 4096 characters.
+        """The parameter's value: compact ASCII JSON of at most 4096 characters, dense if it must be.
 
         A longer one forgets the oldest changes of owner first, but nothing of the day before `now` (aware;
         None: this machine's time). Raises TimelineError if that is not enough.
@@ -109,14 +117,13 @@ class Timeline:
         alike: dict[tuple[Entry, ...], list[str]] = {}
         for dag_id, line in sorted(self.dags.items()):
             alike.setdefault(line, []).append(dag_id)
-        return json.dumps(
-            {
-                "base_version": self.base_version,
-                "owners": [_plain(entry) for entry in self.owners],
-                "dags": {",".join(ids): [_plain(entry) for entry in line] for line, ids in alike.items()},
-            },
-            separators=(",", ":"),
-        )
+        plain = {
+            "base_version": self.base_version,
+            "owners": [_plain(entry) for entry in self.owners],
+            "dags": {",".join(ids): [_plain(entry) for entry in line] for line, ids in alike.items()},
+        }
+        value = _compact(plain)
+        return value if len(value) <= MAX_CHARACTERS else _compact(dense.condense(plain))
 
     def owner(self, instant: datetime, dag_id: str | None = None) -> str:
         """Who owns what is due at `instant` (aware), in one DAG or in those without entries of their own."""
@@ -292,6 +299,10 @@ def _checked_id(dag_id: str, where: str) -> str:
     return dag_id
 
 
+def _compact(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
 def _plain(entry: Entry) -> dict[str, Any]:
     since = entry.since.isoformat().replace("+00:00", "Z")
     return {"owner": entry.owner, "since": since, "version": entry.version}
@@ -331,25 +342,34 @@ def _without(timeline: Timeline, dag_id: str | None, dropped: Entry) -> Timeline
     return _kept(timeline, lambda dag, entry: (dag, entry) != (dag_id, dropped))
 
 
-def _differ_until(one: Timeline, other: Timeline, dag_id: str | None) -> datetime | None:
-    """The end of the last span of instants whose owner differs (datetime.max: endless, None: no span)."""
-    lines = (*one.owners, *one.dags.get(dag_id or "", ()))
-    marks = sorted({entry.since for entry in lines})
-    ends = [*marks[1:], datetime.max.replace(tzinfo=UTC)]
-    differing = [
-        end
-        for mark, end in zip(marks, ends, strict=True)
-        if one.owner(mark, dag_id) != other.owner(mark, dag_id)
-    ]
-    return max(differing, default=None)
+def _effects(timeline: Timeline) -> dict[tuple[str | None, Entry], datetime]:
+    """Until when each decision, with its DAG, decides anything that would be decided otherwise without it.
+
+    One that decides nothing is missing; an endless effect ends at datetime.max.
+    """
+    found: dict[tuple[str | None, Entry], datetime] = {}
+    for dag_id in (None, *timeline.dags):
+        line = [(about, entry) for about, entry in _entries(timeline) if about in (None, dag_id)]
+        line.sort(key=lambda item: item[1].since)
+        ends = [*(entry.since for _, entry in line[1:]), datetime.max.replace(tzinfo=UTC)]
+        best: list[
+            tuple[str | None, Entry]
+        ] = []  # the newest two that have begun: who decides, and who would
+        for item, end in zip(line, ends, strict=True):
+            best = sorted([*best, item], key=lambda each: (-each[1].version, each[0] is None))[:2]
+            otherwise = (best[1][1] if len(best) > 1 else timeline.owners[0]).owner
+            if end > item[1].since and best[0][1].owner != otherwise:
+                found[best[0]] = max(end, found.get(best[0], end))
+    return found
 
 
-def _effect_until(timeline: Timeline, dag_id: str | None, entry: Entry) -> datetime | None:
-    """Until when `entry` decides anything that would be decided otherwise without it (None: nothing)."""
-    other = _without(timeline, dag_id, entry)
-    concerned: Iterable[str | None] = (None, *timeline.dags) if dag_id is None else (dag_id,)
-    ends = [end for dag in concerned if (end := _differ_until(timeline, other, dag)) is not None]
-    return max(ends, default=None)
+def _without_effect(timeline: Timeline) -> tuple[str | None, Entry] | None:
+    """The first decision that decides nothing; the first common one is kept whatever it does."""
+    effects = _effects(timeline)
+    return next(
+        (item for item in _entries(timeline) if item[1] is not timeline.owners[0] and item not in effects),
+        None,
+    )
 
 
 def _without_superseded(timeline: Timeline, version: int) -> Timeline:
@@ -361,9 +381,8 @@ def _without_superseded(timeline: Timeline, version: int) -> Timeline:
     newer = [(dag, entry) for dag, entry in _entries(timeline) if entry.version >= version]
     if not settled.owners:
         return timeline
-    for dag, entry in list(_entries(settled)):
-        if entry is not settled.owners[0] and _effect_until(settled, dag, entry) is None:
-            settled = _without(settled, dag, entry)
+    while dropped := _without_effect(settled):
+        settled = _without(settled, *dropped)
     dags = dict(settled.dags)
     for dag, entry in newer:
         if dag is not None:
@@ -379,10 +398,11 @@ def _forget_oldest(timeline: Timeline, horizon: datetime) -> Timeline | None:
     settled = _kept(timeline, lambda _, entry: entry.version <= timeline.base_version)
     if not settled.owners:
         return None
+    effects = _effects(settled)
     ended = [
         (end, dag, entry)
         for dag, entry in _entries(settled)
-        if entry is not settled.owners[0] and (end := _effect_until(settled, dag, entry) or EPOCH) <= horizon
+        if entry is not settled.owners[0] and (end := effects.get((dag, entry), EPOCH)) <= horizon
     ]
     if not ended:
         return None

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from bluegreen.dense import condense
 
 from tests.e2e.load.decisions import Decision, Version, decided, deciding
 from tests.e2e.load.ledger import Line
@@ -152,3 +153,11 @@ def test_one_line_may_decide_about_several_dags_until_the_next_decision_about_al
     decisions = decided(versions, LEAD)
     assert [deciding(decisions, dag, SWITCH).owner for dag in ("a", "b", "c")] == ["blue", "blue", "green"]
     assert deciding(decisions, "a", END).owner == "green"
+
+
+def test_a_dense_value_decides_the_same() -> None:
+    kept = [{"owner": "blue", "since": SWITCH.isoformat(), "version": 2}]
+    plain = version(2, 1, SWITCH, dags={"a,b": kept})
+    dense = replace(plain, value=json.dumps(condense(json.loads(plain.value))))
+    assert isinstance(json.loads(dense.value)["owners"], str)
+    assert decided([dense], LEAD) == decided([plain], LEAD)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from bluegreen.dense import condense
 from bluegreen.timeline import (
+    EPOCH,
     MAX_CHARACTERS,
     REMEMBERED,
     Entry,
@@ -187,25 +190,25 @@ def test_the_initial_owner_is_the_owner_from_the_first_moment() -> None:
 
 def test_a_long_history_is_shortened_from_its_old_end_only() -> None:
     timeline = Timeline.initial()
-    versions = range(2, 80)
+    versions = range(2, 240)
     for version in versions:
         switched = timeline.switched(COLOURS[version % 2], T + timedelta(hours=version), version)
         now = T + timedelta(hours=version)
         timeline = Timeline.parse(switched.dump(now))
     assert len(timeline.dump(now)) <= MAX_CHARACTERS
-    assert 30 < len(timeline.owners) < len(versions)
+    assert 120 < len(timeline.owners) < len(versions)
     assert timeline.owners[0] == Timeline.initial().owners[0]
-    for version in versions[-24:]:
+    for version in versions[-120:]:
         assert timeline.owner(T + timedelta(hours=version)) == COLOURS[version % 2]
 
 
 def test_a_switch_planned_far_ahead_forgets_nothing_of_the_last_day() -> None:
     timeline = Timeline.initial()
-    for version in range(2, 80):
+    for version in range(2, 180):
         timeline = timeline.switched(COLOURS[version % 2], at(version * 60), version)
-    planned = timeline.switched("blue", T + timedelta(days=30), 80)
-    with pytest.raises(TimelineError, match=r"too many switches \(78\) were made"):
-        planned.dump(at(5000))
+    planned = timeline.switched("blue", T + timedelta(days=30), 180)
+    with pytest.raises(TimelineError, match=r"too many switches \(178\) were made"):
+        planned.dump(at(11000))
     shortened = Timeline.parse(planned.dump(T + timedelta(days=2)))
     assert shortened.owner(T + timedelta(days=29)) == "green"
     assert shortened.owner(T + timedelta(days=31)) == "blue"
@@ -266,13 +269,72 @@ def test_a_name_that_airflow_would_refuse_is_not_written() -> None:
 
 def test_too_many_dags_moved_within_a_day_are_refused_rather_than_forgotten() -> None:
     timeline = Timeline.initial()
-    for number in range(34):
+    for number in range(80):
         timeline = timeline.dag_moved(f"dag_{number}", "green", at(number), 2 + number)
-    assert Timeline.parse(timeline.dump(at(90))) == timeline
-    for number in range(34):
-        timeline = timeline.dag_moved(f"dag_{number}", "blue", at(60 + number), 40 + number)
-    with pytest.raises(TimelineError, match=r"SSM allows 4096: too many DAGs \(34\)"):
-        timeline.dump(at(90))
+    assert Timeline.parse(timeline.dump(at(200))) == timeline
+    for number in range(80):
+        timeline = timeline.dag_moved(f"dag_{number}", "blue", at(100 + number), 82 + number)
+    with pytest.raises(TimelineError, match=r"SSM allows 4096: too many DAGs \(80\)"):
+        timeline.dump(at(200))
+
+
+def test_a_value_that_would_be_too_long_is_written_densely() -> None:
+    timeline = Timeline.initial()
+    for version in range(2, 50):
+        timeline = timeline.switched(COLOURS[version % 2], at(version), version)
+    plain = json.loads(timeline.dump(at(60)))
+    assert plain["owners"][1] == {"owner": "green", "since": "2026-11-23T10:00:03Z", "version": 3}
+    for number in range(30):
+        timeline = timeline.dag_moved(f"dag_{number}", "blue", at(60 + number), 50 + number)
+    value = timeline.dump(at(90))
+    dense = json.loads(value)
+    assert dense["owners"].startswith("b1 g3 b4 g5 ")
+    assert dense["dags"]["dag_1"] == "b51"
+    assert dense["since"]["51"] == (at(61) - EPOCH) // timedelta(microseconds=1)
+    assert Timeline.parse(value) == timeline
+
+
+def test_a_busy_day_fits() -> None:
+    """Eighty DAGs that must not overlap themselves are kept back; sixty of them move one by one."""
+    timeline = Timeline.initial().switched("green", at(5.123456), 2)
+    for number in range(80):
+        timeline = timeline.dag_moved(f"a_dag_of_twenty_{number:04}", "blue", at(5.123456), 2)
+    for number in range(60):
+        timeline = Timeline.parse(timeline.dump(at(700)))
+        timeline = timeline.dag_moved(
+            f"a_dag_of_twenty_{number:04}", "green", at(10.654321 * number + 60), 3 + number
+        )
+    assert Timeline.parse(timeline.dump(at(700))) == timeline
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"since": None}, "since must be an object"),
+        ({"since": {"1": 0}}, "since has no microseconds for version 7"),
+        ({"since": {"1": 0, "7": True}}, "since has no microseconds for version 7"),
+        ({"since": {"1": 0, "7": "5"}}, "since has no microseconds for version 7"),
+        ({"since": {"1": 0, "7": 10**20}}, "version 7 begins at no time"),
+        ({"owners": ""}, "owners must be a list of at least one entry"),
+        ({"owners": "b1 x7"}, "'x7' is no entry"),
+        ({"owners": "b1 g7 g8"}, "since has no microseconds for version 8"),
+        ({"owners": "b1 g99@5"}, "can have decisions up to 8 only"),
+        ({"owners": "g7 b1"}, "not above 7"),
+        ({"dags": []}, "dags must be an object"),
+        ({"dags": {"etl": [7]}}, "is no line"),
+        ({"dags": {"a b": "b7"}}, "is no DAG id"),
+    ],
+)
+def test_a_dense_value_that_is_not_one_is_refused(change: dict[str, object], complaint: str) -> None:
+    value = {
+        "base_version": 7,
+        "since": {"1": 0, "7": 1763892005000000},
+        "owners": "b1 g7",
+        "dags": {"etl": "b7"},
+    }
+    assert Timeline.parse(json.dumps(value)).owner(at(0), "etl") == "blue"
+    with pytest.raises(TimelineError, match=complaint):
+        Timeline.parse(json.dumps(value | change))
 
 
 DECISIONS = st.lists(
@@ -310,6 +372,18 @@ def test_dropping_superseded_decisions_changes_no_owner(
 def test_what_is_written_is_what_is_read(decisions: list[tuple[str, str | None, int]]) -> None:
     timeline = write(decisions)
     assert Timeline.parse(timeline.dump()) == timeline
+
+
+@given(DECISIONS, st.integers(-(10**9), 10**9))
+def test_what_is_written_densely_is_what_is_read(
+    decisions: list[tuple[str, str | None, int]], dated_back: int
+) -> None:
+    """Also if a decision begins at another instant than its version's others."""
+    timeline = write(decisions)
+    last = replace(timeline.owners[-1], since=at(dated_back / 1e6))
+    timeline = replace(timeline, owners=(*timeline.owners[:-1], last))
+    value = json.loads(timeline.dump())
+    assert Timeline.parse(json.dumps(condense(value))) == timeline
 
 
 @settings(max_examples=200)

@@ -47,7 +47,7 @@ STEP = 0.5  # seconds; all times are multiples, so that floats are exact
 LEAD = timedelta(seconds=5)
 SKEW, LAG = 5, 4  # in steps, of a reader's clock and of a read: together just less than the lead
 MAX_AGE = timedelta(seconds=60)
-CHARACTERS = 600  # of a value: about eight decisions, so that history must be forgotten
+CHARACTERS = 300  # of a value: three decisions, or about eight in the dense form; then history is forgotten
 DAGS = ("etl", "serial", "other")
 PARAMETER = "/project/stack/ownership"
 
