@@ -48,7 +48,7 @@ class Bucket:
     def delete(self, identifier: str, state: Props) -> None:
         forced = bool(state.get("forceDestroy"))
         # What still writes into the bucket, such as the forwarder its place, may come between the two calls.
-        for left in reversed(range(EMPTYINGS if forced else 1)):
+        for _ in range(EMPTYINGS if forced else 1):
             try:
                 if forced:
                     empty(identifier)
@@ -59,12 +59,12 @@ class Bucket:
                     return
                 if error_code(error) != "BucketNotEmpty":
                     raise said(f"deleting the bucket {identifier}", error) from error
-                if left == 0:
-                    protected = "the program protects them (forceDestroy is false); empty it first"
-                    raise ProviderError(
-                        f"the bucket {identifier} still has objects or old versions in it, and "
-                        + ("something keeps writing into it" if forced else protected)
-                    ) from error
+                refused = error
+        protected = "the program protects them (forceDestroy is false); empty it first"
+        raise ProviderError(
+            f"the bucket {identifier} still has objects or old versions in it, and "
+            + ("something keeps writing into it" if forced else protected)
+        ) from refused
 
     @staticmethod
     def _tag(name: str, inputs: Props) -> None:
