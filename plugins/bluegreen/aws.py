@@ -177,6 +177,7 @@ def _open(sent: urllib.request.Request, mine: _Account, timeout: float) -> Any:
         if isinstance(error.reason, ssl.SSLCertVerificationError):
             whole = _certificates(mine, every=True)
             if whole is not tls:
+                _tls[False] = whole  # this process need not try the others again
                 return _opener(whole).open(sent, timeout=timeout)
         raise
 

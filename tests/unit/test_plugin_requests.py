@@ -232,6 +232,7 @@ def test_all_authorities_are_read_only_if_amazons_do_not_do(
     assert read().valid
     assert len(https.requests) == 2
     assert set(aws._tls) == read_of
+    assert len({id(tls) for tls in aws._tls.values()}) == 1, "what did not do is not tried again"
 
 
 def test_an_authority_in_no_bundle_is_refused(https: Server) -> None:
