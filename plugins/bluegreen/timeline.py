@@ -54,6 +54,10 @@ class Entry:
     version: int
 
 
+Decision = tuple[str | None, Entry]
+"""An entry with the DAG that it is about, None for all."""
+
+
 @dataclass(frozen=True)
 class Timeline:
     """Decisions about all DAGs (`owners`) and about single ones (`dags`), each line ordered by version."""
@@ -319,8 +323,8 @@ def _older(line: Sequence[Entry], version: int) -> tuple[Entry, ...]:
     return tuple(entry for entry in line if entry.version < version)
 
 
-def _entries(timeline: Timeline) -> Iterator[tuple[str | None, Entry]]:
-    """Every decision with its DAG, None for those about all."""
+def _entries(timeline: Timeline) -> Iterator[Decision]:
+    """Every decision."""
     for entry in timeline.owners:
         yield None, entry
     for dag, line in timeline.dags.items():
@@ -342,19 +346,17 @@ def _without(timeline: Timeline, dag_id: str | None, dropped: Entry) -> Timeline
     return _kept(timeline, lambda dag, entry: (dag, entry) != (dag_id, dropped))
 
 
-def _effects(timeline: Timeline) -> dict[tuple[str | None, Entry], datetime]:
+def _effects(timeline: Timeline) -> dict[Decision, datetime]:
     """Until when each decision, with its DAG, decides anything that would be decided otherwise without it.
 
     One that decides nothing is missing; an endless effect ends at datetime.max.
     """
-    found: dict[tuple[str | None, Entry], datetime] = {}
+    found: dict[Decision, datetime] = {}
     for dag_id in (None, *timeline.dags):
         line = [(about, entry) for about, entry in _entries(timeline) if about in (None, dag_id)]
         line.sort(key=lambda item: item[1].since)
         ends = [*(entry.since for _, entry in line[1:]), datetime.max.replace(tzinfo=UTC)]
-        best: list[
-            tuple[str | None, Entry]
-        ] = []  # the newest two that have begun: who decides, and who would
+        best: list[Decision] = []  # the newest two that have begun: who decides, and who would
         for item, end in zip(line, ends, strict=True):
             best = sorted([*best, item], key=lambda each: (-each[1].version, each[0] is None))[:2]
             otherwise = (best[1][1] if len(best) > 1 else timeline.owners[0]).owner
@@ -363,7 +365,7 @@ def _effects(timeline: Timeline) -> dict[tuple[str | None, Entry], datetime]:
     return found
 
 
-def _without_effect(timeline: Timeline) -> tuple[str | None, Entry] | None:
+def _without_effect(timeline: Timeline) -> Decision | None:
     """The first decision that decides nothing; the first common one is kept whatever it does."""
     effects = _effects(timeline)
     return next(

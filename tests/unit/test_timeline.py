@@ -379,11 +379,13 @@ def test_what_is_written_densely_is_what_is_read(
     decisions: list[tuple[str, str | None, int]], dated_back: int
 ) -> None:
     """Also if a decision begins at another instant than its version's others."""
-    timeline = write(decisions)
+    version = len(decisions) + 2
+    timeline = write(decisions).switched("green", at(400), version).dag_moved("etl", "blue", at(400), version)
     last = replace(timeline.owners[-1], since=at(dated_back / 1e6))
     timeline = replace(timeline, owners=(*timeline.owners[:-1], last))
-    value = json.loads(timeline.dump())
-    assert Timeline.parse(json.dumps(condense(value))) == timeline
+    dense = condense(json.loads(timeline.dump()))
+    assert ("@" in dense["dags"]["etl"]) == (last.since != at(400))
+    assert Timeline.parse(json.dumps(dense)) == timeline
 
 
 @settings(max_examples=200)
