@@ -4,7 +4,7 @@ a client's.
     python -m benchmarks.gate_request [PROCESSES]
 
 Each read happens in a process of its own, as each Airflow task is one, forked from a process that has
-imported what the read needs. The server is on this machine, in another process. Needs `openssl`.
+imported what the read needs. The server is on this machine, in another process.
 
 Also what that import costs, which each task of Airflow 2 pays on MWAA, where it has a new interpreter. boto3
 is there already: MWAA's log handlers import it.
@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import botocore.session
+import trustme
 from bluegreen.timeline import Timeline
 from botocore.config import Config
 from botocore.httpsession import DEFAULT_CA_BUNDLE
@@ -63,21 +64,12 @@ class Ssm(BaseHTTPRequestHandler):
 
 def serve(folder: Path) -> tuple[int, int]:
     """Start the server in a child; the child and its port."""
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
-    subprocess.run(  # noqa: S603 - constants and a folder of our own
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
-            *("-keyout", str(key), "-out", str(certificate)),
-        ],
-        check=True,
-        capture_output=True,
-    )
+    authority = trustme.CA(key_type=trustme.KeyType.RSA)
     trusted = folder / "trusted.pem"  # as many certificates as everywhere, and ours
-    trusted.write_text(Path(DEFAULT_CA_BUNDLE).read_text() + certificate.read_text())
+    trusted.write_text(Path(DEFAULT_CA_BUNDLE).read_text() + authority.cert_pem.bytes().decode())
     server = ThreadingHTTPServer(("127.0.0.1", 0), Ssm)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificate, key)
+    authority.issue_cert("localhost", key_type=trustme.KeyType.RSA).configure_cert(tls)
     server.socket = tls.wrap_socket(server.socket, server_side=True)
     child = os.fork()
     if not child:
