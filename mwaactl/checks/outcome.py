@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Literal
 
+from bluegreen.timeline import Colour
 from pydantic import Field
 
 from mwaactl import clock
 from mwaactl.airflow.models import Dag
 from mwaactl.checks.observation import Observation
 from mwaactl.json_model import Instant, Model
-from mwaactl.stack import Colour
 
 Result = Literal["pass", "warn", "fail", "not checked"]
 Outcome = tuple[Result, str]

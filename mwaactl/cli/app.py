@@ -26,7 +26,7 @@ from mwaactl.cli.session import (
     busy,
     colour_named,
     console,
-    open_stack,
+    open_deployment,
     print_json,
     session,
 )
@@ -76,8 +76,8 @@ def status(stack: StackOption = None, cwd: CwdOption = None, as_json: JsonOption
     from mwaactl.switching.status import status as look
 
     with session(as_json), busy("Looking at both environments", as_json):
-        found, clients = open_stack(stack, cwd)
-        seen = look(found, clients)
+        deployment = open_deployment(stack, cwd)
+        seen = look(deployment)
     if as_json:
         print_json(seen)
     else:
@@ -119,10 +119,9 @@ def switch(
 
     def look() -> Plan:
         colour = colour_named(target)
-        found, clients = open_stack(stack, cwd)
+        deployment = open_deployment(stack, cwd)
         return plan(
-            found,
-            clients,
+            deployment,
             colour,
             dags=dag or None,
             lead=lead,
@@ -157,8 +156,8 @@ def rollback(
     from mwaactl.switching.write import plan_rollback
 
     def look() -> Plan:
-        found, clients = open_stack(stack, cwd)
-        return plan_rollback(found, clients, lead=lead, force=force or ())
+        deployment = open_deployment(stack, cwd)
+        return plan_rollback(deployment, lead=lead, force=force or ())
 
     waiting = Waiting(wait, timeout)
     _move(look, reason=reason, dry_run=dry_run, yes=yes, as_json=as_json, waiting=waiting)
@@ -167,26 +166,21 @@ def rollback(
 @app.command()
 def active(stack: StackOption = None, cwd: CwdOption = None) -> None:
     """Print the colour that owns the runs due now: one word, for scripts."""
-    from datetime import timedelta
-
-    from mwaactl.ownership.parameter import Ownership
-    from mwaactl.switching.write import aws_now
+    from mwaactl.ownership.parameter import aws_now
 
     with session(False):
-        found, clients = open_stack(stack, cwd)
-        lead = timedelta(seconds=found.switch_lead_seconds)
-        snapshot = Ownership(clients, found.ownership_parameter, lead).read()
-        typer.echo(snapshot.timeline.owner(aws_now(snapshot, lead)))
+        deployment = open_deployment(stack, cwd)
+        ownership = deployment.ownership
+        snapshot = ownership.read()
+        typer.echo(snapshot.timeline.owner(aws_now(snapshot, ownership.lead)))
 
 
 @app.command()
 def history(stack: StackOption = None, cwd: CwdOption = None, as_json: JsonOption = False) -> None:
     """Who decided what, when and why, newest first; writes that lost a race included."""
-    from mwaactl.switching.status import history as look
-
     with session(as_json), busy("Reading the history", as_json):
-        found, clients = open_stack(stack, cwd)
-        seen = look(found, clients)
+        deployment = open_deployment(stack, cwd)
+        seen = deployment.ownership.history()
     if as_json:
         print_json(seen)
     else:
@@ -216,8 +210,8 @@ def dags_push(
     with session(as_json):
         source = folder if folder is not None else find_project(cwd) / "dags"
         with busy("Comparing" if dry_run else "Uploading", as_json):
-            found, clients = open_stack(stack, cwd)
-            done = push(found, clients, source, delete=delete, dry_run=dry_run)
+            deployment = open_deployment(stack, cwd)
+            done = push(deployment, source, delete=delete, dry_run=dry_run)
         if not as_json:
             from mwaactl.screens import switch as screens
 
@@ -225,7 +219,7 @@ def dags_push(
         if done.behind:
             raise_behind = Unfinished(
                 f"{', '.join(done.behind)} is behind. Both sides must have the same DAGs; repeat: "
-                f"mwaactl dags push {source} -s {found.stack}" + (" --delete" if delete else "")
+                f"mwaactl dags push {source} -s {deployment.name}" + (" --delete" if delete else "")
             )
             if as_json:
                 print_json(done, error=raise_behind)
@@ -265,7 +259,7 @@ def _move(
                 typer.confirm(_question(made), abort=True)
             done = _written(made, reason, as_json)
         if not as_json:
-            screens.show_switched(console(), done, made.stack, waiting=waiting.wanted)
+            screens.show_switched(console(), done, made.deployment.stack, waiting=waiting.wanted)
         if waiting.wanted and not dry_run:
             _wait(made, done, waiting.timeout, as_json)
         elif as_json:
@@ -280,8 +274,8 @@ def _written(made: Plan, reason: str, as_json: bool) -> Switched:
             return operation.carry_out(made, reason=reason)
     except KeyboardInterrupt as error:
         raise Unfinished(
-            f"interrupted while writing: see `mwaactl status -s {made.stack.stack}` for what stands. It is "
-            f"safe to say again: mwaactl switch {made.target} -s {made.stack.stack}"
+            f"interrupted while writing: see `mwaactl status -s {made.deployment.name}` for what stands. "
+            f"It is safe to say again: mwaactl switch {made.target} -s {made.deployment.name}"
         ) from error
 
 
@@ -303,16 +297,14 @@ def _wait(made: Plan, done: Switched, timeout: float | None, as_json: bool) -> N
     error = None
     try:
         with screens.drawn(screen, lambda: state, on=screen.is_terminal and not as_json):
-            state = follow(
-                made.stack, made.clients, made.target, dags=made.dags, timeout=timeout, on_change=changed
-            )
+            state = follow(made.deployment, made.target, dags=made.dags, timeout=timeout, on_change=changed)
     except KeyboardInterrupt:
         error = "interrupted"
     if error is None and not state.finished:
         error = f"not within {timeout:g} s" if timeout is not None else "not finished"
     unfinished = error and Unfinished(
         f"{error}: {screens.following(state)}. What was written stands; go on with: "
-        f"{screens.go_on(made.stack, made.target, made.dags)}"
+        f"{screens.go_on(made.deployment.stack, made.target, made.dags)}"
     )
     if as_json:
         print_json(SwitchedAndFollowed(**dict(done), followed=state), error=unfinished or None)
@@ -326,7 +318,7 @@ def _wait(made: Plan, done: Switched, timeout: float | None, as_json: bool) -> N
 
 def _question(made: Plan) -> str:
     what = ", ".join(made.moving) or "the work"
-    return f"Move {what} of {made.stack.stack} from {made.current.owner} to {made.target}?"
+    return f"Move {what} of {made.deployment.name} from {made.current.owner} to {made.target}?"
 
 
 def _check_failed(made: Plan, as_json: bool) -> None:

@@ -10,10 +10,9 @@ from typing import Literal, Protocol
 
 from mwaactl.airflow.client import AirflowApi
 from mwaactl.airflow.models import Run
+from mwaactl.airflow.notes import copying_interrupted, has_copied_states, was_rerun
 from mwaactl.errors import Unreachable
 from mwaactl.json_model import Instant, Model
-from mwaactl.recovery import rerun
-from mwaactl.switching.mirrors import being_copied, made_true, worked
 
 Key = tuple[str, datetime]  # DAG id and due instant
 
@@ -41,7 +40,7 @@ class OldSide:
         self.name, self._api = f"{old.name}'s REST API", old
 
     def completed(self, since: datetime, until: datetime) -> Mapping[Key, bool]:
-        runs = [run for run in self._api.scheduled_runs(since, until) if not made_true(run)]
+        runs = [run for run in self._api.scheduled_runs(since, until) if not has_copied_states(run)]
         tasks = self._api.task_instances([run for run in runs if run.state == "success"])
         return {
             (run.dag_id, run.due): run.state == "success"
@@ -104,9 +103,9 @@ def look_at(there: AirflowApi, witnesses: Sequence[Witness], since: datetime, un
     def fate(run: Run, due: datetime) -> Fate:
         if not run.finished:
             return "running"
-        if being_copied(run):  # known as completed by a command that was interrupted
+        if copying_interrupted(run):  # known as completed by a command that was interrupted
             return "completed"
-        if made_true(run) or rerun.ran_again(run) or any(worked(one) for one in tasks[run.key]):
+        if has_copied_states(run) or was_rerun(run) or any(one.worked for one in tasks[run.key]):
             return "done"
         return "completed" if (run.dag_id, due) in completed else "again"
 

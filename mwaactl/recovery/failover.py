@@ -1,6 +1,6 @@
 """The emergency: take the work from an environment that may be dead, together with what was due lately.
 
-made = plan(stack, clients, "green", since=now - timedelta(minutes=15))
+made = plan(deployment, "green", since=now - timedelta(minutes=15))
 done = carry_out(made, fence=True)
 
 What of it the old side had completed is known only if it, or the lineage log, can still say so. All else is
@@ -25,21 +25,22 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bluegreen.settings import Settings
-from bluegreen.timeline import latest_valid
+from bluegreen.timeline import Colour, latest_valid, other_colour
 
 from mwaactl import clock
 from mwaactl.airflow.client import AirflowApi
-from mwaactl.aws import Clients, aws_errors
-from mwaactl.checks.observation import api
+from mwaactl.aws import aws_errors
+from mwaactl.checks.fenced import is_fenced, judge
 from mwaactl.checks.outcome import Check, listed
+from mwaactl.deployment import Deployment
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable, UsageError
 from mwaactl.json_model import Instant, Model, iso
-from mwaactl.ownership.parameter import Ownership, Snapshot, aws_now, newest_owner
+from mwaactl.ownership.parameter import Ownership, Snapshot, aws_now
+from mwaactl.ownership.reading import newest_owner
 from mwaactl.recovery import rerun
 from mwaactl.recovery.completed_by_lineage import LineageLog
 from mwaactl.recovery.completed_runs import Due, Look, OldSide, Witness, look_at
-from mwaactl.recovery.fence import fence, is_fenced, judge
-from mwaactl.stack import Colour, Stack
+from mwaactl.recovery.fence import fence
 from mwaactl.switching.mirrors import Left, Mirrored, make_true
 
 MAX_AGE = Settings.max_age  # what the program sets as bluegreen.max_age_seconds
@@ -53,9 +54,7 @@ _DESCRIBED = re.compile(r"^mwaactl failover to (blue|green), since (\S+?Z)")
 class Plan:
     """What a failover would do, from one look at the stack."""
 
-    stack: Stack
-    clients: Clients
-    ownership: Ownership
+    deployment: Deployment
     before: Snapshot
     target: Colour
     source: Colour
@@ -92,8 +91,7 @@ class FailedOver(Model):
 
 
 def plan(
-    stack: Stack,
-    clients: Clients,
+    deployment: Deployment,
     target: Colour,
     *,
     since: datetime | None = None,
@@ -111,10 +109,10 @@ def plan(
         raise UsageError(
             f"--force: failover has no check called {', '.join(unknown)}. Its checks: {', '.join(CHECKS)}"
         )
-    environment = stack.require(target)
-    source: Colour = "green" if target == "blue" else "blue"
-    stack.require(source)
-    ownership = Ownership(clients, stack.ownership_parameter, timedelta(seconds=stack.switch_lead_seconds))
+    environment = deployment.stack.require(target)
+    source: Colour = other_colour(target)
+    deployment.stack.require(source)
+    ownership = deployment.ownership
     before = ownership.read()
     now = aws_now(before, ownership.lead)
     begun = _begun(ownership, before, target)
@@ -127,9 +125,9 @@ def plan(
     until = begun.until if begun else None
     if witnesses is None:
         # In this order: what is completed in between is known to the second.
-        log = LineageLog(stack, clients, source, progress)
-        witnesses = (log, OldSide(api(stack, clients, source)))
-    there = api(stack, clients, target)
+        log = LineageLog(deployment, source, progress)
+        witnesses = (log, OldSide(deployment.airflow(source)))
+    there = deployment.airflow(target)
     look: Look | None = None
     try:
         look = look_at(there, witnesses, since, until or now)
@@ -137,9 +135,7 @@ def plan(
     except Unreachable as error:
         answers = Check(name="target-api", result="fail", detail=str(error), forced="target-api" in force)
     return Plan(
-        stack=stack,
-        clients=clients,
-        ownership=ownership,
+        deployment=deployment,
         before=before,
         target=target,
         source=source,
@@ -149,7 +145,7 @@ def plan(
         now=now,
         witnesses=witnesses,
         look=look,
-        checks=(answers, _fenced(stack, clients, target, force)),
+        checks=(answers, _fenced(deployment, target, force)),
     )
 
 
@@ -184,7 +180,7 @@ def carry_out(
     _say_who_is_active(made, snapshot)
     if with_fence:
         try:
-            fence(made.clients, made.stack.require(made.source))
+            fence(made.deployment.clients, made.deployment.stack.require(made.source))
         except Unreachable as error:
             raise Unfinished(
                 f"{made.target} owns what is due from {iso(made.since)} on, but nothing was executed again: "
@@ -192,7 +188,7 @@ def carry_out(
             ) from error
     if wait:
         _wait(snapshot.reading.modified + MAX_AGE + made.lead, made, on_wait)
-    there = api(made.stack, made.clients, made.target)
+    there = made.deployment.airflow(made.target)
     try:
         look = look_at(there, made.witnesses, made.since, until)
         runs = {(run.dag_id, run.due): run for run in there.scheduled_runs(made.since, until)}
@@ -254,7 +250,7 @@ def _begun(ownership: Ownership, before: Snapshot, target: Colour) -> _Begun | N
     lines = before.timeline.dags.values()
     if newest.owner != target or any(line[-1].version >= newest.version for line in lines):
         return None
-    for version in ownership.history():
+    for version in ownership.versions():
         if version.number != newest.version:
             continue
         said = _DESCRIBED.match(version.description)
@@ -267,15 +263,15 @@ def _begun(ownership: Ownership, before: Snapshot, target: Colour) -> _Begun | N
 def _switch(made: Plan, reason: str) -> tuple[Snapshot, datetime]:
     """Step 1. Returns what stands and the instant from which the target owns by it."""
     if made.until is not None:
-        return made.ownership.uncover(made.before), made.until
-    before = made.ownership.read()
+        return made.deployment.ownership.uncover(made.before), made.until
+    before = made.deployment.ownership.read()
     if before.top != made.before.top:
         raise LostRace(
-            f"someone else wrote version {before.top} of {made.stack.ownership_parameter} since the look: "
+            f"someone else wrote version {before.top} of {made.deployment.ownership.name} since the look: "
             f"{newest_owner(before.timeline)} owns the work. Nothing was written; see `mwaactl history`"
         )
     since, version = aws_now(before, made.lead) + made.lead, before.top + 1
-    after = made.ownership.write(
+    after = made.deployment.ownership.write(
         before, before.timeline.switched(made.target, since, version), _description(made, reason)
     )
     return after, after.timeline.owners[-1].since
@@ -295,7 +291,7 @@ def _back_date(made: Plan, before: Snapshot, reason: str) -> Snapshot:
     decided = replace(
         before.timeline, base_version=before.top, owners=(*before.timeline.owners[:-1], earlier)
     )
-    return made.ownership.write(before, decided, _description(made, reason))
+    return made.deployment.ownership.write(before, decided, _description(made, reason))
 
 
 def _description(made: Plan, reason: str) -> str:
@@ -308,7 +304,7 @@ def _description(made: Plan, reason: str) -> str:
 
 
 def _say_who_is_active(made: Plan, snapshot: Snapshot) -> None:
-    name, ssm = made.stack.active_environment_parameter, made.clients.ssm
+    name, ssm = made.deployment.stack.active_environment_parameter, made.deployment.clients.ssm
     owner = newest_owner(snapshot.timeline)
     with aws_errors(f"write {name}; repeat the command"):
         try:
@@ -335,7 +331,7 @@ def _make_true(made: Plan, there: AirflowApi, look: Look, until: datetime) -> Mi
     known = {(one.dag_id, one.due) for one in look.having("completed")}
     if not known:
         return None
-    old = api(made.stack, made.clients, made.source)
+    old = made.deployment.airflow(made.source)
     try:
         return make_true(
             old,
@@ -355,10 +351,10 @@ def _make_true(made: Plan, there: AirflowApi, look: Look, until: datetime) -> Mi
         return Mirrored(made=0, already=0, left=tuple(left))
 
 
-def _fenced(stack: Stack, clients: Clients, target: Colour, force: Collection[str]) -> Check:
-    environment, fenced, why_not = stack.require(target), None, ""
+def _fenced(deployment: Deployment, target: Colour, force: Collection[str]) -> Check:
+    environment, fenced, why_not = deployment.stack.require(target), None, ""
     try:
-        fenced = is_fenced(clients, environment)
+        fenced = is_fenced(deployment.clients, environment)
     except Unreachable as error:
         why_not = str(error)
     result, detail = judge(fenced, environment.name, target, why_not)

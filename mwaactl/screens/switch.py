@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
+from bluegreen.timeline import Colour, other_colour
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
@@ -15,13 +16,14 @@ from rich.text import Text
 from mwaactl import clock
 from mwaactl.airflow.models import Run
 from mwaactl.checks.observation import Observation
-from mwaactl.checks.registry import Check, listed
+from mwaactl.checks.outcome import Check, listed
 from mwaactl.dag_files import Push, Pushed
 from mwaactl.json_model import iso
-from mwaactl.stack import Colour, Stack
+from mwaactl.ownership.history import History
+from mwaactl.stack import Stack
 from mwaactl.switching.drain import Followed
 from mwaactl.switching.serial import Held
-from mwaactl.switching.status import History, Line, Status
+from mwaactl.switching.status import Line, Status
 from mwaactl.switching.write import Switched
 
 SHOWN = 10  # rows of a listing before the rest is counted
@@ -201,7 +203,7 @@ def show_switched(console: Console, done: Switched, stack: Stack, *, waiting: bo
 
 
 def other(colour: Colour) -> Colour:
-    return "green" if colour == "blue" else "blue"
+    return other_colour(colour)
 
 
 def go_on(stack: Stack, target: Colour, dags: Sequence[str]) -> str:

@@ -10,18 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
-from bluegreen.timeline import EPOCH, Timeline
+from bluegreen.timeline import EPOCH, Colour, Timeline, other_colour
 from pydantic import Field
 
 from mwaactl import clock
 from mwaactl.airflow.models import Run
-from mwaactl.aws import Clients
-from mwaactl.checks.observation import api
-from mwaactl.checks.registry import listed
+from mwaactl.checks.outcome import listed
+from mwaactl.deployment import Deployment
 from mwaactl.errors import LostRace, Unfinished, Unreachable, UsageError
 from mwaactl.json_model import Instant, Model
-from mwaactl.ownership.parameter import Ownership, Snapshot, aws_now, newest_owner, turn
-from mwaactl.stack import Colour, Stack
+from mwaactl.ownership.parameter import Snapshot, aws_now
+from mwaactl.ownership.reading import newest_owner, turn
 from mwaactl.switching import serial
 from mwaactl.switching.mirrors import Mirrored, make_true
 from mwaactl.switching.serial import Held, Seen, Watch
@@ -61,8 +60,7 @@ class SwitchedAndFollowed(Switched):
 
 
 def follow(
-    stack: Stack,
-    clients: Clients,
+    deployment: Deployment,
     target: Colour,
     *,
     dags: Iterable[str] = (),
@@ -77,25 +75,24 @@ def follow(
     Raises LostRace if somebody else gives work back meanwhile; UsageError if the target does not own the
     work, the parameter has no room for another move today or the stack has no such environment; Unusable.
     """
-    return _Following(stack, clients, target, tuple(dict.fromkeys(dags)), on_change).run(timeout)
+    return _Following(deployment, target, tuple(dict.fromkeys(dags)), on_change).run(timeout)
 
 
 class _Following:
     def __init__(
         self,
-        stack: Stack,
-        clients: Clients,
+        deployment: Deployment,
         target: Colour,
         dags: tuple[str, ...],
         on_change: Callable[[Followed], None] | None,
     ) -> None:
         self._target = target
-        self._source: Colour = "green" if target == "blue" else "blue"
-        self._target_api = api(stack, clients, target)
-        self._watch = Watch(api(stack, clients, self._source), self._target_api)
-        self._lead = timedelta(seconds=stack.switch_lead_seconds)
-        self._ownership = Ownership(clients, stack.ownership_parameter, self._lead)
-        self._stack, self._dags, self._on_change = stack, dags, on_change
+        self._source: Colour = other_colour(target)
+        self._target_api = deployment.airflow(target)
+        self._watch = Watch(deployment.airflow(self._source), self._target_api)
+        self._lead = deployment.stack.lead
+        self._ownership = deployment.ownership
+        self._name, self._dags, self._on_change = deployment.name, dags, on_change
         self._waited_for: frozenset[str] | None = None  # the DAGs that were not the target's at first
         self._apart: frozenset[str] = frozenset()  # those that still are not
         self._unanswered: Snapshot | None = None  # upon which a value was put that may still arrive
@@ -177,7 +174,7 @@ class _Following:
             if None in apart:
                 raise UsageError(
                     f"{self._target} does not own the work, so there is nothing to wait for: "
-                    f"mwaactl switch {self._target} --wait -s {self._stack.stack}"
+                    f"mwaactl switch {self._target} --wait -s {self._name}"
                 )
             self._waited_for = self._apart = frozenset(line for line in apart if line is not None)
         if lost := apart - self._apart:

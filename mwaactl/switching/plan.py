@@ -6,24 +6,14 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from bluegreen.timeline import DAG_ID, Timeline
+from bluegreen.timeline import DAG_ID, Colour, Timeline, other_colour
 
-from mwaactl.aws import Clients
-from mwaactl.checks.observation import api
-from mwaactl.checks.registry import Check, known, listed, look, run_checks
+from mwaactl.checks.outcome import Check, listed
+from mwaactl.checks.registry import known, look, run_checks
+from mwaactl.deployment import Deployment
 from mwaactl.errors import UsageError
-from mwaactl.ownership.parameter import (
-    Ownership,
-    Snapshot,
-    Turn,
-    aws_now,
-    newest_owner,
-    previous_owner,
-    settled,
-    too_far,
-    turn,
-)
-from mwaactl.stack import Colour, Stack, as_colour
+from mwaactl.ownership.parameter import Ownership, Snapshot, aws_now, too_far
+from mwaactl.ownership.reading import Turn, newest_owner, previous_owner, settled, turn
 from mwaactl.switching import serial
 from mwaactl.switching.serial import Seen, Watch
 
@@ -32,9 +22,7 @@ from mwaactl.switching.serial import Seen, Watch
 class Plan:
     """What a switch would do, from one look at the stack."""
 
-    stack: Stack
-    clients: Clients
-    ownership: Ownership
+    deployment: Deployment
     before: Snapshot
     target: Colour
     lead: timedelta
@@ -88,8 +76,7 @@ class Plan:
 
 
 def plan(
-    stack: Stack,
-    clients: Clients,
+    deployment: Deployment,
     target: Colour,
     *,
     dags: Iterable[str] | None = None,
@@ -112,42 +99,40 @@ def plan(
     if wrong := [dag_id for dag_id in chosen if not DAG_ID.fullmatch(dag_id)]:
         raise UsageError(f"no DAG can have the id {', '.join(map(repr, wrong))}: repeat --dag for each DAG")
     forced = known(force)
-    stack.require(target)
-    ownership = _ownership(stack, clients)
+    deployment.stack.require(target)
+    ownership = _ownership(deployment)
     before = ownership.read()
-    notes = _synced(stack, clients, before, target) if sync else ()
-    return _plan(stack, ownership, before, target, lead, forced, dags=chosen, notes=notes)
+    notes = _synced(deployment, before, target) if sync else ()
+    return _plan(deployment, before, target, lead, forced, dags=chosen, notes=notes)
 
 
-def plan_rollback(
-    stack: Stack, clients: Clients, *, lead: float | None = None, force: Collection[str] = ()
-) -> Plan:
+def plan_rollback(deployment: Deployment, *, lead: float | None = None, force: Collection[str] = ()) -> Plan:
     """Plan a switch of all work back to the environment that owned it before the newest owner.
 
     The rest is as for `plan`; also raises UsageError if there was no switch yet.
     """
     forced = known(force)
-    ownership = _ownership(stack, clients)
+    ownership = _ownership(deployment)
     before = ownership.read()
     owner, previous = newest_owner(before.timeline), previous_owner(before.timeline)
     if previous is None:
         raise UsageError(
-            f"there is no switch to roll back: the ownership timeline of stack {stack.stack} has no owner "
-            f"before {owner}. DAGs that were moved alone come back with: "
-            f"mwaactl switch {owner} -s {stack.stack}"
+            f"there is no switch to roll back: the ownership timeline of stack {deployment.name} has no "
+            f"owner before {owner}. DAGs that were moved alone come back with: "
+            f"mwaactl switch {owner} -s {deployment.name}"
         )
-    target = as_colour(previous)
-    stack.require(target)
-    return _plan(stack, ownership, before, target, lead, forced, rollback=True)
+    target = previous
+    deployment.stack.require(target)
+    return _plan(deployment, before, target, lead, forced, rollback=True)
 
 
-def _synced(stack: Stack, clients: Clients, before: Snapshot, target: Colour) -> tuple[str, ...]:
+def _synced(deployment: Deployment, before: Snapshot, target: Colour) -> tuple[str, ...]:
     from mwaactl.switching.copy_settings import sync
 
     if newest_owner(before.timeline) == target:
         return (f"nothing was copied to {target}: it owns the work, so its own pause state and pools count",)
-    source: Colour = "green" if target == "blue" else "blue"
-    done = sync(stack, clients, source, target)
+    source: Colour = other_colour(target)
+    done = sync(deployment, source, target)
     parts = [
         f"{what} {listed(names)}"
         for what, names in (("paused", done.paused), ("unpaused", done.unpaused), ("pools", done.pools))
@@ -156,13 +141,12 @@ def _synced(stack: Stack, clients: Clients, before: Snapshot, target: Colour) ->
     return (f"copied from {source} to {target}: {'; '.join(parts) or 'nothing, they were alike'}",)
 
 
-def _ownership(stack: Stack, clients: Clients) -> Ownership:
-    return Ownership(clients, stack.ownership_parameter, timedelta(seconds=stack.switch_lead_seconds))
+def _ownership(deployment: Deployment) -> Ownership:
+    return deployment.ownership
 
 
 def _plan(
-    stack: Stack,
-    ownership: Ownership,
+    deployment: Deployment,
     before: Snapshot,
     target: Colour,
     lead: float | None,
@@ -172,14 +156,13 @@ def _plan(
     rollback: bool = False,
     notes: tuple[str, ...] = (),
 ) -> Plan:
-    wanted = timedelta(seconds=stack.switch_lead_seconds if lead is None else lead)
+    ownership = deployment.ownership
+    wanted = ownership.lead if lead is None else timedelta(seconds=lead)
     if wanted < ownership.lead:
         notes += (f"lead raised to {ownership.lead.total_seconds():g} s, which is what the readers apply",)
         wanted = ownership.lead
     made = Plan(
-        stack=stack,
-        clients=ownership.clients,
-        ownership=ownership,
+        deployment=deployment,
         before=before,
         target=target,
         lead=wanted,
@@ -210,15 +193,13 @@ def _notes(before: Snapshot, ownership: Ownership) -> Iterator[str]:
 
 def _checked(made: Plan) -> Plan:
     """The plan with the outcome of its checks and what was seen of the side that the work leaves."""
-    stack, timeline = made.stack, made.before.timeline
-    apis = {colour: api(stack, made.clients, colour) for colour in stack.airflow_environments}
+    timeline, apis = made.before.timeline, made.deployment.airflows
     sides = look(
-        stack,
-        made.clients,
+        made.deployment,
         made.target,
         timeline,
         dags=made.dags,
-        now=lambda: aws_now(made.before, made.ownership.lead),
+        now=lambda: aws_now(made.before, made.deployment.ownership.lead),
         apis=apis,
     )
     watch, seen, source, likely = None, None, sides.source, set[str]()

@@ -13,12 +13,12 @@ from datetime import datetime, timedelta
 
 from mwaactl.airflow.client import AirflowApi, NotFound
 from mwaactl.airflow.models import Dag, Run, Task
-from mwaactl.checks.outcome import Outcome, Sides, listed
+from mwaactl.checks.outcome import Sides
+from mwaactl.checks.serial import concerned, source_answered
 from mwaactl.errors import Unreachable
 from mwaactl.json_model import Model, iso
 from mwaactl.ownership.parameter import ARRIVES_WITHIN
 
-CHECK = "serial-dags"
 # A write that takes its time begins later than planned (readers count from its arrival): runs due until then
 # would still be the old side's.
 MARGIN = ARRIVES_WITHIN
@@ -138,9 +138,9 @@ def known_by_tasks(sides: Sides, source: Watch | None, target: AirflowApi, likel
     On the source those are asked for that are `likely` to be busy. If it did not answer, the target is asked,
     unless one of its DAGs is serial without a question.
     """
-    dags = _concerned(sides)
+    dags = concerned(sides)
     try:
-        if _answered(sides) and source is not None:
+        if source_answered(sides) and source is not None:
             found = source.serial(dags[dag_id] for dag_id in likely if dag_id in dags)
         elif sides.target.dags is not None:
             active = [dag for dag in dags.values() if not dag.paused]
@@ -152,38 +152,3 @@ def known_by_tasks(sides: Sides, source: Watch | None, target: AirflowApi, likel
     except Unreachable:
         return sides
     return sides.model_copy(update={"serial": found})
-
-
-def check(sides: Sides) -> Outcome | None:
-    """For the preflight: whether the side that the work leaves can tell which serial DAGs are busy there."""
-    source = sides.source
-    if source is None:
-        return None
-    dags = _concerned(sides)
-    serial = {dag_id for dag_id, dag in dags.items() if dag.max_active_runs == 1} | (sides.serial or set())
-    if source.in_flight is not None and source.dags is not None:
-        busy = {run.dag_id for run in source.in_flight} & serial
-        if not busy:
-            return "pass", f"none is busy on {source.colour} now"
-        return "pass", f"busy on {source.colour}, to be moved when idle: {listed(busy)}"
-    reason = source.not_checked.get("dags") or source.not_checked["in_flight"]
-    if active := {dag_id for dag_id in serial if not dags[dag_id].paused}:
-        return "fail", (
-            f"{source.colour} cannot be asked whether these still run there, and they must not overlap "
-            f"themselves: {listed(active)}. If nothing runs there any more: --force {CHECK} ({reason})"
-        )
-    if sides.target.dags is None or sides.serial is None:
-        return "not checked", reason
-    return "pass", f"{sides.target.colour} has none"
-
-
-def _answered(sides: Sides) -> bool:
-    source = sides.source
-    return source is not None and source.dags is not None and source.in_flight is not None
-
-
-def _concerned(sides: Sides) -> dict[str, Dag]:
-    """The DAGs that are to move, as the source lists them, or the target if the source cannot tell."""
-    side = sides.source if _answered(sides) else sides.target
-    dags = side.dags if side is not None else None
-    return {dag_id: dag for dag_id, dag in (dags or {}).items() if sides.moving(dag_id)}

@@ -1,11 +1,11 @@
 """The switch as a Python API: look first (`plan`), then write (`carry_out`). Nothing here prints or asks.
 
 stack = load("fullha")
-clients = Clients(stack.region)
-made = plan(stack, clients, "green")
+clients = Clients(deployment.stack.region)
+made = plan(deployment, "green")
 if made.ok:
     done = carry_out(made, reason="upgrade of blue")
-    follow(stack, clients, "green", timeout=3600)  # mwaactl.switching.drain: until blue is drained
+    follow(deployment, "green", timeout=3600)  # mwaactl.switching.drain: until blue is drained
 
 `plan(..., dags=["daily"])` moves single DAGs by decisions of their own, `plan_rollback` all of them back.
 DAGs that must not overlap themselves are moved only while they are idle (`switching.serial`): `Switched.held`
@@ -18,14 +18,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
-from bluegreen.timeline import Timeline
+from bluegreen.timeline import Colour, Timeline
 
 from mwaactl.aws import aws_errors
-from mwaactl.checks.registry import Check, listed
+from mwaactl.checks.outcome import Check, listed
+from mwaactl.checks.serial import CHECK as SERIAL_CHECK
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable
 from mwaactl.json_model import Instant, Model
-from mwaactl.ownership.parameter import Snapshot, aws_now, newest_owner, turn
-from mwaactl.stack import Colour, as_colour
+from mwaactl.ownership.parameter import Snapshot, aws_now
+from mwaactl.ownership.reading import newest_owner, turn
 from mwaactl.switching import serial
 from mwaactl.switching.plan import Plan, plan, plan_rollback
 from mwaactl.switching.serial import Held, Seen
@@ -58,7 +59,7 @@ def dry_run(made: Plan) -> Switched:
     since = made.now + made.lead
     choice = _choose(made, made.before, made.seen if made.ok else None, since)
     if choice.decided is not None:
-        made.ownership.value(made.before, choice.decided)
+        made.deployment.ownership.value(made.before, choice.decided)
     return _report(made, made.before, choice, changed=choice.decided is not None, dry_run=True)
 
 
@@ -76,7 +77,7 @@ def carry_out(made: Plan, *, reason: str = "") -> Switched:
         if not made.rollback:
             raise
         raise type(error)(
-            f"{error}. To repeat this rollback say `mwaactl switch {made.target} -s {made.stack.stack}`: "
+            f"{error}. To repeat this rollback say `mwaactl switch {made.target} -s {made.deployment.name}`: "
             "another rollback may lead forward again"
         ) from error
 
@@ -89,24 +90,24 @@ def _carry_out(made: Plan, reason: str) -> Switched:
         return _unchanged(made, _Choice())
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="look") as pool:
         now_seen = pool.submit(_look_again, made)
-        before = made.ownership.read()
+        before = made.deployment.ownership.read()
         seen = now_seen.result()
     if before.top != made.before.top:
         raise LostRace(
-            f"someone else wrote version {before.top} of {made.stack.ownership_parameter} since the checks: "
+            f"someone else wrote version {before.top} of {made.deployment.ownership.name} since the checks: "
             f"{newest_owner(before.timeline)} owns the work. Nothing was written; see `mwaactl history`"
         )
-    since = aws_now(before, made.ownership.lead) + made.lead
+    since = aws_now(before, made.deployment.ownership.lead) + made.lead
     choice = _choose(made, before, seen, since)
     if choice.decided is None:
         return _unchanged(made, choice)
-    after = made.ownership.write(before, choice.decided, _description(made, choice, reason), since)
+    after = made.deployment.ownership.write(before, choice.decided, _description(made, choice, reason), since)
     _follow(made, after)
     return _report(made, after, choice, changed=True, version=before.top + 1)
 
 
 def _unchanged(made: Plan, choice: _Choice) -> Switched:
-    after = made.ownership.uncover(made.before)
+    after = made.deployment.ownership.uncover(made.before)
     _follow(made, after)
     return _report(made, after, choice, changed=False)
 
@@ -123,7 +124,7 @@ class _Choice:
 
 def _look_again(made: Plan) -> Seen | None:
     """The side that the work leaves, just before the write: minutes may have passed since the checks."""
-    if made.watch is None or serial.CHECK in made.forced:
+    if made.watch is None or SERIAL_CHECK in made.forced:
         return None
     try:
         seen = made.watch.look()
@@ -134,7 +135,7 @@ def _look_again(made: Plan) -> Seen | None:
     except Unreachable as error:
         raise CheckFailed(
             f"nothing was written: {made.source} cannot be asked any more which DAGs are busy ({error}). If "
-            f"nothing runs there, repeat the command with --force {serial.CHECK}"
+            f"nothing runs there, repeat the command with --force {SERIAL_CHECK}"
         ) from error
 
 
@@ -144,7 +145,7 @@ def _choose(made: Plan, before: Snapshot, seen: Seen | None, since: datetime) ->
     if made.continues:  # none of them goes ahead of the others
         since = max(since, timeline.owners[-1].since)
     held: tuple[Held, ...] = ()
-    if seen is not None and made.watch is not None and serial.CHECK not in made.forced:
+    if seen is not None and made.watch is not None and SERIAL_CHECK not in made.forced:
         candidates = made.candidates(timeline, seen, since)
         held = made.watch.held(seen, candidates, since + serial.MARGIN)
     stay = {one.dag_id for one in held}
@@ -161,7 +162,7 @@ def _choose(made: Plan, before: Snapshot, seen: Seen | None, since: datetime) ->
 
 def _description(made: Plan, choice: _Choice, reason: str) -> str:
     # A serial DAG that is busy makes no check fail, but forcing that check moves it.
-    overridden = {serial.CHECK} & made.forced
+    overridden = {SERIAL_CHECK} & made.forced
     forced = ", ".join(c.name for c in made.checks if c.forced or c.name in overridden)
     return (
         f"mwaactl {'rollback to' if made.rollback else 'switch'} {made.target}"
@@ -178,14 +179,14 @@ def _follow(made: Plan, snapshot: Snapshot) -> None:
     """
     if made.dags:
         return
-    name, ssm = made.stack.active_environment_parameter, made.clients.ssm
+    name, ssm = made.deployment.stack.active_environment_parameter, made.deployment.clients.ssm
     try:
         with aws_errors(f"write {name}"):
             for _ in range(FOLLOWS):
                 owner = newest_owner(snapshot.timeline)
                 if _plain_value(made) != owner:
                     ssm.put_parameter(Name=name, Value=owner, Type="String", Overwrite=True)
-                snapshot = made.ownership.read()
+                snapshot = made.deployment.ownership.read()
                 if newest_owner(snapshot.timeline) == owner:
                     return
             raise Unreachable("others keep switching")
@@ -197,9 +198,10 @@ def _follow(made: Plan, snapshot: Snapshot) -> None:
 
 
 def _plain_value(made: Plan) -> str | None:
-    ssm = made.clients.ssm
+    ssm = made.deployment.clients.ssm
     try:
-        return ssm.get_parameter(Name=made.stack.active_environment_parameter)["Parameter"]["Value"]
+        name = made.deployment.stack.active_environment_parameter
+        return ssm.get_parameter(Name=name)["Parameter"]["Value"]
     except ssm.exceptions.ParameterNotFound:
         return None
 
@@ -239,7 +241,7 @@ def _report(
         moved=choice.moved,
         held=choice.held,
         rollback=made.rollback,
-        previous=as_colour(made.current.owner),
+        previous=made.current.owner,
         changed=changed,
         dry_run=dry_run,
         owns_from=owns_from,

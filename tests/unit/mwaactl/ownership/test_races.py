@@ -7,22 +7,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import cast
 
 import pytest
-from bluegreen.timeline import Timeline, valid
+from bluegreen.timeline import Colour, Timeline, valid
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mwaactl import clock as mwaactl_clock
 from mwaactl.airflow.models import Dag, Run
-from mwaactl.aws import Clients
 from mwaactl.errors import ControlError, LostRace, Unfinished, Unreachable
-from mwaactl.ownership.parameter import Ownership, newest_owner
-from mwaactl.stack import Colour, parse
+from mwaactl.ownership.parameter import aws_now
+from mwaactl.ownership.reading import newest_owner
 from mwaactl.switching.serial import Seen, Watch
-from mwaactl.switching.write import Plan, Switched, aws_now, carry_out
-from tests.fakes.aws import ACTIVE, LEAD, OWNERSHIP, Clock, Cloud, cloud, outputs, standing
+from mwaactl.switching.write import Plan, Switched, carry_out
+from tests.fakes.aws import ACTIVE, LEAD, OWNERSHIP, Clock, Cloud, cloud, deployment, standing
 
 LEAD_TIME = timedelta(seconds=LEAD)
 
@@ -94,13 +92,10 @@ class Stage:
         return thread
 
     def _plan(self, writer: Writer) -> Plan:
-        clients = cast(Clients, self.aws)
-        ownership = Ownership(clients, OWNERSHIP, LEAD_TIME)
-        before = ownership.read()
+        stack = deployment(self.aws)
+        before = stack.ownership.read()
         return Plan(
-            stack=parse(outputs()),
-            clients=clients,
-            ownership=ownership,
+            deployment=stack,
             before=before,
             target=writer.target,
             lead=LEAD_TIME,

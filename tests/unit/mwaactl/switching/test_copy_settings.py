@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from mwaactl.airflow.models import Pool
-from mwaactl.aws import Clients
+from mwaactl.checks.both_sides import different_pools
 from mwaactl.errors import Unreachable
-from mwaactl.stack import parse
-from mwaactl.switching.copy_settings import Synced, different_pools, sync
+from mwaactl.switching.copy_settings import Synced, sync
 from mwaactl.switching.write import carry_out, plan
-from tests.fakes.aws import Cloud, client_error, outputs
+from tests.fakes.aws import Cloud, client_error, deployment
 
 BLUE, GREEN = "mwaa-openlineage-fullha-blue", "mwaa-openlineage-fullha-green"
 
@@ -45,7 +44,7 @@ def changes(aws: Cloud) -> list[tuple[str, str, str, Any]]:
 
 
 def synced(aws: Cloud) -> Synced:
-    return sync(parse(outputs()), cast(Clients, aws), "blue", "green")
+    return sync(deployment(aws), "blue", "green")
 
 
 def test_sides_that_are_alike_are_left_alone(airflows: Cloud) -> None:
@@ -70,7 +69,15 @@ def test_a_dag_of_one_side_only_is_no_matter_of_sync(airflows: Cloud) -> None:
 
 
 def test_a_dag_that_the_target_owns_keeps_its_own_pause_state(airflows: Cloud) -> None:
-    carry_out(plan(parse(outputs()), cast(Clients, airflows), "green", dags=["daily"]))
+    carry_out(
+        plan(
+            deployment(
+                airflows,
+            ),
+            "green",
+            dags=["daily"],
+        )
+    )
     airflows.ssm.clock.forward(60)
     for dag in airflows.mwaa.airflow[BLUE]["/dags"]["dags"]:
         dag["is_paused"] = not dag["is_paused"]

@@ -6,35 +6,33 @@ import io
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
+from bluegreen.timeline import Colour
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from mwaactl.airflow.models import Run
-from mwaactl.aws import Clients
 from mwaactl.cli import app as cli
 from mwaactl.errors import LostRace, Unreachable, UsageError
 from mwaactl.screens import switch as screens
-from mwaactl.stack import Colour, parse
 from mwaactl.switching import drain as follow_module
 from mwaactl.switching.copy_settings import Synced
 from mwaactl.switching.drain import Followed, follow
 from mwaactl.switching.mirrors import Left, Mirrored
 from mwaactl.switching.serial import Held
 from mwaactl.switching.write import carry_out, plan
-from tests.fakes.aws import OWNERSHIP, START, Cloud, client_error, outputs, standing
+from tests.fakes.aws import OWNERSHIP, START, Cloud, client_error, deployment, opens, standing
 from tests.fakes.serial import NAMES, Airflows, Work, run_answer
 
 
 def switch(aws: Cloud, target: Colour = "green", *dags: str) -> None:
-    carry_out(plan(parse(outputs()), cast(Clients, aws), target, dags=dags or None))
+    carry_out(plan(deployment(aws), target, dags=dags or None))
 
 
 def waited(aws: Cloud, target: Colour = "green", **options: Any) -> Followed:
-    return follow(parse(outputs()), cast(Clients, aws), target, **{"timeout": 1000, **options})
+    return follow(deployment(aws), target, **{"timeout": 1000, **options})
 
 
 def at(seconds: float) -> datetime:
@@ -287,10 +285,7 @@ Type = Callable[..., Result]
 
 @pytest.fixture
 def typed(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> Type:
-    def opened(stack: str | None, cwd: Path | None) -> Any:
-        return parse(outputs(stack or "fullha")), cast(Clients, aws)
-
-    monkeypatch.setattr(cli, "open_stack", opened)
+    opens(monkeypatch, aws)
     return lambda *arguments: CliRunner().invoke(cli.app, arguments)
 
 
@@ -410,7 +405,7 @@ def test_sync_copies_before_the_checks_and_not_in_a_dry_run(
 ) -> None:
     calls: list[tuple[str, str]] = []
 
-    def sync(stack: Any, clients: Any, source: str, target: str) -> Synced:
+    def sync(deployment: Any, source: str, target: str) -> Synced:
         calls.append((source, target))
         return Synced(paused=("daily",), pools=("small",))
 
