@@ -15,7 +15,7 @@ from mwaactl.airflow.notes import has_copied_states
 from mwaactl.aws import aws_errors
 from mwaactl.checks.fenced import is_fenced
 from mwaactl.checks.observation import Observation
-from mwaactl.checks.outcome import NO_OTHER, Differing, Evidence, GateProof, Tie
+from mwaactl.checks.outcome import NO_OTHER, Evidence, FileComparison, GateProof, Tie
 from mwaactl.dag_files import DIGEST
 from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable
@@ -89,7 +89,7 @@ def gather(
 # --- files ---
 
 
-def differing(s3: S3Client, target: Environment, source: Environment) -> Differing:
+def differing(s3: S3Client, target: Environment, source: Environment) -> FileComparison:
     """Compare the DAG files of both buckets by content, however they were uploaded. Raises Unreachable."""
     with aws_errors(f"compare the DAG files in {target.bucket} and {source.bucket}"):
         ours, theirs = _listing(s3, target), _listing(s3, source)
@@ -105,7 +105,7 @@ def differing(s3: S3Client, target: Environment, source: Environment) -> Differi
             for name, one, other in zip(doubtful, *digests, strict=True):
                 if one.result() != other.result():
                     different.add(name)
-    return Differing(
+    return FileComparison(
         only_target=tuple(sorted(ours.keys() - both)),
         only_source=tuple(sorted(theirs.keys() - both)),
         different=tuple(sorted(different)),

@@ -33,7 +33,7 @@ from mwaactl.cli.session import (
 from mwaactl.errors import CheckFailed, Unfinished
 
 if TYPE_CHECKING:
-    from mwaactl.switching.write import Plan, Switched
+    from mwaactl.switching.write import SwitchPlan, SwitchResult
 
 WaitOption = Annotated[
     bool,
@@ -81,9 +81,9 @@ def status(stack: StackOption = None, cwd: CwdOption = None, as_json: JsonOption
     if as_json:
         print_json(seen)
     else:
-        from mwaactl.screens import switch as screens
+        from mwaactl.screens.status import show_status
 
-        screens.show_status(console(), seen)
+        show_status(console(), seen)
 
 
 @app.command()
@@ -117,7 +117,7 @@ def switch(
     """
     from mwaactl.switching.write import plan
 
-    def look() -> Plan:
+    def look() -> SwitchPlan:
         colour = colour_named(target)
         deployment = open_deployment(stack, cwd)
         return plan(
@@ -155,7 +155,7 @@ def rollback(
     """
     from mwaactl.switching.write import plan_rollback
 
-    def look() -> Plan:
+    def look() -> SwitchPlan:
         deployment = open_deployment(stack, cwd)
         return plan_rollback(deployment, lead=lead, force=force or ())
 
@@ -184,9 +184,9 @@ def history(stack: StackOption = None, cwd: CwdOption = None, as_json: JsonOptio
     if as_json:
         print_json(seen)
     else:
-        from mwaactl.screens import switch as screens
+        from mwaactl.screens.status import show_history
 
-        screens.show_history(console(), seen)
+        show_history(console(), seen)
 
 
 @dags_app.command("push")
@@ -213,9 +213,9 @@ def dags_push(
             deployment = open_deployment(stack, cwd)
             done = push(deployment, source, delete=delete, dry_run=dry_run)
         if not as_json:
-            from mwaactl.screens import switch as screens
+            from mwaactl.screens.status import show_push
 
-            screens.show_push(console(), done)
+            show_push(console(), done)
         if done.behind:
             raise_behind = Unfinished(
                 f"{', '.join(done.behind)} is behind. Both sides must have the same DAGs; repeat: "
@@ -238,9 +238,9 @@ def main() -> None:
 
 
 def _move(
-    look: Callable[[], Plan], *, reason: str, dry_run: bool, yes: bool, as_json: bool, waiting: Waiting
+    look: Callable[[], SwitchPlan], *, reason: str, dry_run: bool, yes: bool, as_json: bool, waiting: Waiting
 ) -> None:
-    """Plan, show the checks, ask, carry out, show what was done; wait for the rest if that was asked for."""
+    """Plan, show the checks, ask, write, show the result; with --wait, follow the drain to its end."""
     from mwaactl.switching import write as operation
 
     with session(as_json):
@@ -248,8 +248,9 @@ def _move(
             made = look()
         if not as_json:
             from mwaactl.screens import switch as screens
+            from mwaactl.screens.common import show_checks
 
-            screens.show_checks(console(), made.checks)
+            show_checks(console(), made.checks)
         if not made.ok:
             _check_failed(made, as_json)
         if dry_run:
@@ -259,14 +260,14 @@ def _move(
                 typer.confirm(_question(made), abort=True)
             done = _written(made, reason, as_json)
         if not as_json:
-            screens.show_switched(console(), done, made.deployment.stack, waiting=waiting.wanted)
+            screens.show_switch(console(), done, made.deployment.stack, waiting=waiting.wanted)
         if waiting.wanted and not dry_run:
             _wait(made, done, waiting.timeout, as_json)
         elif as_json:
             print_json(done)
 
 
-def _written(made: Plan, reason: str, as_json: bool) -> Switched:
+def _written(made: SwitchPlan, reason: str, as_json: bool) -> SwitchResult:
     from mwaactl.switching import write as operation
 
     try:
@@ -279,15 +280,15 @@ def _written(made: Plan, reason: str, as_json: bool) -> Switched:
         ) from error
 
 
-def _wait(made: Plan, done: Switched, timeout: float | None, as_json: bool) -> None:
+def _wait(made: SwitchPlan, done: SwitchResult, timeout: float | None, as_json: bool) -> None:
     """Follow until the other side is drained; ends with exit code 5 if it is not."""
     from mwaactl.screens import switch as screens
-    from mwaactl.switching.drain import Followed, SwitchedAndFollowed, follow
+    from mwaactl.switching.drain import DrainProgress, SwitchAndDrainResult, wait_until_drained
 
     screen = console()
-    state, told = Followed(target=made.target, source=made.source, dags=made.dags), ""
+    state, told = DrainProgress(target=made.target, source=made.source, dags=made.dags), ""
 
-    def changed(now: Followed) -> None:
+    def changed(now: DrainProgress) -> None:
         nonlocal state, told
         state = now
         if not (as_json or screen.is_terminal) and (line := screens.following(now)) != told:
@@ -297,7 +298,9 @@ def _wait(made: Plan, done: Switched, timeout: float | None, as_json: bool) -> N
     error = None
     try:
         with screens.drawn(screen, lambda: state, on=screen.is_terminal and not as_json):
-            state = follow(made.deployment, made.target, dags=made.dags, timeout=timeout, on_change=changed)
+            state = wait_until_drained(
+                made.deployment, made.target, dags=made.dags, timeout=timeout, on_change=changed
+            )
     except KeyboardInterrupt:
         error = "interrupted"
     if error is None and not state.finished:
@@ -307,21 +310,21 @@ def _wait(made: Plan, done: Switched, timeout: float | None, as_json: bool) -> N
         f"{screens.go_on(made.deployment.stack, made.target, made.dags)}"
     )
     if as_json:
-        print_json(SwitchedAndFollowed(**dict(done), followed=state), error=unfinished or None)
+        print_json(SwitchAndDrainResult(**dict(done), followed=state), error=unfinished or None)
         if unfinished:
             raise typer.Exit(unfinished.exit_code)
         return
     if unfinished:
         raise unfinished
-    screens.show_followed(screen, state)
+    screens.show_drain(screen, state)
 
 
-def _question(made: Plan) -> str:
+def _question(made: SwitchPlan) -> str:
     what = ", ".join(made.moving) or "the work"
     return f"Move {what} of {made.deployment.name} from {made.current.owner} to {made.target}?"
 
 
-def _check_failed(made: Plan, as_json: bool) -> None:
+def _check_failed(made: SwitchPlan, as_json: bool) -> None:
     from mwaactl.switching.write import dry_run
 
     failed = [check.name for check in made.checks if check.stops]

@@ -29,7 +29,7 @@ from mwaactl.cli.session import (
 from mwaactl.errors import CheckFailed, Unfinished, UsageError
 
 if TYPE_CHECKING:
-    from mwaactl.recovery.failover import FailedOver, Plan
+    from mwaactl.recovery.failover import FailoverPlan, FailoverResult
 
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -210,7 +210,7 @@ def _counting(as_json: bool) -> Iterator[Callable[[float], None]]:
         yield say
 
 
-def _check_failed(made: Plan, as_json: bool) -> None:
+def _check_failed(made: FailoverPlan, as_json: bool) -> None:
     from mwaactl.recovery.failover import dry_run
 
     failed = [check.name for check in made.checks if check.stops]
@@ -224,7 +224,7 @@ def _check_failed(made: Plan, as_json: bool) -> None:
     raise typer.Exit(error.exit_code)
 
 
-def _show(done: FailedOver, as_json: bool, stack: str) -> None:
+def _show(done: FailoverResult, as_json: bool, stack: str) -> None:
     from mwaactl.screens import recovery as recovery_screens
 
     error = None
@@ -237,7 +237,7 @@ def _show(done: FailedOver, as_json: bool, stack: str) -> None:
     if as_json:
         print_json(done, error=error)
     else:
-        recovery_screens.show_failed_over(console(), done, stack)
+        recovery_screens.show_failover(console(), done, stack)
     if error is not None:
         if not as_json:
             with session(False):

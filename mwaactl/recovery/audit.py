@@ -122,7 +122,7 @@ def audit(
     Raises Unreachable if either side's REST API does not answer: half an audit would say nothing. `lineage`:
     if only one does not, its runs are taken from the lineage log; `progress` is told how much of it is read.
     """
-    return _Look(deployment, since, until, lineage, progress).audit()
+    return _Comparison(deployment, since, until, lineage, progress).audit()
 
 
 def backfill(
@@ -135,7 +135,7 @@ def backfill(
     It looks again first and does only what is still so; what it made is found again and not made twice.
     """
     wanted = {(one.dag_id, one.due) for one in found.findings if one.backfill_on is not None}
-    look = _Look(deployment, found.since, found.until)
+    look = _Comparison(deployment, found.since, found.until)
     fresh = look.audit()
     done: list[Finding] = []
     failed: list[Failure] = []
@@ -152,7 +152,7 @@ def backfill(
     return fresh.model_copy(update={"backfilled": tuple(done), "not_backfilled": tuple(failed)})
 
 
-class _Look:
+class _Comparison:
     """One look at both sides."""
 
     def __init__(

@@ -54,7 +54,7 @@ Fate = Literal["again", "completed", "done", "running"]
 """again: to be executed on the target. completed: a witness says so. done, running: the target has (it)."""
 
 
-class Due(Model):
+class DueRun(Model):
     """A run of the window and what becomes of it."""
 
     dag_id: str
@@ -64,19 +64,21 @@ class Due(Model):
     known_by: str | None = None  # the witness by whom it is known as completed
 
 
-class Look(Model):
+class WindowReport(Model):
     """The window's runs on the target, and who could say what was completed."""
 
-    runs: tuple[Due, ...]
+    runs: tuple[DueRun, ...]
     witnesses: tuple[str, ...]
     silent: dict[str, str]  # by witness, why it could not say anything
     unknown: bool  # whether runs that are executed again may have been completed: no whole witness answered
 
-    def having(self, fate: Fate) -> tuple[Due, ...]:
+    def having(self, fate: Fate) -> tuple[DueRun, ...]:
         return tuple(run for run in self.runs if run.fate == fate)
 
 
-def look_at(there: AirflowApi, witnesses: Sequence[Witness], since: datetime, until: datetime) -> Look:
+def report_window(
+    there: AirflowApi, witnesses: Sequence[Witness], since: datetime, until: datetime
+) -> WindowReport:
     """What is to be done with the runs due in [since, until). Unreachable if the target does not answer.
 
     The witnesses are heard in their order. A run is completed if one says so and none says that it is not.
@@ -109,9 +111,9 @@ def look_at(there: AirflowApi, witnesses: Sequence[Witness], since: datetime, un
             return "done"
         return "completed" if (run.dag_id, due) in completed else "again"
 
-    return Look(
+    return WindowReport(
         runs=tuple(
-            Due(
+            DueRun(
                 dag_id=run.dag_id,
                 run_id=run.run_id,
                 due=run.due,

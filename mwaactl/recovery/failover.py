@@ -39,9 +39,9 @@ from mwaactl.ownership.parameter import Ownership, Snapshot, aws_now
 from mwaactl.ownership.reading import newest_owner
 from mwaactl.recovery import rerun
 from mwaactl.recovery.completed_by_lineage import LineageLog
-from mwaactl.recovery.completed_runs import Due, Look, OldSide, Witness, look_at
+from mwaactl.recovery.completed_runs import DueRun, OldSide, WindowReport, Witness, report_window
 from mwaactl.recovery.fence import fence
-from mwaactl.switching.mirrors import Left, Mirrored, make_true
+from mwaactl.switching.mirrors import MirrorResult, UncopiedRun, copy_final_states
 
 MAX_AGE = Settings.max_age  # what the program sets as bluegreen.max_age_seconds
 DEFAULT_SINCE = timedelta(minutes=15)
@@ -51,7 +51,7 @@ _DESCRIBED = re.compile(r"^mwaactl failover to (blue|green), since (\S+?Z)")
 
 
 @dataclass(frozen=True)
-class Plan:
+class FailoverPlan:
     """What a failover would do, from one look at the stack."""
 
     deployment: Deployment
@@ -63,7 +63,7 @@ class Plan:
     until: datetime | None  # the end of the window; None: the switch is not written yet
     now: datetime
     witnesses: Sequence[Witness]
-    look: Look | None  # None: the target does not answer
+    look: WindowReport | None  # None: the target does not answer
     checks: tuple[Check, ...]
 
     @property
@@ -71,7 +71,7 @@ class Plan:
         return not any(check.stops for check in self.checks)
 
 
-class FailedOver(Model):
+class FailoverResult(Model):
     """What a failover did (or, in a dry run, would do)."""
 
     target: Colour
@@ -81,10 +81,10 @@ class FailedOver(Model):
     version: int
     fenced: bool
     waited: bool  # until no process judges by what it read before
-    look: Look | None
-    again: tuple[Due, ...]  # cleared now
-    mirrored: Mirrored | None
-    left: tuple[Left, ...]
+    look: WindowReport | None
+    again: tuple[DueRun, ...]  # cleared now
+    mirrored: MirrorResult | None
+    left: tuple[UncopiedRun, ...]
     unknown: bool  # whether the old side may have completed runs that are executed again
     checks: tuple[Check, ...]
     notes: tuple[str, ...]
@@ -98,7 +98,7 @@ def plan(
     force: Collection[str] = (),
     witnesses: Sequence[Witness] | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Plan:
+) -> FailoverPlan:
     """Look at the ownership, the target and what was due lately; nothing is written.
 
     `since` None: where an interrupted failover to this target wanted to begin, else 15 minutes ago.
@@ -128,13 +128,13 @@ def plan(
         log = LineageLog(deployment, source, progress)
         witnesses = (log, OldSide(deployment.airflow(source)))
     there = deployment.airflow(target)
-    look: Look | None = None
+    look: WindowReport | None = None
     try:
-        look = look_at(there, witnesses, since, until or now)
+        look = report_window(there, witnesses, since, until or now)
         answers = Check(name="target-api", result="pass", detail=f"{environment.name} answers")
     except Unreachable as error:
         answers = Check(name="target-api", result="fail", detail=str(error), forced="target-api" in force)
-    return Plan(
+    return FailoverPlan(
         deployment=deployment,
         before=before,
         target=target,
@@ -149,21 +149,21 @@ def plan(
     )
 
 
-def dry_run(made: Plan) -> FailedOver:
+def dry_run(made: FailoverPlan) -> FailoverResult:
     """What `carry_out` would do."""
     again = made.look.having("again") if made.look else ()
     return _report(made, made.before, made.until, dry_run=True, look=made.look, again=again)
 
 
 def carry_out(
-    made: Plan,
+    made: FailoverPlan,
     *,
     with_fence: bool = False,
     wait: bool = True,
     reason: str = "",
     on_wait: Callable[[float], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> FailedOver:
+) -> FailoverResult:
     """Do all steps that are not done yet.
 
     `wait` False: do not wait for processes that judge by what they read before; what they skip meanwhile on
@@ -190,7 +190,7 @@ def carry_out(
         _wait(snapshot.reading.modified + MAX_AGE + made.lead, made, on_wait)
     there = made.deployment.airflow(made.target)
     try:
-        look = look_at(there, made.witnesses, made.since, until)
+        look = report_window(there, made.witnesses, made.since, until)
         runs = {(run.dag_id, run.due): run for run in there.scheduled_runs(made.since, until)}
         paused = {dag.dag_id for dag in there.dags().values() if dag.paused}
     except Unreachable as error:
@@ -199,8 +199,8 @@ def carry_out(
             f"was not executed again: {error}. Repeat the command, it goes on from there"
         ) from error
     mirrored = _make_true(made, there, look, until)
-    again: list[Due] = []
-    left: list[Left] = list(mirrored.left) if mirrored else []
+    again: list[DueRun] = []
+    left: list[UncopiedRun] = list(mirrored.left) if mirrored else []
     chosen = look.having("again")
     for count, one in enumerate(chosen, 1):
         try:
@@ -208,7 +208,7 @@ def carry_out(
                 there, runs[one.dag_id, one.due], made.target, f"failover since {iso(made.since)}"
             )
         except Unreachable as error:
-            left.append(Left(dag_id=one.dag_id, run_id=one.run_id, due=one.due, reason=str(error)))
+            left.append(UncopiedRun(dag_id=one.dag_id, run_id=one.run_id, due=one.due, reason=str(error)))
         else:
             again.append(one)
         if progress is not None:
@@ -227,7 +227,7 @@ def carry_out(
     )
 
 
-def _waiting(made: Plan, paused: Collection[str]) -> tuple[str, ...]:
+def _waiting(made: FailoverPlan, paused: Collection[str]) -> tuple[str, ...]:
     if not paused:
         return ()
     return (f"paused on {made.target}, so their runs wait there until you unpause them: {listed(paused)}",)
@@ -260,7 +260,7 @@ def _begun(ownership: Ownership, before: Snapshot, target: Colour) -> _Begun | N
     return _Begun(since=None, until=newest.since)  # longer ago than the history remembers
 
 
-def _switch(made: Plan, reason: str) -> tuple[Snapshot, datetime]:
+def _switch(made: FailoverPlan, reason: str) -> tuple[Snapshot, datetime]:
     """Step 1. Returns what stands and the instant from which the target owns by it."""
     if made.until is not None:
         return made.deployment.ownership.uncover(made.before), made.until
@@ -277,7 +277,7 @@ def _switch(made: Plan, reason: str) -> tuple[Snapshot, datetime]:
     return after, after.timeline.owners[-1].since
 
 
-def _back_date(made: Plan, before: Snapshot, reason: str) -> Snapshot:
+def _back_date(made: FailoverPlan, before: Snapshot, reason: str) -> Snapshot:
     """Step 2: the target's decision again, from an earlier instant on. Nothing if it is early enough."""
     newest = before.timeline.owners[-1]
     if newest.owner != made.target:
@@ -294,7 +294,7 @@ def _back_date(made: Plan, before: Snapshot, reason: str) -> Snapshot:
     return made.deployment.ownership.write(before, decided, _description(made, reason))
 
 
-def _description(made: Plan, reason: str) -> str:
+def _description(made: FailoverPlan, reason: str) -> str:
     forced = ", ".join(check.name for check in made.checks if check.forced)
     return (
         f"mwaactl failover to {made.target}, since {iso(made.since)}"
@@ -303,7 +303,7 @@ def _description(made: Plan, reason: str) -> str:
     )
 
 
-def _say_who_is_active(made: Plan, snapshot: Snapshot) -> None:
+def _say_who_is_active(made: FailoverPlan, snapshot: Snapshot) -> None:
     name, ssm = made.deployment.stack.active_environment_parameter, made.deployment.clients.ssm
     owner = newest_owner(snapshot.timeline)
     with aws_errors(f"write {name}; repeat the command"):
@@ -315,7 +315,7 @@ def _say_who_is_active(made: Plan, snapshot: Snapshot) -> None:
         ssm.put_parameter(Name=name, Value=owner, Type="String", Overwrite=True)
 
 
-def _wait(until: datetime, made: Plan, on_wait: Callable[[float], None] | None) -> None:
+def _wait(until: datetime, made: FailoverPlan, on_wait: Callable[[float], None] | None) -> None:
     """Step 4, by AWS's clock."""
     while (remaining := (until - aws_now(made.before, made.lead)).total_seconds()) > 0:
         if on_wait is not None:
@@ -326,14 +326,16 @@ def _wait(until: datetime, made: Plan, on_wait: Callable[[float], None] | None) 
 # --- the runs ---
 
 
-def _make_true(made: Plan, there: AirflowApi, look: Look, until: datetime) -> Mirrored | None:
+def _make_true(
+    made: FailoverPlan, there: AirflowApi, look: WindowReport, until: datetime
+) -> MirrorResult | None:
     """Give the mirrors of what was completed their states; None if there are none."""
     known = {(one.dag_id, one.due) for one in look.having("completed")}
     if not known:
         return None
     old = made.deployment.airflow(made.source)
     try:
-        return make_true(
+        return copy_final_states(
             old,
             there,
             source_colour=made.source,
@@ -345,10 +347,10 @@ def _make_true(made: Plan, there: AirflowApi, look: Look, until: datetime) -> Mi
     except Unreachable as error:
         why = f"completed on {made.source}, but its states cannot be read: {error}"
         left = [
-            Left(dag_id=one.dag_id, run_id=one.run_id, due=one.due, reason=why)
+            UncopiedRun(dag_id=one.dag_id, run_id=one.run_id, due=one.due, reason=why)
             for one in look.having("completed")
         ]
-        return Mirrored(made=0, already=0, left=tuple(left))
+        return MirrorResult(made=0, already=0, left=tuple(left))
 
 
 def _fenced(deployment: Deployment, target: Colour, force: Collection[str]) -> Check:
@@ -362,20 +364,20 @@ def _fenced(deployment: Deployment, target: Colour, force: Collection[str]) -> C
 
 
 def _report(
-    made: Plan,
+    made: FailoverPlan,
     after: Snapshot,
     until: datetime | None,
     *,
     dry_run: bool = False,
     fenced: bool = False,
     waited: bool = False,
-    look: Look | None = None,
-    again: tuple[Due, ...] = (),
-    mirrored: Mirrored | None = None,
-    left: tuple[Left, ...] = (),
+    look: WindowReport | None = None,
+    again: tuple[DueRun, ...] = (),
+    mirrored: MirrorResult | None = None,
+    left: tuple[UncopiedRun, ...] = (),
     notes: tuple[str, ...] = (),
-) -> FailedOver:
-    return FailedOver(
+) -> FailoverResult:
+    return FailoverResult(
         target=made.target,
         since=made.since,
         until=until,

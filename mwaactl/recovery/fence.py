@@ -29,14 +29,14 @@ def fence(clients: Clients, environment: Environment) -> None:
         )
 
 
-class Unfenced(Model):
+class UnfenceResult(Model):
     """What `unfence` did."""
 
     environment: str
     changed: bool  # False: there was no fence
 
 
-def unfence(clients: Clients, environment: Environment) -> Unfenced:
+def unfence(clients: Clients, environment: Environment) -> UnfenceResult:
     """Take the fence away, if there is one. Raises Unreachable if IAM refuses."""
     from botocore.exceptions import ClientError
 
@@ -45,6 +45,6 @@ def unfence(clients: Clients, environment: Environment) -> Unfenced:
             clients.iam.delete_role_policy(RoleName=role_name(environment), PolicyName=POLICY)
         except ClientError as error:
             if error_code(error) in ABSENT:
-                return Unfenced(environment=environment.name, changed=False)
+                return UnfenceResult(environment=environment.name, changed=False)
             raise
-    return Unfenced(environment=environment.name, changed=True)
+    return UnfenceResult(environment=environment.name, changed=True)

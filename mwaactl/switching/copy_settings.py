@@ -12,7 +12,7 @@ from mwaactl.deployment import Deployment
 from mwaactl.json_model import Model
 
 
-class Synced(Model):
+class CopyResult(Model):
     """What was changed on the target, by name."""
 
     paused: tuple[str, ...] = ()
@@ -21,7 +21,7 @@ class Synced(Model):
     left: tuple[str, ...] = ()  # DAGs in another pause state that the target owns: its own state counts
 
 
-def sync(deployment: Deployment, source: Colour, target: Colour) -> Synced:
+def copy_settings(deployment: Deployment, source: Colour, target: Colour) -> CopyResult:
     """Copy from `source` to `target` the pause state of the DAGs on both, and the source's pools.
 
     A DAG that the target owns now keeps its state; pools that only the target has stay. Nothing is written
@@ -43,7 +43,7 @@ def sync(deployment: Deployment, source: Colour, target: Colour) -> Synced:
     moved = sorted(differing - own)
     for dag_id in moved:
         to_side.set_paused(dag_id, dags[dag_id].paused)
-    return Synced(
+    return CopyResult(
         paused=tuple(dag_id for dag_id in moved if dags[dag_id].paused),
         unpaused=tuple(dag_id for dag_id in moved if not dags[dag_id].paused),
         pools=tuple(sorted(changed)),

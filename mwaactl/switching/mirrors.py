@@ -45,7 +45,7 @@ _BADNESS: Mapping[str, tuple[int, Settable]] = {
 _ENDED = (*_BADNESS, "removed")
 
 
-class Left(Model):
+class UncopiedRun(Model):
     """A run whose mirror is not true."""
 
     dag_id: str
@@ -54,15 +54,15 @@ class Left(Model):
     reason: str
 
 
-class Mirrored(Model):
-    """What `make_true` did."""
+class MirrorResult(Model):
+    """What `copy_final_states` did."""
 
     made: int
     already: int
-    left: tuple[Left, ...]
+    left: tuple[UncopiedRun, ...]
 
 
-def make_true(
+def copy_final_states(
     source: AirflowApi,
     target: AirflowApi,
     *,
@@ -72,7 +72,7 @@ def make_true(
     owned: Callable[[Run], bool],
     progress: Callable[[int, int], None] | None = None,
     per_dag: int | None = PER_DAG,
-) -> Mirrored:
+) -> MirrorResult:
     """Give `target`'s mirrors of `source`'s finished scheduled runs their final states.
 
     Concerned are the runs due in [since, until) of which `owned` says that the source owned them, of every
@@ -85,7 +85,7 @@ def make_true(
     finished = (run for run in source.scheduled_runs(since, until) if run.finished and owned(run))
     originals = _newest(finished, per_dag)
     if not originals:
-        return Mirrored(made=0, already=0, left=())
+        return MirrorResult(made=0, already=0, left=())
     dag_ids = {run.dag_id for run in originals}
     mirrors = {(run.dag_id, run.due): run for run in target.scheduled_runs(since, until, dag_ids)}
     work = _Work(source, target, source_colour)
@@ -104,7 +104,7 @@ def make_true(
         for done in work.batch(pairs[start : start + BATCH]):
             if progress is not None:
                 progress(start + done, len(pairs))
-    return Mirrored(made=work.made, already=work.already, left=tuple(work.left))
+    return MirrorResult(made=work.made, already=work.already, left=tuple(work.left))
 
 
 def _newest(runs: Iterable[Run], per_dag: int | None) -> list[Run]:
@@ -123,10 +123,10 @@ class _Work:
         self._orders: dict[str, tuple[Task, ...]] = {}
         self._silent = 0  # runs in a row without an answer
         self.made = self.already = 0
-        self.left: list[Left] = []
+        self.left: list[UncopiedRun] = []
 
     def leave(self, run: Run, reason: str) -> None:
-        self.left.append(Left(dag_id=run.dag_id, run_id=run.run_id, due=_due(run), reason=reason))
+        self.left.append(UncopiedRun(dag_id=run.dag_id, run_id=run.run_id, due=_due(run), reason=reason))
 
     def batch(self, pairs: Sequence[tuple[Run, Run]]) -> Iterator[int]:
         """Work on some runs; yields how many of them are done."""

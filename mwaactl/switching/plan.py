@@ -15,11 +15,11 @@ from mwaactl.errors import UsageError
 from mwaactl.ownership.parameter import Ownership, Snapshot, aws_now, too_far
 from mwaactl.ownership.reading import Turn, newest_owner, previous_owner, settled, turn
 from mwaactl.switching import serial
-from mwaactl.switching.serial import Seen, Watch
+from mwaactl.switching.serial import Activity, Watch
 
 
 @dataclass(frozen=True)
-class Plan:
+class SwitchPlan:
     """What a switch would do, from one look at the stack."""
 
     deployment: Deployment
@@ -32,7 +32,7 @@ class Plan:
     dags: tuple[str, ...] = ()  # the DAGs to move alone; none: all move
     rollback: bool = False
     watch: Watch | None = None  # asks the side that the work leaves; None: it cannot be asked, or need not be
-    seen: Seen | None = None  # that side at the time of the checks
+    seen: Activity | None = None  # that side at the time of the checks
     forced: frozenset[str] = frozenset()
 
     @property
@@ -69,7 +69,7 @@ class Plan:
     def current(self) -> Turn:
         return turn(self.before.timeline, self.now, self.dag_id)
 
-    def candidates(self, timeline: Timeline, seen: Seen, since: datetime) -> list[str]:
+    def candidates(self, timeline: Timeline, seen: Activity, since: datetime) -> list[str]:
         """The DAGs that would change sides at `since`: those that the source owns until then."""
         concerned = self.moving if self.dags or self.continues else seen.dags
         return [dag_id for dag_id in concerned if timeline.owner(since, dag_id) == self.source]
@@ -83,7 +83,7 @@ def plan(
     lead: float | None = None,
     force: Collection[str] = (),
     sync: bool = False,
-) -> Plan:
+) -> SwitchPlan:
     """Read the ownership and run the checks; of the ownership nothing is written.
 
     `dags` are the DAGs to move alone; None: all move, or, if the common line is the target's already, those
@@ -102,11 +102,13 @@ def plan(
     deployment.stack.require(target)
     ownership = _ownership(deployment)
     before = ownership.read()
-    notes = _synced(deployment, before, target) if sync else ()
+    notes = _copy_settings(deployment, before, target) if sync else ()
     return _plan(deployment, before, target, lead, forced, dags=chosen, notes=notes)
 
 
-def plan_rollback(deployment: Deployment, *, lead: float | None = None, force: Collection[str] = ()) -> Plan:
+def plan_rollback(
+    deployment: Deployment, *, lead: float | None = None, force: Collection[str] = ()
+) -> SwitchPlan:
     """Plan a switch of all work back to the environment that owned it before the newest owner.
 
     The rest is as for `plan`; also raises UsageError if there was no switch yet.
@@ -126,13 +128,13 @@ def plan_rollback(deployment: Deployment, *, lead: float | None = None, force: C
     return _plan(deployment, before, target, lead, forced, rollback=True)
 
 
-def _synced(deployment: Deployment, before: Snapshot, target: Colour) -> tuple[str, ...]:
-    from mwaactl.switching.copy_settings import sync
+def _copy_settings(deployment: Deployment, before: Snapshot, target: Colour) -> tuple[str, ...]:
+    from mwaactl.switching.copy_settings import copy_settings
 
     if newest_owner(before.timeline) == target:
         return (f"nothing was copied to {target}: it owns the work, so its own pause state and pools count",)
     source: Colour = other_colour(target)
-    done = sync(deployment, source, target)
+    done = copy_settings(deployment, source, target)
     parts = [
         f"{what} {listed(names)}"
         for what, names in (("paused", done.paused), ("unpaused", done.unpaused), ("pools", done.pools))
@@ -155,13 +157,13 @@ def _plan(
     dags: tuple[str, ...] = (),
     rollback: bool = False,
     notes: tuple[str, ...] = (),
-) -> Plan:
+) -> SwitchPlan:
     ownership = deployment.ownership
     wanted = ownership.lead if lead is None else timedelta(seconds=lead)
     if wanted < ownership.lead:
         notes += (f"lead raised to {ownership.lead.total_seconds():g} s, which is what the readers apply",)
         wanted = ownership.lead
-    made = Plan(
+    made = SwitchPlan(
         deployment=deployment,
         before=before,
         target=target,
@@ -191,7 +193,7 @@ def _notes(before: Snapshot, ownership: Ownership) -> Iterator[str]:
         )
 
 
-def _checked(made: Plan) -> Plan:
+def _checked(made: SwitchPlan) -> SwitchPlan:
     """The plan with the outcome of its checks and what was seen of the side that the work leaves."""
     timeline, apis = made.before.timeline, made.deployment.airflows
     sides = look(

@@ -26,7 +26,7 @@ SOON = timedelta(minutes=1)  # DAGs due within this are asked about before the q
 AT_ONCE = 8  # questions about tasks at the same time
 
 
-class Held(Model):
+class HeldDag(Model):
     """A DAG that stays on the old side for now."""
 
     dag_id: str
@@ -41,7 +41,7 @@ def is_serial(dag: Dag, tasks: Callable[[str], tuple[Task, ...]]) -> bool:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Activity:
     """One environment at one moment: its DAGs by id, and its unfinished runs of any type by DAG id."""
 
     dags: Mapping[str, Dag]
@@ -66,7 +66,9 @@ class Seen:
         return None if dag is None or dag.paused else dag.next_due
 
 
-def seen(dags: Mapping[str, Dag], unfinished: Iterable[Run], others: Callable[[], Mapping[str, Dag]]) -> Seen:
+def seen(
+    dags: Mapping[str, Dag], unfinished: Iterable[Run], others: Callable[[], Mapping[str, Dag]]
+) -> Activity:
     """`others` gives the DAGs of the other environment; it is called only if something is unclear.
 
     While a DAG has as many runs as it may have, and after a manual run for some time, Airflow tells no next
@@ -84,7 +86,7 @@ def seen(dags: Mapping[str, Dag], unfinished: Iterable[Run], others: Callable[[]
     ]
     known = others() if silent else {}
     unclear = frozenset(dag_id for dag_id in silent if dag_id in known and known[dag_id].next_due is not None)
-    return Seen(dags, {dag_id: tuple(runs) for dag_id, runs in by_dag.items()}, unclear)
+    return Activity(dags, {dag_id: tuple(runs) for dag_id, runs in by_dag.items()}, unclear)
 
 
 class Watch:
@@ -97,7 +99,7 @@ class Watch:
         self.api, self._other = api, other
         self._by_tasks: dict[str, bool] = {}
 
-    def look(self) -> Seen:
+    def look(self) -> Activity:
         """What it does now. The runs are asked for after the DAGs: one made in between is not missed."""
         dags = self.api.dags()
         return seen(dags, self.api.unfinished_runs(), self._other.dags)
@@ -120,12 +122,12 @@ class Watch:
         except NotFound:  # it is going away: no reason to move it while it is busy
             return True
 
-    def held(self, now: Seen, dag_ids: Iterable[str], until: datetime) -> tuple[Held, ...]:
+    def held(self, now: Activity, dag_ids: Iterable[str], until: datetime) -> tuple[HeldDag, ...]:
         """Those of `dag_ids` that are serial and not idle up to `until`."""
         busy = {dag_id: why for dag_id in dag_ids if (why := now.busy(dag_id, until)) is not None}
         serial = self.serial(now.dags[dag_id] for dag_id in busy if dag_id in now.dags)
         return tuple(
-            Held(dag_id=dag_id, reason=busy[dag_id])
+            HeldDag(dag_id=dag_id, reason=busy[dag_id])
             for dag_id in sorted(busy)
             # Unfinished runs of a DAG that is gone: nobody can say that it was not serial.
             if dag_id in serial or dag_id not in now.dags

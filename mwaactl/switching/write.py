@@ -1,15 +1,14 @@
 """The switch as a Python API: look first (`plan`), then write (`carry_out`). Nothing here prints or asks.
 
-stack = load("fullha")
-clients = Clients(deployment.stack.region)
-made = plan(deployment, "green")
-if made.ok:
-    done = carry_out(made, reason="upgrade of blue")
-    follow(deployment, "green", timeout=3600)  # mwaactl.switching.drain: until blue is drained
+    deployment = Deployment.open("fullha")
+    switch = plan(deployment, "green")
+    if switch.ok:
+        carry_out(switch, reason="upgrade of blue")
+        wait_until_drained(deployment, "green", timeout=3600)  # mwaactl.switching.drain
 
 `plan(..., dags=["daily"])` moves single DAGs by decisions of their own, `plan_rollback` all of them back.
-DAGs that must not overlap themselves are moved only while they are idle (`switching.serial`): `Switched.held`
-names those that were not, and the same plan made again moves them later.
+Serial DAGs move only while they are idle (`mwaactl.switching.serial`): `SwitchResult.held` names those that
+were busy, and the same plan made again moves them later.
 """
 
 from __future__ import annotations
@@ -28,21 +27,21 @@ from mwaactl.json_model import Instant, Model
 from mwaactl.ownership.parameter import Snapshot, aws_now
 from mwaactl.ownership.reading import newest_owner, turn
 from mwaactl.switching import serial
-from mwaactl.switching.plan import Plan, plan, plan_rollback
-from mwaactl.switching.serial import Held, Seen
+from mwaactl.switching.plan import SwitchPlan, plan, plan_rollback
+from mwaactl.switching.serial import Activity, HeldDag
 
-__all__ = ["Plan", "Switched", "aws_now", "carry_out", "dry_run", "plan", "plan_rollback"]
+__all__ = ["SwitchPlan", "SwitchResult", "aws_now", "carry_out", "dry_run", "plan", "plan_rollback"]
 
 FOLLOWS = 3  # times the plain parameter is written until it agrees with the ownership
 
 
-class Switched(Model):
+class SwitchResult(Model):
     """What a switch did (or, in a dry run, would do)."""
 
     target: Colour
     dags: tuple[str, ...] = ()  # the DAGs that moved alone (or were there already); none: all
     moved: tuple[str, ...] = ()  # the DAGs that moved by decisions of their own
-    held: tuple[Held, ...] = ()  # the DAGs that stay on the other side until they are idle
+    held: tuple[HeldDag, ...] = ()  # the DAGs that stay on the other side until they are idle
     rollback: bool = False
     previous: Colour
     changed: bool
@@ -54,7 +53,7 @@ class Switched(Model):
     notes: tuple[str, ...]
 
 
-def dry_run(made: Plan) -> Switched:
+def dry_run(made: SwitchPlan) -> SwitchResult:
     """What `carry_out` would do. UsageError if the parameter has no room for it."""
     since = made.now + made.lead
     choice = _choose(made, made.before, made.seen if made.ok else None, since)
@@ -63,7 +62,7 @@ def dry_run(made: Plan) -> Switched:
     return _report(made, made.before, choice, changed=choice.decided is not None, dry_run=True)
 
 
-def carry_out(made: Plan, *, reason: str = "") -> Switched:
+def carry_out(made: SwitchPlan, *, reason: str = "") -> SwitchResult:
     """Write the decision, then (if all work moves) the plain parameter. Nothing if the target owns already,
     or if all that is left to move is busy.
 
@@ -82,7 +81,7 @@ def carry_out(made: Plan, *, reason: str = "") -> Switched:
         ) from error
 
 
-def _carry_out(made: Plan, reason: str) -> Switched:
+def _carry_out(made: SwitchPlan, reason: str) -> SwitchResult:
     if not made.ok:
         failed = ", ".join(check.name for check in made.checks if check.stops)
         raise CheckFailed(f"nothing was written: {failed} failed. Put it right, or add --force CHECK")
@@ -106,7 +105,7 @@ def _carry_out(made: Plan, reason: str) -> Switched:
     return _report(made, after, choice, changed=True, version=before.top + 1)
 
 
-def _unchanged(made: Plan, choice: _Choice) -> Switched:
+def _unchanged(made: SwitchPlan, choice: _Choice) -> SwitchResult:
     after = made.deployment.ownership.uncover(made.before)
     _follow(made, after)
     return _report(made, after, choice, changed=False)
@@ -119,10 +118,10 @@ class _Choice:
     decided: Timeline | None = None
     since: datetime | None = None
     moved: tuple[str, ...] = ()
-    held: tuple[Held, ...] = ()
+    held: tuple[HeldDag, ...] = ()
 
 
-def _look_again(made: Plan) -> Seen | None:
+def _look_again(made: SwitchPlan) -> Activity | None:
     """The side that the work leaves, just before the write: minutes may have passed since the checks."""
     if made.watch is None or SERIAL_CHECK in made.forced:
         return None
@@ -139,12 +138,12 @@ def _look_again(made: Plan) -> Seen | None:
         ) from error
 
 
-def _choose(made: Plan, before: Snapshot, seen: Seen | None, since: datetime) -> _Choice:
+def _choose(made: SwitchPlan, before: Snapshot, seen: Activity | None, since: datetime) -> _Choice:
     """The decision about all DAGs, or about those of `made.moving`; serial ones that are busy stay."""
     timeline, version = before.timeline, before.top + 1
     if made.continues:  # none of them goes ahead of the others
         since = max(since, timeline.owners[-1].since)
-    held: tuple[Held, ...] = ()
+    held: tuple[HeldDag, ...] = ()
     if seen is not None and made.watch is not None and SERIAL_CHECK not in made.forced:
         candidates = made.candidates(timeline, seen, since)
         held = made.watch.held(seen, candidates, since + serial.MARGIN)
@@ -160,7 +159,7 @@ def _choose(made: Plan, before: Snapshot, seen: Seen | None, since: datetime) ->
     return _Choice(None if decided is timeline else decided, since, moved, held)
 
 
-def _description(made: Plan, choice: _Choice, reason: str) -> str:
+def _description(made: SwitchPlan, choice: _Choice, reason: str) -> str:
     # A serial DAG that is busy makes no check fail, but forcing that check moves it.
     overridden = {SERIAL_CHECK} & made.forced
     forced = ", ".join(c.name for c in made.checks if c.forced or c.name in overridden)
@@ -172,7 +171,7 @@ def _description(made: Plan, choice: _Choice, reason: str) -> str:
     )
 
 
-def _follow(made: Plan, snapshot: Snapshot) -> None:
+def _follow(made: SwitchPlan, snapshot: Snapshot) -> None:
     """Let the plain parameter say who owns. Each writer looks again after writing: the last mends it.
 
     It is about the work of all DAGs: one that moves single DAGs leaves it alone.
@@ -197,7 +196,7 @@ def _follow(made: Plan, snapshot: Snapshot) -> None:
         ) from error
 
 
-def _plain_value(made: Plan) -> str | None:
+def _plain_value(made: SwitchPlan) -> str | None:
     ssm = made.deployment.clients.ssm
     try:
         name = made.deployment.stack.active_environment_parameter
@@ -207,14 +206,14 @@ def _plain_value(made: Plan) -> str | None:
 
 
 def _report(
-    made: Plan,
+    made: SwitchPlan,
     after: Snapshot,
     choice: _Choice,
     *,
     changed: bool,
     dry_run: bool = False,
     version: int | None = None,
-) -> Switched:
+) -> SwitchResult:
     notes, owns_from = made.notes, None
     if version is not None:
         timeline, dag_id = after.timeline, next(iter(choice.moved), None)
@@ -235,7 +234,7 @@ def _report(
         turns = [turn(made.before.timeline, made.now, dag_id) for dag_id in alone or (None,)]
         begins = [one.since if one.owner == made.target else one.next_since for one in turns]
         owns_from = max((begin for begin in begins if begin is not None), default=None)
-    return Switched(
+    return SwitchResult(
         target=made.target,
         dags=made.dags,
         moved=choice.moved,

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from mwaactl.dag_files import Push, collect, push
+from mwaactl.dag_files import PushResult, collect, push
 from mwaactl.errors import CheckFailed, UsageError
 from tests.fakes.aws import client_error, cloud, deployment
 
@@ -73,7 +73,7 @@ def folder(tmp_path: Path) -> Path:
     return dags
 
 
-def pushed(folder: Path, s3: S3, **options: Any) -> Push:
+def pushed(folder: Path, s3: S3, **options: Any) -> PushResult:
     aws = cloud()
     aws.s3 = s3
     return push(deployment(aws), folder, **options)

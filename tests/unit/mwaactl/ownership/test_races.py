@@ -18,8 +18,8 @@ from mwaactl.airflow.models import Dag, Run
 from mwaactl.errors import ControlError, LostRace, Unfinished, Unreachable
 from mwaactl.ownership.parameter import aws_now
 from mwaactl.ownership.reading import newest_owner
-from mwaactl.switching.serial import Seen, Watch
-from mwaactl.switching.write import Plan, Switched, carry_out
+from mwaactl.switching.serial import Activity, Watch
+from mwaactl.switching.write import SwitchPlan, SwitchResult, carry_out
 from tests.fakes.aws import ACTIVE, LEAD, OWNERSHIP, Clock, Cloud, cloud, deployment, standing
 
 LEAD_TIME = timedelta(seconds=LEAD)
@@ -36,7 +36,7 @@ class Writer:
     turn: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     waiting: threading.Event = field(default_factory=threading.Event)
     done: bool = False
-    result: Switched | None = None
+    result: SwitchResult | None = None
     error: ControlError | None = None
     crash: BaseException | None = None
 
@@ -47,10 +47,10 @@ class Watched(Watch):
     def __init__(self, busy: bool) -> None:
         self._busy = busy
 
-    def look(self) -> Seen:
+    def look(self) -> Activity:
         weekly = Dag(dag_id="weekly", paused=False, max_active_runs=1)
         run = Run(dag_id="weekly", run_id="r", type="manual", state="running", due=None, start=None, end=None)
-        return Seen({"weekly": weekly}, {"weekly": (run,)} if self._busy else {})
+        return Activity({"weekly": weekly}, {"weekly": (run,)} if self._busy else {})
 
 
 class Stage:
@@ -91,10 +91,10 @@ class Stage:
         assert writer.waiting.wait(10)
         return thread
 
-    def _plan(self, writer: Writer) -> Plan:
+    def _plan(self, writer: Writer) -> SwitchPlan:
         stack = deployment(self.aws)
         before = stack.ownership.read()
-        return Plan(
+        return SwitchPlan(
             deployment=stack,
             before=before,
             target=writer.target,

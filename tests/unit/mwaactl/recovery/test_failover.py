@@ -20,7 +20,7 @@ from mwaactl.deployment import Deployment
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable, UsageError
 from mwaactl.json_model import iso
 from mwaactl.recovery import failover
-from mwaactl.recovery.failover import FailedOver
+from mwaactl.recovery.failover import FailoverResult
 from mwaactl.stack import Stack, parse
 from tests.fakes.aws import ACTIVE, OWNERSHIP, client_error, opens, outputs, standing
 from tests.fakes.lineage_events import log_complete
@@ -67,7 +67,7 @@ def answer(aws: Cloud, name: str = "blue") -> None:
     getattr(aws, name).before = lambda method, path: None
 
 
-def fail_over(stack: Stack, aws: Cloud, **more: Any) -> FailedOver:
+def fail_over(stack: Stack, aws: Cloud, **more: Any) -> FailoverResult:
     planned = {key: more.pop(key) for key in ("since", "force", "witnesses") if key in more}
     made = failover.plan(Deployment(stack, cast(Clients, aws)), "green", **planned)
     return failover.carry_out(made, **more)

@@ -16,9 +16,9 @@ from mwaactl import clock as mwaactl_clock
 from mwaactl.airflow.client import AirflowApi, NotFound
 from mwaactl.airflow.models import Dag, Run
 from mwaactl.errors import CheckFailed, ControlError, UsageError
-from mwaactl.switching.drain import follow
+from mwaactl.switching.drain import wait_until_drained
 from mwaactl.switching.serial import Watch
-from mwaactl.switching.write import Plan, Switched, carry_out, dry_run, plan, plan_rollback
+from mwaactl.switching.write import SwitchPlan, SwitchResult, carry_out, dry_run, plan, plan_rollback
 from tests.fakes.aws import (
     ACTIVE,
     LEAD,
@@ -42,19 +42,19 @@ def unpaced() -> Iterator[None]:
         yield
 
 
-def planned(aws: Cloud, target: Colour = "green", *dags: str, **options: Any) -> Plan:
+def planned(aws: Cloud, target: Colour = "green", *dags: str, **options: Any) -> SwitchPlan:
     return plan(deployment(aws), target, dags=dags or None, **options)
 
 
-def switched(aws: Cloud, target: Colour = "green", *dags: str, **options: Any) -> Switched:
+def switched(aws: Cloud, target: Colour = "green", *dags: str, **options: Any) -> SwitchResult:
     return carry_out(planned(aws, target, *dags, **options))
 
 
-def held(done: Switched) -> dict[str, str]:
+def held(done: SwitchResult) -> dict[str, str]:
     return {one.dag_id: one.reason for one in done.held}
 
 
-def check(made: Plan) -> tuple[str, str]:
+def check(made: SwitchPlan) -> tuple[str, str]:
     return next((one.result, one.detail) for one in made.checks if one.name == "serial-dags")
 
 
@@ -369,14 +369,14 @@ def test_a_command_killed_at_any_call_goes_on_with_the_same_command(
         revive = deadly(aws, call)
         try:
             switched(aws, "green", *dags)
-            follow(deployment(aws), "green", dags=dags)
+            wait_until_drained(deployment(aws), "green", dags=dags)
         except Killed:
             revive()
         else:
             break
         written.add(len(aws.ssm.values()))
         switched(aws, "green", *dags)
-        assert follow(deployment(aws), "green", dags=dags, timeout=100).finished
+        assert wait_until_drained(deployment(aws), "green", dags=dags, timeout=100).finished
         aws.ssm.clock.forward(100)
         assert airflows.overlaps() == []
         assert {standing(aws).owner(aws.ssm.clock.now, dag) for dag in dags or ("a", "slow", None)} == {
@@ -440,7 +440,7 @@ def test_serial_dags_never_overlap_across_the_sides_whatever_operators_do(
                 elif action in ("switch", "dag"):
                     made = planned(aws, target, *(("a",) if action == "dag" else ()))
                 if action == "wait":
-                    follow(deployment(aws), target, timeout=seconds)
+                    wait_until_drained(deployment(aws), target, timeout=seconds)
                 elif action != "forward":
                     aws.ssm.clock.forward(seconds if seconds < 10 else 0)  # thinks about the question
                     carry_out(made)

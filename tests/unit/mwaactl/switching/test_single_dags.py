@@ -10,24 +10,24 @@ import pytest
 from bluegreen.timeline import Colour, Timeline
 
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, UsageError
-from mwaactl.switching.write import Plan, Switched, carry_out, dry_run, plan, plan_rollback
+from mwaactl.switching.write import SwitchPlan, SwitchResult, carry_out, dry_run, plan, plan_rollback
 from tests.fakes.aws import ACTIVE, LEAD, OWNERSHIP, START, Cloud, deployment, standing
 
 LEAD_TIME = timedelta(seconds=LEAD)
 
 
-def planned(aws: Cloud, target: Colour, *dags: str, **options: Any) -> Plan:
+def planned(aws: Cloud, target: Colour, *dags: str, **options: Any) -> SwitchPlan:
     return plan(deployment(aws), target, dags=dags or None, **options)
 
 
-def moved(aws: Cloud, target: Colour, *dags: str, **options: Any) -> Switched:
+def moved(aws: Cloud, target: Colour, *dags: str, **options: Any) -> SwitchResult:
     """Carry out a switch (of single DAGs, if any are named) and let its lead pass."""
     done = carry_out(planned(aws, target, *dags, **options))
     aws.ssm.clock.forward(60)
     return done
 
 
-def back(aws: Cloud, **options: Any) -> Plan:
+def back(aws: Cloud, **options: Any) -> SwitchPlan:
     return plan_rollback(deployment(aws), **options)
 
 

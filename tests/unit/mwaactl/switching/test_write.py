@@ -15,7 +15,7 @@ from mwaactl.aws import Clients
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable, Unusable, UsageError
 from mwaactl.ownership.parameter import Ownership
 from mwaactl.ownership.reading import newest_owner
-from mwaactl.switching.write import Plan, Switched, carry_out, dry_run, plan
+from mwaactl.switching.write import SwitchPlan, SwitchResult, carry_out, dry_run, plan
 from tests.fakes.aws import (
     ACTIVE,
     LEAD,
@@ -32,11 +32,11 @@ LEAD_TIME = timedelta(seconds=LEAD)
 GREEN = "mwaa-openlineage-fullha-green"
 
 
-def planned(aws: Cloud, target: Colour = "green", mode: str = "fullha", **options: Any) -> Plan:
+def planned(aws: Cloud, target: Colour = "green", mode: str = "fullha", **options: Any) -> SwitchPlan:
     return plan(deployment(aws, mode), target, **options)
 
 
-def switched(aws: Cloud, target: Colour = "green", reason: str = "", **options: Any) -> Switched:
+def switched(aws: Cloud, target: Colour = "green", reason: str = "", **options: Any) -> SwitchResult:
     return carry_out(planned(aws, target, **options), reason=reason)
 
 
