@@ -26,7 +26,8 @@ from bluegreen.timeline import COLOURS, Colour
 
 from local.home import Home
 from mwaactl.deployment import Deployment
-from mwaactl.switching.write import carry_out, plan
+from mwaactl.switching.plan import plan
+from mwaactl.switching.write import carry_out
 from tests.e2e.load import campaign, report
 from tests.e2e.load.decisions import decided, deciding
 from tests.e2e.load.ledger import Line
