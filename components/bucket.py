@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.policies import tls_only
+from components.iam_policies import tls_only
 
 
 @dataclass(frozen=True, kw_only=True)

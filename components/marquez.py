@@ -16,7 +16,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components import policies
+from components import iam_policies
 from components.archive import content_hash, package_files, zip_bytes
 from components.lineage_log import DEPLOY, PLACES, LineageLog
 from components.settings import Settings
@@ -259,7 +259,7 @@ class Marquez(pulumi.ComponentResource):
         made = aws.iam.Role(
             f"{self._name}-{role}",
             description="Marquez node",
-            assume_role_policy=policies.assume_role("ec2.amazonaws.com"),
+            assume_role_policy=iam_policies.assume_role("ec2.amazonaws.com"),
             opts=self._child,
         )
         session = aws.iam.RolePolicyAttachment(
@@ -268,7 +268,7 @@ class Marquez(pulumi.ComponentResource):
         own = aws.iam.RolePolicy(
             f"{self._name}-{role}",
             role=made.name,
-            policy=policies.marquez_node(
+            policy=iam_policies.marquez_node(
                 region=self._args.region,
                 log_bucket_arn=self._args.lineage_log.bucket_arn,
                 secret_arn=secret_arn,

@@ -11,7 +11,7 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_random as random
 
-from components import policies
+from components import iam_policies
 from components.marquez import AMI_PARAMETER, Marquez, MarquezArgs, database_login
 from components.userdata import Ec2Boot, ec2_user_data
 
@@ -184,7 +184,7 @@ class MarquezEc2(Marquez):
         role = aws.iam.Role(
             f"{self._name}-snapshots",
             description="Takes snapshots of Marquez's data volume",
-            assume_role_policy=policies.assume_role("backup.amazonaws.com"),
+            assume_role_policy=iam_policies.assume_role("backup.amazonaws.com"),
             opts=self._child,
         )
         permission = aws.iam.RolePolicyAttachment(

@@ -13,10 +13,10 @@ import pulumi_aws as aws
 
 from components.airflow_versions import major
 from components.bucket import PrivateBucket, PrivateBucketArgs
+from components.iam_policies import AirflowExecution, airflow_execution, assume_role
 from components.lineage_log import EVENTS, LineageLog
 from components.ownership import Names
 from components.plugins import plugins_zip, requirements_txt
-from components.policies import AirflowExecution, airflow_execution, assume_role
 from components.settings import Colour, Settings
 
 DAGS = "dags/"

@@ -8,8 +8,8 @@ from functools import cache
 import pytest
 
 from mwaactl import clock as mwaactl_clock
+from tests.fakes.mocks import MODES, Deployment, deploy
 from tests.unit.forwarder_doubles import FakeMarquez, MemoryS3, serve
-from tests.unit.mocks import MODES, Deployment, deploy
 from tests.unit.mwaactl_doubles import Cloud, cloud
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.demo_graph import drawn
 
-FOLDER = Path(__file__).parents[2] / "dags"
+FOLDER = Path(__file__).parents[3] / "dags"
 DAGS = sorted(FOLDER.glob("*.py"))
 LOAD = FOLDER / "load_factory.py"
 NO_DEFAULT = object()

@@ -19,7 +19,7 @@ from components import archive
 from components.userdata import METRICS_NAMESPACE
 from forwarder.courier import Counts
 from forwarder.metrics import Metrics
-from tests.unit.mocks import ROOT, Deployment, Registration, deploy, is_secret, plain
+from tests.fakes.mocks import ROOT, Deployment, Registration, deploy, is_secret, plain
 
 EC2, HA = "bluegreen", "fullha"
 KEY = "arn:aws:kms:us-east-1:123456789012:key/12345678-1234-1234-1234-123456789012"

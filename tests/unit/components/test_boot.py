@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from components.userdata import BOOT
-from tests.unit.test_userdata import SCRIPTS
+from tests.unit.components.test_userdata import SCRIPTS
 
 # Each call is written to $CALLS; the first $FAIL calls of the command $FAILING fail.
 STAND_IN = """#!/bin/bash

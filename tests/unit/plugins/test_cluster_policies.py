@@ -17,9 +17,9 @@ from bluegreen.aws import AwsError
 from bluegreen.store import Answer, Store
 from bluegreen.timeline import Timeline
 
-from tests.unit.gate_doubles import always
+from tests.fakes.gate import always
 
-SHIM = Path(__file__).parents[2] / "plugins" / "airflow_local_settings.py"
+SHIM = Path(__file__).parents[3] / "plugins" / "airflow_local_settings.py"
 T = datetime(2025, 11, 23, 10, tzinfo=UTC)
 TIMELINE = Timeline.initial().switched("green", T, 2)
 OURS = T + timedelta(minutes=1)
