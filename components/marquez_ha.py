@@ -101,6 +101,25 @@ class MarquezHa(Marquez):
         # The database check takes 5 s when the database hangs: time out later, so that its answer counts.
         api = self._target_group("api", API_PORT, check_port=ADMIN_PORT, timeout=8)
         web = self._target_group("web", WEB_PORT, check_port=WEB_PORT, timeout=5)
+        listener = self._listener(balancer, web, certificate)
+        aws.lb.ListenerRule(
+            f"{self._name}-api",
+            listener_arn=listener.arn,
+            priority=10,
+            conditions=[
+                aws.lb.ListenerRuleConditionArgs(
+                    path_pattern=aws.lb.ListenerRuleConditionPathPatternArgs(values=["/api/*"])
+                )
+            ],
+            actions=[aws.lb.ListenerRuleActionArgs(type="forward", target_group_arn=api.arn)],
+            opts=self._child,
+        )
+        return balancer, [api, web]
+
+    def _listener(
+        self, balancer: aws.lb.LoadBalancer, web: aws.lb.TargetGroup, certificate: str | None
+    ) -> aws.lb.Listener:
+        """The listener that serves: HTTPS with a certificate (and HTTP redirects to it), else HTTP."""
         to_web = aws.lb.ListenerDefaultActionArgs(type="forward", target_group_arn=web.arn)
         to_https = aws.lb.ListenerDefaultActionArgs(
             type="redirect",
@@ -116,31 +135,18 @@ class MarquezHa(Marquez):
             default_actions=[to_https if certificate else to_web],
             opts=self._child,
         )
-        serving = plain
-        if certificate:
-            serving = aws.lb.Listener(
-                f"{self._name}-https",
-                load_balancer_arn=balancer.arn,
-                port=443,
-                protocol="HTTPS",
-                ssl_policy=TLS_POLICY,
-                certificate_arn=certificate,
-                default_actions=[to_web],
-                opts=self._child,
-            )
-        aws.lb.ListenerRule(
-            f"{self._name}-api",
-            listener_arn=serving.arn,
-            priority=10,
-            conditions=[
-                aws.lb.ListenerRuleConditionArgs(
-                    path_pattern=aws.lb.ListenerRuleConditionPathPatternArgs(values=["/api/*"])
-                )
-            ],
-            actions=[aws.lb.ListenerRuleActionArgs(type="forward", target_group_arn=api.arn)],
+        if not certificate:
+            return plain
+        return aws.lb.Listener(
+            f"{self._name}-https",
+            load_balancer_arn=balancer.arn,
+            port=443,
+            protocol="HTTPS",
+            ssl_policy=TLS_POLICY,
+            certificate_arn=certificate,
+            default_actions=[to_web],
             opts=self._child,
         )
-        return balancer, [api, web]
 
     def _target_group(self, role: str, port: int, *, check_port: int, timeout: int) -> aws.lb.TargetGroup:
         return aws.lb.TargetGroup(
@@ -167,20 +173,9 @@ class MarquezHa(Marquez):
     def _launch_template(
         self, node_group: aws.ec2.SecurityGroup, database: Aurora, group_name: str
     ) -> tuple[aws.ec2.LaunchTemplate, list[pulumi.Resource]]:
-        args, settings = self._args, self._args.settings
+        settings = self._args.settings
         profile, permissions = self._node_profile(
             "nodes", secret_arn=database.secret_arn, group_name=group_name
-        )
-        user_data = pulumi.Output.all(
-            secret=database.secret_arn,
-            host=database.endpoint,
-            bucket=args.lineage_log.bucket,
-            key=self._forwarder.key,
-            place=self._place(database.database_id),
-        ).apply(
-            lambda known: ha_user_data(
-                HaBoot(**self._boot(known), database_host=known["host"], group_name=group_name)
-            )
         )
         template = aws.ec2.LaunchTemplate(
             f"{self._name}-nodes",
@@ -215,10 +210,25 @@ class MarquezHa(Marquez):
                 )
                 for kind in ("instance", "volume")
             ],
-            user_data=user_data.apply(lambda text: base64.b64encode(text.encode()).decode()),
+            user_data=self._user_data(database, group_name).apply(
+                lambda text: base64.b64encode(text.encode()).decode()
+            ),
             opts=self._child,
         )
         return template, permissions
+
+    def _user_data(self, database: Aurora, group_name: str) -> pulumi.Output[str]:
+        return pulumi.Output.all(
+            secret=database.secret_arn,
+            host=database.endpoint,
+            bucket=self._args.lineage_log.bucket,
+            key=self._forwarder.key,
+            place=self._place(database.database_id),
+        ).apply(
+            lambda values: ha_user_data(
+                HaBoot(**self._boot(values), database_host=values["host"], group_name=group_name)
+            )
+        )
 
     def _nodes(
         self, node_group: aws.ec2.SecurityGroup, database: Aurora, targets: list[aws.lb.TargetGroup]
@@ -238,25 +248,8 @@ class MarquezHa(Marquez):
             launch_template=aws.autoscaling.GroupLaunchTemplateArgs(
                 id=template.id, version=template.latest_version.apply(str)
             ),
-            # A node counts when its Marquez answers; one that never does is given up and replaced.
-            initial_lifecycle_hooks=[
-                aws.autoscaling.GroupInitialLifecycleHookArgs(
-                    name=LAUNCH_HOOK,
-                    lifecycle_transition="autoscaling:EC2_INSTANCE_LAUNCHING",
-                    heartbeat_timeout=900,
-                    default_result="ABANDON",
-                )
-            ],
-            instance_refresh=aws.autoscaling.GroupInstanceRefreshArgs(
-                strategy="Rolling",
-                preferences=aws.autoscaling.GroupInstanceRefreshPreferencesArgs(
-                    min_healthy_percentage=100,
-                    max_healthy_percentage=150,  # a new node serves before an old one goes
-                    # No auto_rollback: AWS has none for an image that is a parameter. A refresh that fails
-                    # stops instead, and the old nodes that it has not reached stay.
-                    skip_matching=True,
-                ),
-            ),
+            initial_lifecycle_hooks=[_launch_hook()],
+            instance_refresh=_rolling_refresh(),
             enabled_metrics=[
                 aws.autoscaling.Metric.GROUP_IN_SERVICE_INSTANCES,
                 aws.autoscaling.Metric.GROUP_DESIRED_CAPACITY,
@@ -268,6 +261,10 @@ class MarquezHa(Marquez):
             ],
             opts=pulumi.ResourceOptions(parent=self, depends_on=permissions),
         )
+        self._scaling(group)
+        return group
+
+    def _scaling(self, group: aws.autoscaling.Group) -> None:
         aws.autoscaling.Policy(
             f"{self._name}-cpu",
             autoscaling_group_name=group.name,
@@ -282,4 +279,27 @@ class MarquezHa(Marquez):
             ),
             opts=self._child,
         )
-        return group
+
+
+def _launch_hook() -> aws.autoscaling.GroupInitialLifecycleHookArgs:
+    """A node counts once its Marquez answers; one that never does is abandoned and replaced."""
+    return aws.autoscaling.GroupInitialLifecycleHookArgs(
+        name=LAUNCH_HOOK,
+        lifecycle_transition="autoscaling:EC2_INSTANCE_LAUNCHING",
+        heartbeat_timeout=900,
+        default_result="ABANDON",
+    )
+
+
+def _rolling_refresh() -> aws.autoscaling.GroupInstanceRefreshArgs:
+    """A new node serves before an old one goes.
+
+    No auto_rollback: AWS has none for an image that is a parameter. A refresh that fails stops instead, and
+    the old nodes that it has not reached stay.
+    """
+    return aws.autoscaling.GroupInstanceRefreshArgs(
+        strategy="Rolling",
+        preferences=aws.autoscaling.GroupInstanceRefreshPreferencesArgs(
+            min_healthy_percentage=100, max_healthy_percentage=150, skip_matching=True
+        ),
+    )
