@@ -25,7 +25,7 @@ def statement(
     conditions: Mapping[str, Mapping[str, Any]] | None = None,
     all_but: bool = False,
 ) -> Statement:
-    """`principals` is for resource policies only; with `all_but` the statement covers every other resource."""
+    """`principals` is for resource policies only; `all_but`: all resources except these."""
     fields: Statement = {"Sid": sid, "Effect": effect, "Action": list(actions)}
     fields["NotResource" if all_but else "Resource"] = list(resources)
     if principals is not None:
