@@ -25,7 +25,7 @@ from pathlib import Path
 from local.home import Home
 from mwaactl.aws import Clients
 from mwaactl.stack import as_colour, load
-from mwaactl.switch import carry_out, plan
+from mwaactl.switching.write import carry_out, plan
 from tests.e2e.load import campaign, report
 from tests.e2e.load.decisions import decided, deciding
 from tests.e2e.load.ledger import Line

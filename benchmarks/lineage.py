@@ -37,15 +37,15 @@ from rich.table import Table
 from benchmarks import transport
 from benchmarks.marquez import SPEEDS, Speed, double
 from components.airflow_versions import AIRFLOW_VERSIONS
-from forwarder.carry import Forwarder, Timing
-from forwarder.deliver import Marquez
-from forwarder.log import Log, key_at
-from forwarder.place import PlaceKeeper
-from forwarder.stream import READERS
+from forwarder.forwarder import Forwarder, Timing
+from lineage_log.checkpoint import PlaceKeeper
+from lineage_log.log import Log, key_at
+from lineage_log.marquez_client import Marquez
+from lineage_log.read_ahead import READERS
 from local import aws
 from local.home import REGION, Home
 from local.processes import clean_environ
-from tests.unit.forwarder_doubles import MemoryS3
+from tests.fakes.lineage import MemoryS3
 
 BUCKET = "log"
 JOBS = 50

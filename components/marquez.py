@@ -27,7 +27,8 @@ ADMIN_PORT = 5001
 WEB_PORT = 3000
 LOCAL_PORT = 8080  # where `open_command` makes the web pages appear
 ANYWHERE = "0.0.0.0/0"
-FORWARDER = Path(__file__).resolve().parent.parent / "forwarder"
+CHECKOUT = Path(__file__).resolve().parent.parent
+FORWARDER = ("forwarder", "lineage_log")  # the packages that a node runs
 SSM_CORE = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
 # The images are published for x86_64. EC2 resolves the parameter to the newest Amazon Linux 2023 image.
 AMI_PARAMETER = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
@@ -77,7 +78,7 @@ class Marquez(pulumi.ComponentResource):
             tags=self._tags("zone"),
             opts=self._child,
         )
-        files = package_files(FORWARDER)
+        files = {path: data for name in FORWARDER for path, data in package_files(CHECKOUT / name).items()}
         self._forwarder = aws.s3.BucketObjectv2(
             f"{name}-forwarder",
             bucket=args.lineage_log.bucket,

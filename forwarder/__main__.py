@@ -18,13 +18,13 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 import forwarder
-from forwarder.carry import Forwarder, Timing
-from forwarder.courier import Patience, StoppedError, UnreachableError
-from forwarder.deliver import Marquez
-from forwarder.log import Log
+from forwarder.forwarder import Forwarder, Timing
 from forwarder.metrics import Metrics
-from forwarder.place import BadPlaceError, LostPlaceError, PlaceKeeper
-from forwarder.stream import READERS
+from lineage_log.checkpoint import BadPlaceError, LostPlaceError, PlaceKeeper
+from lineage_log.delivery import Patience, StoppedError, UnreachableError
+from lineage_log.log import Log
+from lineage_log.marquez_client import Marquez
+from lineage_log.read_ahead import READERS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

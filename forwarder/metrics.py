@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from forwarder.courier import Counts
+from lineage_log.delivery import Counts
 
 log = logging.getLogger("forwarder")
 EVERY = 60.0  # seconds

@@ -12,11 +12,11 @@ from boto3.s3.transfer import TransferConfig
 from local import aws
 from local.home import Home
 from mwaactl.aws import Clients
-from mwaactl.checks import Differing
-from mwaactl.checks_evidence import differing
-from mwaactl.cloudwatch import Metrics, metrics
+from mwaactl.checks.cloudwatch import Metrics, metrics
+from mwaactl.checks.evidence import differing
+from mwaactl.checks.outcome import Differing
 from mwaactl.stack import parse
-from tests.unit.mwaactl_doubles import outputs
+from tests.fakes.aws import outputs
 
 MIB = 1024 * 1024
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mwaactl.fence import DOCUMENT, POLICY
+from mwaactl.recovery.fence import DOCUMENT, POLICY
 from tests.engine.deployment import Project
 from tests.engine.test_plugin import HEAD, resource
 

@@ -20,9 +20,9 @@ from typing import Any, cast
 
 import pytest
 
-from forwarder.log import key_at
+from lineage_log.log import key_at
 from mwaactl.aws import Clients
-from mwaactl.lineage_replay import Window, replay
+from mwaactl.lineage.replay import Window, replay
 from tests.engine.deployment import Cloud
 from tests.engine.forwarding import Bucket, Double, Node, first_holder, holding, wait
 

@@ -8,9 +8,9 @@ from functools import cache
 import pytest
 
 from mwaactl import clock as mwaactl_clock
+from tests.fakes.aws import Cloud, cloud
+from tests.fakes.lineage import FakeMarquez, MemoryS3, serve
 from tests.fakes.mocks import MODES, Deployment, deploy
-from tests.unit.forwarder_doubles import FakeMarquez, MemoryS3, serve
-from tests.unit.mwaactl_doubles import Cloud, cloud
 
 
 @pytest.fixture(scope="session")
@@ -45,5 +45,5 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Cloud:
     made = cloud()
     monkeypatch.setattr(mwaactl_clock, "now", lambda: made.ssm.clock.now)
     monkeypatch.setattr(mwaactl_clock, "sleep", made.ssm.clock.forward)
-    monkeypatch.setattr("mwaactl.airflow_api._Pace.wait", lambda pace: None)  # no real time passes
+    monkeypatch.setattr("mwaactl.airflow.client._Pace.wait", lambda pace: None)  # no real time passes
     return made

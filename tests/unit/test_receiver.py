@@ -16,10 +16,10 @@ from openlineage.client.facet_v2 import nominal_time_run, schema_dataset
 from openlineage.client.serde import Serde
 from starlette.testclient import TestClient
 
-from forwarder.deliver import Answer, Marquez
+from lineage_log.marquez_client import Answer, Marquez
 from local.receiver import application
-from tests.unit.forwarder_doubles import START, FakeMarquez, MemoryS3, forwarder
-from tests.unit.lineage_doubles import write
+from tests.fakes.lineage import START, FakeMarquez, MemoryS3, forwarder
+from tests.fakes.lineage_events import write
 
 RUN = "01939c5e-7e57-7000-8000-000000000001"
 

@@ -9,16 +9,18 @@ import json
 import re
 import shlex
 import subprocess
+import sys
 import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from components import archive
 from components.userdata import METRICS_NAMESPACE
-from forwarder.courier import Counts
 from forwarder.metrics import Metrics
+from lineage_log.delivery import Counts
 from tests.fakes.mocks import ROOT, Deployment, Registration, deploy, is_secret, plain
 
 EC2, HA = "bluegreen", "fullha"
@@ -169,12 +171,27 @@ def test_a_node_writes_to_nothing_but_its_place_and_what_it_sets_aside(mode: str
 @pytest.mark.parametrize("mode", [EC2, HA])
 def test_the_nodes_fetch_the_forwarder_that_is_in_the_checkout(mode: str) -> None:
     (uploaded,) = (each for each in marquez_parts(deployed(mode)) if each.type.endswith("BucketObjectv2"))
-    files = archive.package_files(ROOT / "forwarder")
+    files = archive.package_files(ROOT / "forwarder") | archive.package_files(ROOT / "lineage_log")
     assert uploaded.inputs["key"] == f"deploy/forwarder-{archive.content_hash(files)}.zip"
     assert node_settings(deployed(mode))["FORWARDER_KEY"] == uploaded.inputs["key"]
     with zipfile.ZipFile(io.BytesIO(base64.b64decode(uploaded.inputs["contentBase64"]))) as packed:
         assert {name: packed.read(name) for name in packed.namelist()} == files
     assert {"forwarder/__main__.py", "forwarder/requirements.txt"} <= files.keys()
+
+
+def test_what_a_node_fetches_runs_without_the_checkout(tmp_path: Path) -> None:
+    (uploaded,) = (each for each in marquez_parts(deployed(HA)) if each.type.endswith("BucketObjectv2"))
+    with zipfile.ZipFile(io.BytesIO(base64.b64decode(uploaded.inputs["contentBase64"]))) as packed:
+        packed.extractall(tmp_path)
+    program = (
+        "import runpy, sys; "
+        f"sys.path = ['.', *(path for path in sys.path if path not in ('', {str(ROOT)!r}))]; "
+        "sys.argv = ['forwarder', '--help']; runpy.run_module('forwarder', run_name='__main__')"
+    )
+    command = [sys.executable, "-c", program]
+    shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stderr
+    assert "--bucket" in shown.stdout
 
 
 # EC2

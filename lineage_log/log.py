@@ -1,0 +1,120 @@
+"""The lineage log, read in the order of its keys.
+
+A key is `events/YYYY/MM/DD/HH/<YYYYMMDDTHHMMSS.ffffffZ of the event>-<unique>.json.gz`, so keys sort by the
+time of their events. An object can appear after later keys have been read: its writer was slow, or its
+clock behind. Objects with other keys are no events and are passed over.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from botocore.exceptions import ClientError
+
+from lineage_log.event import LARGEST, Event, UnreadableError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+EVENTS = "events/"
+SET_ASIDE = "set-aside/"
+AFTER_ALL = EVENTS + "~"  # no key of an event sorts after it
+_TIME = re.compile(r"(\d{8}T\d{6}\.\d{6})Z[^/]*$")
+
+
+class Found(NamedTuple):
+    """An object of the log: the time of its event, and when S3 took it (whole seconds, by S3's clock)."""
+
+    key: str
+    instant: datetime
+    modified: datetime
+
+
+def hour_prefix(instant: datetime) -> str:
+    return f"{EVENTS}{instant.astimezone(UTC):%Y/%m/%d/%H}/"
+
+
+def key_at(instant: datetime) -> str:
+    """What every key of an event at `instant` or later sorts after (and no key of an earlier one)."""
+    return f"{hour_prefix(instant)}{instant.astimezone(UTC):%Y%m%dT%H%M%S.%f}Z"
+
+
+def instant_of(key: str) -> datetime | None:
+    """The event time that a key names; None for a key of another form, or in another hour's folder."""
+    found = _TIME.search(key)
+    if found is None:
+        return None
+    try:
+        instant = datetime.strptime(found[1], "%Y%m%dT%H%M%S.%f").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return instant if key.startswith(key_at(instant)) else None
+
+
+def seconds_of(key: str) -> float:
+    """The event time that a key names, in seconds; 0 without one."""
+    instant = instant_of(key)
+    return 0.0 if instant is None else instant.timestamp()
+
+
+class Log:
+    """One bucket's log. Safe to use from several threads."""
+
+    def __init__(self, s3: S3Client, bucket: str) -> None:
+        self._s3 = s3
+        self._bucket = bucket
+
+    def pages(self, after: str, until: str = AFTER_ALL, prefix: str = EVENTS) -> Iterator[list[Found]]:
+        """Events with keys above `after` and not above `until`, in order, at most 1000 at a time."""
+        more = True
+        while more:
+            # By the last key, not by a continuation token: a page may be wanted hours after the one before.
+            page = self._s3.list_objects_v2(Bucket=self._bucket, Prefix=prefix, StartAfter=after)
+            objects = page.get("Contents", [])
+            more = page.get("IsTruncated", False) and objects[-1]["Key"] <= until
+            after = objects[-1]["Key"] if objects else after
+            yield [
+                Found(one["Key"], instant, one["LastModified"])
+                for one in objects
+                if one["Key"] <= until and (instant := instant_of(one["Key"])) is not None
+            ]
+
+    def at(self, instant: datetime) -> list[str]:
+        """Keys of the events at `instant`, to the millisecond."""
+        start = instant.replace(microsecond=instant.microsecond // 1000 * 1000)
+        end = key_at(start + timedelta(milliseconds=1))
+        return [found.key for page in self.pages(key_at(start), end) for found in page]
+
+    def read(self, key: str) -> Event | None:
+        """The event; None when the object is gone (retention). Raises UnreadableError."""
+        try:
+            answer = self._s3.get_object(Bucket=self._bucket, Key=key)
+        except ClientError as error:
+            if is_absent(error):
+                return None
+            raise
+        if answer["ContentLength"] > LARGEST:
+            raise UnreadableError(f"larger than {LARGEST} bytes")
+        return Event.read(key, answer["Body"].read())  # all of it: only then boto3 checks that it is whole
+
+    def set_aside(self, key: str, reason: str) -> None:
+        """Keep a copy of a refused event under `set-aside/`, with the reason in its metadata."""
+        try:
+            self._s3.copy_object(
+                Bucket=self._bucket,
+                Key=SET_ASIDE + key.removeprefix(EVENTS),
+                CopySource={"Bucket": self._bucket, "Key": key},
+                MetadataDirective="REPLACE",
+                ContentType="application/json",
+                Metadata={"reason": "".join(c if " " <= c <= "~" else " " for c in reason)[:1000]},
+            )
+        except ClientError as error:
+            if not is_absent(error):
+                raise
+
+
+def is_absent(error: ClientError) -> bool:
+    return error.response["Error"]["Code"] in ("NoSuchKey", "404")

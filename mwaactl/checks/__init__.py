@@ -1,0 +1,1 @@
+"""The checks before a switch: what they look at, and what each of them says."""

@@ -1,0 +1,209 @@
+"""The commands about lineage: how far it is carried, and posting it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mwaactl.cli.session import (
+    CwdOption,
+    DryRunOption,
+    JsonOption,
+    StackOption,
+    YesOption,
+    busy,
+    console,
+    open_stack,
+    print_json,
+    session,
+)
+from mwaactl.errors import Unfinished, UsageError
+
+if TYPE_CHECKING:
+    from mwaactl.lineage.replay import Report
+
+lineage_app = typer.Typer(help="The lineage log, and what the back ends know of it.", no_args_is_help=True)
+aside_app = typer.Typer(help="Events that the back end refused for good.", no_args_is_help=True)
+lineage_app.add_typer(aside_app, name="set-aside")
+
+ToOption = Annotated[
+    str | None,
+    typer.Option(
+        "--to", help="Root of the back end; default: the stack's own, inside the VPC.", metavar="URL"
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Give `mwaactl` these commands."""
+    app.add_typer(lineage_app, name="lineage")
+
+
+@lineage_app.command()
+def status(
+    stack: StackOption = None,
+    cwd: CwdOption = None,
+    hours: Annotated[
+        int, typer.Option("--hours", help="How many hours of the log to count.", min=1, max=24 * 31)
+    ] = 24,
+    to: ToOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Events in the log by hour, how far each back end has been told, what was set aside, and its health."""
+    from mwaactl.lineage.status import status as look
+
+    with session(as_json), busy("Reading the lineage log", as_json):
+        found, clients = open_stack(stack, cwd)
+        seen = look(found, clients, hours=hours, to=to)
+    if as_json:
+        print_json(seen)
+    else:
+        from mwaactl.screens import lineage as lineage_screens
+
+        lineage_screens.show_status(console(), seen)
+
+
+@lineage_app.command()
+def replay(
+    since: Annotated[
+        str, typer.Option("--since", help="Events from then on: 15m, 24h, 7d or a time.", metavar="TIME")
+    ],
+    until: Annotated[
+        str | None, typer.Option("--until", help="Events before then; default: now.", metavar="TIME")
+    ] = None,
+    namespace: Annotated[
+        str | None, typer.Option("--namespace", help="Only events of this namespace.", metavar="NAME")
+    ] = None,
+    to: ToOption = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin again, though an interrupted replay could go on.")
+    ] = False,
+    stack: StackOption = None,
+    cwd: CwdOption = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Post a window of the log again, in order; interrupted, it says the command that goes on.
+
+    No forwarder's place is touched, and a back end that has the events already is left as it stands.
+    """
+    from mwaactl import clock
+    from mwaactl.cli.recovery import past
+    from mwaactl.lineage.replay import Window
+    from mwaactl.lineage.replay import replay as post
+
+    with session(as_json):
+        now = clock.now()
+        start = past(since, now, "--since")
+        end = now if until is None else past(until, now, "--until")
+        found, clients = open_stack(stack, cwd)
+        window = Window(
+            stack=found.stack,
+            bucket=found.lineage_log_bucket,
+            to=to or found.lineage_url,
+            since=start,
+            until=end,
+            namespace=namespace,
+        )
+        with _progress(as_json) as report:
+            done = post(clients, window, dry_run=dry_run, restart=restart, report=report)
+        if not as_json:
+            from mwaactl.screens import lineage as lineage_screens
+
+            lineage_screens.show_replayed(console(), done)
+        if done.refused:
+            error = Unfinished(
+                f"the back end refused {done.refused} of {done.events} events: see the reasons"
+            )
+            if as_json:
+                print_json(done, error=error)
+                raise typer.Exit(error.exit_code)
+            raise error
+    if as_json:
+        print_json(done)
+
+
+@aside_app.command("list")
+def aside_list(
+    stack: StackOption = None,
+    cwd: CwdOption = None,
+    limit: Annotated[int, typer.Option("--limit", help="At most so many, the oldest first.", min=1)] = 100,
+    as_json: JsonOption = False,
+) -> None:
+    """The refused events: when, why, and their keys."""
+    from mwaactl.lineage.status import set_aside
+
+    with session(as_json), busy("Reading what is set aside", as_json):
+        found, clients = open_stack(stack, cwd)
+        seen = set_aside(found, clients, limit=limit)
+    if as_json:
+        print_json(seen)
+    else:
+        from mwaactl.screens import lineage as lineage_screens
+
+        lineage_screens.show_set_aside(console(), seen)
+
+
+@aside_app.command("retry")
+def aside_retry(
+    keys: Annotated[
+        list[str] | None, typer.Argument(help="Keys as `list` prints them.", metavar="[KEY]...")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that is set aside.")] = False,
+    to: ToOption = None,
+    stack: StackOption = None,
+    cwd: CwdOption = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Post refused events again, oldest first; what is taken is no longer set aside."""
+    import sys
+
+    from mwaactl.lineage.replay import retry
+
+    with session(as_json):
+        if bool(keys) == everything:
+            raise UsageError("name the keys to post again, or say --all")
+        found, clients = open_stack(stack, cwd)
+        if everything and not (dry_run or yes or as_json) and sys.stdin.isatty():
+            typer.confirm(f"Post all that is set aside to {to or found.lineage_url}?", abort=True)
+        with busy("Posting", as_json):
+            done = retry(found, clients, keys or (), to=to, dry_run=dry_run)
+        if not as_json:
+            from mwaactl.screens import lineage as lineage_screens
+
+            lineage_screens.show_retried(console(), done)
+        if done.left:
+            error = Unfinished(f"{len(done.left)} events are still refused: see the reasons")
+            if as_json:
+                print_json(done, error=error)
+                raise typer.Exit(error.exit_code)
+            raise error
+    if as_json:
+        print_json(done)
+
+
+@contextmanager
+def _progress(as_json: bool) -> Iterator[Report]:
+    """A bar on a terminal; nothing in a pipe."""
+    from mwaactl.lineage.replay import silent
+
+    screen = console(stderr=True)
+    if as_json or not screen.is_terminal:
+        yield silent
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    with Progress(
+        "Replaying", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=screen
+    ) as bar:
+        task = bar.add_task("", total=None)
+
+        def report(looked: int, total: int) -> None:
+            bar.update(task, completed=looked, total=total)
+
+        yield report

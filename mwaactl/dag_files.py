@@ -1,0 +1,198 @@
+"""One folder of DAGs to the buckets of all environments, so that both sides have the same content."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import warnings
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mwaactl.aws import Clients, aws_errors
+from mwaactl.errors import CheckFailed, Unreachable, UsageError
+from mwaactl.json_model import Model
+from mwaactl.stack import Colour, Environment, Stack
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+BATCH = 1000  # keys per DeleteObjects call, S3's limit
+DIGEST = (
+    "sha256"  # name of the object metadata; an ETag is no digest of the content where the bucket uses KMS
+)
+
+
+@dataclass(frozen=True)
+class File:
+    """A file to upload, read once so that every environment gets the same bytes."""
+
+    content: bytes
+
+    @property
+    def md5(self) -> str:
+        return hashlib.md5(self.content, usedforsecurity=False).hexdigest()
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+
+class Pushed(Model):
+    """What was done (in a dry run: would be) in one environment; names are relative to its DAGs folder."""
+
+    environment: str
+    bucket: str
+    uploaded: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
+    unchanged: int = 0
+    left: tuple[str, ...] = ()  # in the bucket but not in the folder, and not deleted
+    error: str | None = None  # what stopped it: the environment is behind
+
+
+class Push(Model):
+    folder: str
+    dry_run: bool
+    environments: dict[Colour, Pushed]
+
+    @property
+    def behind(self) -> tuple[str, ...]:
+        return tuple(done.environment for done in self.environments.values() if done.error is not None)
+
+
+def collect(folder: Path) -> dict[str, File]:
+    """The files to upload, by relative name: not `__pycache__`, nothing hidden but `.airflowignore`.
+
+    Raises UsageError if there is no such folder or nothing in it, CheckFailed naming each Python file that
+    does not parse.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder: name the one with your DAGs (mwaactl dags push DIR)")
+    files = {
+        path.relative_to(folder).as_posix(): File(path.read_bytes())
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and _wanted(path.relative_to(folder))
+    }
+    if not files:
+        raise UsageError(f"{folder} has no files to upload")
+    broken = [
+        problem for name, file in files.items() if (problem := _syntax_error(folder / name, file.content))
+    ]
+    if broken:
+        raise CheckFailed("nothing was uploaded; " + "; ".join(broken))
+    return files
+
+
+def _wanted(name: Path) -> bool:
+    if "__pycache__" in name.parts or name.suffix == ".pyc":
+        return False
+    return not any(part.startswith(".") for part in name.parts[:-1]) and (
+        not name.name.startswith(".") or name.name == ".airflowignore"
+    )
+
+
+def _syntax_error(path: Path, content: bytes) -> str | None:
+    if path.suffix != ".py":
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a doubtful escape is not ours to judge
+            ast.parse(content, filename=str(path))
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        return f"{path}{f':{line}' if line else ''}: {getattr(error, 'msg', None) or error}"
+    return None
+
+
+def push(
+    stack: Stack, clients: Clients, folder: Path, *, delete: bool = False, dry_run: bool = False
+) -> Push:
+    """Bring every environment's DAGs folder to the content of `folder`.
+
+    `delete` also removes what is not in `folder` (the bucket is versioned: it can be brought back). An
+    environment that could not be brought there has its `error` set; the others are done nevertheless.
+    """
+    files = collect(folder)
+    s3 = clients.s3
+    with ThreadPoolExecutor(max_workers=len(stack.airflow_environments)) as pool:
+        pushes = {
+            colour: pool.submit(_push_one, s3, environment, files, delete=delete, dry_run=dry_run)
+            for colour, environment in stack.airflow_environments.items()
+        }
+        done = {colour: waiting.result() for colour, waiting in pushes.items()}
+    return Push(folder=str(folder), dry_run=dry_run, environments=done)
+
+
+def _push_one(
+    s3: S3Client, environment: Environment, files: Mapping[str, File], *, delete: bool, dry_run: bool
+) -> Pushed:
+    bucket, prefix = environment.bucket, environment.dags_prefix
+    uploaded: list[str] = []
+    deleted: list[str] = []
+    unchanged, surplus = 0, []
+    error: str | None = None
+    try:
+        with aws_errors(f"bring s3://{bucket}/{prefix} to the folder's content"):
+            there = _listing(s3, bucket, prefix)
+            surplus = sorted(there.keys() - files.keys())
+            for name, file in files.items():
+                if _same(s3, bucket, prefix + name, file, there.get(name)):
+                    unchanged += 1
+                    continue
+                if not dry_run:
+                    s3.put_object(
+                        Bucket=bucket, Key=prefix + name, Body=file.content, Metadata={DIGEST: file.sha256}
+                    )
+                uploaded.append(name)
+            if delete:
+                deleted += _delete(s3, bucket, prefix, surplus, dry_run=dry_run)
+    except Unreachable as problem:
+        error = str(problem)
+    return Pushed(
+        environment=environment.name,
+        bucket=bucket,
+        uploaded=tuple(uploaded),
+        deleted=tuple(deleted),
+        unchanged=unchanged,
+        left=tuple(name for name in surplus if name not in set(deleted)),
+        error=error,
+    )
+
+
+def _listing(s3: S3Client, bucket: str, prefix: str) -> dict[str, tuple[str, int]]:
+    """Name -> (ETag, size) of what is under the prefix."""
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    return {
+        found["Key"].removeprefix(prefix): (found["ETag"].strip('"'), found["Size"])
+        for page in pages
+        for found in page.get("Contents", [])
+        if not found["Key"].endswith("/")  # a console's "folder"
+    }
+
+
+def _same(s3: S3Client, bucket: str, key: str, file: File, there: tuple[str, int] | None) -> bool:
+    if there is None or there[1] != len(file.content):
+        return False
+    if there[0] == file.md5:
+        return True
+    return s3.head_object(Bucket=bucket, Key=key)["Metadata"].get(DIGEST) == file.sha256
+
+
+def _delete(s3: S3Client, bucket: str, prefix: str, names: list[str], *, dry_run: bool) -> Iterable[str]:
+    gone: list[str] = []
+    for start in range(0, len(names), BATCH):
+        batch = names[start : start + BATCH]
+        if not dry_run:
+            answer = s3.delete_objects(
+                Bucket=bucket, Delete={"Objects": [{"Key": prefix + name} for name in batch], "Quiet": True}
+            )
+            if errors := answer.get("Errors"):
+                first = errors[0]
+                raise Unreachable(
+                    f"could not delete {len(errors)} objects of s3://{bucket}/{prefix}, "
+                    f"first {first.get('Key')}: {first.get('Code')} {first.get('Message')}"
+                )
+        gone += batch
+    return gone

@@ -1,0 +1,1 @@
+"""The ownership parameter: reading and writing it, and what its timeline says."""

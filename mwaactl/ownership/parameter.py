@@ -1,0 +1,400 @@
+"""Reading and writing the ownership parameter.
+
+The rules are the timeline's (`bluegreen.timeline`); here is what AWS adds: versions, history, puts whose
+outcome is unknown. A put is sent once. It has won if SSM gives it the version just above the one it was
+written upon; otherwise its value is invalid for every reader, and the loser puts the standing value on top
+again so that readers need no history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from bluegreen.timeline import Reading, Timeline, TimelineError, latest_valid, valid
+
+from mwaactl import clock
+from mwaactl.aws import PUT_TIMEOUT, Clients, aws_errors, error_code, explain
+from mwaactl.errors import LostRace, Unfinished, Unreachable, Unusable, UsageError
+from mwaactl.json_model import iso
+
+READ_BACK = (
+    0.0,
+    0.1,
+    0.3,
+    0.6,
+    1.0,
+)  # seconds before each attempt: SSM may answer with the value before, for a moment
+SENT_WITHIN = timedelta(seconds=1)  # of its decision, or it is not sent: what it was decided upon is old
+# A write that is answered has arrived this long after its decision at the latest.
+ARRIVES_WITHIN = SENT_WITHIN + timedelta(seconds=2 * PUT_TIMEOUT)
+REPAIRS = 3  # attempts to put the standing value on top; the next writer does it otherwise
+DESCRIPTION_LIMIT = 1024  # characters, of SSM
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of the parameter, as its history has it."""
+
+    number: int
+    value: str
+    modified: datetime
+    user: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Skew:
+    """AWS's clock minus this machine's, between `least` and `most` (its Date header counts whole seconds)."""
+
+    least: timedelta
+    most: timedelta
+
+    @property
+    def sure(self) -> timedelta:
+        """The part of the difference that is certain: zero if the two clocks may agree."""
+        if self.least > timedelta(0):
+            return self.least
+        return min(self.most, timedelta(0))
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The ownership at one moment."""
+
+    reading: Reading  # the newest valid version
+    top: int  # the newest version of all: above reading.version if invalid values lie on top
+    timeline: Timeline  # the reading as Airflow applies it
+    skew: Skew | None  # None: the answer carried no time
+
+    @property
+    def covered(self) -> bool:
+        """Whether an invalid value lies on top of the one that stands."""
+        return self.top != self.reading.version
+
+
+class Ownership:
+    """The parameter `name`; `lead` is what readers apply to late writes (the stack's switch_lead_seconds)."""
+
+    def __init__(self, clients: Clients, name: str, lead: timedelta) -> None:
+        self.clients, self.name, self.lead = clients, name, lead
+
+    def read(self) -> Snapshot:
+        """The newest valid timeline. Unusable if the parameter is missing or has no valid version."""
+        asked = clock.now()
+        with aws_errors(f"read the parameter {self.name}"):
+            try:
+                answer = self.clients.ssm.get_parameter(Name=self.name)
+            except self.clients.ssm.exceptions.ParameterNotFound as error:
+                raise Unusable(
+                    f"the parameter {self.name} does not exist in {self.clients.region}, and Airflow's "
+                    "tasks wait for it. Create it again: pulumi refresh, then pulumi up"
+                ) from error
+        skew = _skew(answer["ResponseMetadata"], asked, clock.now())
+        found = answer["Parameter"]
+        records = [(found["Value"], found["Version"], found["LastModifiedDate"])]
+        try:
+            reading = latest_valid(records)
+        except TimelineError:
+            # read later, so it may have newer versions than the answer before
+            records += [(version.value, version.number, version.modified) for version in self.history()]
+            reading = self._standing(records)
+        top = max(number for _, number, _ in records)
+        return Snapshot(reading, top, reading.effective(self.lead), skew)
+
+    def _standing(self, records: Iterable[tuple[str, int, datetime]]) -> Reading:
+        try:
+            return latest_valid(records)
+        except TimelineError as error:
+            raise Unusable(f"the parameter {self.name} cannot be used: {error}") from error
+
+    def history(self) -> list[Version]:
+        """All versions that SSM keeps (100), newest first."""
+        with aws_errors(f"read the history of {self.name}"):
+            pages = self.clients.ssm.get_paginator("get_parameter_history").paginate(Name=self.name)
+            versions = [
+                Version(
+                    number=found["Version"],
+                    value=found["Value"],
+                    modified=found["LastModifiedDate"],
+                    user=found.get("LastModifiedUser", ""),
+                    description=found.get("Description", ""),
+                )
+                for page in pages
+                for found in page["Parameters"]
+            ]
+        return sorted(versions, key=lambda version: version.number, reverse=True)
+
+    def write(
+        self, before: Snapshot, timeline: Timeline, description: str, since: datetime | None = None
+    ) -> Snapshot:
+        """Put `timeline` (made from `before`, for version before.top + 1) and return what then stands.
+
+        `since`: the begin that was decided upon what was seen just before, a lead ahead. A value that was not
+        answered and has not arrived is kept from ever counting.
+
+        Raises LostRace if another writer was first (its decision stands), Unfinished if it is not known
+        whether the value arrived or it cannot be read back, Unreachable if it surely does not count,
+        UsageError if the timeline has no room for so many DAGs of their own.
+        """
+        value, expected = self.value(before, timeline), before.top + 1
+        if since is not None and aws_now(before, self.lead) > since - self.lead + SENT_WITHIN:
+            raise Unreachable(
+                f"{self.name} was not written: this command was held up just before (a machine that slept?), "
+                "and who is busy may have changed since it looked. Repeat it"
+            )
+        version = self._put(value, description)
+        if version is None:
+            version = self._look_for(before, value, expected)
+        if version != expected:
+            raise self._lost(expected)
+        return self._read_back(version)
+
+    def value(self, before: Snapshot, timeline: Timeline) -> str:
+        """What would be written; UsageError if the parameter has no room for it."""
+        try:
+            return timeline.dump(aws_now(before, self.lead))
+        except TimelineError as error:
+            raise UsageError(f"{self.name} was not written: {error}") from error
+
+    def uncover(self, snapshot: Snapshot) -> Snapshot:
+        """Put the standing value on top of invalid ones; another writer may do that at the same time."""
+        for _ in range(REPAIRS):
+            if not snapshot.covered:
+                break
+            self._put_standing(snapshot)
+            snapshot = self.read()
+        return snapshot
+
+    def seal(self, snapshot: Snapshot) -> Snapshot:
+        """Put the standing value on top, so that a value that is still on its way can no longer count.
+
+        It is done if the answer's `top` is above that of `snapshot`.
+        """
+        self._put_standing(snapshot)
+        return self.uncover(self.read())
+
+    def _put_standing(self, snapshot: Snapshot) -> int | None:
+        standing = replace(snapshot.timeline, base_version=snapshot.top)
+        described = f"mwaactl: put version {snapshot.reading.version} on top again"
+        return self._put(self.value(snapshot, standing), described)
+
+    def _put(self, value: str, description: str) -> int | None:
+        """The version that SSM gave the value, None if it is not known whether it arrived."""
+        from botocore import exceptions as boto
+
+        not_written = f"{self.name} was not written"
+        try:
+            answer = self.clients.ssm_writer.put_parameter(
+                Name=self.name,
+                Value=value,
+                Type="String",
+                Overwrite=True,
+                Description=description[:DESCRIPTION_LIMIT],
+            )
+        except boto.ConnectionError as error:  # never left this machine
+            raise Unreachable(f"{not_written}: {explain(error)}") from error
+        except boto.HTTPClientError:  # sent, or partly so
+            return None
+        except boto.ClientError as error:
+            if error.response["ResponseMetadata"].get("HTTPStatusCode", 0) >= 500:
+                return None
+            if error_code(error) == "TooManyUpdates":
+                raise LostRace(
+                    f"another writer changes {self.name} right now; nothing was written. See "
+                    "`mwaactl history`, then repeat the command if it is still wanted"
+                ) from error
+            raise Unreachable(f"{not_written}: {explain(error)}") from error
+        except boto.BotoCoreError as error:  # no credentials, bad configuration: before sending
+            raise Unreachable(f"{not_written}: {explain(error)}") from error
+        return answer["Version"]
+
+    def _look_for(self, before: Snapshot, value: str, expected: int) -> int:
+        """The version under which a value arrived whose put was not answered.
+
+        If it has not arrived, the standing value is put in its place, so that it can no longer count.
+        """
+        unknown = (
+            f"the put of {self.name} was not answered, so it is not known whether it was written. If it "
+            f"arrives late, it counts from its arrival + {self.lead.total_seconds():g} s at the earliest. "
+            "See `mwaactl status`; to repeat the command is safe: only one of the two can count"
+        )
+        try:
+            for pause in READ_BACK:
+                clock.sleep(pause)
+                if (version := self._arrived(value, expected)) is not None:
+                    return version
+            try:
+                sealed = self._put_standing(before)
+            except LostRace:  # others are writing, too
+                sealed = None
+            if sealed != expected and (version := self._arrived(value, expected)) is not None:
+                return version
+        except Unreachable as error:
+            raise Unfinished(f"{unknown} (it could not be read back either: {error})") from error
+        if sealed != expected:
+            raise Unfinished(unknown)
+        raise Unreachable(
+            f"{self.name} was not written: the put was not answered, and what stood before was put in its "
+            "place, so that it does not count if it arrives late. Repeat the command"
+        )
+
+    def _arrived(self, value: str, expected: int) -> int | None:
+        """The version under which `value` has arrived, None if not yet; LostRace if it cannot count."""
+        newer = {version.number: version.value for version in self.history() if version.number >= expected}
+        arrived = [number for number, found in newer.items() if found == value]
+        if not arrived and expected in newer:
+            raise self._lost(expected)
+        return min(arrived, default=None)
+
+    def _lost(self, expected: int) -> LostRace:
+        """Who won, after having uncovered the winner's value if ours lies on top of it."""
+        winner = next((v for v in self.history() if v.number == expected), None)
+        snapshot, tail = self._uncovered(self.read())
+        who = "someone"
+        if winner is not None:
+            # What it decided, too: a put of our own that was not answered may be the one that was first.
+            decided = describe_version(winner)[1]
+            who = f"{winner.user or 'an unknown user'} at {iso(winner.modified)} ({decided})"
+        final = newest_owner(snapshot.timeline)
+        return LostRace(
+            f"lost the race: version {expected} was written first, by {who}. That stands: {final} owns the "
+            f"work. Nothing of this command counts; see `mwaactl history`{tail}"
+        )
+
+    def _uncovered(self, snapshot: Snapshot) -> tuple[Snapshot, str]:
+        """What stands, put on top if possible, and what to say if not."""
+        try:
+            return self.uncover(snapshot), ""
+        except (Unreachable, LostRace) as error:
+            return snapshot, (
+                f" (could not put the standing value on top again: {error}; the next writer will)"
+            )
+
+    def _read_back(self, version: int) -> Snapshot:
+        for pause in READ_BACK:
+            clock.sleep(pause)
+            try:
+                snapshot = self.read()
+            except Unreachable as error:
+                raise Unfinished(
+                    f"version {version} of {self.name} was written but could not be read back ({error}). "
+                    "Repeat the command: it goes on from there"
+                ) from error
+            if snapshot.top >= version:
+                return self._uncovered(snapshot)[0]
+        raise Unfinished(
+            f"version {version} of {self.name} was written but SSM still answers with an older one. "
+            "Repeat the command in a minute: it goes on from there"
+        )
+
+
+def aws_now(snapshot: Snapshot, lead: timedelta) -> datetime:
+    """This machine's time, corrected to AWS's if the two surely differ by more than half a lead."""
+    now = clock.now()
+    # The later end of what AWS's clock may show: a decision must not begin before it can be read.
+    return now + snapshot.skew.most if snapshot.skew is not None and too_far(snapshot, lead) else now
+
+
+def too_far(snapshot: Snapshot, lead: timedelta) -> bool:
+    """Whether this machine's clock surely is more than half a lead off AWS's."""
+    return snapshot.skew is not None and abs(snapshot.skew.sure) > lead / 2
+
+
+def newest_owner(timeline: Timeline, dag_id: str | None = None) -> str:
+    """Who owns the work once everything decided has begun: of one DAG, or of those without own entries."""
+    newest = timeline.owners[-1]
+    own = timeline.dags.get(dag_id, ()) if dag_id is not None else ()
+    return own[-1].owner if own and own[-1].version >= newest.version else newest.owner
+
+
+def previous_owner(timeline: Timeline) -> str | None:
+    """Who owned the work of all DAGs before the newest owner; None if no other environment ever did."""
+    newest = newest_owner(timeline)
+    begins = sorted((entry.since for entry in timeline.owners), reverse=True)
+    return next((owner for since in begins if (owner := timeline.owner(since)) != newest), None)
+
+
+def settled(timeline: Timeline, target: str, dags: Collection[str] = ()) -> bool:
+    """Whether `target` owns, or is decided to own, the work of these DAGs (none named: of every DAG)."""
+    concerned: Collection[str | None] = dags or (None, *timeline.dags)
+    return all(newest_owner(timeline, dag_id) == target for dag_id in concerned)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Who owns what is due at an instant, since when, and who comes next."""
+
+    owner: str
+    since: datetime
+    next_owner: str | None
+    next_since: datetime | None
+
+
+def turn(timeline: Timeline, now: datetime, dag_id: str | None = None) -> Turn:
+    """The line of ownership around `now`, of one DAG or of those without entries of their own."""
+    entries = (*timeline.owners, *(timeline.dags.get(dag_id, ()) if dag_id is not None else ()))
+    marks = sorted({entry.since for entry in entries})
+    owner = timeline.owner(now, dag_id)
+    since = marks[0]
+    for mark in (mark for mark in reversed(marks) if mark <= now):
+        if timeline.owner(mark, dag_id) != owner:
+            break
+        since = mark
+    change = next((mark for mark in marks if mark > now and timeline.owner(mark, dag_id) != owner), None)
+    return Turn(owner, since, timeline.owner(change, dag_id) if change else None, change)
+
+
+def moved_apart(timeline: Timeline, now: datetime) -> dict[str, Turn]:
+    """The DAGs whose line differs from the common one, now or from a decided instant on."""
+    common = turn(timeline, now)
+    turns = {dag_id: turn(timeline, now, dag_id) for dag_id in sorted(timeline.dags)}
+    return {
+        dag_id: own
+        for dag_id, own in turns.items()
+        if (own.owner, own.next_owner, own.next_since) != (common.owner, common.next_owner, common.next_since)
+    }
+
+
+def describe_version(version: Version, before: Timeline | None = None) -> tuple[bool, str]:
+    """Whether a version counts, and what it decided (or wanted to decide) in words.
+
+    `before` is what stood when it was written, as readers applied it: a failover dates back a decision of it.
+    """
+    try:
+        timeline = Timeline.parse(version.value)
+    except TimelineError as error:
+        return False, str(error)
+    counts = valid(timeline, version.number)
+    own = timeline.base_version + 1
+    common = [f"{e.owner} from {_begin(e.since)}" for e in timeline.owners if e.version == own]
+    single: dict[str, list[str]] = {}
+    for dag_id, line in timeline.dags.items():
+        for entry in (entry for entry in line if entry.version == own):
+            single.setdefault(f"{entry.owner} from {_begin(entry.since)}", []).append(dag_id)
+    stood = {entry.version: entry.since for entry in before.owners} if before is not None else {}
+    common += [
+        f"{e.owner} from {_begin(e.since)}, dated back"
+        for e in timeline.owners
+        if e.version != own and e.since < stood.get(e.version, e.since)
+    ]
+    apart = [f"{', '.join(ids)}: {decided}" for decided, ids in single.items()]
+    change = "; ".join(common + apart) or "the standing decisions, on top again"
+    if counts:
+        return True, change
+    return False, f"lost: written upon version {timeline.base_version}, not {version.number - 1} ({change})"
+
+
+def _begin(since: datetime) -> str:
+    return "the beginning" if since.year <= 1970 else iso(since)
+
+
+def _skew(metadata: Any, asked: datetime, answered: datetime) -> Skew | None:
+    header = metadata.get("HTTPHeaders", {}).get("date")
+    if not header:
+        return None
+    stamp = parsedate_to_datetime(header)
+    return Skew(least=stamp - answered, most=stamp + timedelta(seconds=1) - asked)

@@ -1,0 +1,254 @@
+"""After a switch: move the DAGs that were held back as they become idle, wait until the old side is drained,
+and make the new owner's mirrors true.
+
+It keeps nothing that it could lose: whatever ends it (Ctrl-C, a timeout, a crash), the same call goes on from
+what stands in the ownership parameter and in both Airflows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+
+from bluegreen.timeline import EPOCH, Timeline
+from pydantic import Field
+
+from mwaactl import clock
+from mwaactl.airflow.models import Run
+from mwaactl.aws import Clients
+from mwaactl.checks.observation import api
+from mwaactl.checks.registry import listed
+from mwaactl.errors import LostRace, Unfinished, Unreachable, UsageError
+from mwaactl.json_model import Instant, Model
+from mwaactl.ownership.parameter import Ownership, Snapshot, aws_now, newest_owner, turn
+from mwaactl.stack import Colour, Stack
+from mwaactl.switching import serial
+from mwaactl.switching.mirrors import Mirrored, make_true
+from mwaactl.switching.serial import Held, Seen, Watch
+from mwaactl.switching.write import Switched
+
+POLL = 1.0  # seconds between two looks: a serial DAG may be idle for a few seconds only
+MIRROR_PAUSE = (
+    3.0  # seconds until mirrors are tried once more: the last of them may only be coming into being
+)
+WINDOW = timedelta(days=1)  # mirrors of what was due before this are left as they are
+
+
+class Followed(Model):
+    """How far the work has gone over to the target."""
+
+    target: Colour
+    source: Colour
+    dags: tuple[str, ...] = ()  # the only DAGs that were followed; none: all
+    finished: bool = False  # drained, and the mirrors were made true
+    drained: bool = False  # the source has nothing left to do of what it owned
+    # serial DAGs that moved meanwhile, and from when the target owns them
+    moved: dict[str, Instant] = Field(default_factory=dict)
+    held: tuple[Held, ...] = ()  # serial DAGs that are still the source's
+    draining: dict[str, int] = Field(default_factory=dict)  # by DAG: the source's own unfinished runs
+    # DAGs of which the source has still to make a run, and when that is due (None: not planned yet)
+    due: dict[str, Instant | None] = Field(default_factory=dict)
+    mirrors: Mirrored | None = None
+    mirroring: tuple[int, int] | None = None  # mirrors made true, of how many
+    seconds: float = 0.0
+    trouble: str | None = None  # what could not be asked just now; it is tried again
+
+
+class SwitchedAndFollowed(Switched):
+    """What `mwaactl switch --wait --json` prints."""
+
+    followed: Followed
+
+
+def follow(
+    stack: Stack,
+    clients: Clients,
+    target: Colour,
+    *,
+    dags: Iterable[str] = (),
+    timeout: float | None = None,
+    on_change: Callable[[Followed], None] | None = None,
+) -> Followed:
+    """Wait until the other side has finished what it owned, moving held DAGs to `target` as they become idle.
+
+    `dags`: follow these alone, and move them if they are not the target's yet. `timeout` is in seconds (None:
+    no limit); when it is over, what is returned is not `finished`, and the same call goes on later.
+    `on_change` is called with each new state. What cannot be reached is asked again (`Followed.trouble`).
+    Raises LostRace if somebody else gives work back meanwhile; UsageError if the target does not own the
+    work, the parameter has no room for another move today or the stack has no such environment; Unusable.
+    """
+    return _Following(stack, clients, target, tuple(dict.fromkeys(dags)), on_change).run(timeout)
+
+
+class _Following:
+    def __init__(
+        self,
+        stack: Stack,
+        clients: Clients,
+        target: Colour,
+        dags: tuple[str, ...],
+        on_change: Callable[[Followed], None] | None,
+    ) -> None:
+        self._target = target
+        self._source: Colour = "green" if target == "blue" else "blue"
+        self._target_api = api(stack, clients, target)
+        self._watch = Watch(api(stack, clients, self._source), self._target_api)
+        self._lead = timedelta(seconds=stack.switch_lead_seconds)
+        self._ownership = Ownership(clients, stack.ownership_parameter, self._lead)
+        self._stack, self._dags, self._on_change = stack, dags, on_change
+        self._waited_for: frozenset[str] | None = None  # the DAGs that were not the target's at first
+        self._apart: frozenset[str] = frozenset()  # those that still are not
+        self._unanswered: Snapshot | None = None  # upon which a value was put that may still arrive
+        self._state = Followed(target=target, source=self._source, dags=dags)
+        self._started = clock.now()
+
+    def run(self, timeout: float | None) -> Followed:
+        while True:
+            try:
+                self._round()
+            except Unreachable as error:
+                self._change(trouble=str(error))
+            spent = (clock.now() - self._started).total_seconds()
+            if self._state.finished or (timeout is not None and spent >= timeout):
+                return self._state
+            clock.sleep(POLL if timeout is None else min(POLL, timeout - spent))
+
+    def _change(self, **fields: object) -> None:
+        before = self._state
+        seconds = round((clock.now() - self._started).total_seconds(), 1)
+        self._state = before.model_copy(update={**fields, "seconds": seconds})
+        if self._on_change and self._state != before.model_copy(update={"seconds": seconds}):
+            self._on_change(self._state)
+
+    def _round(self) -> None:
+        """Look once, move what is idle, and finish if nothing is left."""
+        snapshot = self._sealed(self._ownership.read())
+        self._note_owners(snapshot)
+        seen = self._watch.look()
+        held = self._move_idle(snapshot, seen)
+        if len(held) < len(self._apart):
+            self._change(held=held)
+            return  # something moved, or could not be moved just now: look again
+        timeline, now = snapshot.timeline, aws_now(snapshot, self._lead)
+        stay = {one.dag_id for one in held}
+        draining = {
+            dag_id: count
+            for dag_id, runs in sorted(seen.unfinished.items())
+            if self._concerns(dag_id) and (count := sum(self._is_sources(timeline, run) for run in runs))
+        }
+        due = {
+            dag_id: seen.next_due(dag_id)
+            for dag_id in sorted(seen.dags)
+            if self._concerns(dag_id)
+            and dag_id not in stay
+            and (
+                dag_id in seen.unclear
+                or ((at := seen.next_due(dag_id)) is not None and timeline.owner(at, dag_id) == self._source)
+            )
+        }
+        begun = all(timeline.owner(now, line) == self._target for line in self._lines(timeline))
+        drained = begun and not (draining or due)
+        self._change(drained=drained, held=held, draining=draining, due=due, trouble=None)
+        if drained:
+            self._make_true(timeline, now)
+
+    def _concerns(self, dag_id: str) -> bool:
+        return not self._dags or dag_id in self._dags
+
+    def _lines(self, timeline: Timeline) -> tuple[str | None, ...]:
+        """The lines of ownership that are followed: those of single DAGs, and None, that of all others."""
+        return self._dags or (None, *timeline.dags)
+
+    def _is_sources(self, timeline: Timeline, run: Run) -> bool:
+        """Whether the source executes the run. What no schedule made is executed where it was made."""
+        made_here = run.type != "scheduled" or run.due is None
+        return made_here or timeline.owner(run.due or EPOCH, run.dag_id) == self._source
+
+    def _note_owners(self, snapshot: Snapshot) -> None:
+        """Which DAGs are not the target's yet, and which have become so.
+
+        Raises LostRace if one that was is no more: two operators must not take a DAG from each other for
+        ever.
+        """
+        timeline = snapshot.timeline
+        lines = self._lines(timeline)
+        apart = {line for line in lines if newest_owner(timeline, line) != self._target}
+        if self._waited_for is None:
+            if None in apart:
+                raise UsageError(
+                    f"{self._target} does not own the work, so there is nothing to wait for: "
+                    f"mwaactl switch {self._target} --wait -s {self._stack.stack}"
+                )
+            self._waited_for = self._apart = frozenset(line for line in apart if line is not None)
+        if lost := apart - self._apart:
+            names = "the work" if None in lost else listed({line for line in lost if line is not None})
+            raise LostRace(
+                f"somebody else has decided that {self._source} owns {names} (version "
+                f"{snapshot.reading.version}; see `mwaactl history`). That stands, and nothing waits for "
+                f"{self._source} to drain any more"
+            )
+        self._apart = frozenset(line for line in apart if line is not None)
+        now = aws_now(snapshot, self._lead)
+        moved = {}
+        for dag_id in sorted(self._waited_for - self._apart):
+            line = turn(timeline, now, dag_id)
+            moved[dag_id] = line.since if line.owner == self._target else line.next_since or line.since
+        self._change(moved=moved, held=tuple(one for one in self._state.held if one.dag_id in self._apart))
+
+    def _move_idle(self, snapshot: Snapshot, seen: Seen) -> tuple[Held, ...]:
+        """Decide that the target owns the DAGs that are idle on the source, and return the others."""
+        timeline, version = snapshot.timeline, snapshot.top + 1
+        since = aws_now(snapshot, self._lead) + self._lead
+        if not self._dags:  # none of them goes ahead of the others
+            since = max(since, timeline.owners[-1].since)
+        owned = [dag_id for dag_id in self._apart if timeline.owner(since, dag_id) == self._source]
+        held = self._watch.held(seen, owned, since + serial.MARGIN)
+        idle = sorted(self._apart - {one.dag_id for one in held})
+        decided = timeline
+        for dag_id in idle:
+            decided = decided.dag_moved(dag_id, self._target, since, version)
+        if decided is not timeline:
+            described = f"mwaactl switch {self._target}, only {listed(idle)}, as idle"
+            try:
+                self._ownership.write(snapshot, decided, described, since)
+            except Unfinished:
+                self._unanswered = snapshot
+            except LostRace:
+                pass  # the next look shows what stands
+        return held
+
+    def _sealed(self, snapshot: Snapshot) -> Snapshot:
+        """See to it that no earlier value of ours can arrive after all: its DAGs may not be idle any more."""
+        if self._unanswered is not None and snapshot.top == self._unanswered.top:
+            snapshot = self._ownership.seal(snapshot)
+        if self._unanswered is not None and snapshot.top > self._unanswered.top:
+            self._unanswered = None
+        return snapshot
+
+    def _make_true(self, timeline: Timeline, now: datetime) -> None:
+        begins = {line: turn(timeline, now, line).since for line in self._lines(timeline)}
+        switched = {line: begin for line, begin in begins.items() if begin > EPOCH}
+        mirrors = Mirrored(made=0, already=0, left=())
+        if switched:
+            until = max(switched.values())
+            before = timedelta(microseconds=1)
+            starts = (turn(timeline, begin - before, line).since for line, begin in switched.items())
+            since = max(min(starts), until - WINDOW)
+            mirrors = self._mirror(timeline, since, until)
+            if mirrors.left:
+                clock.sleep(MIRROR_PAUSE)
+                again = self._mirror(timeline, since, until)
+                made = mirrors.made + again.made
+                mirrors = Mirrored(made=made, already=again.already - mirrors.made, left=again.left)
+        self._change(finished=True, mirrors=mirrors, mirroring=None)
+
+    def _mirror(self, timeline: Timeline, since: datetime, until: datetime) -> Mirrored:
+        return make_true(
+            self._watch.api,
+            self._target_api,
+            source_colour=self._source,
+            since=since,
+            until=until,
+            owned=lambda run: self._concerns(run.dag_id) and self._is_sources(timeline, run),
+            progress=lambda done, total: self._change(mirroring=(done, total)),
+        )

@@ -1,0 +1,231 @@
+"""The first half of a switch: what would be done, and whether the checks allow it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from bluegreen.timeline import DAG_ID, Timeline
+
+from mwaactl.aws import Clients
+from mwaactl.checks.observation import api
+from mwaactl.checks.registry import Check, known, listed, look, run_checks
+from mwaactl.errors import UsageError
+from mwaactl.ownership.parameter import (
+    Ownership,
+    Snapshot,
+    Turn,
+    aws_now,
+    newest_owner,
+    previous_owner,
+    settled,
+    too_far,
+    turn,
+)
+from mwaactl.stack import Colour, Stack, as_colour
+from mwaactl.switching import serial
+from mwaactl.switching.serial import Seen, Watch
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a switch would do, from one look at the stack."""
+
+    stack: Stack
+    clients: Clients
+    ownership: Ownership
+    before: Snapshot
+    target: Colour
+    lead: timedelta
+    checks: tuple[Check, ...]
+    notes: tuple[str, ...]
+    now: datetime  # by AWS's clock
+    dags: tuple[str, ...] = ()  # the DAGs to move alone; none: all move
+    rollback: bool = False
+    watch: Watch | None = None  # asks the side that the work leaves; None: it cannot be asked, or need not be
+    seen: Seen | None = None  # that side at the time of the checks
+    forced: frozenset[str] = frozenset()
+
+    @property
+    def already(self) -> bool:
+        """Whether the target owns all work (that of `dags`), or is decided to."""
+        return settled(self.before.timeline, self.target, self.dags)
+
+    @property
+    def continues(self) -> bool:
+        """Whether the common line is the target's already: only DAGs that are apart from it are left."""
+        return not self.dags and newest_owner(self.before.timeline) == self.target
+
+    @property
+    def moving(self) -> tuple[str, ...]:
+        """The DAGs to move by decisions of their own: of `dags`, or of those apart, what the target lacks."""
+        timeline = self.before.timeline
+        concerned = tuple(sorted(timeline.dags)) if self.continues else self.dags
+        return tuple(dag for dag in concerned if newest_owner(timeline, dag) != self.target)
+
+    @property
+    def source(self) -> Colour:
+        return "green" if self.target == "blue" else "blue"
+
+    @property
+    def ok(self) -> bool:
+        return not any(check.stops for check in self.checks)
+
+    @property
+    def dag_id(self) -> str | None:
+        """One of the DAGs that move alone, for what is the same for all of them; None if all DAGs move."""
+        return next(iter(self.moving or self.dags), None)
+
+    @property
+    def current(self) -> Turn:
+        return turn(self.before.timeline, self.now, self.dag_id)
+
+    def candidates(self, timeline: Timeline, seen: Seen, since: datetime) -> list[str]:
+        """The DAGs that would change sides at `since`: those that the source owns until then."""
+        concerned = self.moving if self.dags or self.continues else seen.dags
+        return [dag_id for dag_id in concerned if timeline.owner(since, dag_id) == self.source]
+
+
+def plan(
+    stack: Stack,
+    clients: Clients,
+    target: Colour,
+    *,
+    dags: Iterable[str] | None = None,
+    lead: float | None = None,
+    force: Collection[str] = (),
+    sync: bool = False,
+) -> Plan:
+    """Read the ownership and run the checks; of the ownership nothing is written.
+
+    `dags` are the DAGs to move alone; None: all move, or, if the common line is the target's already, those
+    that are apart from it. `lead` is in seconds, at least (and by default) the stack's switch_lead_seconds.
+    `force` names checks to override. `sync` first copies pause state and pools to the target, unless the
+    target owns the work already: then its own count.
+    Raises Unreachable and Unusable; UsageError if this stack has no such environment, a forced check does not
+    exist, or `dags` is empty or has a name that no DAG can have.
+    """
+    chosen = tuple(dict.fromkeys(dags or ()))
+    if dags is not None and not chosen:
+        raise UsageError("dags is empty: name the DAGs to move alone, or leave it out to move all work")
+    if wrong := [dag_id for dag_id in chosen if not DAG_ID.fullmatch(dag_id)]:
+        raise UsageError(f"no DAG can have the id {', '.join(map(repr, wrong))}: repeat --dag for each DAG")
+    forced = known(force)
+    stack.require(target)
+    ownership = _ownership(stack, clients)
+    before = ownership.read()
+    notes = _synced(stack, clients, before, target) if sync else ()
+    return _plan(stack, ownership, before, target, lead, forced, dags=chosen, notes=notes)
+
+
+def plan_rollback(
+    stack: Stack, clients: Clients, *, lead: float | None = None, force: Collection[str] = ()
+) -> Plan:
+    """Plan a switch of all work back to the environment that owned it before the newest owner.
+
+    The rest is as for `plan`; also raises UsageError if there was no switch yet.
+    """
+    forced = known(force)
+    ownership = _ownership(stack, clients)
+    before = ownership.read()
+    owner, previous = newest_owner(before.timeline), previous_owner(before.timeline)
+    if previous is None:
+        raise UsageError(
+            f"there is no switch to roll back: the ownership timeline of stack {stack.stack} has no owner "
+            f"before {owner}. DAGs that were moved alone come back with: "
+            f"mwaactl switch {owner} -s {stack.stack}"
+        )
+    target = as_colour(previous)
+    stack.require(target)
+    return _plan(stack, ownership, before, target, lead, forced, rollback=True)
+
+
+def _synced(stack: Stack, clients: Clients, before: Snapshot, target: Colour) -> tuple[str, ...]:
+    from mwaactl.switching.copy_settings import sync
+
+    if newest_owner(before.timeline) == target:
+        return (f"nothing was copied to {target}: it owns the work, so its own pause state and pools count",)
+    source: Colour = "green" if target == "blue" else "blue"
+    done = sync(stack, clients, source, target)
+    parts = [
+        f"{what} {listed(names)}"
+        for what, names in (("paused", done.paused), ("unpaused", done.unpaused), ("pools", done.pools))
+        if names
+    ]
+    return (f"copied from {source} to {target}: {'; '.join(parts) or 'nothing, they were alike'}",)
+
+
+def _ownership(stack: Stack, clients: Clients) -> Ownership:
+    return Ownership(clients, stack.ownership_parameter, timedelta(seconds=stack.switch_lead_seconds))
+
+
+def _plan(
+    stack: Stack,
+    ownership: Ownership,
+    before: Snapshot,
+    target: Colour,
+    lead: float | None,
+    forced: Collection[str],
+    *,
+    dags: tuple[str, ...] = (),
+    rollback: bool = False,
+    notes: tuple[str, ...] = (),
+) -> Plan:
+    wanted = timedelta(seconds=stack.switch_lead_seconds if lead is None else lead)
+    if wanted < ownership.lead:
+        notes += (f"lead raised to {ownership.lead.total_seconds():g} s, which is what the readers apply",)
+        wanted = ownership.lead
+    made = Plan(
+        stack=stack,
+        clients=ownership.clients,
+        ownership=ownership,
+        before=before,
+        target=target,
+        lead=wanted,
+        checks=(),
+        notes=(*notes, *_notes(before, ownership)),
+        now=aws_now(before, ownership.lead),
+        dags=dags,
+        rollback=rollback,
+        forced=frozenset(forced),
+    )
+    return made if made.already else _checked(made)
+
+
+def _notes(before: Snapshot, ownership: Ownership) -> Iterator[str]:
+    if before.skew is None:
+        yield "this machine's clock was not compared with AWS's"
+    elif too_far(before, ownership.lead):
+        yield (
+            f"this machine's clock is {abs(before.skew.sure.total_seconds()):.0f} s "
+            f"{'behind' if before.skew.sure > timedelta(0) else 'ahead of'} AWS's: AWS's time is used"
+        )
+    if before.covered:
+        yield (
+            f"version {before.top} of {ownership.name} is invalid (see `mwaactl history`); "
+            f"version {before.reading.version} stands and will be put on top again"
+        )
+
+
+def _checked(made: Plan) -> Plan:
+    """The plan with the outcome of its checks and what was seen of the side that the work leaves."""
+    stack, timeline = made.stack, made.before.timeline
+    apis = {colour: api(stack, made.clients, colour) for colour in stack.airflow_environments}
+    sides = look(
+        stack,
+        made.clients,
+        made.target,
+        timeline,
+        dags=made.dags,
+        now=lambda: aws_now(made.before, made.ownership.lead),
+        apis=apis,
+    )
+    watch, seen, source, likely = None, None, sides.source, set[str]()
+    if source is not None and source.dags is not None and source.in_flight is not None:
+        watch = Watch(apis[made.source], apis[made.target])
+        seen = serial.seen(source.dags, source.in_flight, lambda: sides.target.dags or {})
+        soon = made.now + made.lead + serial.SOON
+        likely = {dag_id for dag_id in made.candidates(timeline, seen, soon) if seen.busy(dag_id, soon)}
+    sides = serial.known_by_tasks(sides, watch, apis[made.target], likely)
+    return replace(made, checks=run_checks(sides, made.forced), watch=watch, seen=seen)

@@ -1,0 +1,189 @@
+"""DAGs that must not overlap themselves (`max_active_runs=1`, `depends_on_past`, `wait_for_downstream`).
+
+Such a DAG changes sides only while it is idle: the side that it leaves has no unfinished run of it, and will
+make none that is due before the other side owns it. Until then it is held where it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from mwaactl.airflow.client import AirflowApi, NotFound
+from mwaactl.airflow.models import Dag, Run, Task
+from mwaactl.checks.outcome import Outcome, Sides, listed
+from mwaactl.errors import Unreachable
+from mwaactl.json_model import Model, iso
+from mwaactl.ownership.parameter import ARRIVES_WITHIN
+
+CHECK = "serial-dags"
+# A write that takes its time begins later than planned (readers count from its arrival): runs due until then
+# would still be the old side's.
+MARGIN = ARRIVES_WITHIN
+SOON = timedelta(minutes=1)  # DAGs due within this are asked about before the question, not after it
+AT_ONCE = 8  # questions about tasks at the same time
+
+
+class Held(Model):
+    """A DAG that stays on the old side for now."""
+
+    dag_id: str
+    reason: str
+
+
+def is_serial(dag: Dag, tasks: Callable[[str], tuple[Task, ...]]) -> bool:
+    """Whether the DAG must not overlap itself; `tasks` gives a DAG's tasks and is called only if needed."""
+    return dag.max_active_runs == 1 or any(
+        task.depends_on_past or task.wait_for_downstream for task in tasks(dag.dag_id)
+    )
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One environment at one moment: its DAGs by id, and its unfinished runs of any type by DAG id."""
+
+    dags: Mapping[str, Dag]
+    unfinished: Mapping[str, tuple[Run, ...]]
+    unclear: frozenset[str] = frozenset()  # the environment does not tell when their next run is due
+
+    def busy(self, dag_id: str, until: datetime) -> str | None:
+        """Why the DAG is not idle up to `until`; None if it is."""
+        if runs := self.unfinished.get(dag_id):
+            first = min(runs, key=lambda run: (run.due or until, run.run_id))
+            more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
+            paused = dag_id in self.dags and self.dags[dag_id].paused
+            return f"{first.run_id}{more} is unfinished" + (", and the DAG is paused" if paused else "")
+        if dag_id in self.unclear:
+            return "Airflow has not planned its next run yet"
+        due = self.next_due(dag_id)
+        return f"its next run is due {iso(due)}" if due is not None and due < until else None
+
+    def next_due(self, dag_id: str) -> datetime | None:
+        """When the next run is due that the scheduler will make; None if it makes none or is unclear."""
+        dag = self.dags.get(dag_id)
+        return None if dag is None or dag.paused else dag.next_due
+
+
+def seen(dags: Mapping[str, Dag], unfinished: Iterable[Run], others: Callable[[], Mapping[str, Dag]]) -> Seen:
+    """`others` gives the DAGs of the other environment; it is called only if something is unclear.
+
+    While a DAG has as many runs as it may have, and after a manual run for some time, Airflow tells no next
+    run. Nor does it if none will come; then the other environment has none either.
+    """
+    by_dag: dict[str, list[Run]] = {}
+    for run in unfinished:
+        by_dag.setdefault(run.dag_id, []).append(run)
+    silent = [
+        dag.dag_id
+        for dag in dags.values()
+        if dag.next_due is None
+        and dag.schedule is not None
+        and not (dag.by_assets or dag.paused or dag.dag_id in by_dag)
+    ]
+    known = others() if silent else {}
+    unclear = frozenset(dag_id for dag_id in silent if dag_id in known and known[dag_id].next_due is not None)
+    return Seen(dags, {dag_id: tuple(runs) for dag_id, runs in by_dag.items()}, unclear)
+
+
+class Watch:
+    """Asks one environment, and remembers which of its DAGs are serial. Its methods raise Unreachable.
+
+    The other environment is asked where this one tells no next run.
+    """
+
+    def __init__(self, api: AirflowApi, other: AirflowApi) -> None:
+        self.api, self._other = api, other
+        self._by_tasks: dict[str, bool] = {}
+
+    def look(self) -> Seen:
+        """What it does now. The runs are asked for after the DAGs: one made in between is not missed."""
+        dags = self.api.dags()
+        return seen(dags, self.api.unfinished_runs(), self._other.dags)
+
+    def serial(self, dags: Iterable[Dag]) -> frozenset[str]:
+        """The ids of those that are serial; one question for each that is not known yet."""
+        chosen = tuple(dags)
+        unknown = [dag for dag in chosen if dag.max_active_runs != 1 and dag.dag_id not in self._by_tasks]
+        if unknown:
+            with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="serial") as pool:
+                ids = [dag.dag_id for dag in unknown]
+                self._by_tasks |= zip(ids, pool.map(self._is_serial, unknown), strict=True)
+        return frozenset(
+            dag.dag_id for dag in chosen if dag.max_active_runs == 1 or self._by_tasks[dag.dag_id]
+        )
+
+    def _is_serial(self, dag: Dag) -> bool:
+        try:
+            return is_serial(dag, self.api.tasks)
+        except NotFound:  # it is going away: no reason to move it while it is busy
+            return True
+
+    def held(self, now: Seen, dag_ids: Iterable[str], until: datetime) -> tuple[Held, ...]:
+        """Those of `dag_ids` that are serial and not idle up to `until`."""
+        busy = {dag_id: why for dag_id in dag_ids if (why := now.busy(dag_id, until)) is not None}
+        serial = self.serial(now.dags[dag_id] for dag_id in busy if dag_id in now.dags)
+        return tuple(
+            Held(dag_id=dag_id, reason=busy[dag_id])
+            for dag_id in sorted(busy)
+            # Unfinished runs of a DAG that is gone: nobody can say that it was not serial.
+            if dag_id in serial or dag_id not in now.dags
+        )
+
+
+def known_by_tasks(sides: Sides, source: Watch | None, target: AirflowApi, likely: Iterable[str]) -> Sides:
+    """`sides` with what is known of serial DAGs by their tasks.
+
+    On the source those are asked for that are `likely` to be busy. If it did not answer, the target is asked,
+    unless one of its DAGs is serial without a question.
+    """
+    dags = _concerned(sides)
+    try:
+        if _answered(sides) and source is not None:
+            found = source.serial(dags[dag_id] for dag_id in likely if dag_id in dags)
+        elif sides.target.dags is not None:
+            active = [dag for dag in dags.values() if not dag.paused]
+            found = Watch(target, target).serial(
+                [dag for dag in active if dag.max_active_runs == 1] or active
+            )
+        else:
+            return sides
+    except Unreachable:
+        return sides
+    return sides.model_copy(update={"serial": found})
+
+
+def check(sides: Sides) -> Outcome | None:
+    """For the preflight: whether the side that the work leaves can tell which serial DAGs are busy there."""
+    source = sides.source
+    if source is None:
+        return None
+    dags = _concerned(sides)
+    serial = {dag_id for dag_id, dag in dags.items() if dag.max_active_runs == 1} | (sides.serial or set())
+    if source.in_flight is not None and source.dags is not None:
+        busy = {run.dag_id for run in source.in_flight} & serial
+        if not busy:
+            return "pass", f"none is busy on {source.colour} now"
+        return "pass", f"busy on {source.colour}, to be moved when idle: {listed(busy)}"
+    reason = source.not_checked.get("dags") or source.not_checked["in_flight"]
+    if active := {dag_id for dag_id in serial if not dags[dag_id].paused}:
+        return "fail", (
+            f"{source.colour} cannot be asked whether these still run there, and they must not overlap "
+            f"themselves: {listed(active)}. If nothing runs there any more: --force {CHECK} ({reason})"
+        )
+    if sides.target.dags is None or sides.serial is None:
+        return "not checked", reason
+    return "pass", f"{sides.target.colour} has none"
+
+
+def _answered(sides: Sides) -> bool:
+    source = sides.source
+    return source is not None and source.dags is not None and source.in_flight is not None
+
+
+def _concerned(sides: Sides) -> dict[str, Dag]:
+    """The DAGs that are to move, as the source lists them, or the target if the source cannot tell."""
+    side = sides.source if _answered(sides) else sides.target
+    dags = side.dags if side is not None else None
+    return {dag_id: dag for dag_id, dag in (dags or {}).items() if sides.moving(dag_id)}

@@ -1,0 +1,186 @@
+"""The whole picture: who owns what, how both sides are, and whether a switch would pass its checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import partial
+
+from bluegreen.timeline import Timeline, latest_valid
+
+from mwaactl.airflow.models import Run
+from mwaactl.aws import Clients, aws_errors
+from mwaactl.checks.observation import Observation, api, observe
+from mwaactl.checks.registry import Check, look, run_checks
+from mwaactl.errors import ControlError, Unreachable
+from mwaactl.json_model import Instant, Model
+from mwaactl.ownership.parameter import (
+    Ownership,
+    Snapshot,
+    Turn,
+    describe_version,
+    moved_apart,
+    newest_owner,
+    turn,
+)
+from mwaactl.stack import Colour, Stack, as_colour
+from mwaactl.switching.write import aws_now
+
+
+class Line(Model):
+    """Who owns the runs that are due now, since when, and who comes next (None: no change is decided)."""
+
+    owner: Colour
+    since: Instant
+    next_owner: Colour | None
+    next_since: Instant | None
+
+    @classmethod
+    def of(cls, turn: Turn) -> Line:
+        return cls(
+            owner=as_colour(turn.owner),
+            since=turn.since,
+            next_owner=as_colour(turn.next_owner) if turn.next_owner else None,
+            next_since=turn.next_since,
+        )
+
+
+class Status(Model):
+    """What `mwaactl status` shows. `not_checked` names what could not be seen, with the reason."""
+
+    stack: str
+    name: str
+    mode: str
+    region: str
+    ownership: Line | None
+    dags: dict[str, Line]  # the DAGs that do not go with the common line
+    version: int | None  # of the ownership parameter; the one that stands
+    invalid_version: int | None  # an invalid one on top of it
+    active_environment: str | None  # the plain parameter
+    environments: dict[Colour, Observation]
+    draining: dict[Colour, tuple[Run, ...]]  # unfinished runs of work that is, or will be, the other side's
+    switch_target: Colour | None  # the environment that does not own the work
+    switch_checks: tuple[Check, ...]
+    not_checked: dict[str, str]
+
+
+def status(stack: Stack, clients: Clients) -> Status:
+    """Look at everything once. What cannot be reached is no error here: it stands in `not_checked`."""
+    not_checked: dict[str, str] = {}
+    ownership, line, dags = None, None, {}
+    store = Ownership(clients, stack.ownership_parameter, timedelta(seconds=stack.switch_lead_seconds))
+    try:
+        ownership = store.read()
+    except ControlError as error:
+        not_checked["ownership"] = str(error)
+    else:
+        now = aws_now(ownership, store.lead)
+        line = Line.of(turn(ownership.timeline, now))
+        dags = {dag_id: Line.of(own) for dag_id, own in moved_apart(ownership.timeline, now).items()}
+    plain = None
+    try:
+        with aws_errors(f"read the parameter {stack.active_environment_parameter}"):
+            plain = clients.ssm.get_parameter(Name=stack.active_environment_parameter)["Parameter"]["Value"]
+    except Unreachable as error:
+        not_checked["active_environment"] = str(error)
+    apis = {colour: api(stack, clients, colour) for colour in stack.airflow_environments}
+    seen = observe(stack, clients, apis=apis)
+    for colour, observation in seen.items():
+        not_checked |= {f"{colour}.{field}": why for field, why in observation.not_checked.items()}
+    target = _standby(line, seen)
+    checks: tuple[Check, ...] = ()
+    if target is not None and ownership is not None:
+        sides = look(
+            stack,
+            clients,
+            target,
+            ownership.timeline,
+            now=partial(aws_now, ownership, store.lead),
+            apis=apis,
+            seen=seen,
+            thorough=False,
+        )
+        checks = run_checks(sides)
+    return Status(
+        stack=stack.stack,
+        name=stack.name,
+        mode=stack.mode,
+        region=stack.region,
+        ownership=line,
+        dags=dags,
+        version=ownership.reading.version if ownership else None,
+        invalid_version=ownership.top if ownership and ownership.covered else None,
+        active_environment=plain,
+        environments=seen,
+        draining=_draining(ownership, seen),
+        switch_target=target,
+        switch_checks=checks,
+        not_checked=not_checked,
+    )
+
+
+def _standby(line: Line | None, seen: dict[Colour, Observation]) -> Colour | None:
+    if line is None:
+        return None
+    owner_next = line.next_owner or line.owner
+    return next((colour for colour in seen if colour != owner_next), None)
+
+
+def _draining(
+    ownership: Snapshot | None, seen: Mapping[Colour, Observation]
+) -> dict[Colour, tuple[Run, ...]]:
+    """By side, what it has to finish of DAGs that it does not own next. Not what is only skipped there."""
+    if ownership is None:
+        return {}
+    timeline = ownership.timeline
+    found = {
+        colour: tuple(
+            run
+            for run in observation.in_flight or ()
+            if newest_owner(timeline, run.dag_id) != colour
+            and (run.type != "scheduled" or run.due is None or timeline.owner(run.due, run.dag_id) == colour)
+        )
+        for colour, observation in seen.items()
+    }
+    return {colour: runs for colour, runs in found.items() if runs}
+
+
+class Change(Model):
+    """One version of the ownership parameter."""
+
+    version: int
+    when: Instant
+    who: str  # ARN of the AWS principal
+    why: str  # the description given with the write
+    valid: bool  # False: a lost race or a stale value; it never counted
+    change: str
+
+
+class History(Model):
+    """What `mwaactl history` shows: newest first, as far back as SSM keeps it (100 versions)."""
+
+    parameter: str
+    versions: tuple[Change, ...]
+
+
+def history(stack: Stack, clients: Clients) -> History:
+    """Who decided what, when and why. Raises Unreachable, or Unusable if the parameter is missing."""
+    store = Ownership(clients, stack.ownership_parameter, timedelta(seconds=stack.switch_lead_seconds))
+    changes = []
+    stood: Timeline | None = None
+    for version in reversed(store.history()):
+        counts, change = describe_version(version, stood)
+        if counts:
+            record = (version.value, version.number, version.modified)
+            stood = latest_valid([record]).effective(store.lead)
+        changes.append(
+            Change(
+                version=version.number,
+                when=version.modified,
+                who=version.user,
+                why=version.description,
+                valid=counts,
+                change=change,
+            )
+        )
+    return History(parameter=stack.ownership_parameter, versions=tuple(reversed(changes)))

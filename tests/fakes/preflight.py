@@ -1,0 +1,41 @@
+"""Both sides of a stack as the preflight of a switch to green sees them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, cast
+
+from mwaactl.aws import Clients
+from mwaactl.checks.registry import Check, preflight
+from mwaactl.stack import parse
+from tests.fakes.aws import Cloud, client_error, outputs, standing
+
+BLUE, GREEN = "mwaa-openlineage-fullha-blue", "mwaa-openlineage-fullha-green"
+TASK_INSTANCES = "POST /dags/~/dagRuns/~/taskInstances/list"
+
+
+def checked(aws: Cloud, *dags: str) -> dict[str, Check]:
+    """The checks of a switch to green, by name."""
+    checks = preflight(parse(outputs()), cast(Clients, aws), "green", standing(aws), dags=dags)
+    return {check.name: check for check in checks}
+
+
+def outcome(aws: Cloud, name: str, *dags: str) -> tuple[str, str]:
+    check = checked(aws, *dags)[name]
+    return check.result, check.detail
+
+
+def silent(aws: Cloud, name: str) -> None:
+    """From now on Airflow's API on that environment does not answer."""
+    aws.mwaa.airflow[name] = dict.fromkeys(
+        aws.mwaa.airflow[name], client_error("InternalServerException", 500)
+    )
+
+
+def dag_answer(dag_id: str, paused: bool = False, due: datetime | None = None, **more: Any) -> dict[str, Any]:
+    told = due.isoformat() if due else None
+    return {"dag_id": dag_id, "is_paused": paused, "next_dagrun_run_after": told, **more}
+
+
+def set_dags(aws: Cloud, name: str, *dags: dict[str, Any]) -> None:
+    aws.mwaa.airflow[name]["/dags"] = {"dags": list(dags), "total_entries": len(dags)}

@@ -1,0 +1,334 @@
+"""A small model of an Airflow: its runs and tasks, its REST API, and what that API does unasked.
+
+It is what shows that a mirror is never executed: whatever the API clears is executed by `work`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import unquote
+
+from bluegreen.timeline import Timeline
+
+from tests.fakes.aws import ACTIVE, OWNERSHIP, START, Clock, Iam, Ssm, client_error
+from tests.fakes.lineage import MemoryS3
+
+BLUE, GREEN = "mwaa-openlineage-fullha-blue", "mwaa-openlineage-fullha-green"
+
+FINAL = ("success", "failed")
+FAILED = ("failed", "upstream_failed")
+FINISHED = ("success", "failed", "skipped", "upstream_failed", "removed")
+Key = tuple[str, int]
+
+
+@dataclass
+class Task:
+    state: str | None
+    operator: str = "PythonOperator"
+    pid: int | None = None
+    rendered: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Run:
+    dag_id: str
+    run_id: str
+    due: datetime
+    state: str
+    kind: str
+    tasks: dict[Key, Task]
+    note: str | None = None
+
+
+@dataclass
+class Dag:
+    tasks: Mapping[str, tuple[str, ...]]  # by id, the ids directly downstream
+    paused: bool = False
+    next_due: datetime | None = None
+    operators: Mapping[str, str] = field(default_factory=dict)
+    external: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # of a marker: DAG and task
+
+    def below(self, task_id: str) -> set[str]:
+        found: set[str] = set()
+        queue = list(self.tasks[task_id])
+        while queue:
+            name = queue.pop()
+            if name not in found:
+                found.add(name)
+                queue += self.tasks[name]
+        return found
+
+
+@dataclass
+class Airflow:
+    """One Airflow. `finishes_tasks`: whether a run that is set to success takes finished tasks along."""
+
+    major: int = 3
+    finishes_tasks: bool = False
+    dags: dict[str, Dag] = field(default_factory=dict)
+    runs: list[Run] = field(default_factory=list)
+    executed: list[tuple[str, str]] = field(default_factory=list)  # (DAG id, run id) of what `work` executed
+    before: Callable[[str, str], None] = lambda method, path: None  # called with each request; may raise
+    changes: int = 0
+
+    # --- what happens there ---
+
+    def add(
+        self,
+        dag_id: str,
+        due: datetime,
+        states: Mapping[str, str | Iterable[str]],
+        *,
+        state: str = "success",
+        worked: bool = True,
+    ) -> Run:
+        """A scheduled run with its tasks' states; several states of one task are those of its map indexes."""
+        tasks: dict[Key, Task] = {}
+        operators = self.dags[dag_id].operators
+        for task_id, found in states.items():
+            mapped = {-1: found} if isinstance(found, str) else dict(enumerate(found))
+            for index, one in mapped.items():
+                pid = 7 if worked and one in FINAL else None
+                rendered: dict[str, Any] = {"op_args": []} if pid else {}
+                operator = operators.get(task_id, "PythonOperator")
+                tasks[task_id, index] = Task(one, operator, pid, rendered)
+        run = Run(dag_id, f"scheduled__{due.isoformat()}", due, state, "scheduled", tasks)
+        self.runs.append(run)
+        return run
+
+    def mirror(self, dag_id: str, due: datetime) -> Run:
+        """A run of the other side, born skipped."""
+        return self.add(dag_id, due, dict.fromkeys(self.dags[dag_id].tasks, "skipped"))
+
+    def work(self) -> None:
+        """The scheduler and its workers: execute what is queued."""
+        for run in self.runs:
+            if run.state in FINAL or self.dags[run.dag_id].paused:
+                continue
+            self.executed.append((run.dag_id, run.run_id))
+            run.state = "success"
+            for one in run.tasks.values():
+                if one.state not in FINISHED:
+                    one.state, one.pid, one.rendered = "success", 7, {"op_args": []}
+
+    def one(self, dag_id: str, due: datetime) -> Run:
+        return next(run for run in self.runs if (run.dag_id, run.due, run.kind) == (dag_id, due, "scheduled"))
+
+    def states(self, dag_id: str, due: datetime) -> dict[Key, str | None]:
+        return {key: one.state for key, one in self.one(dag_id, due).tasks.items()}
+
+    # --- the REST API ---
+
+    def call(self, method: str, path: str, query: Mapping[str, Any], body: Mapping[str, Any]) -> Any:
+        self.before(method, path)
+        parts = [unquote(part) for part in path.strip("/").split("/")]
+        if parts == ["dags"]:
+            return _page("dags", [self._dag(dag_id) for dag_id in self.dags])
+        if parts[1] == "~" and parts[-1] == "list":
+            return self._list_tasks(body) if "taskInstances" in parts else self._list_runs(body)
+        dag = self.dags.get(parts[1])
+        if dag is None:
+            raise _refused(404, f"no DAG {parts[1]}")
+        if parts[2:] == ["tasks"]:
+            return {
+                "tasks": [
+                    {
+                        "task_id": task_id,
+                        "class_ref": {"class_name": dag.operators.get(task_id, "PythonOperator")},
+                        "downstream_task_ids": list(below),
+                    }
+                    for task_id, below in dag.tasks.items()
+                ]
+            }
+        if (method, parts[2:]) == ("POST", ["dagRuns"]):
+            return self._create(parts[1], body)
+        run = next((r for r in self.runs if (r.dag_id, r.run_id) == (parts[1], parts[3])), None)
+        if run is None:
+            raise _refused(404, f"no run {parts[3]}")
+        if method == "GET":
+            return self._run(run)
+        self.changes += 1
+        if parts[4:] == ["clear"]:
+            assert body["dry_run"] is False
+            self._clear(run, run.tasks)
+        elif parts[4:5] == ["taskInstances"]:
+            self._patch_task(run, parts[5], int(parts[6]) if parts[6:] else -1, body)
+        else:
+            self._patch_run(run, body)
+        return self._run(run)
+
+    def _patch_run(self, run: Run, body: Mapping[str, Any]) -> None:
+        if run.note is None and {"note", "state"} <= body.keys():
+            raise _refused(409, "Unique constraint violation")  # Airflow 3.3.1
+        run.note = body.get("note", run.note)
+        if "state" not in body:
+            return
+        run.state = body["state"]
+        for one in run.tasks.values():
+            if one.state not in FINISHED:
+                one.state = body["state"] if one.state == "running" else "skipped"
+            elif run.state == "success" and self.finishes_tasks:
+                one.state = "success"
+
+    def _patch_task(self, run: Run, task_id: str, index: int, body: Mapping[str, Any]) -> None:
+        if (task_id, index) not in run.tasks or task_id not in self.dags[run.dag_id].tasks:
+            raise _refused(404, f"no task {task_id}")
+        below = self.dags[run.dag_id].below(task_id)
+        chosen = {(task_id, index)}
+        if body.get("include_downstream"):
+            assert self.major > 2
+            chosen |= {key for key in run.tasks if key[0] in below}
+        if all(run.tasks[key].state == body["new_state"] for key in chosen):
+            raise _refused(409, "it is in that state already")
+        for key in chosen:
+            run.tasks[key].state = body["new_state"]
+        self._spread(run, {task_id} | below, but=task_id)
+
+    def _spread(self, run: Run, task_ids: set[str], but: str | None) -> None:
+        """Clear what failed among these tasks, and what a failed marker among them points to."""
+        failed = [key for key in run.tasks if key[0] in task_ids and run.tasks[key].state in FAILED]
+        dag = self.dags[run.dag_id]
+        for key in failed:
+            if run.tasks[key].operator == "ExternalTaskMarker":
+                other_dag, other_task = dag.external[key[0]]
+                for other in self.runs:
+                    if (other.dag_id, other.due) == (other_dag, run.due):
+                        self._spread(other, {other_task} | self.dags[other_dag].below(other_task), but=None)
+        self._clear(run, [key for key in failed if key[0] != but])
+
+    def _clear(self, run: Run, keys: Iterable[Key]) -> None:
+        keys = list(keys)
+        for key in keys:
+            run.tasks[key].state = None
+        if keys and run.state in FINAL:
+            run.state = "queued"
+
+    def _create(self, dag_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        run_id, due = body["dag_run_id"], datetime.fromisoformat(body["run_after"])
+        if any((run.dag_id, run.run_id) == (dag_id, run_id) for run in self.runs):
+            raise _refused(409, f"the run {run_id} exists")
+        self.changes += 1
+        tasks = {(task_id, -1): Task(None) for task_id in self.dags[dag_id].tasks}
+        run = Run(dag_id, run_id, due, "queued", "manual", tasks, body["note"])
+        self.runs.append(run)
+        return self._run(run)
+
+    def _dag(self, dag_id: str) -> dict[str, Any]:
+        dag = self.dags[dag_id]
+        due = dag.next_due.isoformat() if dag.next_due else None
+        return {"dag_id": dag_id, "is_paused": dag.paused, "next_dagrun_run_after": due}
+
+    def _list_runs(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        found = [
+            self._run(run)
+            for run in sorted(self.runs, key=lambda run: run.due)
+            if not body.get("dag_ids") or run.dag_id in body["dag_ids"]
+            if not body.get("states") or run.state in body["states"]
+        ]
+        return _page("dag_runs", found, body)
+
+    def _list_tasks(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        found = [
+            {
+                "dag_id": run.dag_id,
+                "dag_run_id": run.run_id,
+                "task_id": task_id,
+                "map_index": index,
+                "state": one.state,
+                "operator": one.operator,
+                "pid": one.pid,
+                "hostname": "",
+                "rendered_fields": one.rendered,
+            }
+            for run in self.runs
+            if run.dag_id in body["dag_ids"] and run.run_id in body["dag_run_ids"]
+            for (task_id, index), one in run.tasks.items()
+        ]
+        return _page("task_instances", found, body)
+
+    def _run(self, run: Run) -> dict[str, Any]:
+        due = run.due.isoformat()
+        return {
+            "dag_id": run.dag_id,
+            "dag_run_id": run.run_id,
+            "run_type": run.kind,
+            "state": run.state,
+            "run_after": due,
+            "logical_date": due,
+            "data_interval_start": (run.due - timedelta(minutes=1)).isoformat(),
+            "data_interval_end": due,
+            "start_date": due,
+            "end_date": None,
+            "note": run.note,
+        }
+
+
+@dataclass
+class Mwaa:
+    """Amazon MWAA over such Airflows, by environment name."""
+
+    airflows: Mapping[str, Airflow]
+
+    def invoke_rest_api(self, **request: Any) -> dict[str, Any]:
+        found = self.airflows[request["Name"]].call(
+            request["Method"], request["Path"], request.get("QueryParameters", {}), request.get("Body", {})
+        )
+        return {"RestApiStatusCode": 200, "RestApiResponse": found}
+
+
+def minutes(count: float) -> datetime:
+    """So many minutes after the doubles' beginning."""
+    return START + timedelta(minutes=count)
+
+
+def _page(key: str, found: list[Any], body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    begin = (body or {}).get("page_offset", 0)
+    end = begin + (body or {}).get("page_limit", 100)
+    return {key: found[begin:end], "total_entries": len(found)}
+
+
+def _refused(status: int, detail: str) -> Exception:
+    return client_error(
+        "RestApiClientException",
+        400,
+        "InvokeRestApi",
+        RestApiStatusCode=status,
+        RestApiResponse={"detail": detail},
+    )
+
+
+@dataclass
+class Cloud:
+    """Stands for `mwaactl.aws.Clients`: a full HA stack with two such Airflows; blue owns everything."""
+
+    ssm: Ssm
+    mwaa: Mwaa
+    iam: Iam = field(default_factory=Iam)
+    s3: MemoryS3 = field(default_factory=MemoryS3)
+    region: str = "us-east-1"
+
+    @property
+    def ssm_writer(self) -> Ssm:
+        return self.ssm
+
+    @property
+    def blue(self) -> Airflow:
+        return self.mwaa.airflows[BLUE]
+
+    @property
+    def green(self) -> Airflow:
+        return self.mwaa.airflows[GREEN]
+
+
+def cloud(dags: Mapping[str, Dag]) -> Cloud:
+    """Both sides have the same DAGs (copied) and no runs."""
+    ssm = Ssm(Clock())
+    ssm.store({"Name": OWNERSHIP, "Value": Timeline.initial().dump()})
+    ssm.store({"Name": ACTIVE, "Value": "blue"})
+    sides = {
+        name: Airflow(dags={dag_id: replace(dag) for dag_id, dag in dags.items()}) for name in (BLUE, GREEN)
+    }
+    return Cloud(ssm, Mwaa(sides))

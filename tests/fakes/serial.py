@@ -1,0 +1,130 @@
+"""Two Airflows whose runs follow from the ownership: each due run is executed by the side that owns it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from tests.fakes.aws import START, Cloud, standing
+
+NAMES = {colour: f"mwaa-openlineage-fullha-{colour}" for colour in ("blue", "green")}
+
+
+@dataclass
+class Work:
+    """A DAG: due every `period` seconds from START + `first`; a run takes `seconds`, every second `odd`."""
+
+    period: float
+    seconds: float
+    first: float = 0.0
+    alone: bool = True  # max_active_runs=1
+    past: bool = False  # depends_on_past
+    paused: bool = False
+    odd: float | None = None
+    others: list[dict[str, Any]] = field(default_factory=list)  # unfinished runs that no schedule made
+
+
+@dataclass(frozen=True)
+class Executed:
+    side: str
+    due: datetime
+    start: datetime
+    end: datetime
+
+
+class Airflows:
+    """Answers both sides' REST APIs from the standing ownership. `asked` counts calls by method and path."""
+
+    def __init__(self, aws: Cloud, works: dict[str, Work], seconds_per_call: float = 0.0) -> None:
+        self.aws, self.works, self.pause = aws, works, seconds_per_call
+        self.unplanned: set[tuple[str, str]] = set()  # (side, DAG) whose next run is not told
+        for side, name in NAMES.items():
+            answers = aws.mwaa.airflow[name]
+            answers["/dags"] = lambda query, side=side: self._dags(side)
+            answers["POST /dags/~/dagRuns/list"] = lambda body, side=side: self._runs(side, body)
+            for dag_id, work in works.items():
+                task = {"task_id": "work", "class_ref": {"class_name": "x"}, "depends_on_past": work.past}
+                answers[f"/dags/{dag_id}/tasks"] = {"tasks": [task]}
+
+    @property
+    def now(self) -> datetime:
+        return self.aws.ssm.clock.now
+
+    def executed(self, dag_id: str) -> list[Executed]:
+        """What was or is executed of a DAG until now, in the order of the due instants."""
+        work, timeline = self.works[dag_id], standing(self.aws)
+        done: list[Executed] = []
+        free = dict.fromkeys(NAMES, START)  # a side's next run waits for its last
+        for number, due in enumerate(self._due(work)):
+            side = timeline.owner(due, dag_id)
+            start = max(due, free[side]) if work.alone or work.past else due
+            seconds = work.odd if work.odd is not None and number % 2 else work.seconds
+            free[side] = start + timedelta(seconds=seconds)
+            done.append(Executed(side, due, start, free[side]))
+        return done
+
+    def overlaps(self) -> list[tuple[str, Executed, Executed]]:
+        """Runs of a serial DAG on one side that overlap one on the other."""
+        return [
+            (dag_id, one, other)
+            for dag_id, work in self.works.items()
+            if work.alone or work.past
+            for runs in (self.executed(dag_id),)
+            for one in runs
+            for other in runs
+            if one.side == "blue"
+            and other.side == "green"
+            and one.start < other.end
+            and other.start < one.end
+        ]
+
+    def _due(self, work: Work) -> Iterator[datetime]:
+        due = START + timedelta(seconds=work.first)
+        while due <= self.now and not work.paused:
+            yield due
+            due += timedelta(seconds=work.period)
+
+    def _dags(self, side: str) -> dict[str, Any]:
+        self.aws.ssm.clock.forward(self.pause)
+        dags = []
+        for dag_id, work in self.works.items():
+            made = sum(1 for _ in self._due(work))
+            due = START + timedelta(seconds=work.first + made * work.period)
+            dags.append(
+                {
+                    "dag_id": dag_id,
+                    "is_paused": work.paused,
+                    "max_active_runs": 1 if work.alone else 16,
+                    "timetable_summary": "* * * * *",
+                    "next_dagrun_run_after": None if (side, dag_id) in self.unplanned else due.isoformat(),
+                }
+            )
+        return {"dags": dags, "total_entries": len(dags)}
+
+    def _runs(self, side: str, body: dict[str, Any]) -> dict[str, Any]:
+        self.aws.ssm.clock.forward(self.pause)
+        found: list[dict[str, Any]] = []
+        if "states" in body:  # the unfinished ones
+            for dag_id, work in self.works.items():
+                found += [{**other, "dag_id": dag_id} for other in work.others if other.get("side") == side]
+                found += [
+                    run_answer(dag_id, f"scheduled__{run.due:%H:%M:%S}", run.due)
+                    for run in self.executed(dag_id)
+                    if run.side == side and run.due <= self.now < run.end
+                ]
+        return {"dag_runs": found, "total_entries": len(found)}
+
+
+def run_answer(
+    dag_id: str, run_id: str, due: datetime, kind: str = "scheduled", **more: Any
+) -> dict[str, Any]:
+    return {
+        "dag_id": dag_id,
+        "dag_run_id": run_id,
+        "run_type": kind,
+        "state": "running",
+        "run_after": due.isoformat(),
+        **more,
+    }

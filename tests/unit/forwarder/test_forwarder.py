@@ -1,0 +1,330 @@
+"""The forwarder, on an S3 in memory and against a real HTTP server."""
+
+from __future__ import annotations
+
+import random
+import re
+import threading
+import time
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from lineage_log.checkpoint import BadPlaceError, LostPlaceError
+from lineage_log.delivery import Patience, UnreachableError
+from lineage_log.log import instant_of, key_at
+from lineage_log.marquez_client import Marquez
+from lineage_log.ordered_pool import MOST_ITEMS, Lanes
+from lineage_log.read_ahead import READ_AHEAD
+from tests.fakes.lineage import (
+    PLACE,
+    QUICK,
+    START,
+    FakeMarquez,
+    MemoryS3,
+    aside,
+    forwarder,
+    run_until,
+    running,
+)
+
+# Keys
+
+
+def test_the_time_of_a_key_is_the_time_it_was_made_from() -> None:
+    instant = START + timedelta(microseconds=7)
+    assert instant_of(key_at(instant) + "-0123456789ab.json.gz") == instant
+    assert key_at(instant) == "events/2026/11/23/10/20261123T100000.000007Z"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "events/readme.txt",
+        "events/2026/11/23/10/99991399T999999.000000Z-x.json.gz",
+        "events/2026/11/23/10/20991123T100000.000000Z-x.json.gz",
+    ],
+)
+def test_a_key_of_another_form_has_no_time(key: str) -> None:
+    assert instant_of(key) is None
+
+
+# Delivery
+
+
+def test_events_of_one_job_are_delivered_in_the_order_of_their_times(
+    s3: MemoryS3, marquez: FakeMarquez
+) -> None:
+    seconds = list(range(100))
+    random.Random(1).shuffle(seconds)
+    for second in seconds:
+        s3.log(second * 60, "RUNNING", name=f"{second:03}")
+    assert forwarder(s3, marquez).once(1) == 100
+    assert marquez.accepted("name") == [f"{second:03}" for second in range(100)]
+
+
+def test_jobs_are_delivered_at_the_same_time_and_each_in_order(s3: MemoryS3, marquez: FakeMarquez) -> None:
+    marquez.seconds = 0.02
+    for second in range(20):
+        for job in "abcd":
+            s3.log(second / 50, "RUNNING", run=job, name=str(second), job=job)
+    assert forwarder(s3, marquez, posters=4).once(1) == 80
+    assert marquez.at_once == 4
+    for job in "abcd":
+        names = [int(event["name"]) for event in marquez.posted if event["run"]["runId"] == job]
+        assert names == list(range(20))
+
+
+def test_what_was_delivered_is_not_delivered_again(s3: MemoryS3, marquez: FakeMarquez) -> None:
+    s3.log(1, "START")
+    forwarder(s3, marquez, seconds=60).once(1)
+    s3.log(2, "COMPLETE")
+    assert forwarder(s3, marquez, seconds=60).once(1) == 1
+    assert marquez.accepted("eventType") == ["START", "COMPLETE"]
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 404, 401, 429])
+def test_a_failing_server_is_asked_again_and_the_order_kept(
+    s3: MemoryS3, marquez: FakeMarquez, status: int
+) -> None:
+    s3.log(1, "START")
+    s3.log(2, "COMPLETE")
+    marquez.answers = [status, status, 201, status]
+    forwarder(s3, marquez).once(1)
+    assert marquez.accepted("eventType") == ["START", "COMPLETE"]
+    assert marquez.tried == 5
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_refused_event_is_set_aside_and_the_next_one_goes_on(
+    s3: MemoryS3, marquez: FakeMarquez, status: int
+) -> None:
+    refused = s3.log(1, "START", run="bad")
+    s3.log(2, "START", run="good")
+    marquez.answers = [status]
+    forwarder(s3, marquez).once(1)
+    assert [event["run"]["runId"] for event in marquez.posted] == ["good"]
+    assert s3.objects[aside(refused)] == s3.objects[refused]
+    assert s3.metadata[aside(refused)]["reason"] == f"HTTP {status}: answer"
+
+
+def test_nothing_is_set_aside_when_the_server_refuses_everything(s3: MemoryS3, marquez: FakeMarquez) -> None:
+    """A proxy that is wrong, or a version that does not fit: not the event's fault."""
+    s3.log(1, "START")
+    marquez.answers, marquez.probes = [400] * 1000, 400
+    impatient = replace(QUICK, patience=Patience(longest_pause=0.01, give_up=0.1))
+    with pytest.raises(UnreachableError, match="400"):
+        forwarder(s3, marquez, timing=impatient).once(1)
+    assert not any(key.startswith("set-aside/") for key in s3.objects)
+
+
+@pytest.mark.parametrize("content", [b"\x1f\x8b\x08 not gzip", b"\x1f\x8b", b"not JSON", b"[" * 200_000])
+def test_an_unreadable_object_is_set_aside_unposted(
+    s3: MemoryS3, marquez: FakeMarquez, content: bytes
+) -> None:
+    key = s3.log(1, "START")
+    s3.objects[key] = content
+    forwarder(s3, marquez).once(1)
+    assert marquez.tried == 0
+    assert s3.objects[aside(key)] == content
+
+
+def test_nothing_is_set_aside_while_the_database_takes_nothing(s3: MemoryS3, marquez: FakeMarquez) -> None:
+    """Read-only, for example: every query is answered and every post fails."""
+    s3.log(1, "START")
+    marquez.answers, marquez.probes = [500] * 20, 500
+    forwarder(s3, marquez).once(1)
+    assert marquez.accepted("eventType") == ["START"]
+    assert not any(key.startswith("set-aside/") for key in s3.objects)
+
+
+def test_an_event_of_an_outage_that_ends_between_the_proofs_is_delivered(
+    s3: MemoryS3, marquez: FakeMarquez
+) -> None:
+    s3.log(1, "START")
+    marquez.answers = [500] * 4  # one less than it takes to condemn the event
+    forwarder(s3, marquez).once(1)
+    assert marquez.accepted("eventType") == ["START"]
+
+
+def test_a_server_that_stays_away_ends_the_attempt_without_moving_the_place(
+    s3: MemoryS3, marquez: FakeMarquez
+) -> None:
+    s3.log(1, "START")
+    marquez.answers, marquez.probes = [503] * 1000, 503
+    impatient = replace(QUICK, patience=Patience(longest_pause=0.01, give_up=0.1))
+    with pytest.raises(UnreachableError, match="503"):
+        forwarder(s3, marquez, timing=impatient).once(1)
+    marquez.answers = []
+    assert forwarder(s3, marquez).once(1) == 1
+
+
+def test_an_event_that_expired_meanwhile_is_passed_over(marquez: FakeMarquez) -> None:
+    class Expiring(MemoryS3):
+        def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
+            return super().get_object(Bucket=Bucket, Key=Key + ("gone" if Key == expired else ""))
+
+    bucket = Expiring()
+    expired = bucket.log(1, "START")
+    bucket.log(2, "COMPLETE")
+    forwarder(bucket, marquez).once(1)
+    assert marquez.accepted("eventType") == ["COMPLETE"]
+
+
+def test_a_connection_that_the_server_closed_for_being_idle_is_not_used_again(
+    marquez: FakeMarquez, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Marquez(marquez.url, timeout=5)
+    assert client.answers().delivered
+    [(idle, _)] = client._idle
+    assert idle.sock is not None
+    idle.sock.close()  # as after the server's idle timeout
+    monkeypatch.setattr("lineage_log.marquez_client.KEEP_OPEN", 0)
+    assert client.answers().delivered
+    client.close()
+
+
+def test_a_backlog_is_not_held_while_marquez_hangs(marquez: FakeMarquez) -> None:
+    class Counting(MemoryS3):
+        reads = 0
+
+        def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
+            self.reads += 1
+            return super().get_object(Bucket=Bucket, Key=Key)
+
+    def hang(_event: dict[str, Any]) -> None:
+        go.wait(20)
+
+    go = threading.Event()
+    marquez.poison = hang
+    bucket = Counting(page_size=100)
+    for second in range(3000):
+        bucket.log(second / 4000, "RUNNING", run=str(second), job=str(second))
+    stop = threading.Event()
+    thread = threading.Thread(target=forwarder(bucket, marquez, stop=stop).run)
+    thread.start()
+    deadline, reads = time.monotonic() + 20, -1
+    while reads != bucket.reads and time.monotonic() < deadline:
+        reads = bucket.reads
+        time.sleep(0.3)
+    stop.set()
+    go.set()
+    thread.join(20)
+    assert MOST_ITEMS <= reads <= MOST_ITEMS + READ_AHEAD + 2  # and the place
+    assert len(bucket.listed) <= reads / 100 + 2
+
+
+# Lanes
+
+
+def test_no_more_is_held_than_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lineage_log.ordered_pool.MOST_BYTES", 100)
+    go = threading.Event()
+
+    def work(_item: int) -> None:
+        go.wait(5)
+
+    lanes: Lanes[int] = Lanes(work, workers=2)
+    for number in range(10):
+        lanes.put(str(number), number, size=10, at=0)
+    waiting = threading.Thread(target=lambda: lanes.put("x", 11, size=10, at=0))
+    waiting.start()
+    waiting.join(0.1)
+    assert waiting.is_alive()
+    go.set()
+    waiting.join(5)
+    assert not waiting.is_alive()
+    lanes.drain()
+    lanes.close()
+
+
+def test_what_happened_later_in_another_lane_waits(s3: MemoryS3, marquez: FakeMarquez) -> None:
+    """The next task of a DAG, the next writer of a dataset: it must be told after what it follows from."""
+    marquez.seconds = 0.01
+    for second in range(0, 60, 2):
+        s3.log(second, "RUNNING", run=str(second), job=str(second))
+    forwarder(s3, marquez).once(1)
+    assert [int(event["run"]["runId"]) for event in marquez.posted] == list(range(0, 60, 2))
+    assert marquez.at_once == 1
+
+
+def test_an_error_ends_the_work_and_reaches_whoever_waits() -> None:
+    done: list[int] = []
+
+    def work(item: int) -> None:
+        if item == 1:
+            raise LostPlaceError("gone")
+        done.append(item)
+
+    lanes: Lanes[int] = Lanes(work, workers=1)
+    lanes.put("one lane", 1, size=1, at=0)
+    with pytest.raises(LostPlaceError, match="gone"):
+        lanes.drain()
+    with pytest.raises(LostPlaceError, match="gone"):
+        lanes.put("one lane", 2, size=1, at=0)
+    lanes.close()
+    assert done == []
+
+
+# Running
+
+
+def test_two_running_forwarders_deliver_each_event_once(s3: MemoryS3, marquez: FakeMarquez) -> None:
+    for second in range(60):
+        s3.log(second, "RUNNING", name=f"{second:02}")
+    run_until(lambda: len(marquez.posted) >= 60, running(s3, marquez, "a"), running(s3, marquez, "b"))
+    assert marquez.accepted("name") == [f"{second:02}" for second in range(60)]
+
+
+def test_a_stopped_forwarder_leaves_its_place_to_the_next(s3: MemoryS3, marquez: FakeMarquez) -> None:
+    s3.log(1, "START")
+    run_until(lambda: len(marquez.posted) == 1, running(s3, marquez, "a", seconds=60))
+    s3.log(2, "COMPLETE")
+    run_until(lambda: len(marquez.posted) == 2, running(s3, marquez, "b", seconds=60))
+    assert marquez.accepted("eventType") == ["START", "COMPLETE"]
+
+
+def test_a_stopped_forwarder_forgets_nothing_that_it_delivered(s3: MemoryS3, marquez: FakeMarquez) -> None:
+    marquez.seconds = 0.01
+    for second in range(200):
+        s3.log(second, "RUNNING", run=str(second % 7), job=str(second % 7), name=f"{second:03}")
+    run_until(lambda: len(marquez.posted) > 50, running(s3, marquez, "a"))
+    assert len(marquez.posted) < 200
+    forwarder(s3, marquez).once(1)
+    assert sorted(marquez.accepted("name")) == [f"{second:03}" for second in range(200)]
+
+
+def test_a_node_whose_marquez_is_away_leaves_the_work_to_the_other(
+    s3: MemoryS3, marquez: FakeMarquez
+) -> None:
+    s3.log(1, "START")
+    away = FakeMarquez(url="http://127.0.0.1:9")  # nobody listens there
+    impatient = replace(QUICK, rest=0.5, patience=Patience(longest_pause=0.01, give_up=0.05))
+    alone = running(s3, away, "a", timing=impatient)
+    helped = running(s3, marquez, "b")
+    run_until(lambda: len(marquez.posted) == 1, alone, helped)
+
+
+def test_trouble_with_s3_passes(marquez: FakeMarquez) -> None:
+    class Shaky(MemoryS3):
+        failures = 3
+
+        def list_objects_v2(self, **arguments: Any) -> dict[str, Any]:
+            if self.failures:
+                self.failures -= 1
+                raise EndpointConnectionError(endpoint_url="http://s3")
+            return super().list_objects_v2(**arguments)
+
+    bucket = Shaky()
+    bucket.log(1, "START")
+    run_until(lambda: len(marquez.posted) == 1, running(bucket, marquez, "a"))
+
+
+def test_a_broken_place_is_reported_with_the_way_out(s3: MemoryS3, marquez: FakeMarquez) -> None:
+    s3.objects[PLACE], s3.modified[PLACE] = b'{"frontier": 1}', START
+    with pytest.raises(BadPlaceError, match=re.escape("aws s3 rm s3://log/forwarder/place.json")):
+        forwarder(s3, marquez).once(1)

@@ -1,0 +1,369 @@
+"""Objects that appear in the log later than their events' times: none is lost, and no run is left wrong."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forwarder import late_listing as sweep
+from lineage_log.delivery import Patience, UnreachableError
+from lineage_log.log import Log, hour_prefix
+from lineage_log.marquez_client import Answer
+from local.marquez_double import Marquez as Knowledge
+from tests.fakes.lineage import QUICK, START, Clock, FakeMarquez, MemoryS3, aside, forwarder
+
+HOUR, DAY = 3600.0, 86400.0
+
+
+def runs(marquez: FakeMarquez) -> list[str]:
+    return [event["run"]["runId"] for event in marquez.posted]
+
+
+# Within the window
+
+
+def test_an_object_that_comes_late_within_the_window_is_delivered_at_once(
+    s3: MemoryS3, marquez: FakeMarquez
+) -> None:
+    s3.log(100, "START", run="one")
+    forwarder(s3, marquez, seconds=110).once(1)
+    s3.log(20, "START", run="late", late=95)
+    assert forwarder(s3, marquez, seconds=115).once(1) == 1
+    assert runs(marquez) == ["one", "late"]
+
+
+def test_an_event_is_carried_only_when_its_time_has_settled(s3: MemoryS3, marquez: FakeMarquez) -> None:
+    s3.log(10, "START")
+    settling = replace(QUICK, settle=2)
+    assert forwarder(s3, marquez, timing=settling, seconds=11.9).once(1) == 0
+    assert forwarder(s3, marquez, timing=settling, seconds=12.1).once(1) == 1
+
+
+def test_an_event_from_the_future_does_not_hide_the_present(s3: MemoryS3, marquez: FakeMarquez) -> None:
+    s3.log(50_000, "START", run="future")
+    assert forwarder(s3, marquez, seconds=100).once(1) == 0
+    s3.log(50, "START", run="present")
+    assert forwarder(s3, marquez, seconds=100).once(1) == 1
+
+
+def test_the_place_remembers_no_more_than_the_window(s3: MemoryS3, marquez: FakeMarquez) -> None:
+    for minute in range(120):
+        s3.log(minute * 60, "RUNNING")
+    made = forwarder(s3, marquez, seconds=119 * 60 + 1)
+    assert made.once(1) == 120
+    place = made._keeper.try_take(START)
+    assert place is not None
+    assert len(place.seen) == 2
+
+
+@pytest.mark.parametrize(
+    "stranger", ["events/2026/11/readme", "events/2026/11/23/10/20991123T100000.000000Z-x.json.gz"]
+)
+def test_a_stranger_in_the_log_neither_stops_nor_repeats_anything(
+    s3: MemoryS3, marquez: FakeMarquez, stranger: str
+) -> None:
+    s3.log(0, "START", name="before")
+    s3.objects[stranger], s3.modified[stranger] = b'{"name": "stranger"}', START
+    for _ in range(3):
+        forwarder(s3, marquez, seconds=30).once(1)
+    s3.log(20, "COMPLETE", name="after")
+    forwarder(s3, marquez, seconds=30).once(1)
+    assert marquez.accepted("name") == ["before", "after"]
+
+
+# The sweep
+
+
+@pytest.mark.parametrize("late", [125, 20 * 60, 2 * HOUR, 3 * DAY, 30 * DAY])
+def test_an_object_is_found_however_late_it_comes(s3: MemoryS3, marquez: FakeMarquez, late: float) -> None:
+    clock = Clock()
+    one = forwarder(s3, marquez, clock=clock)
+    s3.log(0, "START", run="first")
+    for clock.seconds in (100, late / 3, late / 2, late + 60):
+        one.once(1)
+    s3.log(60, "START", run="late", late=late)
+    for clock.seconds in (late + 65, max(HOUR + 601, 2 * late + HOUR), 3 * late + HOUR):
+        one.once(1)
+    assert runs(marquez) == ["first", "late"]
+
+
+def test_what_came_in_time_is_not_carried_again_by_the_sweep(s3: MemoryS3, marquez: FakeMarquez) -> None:
+    for minute in range(60):
+        s3.log(minute * 60, "RUNNING", late=3)
+    carried = sum(forwarder(s3, marquez, seconds=hour * HOUR).once(1) for hour in range(1, 40))
+    assert carried == len(marquez.posted) == 60
+
+
+def test_what_came_late_is_carried_once(s3: MemoryS3, marquez: FakeMarquez) -> None:
+    clock = Clock()
+    one = forwarder(s3, marquez, clock=clock)
+    s3.log(0, "START", run="first")
+    clock.seconds = 100
+    one.once(1)
+    s3.log(60, "START", run="late", late=5 * HOUR)
+    for hour in range(2, 200):
+        clock.seconds = hour * HOUR
+        one.once(1)
+    assert runs(marquez) == ["first", "late"]
+
+
+def test_a_forwarder_that_begins_does_not_sweep_what_lies_there(s3: MemoryS3, marquez: FakeMarquez) -> None:
+    """A log that was copied here as a whole: every object is late, and none is carried twice."""
+    for minute in range(0, 600, 10):
+        s3.log(minute * 60, "RUNNING", late=5 * DAY)
+    for day in (6, 7, 14, 40):
+        forwarder(s3, marquez, seconds=day * DAY).once(1)
+    assert len(marquez.posted) == 60
+
+
+def test_the_sweep_stays_behind_a_backlog_that_is_being_carried(
+    s3: MemoryS3, marquez: FakeMarquez, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forwarder.forwarder.PASS", 3)
+    forwarder(s3, marquez, seconds=0).once(1)
+    for minute in range(0, 300, 10):
+        s3.log(minute * 60, "RUNNING", name=f"{minute:03}", late=300)
+    assert forwarder(s3, marquez, seconds=10 * HOUR).once(1) == 30
+    assert marquez.accepted("name") == [f"{minute:03}" for minute in range(0, 300, 10)]
+
+
+def test_what_comes_late_while_a_backlog_is_carried_is_found(s3: MemoryS3, marquez: FakeMarquez) -> None:
+    for minute in range(60):
+        s3.log(minute * 60, "RUNNING", run="backlog")
+    begins = 30 * HOUR
+
+    def arrive(_event: dict[str, Any]) -> None:
+        if len(marquez.posted) == 40:
+            s3.log(61, "START", run="late", late=begins)
+
+    marquez.poison = arrive
+    forwarder(s3, marquez, seconds=begins).once(1)
+    assert "late" not in runs(marquez)
+    marquez.poison = lambda event: None
+    forwarder(s3, marquez, seconds=2 * begins + HOUR).once(1)
+    assert runs(marquez).count("late") == 1
+
+
+def test_the_sweep_goes_on_where_a_dead_forwarder_stopped(s3: MemoryS3, marquez: FakeMarquez) -> None:
+    s3.log(0, "START", run="first")
+    forwarder(s3, marquez, seconds=1000).once(1)
+    s3.log(60, "START", run="late", late=20 * 60)
+    s3.log(2 * DAY, "START", run="last")
+    # nobody forwards for ten days
+    forwarder(s3, marquez, seconds=10 * DAY).once(1)
+    assert runs(marquez) == ["first", "last", "late"]
+
+
+@settings(deadline=None)
+@given(late=st.floats(60, 400 * DAY), minute=st.integers(0, 59))
+def test_some_look_is_due_after_every_late_arrival_within_its_bound(late: float, minute: int) -> None:
+    event = START + timedelta(minutes=minute)
+    arrival = event + timedelta(seconds=late)
+    soon = max(timedelta(minutes=70), timedelta(seconds=late) + sweep.HOUR)
+    bound = arrival + min(soon, timedelta(days=15))
+    found = [
+        look
+        for look in sweep.looks(arrival, bound, begun=START - timedelta(days=900))
+        if look.hour <= event < look.hour + sweep.HOUR and look.since < arrival
+    ]
+    assert found
+
+
+def test_the_sweep_costs_a_fixed_number_of_listings_a_day() -> None:
+    noon = START.replace(hour=12)
+    looks = list(sweep.looks(noon, noon + timedelta(days=1), begun=noon))
+    assert len(looks) == 24 * len(sweep.AGES) == 1032
+    assert max(Counter(look.hour for look in looks).values()) <= 8  # the newest hours
+    assert looks == sorted(looks)
+
+
+def test_consecutive_sweeps_look_as_often_as_one(s3: MemoryS3) -> None:
+    end = START + timedelta(days=3)
+    at_once = list(sweep.looks(START, end, START))
+    by_parts = [
+        look
+        for part in range(36)
+        for look in sweep.looks(
+            START + timedelta(hours=2 * part), START + timedelta(hours=2 * part + 2), START
+        )
+    ]
+    assert by_parts == at_once
+
+
+def test_a_quiet_poll_lists_the_end_of_the_log_once(s3: MemoryS3, marquez: FakeMarquez) -> None:
+    forwarder(s3, marquez, seconds=100).once(1)
+    s3.listed.clear()
+    forwarder(s3, marquez, seconds=101).once(1)
+    assert s3.listed == ["events/"]
+
+
+def test_an_hour_is_listed_by_its_own_prefix(s3: MemoryS3) -> None:
+    inside, outside = s3.log(10, "START"), s3.log(HOUR, "START")
+    pages = Log(cast(Any, s3), "log").pages("", prefix=hour_prefix(START))
+    assert [found.key for page in pages for found in page] == [inside]
+    assert outside not in s3.listed
+
+
+# Late events of runs that have gone on. In Marquez the last write wins.
+
+
+def test_a_late_start_does_not_leave_its_run_running(s3: MemoryS3, marquez: FakeMarquez) -> None:
+    s3.log(20, "COMPLETE", run="one")
+    s3.log(30, "COMPLETE", run="other")
+    forwarder(s3, marquez, seconds=40).once(1)
+    s3.log(10, "START", run="one", late=35)
+    forwarder(s3, marquez, seconds=46).once(1)
+    assert marquez.of_run("one") == ["COMPLETE", "START", "COMPLETE"]
+    assert len(marquez.posted) == 4
+    assert marquez.state("one") == "COMPLETED"
+
+
+def test_a_start_that_is_days_late_does_not_leave_its_run_running(s3: MemoryS3, marquez: FakeMarquez) -> None:
+    s3.log(0, "START", run="one")
+    s3.log(2000, "FAIL", run="one")
+    forwarder(s3, marquez, seconds=HOUR).once(1)
+    s3.log(10, "RUNNING", run="one", late=3 * DAY)
+    forwarder(s3, marquez, seconds=8 * DAY).once(1)
+    assert marquez.of_run("one") == ["START", "FAIL", "RUNNING", "FAIL"]
+    assert marquez.state("one") == "FAILED"
+
+
+def test_a_late_end_of_a_run_that_was_started_again_does_not_end_it(
+    s3: MemoryS3, marquez: FakeMarquez
+) -> None:
+    """A cleared DAG run keeps its run id."""
+    s3.log(10, "START", run="one")
+    s3.log(30, "START", run="one", name="again")
+    forwarder(s3, marquez, seconds=40).once(1)
+    s3.log(20, "FAIL", run="one", late=25)
+    forwarder(s3, marquez, seconds=46).once(1)
+    assert marquez.of_run("one") == ["START", "START", "FAIL", "START"]
+    assert marquez.state("one") == "RUNNING"
+
+
+def test_a_late_event_of_an_unknown_run_is_simply_posted(s3: MemoryS3, marquez: FakeMarquez) -> None:
+    s3.log(30, "START", run="other")
+    forwarder(s3, marquez, seconds=40).once(1)
+    s3.log(10, "START", run="new", late=35)
+    s3.log(20, "COMPLETE", run="new", late=25)
+    forwarder(s3, marquez, seconds=46).once(1)
+    assert marquez.of_run("new") == ["START", "COMPLETE"]
+
+
+def test_a_late_event_whose_runs_end_is_no_longer_in_the_log_is_set_aside(
+    s3: MemoryS3, marquez: FakeMarquez
+) -> None:
+    end = s3.log(20, "COMPLETE", run="one")
+    forwarder(s3, marquez, seconds=40).once(1)
+    del s3.objects[end]
+    late = s3.log(10, "START", run="one", late=35)
+    forwarder(s3, marquez, seconds=46).once(1)
+    assert marquez.of_run("one") == ["COMPLETE"]
+    reason = s3.metadata[aside(late)]["reason"]
+    assert reason.startswith("came late: its run is COMPLETED since 2026-11-23T10:00:20+00:00")
+
+
+@pytest.mark.parametrize("status", [500, 429, 403])
+def test_a_late_event_of_a_run_that_marquez_cannot_tell_of_waits_alone(
+    s3: MemoryS3, marquez: FakeMarquez, status: int
+) -> None:
+    s3.log(20, "COMPLETE", run="one")
+    forwarder(s3, marquez, seconds=40).once(1)
+    marquez.mute = status
+    s3.log(10, "START", run="one", late=35)
+    s3.log(42, "START", run="two")
+    forwarder(s3, marquez, seconds=46).once(1)
+    assert runs(marquez) == ["one", "two"]
+    marquez.mute = 0
+    forwarder(s3, marquez, seconds=46 + 61).once(1)
+    assert marquez.of_run("one") == ["COMPLETE", "START", "COMPLETE"]
+
+
+def test_a_late_event_of_a_job_comes_before_what_the_same_pass_found(
+    s3: MemoryS3, marquez: FakeMarquez
+) -> None:
+    s3.log(10, "START", run="one")
+    forwarder(s3, marquez, seconds=40).once(1)
+    s3.log(5, "START", run="zero", late=40)
+    s3.log(41, "COMPLETE", run="one")
+    forwarder(s3, marquez, seconds=46).once(1)
+    assert [(e["run"]["runId"], e["eventType"]) for e in marquez.posted] == [
+        ("one", "START"),
+        ("zero", "START"),
+        ("one", "COMPLETE"),
+    ]
+
+
+# Posts that Marquez carries out after it was given up
+
+
+class Slow:
+    """A Marquez that does not answer its first post, and carries it out after all others."""
+
+    def __init__(self) -> None:
+        self.knowledge = Knowledge()
+        self.stuck: dict[str, Any] | None = None
+        self.posted: list[str] = []
+        self.away = False
+
+    def post(self, text: bytes) -> Answer:
+        event = json.loads(text)
+        if self.away:
+            return self.probe()
+        if self.stuck is None:
+            self.stuck = event
+            return Answer(0, "timed out")
+        self.posted.append(event["eventType"])
+        return Answer(self.knowledge.take(event, ""), "")
+
+    def probe(self) -> Answer:
+        return Answer(503 if self.away else 201, "")
+
+    def wake(self) -> None:
+        assert self.stuck is not None
+        self.knowledge.take(self.stuck, "")
+
+    def run(self, run_id: str) -> Answer:
+        status, told = self.knowledge.query(f"/api/v1/jobs/runs/{run_id}", {})
+        return Answer(status, json.dumps(told))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize("wakes", [True, False])
+def test_a_post_that_is_carried_out_after_it_was_given_up_does_not_reopen_its_run(
+    s3: MemoryS3, marquez: FakeMarquez, monkeypatch: pytest.MonkeyPatch, wakes: bool
+) -> None:
+    slow, clock = Slow(), Clock()
+    clock.seconds = 60
+    impatient = replace(QUICK, patience=Patience(longest_pause=0.01, give_up=0.1))
+    one = forwarder(s3, marquez, clock=clock, timing=impatient)
+    one._marquez = one._courier._marquez = cast(Any, slow)
+    s3.log(10, "START", run="one")
+    s3.log(20, "COMPLETE", run="one")
+    one.once(1)
+    assert slow.posted == ["START", "COMPLETE"]
+    if wakes:
+        slow.wake()
+        assert slow.knowledge.runs["one"].state == "RUNNING"
+    one.once(1)
+    assert slow.posted == ["START", "COMPLETE"], "it may still come"
+    monkeypatch.setattr("lineage_log.delivery.DOUBT", 0)
+    if wakes:  # and then the server goes away, just when that has been seen
+        slow.away = True
+        with pytest.raises(UnreachableError):
+            one.once(1)
+        slow.away = False
+    one.once(1)
+    assert slow.posted == ["START", "COMPLETE"] + ["COMPLETE"] * wakes
+    assert slow.knowledge.runs["one"].state == "COMPLETED"
+    one.once(1)
+    assert len(slow.posted) == 2 + wakes, "that settles it"

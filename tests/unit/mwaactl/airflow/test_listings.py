@@ -1,0 +1,72 @@
+"""What the first look at an environment asks of Airflow's REST API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mwaactl.errors import Unreachable
+from tests.fakes.airflow_api import api_of
+from tests.fakes.aws import client_error
+
+
+def test_listings_are_read_to_their_end() -> None:
+    names = [f"dag{i}" for i in range(250)]
+
+    def page(query: dict[str, Any]) -> dict[str, Any]:
+        start = query["offset"]
+        found = [{"dag_id": name, "is_paused": False} for name in names[start : start + query["limit"]]]
+        return {"dags": found, "total_entries": len(names)}
+
+    api, mwaa = api_of({"/dags": page}, 3)
+    assert list(api.dags()) == names
+    assert len(mwaa.asked) == 3
+
+
+def run(
+    dag_id: str, due: str, kind: str = "scheduled", state: str = "success", **more: Any
+) -> dict[str, Any]:
+    return {"dag_id": dag_id, "dag_run_id": f"{kind}__{due}", "run_type": kind, "state": state, **more}
+
+
+def test_airflow_3_runs_are_due_at_run_after() -> None:
+    found = run("daily", "a", run_after="2026-11-23T10:00:00Z", data_interval_end="2026-11-22T00:00:00Z")
+    api, mwaa = api_of({"/dags/~/dagRuns": {"dag_runs": [found], "total_entries": 1}}, 3)
+    (seen,) = api.last_scheduled_runs()
+    assert seen.due is not None
+    assert seen.due.isoformat() == "2026-11-23T10:00:00+00:00"
+    assert mwaa.asked[0]["QueryParameters"]["run_type"] == "scheduled"
+
+
+def test_airflow_2_runs_are_due_at_the_end_of_their_interval_and_filtered_here() -> None:
+    runs = [
+        run("daily", "m", kind="manual", data_interval_end="2026-11-23T11:00:00+00:00"),
+        run("daily", "b", data_interval_end="2026-11-23T10:00:00+00:00"),
+        run("daily", "a", data_interval_end="2026-11-22T10:00:00+00:00"),
+    ]
+    api, mwaa = api_of({"/dags/~/dagRuns": {"dag_runs": runs, "total_entries": 3}}, major=2)
+    (seen,) = api.last_scheduled_runs()
+    assert seen.run_id == "scheduled__b"
+    assert "run_type" not in mwaa.asked[0]["QueryParameters"]
+
+
+def test_runs_in_flight_are_the_queued_and_the_running_of_any_type() -> None:
+    def page(body: dict[str, Any]) -> dict[str, Any]:
+        found = [run("daily", "a", kind="manual", state=state) for state in body["states"]]
+        return {"dag_runs": found, "total_entries": 2}
+
+    api, _ = api_of({"POST /dags/~/dagRuns/list": page}, 3)
+    assert [seen.state for seen in api.unfinished_runs()] == ["queued", "running"]
+
+
+@pytest.mark.parametrize(("major", "path"), [(2, "/health"), (3, "/monitor/health")])
+def test_health_is_asked_where_the_version_has_it(major: int, path: str) -> None:
+    api, _ = api_of({path: {"scheduler": {"status": "healthy"}}}, major)
+    assert api.scheduler() == ("healthy", None)
+
+
+def test_a_refused_call_names_the_permission_it_needs() -> None:
+    api, _ = api_of({"/dags": client_error("AccessDeniedException", 403)}, 3)
+    with pytest.raises(Unreachable, match="airflow:InvokeRestApi"):
+        api.dags()

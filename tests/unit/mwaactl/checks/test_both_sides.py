@@ -1,0 +1,272 @@
+"""The checks of the target as such, and of what both sides must have alike."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any, cast
+
+import pytest
+
+from mwaactl.aws import Clients
+from mwaactl.stack import parse
+from mwaactl.switching.status import status
+from tests.fakes.aws import START, Cloud, client_error, outputs
+from tests.fakes.preflight import BLUE, GREEN, checked, outcome, silent
+
+BUCKETS = (f"{BLUE}-dags", f"{GREEN}-dags")
+
+
+# --- the scheduler's heartbeat ---
+
+
+def heartbeat(aws: Cloud, age: float | None, word: str = "healthy") -> None:
+    told = None if age is None else (START - timedelta(seconds=age)).isoformat()
+    answer = {"scheduler": {"status": word, "latest_scheduler_heartbeat": told}}
+    aws.mwaa.airflow[GREEN]["/monitor/health"] = answer
+
+
+@pytest.mark.parametrize(("age", "result"), [(-1, "pass"), (5, "pass"), (60, "pass"), (61, "fail")])
+def test_a_heartbeat_is_fresh_for_a_minute_whatever_airflow_says(aws: Cloud, age: float, result: str) -> None:
+    heartbeat(aws, age)
+    found, detail = outcome(aws, "target-scheduler")
+    assert found == result
+    assert ("61 s old, although Airflow calls it healthy" in detail) == (result == "fail")
+
+
+def test_a_scheduler_that_airflow_calls_unhealthy_fails_however_fresh(aws: Cloud) -> None:
+    heartbeat(aws, 1, "unhealthy")
+    assert outcome(aws, "target-scheduler")[0] == "fail"
+
+
+def test_a_scheduler_without_a_heartbeat_is_not_checked(aws: Cloud) -> None:
+    heartbeat(aws, None)
+    assert outcome(aws, "target-scheduler")[0] == "not checked"
+
+
+# --- a web server that does not answer ---
+
+
+def beat(aws: Cloud, name: str = GREEN, age: float = 60, count: float = 12, **more: float) -> None:
+    """What CloudWatch has of an environment."""
+    at = START - timedelta(seconds=age)
+    aws.cloudwatch.points[name, "SchedulerHeartbeat"] = [(at, count)]
+    for metric, value in more.items():
+        aws.cloudwatch.points[name, metric] = [(at, value)]
+
+
+@pytest.fixture
+def private(aws: Cloud) -> Cloud:
+    """Green's web server is private and does not answer."""
+    aws.mwaa.environments[GREEN]["WebserverAccessMode"] = "PRIVATE_ONLY"
+    silent(aws, GREEN)
+    return aws
+
+
+def test_a_private_target_is_checked_by_cloudwatch_and_what_was_not_is_told(private: Cloud) -> None:
+    beat(private, ImportErrors=0, DagBagSize=2)
+    checks = checked(private)
+    assert {name: check.result for name, check in checks.items() if check.result != "not checked"} == {
+        "target-available": "pass",
+        "target-scheduler": "pass",
+        "import-errors": "pass",
+        "same-files": "pass",
+        "fenced": "pass",
+        "asset-events": "pass",
+        "serial-dags": "pass",
+    }
+    assert "private web server" in checks["target-api"].detail
+    assert "inside its VPC" in checks["target-api"].detail
+    assert checks["target-scheduler"].detail == "CloudWatch has a heartbeat of the minute 09:59 UTC"
+    assert checks["import-errors"].detail == "none by CloudWatch"
+    assert checks["same-dags"].detail.startswith("both have 2 DAGs (CloudWatch); whether the same")
+    assert not any(check.stops for check in checks.values())
+
+
+def test_a_private_target_that_answers_is_checked_like_any_other(aws: Cloud) -> None:
+    aws.mwaa.environments[GREEN]["WebserverAccessMode"] = "PRIVATE_ONLY"
+    assert outcome(aws, "target-api") == ("pass", "Airflow 3.0.6 answers")
+    assert aws.cloudwatch.asked == [], "nothing to ask it for"
+
+
+@pytest.mark.parametrize("points", [{}, {"age": 301}, {"count": 0}])
+def test_a_private_target_without_a_heartbeat_in_cloudwatch_fails(private: Cloud, points: Any) -> None:
+    if points:
+        beat(private, **points)
+    result, detail = outcome(private, "target-scheduler")
+    assert (result, "no heartbeat" in detail) == ("fail", True)
+
+
+def test_a_private_target_that_cloudwatch_does_not_tell_of_fails(private: Cloud) -> None:
+    private.cloudwatch.error = client_error("AccessDenied", 403)
+    result, detail = outcome(private, "target-scheduler")
+    assert (result, "access denied" in detail) == ("fail", True)
+
+
+def test_a_public_target_that_is_silent_stays_a_failure_whatever_cloudwatch_says(aws: Cloud) -> None:
+    silent(aws, GREEN)
+    beat(aws)
+    checks = checked(aws)
+    assert (checks["target-api"].result, checks["target-scheduler"].result) == ("fail", "pass")
+
+
+def test_a_public_target_of_which_nobody_knows_fails_once(aws: Cloud) -> None:
+    silent(aws, GREEN)
+    aws.cloudwatch.error = client_error("AccessDenied", 403)
+    checks = checked(aws)
+    assert (checks["target-api"].result, checks["target-scheduler"].result) == ("fail", "not checked")
+
+
+def test_import_errors_and_another_number_of_dags_are_seen_in_cloudwatch(private: Cloud) -> None:
+    beat(private, ImportErrors=3, DagBagSize=1)
+    checks = checked(private)
+    assert checks["import-errors"].result == "fail"
+    assert "3 on" in checks["import-errors"].detail
+    assert checks["same-dags"].result == "warn"
+    assert "green has 1 DAGs, blue 2" in checks["same-dags"].detail
+
+
+# --- the files ---
+
+
+def put(aws: Cloud, bucket: str, name: str, content: bytes, etag: str = "", **metadata: str) -> None:
+    place = (bucket, f"dags/{name}")
+    aws.s3.objects[place] = content
+    if etag:
+        aws.s3.etags[place] = etag
+    if metadata:
+        aws.s3.metadata[place] = metadata
+
+
+def test_equal_files_are_known_by_their_etags(aws: Cloud) -> None:
+    for bucket in BUCKETS:
+        put(aws, bucket, "etl.py", b"one")
+        aws.s3.objects[bucket, "plugins.zip"] = bucket.encode()
+    assert outcome(aws, "same-files") == ("pass", "1 files with the same content in both buckets")
+    assert aws.s3.read == []
+
+
+def test_files_that_differ_or_lie_in_one_bucket_only_fail_with_their_names(aws: Cloud) -> None:
+    blue, green = BUCKETS
+    for name, here, there in (("a.py", b"one", b"two"), ("b.py", b"one", b"more"), ("c.py", b"x", b"x")):
+        put(aws, blue, name, here)
+        put(aws, green, name, there)
+    put(aws, blue, "sub/new.py", b"x")
+    put(aws, green, "old.py", b"x")
+    assert outcome(aws, "same-files") == (
+        "fail",
+        "different: a.py, b.py; only in green's bucket: old.py; only in blue's bucket: sub/new.py. "
+        "Upload one directory to both: mwaactl dags push --delete",
+    )
+
+
+def test_files_that_came_in_parts_are_compared_by_their_content(aws: Cloud) -> None:
+    blue, green = BUCKETS
+    put(aws, blue, "etl.py", b"same", etag="1-2")
+    put(aws, green, "etl.py", b"same", etag="9-1")
+    assert outcome(aws, "same-files")[0] == "pass"
+    put(aws, green, "etl.py", b"else", etag="1-3")
+    assert outcome(aws, "same-files")[0] == "fail"
+
+
+def test_the_digest_that_dags_push_notes_spares_reading_a_file(aws: Cloud) -> None:
+    for bucket, digest in zip(BUCKETS, ("d", "d"), strict=True):
+        put(aws, bucket, "etl.py", b"same", etag=bucket, sha256=digest)
+    assert outcome(aws, "same-files")[0] == "pass"
+    aws.s3.metadata[BUCKETS[0], "dags/etl.py"] = {"sha256": "other"}
+    assert outcome(aws, "same-files")[0] == "fail"
+    assert aws.s3.read == []
+
+
+def test_what_python_leaves_beside_the_files_does_not_count(aws: Cloud) -> None:
+    put(aws, BUCKETS[0], "__pycache__/etl.cpython-312.pyc", b"x")
+    assert outcome(aws, "same-files")[0] == "pass"
+
+
+def test_buckets_that_cannot_be_read_are_not_checked(aws: Cloud) -> None:
+    aws.s3.error = client_error("AccessDenied", 403)
+    result, detail = outcome(aws, "same-files")
+    assert (result, "access denied" in detail) == ("not checked", True)
+
+
+# --- pools, variables, connections ---
+
+
+def pools(aws: Cloud, name: str, **slots: int) -> None:
+    found = [{"name": pool, "slots": count} for pool, count in slots.items()]
+    aws.mwaa.airflow[name]["/pools"] = {"pools": found, "total_entries": len(found)}
+
+
+def test_pools_that_the_target_lacks_or_has_in_another_size_fail_and_name_sync(aws: Cloud) -> None:
+    pools(aws, BLUE, default_pool=128, etl=4, api=2)
+    pools(aws, GREEN, default_pool=64, etl=4, theirs=1)
+    assert outcome(aws, "pools") == (
+        "fail",
+        "not on green: api; of other size: default_pool. --sync copies blue's pools",
+    )
+
+
+def test_pools_that_only_the_target_has_do_not_matter(aws: Cloud) -> None:
+    pools(aws, GREEN, default_pool=128, theirs=1)
+    assert outcome(aws, "pools") == ("pass", "green has blue's 1")
+
+
+def variables(aws: Cloud, name: str, **values: str) -> None:
+    found = [{"key": key, "value": value} for key, value in values.items()]
+    aws.mwaa.airflow[name]["/variables"] = {"variables": found, "total_entries": len(found)}
+
+
+def test_variables_that_differ_fail_by_name_and_never_show_a_value(aws: Cloud) -> None:
+    variables(aws, BLUE, mark="s3cret-1", here="s3cret-2", same="s3cret-3")
+    variables(aws, GREEN, mark="s3cret-4", there="s3cret-5", same="s3cret-3")
+    result, detail = outcome(aws, "variables")
+    assert result == "fail"
+    assert "with different values: mark; only on green: there; only on blue: here." in detail
+    seen = status(parse(outputs()), cast(Clients, aws))
+    for shown in (json.dumps(seen.model_dump(mode="json")), repr(seen), str(seen)):
+        assert "mark" in shown
+        assert "s3cret" not in shown
+
+
+def test_variables_that_are_equal_now_warn(aws: Cloud) -> None:
+    for name in (BLUE, GREEN):
+        variables(aws, name, mark="7", token="***")
+    result, detail = outcome(aws, "variables")
+    assert result == "warn"
+    assert "equal on both sides now: mark, token." in detail
+    assert "Airflow hides the values of token" in detail
+
+
+def test_no_variables_outside_the_shared_backend_pass(aws: Cloud) -> None:
+    assert outcome(aws, "variables")[0] == "pass"
+
+
+def connections(aws: Cloud, name: str, *ids: str) -> None:
+    found = [{"connection_id": one} for one in ids]
+    aws.mwaa.airflow[name]["/connections"] = {"connections": found, "total_entries": len(found)}
+
+
+@pytest.mark.parametrize(
+    ("blue", "green", "result", "named"),
+    [
+        ([], [], "pass", "none"),
+        (["warehouse"], [], "fail", "only on blue: warehouse"),
+        (["warehouse"], ["warehouse"], "warn", "on both sides: warehouse"),
+        (["aws_default", "airflow_db"], [], "pass", "none"),  # Airflow 2 makes its own
+    ],
+)
+def test_connections_are_compared_by_id(
+    aws: Cloud, blue: list[str], green: list[str], result: str, named: str
+) -> None:
+    connections(aws, BLUE, *blue)
+    connections(aws, GREEN, *green)
+    found, detail = outcome(aws, "connections")
+    assert (found, named in detail) == (result, True)
+
+
+@pytest.mark.parametrize("name", ["pools", "variables", "connections"])
+@pytest.mark.parametrize("side", [BLUE, GREEN])
+def test_what_one_side_does_not_tell_is_not_checked(aws: Cloud, name: str, side: str) -> None:
+    aws.mwaa.airflow[side][f"/{name}"] = client_error("InternalServerException", 500)
+    result, detail = outcome(aws, name)
+    assert (result, side in detail) == ("not checked", True)

@@ -1,0 +1,143 @@
+"""What is seen of the environments, and what the checks make of it."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from mwaactl.aws import Clients
+from mwaactl.checks.registry import CHECKS
+from mwaactl.stack import parse
+from mwaactl.switching.write import carry_out, plan
+from tests.fakes.aws import Cloud, client_error, outputs
+from tests.fakes.preflight import BLUE, GREEN, checked
+
+
+def test_two_healthy_and_equal_sides_pass_every_check_that_has_something_to_go_by(aws: Cloud) -> None:
+    checks = checked(aws, "daily")
+    assert set(checks) == set(CHECKS)
+    assert {name for name, check in checks.items() if check.result != "pass"} == {"gate"}
+    assert checks["gate"].detail.startswith("nothing proves it")
+
+
+def test_a_target_that_is_being_updated_fails(aws: Cloud) -> None:
+    aws.mwaa.environments[GREEN]["Status"] = "UPDATING"
+    check = checked(aws)["target-available"]
+    assert (check.result, "UPDATING" in check.detail) == ("fail", True)
+
+
+def test_a_target_that_is_still_created_is_not_asked(aws: Cloud) -> None:
+    aws.mwaa.environments[GREEN]["Status"] = "CREATING"
+    checks = checked(aws)
+    assert checks["target-api"].result == "fail"
+    assert checks["same-dags"].result == "not checked"
+    assert {request["Name"] for request in aws.mwaa.asked} == {BLUE}
+
+
+def test_a_target_whose_api_is_silent_fails_once_and_leaves_the_rest_not_checked(aws: Cloud) -> None:
+    error = client_error(
+        "RestApiServerException", 502, RestApiStatusCode=502, RestApiResponse={"detail": "down"}
+    )
+    aws.mwaa.airflow[GREEN] = dict.fromkeys(aws.mwaa.airflow[GREEN], error)
+    checks = checked(aws)
+    assert checks["target-api"].result == "fail"
+    assert "it answered 502: down" in checks["target-api"].detail
+    assert {name for name, check in checks.items() if check.result == "not checked"} == {
+        "import-errors",
+        "same-dags",
+        "pause-state",
+        "pools",
+        "variables",
+        "connections",
+        "gate",
+        "next-runs",
+        "same-instants",
+    }
+    assert checks["pause-state"].detail == "for the same reason as target-api"
+
+
+def test_a_source_that_is_dead_does_not_hinder(aws: Cloud) -> None:
+    aws.mwaa.airflow[BLUE] = dict.fromkeys(
+        aws.mwaa.airflow[BLUE], client_error("InternalServerException", 500)
+    )
+    checks = checked(aws)
+    assert checks["target-api"].result == "pass"
+    assert checks["same-dags"].result == checks["pause-state"].result == "not checked"
+    assert not any(check.stops for check in checks.values())
+
+
+def test_an_unhealthy_scheduler_fails(aws: Cloud) -> None:
+    aws.mwaa.airflow[GREEN]["/monitor/health"] = {"scheduler": {"status": "unhealthy"}}
+    assert checked(aws)["target-scheduler"].result == "fail"
+
+
+def test_an_import_error_fails_with_the_file_and_the_last_line(aws: Cloud) -> None:
+    aws.mwaa.airflow[GREEN]["/importErrors"] = {
+        "import_errors": [{"filename": "etl.py", "stack_trace": "Traceback:\n  ...\nNameError: no x\n"}],
+        "total_entries": 1,
+    }
+    check = checked(aws)["import-errors"]
+    assert (check.result, check.detail) == ("fail", f"1 on {GREEN}, first etl.py: NameError: no x")
+
+
+def test_a_dag_on_one_side_only_fails_and_names_side_and_command(aws: Cloud) -> None:
+    aws.mwaa.airflow[BLUE]["/dags"]["dags"].append({"dag_id": "new", "is_paused": False})
+    aws.mwaa.airflow[BLUE]["/dags"]["total_entries"] = 3
+    check = checked(aws)["same-dags"]
+    assert (check.result, check.detail) == (
+        "fail",
+        "only on blue: new. Upload one directory to both: mwaactl dags push",
+    )
+
+
+def test_a_dag_paused_on_one_side_only_fails(aws: Cloud) -> None:
+    aws.mwaa.airflow[GREEN]["/dags"]["dags"][0]["is_paused"] = True
+    check = checked(aws)["pause-state"]
+    assert (check.result, check.detail) == (
+        "fail",
+        "paused on green only: daily. --sync copies blue's state",
+    )
+
+
+def test_the_pause_state_of_a_dag_that_the_target_owns_already_does_not_matter(aws: Cloud) -> None:
+    carry_out(plan(parse(outputs()), cast(Clients, aws), "green", dags=["daily"]))
+    aws.mwaa.airflow[BLUE]["/dags"]["dags"][0]["is_paused"] = True
+    assert checked(aws)["pause-state"].result == "pass"
+    aws.mwaa.airflow[BLUE]["/dags"]["dags"][1]["is_paused"] = False
+    assert checked(aws)["pause-state"].detail.startswith("paused on green only: hourly.")
+
+
+def test_single_dags_that_are_alike_on_both_sides_pass(aws: Cloud) -> None:
+    check = checked(aws, "hourly", "daily")["moving-dags"]
+    assert (check.result, check.detail) == ("pass", "on both sides, in the same pause state: daily, hourly")
+    assert "moving-dags" not in checked(aws), "nothing to say when all DAGs move"
+
+
+def test_a_single_dag_that_a_side_does_not_have_fails_and_names_the_side(aws: Cloud) -> None:
+    aws.mwaa.airflow[BLUE]["/dags"]["dags"].append({"dag_id": "new", "is_paused": False})
+    aws.mwaa.airflow[BLUE]["/dags"]["total_entries"] = 3
+    assert checked(aws, "new")["moving-dags"].detail == "not on green: new"
+    check = checked(aws, "daily", "typo")["moving-dags"]
+    assert (check.result, check.detail) == ("fail", "not on green: typo; not on blue: typo")
+    assert checked(aws, "daily")["moving-dags"].result == "pass", "whatever other DAGs are like"
+
+
+def test_a_single_dag_paused_on_one_side_only_fails(aws: Cloud) -> None:
+    aws.mwaa.airflow[GREEN]["/dags"]["dags"][0]["is_paused"] = True
+    check = checked(aws, "daily")["moving-dags"]
+    assert (check.result, check.detail) == ("fail", "paused on green only: daily")
+    assert checked(aws, "hourly")["moving-dags"].result == "pass"
+
+
+def test_a_dead_source_leaves_a_single_dag_unchecked_unless_the_target_lacks_it(aws: Cloud) -> None:
+    aws.mwaa.airflow[BLUE] = dict.fromkeys(
+        aws.mwaa.airflow[BLUE], client_error("InternalServerException", 500)
+    )
+    assert checked(aws, "daily")["moving-dags"].result == "not checked"
+    assert checked(aws, "typo")["moving-dags"].detail == "not on green: typo"
+
+
+def test_an_environment_that_is_gone_is_told(aws: Cloud) -> None:
+    del aws.mwaa.environments[GREEN]
+    check = checked(aws)["target-available"]
+    assert check.result == "fail"
+    assert GREEN in check.detail

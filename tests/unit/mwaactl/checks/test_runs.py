@@ -1,0 +1,336 @@
+"""The checks of runs: the gate's work so far, the next ones, and what ties DAGs to each other."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+import pytest
+
+from mwaactl.aws import Clients
+from mwaactl.checks.registry import look, run_checks
+from mwaactl.stack import parse
+from mwaactl.switching import mirrors
+from mwaactl.switching.write import carry_out, plan
+from tests.fakes.aws import START, Cloud, client_error, outputs, standing
+from tests.fakes.preflight import (
+    BLUE,
+    GREEN,
+    TASK_INSTANCES,
+    checked,
+    dag_answer,
+    outcome,
+    set_dags,
+    silent,
+)
+
+MINUTE = timedelta(minutes=1)
+
+
+# --- the gate ---
+
+
+def ran(
+    aws: Cloud, *tasks: dict[str, Any], due: datetime = START - MINUTE, note: str | None = None, **more: Any
+) -> None:
+    """Green has one scheduled run of daily, with these task instances."""
+    run = {
+        "dag_id": "daily",
+        "dag_run_id": "r1",
+        "run_type": "scheduled",
+        "state": "success",
+        "run_after": due.isoformat(),
+        "note": note,
+        **more,
+    }
+    airflow = aws.mwaa.airflow[GREEN]
+    airflow["/dags/~/dagRuns"] = {"dag_runs": [run], "total_entries": 1}
+
+    def instances(body: dict[str, Any]) -> dict[str, Any]:
+        assert body["dag_run_ids"] == ["r1"]
+        found = [
+            {"dag_id": "daily", "dag_run_id": "r1", "task_id": f"t{i}", "map_index": -1, **task}
+            for i, task in enumerate(tasks)
+            if task["state"] in body["state"]
+        ]
+        return {"task_instances": found, "total_entries": len(found)}
+
+    airflow[TASK_INSTANCES] = instances
+
+
+SKIPPED = {"state": "skipped", "hostname": ""}
+EXECUTED = {"state": "success", "hostname": "worker", "start_date": (START - MINUTE).isoformat()}
+
+
+def test_a_run_of_the_other_side_that_was_skipped_proves_the_gate(aws: Cloud) -> None:
+    ran(aws, SKIPPED, SKIPPED)
+    assert outcome(aws, "gate") == ("pass", "skipped the newest scheduled runs that blue owned (1 DAGs)")
+
+
+@pytest.mark.parametrize("state", ["success", "running", "failed", "up_for_retry", "deferred"])
+def test_a_run_of_the_other_side_that_was_worked_on_fails_and_is_named(aws: Cloud, state: str) -> None:
+    ran(aws, SKIPPED, {**EXECUTED, "state": state, "rendered_fields": {"bash_command": "true"}})
+    result, detail = outcome(aws, "gate")
+    assert (result, "green executed what blue owned: daily r1." in detail) == ("fail", True)
+
+
+@pytest.mark.parametrize("state", ["running", "up_for_retry", "failed"])
+def test_a_task_that_waits_for_a_verdict_or_had_none_is_no_failure(aws: Cloud, state: str) -> None:
+    """As after an outage of the parameter store: the gate stops it before its templates are rendered."""
+    ran(aws, SKIPPED, {**EXECUTED, "state": state, "rendered_fields": {}})
+    assert outcome(aws, "gate")[0] == "pass"
+
+
+def test_an_empty_task_that_no_process_worked_on_is_no_failure(aws: Cloud) -> None:
+    ran(aws, {"state": "success", "hostname": ""})
+    assert outcome(aws, "gate")[0] == "pass"
+
+
+def test_a_mirror_that_was_made_true_is_neither_proof_nor_failure(aws: Cloud) -> None:
+    ran(aws, EXECUTED, note=f"{mirrors.NOTE} blue")
+    assert outcome(aws, "gate")[0] == "not checked"
+
+
+def test_a_run_that_is_not_finished_proves_nothing_yet(aws: Cloud) -> None:
+    ran(aws, state="queued")
+    assert outcome(aws, "gate")[0] == "not checked"
+
+
+def switched_there_and_back(aws: Cloud) -> None:
+    """Green owned from 10:00:05 to 10:10:05."""
+    stack = parse(outputs())
+    for colour, seconds in (("green", 600.0), ("blue", 600.0)):
+        carry_out(plan(stack, cast(Clients, aws), cast(Any, colour)))
+        aws.ssm.clock.forward(seconds)
+
+
+def test_a_run_that_the_target_owned_says_nothing(aws: Cloud) -> None:
+    switched_there_and_back(aws)
+    ran(aws, EXECUTED, due=START + 5 * MINUTE)
+    assert outcome(aws, "gate")[0] == "not checked"
+
+
+def test_a_run_that_was_cleared_while_the_target_owned_was_rightly_executed(aws: Cloud) -> None:
+    switched_there_and_back(aws)
+    ran(aws, {**EXECUTED, "start_date": (START + 5 * MINUTE).isoformat()}, due=START - MINUTE)
+    assert outcome(aws, "gate")[0] == "pass"
+    ran(aws, {**EXECUTED, "start_date": (START + 15 * MINUTE).isoformat()}, due=START - MINUTE)
+    assert outcome(aws, "gate")[0] == "fail"
+
+
+def test_runs_from_before_the_timelines_memory_are_not_judged(aws: Cloud) -> None:
+    switched_there_and_back(aws)
+    ran(aws, EXECUTED, due=START - timedelta(days=2))
+    assert outcome(aws, "gate")[0] == "not checked"
+
+
+def test_a_gate_that_nothing_proves_is_told_with_the_reason(aws: Cloud) -> None:
+    result, detail = outcome(aws, "gate")
+    assert (result, detail) == (
+        "not checked",
+        "nothing proves it: none of the newest scheduled runs on green was blue's",
+    )
+    aws.mwaa.airflow[GREEN]["/dags/~/dagRuns"] = client_error("InternalServerException", 500)
+    assert GREEN in outcome(aws, "gate")[1]
+
+
+def test_without_the_ownership_nobody_knows_whose_runs_they_were(aws: Cloud) -> None:
+    sides = look(parse(outputs()), cast(Clients, aws), "green", None, dags=("daily",))
+    checks = {check.name: check for check in run_checks(sides)}
+    assert "ownership timeline could not be read" in checks["gate"].detail
+    assert checks["cross-dag"].result == "not checked"
+
+
+# --- the next runs ---
+
+
+@pytest.mark.parametrize(("late", "result"), [(-30, "pass"), (59, "pass"), (61, "fail")])
+def test_a_run_that_is_due_for_more_than_a_minute_and_not_made_fails(
+    aws: Cloud, late: float, result: str
+) -> None:
+    due = START - timedelta(seconds=late)
+    set_dags(
+        aws,
+        GREEN,
+        dag_answer("daily", due=due),
+        dag_answer("none"),
+        dag_answer("p", True, START - 9 * MINUTE),
+    )
+    found, detail = outcome(aws, "next-runs")
+    assert found == result
+    if result == "fail":
+        assert "due since 2026-11-23T09:58:59.000Z: daily." in detail
+        assert "still making (and skipping) its history" in detail
+
+
+def test_of_a_single_dag_that_moves_only_its_own_next_run_counts(aws: Cloud) -> None:
+    for name in (BLUE, GREEN):
+        set_dags(
+            aws, name, dag_answer("daily", due=START + MINUTE), dag_answer("old", due=START - 9 * MINUTE)
+        )
+    assert outcome(aws, "next-runs")[0] == "fail"
+    assert outcome(aws, "next-runs", "daily") == ("pass", "in the future for 1 DAGs")
+
+
+# --- due instants ---
+
+
+def both_due(aws: Cloud, blue: datetime | None, green: datetime | None, schedule: str = "0 * * * *") -> str:
+    """The result of the check when daily is next due so on the two sides."""
+    for name, due in ((BLUE, blue), (GREEN, green)):
+        set_dags(aws, name, dag_answer("daily", due=due, timetable_summary=schedule))
+    return outcome(aws, "same-instants")[0]
+
+
+def test_two_next_instants_in_the_future_must_be_one(aws: Cloud) -> None:
+    assert both_due(aws, START + MINUTE, START + MINUTE) == "pass"
+    assert both_due(aws, START + MINUTE, START + 1.5 * MINUTE) == "warn"
+    detail = checked(aws)["same-instants"].detail
+    assert "daily (next at 2026-11-23T10:01:30.000Z and 2026-11-23T10:01:00.000Z)" in detail
+
+
+def test_a_run_that_one_side_has_made_and_the_other_not_yet_proves_nothing(aws: Cloud) -> None:
+    assert both_due(aws, START, START + MINUTE) == "pass"
+    assert both_due(aws, START + timedelta(seconds=9), START + MINUTE) == "pass", "clocks may differ"
+    assert both_due(aws, None, START + MINUTE) == "pass"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "seconds", "result"),
+    [
+        ("0:05:00", 300, "pass"),
+        ("0:05:00", 17, "warn"),
+        ("1 day, 0:00:00", 86400, "pass"),
+        ("1 day, 0:00:00", 300, "warn"),
+        ("0:00:00.500000", 1, "pass"),
+        ("relativedelta(months=+1)", 17, "pass"),  # of no fixed length
+    ],
+)
+def test_bare_timedeltas_are_compared_by_their_phase(
+    aws: Cloud, schedule: str, seconds: int, result: str
+) -> None:
+    assert both_due(aws, START - MINUTE, START - MINUTE + timedelta(seconds=seconds), schedule) == result
+
+
+def test_a_continuous_dag_always_warns_and_a_paused_one_never(aws: Cloud) -> None:
+    assert both_due(aws, None, None, "@continuous") == "warn"
+    for name in (BLUE, GREEN):
+        set_dags(aws, name, dag_answer("daily", True, timetable_summary="@continuous"))
+    assert outcome(aws, "same-instants")[0] == "pass"
+
+
+# --- events of assets ---
+
+
+def by_assets(aws: Cloud, *dag_ids: str, paused: bool = False) -> None:
+    for name in (BLUE, GREEN):
+        set_dags(aws, name, *(dag_answer(one, paused, timetable_summary="Asset") for one in dag_ids))
+
+
+NONE_QUEUED = client_error("RestApiClientException", 400, RestApiStatusCode=404, RestApiResponse={})
+
+
+def queued(aws: Cloud, dag_id: str, *events: int) -> None:
+    found = [{"asset_id": event} for event in events]
+    answer: Any = {"queued_events": found, "total_entries": len(found)} if found else NONE_QUEUED
+    aws.mwaa.airflow[BLUE][f"/dags/{dag_id}/assets/queuedEvents"] = answer
+
+
+def test_an_event_that_waits_on_the_source_fails_with_the_dag_and_the_ways_out(aws: Cloud) -> None:
+    by_assets(aws, "report", "other")
+    queued(aws, "report", 4, 7)
+    aws.mwaa.airflow[BLUE]["/assets"] = {"assets": [{"id": 4, "uri": "s3://b/k"}], "total_entries": 1}
+    queued(aws, "other")
+    result, detail = outcome(aws, "asset-events")
+    assert result == "fail"
+    assert "report (7, s3://b/k). Wait until these DAGs ran, or --force asset-events" in detail
+    assert outcome(aws, "asset-events", "other")[0] == "pass", "report does not move"
+
+
+def test_no_waiting_event_passes_and_paused_dags_are_not_asked(aws: Cloud) -> None:
+    by_assets(aws, "report")
+    queued(aws, "report")
+    assert outcome(aws, "asset-events")[0] == "pass"
+    by_assets(aws, "report", paused=True)
+    queued(aws, "report", 4)
+    assert outcome(aws, "asset-events")[0] == "pass"
+
+
+def test_events_that_cannot_be_asked_for_are_not_checked(aws: Cloud) -> None:
+    silent(aws, BLUE)
+    assert outcome(aws, "asset-events")[0] == "not checked"
+
+
+# --- ties between DAGs ---
+
+
+def tied(aws: Cloud, dag_id: str, field: str, named: str | None) -> None:
+    """On blue, a task of the DAG names another in a template field, if it ever ran."""
+    task = {"task_id": "tie", "template_fields": ["x", field], "operator_name": "OurOwnSensor"}
+    run = {"dag_id": dag_id, "dag_run_id": "r", "run_type": "manual", "state": "success"}
+    rendered = {"dag_id": dag_id, "dag_run_id": "r", "task_id": "tie", "state": "success"}
+    airflow = aws.mwaa.airflow[BLUE]
+    airflow[f"/dags/{dag_id}/tasks"] = {"tasks": [task, {"task_id": "plain"}]}
+    airflow[f"/dags/{dag_id}/dagRuns"] = {"dag_runs": [run] if named else [], "total_entries": 1}
+    airflow[TASK_INSTANCES] = {
+        "task_instances": [{**rendered, "rendered_fields": {field: named}}, {**rendered, "task_id": "plain"}],
+        "total_entries": 2,
+    }
+
+
+def test_dags_that_a_move_would_separate_fail_with_both_names(aws: Cloud) -> None:
+    tied(aws, "daily", "external_dag_id", "hourly")
+    assert outcome(aws, "cross-dag", "daily") == (
+        "fail",
+        "these would be on different sides: daily waits for hourly. Move them together",
+    )
+    assert outcome(aws, "cross-dag", "hourly")[0] == "fail", "from either end"
+    assert outcome(aws, "cross-dag", "daily", "hourly") == ("pass", "no dependency between DAGs is cut")
+
+
+def test_a_dag_that_triggers_another_is_tied_to_it(aws: Cloud) -> None:
+    tied(aws, "hourly", "trigger_dag_id", "daily")
+    assert "hourly triggers daily" in outcome(aws, "cross-dag", "daily")[1]
+
+
+def test_a_tie_of_other_dags_or_to_itself_does_not_matter(aws: Cloud) -> None:
+    for name in (BLUE, GREEN):
+        set_dags(aws, name, *(dag_answer(one) for one in ("daily", "a", "b")))
+    tied(aws, "a", "external_dag_id", "b")
+    assert outcome(aws, "cross-dag", "daily")[0] == "pass"
+    tied(aws, "a", "external_dag_id", "a")
+    assert outcome(aws, "cross-dag", "a")[0] == "pass"
+    tied(aws, "a", "external_dag_id", "of another Airflow")
+    assert outcome(aws, "cross-dag", "a")[0] == "pass"
+
+
+def test_a_tie_that_never_ran_warns_for_a_dag_that_moves(aws: Cloud) -> None:
+    tied(aws, "daily", "external_dag_id", None)
+    result, detail = outcome(aws, "cross-dag", "daily")
+    assert (result, "daily (waits for)" in detail) == ("warn", True)
+    assert outcome(aws, "cross-dag", "hourly")[0] == "pass"
+
+
+def test_the_maker_of_an_asset_and_whom_it_triggers_are_tied(aws: Cloud) -> None:
+    asset = {
+        "id": 1,
+        "uri": "s3://b/k",
+        "producing_tasks": [{"dag_id": "hourly", "task_id": "t"}],
+        "scheduled_dags": [{"dag_id": "daily"}],
+    }
+    aws.mwaa.airflow[BLUE]["/assets"] = {"assets": [asset], "total_entries": 1}
+    assert "daily is triggered by s3://b/k of hourly" in outcome(aws, "cross-dag", "daily")[1]
+    assert outcome(aws, "cross-dag", "daily", "hourly")[0] == "pass"
+
+
+def test_dags_that_were_separated_before_are_joined_by_a_move(aws: Cloud) -> None:
+    tied(aws, "daily", "external_dag_id", "hourly")
+    carry_out(plan(parse(outputs()), cast(Clients, aws), "green", dags=["hourly"], force=["cross-dag"]))
+    aws.ssm.clock.forward(60)
+    assert outcome(aws, "cross-dag", "daily")[0] == "pass"
+    assert standing(aws).owner(aws.ssm.clock.now, "hourly") == "green"
+
+
+def test_ties_that_cannot_be_asked_for_are_not_checked(aws: Cloud) -> None:
+    aws.mwaa.airflow[BLUE]["/assets"] = client_error("InternalServerException", 500)
+    assert outcome(aws, "cross-dag", "daily")[0] == "not checked"

@@ -1,0 +1,382 @@
+"""The audit finds what was not executed exactly once by its owner, and lets it be executed once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from mwaactl import clock
+from mwaactl.airflow import client as airflow_api
+from mwaactl.aws import Clients
+from mwaactl.cli import app as cli
+from mwaactl.cli import recovery as recovery_cli
+from mwaactl.errors import Unreachable
+from mwaactl.recovery import audit
+from mwaactl.recovery.audit import Audit
+from mwaactl.stack import Stack, parse
+from tests.fakes.aws import OWNERSHIP, client_error, outputs, standing
+from tests.fakes.lineage_events import log_complete, log_dag
+from tests.fakes.recovery import Cloud, Dag, Run, cloud, minutes
+
+CHAIN = Dag({"first": ("second",), "second": ()}, next_due=minutes(100))
+DONE = {"first": "success", "second": "success"}
+SKIPPED = {"first": "skipped", "second": "skipped"}
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    """Two environments, one hour after the beginning; green owns what is due from minute 30 on."""
+    made = cloud({"chain": CHAIN})
+    made.ssm.clock.now = minutes(20)
+    timeline = standing(cast(Any, made)).switched("green", minutes(30), 2)
+    made.ssm.store({"Name": OWNERSHIP, "Value": timeline.dump()})
+    made.ssm.clock.now = minutes(60)
+    monkeypatch.setattr(clock, "now", lambda: made.ssm.clock.now)
+    monkeypatch.setattr(airflow_api._Pace, "wait", lambda pace: None)
+    return made
+
+
+@pytest.fixture
+def stack() -> Stack:
+    return parse(outputs("fullha"))
+
+
+def look(stack: Stack, aws: Cloud) -> Audit:
+    return audit.audit(stack, cast(Clients, aws), since=minutes(0), until=minutes(60))
+
+
+def backfill(stack: Stack, aws: Cloud, found: Audit) -> Audit:
+    return audit.backfill(stack, cast(Clients, aws), found)
+
+
+def both(aws: Cloud, minute: int, blue: dict[str, str] | None, green: dict[str, str] | None) -> list[Run]:
+    """One instant with the tasks' states on each side; None: the side has no run."""
+    states = ((aws.blue, blue), (aws.green, green))
+    return [airflow.add("chain", minutes(minute), found) for airflow, found in states if found is not None]
+
+
+def kinds(found: Audit) -> list[tuple[str, Any]]:
+    return [(one.kind, one.due) for one in found.findings]
+
+
+def test_runs_that_their_owners_executed_are_no_findings(stack: Stack, aws: Cloud) -> None:
+    both(aws, 10, DONE, SKIPPED)
+    both(aws, 40, SKIPPED, DONE)
+    found = look(stack, aws)
+    assert found.findings == ()
+    assert (found.instants, found.unfinished, found.failed) == (2, 0, 0)
+
+
+def test_a_run_that_both_executed_is_found(stack: Stack, aws: Cloud) -> None:
+    both(aws, 10, DONE, DONE)
+    found = look(stack, aws)
+    assert kinds(found) == [("both", minutes(10))]
+    assert found.findings[0].owner == "blue"
+    assert found.findings[0].runs == {"blue": "success", "green": "success"}
+    assert found.findings[0].backfill_on is None
+
+
+def test_a_run_that_only_the_wrong_side_executed_is_found(stack: Stack, aws: Cloud) -> None:
+    both(aws, 10, SKIPPED, DONE)
+    both(aws, 40, DONE, None)
+    assert kinds(look(stack, aws)) == [("wrong side", minutes(10)), ("wrong side", minutes(40))]
+
+
+def test_a_run_that_was_skipped_on_its_owner_was_executed_by_nobody(stack: Stack, aws: Cloud) -> None:
+    both(aws, 10, SKIPPED, SKIPPED)
+    found = look(stack, aws)
+    assert kinds(found) == [("nobody", minutes(10))]
+    assert "skipped on blue" in found.findings[0].detail
+
+
+def test_a_run_that_its_owner_never_made_was_executed_by_nobody(stack: Stack, aws: Cloud) -> None:
+    both(aws, 40, SKIPPED, None)
+    found = look(stack, aws)
+    assert kinds(found) == [("nobody", minutes(40))]
+    assert found.findings[0].backfill_on == "green"
+
+
+def test_a_run_that_its_owner_may_still_make_is_unfinished(stack: Stack, aws: Cloud) -> None:
+    aws.green.dags["chain"].next_due = minutes(40)
+    both(aws, 40, SKIPPED, None)
+    found = look(stack, aws)
+    assert found.findings == ()
+    assert found.unfinished == 1
+
+
+def test_a_dag_with_no_next_run_is_past_it_unless_it_waits_for_its_runs_to_end(
+    stack: Stack, aws: Cloud
+) -> None:
+    """Before 3.3 Airflow tells no next run while max_active_runs is reached."""
+    aws.green.dags["chain"].next_due = None
+    both(aws, 40, SKIPPED, None)
+    assert kinds(look(stack, aws)) == [("nobody", minutes(40))]
+    aws.green.add("chain", minutes(-10), DONE, state="running")
+    found = look(stack, aws)
+    assert (found.findings, found.unfinished) == ((), 1)
+
+
+def test_a_paused_or_missing_dag_on_the_owner_is_found(stack: Stack, aws: Cloud) -> None:
+    aws.green.dags["chain"].paused = True
+    aws.green.dags["chain"].next_due = minutes(40)
+    both(aws, 40, SKIPPED, None)
+    paused = look(stack, aws).findings[0]
+    assert "paused" in paused.detail
+    assert paused.backfill_on is None, "once it is unpaused, its scheduler may make the run"
+    del aws.green.dags["chain"]
+    assert "no such DAG" in look(stack, aws).findings[0].detail
+
+
+def test_unfinished_and_failed_runs_are_counted(stack: Stack, aws: Cloud) -> None:
+    both(aws, 10, DONE, SKIPPED)[0].state = "running"
+    both(aws, 20, {"first": "success", "second": "failed"}, SKIPPED)[0].state = "failed"
+    found = look(stack, aws)
+    assert (found.unfinished, found.failed, found.findings) == (1, 1, ())
+
+
+def test_a_mirror_that_was_made_true_was_not_executed_unless_it_was_cleared_later(
+    stack: Stack, aws: Cloud
+) -> None:
+    mirror = both(aws, 10, DONE, DONE)[1]
+    mirror.note = "mwaactl: executed on blue"
+    for one in mirror.tasks.values():
+        one.rendered = {}
+    assert look(stack, aws).findings == ()
+    aws.green._clear(mirror, mirror.tasks)
+    aws.green.work()
+    assert kinds(look(stack, aws)) == [("both", minutes(10))]
+
+
+def test_an_owner_with_a_mirror_made_true_lost_nothing(stack: Stack, aws: Cloud) -> None:
+    """After a failover: green owns the instant by the back-dated decision, blue had completed it."""
+    mirror = both(aws, 40, DONE, SKIPPED)[1]
+    mirror.note = "mwaactl: executed on blue"
+    assert look(stack, aws).findings == ()
+
+
+def test_a_task_that_failed_for_want_of_a_verdict_was_not_executed(stack: Stack, aws: Cloud) -> None:
+    mirror = both(aws, 10, DONE, {"first": "failed", "second": "upstream_failed"})[1]
+    mirror.state = "failed"
+    mirror.tasks["first", -1].rendered = {}
+    assert look(stack, aws).findings == ()
+
+
+def test_a_dags_own_decision_says_who_owns_it(stack: Stack, aws: Cloud) -> None:
+    aws.ssm.clock.now = minutes(31)
+    timeline = standing(cast(Any, aws)).dag_moved("chain", "blue", minutes(35), 3)
+    aws.ssm.store({"Name": OWNERSHIP, "Value": timeline.dump()})
+    aws.ssm.clock.now = minutes(60)
+    both(aws, 40, DONE, SKIPPED)
+    assert look(stack, aws).findings == ()
+
+
+def test_half_an_audit_is_none(stack: Stack, aws: Cloud) -> None:
+    def silent(method: str, path: str) -> None:
+        raise client_error("InternalServerException", 500)
+
+    aws.green.before = silent
+    with pytest.raises(Unreachable):
+        look(stack, aws)
+
+
+@pytest.fixture
+def blue_is_gone(aws: Cloud) -> None:
+    def silent(method: str, path: str) -> None:
+        raise client_error("InternalServerException", 500)
+
+    aws.blue.before = silent
+
+
+def by_lineage(stack: Stack, aws: Cloud) -> Audit:
+    return audit.audit(stack, cast(Clients, aws), since=minutes(0), until=minutes(60), lineage=True)
+
+
+@pytest.mark.usefixtures("blue_is_gone")
+def test_the_lineage_log_stands_in_for_a_side_that_does_not_answer(stack: Stack, aws: Cloud) -> None:
+    for minute in (10, 12, 14, 16, 18):
+        aws.green.mirror("chain", minutes(minute))
+    aws.green.add("chain", minutes(20), DONE)
+    both(aws, 40, None, DONE)
+    both(aws, 42, None, DONE)
+    for minute in (10, 20, 42):
+        log_complete(aws.s3, "chain", minutes(minute), at=minutes(minute + 1))
+    log_dag(aws.s3, "FAIL", "chain", minutes(12), at=minutes(13))
+    log_dag(aws.s3, "START", "chain", minutes(14), at=minutes(15))
+    log_complete(aws.s3, "chain", minutes(44), at=minutes(45))
+    found = by_lineage(stack, aws)
+    assert kinds(found) == [("both", minutes(20)), ("both", minutes(42)), ("wrong side", minutes(44))]
+    assert (found.instants, found.failed, found.unfinished, found.unknown) == (9, 1, 1, 2)
+    assert "InternalServerException" in found.by_lineage["blue"]
+
+
+@pytest.mark.usefixtures("blue_is_gone")
+def test_nothing_is_backfilled_that_the_silent_side_may_have_executed(stack: Stack, aws: Cloud) -> None:
+    log_complete(aws.s3, "chain", minutes(10), at=minutes(11))
+    both(aws, 40, None, SKIPPED)
+    found = by_lineage(stack, aws)
+    assert kinds(found) == [("nobody", minutes(40))]
+    assert found.findings[0].backfill_on is None
+    assert "blue does not answer" in found.findings[0].detail
+
+
+def test_sides_that_answer_are_asked_themselves(stack: Stack, aws: Cloud) -> None:
+    both(aws, 10, DONE, SKIPPED)
+    log_complete(aws.s3, "chain", minutes(40), at=minutes(41))
+    found = by_lineage(stack, aws)
+    assert (found.instants, found.findings, found.by_lineage) == (1, (), {})
+
+
+def test_the_log_does_not_stand_in_for_both_sides(stack: Stack, aws: Cloud, blue_is_gone: None) -> None:
+    for environment in ("blue", "green"):
+        namespace = f"mwaa-openlineage-fullha-{environment}"
+        log_complete(aws.s3, "chain", minutes(10), at=minutes(11), namespace=namespace)
+    aws.green.before = aws.blue.before
+    with pytest.raises(Unreachable):
+        by_lineage(stack, aws)
+
+
+@pytest.mark.usefixtures("blue_is_gone")
+def test_a_shared_namespace_does_not_tell_who_executed_a_run(aws: Cloud) -> None:
+    made = outputs("fullha")
+    for environment in made["airflow_environments"].values():
+        environment["lineage_namespace"] = "shared"
+    log_complete(aws.s3, "chain", minutes(10), at=minutes(11), namespace="shared")
+    with pytest.raises(Unreachable, match="share the namespace shared"):
+        by_lineage(parse(made), aws)
+
+
+def test_what_nobody_executed_is_cleared_on_the_owner_of_now_once(stack: Stack, aws: Cloud) -> None:
+    both(aws, 10, SKIPPED, SKIPPED)
+    done = backfill(stack, aws, look(stack, aws))
+    assert [(one.due, one.backfill_on) for one in done.backfilled] == [(minutes(10), "green")]
+    assert done.open == ()
+    assert look(stack, aws).unfinished == 1
+    aws.green.work()
+    assert aws.green.executed == [("chain", aws.green.one("chain", minutes(10)).run_id)]
+    assert aws.blue.executed == []
+    again = look(stack, aws)
+    assert again.findings == ()
+    backfill(stack, aws, done)
+    aws.green.work()
+    assert len(aws.green.executed) == 1
+
+
+def test_what_the_owner_never_made_is_made_once(stack: Stack, aws: Cloud) -> None:
+    both(aws, 40, SKIPPED, None)
+    first = look(stack, aws)
+    for _ in range(2):
+        backfill(stack, aws, first)
+        assert look(stack, aws).unfinished == 1
+    aws.green.work()
+    assert len(aws.green.executed) == 1
+    backfill(stack, aws, first)
+    aws.green.work()
+    assert len(aws.green.executed) == 1
+    assert look(stack, aws).findings == ()
+
+
+def test_what_the_other_side_may_still_execute_is_not_backfilled(stack: Stack, aws: Cloud) -> None:
+    """Blue owned the instant and is behind; green, the owner of now, must not be faster."""
+    aws.blue.dags["chain"].next_due = minutes(5)
+    both(aws, 10, None, SKIPPED)
+    assert look(stack, aws).unfinished == 1
+    aws.blue.dags["chain"].paused = True
+    finding = look(stack, aws).findings[0]
+    assert finding.backfill_on is None
+    assert "unpause" in finding.detail
+
+
+def test_a_run_is_not_started_where_it_is_paused_now(stack: Stack, aws: Cloud) -> None:
+    aws.green.dags["chain"].paused = True
+    both(aws, 10, SKIPPED, SKIPPED)
+    finding = look(stack, aws).findings[0]
+    assert finding.backfill_on is None
+    assert "paused on green" in finding.detail
+
+
+def test_what_is_executed_meanwhile_is_not_backfilled(stack: Stack, aws: Cloud) -> None:
+    run = both(aws, 10, SKIPPED, SKIPPED)[0]
+    found = look(stack, aws)
+    aws.blue._clear(run, run.tasks)
+    assert backfill(stack, aws, found).backfilled == ()
+    assert aws.green.changes == 0
+
+
+# --- as an operator sees it ---
+
+
+@pytest.fixture
+def run(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    def opened(stack: str | None, cwd: Path | None) -> Any:
+        return parse(outputs(stack or "fullha")), cast(Clients, aws)
+
+    monkeypatch.setattr(recovery_cli, "open_stack", opened)
+    return lambda *arguments: CliRunner().invoke(cli.app, ["audit", *arguments])
+
+
+def test_the_exit_code_says_whether_there_is_something(run: Callable[..., Result], aws: Cloud) -> None:
+    both(aws, 10, DONE, SKIPPED)
+    assert run().exit_code == 0
+    both(aws, 40, SKIPPED, None)
+    result = run("--since", "90m")
+    assert result.exit_code == 1
+    assert "executed by nobody" in result.stdout
+    assert "mwaactl audit --backfill -s fullha" in result.stdout
+    result = run("--backfill", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["backfilled"][0]["dag_id"] == "chain"
+    assert run().exit_code == 0
+
+
+def test_a_double_cannot_be_backfilled_and_stays_a_finding(run: Callable[..., Result], aws: Cloud) -> None:
+    both(aws, 10, DONE, DONE)
+    assert run("--backfill", "--yes").exit_code == 1
+    assert aws.green.changes == aws.blue.changes == 0
+
+
+def test_a_backfill_that_is_refused_ends_with_5(run: Callable[..., Result], aws: Cloud) -> None:
+    both(aws, 10, SKIPPED, SKIPPED)
+
+    def refuses(method: str, path: str) -> None:
+        if path.endswith("/clear"):
+            raise client_error("AccessDeniedException", 403)
+
+    aws.green.before = refuses
+    result = run("--backfill", "--yes")
+    assert result.exit_code == 5
+    assert "Not backfilled: chain" in result.stdout
+
+
+@pytest.mark.usefixtures("blue_is_gone")
+def test_it_says_that_a_side_is_known_by_its_lineage_only(run: Callable[..., Result], aws: Cloud) -> None:
+    log_complete(aws.s3, "chain", minutes(10), at=minutes(11))
+    aws.green.mirror("chain", minutes(12))
+    assert run().exit_code == 4
+    shown = run("--lineage")
+    assert shown.exit_code == 0
+    assert "blue does not answer" in shown.stdout
+    assert "taken from the lineage log" in shown.stdout
+    assert "0 unfinished, 0 failed, 1 unknown" in shown.stdout
+    assert json.loads(run("--lineage", "--json").stdout)["by_lineage"].keys() == {"blue"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--since", "yesterday"), ("--since", "2026-11-23T10:00:00"), ("--since", "1h", "--until", "2h")],
+)
+def test_a_window_that_makes_no_sense_is_wrong_usage(
+    run: Callable[..., Result], arguments: tuple[str, ...]
+) -> None:
+    assert run(*arguments).exit_code == 2
+
+
+def test_only_the_window_is_looked_at(run: Callable[..., Result], aws: Cloud) -> None:
+    both(aws, 10, SKIPPED, SKIPPED)
+    assert run("--since", "2026-11-23T10:11:00Z").exit_code == 0
+    assert run("--until", "50m").exit_code == 0
+    assert run("--until", "49m").exit_code == 1

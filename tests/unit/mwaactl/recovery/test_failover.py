@@ -1,0 +1,509 @@
+"""A failover: everything that was due lately is executed, at least once; each step can be repeated."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from lineage_log.log import key_at
+from mwaactl import clock
+from mwaactl.airflow import client as airflow_api
+from mwaactl.aws import Clients
+from mwaactl.cli import app as cli
+from mwaactl.cli import recovery as recovery_cli
+from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable, UsageError
+from mwaactl.json_model import iso
+from mwaactl.recovery import failover
+from mwaactl.recovery.failover import FailedOver
+from mwaactl.stack import Stack, parse
+from mwaactl.switching.status import history
+from tests.fakes.aws import ACTIVE, OWNERSHIP, client_error, outputs, standing
+from tests.fakes.lineage_events import log_complete
+from tests.fakes.recovery import Cloud, Dag, cloud, minutes
+
+DAGS = {name: Dag({"first": ("second",), "second": ()}, next_due=minutes(100)) for name in ("a", "b")}
+DONE = {"first": "success", "second": "success"}
+NOW = 60.0  # minutes: when the operator types the command
+CALLS = 60  # more than a failover makes here
+LATELY = (50, 52, 54, 56, 58)  # minutes at which runs were due, since 15 minutes before
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    """Blue executed what was due until minute 53 and then died: it answers nothing. Green has the mirrors."""
+    made = cloud(DAGS)
+    for dag_id in DAGS:
+        for minute in (30, *LATELY):
+            made.green.mirror(dag_id, minutes(minute))
+            run = made.blue.add(dag_id, minutes(minute), DONE)
+            if minute > 53:
+                run.state, run.tasks["second", -1].state = "running", "running"
+    made.ssm.clock.now = minutes(NOW)
+    monkeypatch.setattr(clock, "now", lambda: made.ssm.clock.now)
+    monkeypatch.setattr(clock, "sleep", made.ssm.clock.forward)
+    monkeypatch.setattr(airflow_api._Pace, "wait", lambda pace: None)
+    silence(made)
+    return made
+
+
+@pytest.fixture
+def stack() -> Stack:
+    return parse(outputs("fullha"))
+
+
+def silence(aws: Cloud, name: str = "blue") -> None:
+    def silent(method: str, path: str) -> None:
+        raise client_error("InternalServerException", 500)
+
+    getattr(aws, name).before = silent
+
+
+def answer(aws: Cloud, name: str = "blue") -> None:
+    getattr(aws, name).before = lambda method, path: None
+
+
+def fail_over(stack: Stack, aws: Cloud, **more: Any) -> FailedOver:
+    planned = {key: more.pop(key) for key in ("since", "force", "witnesses") if key in more}
+    made = failover.plan(stack, cast(Clients, aws), "green", **planned)
+    return failover.carry_out(made, **more)
+
+
+def due(runs: Collection[Any]) -> list[datetime]:
+    return sorted({run.due for run in runs})
+
+
+def owner(aws: Cloud, minute: float, dag_id: str = "a") -> str:
+    return standing(cast(Any, aws)).owner(minutes(minute), dag_id)
+
+
+def test_everything_due_lately_is_executed_again_when_the_old_side_is_silent(
+    stack: Stack, aws: Cloud
+) -> None:
+    done = fail_over(stack, aws)
+    assert done.unknown
+    assert done.since == minutes(45)
+    assert due(done.again) == [minutes(minute) for minute in LATELY]
+    assert len(done.again) == 10
+    assert done.left == ()
+    aws.green.work()
+    assert sorted(aws.green.executed) == sorted((run.dag_id, run.run_id) for run in done.again)
+    assert set(aws.green.states("a", minutes(30)).values()) == {"skipped"}, "not due lately"
+
+
+def test_runs_are_cleared_in_the_order_of_their_due_instants(stack: Stack, aws: Cloud) -> None:
+    aws.green.runs.reverse()
+    order = [one.due for one in fail_over(stack, aws).again]
+    assert order == sorted(order)
+
+
+def test_the_target_owns_from_the_past_instant_on(stack: Stack, aws: Cloud) -> None:
+    fail_over(stack, aws, since=minutes(51))
+    assert [owner(aws, minute) for minute in (50, 51, 59, 70)] == ["blue", "green", "green", "green"]
+    assert aws.ssm.values(ACTIVE) == ["blue", "green"]
+
+
+def test_the_history_tells_which_decision_was_dated_back(stack: Stack, aws: Cloud) -> None:
+    fail_over(stack, aws, since=minutes(51))
+    newest, first, _ = history(stack, cast(Clients, aws)).versions
+    assert newest.change == f"green from {iso(minutes(51))}, dated back"
+    assert first.change.startswith("green from ")
+    assert "dated back" not in first.change
+
+
+def test_one_write_alone_would_not_change_the_past(stack: Stack, aws: Cloud) -> None:
+    """Why it writes twice: the value of the first write says nothing before its arrival."""
+    aws.ssm.puts = ["stored", client_error("AccessDenied", 403)]
+    with pytest.raises(Unreachable):
+        fail_over(stack, aws)
+    assert owner(aws, 59) == "blue"
+    assert owner(aws, 61) == "green"
+    fail_over(stack, aws)
+    assert owner(aws, 59) == "green"
+
+
+def test_decisions_of_single_dags_are_overruled(stack: Stack, aws: Cloud) -> None:
+    aws.ssm.clock.now = minutes(40)
+    timeline = (
+        standing(cast(Any, aws)).switched("green", minutes(41), 2).dag_moved("b", "blue", minutes(41), 2)
+    )
+    aws.ssm.store({"Name": OWNERSHIP, "Value": timeline.dump()})
+    aws.ssm.clock.now = minutes(NOW)
+    assert (owner(aws, 50, "a"), owner(aws, 50, "b")) == ("green", "blue")
+    fail_over(stack, aws)
+    assert (owner(aws, 50, "a"), owner(aws, 50, "b"), owner(aws, 70, "b")) == ("green", "green", "green")
+
+
+def test_it_waits_until_no_process_judges_by_what_it_read_before(stack: Stack, aws: Cloud) -> None:
+    seen: list[float] = []
+    done = fail_over(stack, aws, on_wait=seen.append)
+    assert done.waited
+    assert seen[0] == 305  # the gate's greatest age of a copy, and the lead
+    assert sorted(seen, reverse=True) == seen
+    assert aws.ssm.clock.now >= minutes(NOW) + timedelta(seconds=305)
+    again: list[float] = []
+    fail_over(stack, aws, on_wait=again.append)
+    assert again == [], "a second time there is nothing to wait for"
+
+
+def test_it_does_not_wait_if_told_so(stack: Stack, aws: Cloud) -> None:
+    done = fail_over(stack, aws, wait=False)
+    assert not done.waited
+    assert aws.ssm.clock.now < minutes(NOW + 1)
+    assert len(done.again) == 10
+
+
+def test_what_the_old_side_completed_is_not_executed_again(stack: Stack, aws: Cloud) -> None:
+    answer(aws)
+    done = fail_over(stack, aws)
+    assert not done.unknown
+    assert due(done.again) == [minutes(54), minutes(56), minutes(58)]
+    assert done.mirrored is not None
+    assert done.mirrored.made == 4
+    aws.green.work()
+    assert aws.green.states("a", minutes(50)) == aws.blue.states("a", minutes(50))
+    assert aws.green.one("a", minutes(50)).note == "mwaactl: executed on blue"
+    assert not {run_id for _, run_id in aws.green.executed} & {aws.green.one("a", minutes(50)).run_id}
+
+
+def test_what_failed_on_the_old_side_is_executed_again(stack: Stack, aws: Cloud) -> None:
+    answer(aws)
+    aws.blue.one("a", minutes(50)).state = "failed"
+    assert ("a", minutes(50)) in {(one.dag_id, one.due) for one in fail_over(stack, aws).again}
+
+
+def test_a_mirror_that_was_made_true_there_proves_nothing(stack: Stack, aws: Cloud) -> None:
+    answer(aws)
+    aws.blue.one("a", minutes(50)).note = "mwaactl: executed on green"
+    assert ("a", minutes(50)) in {(one.dag_id, one.due) for one in fail_over(stack, aws).again}
+
+
+def test_what_was_known_as_completed_once_stays_so_when_the_old_side_dies_later(
+    stack: Stack, aws: Cloud
+) -> None:
+    answer(aws)
+    fail_over(stack, aws)
+    silence(aws)
+    assert fail_over(stack, aws).again == ()
+
+
+def completed(aws: Cloud, *runs: tuple[str, float]) -> None:
+    """The lineage log tells that blue completed these, each a minute after it was due."""
+    for dag_id, minute in runs:
+        log_complete(aws.s3, dag_id, minutes(minute), at=minutes(minute + 1))
+
+
+def test_what_only_the_lineage_log_knows_as_completed_is_not_executed_again(stack: Stack, aws: Cloud) -> None:
+    known = [("a", 50.0), ("b", 52.0)]
+    completed(aws, *known)
+    done = fail_over(stack, aws)
+    assert len(done.again) == 8
+    at = {(dag_id, minutes(minute)) for dag_id, minute in known}
+    assert {(one.dag_id, one.due) for one in done.left} == at, "their mirrors cannot be made true yet"
+    assert done.look is not None
+    assert {one.known_by for one in done.look.having("completed")} == {"the lineage log"}
+    assert done.look.witnesses == ("the lineage log",)
+    assert done.unknown, "the log need not know of every run"
+    aws.green.work()
+    assert not {aws.green.one("a", minutes(50)).run_id} & {i for d, i in aws.green.executed if d == "a"}
+
+
+def test_when_the_old_side_answers_later_the_mirrors_are_made_true(stack: Stack, aws: Cloud) -> None:
+    completed(aws, ("a", 50), ("a", 52), ("b", 50), ("b", 52))
+    assert len(fail_over(stack, aws).left) == 4
+    answer(aws)
+    done = fail_over(stack, aws)
+    assert done.left == ()
+    assert done.mirrored is not None
+    assert done.mirrored.made == 4
+
+
+def test_the_log_knows_what_the_old_side_has_forgotten(stack: Stack, aws: Cloud) -> None:
+    """As after its database was put back to an older state."""
+    answer(aws)
+    aws.blue.runs.remove(aws.blue.one("a", minutes(52)))
+    completed(aws, ("a", 52))
+    assert ("a", minutes(52)) not in {(one.dag_id, one.due) for one in fail_over(stack, aws).again}
+
+
+def test_the_old_side_may_deny_what_the_log_says(stack: Stack, aws: Cloud) -> None:
+    """It was completed, and an operator has cleared it since."""
+    answer(aws)
+    completed(aws, ("a", 54))
+    done = fail_over(stack, aws)
+    assert ("a", minutes(54)) in {(one.dag_id, one.due) for one in done.again}
+    assert not done.unknown
+
+
+def test_what_is_completed_while_it_waits_is_not_executed_again(stack: Stack, aws: Cloud) -> None:
+    made = failover.plan(stack, cast(Clients, aws), "green")
+    assert made.look is not None
+    assert len(made.look.having("again")) == 10
+    completed(aws, ("a", 58))
+    assert len(failover.carry_out(made).again) == 9
+
+
+def test_a_log_that_cannot_be_read_is_said_and_changes_nothing(stack: Stack, aws: Cloud) -> None:
+    completed(aws, ("a", 50))
+    aws.s3.objects[f"{key_at(minutes(59))}-x.json.gz"] = b"{"
+    aws.s3.modified[f"{key_at(minutes(59))}-x.json.gz"] = minutes(59)
+    done = fail_over(stack, aws)
+    assert len(done.again) == 10
+    assert done.look is not None
+    assert "cannot be read: not a JSON text" in done.look.silent["the lineage log"]
+
+
+def test_what_the_target_executes_or_has_executed_is_left_alone(stack: Stack, aws: Cloud) -> None:
+    aws.green.one("a", minutes(50)).state = "running"
+    aws.green.runs.remove(aws.green.one("a", minutes(52)))
+    aws.green.add("a", minutes(52), DONE)
+    done = fail_over(stack, aws)
+    assert {one.due for one in done.again if one.dag_id == "a"} == {minutes(m) for m in (54, 56, 58)}
+
+
+def test_repeated_it_changes_nothing(stack: Stack, aws: Cloud) -> None:
+    fail_over(stack, aws)
+    changes, versions = aws.green.changes, aws.ssm.values()
+    assert fail_over(stack, aws).again == (), "still being executed"
+    aws.green.work()
+    aws.ssm.clock.now = minutes(NOW + 120)
+    assert fail_over(stack, aws).again == (), "executed"
+    assert aws.green.changes == changes
+    assert aws.ssm.values() == versions
+
+
+def test_repeated_within_the_same_millisecond_it_is_the_same_decision(stack: Stack, aws: Cloud) -> None:
+    aws.ssm.clock.now += timedelta(microseconds=1234)
+    killed_at(8, aws)  # after both writes
+    with suppress(Killed):
+        fail_over(stack, aws)
+    assert len(aws.ssm.values()) == 3
+    aws.ssm.before = lambda operation: None
+    answer(aws, "green")
+    fail_over(stack, aws)
+    assert len(aws.ssm.values()) == 3
+
+
+def test_a_run_that_skipped_all_its_tasks_when_executed_again_is_not_cleared_for_ever(
+    stack: Stack, aws: Cloud
+) -> None:
+    fail_over(stack, aws)
+    for run in aws.green.runs:
+        run.state = "success"
+        for task in run.tasks.values():
+            task.state = "skipped"
+    assert fail_over(stack, aws).again == ()
+
+
+class Killed(BaseException):
+    """The operator's process ended here."""
+
+
+def killed_at(count: int, aws: Cloud) -> None:
+    """From the count-th call on, of AWS or of green's Airflow."""
+    calls = iter(range(count))
+
+    def call(*_: str) -> None:
+        if next(calls, None) is None:
+            raise Killed
+
+    aws.ssm.before = call
+    aws.green.before = call
+
+
+def test_the_kills_below_reach_the_last_call(stack: Stack, aws: Cloud) -> None:
+    answer(aws)
+    killed_at(CALLS - 1, aws)
+    fail_over(stack, aws)
+
+
+@pytest.mark.parametrize("blue_answers", [False, True])
+@pytest.mark.parametrize("count", range(1, CALLS))
+def test_killed_at_any_call_and_repeated_everything_is_executed_once(
+    stack: Stack, aws: Cloud, count: int, blue_answers: bool
+) -> None:
+    if blue_answers:
+        answer(aws)
+    killed_at(count, aws)
+    with suppress(Killed):
+        fail_over(stack, aws)
+    aws.ssm.before = lambda operation: None
+    answer(aws, "green")
+    aws.ssm.clock.forward(120)  # the operator comes back
+    aws.green.work()
+    done = fail_over(stack, aws)
+    assert done.left == ()
+    assert owner(aws, 49) == "green"
+    assert aws.ssm.values(ACTIVE)[-1] == "green"
+    aws.green.work()
+    executed = [run_id for _, run_id in aws.green.executed]
+    expected = [minute for minute in LATELY if not (blue_answers and minute < 53)]
+    assert sorted(executed) == sorted(2 * [aws.green.one("a", minutes(minute)).run_id for minute in expected])
+
+
+def test_an_interrupted_one_goes_on_with_its_own_since_and_window(stack: Stack, aws: Cloud) -> None:
+    aws.ssm.puts = ["stored", client_error("AccessDenied", 403)]
+    with pytest.raises(Unreachable):
+        fail_over(stack, aws, since=minutes(51))
+    aws.ssm.clock.now = minutes(NOW + 30)
+    done = fail_over(stack, aws)
+    assert done.since == minutes(51)
+    assert done.until == minutes(NOW) + timedelta(seconds=5)
+
+
+def test_after_an_ordinary_switch_the_old_sides_last_runs_can_still_be_taken(
+    stack: Stack, aws: Cloud
+) -> None:
+    timeline = standing(cast(Any, aws)).switched("green", minutes(NOW) + timedelta(seconds=5), 2)
+    aws.ssm.store({"Name": OWNERSHIP, "Value": timeline.dump()})
+    aws.ssm.clock.now = minutes(NOW + 2)
+    done = fail_over(stack, aws)
+    assert len(done.again) == 10
+    assert done.version == 3
+
+
+def test_another_operator_who_was_faster_wins(stack: Stack, aws: Cloud) -> None:
+    made = failover.plan(stack, cast(Clients, aws), "green")
+    other = standing(cast(Any, aws)).switched("green", minutes(NOW) + timedelta(seconds=5), 2)
+    aws.ssm.store({"Name": OWNERSHIP, "Value": other.dump()})
+    with pytest.raises(LostRace):
+        failover.carry_out(made)
+    assert aws.green.changes == 0
+
+
+def test_the_fence_denies_everything_and_stops_switches(stack: Stack, aws: Cloud) -> None:
+    done = fail_over(stack, aws, with_fence=True)
+    assert done.fenced
+    document = json.loads(aws.iam.policies["x", "mwaactl-fence"])
+    assert document["Statement"][0] | {"Sid": ""} == {
+        "Sid": "",
+        "Effect": "Deny",
+        "Action": "*",
+        "Resource": "*",
+    }
+    aws.iam.policies["x", "mwaactl-fence"] = "{}"
+    back = failover.plan(stack, cast(Clients, aws), "blue", force=["target-api"])
+    assert [(check.name, check.stops) for check in back.checks] == [("target-api", False), ("fenced", True)]
+    assert "mwaactl unfence blue" in back.checks[1].detail
+
+
+def test_a_fence_that_is_refused_can_be_left_out(stack: Stack, aws: Cloud) -> None:
+    aws.iam.refuses = True
+    with pytest.raises(Unfinished, match="without --fence"):
+        fail_over(stack, aws, with_fence=True)
+    assert aws.green.changes == 0
+    assert len(fail_over(stack, aws).again) == 10
+
+
+def test_a_target_that_does_not_answer_stops_it_before_anything_is_written(stack: Stack, aws: Cloud) -> None:
+    silence(aws, "green")
+    with pytest.raises(CheckFailed, match="--force"):
+        fail_over(stack, aws)
+    assert len(aws.ssm.values()) == 1
+    with pytest.raises(Unfinished, match="Repeat the command"):
+        fail_over(stack, aws, force=["target-api"])
+    assert owner(aws, 59) == "green"
+    answer(aws, "green")
+    assert len(fail_over(stack, aws).again) == 10
+
+
+def test_what_cannot_be_cleared_is_reported(stack: Stack, aws: Cloud) -> None:
+    def refuses(method: str, path: str) -> None:
+        if path.endswith("/clear") and "/dags/b/" in path:
+            raise client_error("RestApiClientException", 400, RestApiStatusCode=403, RestApiResponse="no")
+
+    aws.green.before = refuses
+    done = fail_over(stack, aws)
+    assert {one.dag_id for one in done.left} == {"b"}
+    assert {one.dag_id for one in done.again} == {"a"}
+
+
+def test_a_paused_dag_is_named(stack: Stack, aws: Cloud) -> None:
+    aws.green.dags["b"].paused = True
+    assert "paused on green" in fail_over(stack, aws).notes[0]
+
+
+@pytest.mark.parametrize("more", [{"since": minutes(61)}, {"force": ["gate"]}])
+def test_what_makes_no_sense_is_wrong_usage(stack: Stack, aws: Cloud, more: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        fail_over(stack, aws, **more)
+
+
+# --- as an operator sees it ---
+
+
+@pytest.fixture
+def run(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    def opened(stack: str | None, cwd: Path | None) -> Any:
+        return parse(outputs(stack or "fullha")), cast(Clients, aws)
+
+    monkeypatch.setattr(recovery_cli, "open_stack", opened)
+    return lambda *arguments: CliRunner().invoke(cli.app, list(arguments))
+
+
+def test_a_dry_run_shows_what_is_unknown_and_writes_nothing(run: Callable[..., Result], aws: Cloud) -> None:
+    result = run("failover", "green", "--dry-run")
+    assert result.exit_code == 0
+    assert "10 executed again on green" in result.stdout
+    assert "cannot say what blue completed" in result.stdout
+    assert "what of it was completed is unknown" in result.stdout
+    assert len(aws.ssm.values()) == 1
+    assert aws.green.changes == 0
+
+
+def test_it_says_that_it_was_at_least_once(run: Callable[..., Result], aws: Cloud) -> None:
+    result = run("failover", "green", "--yes", "--reason", "blue is dead", "--fence")
+    assert result.exit_code == 0
+    assert "At least once, not exactly once" in result.stdout
+    assert "mwaactl unfence blue -s fullha" in result.stdout
+    descriptions = [record["Description"] for record in aws.ssm.stored[OWNERSHIP]]
+    assert descriptions[1] == "mwaactl failover to green, since 2026-11-23T10:45:00.000Z: blue is dead"
+
+
+def test_it_says_by_whom_it_knows_what_was_completed(run: Callable[..., Result], aws: Cloud) -> None:
+    completed(aws, ("a", 50), ("b", 52))
+    shown = run("failover", "green", "--dry-run").stdout
+    assert "8 executed again on green" in shown
+    assert "2 completed on blue (2 by the lineage log): not executed again" in shown
+    assert "the lineage log does not know it as completed, but need not know of every run" in shown
+    answer(aws)
+    shown = run("failover", "green", "--dry-run").stdout
+    assert "4 completed on blue (4 by mwaa-openlineage-fullha-blue's REST API)" in shown
+    assert "does not know" not in shown
+
+
+def test_its_json_tells_what_was_done(run: Callable[..., Result], aws: Cloud) -> None:
+    result = run("failover", "green", "--json", "--since", "9m")
+    value = json.loads(result.stdout)
+    assert value["since"] == "2026-11-23T10:51:00.000Z"
+    assert len(value["again"]) == 8
+    assert value["unknown"] is True
+
+
+def test_a_failed_check_and_what_is_left_have_exit_codes(run: Callable[..., Result], aws: Cloud) -> None:
+    silence(aws, "green")
+    assert run("failover", "green", "--json").exit_code == 1
+
+    def refuses(method: str, path: str) -> None:
+        if path.endswith("/clear"):
+            raise client_error("AccessDeniedException", 403)
+
+    aws.green.before = refuses
+    result = run("failover", "green", "--yes")
+    assert result.exit_code == 5
+    assert "mwaactl failover green -s fullha" in result.stderr
+
+
+def test_unfence_takes_the_fence_away(run: Callable[..., Result], aws: Cloud) -> None:
+    run("failover", "green", "--yes", "--fence")
+    assert json.loads(run("unfence", "blue", "--json").stdout)["changed"] is True
+    assert aws.iam.policies == {}
+    again = run("unfence", "blue")
+    assert again.exit_code == 0
+    assert "no fence" in again.stdout

@@ -1,0 +1,104 @@
+"""What `mwaactl status` tells beside who owns the work: what drains, and what would keep a switch back."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from mwaactl.aws import Clients
+from mwaactl.stack import parse
+from mwaactl.switching.status import Status, status
+from mwaactl.switching.write import carry_out, plan
+from tests.fakes.aws import START, Cloud, outputs
+from tests.fakes.preflight import BLUE, GREEN, TASK_INSTANCES, dag_answer, set_dags, silent
+
+MINUTE = timedelta(minutes=1)
+UNFINISHED = "POST /dags/~/dagRuns/list"
+
+
+def seen(aws: Cloud) -> Status:
+    return status(parse(outputs()), cast(Clients, aws))
+
+
+def running(aws: Cloud, name: str, *runs: tuple[str, datetime, str]) -> None:
+    """An environment's unfinished runs: DAG, due instant, type."""
+    found = [
+        {
+            "dag_id": dag_id,
+            "dag_run_id": f"{kind}__{due}",
+            "run_type": kind,
+            "state": "running",
+            "run_after": due.isoformat(),
+        }
+        for dag_id, due, kind in runs
+    ]
+    aws.mwaa.airflow[name][UNFINISHED] = {"dag_runs": found, "total_entries": len(found)}
+
+
+def switch(aws: Cloud, **options: Any) -> None:
+    carry_out(plan(parse(outputs()), cast(Clients, aws), "green", **options))
+    aws.ssm.clock.forward(60)
+
+
+def test_before_a_switch_nothing_drains(aws: Cloud) -> None:
+    running(aws, BLUE, ("daily", START, "scheduled"))
+    running(aws, GREEN, ("daily", START, "scheduled"))
+    assert seen(aws).draining == {}, "green only skips"
+
+
+def test_after_a_switch_the_old_side_finishes_what_was_its_own_and_what_was_made_there(aws: Cloud) -> None:
+    switch(aws)
+    running(
+        aws,
+        BLUE,
+        ("daily", START, "scheduled"),
+        ("hourly", START + MINUTE, "scheduled"),  # green's: it is only skipped here
+        ("hourly", START + MINUTE, "manual"),
+    )
+    running(aws, GREEN, ("hourly", START + MINUTE, "scheduled"))
+    draining = seen(aws).draining
+    assert {colour: [(run.dag_id, run.type) for run in runs] for colour, runs in draining.items()} == {
+        "blue": [("daily", "scheduled"), ("hourly", "manual")]
+    }
+
+
+def test_of_a_dag_that_moved_alone_only_its_own_runs_drain(aws: Cloud) -> None:
+    switch(aws, dags=["hourly"])
+    running(aws, BLUE, ("daily", START, "scheduled"), ("hourly", START, "scheduled"))
+    now = seen(aws)
+    assert [run.dag_id for run in now.draining["blue"]] == ["hourly"]
+    assert set(now.dags) == {"hourly"}
+
+
+def test_an_old_side_that_does_not_answer_says_nothing_of_what_drains(aws: Cloud) -> None:
+    switch(aws)
+    silent(aws, BLUE)
+    now = seen(aws)
+    assert now.draining == {}
+    assert "blue.in_flight" in now.not_checked
+
+
+def test_differences_between_the_sides_are_shown_without_a_call_per_dag(aws: Cloud) -> None:
+    for name, due in ((BLUE, START + MINUTE), (GREEN, START + 2 * MINUTE)):
+        set_dags(aws, name, *(dag_answer(f"dag{i}", due=due, timetable_summary="Asset") for i in range(30)))
+    aws.mwaa.airflow[BLUE]["/pools"]["pools"][0]["slots"] = 1
+    aws.s3.objects[f"{BLUE}-dags", "dags/etl.py"] = b"x"
+    results = {check.name: check.result for check in seen(aws).switch_checks}
+    assert {name for name, result in results.items() if result in ("fail", "warn")} == {
+        "same-files",
+        "pools",
+        "same-instants",
+    }
+    assert results["asset-events"] == "not checked"
+    assert len(aws.mwaa.asked) == 16, "eight of each side"
+
+
+def test_the_gate_is_proved_by_one_call_more(aws: Cloud) -> None:
+    run = {"dag_id": "daily", "dag_run_id": "r", "run_type": "scheduled", "state": "success"}
+    found = [{**run, "run_after": (START - MINUTE).isoformat()}]
+    aws.mwaa.airflow[GREEN]["/dags/~/dagRuns"] = {"dag_runs": found, "total_entries": 1}
+    results = {check.name: check.result for check in seen(aws).switch_checks}
+    assert results["gate"] == "pass"
+    asked = [f"{one['Method']} {one['Path']}" for one in aws.mwaa.asked]
+    assert len(asked) == 17
+    assert asked.count(TASK_INSTANCES) == 1
