@@ -48,7 +48,7 @@ class Aurora(pulumi.ComponentResource):
         )
         cluster = self._cluster(subnets, self._parameters())
         instances = self._instances(cluster, subnets)
-        # Known to others when there is an instance to connect to, not when the empty cluster exists.
+        # Ready once there is an instance to connect to, not when the empty cluster exists.
         self.endpoint = pulumi.Output.all(cluster.endpoint, *[each.id for each in instances]).apply(
             lambda values: str(values[0])
         )

@@ -1,9 +1,8 @@
 """Marquez that survives the loss of a node or a zone: the back end of the modes with `enable_ha_marquez`.
 
-Who looks at what: the load balancer asks each node's `/healthcheck`, which sees the database, and sends
-traffic only to nodes that can answer. What REPLACES nodes never looks at the database (EC2's own checks
-here, `/ping` in the node's watchdog), or a failover of Aurora would churn nodes that cannot start without
-it.
+Two kinds of health checks: the load balancer calls each node's `/healthcheck`, which includes the database,
+and routes only to nodes that pass. The checks that REPLACE nodes never include the database (EC2's own here,
+`/ping` in the node's watchdog): else a failover of Aurora would churn nodes that cannot start without it.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ class MarquezHa(Marquez):
     """Internal load balancer, nodes in both zones, Aurora PostgreSQL.
 
     In production Aurora is protected from deletion: a change to a mode without it moves the lineage, then
-    stops at the cluster until `aws rds modify-db-cluster --no-deletion-protection` says that it may go
-    (with a final snapshot).
+    stops at the cluster until `aws rds modify-db-cluster --no-deletion-protection` lifts the protection. The
+    cluster then leaves a final snapshot.
     """
 
     def __init__(self, name: str, args: MarquezArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -53,7 +52,7 @@ class MarquezHa(Marquez):
         self._publish(
             backend="ha",
             scheme="https" if certificate else "http",
-            # Whichever node lives: each serves the web pages with /api/.
+            # Any node in service: each serves the web pages, including /api/.
             target=pulumi.Output.concat(
                 f'"$(aws autoscaling describe-auto-scaling-groups --region {args.region}'
                 " --auto-scaling-group-names ",
@@ -98,7 +97,7 @@ class MarquezHa(Marquez):
             tags=self._tags("balancer"),
             opts=self._child,
         )
-        # The database check takes 5 s when the database hangs: time out later, so that its answer counts.
+        # When the database hangs, its check answers after 5 s: time out later than that.
         api = self._target_group("api", API_PORT, check_port=ADMIN_PORT, timeout=8)
         web = self._target_group("web", WEB_PORT, check_port=WEB_PORT, timeout=5)
         listener = self._listener(balancer, web, certificate)
@@ -194,7 +193,7 @@ class MarquezHa(Marquez):
             metadata_options=aws.ec2.LaunchTemplateMetadataOptionsArgs(
                 http_endpoint="enabled",
                 http_tokens="required",
-                http_put_response_hop_limit=1,  # no container has business with the node's role
+                http_put_response_hop_limit=1,  # no container may use the node's role
             ),
             block_device_mappings=[
                 aws.ec2.LaunchTemplateBlockDeviceMappingArgs(
@@ -223,7 +222,7 @@ class MarquezHa(Marquez):
             host=database.endpoint,
             bucket=self._args.lineage_log.bucket,
             key=self._forwarder.key,
-            place=self._place(database.database_id),
+            checkpoint=self._checkpoint(database.database_id),
         ).apply(
             lambda values: ha_user_data(
                 HaBoot(**self._boot(values), database_host=values["host"], group_name=group_name)
@@ -233,7 +232,9 @@ class MarquezHa(Marquez):
     def _nodes(
         self, node_group: aws.ec2.SecurityGroup, database: Aurora, targets: list[aws.lb.TargetGroup]
     ) -> aws.autoscaling.Group:
-        group_name = f"{self._args.name}-marquez"  # the nodes' boot script and role must know it beforehand
+        group_name = (
+            f"{self._args.name}-marquez"  # fixed, because the nodes' boot script and role need it in advance
+        )
         template, permissions = self._launch_template(node_group, database, group_name)
         group = aws.autoscaling.Group(
             f"{self._name}-nodes",
@@ -242,7 +243,7 @@ class MarquezHa(Marquez):
             max_size=MAX_NODES,
             vpc_zone_identifiers=self._args.private_subnet_ids,
             target_group_arns=[target.arn for target in targets],
-            health_check_type="EC2",  # see the module's first lines
+            health_check_type="EC2",  # see the module's docstring
             health_check_grace_period=300,
             default_instance_warmup=60,
             launch_template=aws.autoscaling.GroupLaunchTemplateArgs(

@@ -22,7 +22,7 @@ from components.settings import Colour, Settings
 DAGS = "dags/"
 ENDPOINT_MANAGEMENT = "SERVICE"
 LOG_GROUPS = ("DAGProcessing", "Scheduler", "Task", "WebServer", "Worker")
-# UTC; on different days, so that Amazon never works on both at once.
+# UTC; on different days, so that Amazon never maintains both at once.
 MAINTENANCE = {"blue": "TUE:02:00", "green": "THU:02:00"}
 # Creating takes 20-30 minutes. A GRACEFUL update waits up to 12 hours for running tasks.
 TIMEOUTS = pulumi.CustomTimeouts(create="2h", update="14h", delete="2h")
