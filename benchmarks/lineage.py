@@ -1,4 +1,4 @@
-"""What a task pays for lineage, and the events per second that the forwarder carries to Marquez.
+"""What lineage costs a task, and how many events per second the forwarder delivers to Marquez.
 
     python -m benchmarks.lineage [transport|forwarder] [--events 1000] [--version 3.3.1] [--tasks 4]
 
