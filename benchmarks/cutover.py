@@ -22,15 +22,16 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
+from bluegreen.timeline import COLOURS, Colour
+
 from local.home import Home
-from mwaactl.aws import Clients
-from mwaactl.stack import as_colour, load
+from mwaactl.deployment import Deployment
 from mwaactl.switching.write import carry_out, plan
 from tests.e2e.load import campaign, report
 from tests.e2e.load.decisions import decided, deciding
 from tests.e2e.load.ledger import Line
 from tests.e2e.load.schedule import CONSUMER, LOADS, PRODUCER
-from tests.e2e.load.twins import COLOURS, STACK, Twins
+from tests.e2e.load.twins import STACK, Twins
 
 EVERY = 17.0  # seconds between switches: no multiple of a schedule's period
 PATIENCE = 60.0  # seconds after which a run that has not completed counts as lost
@@ -64,14 +65,14 @@ class Result:
     switches: list[Switch]
 
 
-def switch_by_gate(twins: Twins, colour: str) -> Switch:
+def switch_by_gate(_twins: Twins, colour: Colour) -> Switch:
     """This project's switch. Overrides the checks that fail because the side was active 17 s ago."""
     commanded, started = datetime.now(UTC), time.monotonic()
-    stack, clients = load(STACK), Clients(twins.env["AWS_REGION"])
-    switch = plan(stack, clients, as_colour(colour))
+    deployment = Deployment.open(STACK)
+    switch = plan(deployment, colour)
     if not switch.ok:
         failed = [check.name for check in switch.checks if check.stops]
-        switch = plan(stack, clients, as_colour(colour), force=failed)
+        switch = plan(deployment, colour, force=failed)
     planned = time.monotonic()
     result = carry_out(switch)
     wrote = time.monotonic() - planned
@@ -80,7 +81,7 @@ def switch_by_gate(twins: Twins, colour: str) -> Switch:
     return Switch(colour, commanded, result.owns_from, planned - started, wrote)
 
 
-def switch_by_parameter(twins: Twins, colour: str) -> Switch:
+def switch_by_parameter(twins: Twins, colour: Colour) -> Switch:
     """The common pattern's switch."""
     commanded = datetime.now(UTC)
     twins.activate(colour)

@@ -26,14 +26,14 @@ from mwaactl.cli.session import (
     busy,
     colour_named,
     console,
-    open_stack,
+    open_deployment,
     print_json,
     session,
 )
 from mwaactl.errors import CheckFailed, Unfinished
 
 if TYPE_CHECKING:
-    from mwaactl.switching.write import Plan, Switched
+    from mwaactl.switching.write import SwitchPlan, SwitchResult
 
 WaitOption = Annotated[
     bool,
@@ -76,14 +76,14 @@ def status(stack: StackOption = None, cwd: CwdOption = None, as_json: JsonOption
     from mwaactl.switching.status import status as look
 
     with session(as_json), busy("Looking at both environments", as_json):
-        found, clients = open_stack(stack, cwd)
-        seen = look(found, clients)
+        deployment = open_deployment(stack, cwd)
+        seen = look(deployment)
     if as_json:
         print_json(seen)
     else:
-        from mwaactl.screens import switch as screens
+        from mwaactl.screens.status import show_status
 
-        screens.show_status(console(), seen)
+        show_status(console(), seen)
 
 
 @app.command()
@@ -117,12 +117,11 @@ def switch(
     """
     from mwaactl.switching.write import plan
 
-    def look() -> Plan:
+    def look() -> SwitchPlan:
         colour = colour_named(target)
-        found, clients = open_stack(stack, cwd)
+        deployment = open_deployment(stack, cwd)
         return plan(
-            found,
-            clients,
+            deployment,
             colour,
             dags=dag or None,
             lead=lead,
@@ -156,9 +155,9 @@ def rollback(
     """
     from mwaactl.switching.write import plan_rollback
 
-    def look() -> Plan:
-        found, clients = open_stack(stack, cwd)
-        return plan_rollback(found, clients, lead=lead, force=force or ())
+    def look() -> SwitchPlan:
+        deployment = open_deployment(stack, cwd)
+        return plan_rollback(deployment, lead=lead, force=force or ())
 
     waiting = Waiting(wait, timeout)
     _move(look, reason=reason, dry_run=dry_run, yes=yes, as_json=as_json, waiting=waiting)
@@ -167,32 +166,27 @@ def rollback(
 @app.command()
 def active(stack: StackOption = None, cwd: CwdOption = None) -> None:
     """Print the colour that owns the runs due now: one word, for scripts."""
-    from datetime import timedelta
-
-    from mwaactl.ownership.parameter import Ownership
-    from mwaactl.switching.write import aws_now
+    from mwaactl.ownership.parameter import aws_now
 
     with session(False):
-        found, clients = open_stack(stack, cwd)
-        lead = timedelta(seconds=found.switch_lead_seconds)
-        snapshot = Ownership(clients, found.ownership_parameter, lead).read()
-        typer.echo(snapshot.timeline.owner(aws_now(snapshot, lead)))
+        deployment = open_deployment(stack, cwd)
+        ownership = deployment.ownership
+        snapshot = ownership.read()
+        typer.echo(snapshot.timeline.owner(aws_now(snapshot, ownership.lead)))
 
 
 @app.command()
 def history(stack: StackOption = None, cwd: CwdOption = None, as_json: JsonOption = False) -> None:
     """Who decided what, when and why, newest first; writes that lost a race included."""
-    from mwaactl.switching.status import history as look
-
     with session(as_json), busy("Reading the history", as_json):
-        found, clients = open_stack(stack, cwd)
-        seen = look(found, clients)
+        deployment = open_deployment(stack, cwd)
+        seen = deployment.ownership.history()
     if as_json:
         print_json(seen)
     else:
-        from mwaactl.screens import switch as screens
+        from mwaactl.screens.status import show_history
 
-        screens.show_history(console(), seen)
+        show_history(console(), seen)
 
 
 @dags_app.command("push")
@@ -216,16 +210,16 @@ def dags_push(
     with session(as_json):
         source = folder if folder is not None else find_project(cwd) / "dags"
         with busy("Comparing" if dry_run else "Uploading", as_json):
-            found, clients = open_stack(stack, cwd)
-            done = push(found, clients, source, delete=delete, dry_run=dry_run)
+            deployment = open_deployment(stack, cwd)
+            done = push(deployment, source, delete=delete, dry_run=dry_run)
         if not as_json:
-            from mwaactl.screens import switch as screens
+            from mwaactl.screens.status import show_push
 
-            screens.show_push(console(), done)
+            show_push(console(), done)
         if done.behind:
             raise_behind = Unfinished(
                 f"{', '.join(done.behind)} is behind. Both sides must have the same DAGs; repeat: "
-                f"mwaactl dags push {source} -s {found.stack}" + (" --delete" if delete else "")
+                f"mwaactl dags push {source} -s {deployment.name}" + (" --delete" if delete else "")
             )
             if as_json:
                 print_json(done, error=raise_behind)
@@ -244,9 +238,9 @@ def main() -> None:
 
 
 def _move(
-    look: Callable[[], Plan], *, reason: str, dry_run: bool, yes: bool, as_json: bool, waiting: Waiting
+    look: Callable[[], SwitchPlan], *, reason: str, dry_run: bool, yes: bool, as_json: bool, waiting: Waiting
 ) -> None:
-    """Plan, show the checks, ask, carry out, show what was done; wait for the rest if that was asked for."""
+    """Plan, show the checks, ask, write, show the result; with --wait, follow the drain to its end."""
     from mwaactl.switching import write as operation
 
     with session(as_json):
@@ -254,8 +248,9 @@ def _move(
             made = look()
         if not as_json:
             from mwaactl.screens import switch as screens
+            from mwaactl.screens.common import show_checks
 
-            screens.show_checks(console(), made.checks)
+            show_checks(console(), made.checks)
         if not made.ok:
             _check_failed(made, as_json)
         if dry_run:
@@ -265,14 +260,14 @@ def _move(
                 typer.confirm(_question(made), abort=True)
             done = _written(made, reason, as_json)
         if not as_json:
-            screens.show_switched(console(), done, made.stack, waiting=waiting.wanted)
+            screens.show_switch(console(), done, made.deployment.stack, waiting=waiting.wanted)
         if waiting.wanted and not dry_run:
             _wait(made, done, waiting.timeout, as_json)
         elif as_json:
             print_json(done)
 
 
-def _written(made: Plan, reason: str, as_json: bool) -> Switched:
+def _written(made: SwitchPlan, reason: str, as_json: bool) -> SwitchResult:
     from mwaactl.switching import write as operation
 
     try:
@@ -280,20 +275,20 @@ def _written(made: Plan, reason: str, as_json: bool) -> Switched:
             return operation.carry_out(made, reason=reason)
     except KeyboardInterrupt as error:
         raise Unfinished(
-            f"interrupted while writing: see `mwaactl status -s {made.stack.stack}` for what stands. It is "
-            f"safe to say again: mwaactl switch {made.target} -s {made.stack.stack}"
+            f"interrupted while writing: see `mwaactl status -s {made.deployment.name}` for what stands. "
+            f"It is safe to say again: mwaactl switch {made.target} -s {made.deployment.name}"
         ) from error
 
 
-def _wait(made: Plan, done: Switched, timeout: float | None, as_json: bool) -> None:
+def _wait(made: SwitchPlan, done: SwitchResult, timeout: float | None, as_json: bool) -> None:
     """Follow until the other side is drained; ends with exit code 5 if it is not."""
     from mwaactl.screens import switch as screens
-    from mwaactl.switching.drain import Followed, SwitchedAndFollowed, follow
+    from mwaactl.switching.drain import DrainProgress, SwitchAndDrainResult, wait_until_drained
 
     screen = console()
-    state, told = Followed(target=made.target, source=made.source, dags=made.dags), ""
+    state, told = DrainProgress(target=made.target, source=made.source, dags=made.dags), ""
 
-    def changed(now: Followed) -> None:
+    def changed(now: DrainProgress) -> None:
         nonlocal state, told
         state = now
         if not (as_json or screen.is_terminal) and (line := screens.following(now)) != told:
@@ -303,8 +298,8 @@ def _wait(made: Plan, done: Switched, timeout: float | None, as_json: bool) -> N
     error = None
     try:
         with screens.drawn(screen, lambda: state, on=screen.is_terminal and not as_json):
-            state = follow(
-                made.stack, made.clients, made.target, dags=made.dags, timeout=timeout, on_change=changed
+            state = wait_until_drained(
+                made.deployment, made.target, dags=made.dags, timeout=timeout, on_change=changed
             )
     except KeyboardInterrupt:
         error = "interrupted"
@@ -312,24 +307,24 @@ def _wait(made: Plan, done: Switched, timeout: float | None, as_json: bool) -> N
         error = f"not within {timeout:g} s" if timeout is not None else "not finished"
     unfinished = error and Unfinished(
         f"{error}: {screens.following(state)}. What was written stands; go on with: "
-        f"{screens.go_on(made.stack, made.target, made.dags)}"
+        f"{screens.go_on(made.deployment.stack, made.target, made.dags)}"
     )
     if as_json:
-        print_json(SwitchedAndFollowed(**dict(done), followed=state), error=unfinished or None)
+        print_json(SwitchAndDrainResult(**dict(done), followed=state), error=unfinished or None)
         if unfinished:
             raise typer.Exit(unfinished.exit_code)
         return
     if unfinished:
         raise unfinished
-    screens.show_followed(screen, state)
+    screens.show_drain(screen, state)
 
 
-def _question(made: Plan) -> str:
+def _question(made: SwitchPlan) -> str:
     what = ", ".join(made.moving) or "the work"
-    return f"Move {what} of {made.stack.stack} from {made.current.owner} to {made.target}?"
+    return f"Move {what} of {made.deployment.name} from {made.current.owner} to {made.target}?"
 
 
-def _check_failed(made: Plan, as_json: bool) -> None:
+def _check_failed(made: SwitchPlan, as_json: bool) -> None:
     from mwaactl.switching.write import dry_run
 
     failed = [check.name for check in made.checks if check.stops]

@@ -16,7 +16,7 @@ from mwaactl.cli.session import (
     YesOption,
     busy,
     console,
-    open_stack,
+    open_deployment,
     print_json,
     session,
 )
@@ -56,8 +56,8 @@ def status(
     from mwaactl.lineage.status import status as look
 
     with session(as_json), busy("Reading the lineage log", as_json):
-        found, clients = open_stack(stack, cwd)
-        seen = look(found, clients, hours=hours, to=to)
+        deployment = open_deployment(stack, cwd)
+        seen = look(deployment, hours=hours, to=to)
     if as_json:
         print_json(seen)
     else:
@@ -99,17 +99,17 @@ def replay(
         now = clock.now()
         start = past(since, now, "--since")
         end = now if until is None else past(until, now, "--until")
-        found, clients = open_stack(stack, cwd)
+        deployment = open_deployment(stack, cwd)
         window = Window(
-            stack=found.stack,
-            bucket=found.lineage_log_bucket,
-            to=to or found.lineage_url,
+            stack=deployment.name,
+            bucket=deployment.stack.lineage_log_bucket,
+            to=to or deployment.stack.lineage_url,
             since=start,
             until=end,
             namespace=namespace,
         )
         with _progress(as_json) as report:
-            done = post(clients, window, dry_run=dry_run, restart=restart, report=report)
+            done = post(deployment.clients, window, dry_run=dry_run, restart=restart, report=report)
         if not as_json:
             from mwaactl.screens import lineage as lineage_screens
 
@@ -137,8 +137,8 @@ def aside_list(
     from mwaactl.lineage.status import set_aside
 
     with session(as_json), busy("Reading what is set aside", as_json):
-        found, clients = open_stack(stack, cwd)
-        seen = set_aside(found, clients, limit=limit)
+        deployment = open_deployment(stack, cwd)
+        seen = set_aside(deployment, limit=limit)
     if as_json:
         print_json(seen)
     else:
@@ -168,11 +168,11 @@ def aside_retry(
     with session(as_json):
         if bool(keys) == everything:
             raise UsageError("name the keys to post again, or say --all")
-        found, clients = open_stack(stack, cwd)
+        deployment = open_deployment(stack, cwd)
         if everything and not (dry_run or yes or as_json) and sys.stdin.isatty():
-            typer.confirm(f"Post all that is set aside to {to or found.lineage_url}?", abort=True)
+            typer.confirm(f"Post all that is set aside to {to or deployment.stack.lineage_url}?", abort=True)
         with busy("Posting", as_json):
-            done = retry(found, clients, keys or (), to=to, dry_run=dry_run)
+            done = retry(deployment, keys or (), to=to, dry_run=dry_run)
         if not as_json:
             from mwaactl.screens import lineage as lineage_screens
 

@@ -22,14 +22,14 @@ from mwaactl.cli.session import (
     busy,
     colour_named,
     console,
-    open_stack,
+    open_deployment,
     print_json,
     session,
 )
 from mwaactl.errors import CheckFailed, Unfinished, UsageError
 
 if TYPE_CHECKING:
-    from mwaactl.recovery.failover import FailedOver, Plan
+    from mwaactl.recovery.failover import FailoverPlan, FailoverResult
 
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -88,8 +88,8 @@ def audit(
         if begin >= end:
             raise UsageError("--since must be before --until")
         with busy("Comparing the runs of both environments", as_json) as progress:
-            found, clients = open_stack(stack, cwd)
-            seen = operation.audit(found, clients, since=begin, until=end, lineage=lineage, progress=progress)
+            deployment = open_deployment(stack, cwd)
+            seen = operation.audit(deployment, since=begin, until=end, lineage=lineage, progress=progress)
         chosen = [one for one in seen.findings if one.backfill_on is not None]
         if backfill and chosen:
             if not as_json:
@@ -97,7 +97,7 @@ def audit(
             if not (yes or as_json) and sys.stdin.isatty():
                 typer.confirm(f"Execute {len(chosen)} runs now?", abort=True)
             with busy("Starting what nobody executed", as_json):
-                seen = operation.backfill(found, clients, seen)
+                seen = operation.backfill(deployment, seen)
     if as_json:
         print_json(seen)
     else:
@@ -149,8 +149,8 @@ def failover(
         colour = colour_named(target)
         begin = past(since, clock.now(), "--since") if since is not None else None
         with busy("Looking at what was due and what was completed", as_json) as progress:
-            found, clients = open_stack(stack, cwd)
-            made = operation.plan(found, clients, colour, since=begin, force=force or (), progress=progress)
+            deployment = open_deployment(stack, cwd)
+            made = operation.plan(deployment, colour, since=begin, force=force or (), progress=progress)
         if not as_json:
             recovery_screens.show_plan(console(), made)
         if not made.ok:
@@ -159,12 +159,12 @@ def failover(
             done = operation.dry_run(made)
         else:
             if not (yes or as_json) and sys.stdin.isatty():
-                typer.confirm(f"Give all work of {found.stack} to {colour}?", abort=True)
+                typer.confirm(f"Give all work of {deployment.name} to {colour}?", abort=True)
             with _counting(as_json) as on_wait:
                 done = operation.carry_out(
                     made, with_fence=fence, wait=not no_wait, reason=reason, on_wait=on_wait
                 )
-    _show(done, as_json, found.stack)
+    _show(done, as_json, deployment.name)
 
 
 def unfence(
@@ -179,9 +179,8 @@ def unfence(
     with session(as_json):
         colour = colour_named(target)
         with busy("Looking for the fence", as_json):
-            found, clients = open_stack(stack, cwd)
-            environment = found.require(colour)
-            done = operation.unfence(clients, environment)
+            deployment = open_deployment(stack, cwd)
+            done = operation.unfence(deployment.clients, deployment.stack.require(colour))
     if as_json:
         print_json(done)
     elif done.changed:
@@ -211,7 +210,7 @@ def _counting(as_json: bool) -> Iterator[Callable[[float], None]]:
         yield say
 
 
-def _check_failed(made: Plan, as_json: bool) -> None:
+def _check_failed(made: FailoverPlan, as_json: bool) -> None:
     from mwaactl.recovery.failover import dry_run
 
     failed = [check.name for check in made.checks if check.stops]
@@ -225,7 +224,7 @@ def _check_failed(made: Plan, as_json: bool) -> None:
     raise typer.Exit(error.exit_code)
 
 
-def _show(done: FailedOver, as_json: bool, stack: str) -> None:
+def _show(done: FailoverResult, as_json: bool, stack: str) -> None:
     from mwaactl.screens import recovery as recovery_screens
 
     error = None
@@ -238,7 +237,7 @@ def _show(done: FailedOver, as_json: bool, stack: str) -> None:
     if as_json:
         print_json(done, error=error)
     else:
-        recovery_screens.show_failed_over(console(), done, stack)
+        recovery_screens.show_failover(console(), done, stack)
     if error is not None:
         if not as_json:
             with session(False):

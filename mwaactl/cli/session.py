@@ -16,11 +16,11 @@ import typer
 from mwaactl.errors import ControlError, UsageError
 
 if TYPE_CHECKING:
+    from bluegreen.timeline import Colour
     from rich.console import Console
 
-    from mwaactl.aws import Clients
+    from mwaactl.deployment import Deployment
     from mwaactl.json_model import Model
-    from mwaactl.stack import Colour, Stack
 
 StackOption = Annotated[
     str | None, typer.Option("--stack", "-s", help="The stack; default: the selected one.", metavar="STACK")
@@ -61,16 +61,14 @@ YesOption = Annotated[
 ]
 
 
-def open_stack(stack: str | None, cwd: Path | None) -> tuple[Stack, Clients]:
-    from mwaactl.aws import Clients
-    from mwaactl.stack import load
+def open_deployment(stack: str | None, cwd: Path | None) -> Deployment:
+    from mwaactl.deployment import Deployment
 
-    found = load(stack, cwd)
-    return found, Clients(found.region)
+    return Deployment.open(stack, cwd)
 
 
 def colour_named(value: str) -> Colour:
-    from mwaactl.stack import COLOURS
+    from bluegreen.timeline import COLOURS
 
     for colour in COLOURS:
         if colour == value:

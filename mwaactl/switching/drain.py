@@ -10,22 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
-from bluegreen.timeline import EPOCH, Timeline
+from bluegreen.timeline import EPOCH, Colour, Timeline, other_colour
 from pydantic import Field
 
 from mwaactl import clock
 from mwaactl.airflow.models import Run
-from mwaactl.aws import Clients
-from mwaactl.checks.observation import api
-from mwaactl.checks.registry import listed
+from mwaactl.checks.outcome import listed
+from mwaactl.deployment import Deployment
 from mwaactl.errors import LostRace, Unfinished, Unreachable, UsageError
 from mwaactl.json_model import Instant, Model
-from mwaactl.ownership.parameter import Ownership, Snapshot, aws_now, newest_owner, turn
-from mwaactl.stack import Colour, Stack
+from mwaactl.ownership.parameter import Snapshot, aws_now
+from mwaactl.ownership.reading import newest_owner, turn
 from mwaactl.switching import serial
-from mwaactl.switching.mirrors import Mirrored, make_true
-from mwaactl.switching.serial import Held, Seen, Watch
-from mwaactl.switching.write import Switched
+from mwaactl.switching.mirrors import MirrorResult, copy_final_states
+from mwaactl.switching.serial import Activity, HeldDag, Watch
+from mwaactl.switching.write import SwitchResult
 
 POLL = 1.0  # seconds between two looks: a serial DAG may be idle for a few seconds only
 MIRROR_PAUSE = (
@@ -34,7 +33,7 @@ MIRROR_PAUSE = (
 WINDOW = timedelta(days=1)  # mirrors of what was due before this are left as they are
 
 
-class Followed(Model):
+class DrainProgress(Model):
     """How far the work has gone over to the target."""
 
     target: Colour
@@ -44,65 +43,63 @@ class Followed(Model):
     drained: bool = False  # the source has nothing left to do of what it owned
     # serial DAGs that moved meanwhile, and from when the target owns them
     moved: dict[str, Instant] = Field(default_factory=dict)
-    held: tuple[Held, ...] = ()  # serial DAGs that are still the source's
+    held: tuple[HeldDag, ...] = ()  # serial DAGs that are still the source's
     draining: dict[str, int] = Field(default_factory=dict)  # by DAG: the source's own unfinished runs
     # DAGs of which the source has still to make a run, and when that is due (None: not planned yet)
     due: dict[str, Instant | None] = Field(default_factory=dict)
-    mirrors: Mirrored | None = None
+    mirrors: MirrorResult | None = None
     mirroring: tuple[int, int] | None = None  # mirrors made true, of how many
     seconds: float = 0.0
     trouble: str | None = None  # what could not be asked just now; it is tried again
 
 
-class SwitchedAndFollowed(Switched):
+class SwitchAndDrainResult(SwitchResult):
     """What `mwaactl switch --wait --json` prints."""
 
-    followed: Followed
+    followed: DrainProgress
 
 
-def follow(
-    stack: Stack,
-    clients: Clients,
+def wait_until_drained(
+    deployment: Deployment,
     target: Colour,
     *,
     dags: Iterable[str] = (),
     timeout: float | None = None,
-    on_change: Callable[[Followed], None] | None = None,
-) -> Followed:
+    on_change: Callable[[DrainProgress], None] | None = None,
+) -> DrainProgress:
     """Wait until the other side has finished what it owned, moving held DAGs to `target` as they become idle.
 
     `dags`: follow these alone, and move them if they are not the target's yet. `timeout` is in seconds (None:
     no limit); when it is over, what is returned is not `finished`, and the same call goes on later.
-    `on_change` is called with each new state. What cannot be reached is asked again (`Followed.trouble`).
+    `on_change` is called with each new state. What cannot be reached is asked again (`trouble`).
     Raises LostRace if somebody else gives work back meanwhile; UsageError if the target does not own the
     work, the parameter has no room for another move today or the stack has no such environment; Unusable.
     """
-    return _Following(stack, clients, target, tuple(dict.fromkeys(dags)), on_change).run(timeout)
+    return _Following(deployment, target, tuple(dict.fromkeys(dags)), on_change).run(timeout)
 
 
 class _Following:
     def __init__(
         self,
-        stack: Stack,
-        clients: Clients,
+        deployment: Deployment,
         target: Colour,
         dags: tuple[str, ...],
-        on_change: Callable[[Followed], None] | None,
+        on_change: Callable[[DrainProgress], None] | None,
     ) -> None:
         self._target = target
-        self._source: Colour = "green" if target == "blue" else "blue"
-        self._target_api = api(stack, clients, target)
-        self._watch = Watch(api(stack, clients, self._source), self._target_api)
-        self._lead = timedelta(seconds=stack.switch_lead_seconds)
-        self._ownership = Ownership(clients, stack.ownership_parameter, self._lead)
-        self._stack, self._dags, self._on_change = stack, dags, on_change
+        self._source: Colour = other_colour(target)
+        self._target_api = deployment.airflow(target)
+        self._watch = Watch(deployment.airflow(self._source), self._target_api)
+        self._lead = deployment.stack.lead
+        self._ownership = deployment.ownership
+        self._name, self._dags, self._on_change = deployment.name, dags, on_change
         self._waited_for: frozenset[str] | None = None  # the DAGs that were not the target's at first
         self._apart: frozenset[str] = frozenset()  # those that still are not
         self._unanswered: Snapshot | None = None  # upon which a value was put that may still arrive
-        self._state = Followed(target=target, source=self._source, dags=dags)
+        self._state = DrainProgress(target=target, source=self._source, dags=dags)
         self._started = clock.now()
 
-    def run(self, timeout: float | None) -> Followed:
+    def run(self, timeout: float | None) -> DrainProgress:
         while True:
             try:
                 self._round()
@@ -177,7 +174,7 @@ class _Following:
             if None in apart:
                 raise UsageError(
                     f"{self._target} does not own the work, so there is nothing to wait for: "
-                    f"mwaactl switch {self._target} --wait -s {self._stack.stack}"
+                    f"mwaactl switch {self._target} --wait -s {self._name}"
                 )
             self._waited_for = self._apart = frozenset(line for line in apart if line is not None)
         if lost := apart - self._apart:
@@ -195,7 +192,7 @@ class _Following:
             moved[dag_id] = line.since if line.owner == self._target else line.next_since or line.since
         self._change(moved=moved, held=tuple(one for one in self._state.held if one.dag_id in self._apart))
 
-    def _move_idle(self, snapshot: Snapshot, seen: Seen) -> tuple[Held, ...]:
+    def _move_idle(self, snapshot: Snapshot, seen: Activity) -> tuple[HeldDag, ...]:
         """Decide that the target owns the DAGs that are idle on the source, and return the others."""
         timeline, version = snapshot.timeline, snapshot.top + 1
         since = aws_now(snapshot, self._lead) + self._lead
@@ -228,7 +225,7 @@ class _Following:
     def _make_true(self, timeline: Timeline, now: datetime) -> None:
         begins = {line: turn(timeline, now, line).since for line in self._lines(timeline)}
         switched = {line: begin for line, begin in begins.items() if begin > EPOCH}
-        mirrors = Mirrored(made=0, already=0, left=())
+        mirrors = MirrorResult(made=0, already=0, left=())
         if switched:
             until = max(switched.values())
             before = timedelta(microseconds=1)
@@ -239,11 +236,11 @@ class _Following:
                 clock.sleep(MIRROR_PAUSE)
                 again = self._mirror(timeline, since, until)
                 made = mirrors.made + again.made
-                mirrors = Mirrored(made=made, already=again.already - mirrors.made, left=again.left)
+                mirrors = MirrorResult(made=made, already=again.already - mirrors.made, left=again.left)
         self._change(finished=True, mirrors=mirrors, mirroring=None)
 
-    def _mirror(self, timeline: Timeline, since: datetime, until: datetime) -> Mirrored:
-        return make_true(
+    def _mirror(self, timeline: Timeline, since: datetime, until: datetime) -> MirrorResult:
+        return copy_final_states(
             self._watch.api,
             self._target_api,
             source_colour=self._source,

@@ -21,13 +21,14 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import zip_longest
 from typing import Literal
 
+from bluegreen.timeline import Colour
+
 from mwaactl.airflow.client import AirflowApi, NotFound, Refused
 from mwaactl.airflow.models import Run, Task, TaskInstance
+from mwaactl.airflow.notes import copied_note, copying_note, has_copied_states
 from mwaactl.errors import Unreachable
 from mwaactl.json_model import Instant, Model
-from mwaactl.stack import Colour
 
-NOTE = "mwaactl: executed on"  # how the note of a mirror begins that is (being) made true
 PER_DAG = 25  # newest runs: what depends_on_past, prev_*_success and sensors look at
 BATCH = 50  # runs whose tasks are read together
 PATIENCE = 3  # runs in a row that an environment may fail to answer for before the rest is left
@@ -42,11 +43,9 @@ _BADNESS: Mapping[str, tuple[int, Settable]] = {
     "failed": (3, "failed"),
 }
 _ENDED = (*_BADNESS, "removed")
-_WITHOUT_VERDICT = ("running", "restarting", "up_for_retry", "failed", "upstream_failed")
-_COPYING = ", its states are being copied"  # while the mirror is half true
 
 
-class Left(Model):
+class UncopiedRun(Model):
     """A run whose mirror is not true."""
 
     dag_id: str
@@ -55,25 +54,15 @@ class Left(Model):
     reason: str
 
 
-class Mirrored(Model):
-    """What `make_true` did."""
+class MirrorResult(Model):
+    """What `copy_final_states` did."""
 
     made: int
     already: int
-    left: tuple[Left, ...]
+    left: tuple[UncopiedRun, ...]
 
 
-def made_true(run: Run) -> bool:
-    """Whether the run's states were copied from the other side: no proof that anything was executed here."""
-    return run.note is not None and run.note.startswith(NOTE)
-
-
-def being_copied(run: Run) -> bool:
-    """Whether that was interrupted: its states may be half true."""
-    return made_true(run) and run.note is not None and run.note.endswith(_COPYING)
-
-
-def make_true(
+def copy_final_states(
     source: AirflowApi,
     target: AirflowApi,
     *,
@@ -83,7 +72,7 @@ def make_true(
     owned: Callable[[Run], bool],
     progress: Callable[[int, int], None] | None = None,
     per_dag: int | None = PER_DAG,
-) -> Mirrored:
+) -> MirrorResult:
     """Give `target`'s mirrors of `source`'s finished scheduled runs their final states.
 
     Concerned are the runs due in [since, until) of which `owned` says that the source owned them, of every
@@ -96,7 +85,7 @@ def make_true(
     finished = (run for run in source.scheduled_runs(since, until) if run.finished and owned(run))
     originals = _newest(finished, per_dag)
     if not originals:
-        return Mirrored(made=0, already=0, left=())
+        return MirrorResult(made=0, already=0, left=())
     dag_ids = {run.dag_id for run in originals}
     mirrors = {(run.dag_id, run.due): run for run in target.scheduled_runs(since, until, dag_ids)}
     work = _Work(source, target, source_colour)
@@ -115,7 +104,7 @@ def make_true(
         for done in work.batch(pairs[start : start + BATCH]):
             if progress is not None:
                 progress(start + done, len(pairs))
-    return Mirrored(made=work.made, already=work.already, left=tuple(work.left))
+    return MirrorResult(made=work.made, already=work.already, left=tuple(work.left))
 
 
 def _newest(runs: Iterable[Run], per_dag: int | None) -> list[Run]:
@@ -130,14 +119,14 @@ def _newest(runs: Iterable[Run], per_dag: int | None) -> list[Run]:
 class _Work:
     def __init__(self, source: AirflowApi, target: AirflowApi, colour: Colour) -> None:
         self._source, self._target = source, target
-        self.note = f"{NOTE} {colour}"
+        self.note, self._copying = copied_note(colour), copying_note(colour)
         self._orders: dict[str, tuple[Task, ...]] = {}
         self._silent = 0  # runs in a row without an answer
         self.made = self.already = 0
-        self.left: list[Left] = []
+        self.left: list[UncopiedRun] = []
 
     def leave(self, run: Run, reason: str) -> None:
-        self.left.append(Left(dag_id=run.dag_id, run_id=run.run_id, due=_due(run), reason=reason))
+        self.left.append(UncopiedRun(dag_id=run.dag_id, run_id=run.run_id, due=_due(run), reason=reason))
 
     def batch(self, pairs: Sequence[tuple[Run, Run]]) -> Iterator[int]:
         """Work on some runs; yields how many of them are done."""
@@ -177,14 +166,14 @@ class _Work:
     ) -> str | None:
         """Copy the states of one run; the reason if it was left."""
         target = self._target
-        if not made_true(mirror) and any(worked(one) for one in ours):
+        if not has_copied_states(mirror) and any(one.worked for one in ours):
             return f"{target.name} worked on it too: see mwaactl audit"
         wanted = _wanted(theirs, ours)
         different = _different(ours, wanted)
-        if not different and mirror.state == run.state and not made_true(mirror):
+        if not different and mirror.state == run.state and not has_copied_states(mirror):
             self.already += 1  # all was skipped there as well
             return None
-        copying = self.note + _COPYING
+        copying = self._copying
         if different or mirror.state != run.state:
             plain = all(wanted.get((one.task_id, one.map_index)) == "success" for one in ours)
             at_once = plain and not target.reaches_downstream
@@ -253,16 +242,6 @@ class _Work:
                 ) from error
             self._orders[dag_id] = tuple(tasks[name] for name in names if name in tasks)
         return self._orders[dag_id]
-
-
-def worked(one: TaskInstance) -> bool:
-    """Whether a task of a run of the other side did anything here.
-
-    One that waits for a verdict, or that the gate failed for want of one, has a process and a state too, but
-    was never rendered.
-    """
-    gated = one.state in _WITHOUT_VERDICT and not one.rendered
-    return one.executed and not gated
 
 
 def _wanted(theirs: Iterable[TaskInstance], ours: Iterable[TaskInstance]) -> dict[tuple[str, int], Settable]:

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
 from functools import partial
 
-from bluegreen.timeline import Timeline, latest_valid
+from bluegreen.timeline import Colour
 
 from mwaactl.airflow.models import Run
-from mwaactl.aws import Clients, aws_errors
-from mwaactl.checks.observation import Observation, api, observe
-from mwaactl.checks.registry import Check, look, run_checks
+from mwaactl.aws import aws_errors
+from mwaactl.checks.observation import Observation, observe
+from mwaactl.checks.outcome import Check
+from mwaactl.checks.registry import look, run_checks
+from mwaactl.deployment import Deployment
 from mwaactl.errors import ControlError, Unreachable
 from mwaactl.json_model import Instant, Model
-from mwaactl.ownership.parameter import (
-    Ownership,
-    Snapshot,
-    Turn,
-    describe_version,
-    moved_apart,
-    newest_owner,
-    turn,
-)
-from mwaactl.stack import Colour, Stack, as_colour
-from mwaactl.switching.write import aws_now
+from mwaactl.ownership.parameter import Snapshot, aws_now
+from mwaactl.ownership.reading import Turn, moved_apart, newest_owner, turn
 
 
 class Line(Model):
@@ -38,9 +30,9 @@ class Line(Model):
     @classmethod
     def of(cls, turn: Turn) -> Line:
         return cls(
-            owner=as_colour(turn.owner),
+            owner=turn.owner,
             since=turn.since,
-            next_owner=as_colour(turn.next_owner) if turn.next_owner else None,
+            next_owner=turn.next_owner if turn.next_owner else None,
             next_since=turn.next_since,
         )
 
@@ -64,11 +56,11 @@ class Status(Model):
     not_checked: dict[str, str]
 
 
-def status(stack: Stack, clients: Clients) -> Status:
+def status(deployment: Deployment) -> Status:
     """Look at everything once. What cannot be reached is no error here: it stands in `not_checked`."""
     not_checked: dict[str, str] = {}
     ownership, line, dags = None, None, {}
-    store = Ownership(clients, stack.ownership_parameter, timedelta(seconds=stack.switch_lead_seconds))
+    store = deployment.ownership
     try:
         ownership = store.read()
     except ControlError as error:
@@ -79,20 +71,20 @@ def status(stack: Stack, clients: Clients) -> Status:
         dags = {dag_id: Line.of(own) for dag_id, own in moved_apart(ownership.timeline, now).items()}
     plain = None
     try:
-        with aws_errors(f"read the parameter {stack.active_environment_parameter}"):
-            plain = clients.ssm.get_parameter(Name=stack.active_environment_parameter)["Parameter"]["Value"]
+        parameter = deployment.stack.active_environment_parameter
+        with aws_errors(f"read the parameter {parameter}"):
+            plain = deployment.clients.ssm.get_parameter(Name=parameter)["Parameter"]["Value"]
     except Unreachable as error:
         not_checked["active_environment"] = str(error)
-    apis = {colour: api(stack, clients, colour) for colour in stack.airflow_environments}
-    seen = observe(stack, clients, apis=apis)
+    apis = {colour: deployment.airflow(colour) for colour in deployment.stack.airflow_environments}
+    seen = observe(deployment, apis=apis)
     for colour, observation in seen.items():
         not_checked |= {f"{colour}.{field}": why for field, why in observation.not_checked.items()}
     target = _standby(line, seen)
     checks: tuple[Check, ...] = ()
     if target is not None and ownership is not None:
         sides = look(
-            stack,
-            clients,
+            deployment,
             target,
             ownership.timeline,
             now=partial(aws_now, ownership, store.lead),
@@ -102,10 +94,10 @@ def status(stack: Stack, clients: Clients) -> Status:
         )
         checks = run_checks(sides)
     return Status(
-        stack=stack.stack,
-        name=stack.name,
-        mode=stack.mode,
-        region=stack.region,
+        stack=deployment.name,
+        name=deployment.stack.name,
+        mode=deployment.stack.mode,
+        region=deployment.stack.region,
         ownership=line,
         dags=dags,
         version=ownership.reading.version if ownership else None,
@@ -143,44 +135,3 @@ def _draining(
         for colour, observation in seen.items()
     }
     return {colour: runs for colour, runs in found.items() if runs}
-
-
-class Change(Model):
-    """One version of the ownership parameter."""
-
-    version: int
-    when: Instant
-    who: str  # ARN of the AWS principal
-    why: str  # the description given with the write
-    valid: bool  # False: a lost race or a stale value; it never counted
-    change: str
-
-
-class History(Model):
-    """What `mwaactl history` shows: newest first, as far back as SSM keeps it (100 versions)."""
-
-    parameter: str
-    versions: tuple[Change, ...]
-
-
-def history(stack: Stack, clients: Clients) -> History:
-    """Who decided what, when and why. Raises Unreachable, or Unusable if the parameter is missing."""
-    store = Ownership(clients, stack.ownership_parameter, timedelta(seconds=stack.switch_lead_seconds))
-    changes = []
-    stood: Timeline | None = None
-    for version in reversed(store.history()):
-        counts, change = describe_version(version, stood)
-        if counts:
-            record = (version.value, version.number, version.modified)
-            stood = latest_valid([record]).effective(store.lead)
-        changes.append(
-            Change(
-                version=version.number,
-                when=version.modified,
-                who=version.user,
-                why=version.description,
-                valid=counts,
-                change=change,
-            )
-        )
-    return History(parameter=stack.ownership_parameter, versions=tuple(reversed(changes)))

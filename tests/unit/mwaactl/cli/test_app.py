@@ -7,16 +7,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from mwaactl.aws import Clients
 from mwaactl.cli import app as cli
+from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable
-from mwaactl.stack import parse
-from tests.fakes.aws import ACTIVE, OWNERSHIP, Cloud, client_error, outputs
+from tests.fakes.aws import ACTIVE, OWNERSHIP, Cloud, client_error, opens
 
 GREEN = "mwaa-openlineage-fullha-green"
 Run = Callable[..., Result]
@@ -24,10 +23,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> Run:
-    def opened(stack: str | None, cwd: Path | None) -> Any:
-        return parse(outputs(stack or "fullha")), cast(Clients, aws)
-
-    monkeypatch.setattr(cli, "open_stack", opened)
+    opens(monkeypatch, aws)
 
     def invoke(*arguments: str) -> Result:
         return CliRunner().invoke(cli.app, arguments)
@@ -102,7 +98,7 @@ def test_what_cannot_be_reached_exits_4_with_json_too(run: Run, monkeypatch: pyt
     def unreachable(stack: str | None, cwd: Path | None) -> Any:
         raise Unreachable("the pulumi command is not on PATH [bold]")
 
-    monkeypatch.setattr(cli, "open_stack", unreachable)
+    monkeypatch.setattr(Deployment, "open", unreachable)
     result = run("status", "--json")
     assert result.exit_code == 4
     assert json.loads(result.stdout) == {"error": "the pulumi command is not on PATH [bold]", "exit_code": 4}

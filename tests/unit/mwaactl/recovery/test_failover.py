@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -17,14 +16,13 @@ from mwaactl import clock
 from mwaactl.airflow import client as airflow_api
 from mwaactl.aws import Clients
 from mwaactl.cli import app as cli
-from mwaactl.cli import recovery as recovery_cli
+from mwaactl.deployment import Deployment
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable, UsageError
 from mwaactl.json_model import iso
 from mwaactl.recovery import failover
-from mwaactl.recovery.failover import FailedOver
+from mwaactl.recovery.failover import FailoverResult
 from mwaactl.stack import Stack, parse
-from mwaactl.switching.status import history
-from tests.fakes.aws import ACTIVE, OWNERSHIP, client_error, outputs, standing
+from tests.fakes.aws import ACTIVE, OWNERSHIP, client_error, opens, outputs, standing
 from tests.fakes.lineage_events import log_complete
 from tests.fakes.recovery import Cloud, Dag, cloud, minutes
 
@@ -69,9 +67,9 @@ def answer(aws: Cloud, name: str = "blue") -> None:
     getattr(aws, name).before = lambda method, path: None
 
 
-def fail_over(stack: Stack, aws: Cloud, **more: Any) -> FailedOver:
+def fail_over(stack: Stack, aws: Cloud, **more: Any) -> FailoverResult:
     planned = {key: more.pop(key) for key in ("since", "force", "witnesses") if key in more}
-    made = failover.plan(stack, cast(Clients, aws), "green", **planned)
+    made = failover.plan(Deployment(stack, cast(Clients, aws)), "green", **planned)
     return failover.carry_out(made, **more)
 
 
@@ -111,7 +109,7 @@ def test_the_target_owns_from_the_past_instant_on(stack: Stack, aws: Cloud) -> N
 
 def test_the_history_tells_which_decision_was_dated_back(stack: Stack, aws: Cloud) -> None:
     fail_over(stack, aws, since=minutes(51))
-    newest, first, _ = history(stack, cast(Clients, aws)).versions
+    newest, first, _ = Deployment(stack, cast(Clients, aws)).ownership.history().versions
     assert newest.change == f"green from {iso(minutes(51))}, dated back"
     assert first.change.startswith("green from ")
     assert "dated back" not in first.change
@@ -242,7 +240,7 @@ def test_the_old_side_may_deny_what_the_log_says(stack: Stack, aws: Cloud) -> No
 
 
 def test_what_is_completed_while_it_waits_is_not_executed_again(stack: Stack, aws: Cloud) -> None:
-    made = failover.plan(stack, cast(Clients, aws), "green")
+    made = failover.plan(Deployment(stack, cast(Clients, aws)), "green")
     assert made.look is not None
     assert len(made.look.having("again")) == 10
     completed(aws, ("a", 58))
@@ -369,7 +367,7 @@ def test_after_an_ordinary_switch_the_old_sides_last_runs_can_still_be_taken(
 
 
 def test_another_operator_who_was_faster_wins(stack: Stack, aws: Cloud) -> None:
-    made = failover.plan(stack, cast(Clients, aws), "green")
+    made = failover.plan(Deployment(stack, cast(Clients, aws)), "green")
     other = standing(cast(Any, aws)).switched("green", minutes(NOW) + timedelta(seconds=5), 2)
     aws.ssm.store({"Name": OWNERSHIP, "Value": other.dump()})
     with pytest.raises(LostRace):
@@ -388,7 +386,7 @@ def test_the_fence_denies_everything_and_stops_switches(stack: Stack, aws: Cloud
         "Resource": "*",
     }
     aws.iam.policies["x", "mwaactl-fence"] = "{}"
-    back = failover.plan(stack, cast(Clients, aws), "blue", force=["target-api"])
+    back = failover.plan(Deployment(stack, cast(Clients, aws)), "blue", force=["target-api"])
     assert [(check.name, check.stops) for check in back.checks] == [("target-api", False), ("fenced", True)]
     assert "mwaactl unfence blue" in back.checks[1].detail
 
@@ -440,10 +438,7 @@ def test_what_makes_no_sense_is_wrong_usage(stack: Stack, aws: Cloud, more: dict
 
 @pytest.fixture
 def run(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    def opened(stack: str | None, cwd: Path | None) -> Any:
-        return parse(outputs(stack or "fullha")), cast(Clients, aws)
-
-    monkeypatch.setattr(recovery_cli, "open_stack", opened)
+    opens(monkeypatch, aws)
     return lambda *arguments: CliRunner().invoke(cli.app, list(arguments))
 
 
