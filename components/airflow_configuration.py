@@ -7,10 +7,11 @@ from typing import Any
 
 import pulumi
 import pulumi_aws as aws
+from bluegreen.timeline import Colour
 
 from components.lineage_log import EVENTS
 from components.ownership import Names
-from components.settings import Colour, Settings
+from components.settings import Settings
 
 LOG_LEVELS = {
     "dag_processing": "WARNING",

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pulumi
 import pulumi_aws as aws
+from bluegreen.timeline import Colour
 
 from components.airflow_configuration import airflow_logging, airflow_options
 from components.airflow_versions import major
@@ -17,7 +18,7 @@ from components.iam_policies import AirflowExecution, airflow_execution, assume_
 from components.lineage_log import LineageLog
 from components.ownership import Names
 from components.plugins import plugins_zip, requirements_txt
-from components.settings import Colour, Settings
+from components.settings import Settings
 
 DAGS = "dags/"
 ENDPOINT_MANAGEMENT = "SERVICE"

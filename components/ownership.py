@@ -14,9 +14,9 @@ from typing import Any
 
 import pulumi
 import pulumi_aws as aws
-from bluegreen.timeline import Timeline, TimelineError, valid
+from bluegreen.timeline import COLOURS, Timeline, TimelineError, other_colour, valid
 
-from components.settings import COLOURS, Settings
+from components.settings import Settings
 
 READ_ATTEMPTS = 20
 READ_PAUSE_SECONDS = 0.1
@@ -182,7 +182,7 @@ def violations(
     for colour in COLOURS:
         if colour not in touched or colour not in owning:
             continue
-        other = next(each for each in COLOURS if each != colour)
+        other = other_colour(colour)
         lines.append(f"{colour} owns work and would be {touched[colour]}.")
         if other not in existing:
             lines += [

@@ -11,10 +11,11 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
+from typing import Any, Self, get_args, get_origin, get_type_hints
 
 import pulumi
 import yaml
+from bluegreen.timeline import COLOURS, Colour
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from components import setting_types as types
@@ -22,8 +23,6 @@ from components.airflow_versions import AIRFLOW_VERSIONS, AirflowVersion
 from components.setting_rules import Problem, content_rules, environment_rules, stack_rules
 
 PROJECT_FILE = Path(__file__).resolve().parent.parent / "Pulumi.yaml"
-Colour = Literal["blue", "green"]
-COLOURS: tuple[Colour, ...] = get_args(Colour)
 
 
 class SettingsError(pulumi.RunError):
