@@ -211,7 +211,7 @@ def test_the_scheduler_tells_once_of_an_outage_and_of_its_end(
     airflow.reachable = False
     for minute in range(5):
         born(THEIRS - timedelta(minutes=minute))
-    assert caplog.text.count("left to their tasks") == 1
+    assert caplog.text.count("leaving all runs to their tasks") == 1
     assert "https://ssm: refused" in caplog.text
     airflow.reachable = True
     airflow.source._closed = (0.0, "")  # the pause is over
@@ -228,7 +228,7 @@ def test_nothing_that_goes_wrong_in_the_hook_reaches_the_scheduler(
     airflow: Airflow, caplog: pytest.LogCaptureFixture
 ) -> None:
     policies.task_instance_mutation_hook(SimpleNamespace(run_id="scheduled__1"), None)
-    assert "left to the tasks" in caplog.text
+    assert "to its own process" in caplog.text
 
 
 # --- layer 2: before templates are rendered ---

@@ -185,7 +185,11 @@ def test_settings_come_from_airflows_configuration(options: pytest.MonkeyPatch) 
         ("ENVIRONMENT", "", r"AIRFLOW__BLUEGREEN__ENVIRONMENT\) is not set"),
         ("ENVIRONMENT", "red", "is 'red', not blue or green"),
         ("PARAMETER", " ", r"AIRFLOW__BLUEGREEN__PARAMETER\) is not set"),
-        ("LEAD_SECONDS", "soon", "bluegreen.lead_seconds must be seconds from 0 to 86400, not 'soon'"),
+        (
+            "LEAD_SECONDS",
+            "soon",
+            "bluegreen.lead_seconds must be a number of seconds from 0 to 86400, not 'soon'",
+        ),
         ("WAIT_SECONDS", "-1", "bluegreen.wait_seconds must be"),
         ("MAX_AGE_SECONDS", "nan", "bluegreen.max_age_seconds must be"),
     ],
