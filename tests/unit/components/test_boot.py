@@ -139,8 +139,8 @@ def secret(node: Node, password: str | None, *arguments: str) -> subprocess.Comp
 @pytest.mark.parametrize("password", ["plain", "it's", "a'b''c", 'a: b#c"\\', "{x}$(y)"])
 def test_whatever_the_password_is_marquez_reads_it_as_it_is(node: Node, password: str) -> None:
     assert secret(node, password).returncode == 0
-    _, _, told = (node.root / "run/marquez/secret.env").read_text().rstrip("\n").partition("=")
-    text = (BOOT / "marquez.yml").read_text().replace("${POSTGRES_PASSWORD}", told)
+    _, _, written = (node.root / "run/marquez/secret.env").read_text().rstrip("\n").partition("=")
+    text = (BOOT / "marquez.yml").read_text().replace("${POSTGRES_PASSWORD}", written)
     assert yaml.safe_load(text)["db"]["password"] == password
 
 

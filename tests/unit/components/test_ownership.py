@@ -154,7 +154,7 @@ class Busy(grpc.RpcError):
 
 def read(answers: list[dict[str, Any] | None]) -> Mapping[str, Any]:
     """`previous_outputs` where the engine answers one after the other; None: it is busy."""
-    found: list[Mapping[str, Any]] = []
+    outputs_read: list[Mapping[str, Any]] = []
 
     def answer(args: Mapping[str, Any]) -> dict[str, Any]:
         assert args["name"] == f"organization/{PROJECT}/test"
@@ -164,10 +164,10 @@ def read(answers: list[dict[str, Any] | None]) -> Mapping[str, Any]:
         return given
 
     run(
-        lambda: found.append(previous_outputs()),
+        lambda: outputs_read.append(previous_outputs()),
         invokes={"pulumi:pulumi:readStackOutputs": answer},
     )
-    return found[0]
+    return outputs_read[0]
 
 
 def test_the_stacks_own_outputs_are_asked_of_the_engine() -> None:

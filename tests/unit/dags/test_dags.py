@@ -51,12 +51,12 @@ class Recorder:
 
     def dag(self, **options: Any) -> Any:
         def decorate(function: Any) -> Any:
-            def made() -> None:
+            def build() -> None:
                 self._dag_id = options.get("dag_id", function.__name__)
                 self.dags[self._dag_id] = options
                 function()
 
-            return made
+            return build
 
         return decorate
 

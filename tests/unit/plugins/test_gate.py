@@ -213,6 +213,6 @@ def test_a_dag_author_can_ask_who_owns_the_work(options: pytest.MonkeyPatch, tmp
 
 def test_a_dag_file_that_imports_it_loads_nothing_of_aws() -> None:
     """Importing is free and asks nobody: only a call does."""
-    said = "import sys; from bluegreen import is_active, owner; print('botocore' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
+    program = "import sys; from bluegreen import is_active, owner; print('botocore' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -335,18 +335,18 @@ class Quota:
         self.versions = [(value, version, due(version - 999)) for value, version in versions]
 
     def parameter(self) -> Parameter:
-        made = Parameter(SETTINGS.parameter, timeout=1)
-        made._ask = self.ask  # type: ignore[method-assign]
-        return made
+        parameter = Parameter(SETTINGS.parameter, timeout=1)
+        parameter._ask = self.ask  # type: ignore[method-assign]
+        return parameter
 
     def ask(self, action: str, **_: Any) -> dict[str, Any]:
         self.calls[action] += 1
         self.clock.now += 0.02
-        found = [
+        versions = [
             {"Value": value, "Version": version, "LastModifiedDate": modified.timestamp()}
             for value, version, modified in self.versions
         ]
-        return {"Parameter": found[-1]} if action == "GetParameter" else {"Parameters": found}
+        return {"Parameter": versions[-1]} if action == "GetParameter" else {"Parameters": versions}
 
 
 FIRST = Timeline.initial()

@@ -423,10 +423,10 @@ def test_readers_of_any_age_agree_on_every_instant_that_their_copy_is_good_for(
     last = readings[-1].effective(LEAD)
     for reading, following in itertools.pairwise(readings):
         # fetched just before the following version arrived: good until then, and for the lead
-        seen = reading.effective(LEAD)
+        applied = reading.effective(LEAD)
         for back in range(0, 700, 7):
             instant = following.modified + LEAD - timedelta(seconds=back, milliseconds=1)
-            assert seen.owner(instant, dag) == last.owner(instant, dag)
+            assert applied.owner(instant, dag) == last.owner(instant, dag)
 
 
 def test_history_within_a_day_is_what_the_readers_rely_on() -> None:
