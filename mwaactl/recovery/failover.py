@@ -29,7 +29,6 @@ from bluegreen.timeline import Colour, latest_valid, other_colour
 
 from mwaactl import clock
 from mwaactl.airflow.client import AirflowApi
-from mwaactl.aws import aws_errors
 from mwaactl.checks.fenced import is_fenced, judge
 from mwaactl.checks.outcome import Check, listed
 from mwaactl.deployment import Deployment
@@ -41,6 +40,7 @@ from mwaactl.recovery import rerun
 from mwaactl.recovery.completed_by_lineage import LineageLog
 from mwaactl.recovery.completed_runs import DueRun, OldSide, WindowReport, Witness, report_window
 from mwaactl.recovery.fence import fence
+from mwaactl.switching.active_parameter import write_active
 from mwaactl.switching.mirrors import MirrorResult, UncopiedRun, copy_final_states
 
 MAX_AGE = Settings.max_age  # what the program sets as bluegreen.max_age_seconds
@@ -177,7 +177,7 @@ def carry_out(
         raise CheckFailed(f"nothing was written: {failed} failed. Put it right, or add --force CHECK")
     snapshot, until = _switch(made, reason)
     snapshot = _back_date(made, snapshot, reason)
-    _say_who_is_active(made, snapshot)
+    write_active(made.deployment, snapshot)
     if with_fence:
         try:
             fence(made.deployment.clients, made.deployment.stack.require(made.source))
@@ -301,18 +301,6 @@ def _description(made: FailoverPlan, reason: str) -> str:
         + (f" [forced: {forced}]" if forced else "")
         + (f": {reason}" if reason else "")
     )
-
-
-def _say_who_is_active(made: FailoverPlan, snapshot: Snapshot) -> None:
-    name, ssm = made.deployment.stack.active_environment_parameter, made.deployment.clients.ssm
-    owner = newest_owner(snapshot.timeline)
-    with aws_errors(f"write {name}; repeat the command"):
-        try:
-            if ssm.get_parameter(Name=name)["Parameter"]["Value"] == owner:
-                return
-        except ssm.exceptions.ParameterNotFound:
-            pass
-        ssm.put_parameter(Name=name, Value=owner, Type="String", Overwrite=True)
 
 
 def _wait(until: datetime, made: FailoverPlan, on_wait: Callable[[float], None] | None) -> None:

@@ -8,7 +8,6 @@ from functools import partial
 from bluegreen.timeline import Colour
 
 from mwaactl.airflow.models import Run
-from mwaactl.aws import aws_errors
 from mwaactl.checks.observation import Observation, observe
 from mwaactl.checks.outcome import Check
 from mwaactl.checks.registry import look, run_checks
@@ -17,6 +16,7 @@ from mwaactl.errors import ControlError, Unreachable
 from mwaactl.json_model import Instant, Model
 from mwaactl.ownership.parameter import Snapshot, aws_now
 from mwaactl.ownership.reading import Turn, moved_apart, newest_owner, turn
+from mwaactl.switching.active_parameter import read_active
 
 
 class Line(Model):
@@ -71,12 +71,15 @@ def status(deployment: Deployment) -> Status:
         dags = {dag_id: Line.of(own) for dag_id, own in moved_apart(ownership.timeline, now).items()}
     plain = None
     try:
-        parameter = deployment.stack.active_environment_parameter
-        with aws_errors(f"read the parameter {parameter}"):
-            plain = deployment.clients.ssm.get_parameter(Name=parameter)["Parameter"]["Value"]
+        plain = read_active(deployment)
+        if plain is None:
+            not_checked["active_environment"] = (
+                f"the parameter {deployment.stack.active_environment_parameter} does not exist. The next "
+                "switch writes it"
+            )
     except Unreachable as error:
         not_checked["active_environment"] = str(error)
-    apis = {colour: deployment.airflow(colour) for colour in deployment.stack.airflow_environments}
+    apis = deployment.airflows
     seen = observe(deployment, apis=apis)
     for colour, observation in seen.items():
         not_checked |= {f"{colour}.{field}": why for field, why in observation.not_checked.items()}

@@ -19,7 +19,6 @@ from datetime import datetime
 
 from bluegreen.timeline import Colour, Timeline
 
-from mwaactl.aws import aws_errors
 from mwaactl.checks.outcome import Check, listed
 from mwaactl.checks.serial import CHECK as SERIAL_CHECK
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable
@@ -27,12 +26,11 @@ from mwaactl.json_model import Instant, Model
 from mwaactl.ownership.parameter import Snapshot, aws_now
 from mwaactl.ownership.reading import newest_owner, turn
 from mwaactl.switching import serial
+from mwaactl.switching.active_parameter import write_active
 from mwaactl.switching.plan import SwitchPlan, plan, plan_rollback
 from mwaactl.switching.serial import Activity, HeldDag
 
 __all__ = ["SwitchPlan", "SwitchResult", "aws_now", "carry_out", "dry_run", "plan", "plan_rollback"]
-
-FOLLOWS = 3  # times the plain parameter is written until it agrees with the ownership
 
 
 class SwitchResult(Model):
@@ -101,13 +99,15 @@ def _carry_out(made: SwitchPlan, reason: str) -> SwitchResult:
     if choice.decided is None:
         return _unchanged(made, choice)
     after = made.deployment.ownership.write(before, choice.decided, _description(made, choice, reason), since)
-    _follow(made, after)
+    if not made.dags:  # it is about the work of all DAGs
+        write_active(made.deployment, after)
     return _report(made, after, choice, changed=True, version=before.top + 1)
 
 
 def _unchanged(made: SwitchPlan, choice: _Choice) -> SwitchResult:
     after = made.deployment.ownership.uncover(made.before)
-    _follow(made, after)
+    if not made.dags:  # it is about the work of all DAGs
+        write_active(made.deployment, after)
     return _report(made, after, choice, changed=False)
 
 
@@ -169,40 +169,6 @@ def _description(made: SwitchPlan, choice: _Choice, reason: str) -> str:
         + (f" [forced: {forced}]" if forced else "")
         + (f": {reason}" if reason else "")
     )
-
-
-def _follow(made: SwitchPlan, snapshot: Snapshot) -> None:
-    """Let the plain parameter say who owns. Each writer looks again after writing: the last mends it.
-
-    It is about the work of all DAGs: one that moves single DAGs leaves it alone.
-    """
-    if made.dags:
-        return
-    name, ssm = made.deployment.stack.active_environment_parameter, made.deployment.clients.ssm
-    try:
-        with aws_errors(f"write {name}"):
-            for _ in range(FOLLOWS):
-                owner = newest_owner(snapshot.timeline)
-                if _plain_value(made) != owner:
-                    ssm.put_parameter(Name=name, Value=owner, Type="String", Overwrite=True)
-                snapshot = made.deployment.ownership.read()
-                if newest_owner(snapshot.timeline) == owner:
-                    return
-            raise Unreachable("others keep switching")
-    except Unreachable as error:
-        raise Unfinished(
-            f"{newest_owner(snapshot.timeline)} owns the work, but the plain parameter for other systems "
-            f"does not say so yet: {error}. Repeat the command: it writes what is missing"
-        ) from error
-
-
-def _plain_value(made: SwitchPlan) -> str | None:
-    ssm = made.deployment.clients.ssm
-    try:
-        name = made.deployment.stack.active_environment_parameter
-        return ssm.get_parameter(Name=name)["Parameter"]["Value"]
-    except ssm.exceptions.ParameterNotFound:
-        return None
 
 
 def _report(

@@ -19,6 +19,7 @@ from mwaactl.cli import app as cli
 from mwaactl.deployment import Deployment
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable, UsageError
 from mwaactl.json_model import iso
+from mwaactl.ownership.reading import newest_owner
 from mwaactl.recovery import failover
 from mwaactl.recovery.failover import FailoverResult
 from mwaactl.stack import Stack, parse
@@ -502,3 +503,49 @@ def test_unfence_takes_the_fence_away(run: Callable[..., Result], aws: Cloud) ->
     again = run("unfence", "blue")
     assert again.exit_code == 0
     assert "no fence" in again.stdout
+
+
+def test_a_switch_that_lands_behind_a_failover_has_the_last_word_in_the_plain_parameter(
+    stack: Stack, aws: Cloud
+) -> None:
+    ours = Deployment(stack, cast(Clients, aws))
+    planned = failover.plan(ours, "green")
+    steps: list[str] = []
+
+    def switch_back(operation: str) -> None:
+        steps.append(operation)
+        if operation == "put" and steps.count("put") == 3:  # two of the ownership, then the plain one
+            aws.ssm.before = lambda _: None
+            theirs = Deployment(stack, cast(Clients, aws)).ownership
+            before = theirs.read()
+            since = aws.ssm.clock.now + theirs.lead
+            theirs.write(
+                before, before.timeline.switched("blue", since, before.top + 1), "mwaactl switch blue"
+            )
+            aws.ssm.put_parameter(Name=ACTIVE, Value="blue", Type="String", Overwrite=True)
+
+    aws.ssm.before = switch_back
+    failover.carry_out(planned, wait=False)
+    assert newest_owner(standing(cast(Any, aws))) == "blue"
+    assert aws.ssm.values(ACTIVE)[-1] == "blue"
+
+
+def test_a_plain_parameter_that_cannot_be_written_leaves_the_failover_unfinished(
+    stack: Stack, aws: Cloud
+) -> None:
+    planned = failover.plan(Deployment(stack, cast(Clients, aws)), "green")
+    puts: list[str] = []
+
+    def deny(operation: str) -> None:
+        if operation == "put":
+            puts.append(operation)
+            if len(puts) > 2:
+                raise client_error("AccessDenied", 403)
+
+    aws.ssm.before = deny
+    with pytest.raises(Unfinished, match="does not say so yet"):
+        failover.carry_out(planned)
+    assert newest_owner(standing(cast(Any, aws))) == "green"
+    aws.ssm.before = lambda _: None
+    fail_over(stack, aws)
+    assert aws.ssm.values(ACTIVE)[-1] == "green"

@@ -7,7 +7,7 @@ from typing import Any
 
 from mwaactl.switching.status import Status, status
 from mwaactl.switching.write import carry_out, plan
-from tests.fakes.aws import START, Cloud, deployment
+from tests.fakes.aws import ACTIVE, START, Cloud, deployment
 from tests.fakes.preflight import BLUE, GREEN, TASK_INSTANCES, dag_answer, set_dags, silent
 
 MINUTE = timedelta(minutes=1)
@@ -100,3 +100,8 @@ def test_the_gate_is_proved_by_one_call_more(aws: Cloud) -> None:
     asked = [f"{one['Method']} {one['Path']}" for one in aws.mwaa.asked]
     assert len(asked) == 17
     assert asked.count(TASK_INSTANCES) == 1
+
+
+def test_a_plain_parameter_that_is_missing_is_named(aws: Cloud) -> None:
+    del aws.ssm.stored[ACTIVE]
+    assert "does not exist" in status(deployment(aws)).not_checked["active_environment"]
