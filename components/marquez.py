@@ -78,19 +78,27 @@ class Marquez(pulumi.ComponentResource):
             tags=self._tags("zone"),
             opts=self._child,
         )
+        self._forwarder = self._forwarder_archive()
+        self._alarms()
+
+    def _forwarder_archive(self) -> aws.s3.BucketObjectv2:
+        """What the nodes fetch at boot; a change of its content changes the key, and so the boot script."""
         files = {path: data for name in FORWARDER for path, data in package_files(CHECKOUT / name).items()}
-        self._forwarder = aws.s3.BucketObjectv2(
-            f"{name}-forwarder",
-            bucket=args.lineage_log.bucket,
+        log = self._args.lineage_log
+        return aws.s3.BucketObjectv2(
+            f"{self._name}-forwarder",
+            bucket=log.bucket,
             key=f"{DEPLOY}forwarder-{content_hash(files)}.zip",
             content_base64=base64.b64encode(zip_bytes(files)).decode(),
             content_type="application/zip",
             # The bucket must be closed and encrypted before anything is in it.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[args.lineage_log]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[log]),
         )
+
+    def _alarms(self) -> None:
         self._alarm(
             "behind",
-            "Lineage is more than 5 minutes behind, or nobody carries it to Marquez, for 10 minutes",
+            "Lineage has been more than 5 minutes behind, or without a forwarder, for 10 minutes",
             metric="SecondsBehind",
             statistic="Maximum",
             threshold=300,
@@ -99,7 +107,7 @@ class Marquez(pulumi.ComponentResource):
         )
         self._alarm(
             "set-aside",
-            "Marquez refused lineage events for good: see `mwaactl lineage set-aside list`",
+            "Marquez has permanently rejected lineage events: see `mwaactl lineage set-aside list`",
             metric="SetAside",
             statistic="Sum",
             threshold=0,

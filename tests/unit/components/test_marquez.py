@@ -277,7 +277,7 @@ def test_events_that_marquez_refuses_raise_an_alarm(back_end: str) -> None:
 def test_the_alarms_watch_what_the_forwarder_reports(role: str) -> None:
     sent: list[dict[str, Any]] = []
     bucket = deployed(EC2).one("MetricAlarm", f"marquez-{role}").inputs["dimensions"]["LineageLog"]
-    Metrics(Watched(sent), METRICS_NAMESPACE, bucket).report(Counts(), 5)
+    Metrics(CloudWatch(sent), METRICS_NAMESPACE, bucket).report(Counts(), 5)
     alarm = deployed(EC2).one("MetricAlarm", f"marquez-{role}").inputs
     [request] = sent
     names = [metric["MetricName"] for metric in request["MetricData"]]
@@ -289,7 +289,7 @@ def test_the_alarms_watch_what_the_forwarder_reports(role: str) -> None:
     assert dimensions == alarm["dimensions"]
 
 
-class Watched:
+class CloudWatch:
     """CloudWatch, as the forwarder reports to it."""
 
     def __init__(self, sent: list[dict[str, Any]]) -> None:

@@ -248,7 +248,7 @@ def test_a_late_write_is_applied_as_effective(clock: Clock, tmp_path: Path) -> N
 # --- whatever hangs ---
 
 
-class Hanging:
+class HangingParameter:
     """A parameter whose reads hang until they are let go."""
 
     def __init__(self) -> None:
@@ -264,8 +264,8 @@ class Hanging:
 
 
 @pytest.fixture
-def hanging() -> Iterator[Hanging]:
-    hanging = Hanging()
+def hanging() -> Iterator[HangingParameter]:
+    hanging = HangingParameter()
     yield hanging
     hanging.let_go.set()
 
@@ -278,7 +278,7 @@ def seconds_until_unknown(store: Store) -> float:
 
 
 def test_a_scheduler_is_not_held_up_and_a_late_answer_serves_the_next_call(
-    hanging: Hanging, clock: Clock, tmp_path: Path
+    hanging: HangingParameter, clock: Clock, tmp_path: Path
 ) -> None:
     store = Store(SETTINGS, hanging, tmp_path / "cache", clock)
     assert seconds_until_unknown(store) < 2
@@ -291,7 +291,7 @@ def test_a_scheduler_is_not_held_up_and_a_late_answer_serves_the_next_call(
 
 
 def test_hanging_reads_do_not_pile_up(
-    hanging: Hanging, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hanging: HangingParameter, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_module, "LAST_TRY_SECONDS", 0.01)
     store = Store(SETTINGS, hanging, tmp_path / "cache", clock, pause=0)
@@ -306,7 +306,7 @@ def test_hanging_reads_do_not_pile_up(
 
 
 def test_a_forked_process_is_not_bothered_by_what_hangs_in_its_parent(
-    hanging: Hanging, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hanging: HangingParameter, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_module, "LAST_TRY_SECONDS", 0.01)
     store = Store(SETTINGS, hanging, tmp_path / "cache", clock, pause=0)
