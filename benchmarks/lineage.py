@@ -43,7 +43,7 @@ from lineage_log.checkpoint import PlaceKeeper
 from lineage_log.log import Log, key_at
 from lineage_log.marquez_client import Marquez
 from lineage_log.read_ahead import READERS
-from local import aws
+from local.aws import ministack
 from local.home import REGION, Home
 from local.processes import LOOPBACK, clean_environ, free_port
 from tests.fakes.lineage import MemoryS3
@@ -102,7 +102,7 @@ class Double:
             return cast(list[dict[str, Any]], json.load(answer))
 
     def be(self, kind: str) -> None:
-        """Have a fault from now on: a `kind` of local.marquez_double.Faults."""
+        """Have a fault from now on: a `kind` of local.marquez.double.Faults."""
         body = json.dumps({"kind": kind}).encode()
         request = urllib.request.Request(f"{self.admin}/faults", body, method="PUT")  # noqa: S310 - loopback
         with urllib.request.urlopen(request, timeout=30):  # noqa: S310
@@ -113,7 +113,7 @@ class Double:
 def double(speed: Speed) -> Iterator[Double]:
     """A Marquez double of that speed."""
     port, admin = free_port(), free_port()
-    command = [sys.executable, "-m", "local.marquez_double", "--port", str(port), "--admin-port", str(admin)]
+    command = [sys.executable, "-m", "local.marquez.double", "--port", str(port), "--admin-port", str(admin)]
     command += ["--latency", str(speed.latency), "--connections", str(speed.connections)]
     process = subprocess.Popen(command)  # noqa: S603 - our own program
     made = Double(f"http://{LOOPBACK}:{port}", f"http://{LOOPBACK}:{admin}")
@@ -178,9 +178,9 @@ def forwarder(count: int) -> Table:
     table = Table("Marquez", "log", "naive (events/s)", "forwarder (events/s)")
     with tempfile.TemporaryDirectory(prefix="lineage-benchmark-") as folder:
         home = Home(Path(folder) / "home")
-        aws.start(home)
+        ministack.start(home)
         try:
-            os.environ.update(clean_environ(**aws.environ(home)))
+            os.environ.update(clean_environ(**ministack.environ(home)))
             s3 = boto3.client("s3", region_name=REGION, config=Config(max_pool_connections=READERS + 2))
             s3.create_bucket(Bucket=BUCKET)
             memory = cast(Any, fill(s3, count))
@@ -189,7 +189,7 @@ def forwarder(count: int) -> Table:
                 rates = [rate(work, log, speed, count) for work in (naive, forward)]
                 table.add_row(speed.name, where, *(f"{one:.0f}" for one in rates))
         finally:
-            aws.stop(home)
+            ministack.stop(home)
     table.title = f"{count} events of {JOBS} jobs, load {os.getloadavg()[0]:.1f}"
     return table
 

@@ -6,9 +6,11 @@ hexadecimal digits, `{digits}` ten decimal ones; `{region}` and `{account}` are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+Inputs = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,7 @@ class Kind:
     """One resource type. Dotted paths name what lies inside nested blocks."""
 
     replaces: tuple[str, ...] = ()
+    """Inputs whose change replaces the resource."""
     id: str = "{hex16}"
     outputs: Mapping[str, Any] = field(default_factory=dict)
     """Computed outputs, as templates; an input of the same name wins."""
@@ -26,6 +29,8 @@ class Kind:
     """Inputs that the provider sets when the program does not."""
     renewed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Outputs that an update computes anew, and the inputs whose change does it (none: any)."""
+    also_replaces: Callable[[Inputs, Inputs], Sequence[str]] = lambda _old, _new: ()
+    """From the old and the new inputs: those whose change replaces the resource only in this case."""
 
 
 NAMED = ("name", "namePrefix")
