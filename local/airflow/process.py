@@ -41,6 +41,7 @@ log = logging.getLogger("mwaa")
 HEALTHY_SECONDS = 300
 STOP_SECONDS = 5  # MWAA's forced update does not wait for tasks either
 BACK_OFF = (0, 5, 15, 30, 60)  # least seconds since the last restart: for the first, the second ...
+PLUGINS = ("SourceBucketArn", "PluginsS3Path", "PluginsS3ObjectVersion")
 FORGET_SECONDS = 600  # restarts as old as this count no more
 
 
@@ -242,15 +243,11 @@ class Environment:
         """What must be equal for running processes to be kept."""
         return {
             "venv": str(installation.venv),
-            "plugins": [environment["SourceBucketArn"], *self._object(environment, "Plugins")],
+            "plugins": [environment.get(part) for part in PLUGINS],
             "dags": environment["DagS3Path"],
             "newer_image": self._files.newer_image(environment),
             "environ": hashlib.sha256(json.dumps(environ, sort_keys=True).encode()).hexdigest(),
         }
-
-    @staticmethod
-    def _object(environment: Json, kind: str) -> tuple[str | None, str | None]:
-        return environment.get(f"{kind}S3Path"), environment.get(f"{kind}S3ObjectVersion")
 
     # Database
 
@@ -360,11 +357,8 @@ def stop_processes(home: Home, prefix: str, below: Path) -> None:
 
 
 def end_strays(home: Home, below: Path) -> None:
-    """End processes that work in a folder `below` and descend from none on record.
-
-    A component that was killed leaves its workers. Their environment does not show whose they are: Airflow
-    renames its processes, which hides it.
-    """
+    """End processes that work in a folder `below` and descend from none on record: a component that was
+    killed leaves its workers. (Airflow renames its processes, which hides their environment.)"""
     known: set[int] = set()
     for record in processes.all_running(home):
         root = record.process()

@@ -93,6 +93,6 @@ def test_a_child_sees_nothing_of_the_callers_cloud(monkeypatch: pytest.MonkeyPat
         text=True,
         check=True,
     )
-    seen = json.loads(shown.stdout)
-    assert "mine" not in seen.values()
-    assert seen["AWS_REGION"] == "us-east-1"
+    environ = json.loads(shown.stdout)
+    assert "mine" not in environ.values()
+    assert environ["AWS_REGION"] == "us-east-1"

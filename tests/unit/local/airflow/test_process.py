@@ -1,4 +1,4 @@
-"""Airflow's processes: restarted with patience, and told from a person's own."""
+"""Airflow's processes: restarted with patience, and told apart from a person's own."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def test_a_persons_shell_in_an_airflow_folder_is_not_taken_for_airflow(tmp_path:
     worker = subprocess.Popen(["airflow worker", "30"], executable="/bin/sleep", cwd=folder)
     try:
         # The kernel shows a process's arguments an instant after its start.
-        seen = [psutil.Process(worker.pid), psutil.Process(shell.pid)]
-        wait_until(lambda: _is_airflow(seen[0], folder), "the worker is recognised", seconds=5)
-        wait_until(lambda: seen[1].cmdline() == ["sleep", "30"], "the shell has started", seconds=5)
+        processes = [psutil.Process(worker.pid), psutil.Process(shell.pid)]
+        wait_until(lambda: _is_airflow(processes[0], folder), "the worker is recognised", seconds=5)
+        wait_until(lambda: processes[1].cmdline() == ["sleep", "30"], "the shell has started", seconds=5)
         assert not _is_airflow(psutil.Process(worker.pid), tmp_path / "other")
         assert not _is_airflow(psutil.Process(shell.pid), folder)
     finally:

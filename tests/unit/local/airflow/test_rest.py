@@ -18,7 +18,7 @@ class FakeAirflow(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.seen: list[str] = []
+        self.paths: list[str] = []
         self.tokens = 0
         self.uses = 0
         self.health: dict[str, Any] = {}
@@ -35,7 +35,7 @@ class Handler(BaseHTTPRequestHandler):
         return
 
     def do_GET(self) -> None:
-        self.server.seen.append(self.path)
+        self.server.paths.append(self.path)
         if self.path == "/auth/token":
             self.server.tokens += 1
             self.server.uses = 0
@@ -93,7 +93,7 @@ def test_queries_and_bodies_reach_airflow_as_it_reads_them(airflow: FakeAirflow)
 
 def test_airflow_2_is_called_at_its_own_address(airflow: FakeAirflow) -> None:
     RestApi(airflow.url, 2).call("GET", "/dags", {}, None)
-    assert set(airflow.seen) == {"/api/v1/dags"}
+    assert set(airflow.paths) == {"/api/v1/dags"}
 
 
 def test_an_airflow_that_is_down_is_a_server_error() -> None:

@@ -19,13 +19,13 @@ from local.processes import LOOPBACK, free_port
 
 
 def event(kind: str = "START", **changes: Any) -> dict[str, Any]:
-    made: dict[str, Any] = {
+    base: dict[str, Any] = {
         "eventType": kind,
         "eventTime": "2026-11-23T11:00:00.123456+01:00",
         "run": {"runId": "r"},
         "job": {"namespace": "n", "name": "j"},
     }
-    return made | changes
+    return base | changes
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class Ports:
         finally:
             connection.close()
 
-    def post(self, told: dict[str, Any]) -> int:
-        return self.ask(self.api, "POST", "/api/v1/lineage", json.dumps(told).encode())[0]
+    def post(self, event: dict[str, Any]) -> int:
+        return self.ask(self.api, "POST", "/api/v1/lineage", json.dumps(event).encode())[0]
 
-    def faults(self, **told: Any) -> int:
-        return self.ask(self.admin, "PUT", "/faults", json.dumps(told).encode())[0]
+    def faults(self, **faults: Any) -> int:
+        return self.ask(self.admin, "PUT", "/faults", json.dumps(faults).encode())[0]
 
     def state(self) -> Any:
         return self.ask(self.admin, "GET", "/state")[1]

@@ -26,7 +26,7 @@ RUN = "01939c5e-7e57-7000-8000-000000000001"
 
 def event(kind: str = "COMPLETE", **changes: Any) -> dict[str, Any]:
     """An event as OpenLineage's own client writes it; a change to None leaves the key out."""
-    made = RunEvent(
+    written = RunEvent(
         eventType=RunState[kind],
         eventTime=datetime(2026, 11, 23, 10, tzinfo=UTC).isoformat(),
         run=Run(RUN, {"nominalTime": nominal_time_run.NominalTimeRunFacet("2026-11-23T10:00:00Z")}),
@@ -45,7 +45,7 @@ def event(kind: str = "COMPLETE", **changes: Any) -> dict[str, Any]:
             )
         ],
     )
-    text: dict[str, Any] = json.loads(Serde.to_json(made)) | changes
+    text: dict[str, Any] = json.loads(Serde.to_json(written)) | changes
     return {key: value for key, value in text.items() if value is not None}
 
 
@@ -164,12 +164,12 @@ def test_a_run_is_answered_for_as_marquez_does(tmp_path: Path) -> None:
         assert before.get(f"/api/v1/jobs/runs/{RUN}").status_code == 404
         post(before, event("COMPLETE", eventTime="2026-11-23T10:05:00Z"))
         post(before, started)
-        told = before.get(f"/api/v1/jobs/runs/{RUN}").json()
-    assert told["state"] == "RUNNING", "the last write wins"
-    assert told["startedAt"] == "2026-11-23T10:00:00Z"
-    assert told["endedAt"] == "2026-11-23T10:05:00Z"
+        run = before.get(f"/api/v1/jobs/runs/{RUN}").json()
+    assert run["state"] == "RUNNING", "the last write wins"
+    assert run["startedAt"] == "2026-11-23T10:00:00Z"
+    assert run["endedAt"] == "2026-11-23T10:05:00Z"
     with TestClient(application(tmp_path)) as after:
-        assert after.get(f"/api/v1/jobs/runs/{RUN}").json() == told
+        assert after.get(f"/api/v1/jobs/runs/{RUN}").json() == run
 
 
 def test_a_late_start_leaves_no_run_open(tmp_path: Path) -> None:
@@ -185,11 +185,11 @@ def test_a_late_start_leaves_no_run_open(tmp_path: Path) -> None:
         assert client.get(f"/api/v1/jobs/runs/{RUN}").json()["state"] == "COMPLETED"
         write(s3, START + timedelta(seconds=10), event("START", eventTime="2026-11-23T10:00:10Z"))
         carrier.once(1)
-        told = client.get(f"/api/v1/jobs/runs/{RUN}").json()
+        run = client.get(f"/api/v1/jobs/runs/{RUN}").json()
         assert client.get("/api/v1/events/lineage").json()["totalCount"] == 3
-    assert (told["state"], told["startedAt"]) == ("COMPLETED", "2026-11-23T10:00:10Z")
+    assert (run["state"], run["startedAt"]) == ("COMPLETED", "2026-11-23T10:00:10Z")
 
 
 def _answer(client: TestClient, method: str, path: str, body: bytes | None) -> Answer:
-    found = client.request(method, path, content=body)
-    return Answer(found.status_code, found.text)
+    answer = client.request(method, path, content=body)
+    return Answer(answer.status_code, answer.text)

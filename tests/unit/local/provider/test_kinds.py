@@ -75,8 +75,8 @@ def test_a_change_of_subnets_replaces_an_environment_and_one_of_security_groups_
 )
 def test_a_major_upgrade_replaces_an_environment(before: str, after: str, replaced: bool) -> None:
     old, new = {"airflowVersion": before}, {"airflowVersion": after}
-    found = replacements(KINDS["aws:mwaa/environment:Environment"], ["airflowVersion"], old, new)
-    assert bool(found) is replaced
+    forcing = replacements(KINDS["aws:mwaa/environment:Environment"], ["airflowVersion"], old, new)
+    assert bool(forcing) is replaced
 
 
 def test_user_data_replaces_an_instance_only_when_told_to() -> None:
