@@ -40,9 +40,9 @@ log = logging.getLogger("mwaa")
 
 HEALTHY_SECONDS = 300
 STOP_SECONDS = 5  # MWAA's forced update does not wait for tasks either
-BACK_OFF = (0, 5, 15, 30, 60)  # least seconds since the last restart: for the first, the second ...
-PLUGINS = ("SourceBucketArn", "PluginsS3Path", "PluginsS3ObjectVersion")
-FORGET_SECONDS = 600  # restarts as old as this count no more
+BACK_OFF = (0, 5, 15, 30, 60)  # seconds to wait since the last restart: before the first, the second ...
+FORGET_SECONDS = 600  # older restarts no longer count
+PLUGINS = ("SourceBucketArn", "PluginsS3Path", "PluginsS3ObjectVersion")  # what they are read from
 
 
 class RealAirflow:
@@ -58,8 +58,8 @@ class RealAirflow:
     def prepare(self, environment: Json) -> Json:
         if environment["AirflowVersion"] not in VERSIONS:
             raise ValidationError(
-                f"AirflowVersion {environment['AirflowVersion']} is offered by MWAA but has no lock on "
-                f"this machine; available are {', '.join(VERSIONS)}."
+                f"MWAA offers AirflowVersion {environment['AirflowVersion']}, but it has no lock here; "
+                f"available are {', '.join(VERSIONS)}."
             )
         executor_of(environment)
         completed = Bucket(environment["SourceBucketArn"]).newest_versions(environment)
@@ -105,7 +105,7 @@ class BackOff:
         self._starts: dict[str, list[float]] = {}
 
     def may_start(self, name: str, now: float) -> bool:
-        """Whether `name`, found dead at `now` (seconds), may be started; if so, that is remembered."""
+        """Whether `name`, found dead at `now` (seconds), may be started; if so, the start is recorded."""
         starts = [start for start in self._starts.get(name, ()) if now - start < FORGET_SECONDS]
         wait = BACK_OFF[min(len(starts), len(BACK_OFF) - 1)]
         allowed = not starts or now - starts[-1] >= wait

@@ -19,6 +19,10 @@ class Kind:
 
     replaces: tuple[str, ...] = ()
     """Inputs whose change replaces the resource."""
+    also_replaces: Callable[[Inputs, Inputs], Sequence[str]] = field(
+        default=lambda _old, _new: (), kw_only=True
+    )
+    """From the old and the new inputs: further ones whose change replaces the resource in this case."""
     id: str = "{hex16}"
     outputs: Mapping[str, Any] = field(default_factory=dict)
     """Computed outputs, as templates; an input of the same name wins."""
@@ -29,8 +33,6 @@ class Kind:
     """Inputs that the provider sets when the program does not."""
     renewed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Outputs that an update computes anew, and the inputs whose change does it (none: any)."""
-    also_replaces: Callable[[Inputs, Inputs], Sequence[str]] = lambda _old, _new: ()
-    """From the old and the new inputs: those whose change replaces the resource only in this case."""
 
 
 NAMED = ("name", "namePrefix")

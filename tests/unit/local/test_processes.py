@@ -56,7 +56,7 @@ def test_a_pid_that_belongs_to_somebody_else_now_is_neither_found_nor_ended(home
     assert not (home.run / "old.json").exists()
 
 
-def test_a_process_that_ends_too_soon_is_told_with_the_end_of_its_log(home: Home) -> None:
+def test_a_process_that_ends_too_soon_is_reported_with_the_end_of_its_log(home: Home) -> None:
     process = start(
         home, "failing", [sys.executable, "-c", "raise SystemExit('no such colour')"], env=clean_environ()
     )

@@ -19,7 +19,9 @@ def test_an_unknown_mode_is_refused_before_anything_is_set_up(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def test_too_little_memory_is_told_with_a_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_is_reported_with_a_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=2 * up.GIB))
     with pytest.raises(LocalError, match=r"fullha needs about 3.0 GB .*\n.*MODE=standard"):
         up.up(Home(tmp_path), "fullha", print)

@@ -110,7 +110,7 @@ def test_a_duplicate_adds_a_raw_event_and_no_run() -> None:
     assert (len(marquez.raw), len(marquez.runs)) == (2, 1)
 
 
-def test_runs_are_told_as_marquez_tells_them() -> None:
+def test_runs_are_returned_as_marquez_returns_them() -> None:
     marquez = Marquez()
     marquez.take(event("START", run={"runId": "r", "facets": {"nominalTime": {"x": 1}}}), "")
     marquez.take(event("FAIL"), "")
@@ -165,7 +165,7 @@ def test_neither_queries_nor_the_health_port_see_a_read_only_database(double: Po
     assert double.ask(double.admin, "GET", "/ping")[0] == 200
 
 
-def test_the_share_of_posts_that_fail_can_be_told(double: Ports) -> None:
+def test_the_share_of_posts_that_fail_can_be_set(double: Ports) -> None:
     double.faults(kind="fail", share=0.5)
     statuses = [double.post(event()) for _ in range(60)]
     assert 10 < statuses.count(500) < 50

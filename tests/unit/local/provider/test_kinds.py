@@ -79,7 +79,7 @@ def test_a_major_upgrade_replaces_an_environment(before: str, after: str, replac
     assert bool(forcing) is replaced
 
 
-def test_user_data_replaces_an_instance_only_when_told_to() -> None:
+def test_user_data_replaces_an_instance_only_on_request() -> None:
     kind = "aws:ec2/instance:Instance"
     assert replacements(KINDS[kind], ["userData"], {}, {"userDataReplaceOnChange": True}) == ["userData"]
     assert replacements(KINDS[kind], ["userData"], {}, {"userDataReplaceOnChange": False}) == []
