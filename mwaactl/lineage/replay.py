@@ -23,10 +23,10 @@ from lineage_log.marquez_client import Marquez
 from lineage_log.ordered_pool import Lanes
 from lineage_log.read_ahead import Read, read_ahead
 from mwaactl.aws import Clients, aws_errors
+from mwaactl.deployment import Deployment
 from mwaactl.errors import Unfinished, Unusable, UsageError
 from mwaactl.json_model import Instant, Model
 from mwaactl.lineage.status import require, server, set_aside_keys
-from mwaactl.stack import Stack
 
 POSTERS = 8
 POST_TIMEOUT = 20.0  # seconds
@@ -205,8 +205,7 @@ def replay(
 
 
 def retry(
-    stack: Stack,
-    clients: Clients,
+    deployment: Deployment,
     keys: Sequence[str],
     *,
     to: str | None,
@@ -217,25 +216,26 @@ def retry(
 
     Raises UsageError for a key that is not set aside, Unreachable, Unfinished.
     """
-    url, bucket = to or stack.lineage_url, stack.lineage_log_bucket
+    url, bucket = to or deployment.stack.lineage_url, deployment.stack.lineage_log_bucket
     posted: list[str] = []
     left: list[Refused] = []
     with closing(server(url, timeout=POST_TIMEOUT)) as marquez:
-        there = set_aside_keys(clients, bucket)
+        there = set_aside_keys(deployment.clients, bucket)
         wanted = sorted({_aside(key) for key in keys}) if keys else there
         if unknown := sorted(set(wanted) - set(there)):
             raise UsageError(
-                f"not set aside: {', '.join(unknown)}. See: mwaactl lineage set-aside list -s {stack.stack}"
+                f"not set aside: {', '.join(unknown)}. See: "
+                f"mwaactl lineage set-aside list -s {deployment.name}"
             )
         if not dry_run and wanted:
             require(marquez, url)
-            source = Log(clients.s3, bucket)
+            source = Log(deployment.clients.s3, bucket)
             courier = Courier(source, marquez, patience, stop=threading.Event())
             with aws_errors(f"read what is set aside in s3://{bucket}"):
                 for key, event in read_ahead(source, iter(wanted)):
                     refusal = _again(courier, key, event, f"{len(posted)} of {len(wanted)} were posted")
                     if refusal is None:
-                        clients.s3.delete_object(Bucket=bucket, Key=key)
+                        deployment.clients.s3.delete_object(Bucket=bucket, Key=key)
                         posted.append(key)
                     else:
                         left.append(_refused(key, refusal))

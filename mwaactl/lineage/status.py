@@ -15,9 +15,9 @@ from lineage_log.log import EVENTS, SET_ASIDE, Log, hour_prefix, instant_of, key
 from lineage_log.marquez_client import Marquez
 from mwaactl import clock
 from mwaactl.aws import Clients, aws_errors
+from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable, Unusable, UsageError
 from mwaactl.json_model import Instant, Model
-from mwaactl.stack import Stack
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -91,12 +91,12 @@ class SetAsideList(Model):
     events: tuple[SetAside, ...]
 
 
-def status(stack: Stack, clients: Clients, *, hours: int = 24, to: str | None = None) -> LineageStatus:
+def status(deployment: Deployment, *, hours: int = 24, to: str | None = None) -> LineageStatus:
     """Raises Unreachable (S3), Unusable (a place that cannot be read), UsageError (`to` is no URL)."""
     now = clock.now()
     since = now.replace(minute=0, second=0, microsecond=0) - (hours - 1) * HOUR
-    back_end = server(to or stack.lineage_url, timeout=HEALTH_TIMEOUT)
-    bucket, s3 = stack.lineage_log_bucket, clients.s3
+    back_end = server(to or deployment.stack.lineage_url, timeout=HEALTH_TIMEOUT)
+    bucket, s3 = deployment.stack.lineage_log_bucket, deployment.clients.s3
     with aws_errors(f"read the lineage log s3://{bucket}"):
         source = Log(s3, bucket)
         by_hour = [
@@ -109,20 +109,20 @@ def status(stack: Stack, clients: Clients, *, hours: int = 24, to: str | None = 
         ]
         aside = sum(1 for _ in _objects(s3, bucket, SET_ASIDE))
     return LineageStatus(
-        stack=stack.stack,
+        stack=deployment.name,
         bucket=bucket,
         since=since,
         hours=tuple(by_hour),
         events=sum(hour.events for hour in by_hour),
         places=tuple(places),
         set_aside=aside,
-        back_end=health(back_end, to or stack.lineage_url),
+        back_end=health(back_end, to or deployment.stack.lineage_url),
     )
 
 
-def set_aside(stack: Stack, clients: Clients, *, limit: int = 100) -> SetAsideList:
+def set_aside(deployment: Deployment, *, limit: int = 100) -> SetAsideList:
     """Raises Unreachable."""
-    bucket, s3 = stack.lineage_log_bucket, clients.s3
+    bucket, s3 = deployment.stack.lineage_log_bucket, deployment.clients.s3
     total = 0
     events: list[SetAside] = []
     with aws_errors(f"read what is set aside in s3://{bucket}"):

@@ -15,12 +15,10 @@ from typer.testing import CliRunner, Result
 from lineage_log.delivery import Patience
 from mwaactl.aws import Clients
 from mwaactl.cli import app as cli
-from mwaactl.cli import lineage as lineage_cli
 from mwaactl.errors import Unfinished
 from mwaactl.lineage import replay as lineage_replay
 from mwaactl.lineage.replay import Window
-from mwaactl.stack import parse
-from tests.fakes.aws import Cloud, outputs
+from tests.fakes.aws import Cloud, opens
 from tests.fakes.lineage import START, FakeMarquez, MemoryS3, forwarder, keeper
 
 Run = Callable[..., Result]
@@ -35,12 +33,9 @@ def s3() -> MemoryS3:
 
 @pytest.fixture
 def run(aws: Cloud, s3: MemoryS3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    def opened(stack: str | None, cwd: Path | None) -> Any:
-        return parse(outputs(stack or "fullha")), cast(Clients, aws)
-
     aws.s3 = s3
     aws.ssm.clock.now = START + timedelta(hours=2)
-    monkeypatch.setattr(lineage_cli, "open_stack", opened)
+    opens(monkeypatch, aws)
     monkeypatch.setattr(lineage_replay.replay, "__kwdefaults__", kept(lineage_replay.replay, patience=QUICK))
     monkeypatch.setattr(lineage_replay.retry, "__kwdefaults__", kept(lineage_replay.retry, patience=QUICK))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
