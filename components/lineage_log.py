@@ -13,7 +13,7 @@ from components.bucket import PrivateBucket, PrivateBucketArgs
 from components.settings import Settings
 
 EVENTS = "events/"  # one object per event, written once by the Airflows
-PLACES = "forwarder/"  # where the forwarders keep their places
+CHECKPOINTS = "forwarder/"  # one for each database of Marquez
 SET_ASIDE = "set-aside/"  # events that Marquez refuses for good
 DEPLOY = "deploy/"  # what Marquez's nodes fetch at boot
 
@@ -31,7 +31,7 @@ class LineageLog(pulumi.ComponentResource):
     in it.
 
     It is versioned: events are written once, so that costs nothing for them, and whoever overwrites or
-    deletes one (or a forwarder's place) by mistake finds the old one for three days.
+    deletes one (or a forwarder's checkpoint) by mistake finds the old one for three days.
     """
 
     bucket: pulumi.Output[str]

@@ -18,7 +18,7 @@ import pulumi_aws as aws
 
 from components import policies
 from components.archive import content_hash, package_files, zip_bytes
-from components.lineage_log import DEPLOY, PLACES, LineageLog
+from components.lineage_log import CHECKPOINTS, DEPLOY, LineageLog
 from components.settings import Settings
 from components.userdata import DATABASE_USER, METRICS_NAMESPACE
 
@@ -173,9 +173,9 @@ class Marquez(pulumi.ComponentResource):
     def _tags(self, role: str) -> dict[str, str]:
         return {"Name": f"{self._args.name}-marquez-{role}"}
 
-    def _place(self, database_id: pulumi.Input[str]) -> pulumi.Output[str]:
-        """Key of the forwarder's place: one per database, so that a new one is filled from the start."""
-        return pulumi.Output.concat(PLACES, database_id, ".json")
+    def _checkpoint(self, database_id: pulumi.Input[str]) -> pulumi.Output[str]:
+        """Key of the forwarder's checkpoint: one per database, so that a new one is filled from the start."""
+        return pulumi.Output.concat(CHECKPOINTS, database_id, ".json")
 
     def _boot(self, known: Mapping[str, str]) -> dict[str, Any]:
         """What both kinds of nodes are told (`userdata.NodeBoot`), once `known` has the outputs' values."""
@@ -187,7 +187,7 @@ class Marquez(pulumi.ComponentResource):
             "database_secret_arn": known["secret"],
             "lineage_bucket": known["bucket"],
             "forwarder_key": known["key"],
-            "forwarder_place": known["place"],
+            "forwarder_checkpoint": known["checkpoint"],
             "retention_days": settings.lineage_retention_days,
         }
 

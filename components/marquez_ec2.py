@@ -107,7 +107,7 @@ class MarquezEc2(Marquez):
             secret=secret.arn,
             bucket=args.lineage_log.bucket,
             key=self._forwarder.key,
-            place=self._place(volume.id),
+            checkpoint=self._checkpoint(volume.id),
             volume=volume.id,
         ).apply(lambda known: ec2_user_data(Ec2Boot(**self._boot(known), data_volume_id=known["volume"])))
         return aws.ec2.Instance(

@@ -176,7 +176,7 @@ class MarquezHa(Marquez):
             host=database.endpoint,
             bucket=args.lineage_log.bucket,
             key=self._forwarder.key,
-            place=self._place(database.database_id),
+            checkpoint=self._checkpoint(database.database_id),
         ).apply(
             lambda known: ha_user_data(
                 HaBoot(**self._boot(known), database_host=known["host"], group_name=group_name)

@@ -88,11 +88,11 @@ def marquez_node(
         return [pulumi.Output.concat(log_bucket_arn, "/", prefix, "*") for prefix in prefixes]
 
     statements = [
-        # The whole bucket, not prefixes: without it S3 answers 403 instead of 404 for a place not yet kept.
+        # The whole bucket, not prefixes: else S3 answers 403 instead of 404 for a checkpoint not yet written.
         statement(["s3:ListBucket"], [log_bucket_arn], sid="ListLineageLog"),
         statement(["s3:GetObject"], below("events/", "deploy/"), sid="ReadLineageLog"),
         statement(
-            ["s3:GetObject", "s3:PutObject"], below("forwarder/", "set-aside/"), sid="KeepForwardersPlace"
+            ["s3:GetObject", "s3:PutObject"], below("forwarder/", "set-aside/"), sid="SaveForwarderCheckpoint"
         ),
         statement(["secretsmanager:GetSecretValue"], [secret_arn], sid="ReadDatabasePassword"),
         statement(

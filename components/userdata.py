@@ -25,7 +25,7 @@ PROGRAMS = ("marquez-secret", "marquez-watchdog")
 
 @dataclass(frozen=True, kw_only=True)
 class NodeBoot:
-    """What every node must be told. `forwarder_place`: the key under which the forwarder keeps its place."""
+    """What every node must know. `forwarder_checkpoint`: the key of the forwarder's checkpoint."""
 
     region: str
     image_tag: str
@@ -33,7 +33,7 @@ class NodeBoot:
     database_secret_arn: str
     lineage_bucket: str
     forwarder_key: str
-    forwarder_place: str
+    forwarder_checkpoint: str
     retention_days: int
 
 
@@ -91,7 +91,7 @@ def _common(boot: NodeBoot) -> dict[str, str]:
         "DATABASE_SECRET": boot.database_secret_arn,
         "LINEAGE_BUCKET": boot.lineage_bucket,
         "FORWARDER_KEY": boot.forwarder_key,
-        "FORWARDER_PLACE": boot.forwarder_place,
+        "FORWARDER_CHECKPOINT": boot.forwarder_checkpoint,
         "METRICS_NAMESPACE": METRICS_NAMESPACE,
         "LINEAGE_RETENTION_DAYS": str(boot.retention_days),
     }

@@ -1,4 +1,4 @@
-"""The commands about lineage: how far it is carried, and posting it again."""
+"""The commands about lineage: its state, replaying the log, and events that were set aside."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ from mwaactl.errors import Unfinished, UsageError
 if TYPE_CHECKING:
     from mwaactl.lineage.replay import Report
 
-lineage_app = typer.Typer(help="The lineage log, and what the back ends know of it.", no_args_is_help=True)
+lineage_app = typer.Typer(
+    help="The lineage log: its state, replaying it, and refused events.", no_args_is_help=True
+)
 aside_app = typer.Typer(help="Events that the back end refused for good.", no_args_is_help=True)
 lineage_app.add_typer(aside_app, name="set-aside")
 
@@ -52,7 +54,7 @@ def status(
     to: ToOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Events in the log by hour, how far each back end has been told, what was set aside, and its health."""
+    """Show the events in the log by hour, each checkpoint and its lag, what is set aside, and health."""
     from mwaactl.lineage.status import status as look
 
     with session(as_json), busy("Reading the lineage log", as_json):
@@ -79,16 +81,16 @@ def replay(
     ] = None,
     to: ToOption = None,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Begin again, though an interrupted replay could go on.")
+        bool, typer.Option("--restart", help="Start over, even if an interrupted replay can be resumed.")
     ] = False,
     stack: StackOption = None,
     cwd: CwdOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Post a window of the log again, in order; interrupted, it says the command that goes on.
+    """Post a window of the log again, in order. If interrupted, it prints the command that resumes it.
 
-    No forwarder's place is touched, and a back end that has the events already is left as it stands.
+    No forwarder's checkpoint changes, and runs that the back end already knows keep their newest state.
     """
     from mwaactl import clock
     from mwaactl.cli.recovery import past
@@ -130,11 +132,13 @@ def replay(
 def aside_list(
     stack: StackOption = None,
     cwd: CwdOption = None,
-    limit: Annotated[int, typer.Option("--limit", help="At most so many, the oldest first.", min=1)] = 100,
+    limit: Annotated[
+        int, typer.Option("--limit", help="How many to list at most, the oldest first.", min=1)
+    ] = 100,
     as_json: JsonOption = False,
 ) -> None:
-    """The refused events: when, why, and their keys."""
-    from mwaactl.lineage.status import set_aside
+    """List the refused events: when, why, and their keys."""
+    from mwaactl.lineage.set_aside import set_aside
 
     with session(as_json), busy("Reading what is set aside", as_json):
         found, clients = open_stack(stack, cwd)
@@ -152,7 +156,7 @@ def aside_retry(
     keys: Annotated[
         list[str] | None, typer.Argument(help="Keys as `list` prints them.", metavar="[KEY]...")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All that is set aside.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Everything that is set aside.")] = False,
     to: ToOption = None,
     stack: StackOption = None,
     cwd: CwdOption = None,
@@ -160,17 +164,17 @@ def aside_retry(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Post refused events again, oldest first; what is taken is no longer set aside."""
+    """Post refused events again, oldest first. What the back end takes is no longer set aside."""
     import sys
 
-    from mwaactl.lineage.replay import retry
+    from mwaactl.lineage.set_aside import retry
 
     with session(as_json):
         if bool(keys) == everything:
-            raise UsageError("name the keys to post again, or say --all")
+            raise UsageError("name the keys to retry, or use --all")
         found, clients = open_stack(stack, cwd)
         if everything and not (dry_run or yes or as_json) and sys.stdin.isatty():
-            typer.confirm(f"Post all that is set aside to {to or found.lineage_url}?", abort=True)
+            typer.confirm(f"Post everything that is set aside to {to or found.lineage_url}?", abort=True)
         with busy("Posting", as_json):
             done = retry(found, clients, keys or (), to=to, dry_run=dry_run)
         if not as_json:
@@ -203,7 +207,7 @@ def _progress(as_json: bool) -> Iterator[Report]:
     ) as bar:
         task = bar.add_task("", total=None)
 
-        def report(looked: int, total: int) -> None:
-            bar.update(task, completed=looked, total=total)
+        def report(count: int, total: int) -> None:
+            bar.update(task, completed=count, total=total)
 
         yield report

@@ -24,7 +24,7 @@ NODE: dict[str, Any] = {
     "database_secret_arn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:login-AbCdEf",
     "lineage_bucket": "lineage-log-1234567",
     "forwarder_key": "deploy/forwarder-0123456789abcdef.zip",
-    "forwarder_place": "forwarder/vol-0123456789abcdef0.json",
+    "forwarder_checkpoint": "forwarder/vol-0123456789abcdef0.json",
     "retention_days": 90,
 }
 EC2 = Ec2Boot(**NODE, data_volume_id="vol-0123456789abcdef0")
