@@ -106,8 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     defaults = Timing()
     seconds = {
         "poll": (defaults.poll, "between polls for new events"),
-        "settle": (defaults.settle, "after its time at which an event is forwarded"),
-        "window": (defaults.window, "after its event's time during which an object is still found at once"),
+        "settle": (defaults.settle, "after its time until an event is forwarded"),
+        "window": (defaults.window, "after its event's time in which a new object is still found at once"),
         "timeout": (20.0, "that Marquez may take to answer a post"),
         "lease": (10.0, "without a sign of life after which another forwarder takes over"),
     }

@@ -1,4 +1,4 @@
-"""A pool of threads that keeps order: items of one lane are processed one by one, those of others meanwhile.
+"""A pool of threads that keeps order: items of one lane one after the other, different lanes in parallel.
 
 Items of different lanes are processed at the same time only if they happened at about the same time. What
 follows from something else comes later, often in another lane (the next task of a DAG, the next writer of a

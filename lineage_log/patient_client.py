@@ -14,7 +14,7 @@ from lineage_log.marquez_client import Answer, MarquezClient
 
 log = logging.getLogger("forwarder")
 
-# Failures before the event is under suspicion; then how often in turn the server must take another event.
+# Failures before the event is suspected; then how often in turn the server must take another one.
 TRIES, PROOFS = 3, 3
 FRESH = 10.0  # seconds for which a success proves that the server takes events
 REMEMBERED = 1000  # lanes that fail
@@ -78,9 +78,9 @@ class PatientClient:
         self._failing_since = None
 
     def post(self, event: Event, *, patient: bool | None = None) -> Refusal | None:
-        """Post until Marquez takes the event (None), or is shown to fail at this event alone.
+        """Post until Marquez takes the event (None), or it is clear that it takes others but not this one.
 
-        `patient`: only several failures show that, else a single one. By default the first event of a lane
+        `patient`: that takes several failures, else a single one. By default the first event of a lane
         gets several tries, and those after a failed one get one each: a job of which Marquez takes nothing
         does not delay the others.
         """

@@ -54,7 +54,7 @@ def status(
     to: ToOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the events in the log by hour, each checkpoint and its lag, what is set aside, and health."""
+    """Show events by hour, the checkpoints and their lag, what is set aside, and the back end's health."""
     from mwaactl.lineage.status import status as look
 
     with session(as_json), busy("Reading the lineage log", as_json):
@@ -71,10 +71,10 @@ def status(
 @lineage_app.command()
 def replay(
     since: Annotated[
-        str, typer.Option("--since", help="Events from then on: 15m, 24h, 7d or a time.", metavar="TIME")
+        str, typer.Option("--since", help="Start of the window: 15m, 24h, 7d ago, or a time.", metavar="TIME")
     ],
     until: Annotated[
-        str | None, typer.Option("--until", help="Events before then; default: now.", metavar="TIME")
+        str | None, typer.Option("--until", help="End of the window; default: now.", metavar="TIME")
     ] = None,
     namespace: Annotated[
         str | None, typer.Option("--namespace", help="Only events of this namespace.", metavar="NAME")

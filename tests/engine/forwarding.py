@@ -1,4 +1,4 @@
-"""Real processes between the lineage log and Marquez: a Marquez double and forwarders, ended by an ExitStack."""
+"""Real processes around the lineage log: a Marquez double and forwarders, ended by an ExitStack."""
 
 from __future__ import annotations
 
