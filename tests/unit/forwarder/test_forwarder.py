@@ -7,17 +7,13 @@ import re
 import threading
 import time
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from forwarder.checkpoint_keeper import LostCheckpointError
 from lineage_log.checkpoint import BadCheckpointError
-from lineage_log.log import instant_of, key_at
-from lineage_log.marquez_client import MarquezClient
-from lineage_log.ordered_pool import MOST_ITEMS, OrderedPool
+from lineage_log.ordered_pool import MOST_ITEMS
 from lineage_log.patient_client import Patience, UnreachableError
 from lineage_log.read_ahead import READ_AHEAD
 from tests.fakes.lineage import (
@@ -31,28 +27,6 @@ from tests.fakes.lineage import (
     running,
     set_aside_key,
 )
-
-# Keys
-
-
-def test_the_time_of_a_key_is_the_time_it_was_made_from() -> None:
-    instant = START + timedelta(microseconds=7)
-    assert instant_of(key_at(instant) + "-0123456789ab.json.gz") == instant
-    assert key_at(instant) == "events/2026/11/23/10/20261123T100000.000007Z"
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        "",
-        "events/readme.txt",
-        "events/2026/11/23/10/99991399T999999.000000Z-x.json.gz",
-        "events/2026/11/23/10/20991123T100000.000000Z-x.json.gz",
-    ],
-)
-def test_a_key_of_another_form_has_no_time(key: str) -> None:
-    assert instant_of(key) is None
-
 
 # Delivery
 
@@ -176,19 +150,6 @@ def test_an_event_that_expired_meanwhile_is_passed_over(marquez: FakeMarquez) ->
     assert marquez.accepted("eventType") == ["COMPLETE"]
 
 
-def test_a_connection_that_the_server_closed_as_idle_is_not_used_again(
-    marquez: FakeMarquez, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = MarquezClient(marquez.url, timeout=5)
-    assert client.ping().delivered
-    [(idle, _)] = client._idle
-    assert idle.sock is not None
-    idle.sock.close()  # as after the server's idle timeout
-    monkeypatch.setattr("lineage_log.marquez_client.KEEP_OPEN", 0)
-    assert client.ping().delivered
-    client.close()
-
-
 def test_a_backlog_is_not_read_into_memory_while_marquez_hangs(marquez: FakeMarquez) -> None:
     class Counting(MemoryS3):
         reads = 0
@@ -219,28 +180,7 @@ def test_a_backlog_is_not_read_into_memory_while_marquez_hangs(marquez: FakeMarq
     assert len(bucket.listed) <= reads / 100 + 2
 
 
-# The ordered pool
-
-
-def test_the_pool_takes_no_more_than_it_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lineage_log.ordered_pool.MOST_BYTES", 100)
-    go = threading.Event()
-
-    def work(_item: int) -> None:
-        go.wait(5)
-
-    pool: OrderedPool[int] = OrderedPool(work, workers=2)
-    for number in range(10):
-        pool.put(str(number), number, size=10, at=0)
-    waiting = threading.Thread(target=lambda: pool.put("x", 11, size=10, at=0))
-    waiting.start()
-    waiting.join(0.1)
-    assert waiting.is_alive()
-    go.set()
-    waiting.join(5)
-    assert not waiting.is_alive()
-    pool.drain()
-    pool.close()
+# Order between jobs
 
 
 def test_what_happened_later_in_another_lane_waits(s3: MemoryS3, marquez: FakeMarquez) -> None:
@@ -251,24 +191,6 @@ def test_what_happened_later_in_another_lane_waits(s3: MemoryS3, marquez: FakeMa
     forwarder(s3, marquez).once(1)
     assert [int(event["run"]["runId"]) for event in marquez.posted] == list(range(0, 60, 2))
     assert marquez.concurrency == 1
-
-
-def test_an_error_ends_the_pools_work_and_is_raised_to_whoever_waits() -> None:
-    done: list[int] = []
-
-    def work(item: int) -> None:
-        if item == 1:
-            raise LostCheckpointError("gone")
-        done.append(item)
-
-    pool: OrderedPool[int] = OrderedPool(work, workers=1)
-    pool.put("lane", 1, size=1, at=0)
-    with pytest.raises(LostCheckpointError, match="gone"):
-        pool.drain()
-    with pytest.raises(LostCheckpointError, match="gone"):
-        pool.put("lane", 2, size=1, at=0)
-    pool.close()
-    assert done == []
 
 
 # Running

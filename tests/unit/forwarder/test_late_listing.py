@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forwarder import late_listing
-from lineage_log.log import Log, hour_prefix
 from lineage_log.marquez_client import Answer
 from lineage_log.patient_client import Patience, UnreachableError
 from local.marquez_double import Marquez as Knowledge
@@ -208,13 +207,6 @@ def test_a_quiet_poll_lists_the_end_of_the_log_once(s3: MemoryS3, marquez: FakeM
     s3.listed.clear()
     forwarder(s3, marquez, seconds=101).once(1)
     assert s3.listed == ["events/"]
-
-
-def test_an_hour_is_listed_by_its_own_prefix(s3: MemoryS3) -> None:
-    inside, outside = s3.log(10, "START"), s3.log(HOUR, "START")
-    pages = Log(cast(Any, s3), "log").pages("", prefix=hour_prefix(START))
-    assert [entry.key for page in pages for entry in page] == [inside]
-    assert outside not in s3.listed
 
 
 # Late events of runs that have gone on. In Marquez the last write wins.

@@ -1,23 +1,18 @@
-"""Trouble other than Marquez's: with S3, the checkpoint, clocks, and events that nobody would write."""
+"""Trouble other than Marquez's: a backlog, the checkpoint, clocks, and events that nobody would write."""
 
 from __future__ import annotations
 
 import gzip
 import json
-import socket
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from email.utils import format_datetime
 from typing import Any
 
-import boto3
 import pytest
-from botocore.exceptions import BotoCoreError
 
 from lineage_log.checkpoint import BadCheckpointError
-from lineage_log.log import Log
 from lineage_log.patient_client import Patience, UnreachableError
 from tests.fakes.lineage import (
     CHECKPOINT_KEY,
@@ -35,45 +30,7 @@ from tests.fakes.lineage import (
 HOUR = 3600.0
 
 
-# S3
-
-
-@pytest.fixture
-def cut_off() -> Iterator[str]:
-    """The URL of an S3 whose connections end in the middle of an object."""
-    whole = gzip.compress(b'{"eventType": "START"}')
-    head = f'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: {len(whole)}\r\n\r\n'.encode()
-    server = socket.create_server(("127.0.0.1", 0))
-
-    def answer() -> None:
-        try:
-            while True:
-                connection, _ = server.accept()
-                with connection:
-                    connection.recv(65536)
-                    connection.sendall(head + whole[:20])
-        except OSError:
-            pass  # closed
-
-    thread = threading.Thread(target=answer)
-    thread.start()
-    yield f"http://127.0.0.1:{server.getsockname()[1]}"
-    server.shutdown(socket.SHUT_RDWR)
-    server.close()
-    thread.join(5)
-
-
-def test_half_an_object_is_a_failure_of_s3_and_not_a_bad_event(cut_off: str) -> None:
-    s3 = boto3.client(
-        "s3",
-        endpoint_url=cut_off,
-        region_name="us-east-1",
-        aws_access_key_id="a",
-        aws_secret_access_key="b",
-    )
-    with pytest.raises(BotoCoreError):
-        Log(s3, "log").read("events/x")
-    s3.close()
+# More than one pass takes
 
 
 def test_more_events_in_the_window_than_one_pass_takes_are_all_forwarded(
