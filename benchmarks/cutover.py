@@ -22,15 +22,16 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
+from bluegreen.timeline import COLOURS, Colour
+
 from local.home import Home
-from mwaactl.aws import Clients
-from mwaactl.stack import as_colour, load
+from mwaactl.deployment import Deployment
 from mwaactl.switching.write import carry_out, plan
 from tests.e2e.load import campaign, report
 from tests.e2e.load.decisions import decided, deciding
 from tests.e2e.load.ledger import Line
 from tests.e2e.load.schedule import CONSUMER, LOADS, PRODUCER
-from tests.e2e.load.twins import COLOURS, STACK, Twins
+from tests.e2e.load.twins import STACK, Twins
 
 EVERY = 17.0  # seconds from one switch to the next: no multiple of a schedule's period
 PATIENCE = 60.0  # seconds after which what is not completed counts as lost
@@ -64,14 +65,14 @@ class Result:
     moves: list[Moved]
 
 
-def gated(twins: Twins, colour: str) -> Moved:
+def gated(_twins: Twins, colour: Colour) -> Moved:
     """A switch by this project. Checks that fail because the side was active 17 s ago are forced."""
     commanded, started = datetime.now(UTC), time.monotonic()
-    stack, clients = load(STACK), Clients(twins.env["AWS_REGION"])
-    made = plan(stack, clients, as_colour(colour))
+    deployment = Deployment.open(STACK)
+    made = plan(deployment, colour)
     if not made.ok:
         failed = [check.name for check in made.checks if check.stops]
-        made = plan(stack, clients, as_colour(colour), force=failed)
+        made = plan(deployment, colour, force=failed)
     planned = time.monotonic()
     done = carry_out(made)
     wrote = time.monotonic() - planned
@@ -80,7 +81,7 @@ def gated(twins: Twins, colour: str) -> Moved:
     return Moved(colour, commanded, done.owns_from, planned - started, wrote)
 
 
-def asked(twins: Twins, colour: str) -> Moved:
+def asked(twins: Twins, colour: Colour) -> Moved:
     """The common pattern's switch."""
     commanded = datetime.now(UTC)
     twins.activate(colour)
@@ -89,7 +90,7 @@ def asked(twins: Twins, colour: str) -> Moved:
 
 def measure(folder: Path, pattern: str, switches: int) -> Result:
     """Deploy, load, switch, count."""
-    move: Callable[[Twins, str], Moved] = gated if pattern == "gate" else asked
+    move: Callable[[Twins, Colour], Moved] = gated if pattern == "gate" else asked
     twins = Twins(folder / pattern, Home.find().tools)
     try:
         twins.up()

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mwaactl.aws import Clients, aws_errors
+from bluegreen.timeline import Colour
+
+from mwaactl.aws import aws_errors
+from mwaactl.deployment import Deployment
 from mwaactl.errors import CheckFailed, Unreachable, UsageError
 from mwaactl.json_model import Model
-from mwaactl.stack import Colour, Environment, Stack
+from mwaactl.stack import Environment
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -40,7 +43,7 @@ class File:
         return hashlib.sha256(self.content).hexdigest()
 
 
-class Pushed(Model):
+class EnvironmentPush(Model):
     """What was done (in a dry run: would be) in one environment; names are relative to its DAGs folder."""
 
     environment: str
@@ -52,10 +55,10 @@ class Pushed(Model):
     error: str | None = None  # what stopped it: the environment is behind
 
 
-class Push(Model):
+class PushResult(Model):
     folder: str
     dry_run: bool
-    environments: dict[Colour, Pushed]
+    environments: dict[Colour, EnvironmentPush]
 
     @property
     def behind(self) -> tuple[str, ...]:
@@ -106,28 +109,26 @@ def _syntax_error(path: Path, content: bytes) -> str | None:
     return None
 
 
-def push(
-    stack: Stack, clients: Clients, folder: Path, *, delete: bool = False, dry_run: bool = False
-) -> Push:
+def push(deployment: Deployment, folder: Path, *, delete: bool = False, dry_run: bool = False) -> PushResult:
     """Bring every environment's DAGs folder to the content of `folder`.
 
     `delete` also removes what is not in `folder` (the bucket is versioned: it can be brought back). An
     environment that could not be brought there has its `error` set; the others are done nevertheless.
     """
     files = collect(folder)
-    s3 = clients.s3
-    with ThreadPoolExecutor(max_workers=len(stack.airflow_environments)) as pool:
+    s3 = deployment.clients.s3
+    with ThreadPoolExecutor(max_workers=len(deployment.stack.airflow_environments)) as pool:
         pushes = {
             colour: pool.submit(_push_one, s3, environment, files, delete=delete, dry_run=dry_run)
-            for colour, environment in stack.airflow_environments.items()
+            for colour, environment in deployment.stack.airflow_environments.items()
         }
         done = {colour: waiting.result() for colour, waiting in pushes.items()}
-    return Push(folder=str(folder), dry_run=dry_run, environments=done)
+    return PushResult(folder=str(folder), dry_run=dry_run, environments=done)
 
 
 def _push_one(
     s3: S3Client, environment: Environment, files: Mapping[str, File], *, delete: bool, dry_run: bool
-) -> Pushed:
+) -> EnvironmentPush:
     bucket, prefix = environment.bucket, environment.dags_prefix
     uploaded: list[str] = []
     deleted: list[str] = []
@@ -150,7 +151,7 @@ def _push_one(
                 deleted += _delete(s3, bucket, prefix, surplus, dry_run=dry_run)
     except Unreachable as problem:
         error = str(problem)
-    return Pushed(
+    return EnvironmentPush(
         environment=environment.name,
         bucket=bucket,
         uploaded=tuple(uploaded),

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from bluegreen.timeline import Colour, other_colour
+from packaging.version import Version
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mwaactl.errors import Unreachable, Unusable, UsageError
-
-Colour = Literal["blue", "green"]
-COLOURS: tuple[Colour, Colour] = ("blue", "green")
-
-
-def as_colour(owner: str) -> Colour:
-    """An owner of the timeline, which knows only the two colours, as the type."""
-    return "green" if owner == "green" else "blue"
-
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 _LOCAL_HINT = 'for the local cloud: eval "$(make -s local-env)"'
@@ -44,7 +38,7 @@ class Environment(_Outputs):
 
     @property
     def major(self) -> int:
-        return int(self.airflow_version.split(".")[0])
+        return Version(self.airflow_version).major
 
 
 class Stack(_Outputs):
@@ -63,17 +57,22 @@ class Stack(_Outputs):
     lineage_url: str
 
     def other(self, colour: Colour) -> Environment | None:
-        return self.airflow_environments.get("green" if colour == "blue" else "blue")
+        return self.airflow_environments.get(other_colour(colour))
+
+    @property
+    def lead(self) -> timedelta:
+        """From a decision to the instant from which it holds: what readers allow for late writes."""
+        return timedelta(seconds=self.switch_lead_seconds)
 
     def require(self, colour: Colour) -> Environment:
         """The environment of that colour; UsageError with the commands that create it if there is none."""
-        found = self.airflow_environments.get(colour)
-        if found is None:
+        environment = self.airflow_environments.get(colour)
+        if environment is None:
             raise UsageError(
                 f"stack {self.stack} (mode {self.mode}) has no {colour} environment. To add it: "
                 f"pulumi config set enable_blue_green true -s {self.stack} && pulumi up -s {self.stack}"
             )
-        return found
+        return environment
 
 
 def find_project(start: Path | None = None) -> Path:

@@ -10,6 +10,7 @@ from pydantic import Field
 from mwaactl.json_model import Instant, Model
 
 FINISHED = ("success", "failed")  # states of a run
+_WITHOUT_VERDICT = ("running", "restarting", "up_for_retry", "failed", "upstream_failed")
 
 
 class Dag(Model):
@@ -79,6 +80,16 @@ class TaskInstance(Model):
     def executed(self) -> bool:
         """Whether it did its work, or tried to: the gate leaves one that it stops as skipped."""
         return self.started and self.state not in (None, "skipped", "removed")
+
+    @property
+    def worked(self) -> bool:
+        """Whether a task of a run of the other side did anything here.
+
+        One that waits for a verdict, or that the gate failed for want of one, has a process and a state too,
+        but was never rendered.
+        """
+        gated = self.state in _WITHOUT_VERDICT and not self.rendered
+        return self.executed and not gated
 
 
 class Pool(Model):

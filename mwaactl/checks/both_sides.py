@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import UTC, timedelta
 
-from mwaactl.airflow.models import Dag
+from mwaactl.airflow.models import Dag, Pool
 from mwaactl.checks.outcome import NO_OTHER, Outcome, Sides, colour_of, dags_of_both, listed
-from mwaactl.switching.copy_settings import different_pools, paused_apart
 
 HEARTBEAT = timedelta(seconds=60)  # Airflow beats every 5 s and calls 30 s unhealthy
 CLOUDWATCH_HEARTBEAT = timedelta(minutes=5)  # one value a minute, and late
@@ -281,3 +280,19 @@ def _why(sides: Sides, field: str) -> str:
     """Why one side's `field` is not there."""
     both = (side for side in (sides.target, sides.source) if side is not None)
     return next(side.not_checked[field] for side in both if field in side.not_checked)
+
+
+def paused_apart(source: Mapping[str, Dag], target: Mapping[str, Dag]) -> set[str]:
+    """The DAGs on both sides whose pause state differs."""
+    both = source.keys() & target.keys()
+    return {dag_id for dag_id in both if source[dag_id].paused != target[dag_id].paused}
+
+
+def different_pools(source: Mapping[str, Pool], target: Mapping[str, Pool]) -> set[str]:
+    """The source's pools that the target lacks or has otherwise; what their texts say does not count."""
+    return {
+        name
+        for name, one in source.items()
+        if (other := target.get(name)) is None
+        or (one.slots, one.include_deferred) != (other.slots, other.include_deferred)
+    }

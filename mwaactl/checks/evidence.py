@@ -7,19 +7,20 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from bluegreen.timeline import REMEMBERED, Timeline
+from bluegreen.timeline import REMEMBERED, Colour, Timeline, from_the_beginning, other_colour
 
 from mwaactl.airflow.client import AirflowApi
 from mwaactl.airflow.models import Dag, Run, Task
-from mwaactl.aws import Clients, aws_errors
+from mwaactl.airflow.notes import has_copied_states
+from mwaactl.aws import aws_errors
+from mwaactl.checks.fenced import is_fenced
 from mwaactl.checks.observation import Observation
-from mwaactl.checks.outcome import NO_OTHER, Differing, Evidence, GateProof, Tie
+from mwaactl.checks.outcome import NO_OTHER, Evidence, FileComparison, GateProof, Tie
 from mwaactl.dag_files import DIGEST
+from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable
-from mwaactl.ownership.parameter import newest_owner
-from mwaactl.recovery.fence import is_fenced
-from mwaactl.stack import Colour, Environment, Stack
-from mwaactl.switching.mirrors import NOTE, worked
+from mwaactl.ownership.reading import newest_owner
+from mwaactl.stack import Environment
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -43,8 +44,7 @@ IGNORED = ("__pycache__/", ".pyc")
 
 
 def gather(
-    stack: Stack,
-    clients: Clients,
+    deployment: Deployment,
     seen: Mapping[Colour, Observation],
     apis: Mapping[Colour, AirflowApi],
     target: Colour,
@@ -57,13 +57,15 @@ def gather(
 
     `thorough` also asks what takes a call per DAG: waiting events, and with `dags` the ties between DAGs.
     """
-    source: Colour = "green" if target == "blue" else "blue"
+    source: Colour = other_colour(target)
     if source not in seen:
         return Evidence(not_checked=dict.fromkeys(("files", "gate", "fenced", "waiting", "split"), NO_OTHER))
+    clients = deployment.clients
+    ours, theirs = deployment.stack.require(target), deployment.stack.require(source)
     questions: dict[str, Callable[[], Any]] = {
-        "files": lambda: differing(clients.s3, stack.require(target), stack.require(source)),
+        "files": lambda: differing(clients.s3, ours, theirs),
         "gate": lambda: _gate(apis[target], seen[target], timeline),
-        "fenced": lambda: is_fenced(clients, stack.require(target)),
+        "fenced": lambda: is_fenced(clients, ours),
     }
     not_checked = {}
     if thorough:
@@ -87,7 +89,7 @@ def gather(
 # --- files ---
 
 
-def differing(s3: S3Client, target: Environment, source: Environment) -> Differing:
+def differing(s3: S3Client, target: Environment, source: Environment) -> FileComparison:
     """Compare the DAG files of both buckets by content, however they were uploaded. Raises Unreachable."""
     with aws_errors(f"compare the DAG files in {target.bucket} and {source.bucket}"):
         ours, theirs = _listing(s3, target), _listing(s3, source)
@@ -103,7 +105,7 @@ def differing(s3: S3Client, target: Environment, source: Environment) -> Differi
             for name, one, other in zip(doubtful, *digests, strict=True):
                 if one.result() != other.result():
                     different.add(name)
-    return Differing(
+    return FileComparison(
         only_target=tuple(sorted(ours.keys() - both)),
         only_source=tuple(sorted(theirs.keys() - both)),
         different=tuple(sorted(different)),
@@ -148,7 +150,7 @@ def _gate(api: AirflowApi, target: Observation, timeline: Timeline | None) -> Ga
         key
         for key, tasks in worked_on.items()
         if any(
-            worked(one)
+            one.worked
             # A run that was cleared while the target owned was rightly executed again.
             and (one.start is None or timeline.owner(one.start, one.dag_id) != target.colour)
             for one in tasks
@@ -161,9 +163,9 @@ def _gate(api: AirflowApi, target: Observation, timeline: Timeline | None) -> Ga
 def _not_owned(run: Run, colour: Colour, timeline: Timeline) -> bool:
     """Whether the other side owned the run, as far back as the timeline surely remembers."""
     newest = max(entry.since for line in (timeline.owners, *timeline.dags.values()) for entry in line)
-    if run.due is None or (newest.year > 1970 and run.due < newest - REMEMBERED):
+    if run.due is None or (not from_the_beginning(newest) and run.due < newest - REMEMBERED):
         return False
-    if (run.note or "").startswith(NOTE):  # a mirror that was made true
+    if has_copied_states(run):  # a mirror that was made true
         return False
     return timeline.owner(run.due, run.dag_id) != colour
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from bluegreen.timeline import Colour
 from pydantic import Field
 
 from mwaactl import clock
@@ -14,9 +15,10 @@ from mwaactl.airflow.models import Dag, ImportProblem, Pool, Run
 from mwaactl.aws import Clients, aws_errors
 from mwaactl.checks import cloudwatch
 from mwaactl.checks.cloudwatch import Metrics
+from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable
 from mwaactl.json_model import Instant, Model
-from mwaactl.stack import Colour, Environment, Stack
+from mwaactl.stack import Environment
 
 # In these an environment has no webserver that could answer.
 NO_WEBSERVER = ("CREATING", "CREATE_FAILED", "DELETING", "DELETED", "PENDING")
@@ -56,18 +58,8 @@ class Observation(Model):
         return self.webserver_access == "PRIVATE_ONLY"
 
 
-def api(stack: Stack, clients: Clients, colour: Colour) -> AirflowApi:
-    """Airflow's REST API of one environment; UsageError if the stack has none of that colour.
-
-    Keep it for all calls of a command: it is what keeps their pace.
-    """
-    environment = stack.require(colour)
-    return AirflowApi(clients.mwaa, environment.name, environment.major)
-
-
 def observe(
-    stack: Stack,
-    clients: Clients,
+    deployment: Deployment,
     colours: Iterable[Colour] | None = None,
     apis: Mapping[Colour, AirflowApi] | None = None,
 ) -> dict[Colour, Observation]:
@@ -78,11 +70,12 @@ def observe(
     """
     chosen = {
         colour: environment
-        for colour, environment in stack.airflow_environments.items()
+        for colour, environment in deployment.stack.airflow_environments.items()
         if colours is None or colour in colours
     }
+    clients = deployment.clients
     _ = clients.mwaa, clients.cloudwatch  # made here: boto3 sessions are not for several threads
-    apis = apis or {colour: api(stack, clients, colour) for colour in chosen}
+    apis = apis or {colour: deployment.airflow(colour) for colour in chosen}
     with ThreadPoolExecutor(max_workers=20, thread_name_prefix="observe") as pool:
         looks = {
             colour: pool.submit(_observe, colour, environment, clients, apis[colour], pool)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Literal
 
+from bluegreen.timeline import Colour
 from pydantic import Field
 
 from mwaactl import clock
 from mwaactl.airflow.models import Dag
 from mwaactl.checks.observation import Observation
 from mwaactl.json_model import Instant, Model
-from mwaactl.stack import Colour
 
 Result = Literal["pass", "warn", "fail", "not checked"]
 Outcome = tuple[Result, str]
@@ -34,7 +34,7 @@ class Check(Model):
         return self.result == "fail" and not self.forced
 
 
-class Differing(Model):
+class FileComparison(Model):
     """The DAG files that are not the same on both sides, by name below the DAGs folder."""
 
     only_target: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class Tie(Model):
 class Evidence(Model):
     """What took a second look, with the reasons for what was not looked at by field."""
 
-    files: Differing | None = None
+    files: FileComparison | None = None
     gate: GateProof | None = None
     waiting: dict[str, tuple[str, ...]] | None = None  # DAG id -> assets, on the source
     split: tuple[Tie, ...] | None = None  # between DAGs that would be executed on different sides

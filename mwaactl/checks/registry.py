@@ -31,34 +31,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 
-from bluegreen.timeline import Timeline
+from bluegreen.timeline import Colour, Timeline
 
 from mwaactl import clock
 from mwaactl.airflow.client import AirflowApi
-from mwaactl.aws import Clients
 from mwaactl.checks import both_sides as checks_sides
+from mwaactl.checks import fenced, serial
 from mwaactl.checks import runs as checks_runs
 from mwaactl.checks.evidence import gather
-from mwaactl.checks.observation import Observation, api, observe
-from mwaactl.checks.outcome import Check, Outcome, Result, Sides, listed
+from mwaactl.checks.observation import Observation, observe
+from mwaactl.checks.outcome import Check, Outcome, Sides
+from mwaactl.deployment import Deployment
 from mwaactl.errors import UsageError
-from mwaactl.ownership.parameter import newest_owner
-from mwaactl.recovery import fence
-from mwaactl.stack import Colour, Stack
-from mwaactl.switching import serial
-
-__all__ = [
-    "CHECKS",
-    "Check",
-    "Outcome",
-    "Result",
-    "Sides",
-    "known",
-    "listed",
-    "look",
-    "preflight",
-    "run_checks",
-]
+from mwaactl.ownership.reading import newest_owner
 
 CHECKS: Mapping[str, Callable[[Sides], Outcome | None]] = {
     "target-available": checks_sides.available,
@@ -72,7 +57,7 @@ CHECKS: Mapping[str, Callable[[Sides], Outcome | None]] = {
     "variables": checks_sides.variables,
     "connections": checks_sides.connections,
     "gate": checks_runs.gate,
-    "fenced": fence.check,
+    "fenced": fenced.check,
     "next-runs": checks_runs.next_runs,
     "same-instants": checks_runs.same_instants,
     "asset-events": checks_runs.asset_events,
@@ -83,8 +68,7 @@ CHECKS: Mapping[str, Callable[[Sides], Outcome | None]] = {
 
 
 def preflight(
-    stack: Stack,
-    clients: Clients,
+    deployment: Deployment,
     target: Colour,
     timeline: Timeline | None,
     *,
@@ -93,12 +77,11 @@ def preflight(
     now: Callable[[], datetime] | None = None,
 ) -> tuple[Check, ...]:
     """Look at both sides (`look`) and make all checks of a switch to `target`."""
-    return run_checks(look(stack, clients, target, timeline, dags=dags, now=now), force)
+    return run_checks(look(deployment, target, timeline, dags=dags, now=now), force)
 
 
 def look(
-    stack: Stack,
-    clients: Clients,
+    deployment: Deployment,
     target: Colour,
     timeline: Timeline | None,
     *,
@@ -115,10 +98,10 @@ def look(
     questions that take a call per DAG. What cannot be reached is no error here, but not checked. Raises
     UsageError if the stack has no such environment.
     """
-    stack.require(target)
-    apis = apis or {colour: api(stack, clients, colour) for colour in stack.airflow_environments}
-    seen = seen or observe(stack, clients, apis=apis)
-    evidence = gather(stack, clients, seen, apis, target, timeline, dags, thorough=thorough)
+    deployment.stack.require(target)
+    apis = apis or {colour: deployment.airflow(colour) for colour in deployment.stack.airflow_environments}
+    seen = seen or observe(deployment, apis=apis)
+    evidence = gather(deployment, seen, apis, target, timeline, dags, thorough=thorough)
     return Sides(
         target=seen[target],
         source=next((observation for colour, observation in seen.items() if colour != target), None),

@@ -8,18 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mwaactl.cli.session import (
-    CwdOption,
-    DryRunOption,
-    JsonOption,
-    StackOption,
-    YesOption,
-    busy,
-    console,
-    open_stack,
-    print_json,
-    session,
-)
+from mwaactl.cli.finish import finish
+from mwaactl.cli.options import CwdOption, DryRunOption, JsonOption, StackOption, YesOption
+from mwaactl.cli.session import busy, confirm, console, open_deployment, session
+from mwaactl.cli.times import past
 from mwaactl.errors import Unfinished, UsageError
 
 if TYPE_CHECKING:
@@ -56,16 +48,12 @@ def status(
 ) -> None:
     """Show events by hour, the checkpoints and their lag, what is set aside, and the back end's health."""
     from mwaactl.lineage.status import status as look
+    from mwaactl.screens.lineage import show_status
 
-    with session(as_json), busy("Reading the lineage log", as_json):
-        found, clients = open_stack(stack, cwd)
-        seen = look(found, clients, hours=hours, to=to)
-    if as_json:
-        print_json(seen)
-    else:
-        from mwaactl.screens import lineage as lineage_screens
-
-        lineage_screens.show_status(console(), seen)
+    with session(as_json):
+        with busy("Reading the lineage log", as_json):
+            result = look(open_deployment(stack, cwd), hours=hours, to=to)
+        finish(result, show_status, as_json=as_json)
 
 
 @lineage_app.command()
@@ -93,39 +81,31 @@ def replay(
     No forwarder's checkpoint changes, and runs that the back end already knows keep their newest state.
     """
     from mwaactl import clock
-    from mwaactl.cli.recovery import past
     from mwaactl.lineage.replay import Window
     from mwaactl.lineage.replay import replay as post
+    from mwaactl.screens.lineage import show_replay
 
     with session(as_json):
         now = clock.now()
         start = past(since, now, "--since")
         end = now if until is None else past(until, now, "--until")
-        found, clients = open_stack(stack, cwd)
+        deployment = open_deployment(stack, cwd)
         window = Window(
-            stack=found.stack,
-            bucket=found.lineage_log_bucket,
-            to=to or found.lineage_url,
+            stack=deployment.name,
+            bucket=deployment.stack.lineage_log_bucket,
+            to=to or deployment.stack.lineage_url,
             since=start,
             until=end,
             namespace=namespace,
         )
         with _progress(as_json) as report:
-            done = post(clients, window, dry_run=dry_run, restart=restart, report=report)
-        if not as_json:
-            from mwaactl.screens import lineage as lineage_screens
-
-            lineage_screens.show_replayed(console(), done)
-        if done.refused:
+            result = post(deployment.clients, window, dry_run=dry_run, restart=restart, report=report)
+        error = None
+        if result.refused:
             error = Unfinished(
-                f"the back end refused {done.refused} of {done.events} events: see the reasons"
+                f"the back end refused {result.refused} of {result.events} events, for the reasons above"
             )
-            if as_json:
-                print_json(done, error=error)
-                raise typer.Exit(error.exit_code)
-            raise error
-    if as_json:
-        print_json(done)
+        finish(result, show_replay, as_json=as_json, error=error)
 
 
 @aside_app.command("list")
@@ -139,16 +119,12 @@ def aside_list(
 ) -> None:
     """List the refused events: when, why, and their keys."""
     from mwaactl.lineage.set_aside import set_aside
+    from mwaactl.screens.lineage import show_set_aside
 
-    with session(as_json), busy("Reading what is set aside", as_json):
-        found, clients = open_stack(stack, cwd)
-        seen = set_aside(found, clients, limit=limit)
-    if as_json:
-        print_json(seen)
-    else:
-        from mwaactl.screens import lineage as lineage_screens
-
-        lineage_screens.show_set_aside(console(), seen)
+    with session(as_json):
+        with busy("Reading what is set aside", as_json):
+            result = set_aside(open_deployment(stack, cwd), limit=limit)
+        finish(result, show_set_aside, as_json=as_json)
 
 
 @aside_app.command("retry")
@@ -165,30 +141,22 @@ def aside_retry(
     as_json: JsonOption = False,
 ) -> None:
     """Post refused events again, oldest first. What the back end takes is no longer set aside."""
-    import sys
-
     from mwaactl.lineage.set_aside import retry
+    from mwaactl.screens.lineage import show_retry
 
     with session(as_json):
         if bool(keys) == everything:
             raise UsageError("name the keys to retry, or use --all")
-        found, clients = open_stack(stack, cwd)
-        if everything and not (dry_run or yes or as_json) and sys.stdin.isatty():
-            typer.confirm(f"Post everything that is set aside to {to or found.lineage_url}?", abort=True)
+        deployment = open_deployment(stack, cwd)
+        if everything and not dry_run:
+            server = to or deployment.stack.lineage_url
+            confirm(f"Post everything that is set aside to {server}?", yes=yes, as_json=as_json)
         with busy("Posting", as_json):
-            done = retry(found, clients, keys or (), to=to, dry_run=dry_run)
-        if not as_json:
-            from mwaactl.screens import lineage as lineage_screens
-
-            lineage_screens.show_retried(console(), done)
-        if done.left:
-            error = Unfinished(f"{len(done.left)} events are still refused: see the reasons")
-            if as_json:
-                print_json(done, error=error)
-                raise typer.Exit(error.exit_code)
-            raise error
-    if as_json:
-        print_json(done)
+            result = retry(deployment, keys or (), to=to, dry_run=dry_run)
+        error = None
+        if result.refusals:
+            error = Unfinished(f"{len(result.refusals)} events are still refused, for the reasons above")
+        finish(result, show_retry, as_json=as_json, error=error)
 
 
 @contextmanager

@@ -12,12 +12,12 @@ from lineage_log.event import Event
 from lineage_log.log import EVENTS, SET_ASIDE, Log
 from lineage_log.patient_client import Patience, Refusal, UnreachableError
 from lineage_log.read_ahead import Read, read_ahead
-from mwaactl.aws import Clients, aws_errors
+from mwaactl.aws import aws_errors
+from mwaactl.deployment import Deployment
 from mwaactl.errors import Unfinished, UsageError
 from mwaactl.json_model import Instant, Model
 from mwaactl.lineage.replay import PATIENCE, POST_TIMEOUT, RefusedEvent, refused_event
 from mwaactl.lineage.status import objects, require, server
-from mwaactl.stack import Stack
 
 
 class SetAsideEvent(Model):
@@ -37,18 +37,18 @@ class SetAsideList(Model):
 
 
 class RetryResult(Model):
-    """What `mwaactl lineage set-aside retry` did. `left`: refused again, so still set aside."""
+    """What `mwaactl lineage set-aside retry` did. `refusals`: still set aside."""
 
     bucket: str
     to: str
     dry_run: bool
     posted: tuple[str, ...]
-    left: tuple[RefusedEvent, ...]
+    refusals: tuple[RefusedEvent, ...]
 
 
-def set_aside(stack: Stack, clients: Clients, *, limit: int = 100) -> SetAsideList:
+def set_aside(deployment: Deployment, *, limit: int = 100) -> SetAsideList:
     """Raises Unreachable."""
-    bucket, s3 = stack.lineage_log_bucket, clients.s3
+    bucket, s3 = deployment.stack.lineage_log_bucket, deployment.clients.s3
     total = 0
     events: list[SetAsideEvent] = []
     with aws_errors(f"read what is set aside in s3://{bucket}"):
@@ -61,8 +61,7 @@ def set_aside(stack: Stack, clients: Clients, *, limit: int = 100) -> SetAsideLi
 
 
 def retry(
-    stack: Stack,
-    clients: Clients,
+    deployment: Deployment,
     keys: Sequence[str],
     *,
     to: str | None,
@@ -73,31 +72,37 @@ def retry(
 
     Raises UsageError for a key that is not set aside, Unreachable, Unfinished.
     """
-    url, bucket = to or stack.lineage_url, stack.lineage_log_bucket
+    url, bucket = to or deployment.stack.lineage_url, deployment.stack.lineage_log_bucket
+    s3 = deployment.clients.s3
     posted: list[str] = []
-    left: list[RefusedEvent] = []
+    refusals: list[RefusedEvent] = []
     with closing(server(url, timeout=POST_TIMEOUT)) as marquez:
         with aws_errors(f"read what is set aside in s3://{bucket}"):
-            present = [key for key, _ in objects(clients.s3, bucket, SET_ASIDE)]
+            present = [key for key, _ in objects(s3, bucket, SET_ASIDE)]
         wanted = sorted({_set_aside_key(key) for key in keys}) if keys else present
         if unknown := sorted(set(wanted) - set(present)):
             raise UsageError(
-                f"not set aside: {', '.join(unknown)}. See: mwaactl lineage set-aside list -s {stack.stack}"
+                f"not set aside: {', '.join(unknown)}. See: "
+                f"mwaactl lineage set-aside list -s {deployment.name}"
             )
         if not dry_run and wanted:
             require(marquez, url)
-            source = Log(clients.s3, bucket)
+            source = Log(s3, bucket)
             delivery = Delivery(source, marquez, patience, stop=threading.Event())
             with aws_errors(f"read what is set aside in s3://{bucket}"):
                 for key, event in read_ahead(source, iter(wanted)):
                     refusal = _post(delivery, key, event, f"{len(posted)} of {len(wanted)} were posted")
                     if refusal is None:
-                        clients.s3.delete_object(Bucket=bucket, Key=key)
+                        s3.delete_object(Bucket=bucket, Key=key)
                         posted.append(key)
                     else:
-                        left.append(refused_event(key, refusal))
+                        refusals.append(refused_event(key, refusal))
     return RetryResult(
-        bucket=bucket, to=url, dry_run=dry_run, posted=tuple(wanted if dry_run else posted), left=tuple(left)
+        bucket=bucket,
+        to=url,
+        dry_run=dry_run,
+        posted=tuple(wanted if dry_run else posted),
+        refusals=tuple(refusals),
     )
 
 

@@ -12,10 +12,10 @@ from lineage_log.checkpoint import BadCheckpointError, StoredCheckpoint, read_ch
 from lineage_log.log import EVENTS, SET_ASIDE, Log, hour_prefix, instant_of, key_at
 from lineage_log.marquez_client import MarquezClient
 from mwaactl import clock
-from mwaactl.aws import Clients, aws_errors
+from mwaactl.aws import aws_errors
+from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable, Unusable, UsageError
 from mwaactl.json_model import Instant, Model
-from mwaactl.stack import Stack
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -73,12 +73,13 @@ class LineageStatus(Model):
     back_end: Health
 
 
-def status(stack: Stack, clients: Clients, *, hours: int = 24, to: str | None = None) -> LineageStatus:
+def status(deployment: Deployment, *, hours: int = 24, to: str | None = None) -> LineageStatus:
     """Raises Unreachable (S3), Unusable (a broken checkpoint), UsageError (`to` is not a URL)."""
     now = clock.now()
     since = now.replace(minute=0, second=0, microsecond=0) - (hours - 1) * HOUR
-    back_end = server(to or stack.lineage_url, timeout=HEALTH_TIMEOUT)
-    bucket, s3 = stack.lineage_log_bucket, clients.s3
+    url = to or deployment.stack.lineage_url
+    back_end = server(url, timeout=HEALTH_TIMEOUT)
+    bucket, s3 = deployment.stack.lineage_log_bucket, deployment.clients.s3
     with aws_errors(f"read the lineage log s3://{bucket}"):
         source = Log(s3, bucket)
         by_hour = [
@@ -91,14 +92,14 @@ def status(stack: Stack, clients: Clients, *, hours: int = 24, to: str | None = 
         ]
         set_aside = sum(1 for _ in objects(s3, bucket, SET_ASIDE))
     return LineageStatus(
-        stack=stack.stack,
+        stack=deployment.name,
         bucket=bucket,
         since=since,
         hours=tuple(by_hour),
         events=sum(hour.events for hour in by_hour),
         checkpoints=tuple(checkpoints),
         set_aside=set_aside,
-        back_end=health(back_end, to or stack.lineage_url),
+        back_end=health(back_end, url),
     )
 
 

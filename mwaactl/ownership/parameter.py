@@ -8,18 +8,20 @@ again so that readers need no history.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from bluegreen.timeline import Reading, Timeline, TimelineError, latest_valid, valid
+from bluegreen.timeline import Reading, Timeline, TimelineError, latest_valid
 
 from mwaactl import clock
 from mwaactl.aws import PUT_TIMEOUT, Clients, aws_errors, error_code, explain
 from mwaactl.errors import LostRace, Unfinished, Unreachable, Unusable, UsageError
 from mwaactl.json_model import iso
+from mwaactl.ownership.history import History, Version, describe_history, describe_version
+from mwaactl.ownership.reading import newest_owner
 
 READ_BACK = (
     0.0,
@@ -33,17 +35,6 @@ SENT_WITHIN = timedelta(seconds=1)  # of its decision, or it is not sent: what i
 ARRIVES_WITHIN = SENT_WITHIN + timedelta(seconds=2 * PUT_TIMEOUT)
 REPAIRS = 3  # attempts to put the standing value on top; the next writer does it otherwise
 DESCRIPTION_LIMIT = 1024  # characters, of SSM
-
-
-@dataclass(frozen=True)
-class Version:
-    """One version of the parameter, as its history has it."""
-
-    number: int
-    value: str
-    modified: datetime
-    user: str
-    description: str
 
 
 @dataclass(frozen=True)
@@ -100,7 +91,7 @@ class Ownership:
             reading = latest_valid(records)
         except TimelineError:
             # read later, so it may have newer versions than the answer before
-            records += [(version.value, version.number, version.modified) for version in self.history()]
+            records += [(version.value, version.number, version.modified) for version in self.versions()]
             reading = self._standing(records)
         top = max(number for _, number, _ in records)
         return Snapshot(reading, top, reading.effective(self.lead), skew)
@@ -111,7 +102,11 @@ class Ownership:
         except TimelineError as error:
             raise Unusable(f"the parameter {self.name} cannot be used: {error}") from error
 
-    def history(self) -> list[Version]:
+    def history(self) -> History:
+        """Who decided what, when and why. Raises Unreachable, or Unusable if the parameter is missing."""
+        return describe_history(self.name, self.versions(), self.lead)
+
+    def versions(self) -> list[Version]:
         """All versions that SSM keeps (100), newest first."""
         with aws_errors(f"read the history of {self.name}"):
             pages = self.clients.ssm.get_paginator("get_parameter_history").paginate(Name=self.name)
@@ -244,7 +239,7 @@ class Ownership:
 
     def _arrived(self, value: str, expected: int) -> int | None:
         """The version under which `value` has arrived, None if not yet; LostRace if it cannot count."""
-        newer = {version.number: version.value for version in self.history() if version.number >= expected}
+        newer = {version.number: version.value for version in self.versions() if version.number >= expected}
         arrived = [number for number, found in newer.items() if found == value]
         if not arrived and expected in newer:
             raise self._lost(expected)
@@ -252,7 +247,7 @@ class Ownership:
 
     def _lost(self, expected: int) -> LostRace:
         """Who won, after having uncovered the winner's value if ours lies on top of it."""
-        winner = next((v for v in self.history() if v.number == expected), None)
+        winner = next((v for v in self.versions() if v.number == expected), None)
         snapshot, tail = self._uncovered(self.read())
         who = "someone"
         if winner is not None:
@@ -302,94 +297,6 @@ def aws_now(snapshot: Snapshot, lead: timedelta) -> datetime:
 def too_far(snapshot: Snapshot, lead: timedelta) -> bool:
     """Whether this machine's clock surely is more than half a lead off AWS's."""
     return snapshot.skew is not None and abs(snapshot.skew.sure) > lead / 2
-
-
-def newest_owner(timeline: Timeline, dag_id: str | None = None) -> str:
-    """Who owns the work once everything decided has begun: of one DAG, or of those without own entries."""
-    newest = timeline.owners[-1]
-    own = timeline.dags.get(dag_id, ()) if dag_id is not None else ()
-    return own[-1].owner if own and own[-1].version >= newest.version else newest.owner
-
-
-def previous_owner(timeline: Timeline) -> str | None:
-    """Who owned the work of all DAGs before the newest owner; None if no other environment ever did."""
-    newest = newest_owner(timeline)
-    begins = sorted((entry.since for entry in timeline.owners), reverse=True)
-    return next((owner for since in begins if (owner := timeline.owner(since)) != newest), None)
-
-
-def settled(timeline: Timeline, target: str, dags: Collection[str] = ()) -> bool:
-    """Whether `target` owns, or is decided to own, the work of these DAGs (none named: of every DAG)."""
-    concerned: Collection[str | None] = dags or (None, *timeline.dags)
-    return all(newest_owner(timeline, dag_id) == target for dag_id in concerned)
-
-
-@dataclass(frozen=True)
-class Turn:
-    """Who owns what is due at an instant, since when, and who comes next."""
-
-    owner: str
-    since: datetime
-    next_owner: str | None
-    next_since: datetime | None
-
-
-def turn(timeline: Timeline, now: datetime, dag_id: str | None = None) -> Turn:
-    """The line of ownership around `now`, of one DAG or of those without entries of their own."""
-    entries = (*timeline.owners, *(timeline.dags.get(dag_id, ()) if dag_id is not None else ()))
-    marks = sorted({entry.since for entry in entries})
-    owner = timeline.owner(now, dag_id)
-    since = marks[0]
-    for mark in (mark for mark in reversed(marks) if mark <= now):
-        if timeline.owner(mark, dag_id) != owner:
-            break
-        since = mark
-    change = next((mark for mark in marks if mark > now and timeline.owner(mark, dag_id) != owner), None)
-    return Turn(owner, since, timeline.owner(change, dag_id) if change else None, change)
-
-
-def moved_apart(timeline: Timeline, now: datetime) -> dict[str, Turn]:
-    """The DAGs whose line differs from the common one, now or from a decided instant on."""
-    common = turn(timeline, now)
-    turns = {dag_id: turn(timeline, now, dag_id) for dag_id in sorted(timeline.dags)}
-    return {
-        dag_id: own
-        for dag_id, own in turns.items()
-        if (own.owner, own.next_owner, own.next_since) != (common.owner, common.next_owner, common.next_since)
-    }
-
-
-def describe_version(version: Version, before: Timeline | None = None) -> tuple[bool, str]:
-    """Whether a version counts, and what it decided (or wanted to decide) in words.
-
-    `before` is what stood when it was written, as readers applied it: a failover dates back a decision of it.
-    """
-    try:
-        timeline = Timeline.parse(version.value)
-    except TimelineError as error:
-        return False, str(error)
-    counts = valid(timeline, version.number)
-    own = timeline.base_version + 1
-    common = [f"{e.owner} from {_begin(e.since)}" for e in timeline.owners if e.version == own]
-    single: dict[str, list[str]] = {}
-    for dag_id, line in timeline.dags.items():
-        for entry in (entry for entry in line if entry.version == own):
-            single.setdefault(f"{entry.owner} from {_begin(entry.since)}", []).append(dag_id)
-    stood = {entry.version: entry.since for entry in before.owners} if before is not None else {}
-    common += [
-        f"{e.owner} from {_begin(e.since)}, dated back"
-        for e in timeline.owners
-        if e.version != own and e.since < stood.get(e.version, e.since)
-    ]
-    apart = [f"{', '.join(ids)}: {decided}" for decided, ids in single.items()]
-    change = "; ".join(common + apart) or "the standing decisions, on top again"
-    if counts:
-        return True, change
-    return False, f"lost: written upon version {timeline.base_version}, not {version.number - 1} ({change})"
-
-
-def _begin(since: datetime) -> str:
-    return "the beginning" if since.year <= 1970 else iso(since)
 
 
 def _skew(metadata: Any, asked: datetime, answered: datetime) -> Skew | None:

@@ -1,8 +1,8 @@
 """The audit: both sides' scheduled runs joined by (DAG, due instant), against who owned the instant.
 
-found = audit(stack, clients, since=now - timedelta(hours=24), until=now)
+found = audit(deployment, since=now - timedelta(hours=24), until=now)
 if found.findings:
-    found = backfill(stack, clients, found)
+    found = backfill(deployment, found)
 
 It sees instants for which at least one side made a run. What neither made is nobody's to see.
 With `lineage`, the lineage log stands in for a side that does not answer.
@@ -13,20 +13,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal
+
+from bluegreen.timeline import Colour
 
 from mwaactl.airflow.client import AirflowApi
 from mwaactl.airflow.models import Dag, Run, TaskInstance
-from mwaactl.aws import Clients
-from mwaactl.checks.observation import api
+from mwaactl.airflow.notes import has_copied_states, was_rerun
+from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable
 from mwaactl.json_model import Instant, Model
-from mwaactl.ownership.parameter import Ownership, aws_now
+from mwaactl.ownership.parameter import aws_now
 from mwaactl.recovery import rerun
 from mwaactl.recovery.completed_by_lineage import LineageLog
-from mwaactl.stack import Colour, Stack, as_colour
-from mwaactl.switching.mirrors import made_true, worked
 
 Kind = Literal["both", "nobody", "wrong side"]
 Key = tuple[str, datetime]  # DAG id and due instant
@@ -89,14 +89,14 @@ class _Side:
         """
         if self.by_lineage:
             return True
-        tasks = [one for one in self.tasks[run.key] if worked(one)]
-        return any(one.rendered for one in tasks) if made_true(run) else bool(tasks)
+        tasks = [one for one in self.tasks[run.key] if one.worked]
+        return any(one.rendered for one in tasks) if has_copied_states(run) else bool(tasks)
 
     def passed_over(self, run: Run) -> bool:
         """Whether a run that was this side's ended without that any task was tried."""
         tasks = self.tasks.get(run.key, [])
         untried = all(one.state in ("skipped", "removed") and not one.started for one in tasks)
-        decided = made_true(run) or rerun.ran_again(run)
+        decided = has_copied_states(run) or was_rerun(run)
         return run.state == "success" and bool(tasks) and untried and not decided
 
     def is_past(self, dag_id: str, due: datetime) -> bool:
@@ -110,8 +110,7 @@ class _Side:
 
 
 def audit(
-    stack: Stack,
-    clients: Clients,
+    deployment: Deployment,
     *,
     since: datetime,
     until: datetime,
@@ -123,12 +122,11 @@ def audit(
     Raises Unreachable if either side's REST API does not answer: half an audit would say nothing. `lineage`:
     if only one does not, its runs are taken from the lineage log; `progress` is told how much of it is read.
     """
-    return _Look(stack, clients, since, until, lineage, progress).audit()
+    return _Comparison(deployment, since, until, lineage, progress).audit()
 
 
 def backfill(
-    stack: Stack,
-    clients: Clients,
+    deployment: Deployment,
     found: Audit,
     progress: Callable[[int, int], None] | None = None,
 ) -> Audit:
@@ -137,7 +135,7 @@ def backfill(
     It looks again first and does only what is still so; what it made is found again and not made twice.
     """
     wanted = {(one.dag_id, one.due) for one in found.findings if one.backfill_on is not None}
-    look = _Look(stack, clients, found.since, found.until)
+    look = _Comparison(deployment, found.since, found.until)
     fresh = look.audit()
     done: list[Finding] = []
     failed: list[Failure] = []
@@ -154,23 +152,21 @@ def backfill(
     return fresh.model_copy(update={"backfilled": tuple(done), "not_backfilled": tuple(failed)})
 
 
-class _Look:
+class _Comparison:
     """One look at both sides."""
 
     def __init__(
         self,
-        stack: Stack,
-        clients: Clients,
+        deployment: Deployment,
         since: datetime,
         until: datetime,
         lineage: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        lead = timedelta(seconds=stack.switch_lead_seconds)
-        snapshot = Ownership(clients, stack.ownership_parameter, lead).read()
-        self._stack, self._since, self._until = stack, since, until
-        self._timeline, self._now = snapshot.timeline, aws_now(snapshot, lead)
-        apis = {colour: api(stack, clients, colour) for colour in stack.airflow_environments}
+        snapshot = deployment.ownership.read()
+        self._stack, self._since, self._until = deployment.stack, since, until
+        self._timeline, self._now = snapshot.timeline, aws_now(snapshot, deployment.stack.lead)
+        apis = deployment.airflows
         with ThreadPoolExecutor(max_workers=2, thread_name_prefix="audit") as pool:
             looks = {colour: pool.submit(self._side, one) for colour, one in apis.items()}
         silent = {colour: error for colour, look in looks.items() if (error := look.exception())}
@@ -179,7 +175,7 @@ class _Look:
         for colour, error in silent.items():
             if not (lineage and self._sides and isinstance(error, Unreachable)):
                 raise error
-            log = LineageLog(stack, clients, colour, progress)
+            log = LineageLog(deployment, colour, progress)
             self._sides[colour] = self._by_lineage(apis[colour], log, colour)
             self._silent[colour] = str(error)
 
@@ -209,7 +205,7 @@ class _Look:
         unfinished = failed = unknown = 0
         findings: list[Finding] = []
         for key in keys:
-            owner = as_colour(self._timeline.owner(key[1], key[0]))
+            owner = self._timeline.owner(key[1], key[0])
             verdict = self._judge(key, owner)
             if verdict == "unfinished":
                 unfinished += 1
@@ -237,15 +233,15 @@ class _Look:
             return "unfinished"
         mine = runs.get(owner)
         others = [c for c, run in runs.items() if c != owner and self._sides[c].executed(run)]
-        if mine is not None and not made_true(mine) and not self._sides[owner].passed_over(mine):
+        if mine is not None and not has_copied_states(mine) and not self._sides[owner].passed_over(mine):
             if others:
                 return self._finding(
                     "both", key, owner, runs, f"{owner} owned it, {others[0]} worked on it too"
                 )
             return "failed" if mine.state == "failed" else None
-        if mine is not None and made_true(mine) and others:
+        if mine is not None and has_copied_states(mine) and others:
             return None  # known to have been executed there, by an operator's decision
-        if any(rerun.ran_again(runs[colour]) for colour in others):  # an earlier backfill
+        if any(was_rerun(runs[colour]) for colour in others):  # an earlier backfill
             return "failed" if all(runs[colour].state == "failed" for colour in others) else None
         if others:
             return self._finding("wrong side", key, owner, runs, f"{owner} owned it, {others[0]} executed it")
@@ -278,7 +274,7 @@ class _Look:
         """The run that an earlier backfill made, on whichever side."""
         for run in runs:
             for side in self._sides.values():
-                if dag_id in side.dags and (found := rerun.made(side.api, run)) and rerun.ran_again(found):
+                if dag_id in side.dags and (found := rerun.made(side.api, run)) and was_rerun(found):
                     return found
         return None
 
@@ -290,7 +286,7 @@ class _Look:
         for colour, side in self._sides.items():
             if colour not in runs and not side.is_past(dag_id, due):
                 return None, f"; {colour}'s scheduler has not come past it: unpause the DAG there, or wait"
-        now = as_colour(self._timeline.owner(self._now, dag_id))
+        now = self._timeline.owner(self._now, dag_id)
         there = self._sides.get(now)
         if there is None or dag_id not in there.dags:
             return None, f"; {now} owns the DAG now and does not have it"
@@ -319,7 +315,7 @@ class _Look:
         detail: str,
         backfill_on: Colour | None = None,
     ) -> Finding:
-        again = next((run.note for run in runs.values() if rerun.ran_again(run)), None)
+        again = next((run.note for run in runs.values() if was_rerun(run)), None)
         return Finding(
             kind=kind,
             dag_id=key[0],

@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
+from bluegreen.timeline import Colour
+
 from lineage_log.event import Event, UnreadableError
 from lineage_log.log import Log, instant_of, key_at
 from lineage_log.read_ahead import read_ahead
-from mwaactl.aws import Clients, aws_errors
+from mwaactl.aws import aws_errors
+from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable
 from mwaactl.json_model import iso
 from mwaactl.recovery.completed_runs import Key
-from mwaactl.stack import Colour, Stack
 
 REPORTED = 500  # events between two reports of progress
 
@@ -58,15 +60,15 @@ class LineageLog:
 
     def __init__(
         self,
-        stack: Stack,
-        clients: Clients,
+        deployment: Deployment,
         colour: Colour,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         """`progress` is called with the number of events read, and of all to read."""
         self.name = "the lineage log"
-        self._namespace = stack.require(colour).lineage_namespace
-        self._bucket, self._clients, self._progress = stack.lineage_log_bucket, clients, progress
+        self._namespace = deployment.stack.require(colour).lineage_namespace
+        self._bucket, self._clients = deployment.stack.lineage_log_bucket, deployment.clients
+        self._progress = progress
         self._keys_read: set[str] = set()  # an event is read once, however often this is asked
         self._reports: list[_RunReport] = []
 

@@ -10,10 +10,9 @@ from typing import Literal, Protocol
 
 from mwaactl.airflow.client import AirflowApi
 from mwaactl.airflow.models import Run
+from mwaactl.airflow.notes import copying_interrupted, has_copied_states, was_rerun
 from mwaactl.errors import Unreachable
 from mwaactl.json_model import Instant, Model
-from mwaactl.recovery import rerun
-from mwaactl.switching.mirrors import being_copied, made_true, worked
 
 Key = tuple[str, datetime]  # DAG id and due instant
 
@@ -41,7 +40,7 @@ class OldSide:
         self.name, self._api = f"{old.name}'s REST API", old
 
     def completed(self, since: datetime, until: datetime) -> Mapping[Key, bool]:
-        runs = [run for run in self._api.scheduled_runs(since, until) if not made_true(run)]
+        runs = [run for run in self._api.scheduled_runs(since, until) if not has_copied_states(run)]
         tasks = self._api.task_instances([run for run in runs if run.state == "success"])
         return {
             (run.dag_id, run.due): run.state == "success"
@@ -55,7 +54,7 @@ Fate = Literal["again", "completed", "done", "running"]
 """again: to be executed on the target. completed: a witness says so. done, running: the target has (it)."""
 
 
-class Due(Model):
+class DueRun(Model):
     """A run of the window and what becomes of it."""
 
     dag_id: str
@@ -65,19 +64,21 @@ class Due(Model):
     known_by: str | None = None  # the witness by whom it is known as completed
 
 
-class Look(Model):
+class WindowReport(Model):
     """The window's runs on the target, and who could say what was completed."""
 
-    runs: tuple[Due, ...]
+    runs: tuple[DueRun, ...]
     witnesses: tuple[str, ...]
     silent: dict[str, str]  # by witness, why it could not say anything
     unknown: bool  # whether runs that are executed again may have been completed: no whole witness answered
 
-    def having(self, fate: Fate) -> tuple[Due, ...]:
+    def having(self, fate: Fate) -> tuple[DueRun, ...]:
         return tuple(run for run in self.runs if run.fate == fate)
 
 
-def look_at(there: AirflowApi, witnesses: Sequence[Witness], since: datetime, until: datetime) -> Look:
+def report_window(
+    there: AirflowApi, witnesses: Sequence[Witness], since: datetime, until: datetime
+) -> WindowReport:
     """What is to be done with the runs due in [since, until). Unreachable if the target does not answer.
 
     The witnesses are heard in their order. A run is completed if one says so and none says that it is not.
@@ -104,15 +105,15 @@ def look_at(there: AirflowApi, witnesses: Sequence[Witness], since: datetime, un
     def fate(run: Run, due: datetime) -> Fate:
         if not run.finished:
             return "running"
-        if being_copied(run):  # known as completed by a command that was interrupted
+        if copying_interrupted(run):  # known as completed by a command that was interrupted
             return "completed"
-        if made_true(run) or rerun.ran_again(run) or any(worked(one) for one in tasks[run.key]):
+        if has_copied_states(run) or was_rerun(run) or any(one.worked for one in tasks[run.key]):
             return "done"
         return "completed" if (run.dag_id, due) in completed else "again"
 
-    return Look(
+    return WindowReport(
         runs=tuple(
-            Due(
+            DueRun(
                 dag_id=run.dag_id,
                 run_id=run.run_id,
                 due=run.due,

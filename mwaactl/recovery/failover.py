@@ -1,6 +1,6 @@
 """The emergency: take the work from an environment that may be dead, together with what was due lately.
 
-made = plan(stack, clients, "green", since=now - timedelta(minutes=15))
+made = plan(deployment, "green", since=now - timedelta(minutes=15))
 done = carry_out(made, fence=True)
 
 What of it the old side had completed is known only if it, or the lineage log, can still say so. All else is
@@ -25,22 +25,23 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bluegreen.settings import Settings
-from bluegreen.timeline import latest_valid
+from bluegreen.timeline import Colour, latest_valid, other_colour
 
 from mwaactl import clock
 from mwaactl.airflow.client import AirflowApi
-from mwaactl.aws import Clients, aws_errors
-from mwaactl.checks.observation import api
+from mwaactl.checks.fenced import is_fenced, judge
 from mwaactl.checks.outcome import Check, listed
+from mwaactl.deployment import Deployment
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable, UsageError
 from mwaactl.json_model import Instant, Model, iso
-from mwaactl.ownership.parameter import Ownership, Snapshot, aws_now, newest_owner
+from mwaactl.ownership.parameter import Ownership, Snapshot, aws_now
+from mwaactl.ownership.reading import newest_owner
 from mwaactl.recovery import rerun
 from mwaactl.recovery.completed_by_lineage import LineageLog
-from mwaactl.recovery.completed_runs import Due, Look, OldSide, Witness, look_at
-from mwaactl.recovery.fence import fence, is_fenced, judge
-from mwaactl.stack import Colour, Stack
-from mwaactl.switching.mirrors import Left, Mirrored, make_true
+from mwaactl.recovery.completed_runs import DueRun, OldSide, WindowReport, Witness, report_window
+from mwaactl.recovery.fence import fence
+from mwaactl.switching.active_parameter import write_active
+from mwaactl.switching.mirrors import MirrorResult, UncopiedRun, copy_final_states
 
 MAX_AGE = Settings.max_age  # what the program sets as bluegreen.max_age_seconds
 DEFAULT_SINCE = timedelta(minutes=15)
@@ -50,12 +51,10 @@ _DESCRIBED = re.compile(r"^mwaactl failover to (blue|green), since (\S+?Z)")
 
 
 @dataclass(frozen=True)
-class Plan:
+class FailoverPlan:
     """What a failover would do, from one look at the stack."""
 
-    stack: Stack
-    clients: Clients
-    ownership: Ownership
+    deployment: Deployment
     before: Snapshot
     target: Colour
     source: Colour
@@ -64,7 +63,7 @@ class Plan:
     until: datetime | None  # the end of the window; None: the switch is not written yet
     now: datetime
     witnesses: Sequence[Witness]
-    look: Look | None  # None: the target does not answer
+    look: WindowReport | None  # None: the target does not answer
     checks: tuple[Check, ...]
 
     @property
@@ -72,7 +71,7 @@ class Plan:
         return not any(check.stops for check in self.checks)
 
 
-class FailedOver(Model):
+class FailoverResult(Model):
     """What a failover did (or, in a dry run, would do)."""
 
     target: Colour
@@ -82,25 +81,24 @@ class FailedOver(Model):
     version: int
     fenced: bool
     waited: bool  # until no process judges by what it read before
-    look: Look | None
-    again: tuple[Due, ...]  # cleared now
-    mirrored: Mirrored | None
-    left: tuple[Left, ...]
+    look: WindowReport | None
+    again: tuple[DueRun, ...]  # cleared now
+    mirrored: MirrorResult | None
+    left: tuple[UncopiedRun, ...]
     unknown: bool  # whether the old side may have completed runs that are executed again
     checks: tuple[Check, ...]
     notes: tuple[str, ...]
 
 
 def plan(
-    stack: Stack,
-    clients: Clients,
+    deployment: Deployment,
     target: Colour,
     *,
     since: datetime | None = None,
     force: Collection[str] = (),
     witnesses: Sequence[Witness] | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Plan:
+) -> FailoverPlan:
     """Look at the ownership, the target and what was due lately; nothing is written.
 
     `since` None: where an interrupted failover to this target wanted to begin, else 15 minutes ago.
@@ -111,10 +109,10 @@ def plan(
         raise UsageError(
             f"--force: failover has no check called {', '.join(unknown)}. Its checks: {', '.join(CHECKS)}"
         )
-    environment = stack.require(target)
-    source: Colour = "green" if target == "blue" else "blue"
-    stack.require(source)
-    ownership = Ownership(clients, stack.ownership_parameter, timedelta(seconds=stack.switch_lead_seconds))
+    environment = deployment.stack.require(target)
+    source: Colour = other_colour(target)
+    deployment.stack.require(source)
+    ownership = deployment.ownership
     before = ownership.read()
     now = aws_now(before, ownership.lead)
     begun = _begun(ownership, before, target)
@@ -127,19 +125,17 @@ def plan(
     until = begun.until if begun else None
     if witnesses is None:
         # In this order: what is completed in between is known to the second.
-        log = LineageLog(stack, clients, source, progress)
-        witnesses = (log, OldSide(api(stack, clients, source)))
-    there = api(stack, clients, target)
-    look: Look | None = None
+        log = LineageLog(deployment, source, progress)
+        witnesses = (log, OldSide(deployment.airflow(source)))
+    there = deployment.airflow(target)
+    look: WindowReport | None = None
     try:
-        look = look_at(there, witnesses, since, until or now)
+        look = report_window(there, witnesses, since, until or now)
         answers = Check(name="target-api", result="pass", detail=f"{environment.name} answers")
     except Unreachable as error:
         answers = Check(name="target-api", result="fail", detail=str(error), forced="target-api" in force)
-    return Plan(
-        stack=stack,
-        clients=clients,
-        ownership=ownership,
+    return FailoverPlan(
+        deployment=deployment,
         before=before,
         target=target,
         source=source,
@@ -149,25 +145,25 @@ def plan(
         now=now,
         witnesses=witnesses,
         look=look,
-        checks=(answers, _fenced(stack, clients, target, force)),
+        checks=(answers, _fenced(deployment, target, force)),
     )
 
 
-def dry_run(made: Plan) -> FailedOver:
+def dry_run(made: FailoverPlan) -> FailoverResult:
     """What `carry_out` would do."""
     again = made.look.having("again") if made.look else ()
     return _report(made, made.before, made.until, dry_run=True, look=made.look, again=again)
 
 
 def carry_out(
-    made: Plan,
+    made: FailoverPlan,
     *,
     with_fence: bool = False,
     wait: bool = True,
     reason: str = "",
     on_wait: Callable[[float], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> FailedOver:
+) -> FailoverResult:
     """Do all steps that are not done yet.
 
     `wait` False: do not wait for processes that judge by what they read before; what they skip meanwhile on
@@ -181,10 +177,10 @@ def carry_out(
         raise CheckFailed(f"nothing was written: {failed} failed. Put it right, or add --force CHECK")
     snapshot, until = _switch(made, reason)
     snapshot = _back_date(made, snapshot, reason)
-    _say_who_is_active(made, snapshot)
+    write_active(made.deployment, snapshot)
     if with_fence:
         try:
-            fence(made.clients, made.stack.require(made.source))
+            fence(made.deployment.clients, made.deployment.stack.require(made.source))
         except Unreachable as error:
             raise Unfinished(
                 f"{made.target} owns what is due from {iso(made.since)} on, but nothing was executed again: "
@@ -192,9 +188,9 @@ def carry_out(
             ) from error
     if wait:
         _wait(snapshot.reading.modified + MAX_AGE + made.lead, made, on_wait)
-    there = api(made.stack, made.clients, made.target)
+    there = made.deployment.airflow(made.target)
     try:
-        look = look_at(there, made.witnesses, made.since, until)
+        look = report_window(there, made.witnesses, made.since, until)
         runs = {(run.dag_id, run.due): run for run in there.scheduled_runs(made.since, until)}
         paused = {dag.dag_id for dag in there.dags().values() if dag.paused}
     except Unreachable as error:
@@ -203,8 +199,8 @@ def carry_out(
             f"was not executed again: {error}. Repeat the command, it goes on from there"
         ) from error
     mirrored = _make_true(made, there, look, until)
-    again: list[Due] = []
-    left: list[Left] = list(mirrored.left) if mirrored else []
+    again: list[DueRun] = []
+    left: list[UncopiedRun] = list(mirrored.left) if mirrored else []
     chosen = look.having("again")
     for count, one in enumerate(chosen, 1):
         try:
@@ -212,7 +208,7 @@ def carry_out(
                 there, runs[one.dag_id, one.due], made.target, f"failover since {iso(made.since)}"
             )
         except Unreachable as error:
-            left.append(Left(dag_id=one.dag_id, run_id=one.run_id, due=one.due, reason=str(error)))
+            left.append(UncopiedRun(dag_id=one.dag_id, run_id=one.run_id, due=one.due, reason=str(error)))
         else:
             again.append(one)
         if progress is not None:
@@ -231,7 +227,7 @@ def carry_out(
     )
 
 
-def _waiting(made: Plan, paused: Collection[str]) -> tuple[str, ...]:
+def _waiting(made: FailoverPlan, paused: Collection[str]) -> tuple[str, ...]:
     if not paused:
         return ()
     return (f"paused on {made.target}, so their runs wait there until you unpause them: {listed(paused)}",)
@@ -254,7 +250,7 @@ def _begun(ownership: Ownership, before: Snapshot, target: Colour) -> _Begun | N
     lines = before.timeline.dags.values()
     if newest.owner != target or any(line[-1].version >= newest.version for line in lines):
         return None
-    for version in ownership.history():
+    for version in ownership.versions():
         if version.number != newest.version:
             continue
         said = _DESCRIBED.match(version.description)
@@ -264,24 +260,24 @@ def _begun(ownership: Ownership, before: Snapshot, target: Colour) -> _Begun | N
     return _Begun(since=None, until=newest.since)  # longer ago than the history remembers
 
 
-def _switch(made: Plan, reason: str) -> tuple[Snapshot, datetime]:
+def _switch(made: FailoverPlan, reason: str) -> tuple[Snapshot, datetime]:
     """Step 1. Returns what stands and the instant from which the target owns by it."""
     if made.until is not None:
-        return made.ownership.uncover(made.before), made.until
-    before = made.ownership.read()
+        return made.deployment.ownership.uncover(made.before), made.until
+    before = made.deployment.ownership.read()
     if before.top != made.before.top:
         raise LostRace(
-            f"someone else wrote version {before.top} of {made.stack.ownership_parameter} since the look: "
+            f"someone else wrote version {before.top} of {made.deployment.ownership.name} since the look: "
             f"{newest_owner(before.timeline)} owns the work. Nothing was written; see `mwaactl history`"
         )
     since, version = aws_now(before, made.lead) + made.lead, before.top + 1
-    after = made.ownership.write(
+    after = made.deployment.ownership.write(
         before, before.timeline.switched(made.target, since, version), _description(made, reason)
     )
     return after, after.timeline.owners[-1].since
 
 
-def _back_date(made: Plan, before: Snapshot, reason: str) -> Snapshot:
+def _back_date(made: FailoverPlan, before: Snapshot, reason: str) -> Snapshot:
     """Step 2: the target's decision again, from an earlier instant on. Nothing if it is early enough."""
     newest = before.timeline.owners[-1]
     if newest.owner != made.target:
@@ -295,10 +291,10 @@ def _back_date(made: Plan, before: Snapshot, reason: str) -> Snapshot:
     decided = replace(
         before.timeline, base_version=before.top, owners=(*before.timeline.owners[:-1], earlier)
     )
-    return made.ownership.write(before, decided, _description(made, reason))
+    return made.deployment.ownership.write(before, decided, _description(made, reason))
 
 
-def _description(made: Plan, reason: str) -> str:
+def _description(made: FailoverPlan, reason: str) -> str:
     forced = ", ".join(check.name for check in made.checks if check.forced)
     return (
         f"mwaactl failover to {made.target}, since {iso(made.since)}"
@@ -307,19 +303,7 @@ def _description(made: Plan, reason: str) -> str:
     )
 
 
-def _say_who_is_active(made: Plan, snapshot: Snapshot) -> None:
-    name, ssm = made.stack.active_environment_parameter, made.clients.ssm
-    owner = newest_owner(snapshot.timeline)
-    with aws_errors(f"write {name}; repeat the command"):
-        try:
-            if ssm.get_parameter(Name=name)["Parameter"]["Value"] == owner:
-                return
-        except ssm.exceptions.ParameterNotFound:
-            pass
-        ssm.put_parameter(Name=name, Value=owner, Type="String", Overwrite=True)
-
-
-def _wait(until: datetime, made: Plan, on_wait: Callable[[float], None] | None) -> None:
+def _wait(until: datetime, made: FailoverPlan, on_wait: Callable[[float], None] | None) -> None:
     """Step 4, by AWS's clock."""
     while (remaining := (until - aws_now(made.before, made.lead)).total_seconds()) > 0:
         if on_wait is not None:
@@ -330,14 +314,16 @@ def _wait(until: datetime, made: Plan, on_wait: Callable[[float], None] | None) 
 # --- the runs ---
 
 
-def _make_true(made: Plan, there: AirflowApi, look: Look, until: datetime) -> Mirrored | None:
+def _make_true(
+    made: FailoverPlan, there: AirflowApi, look: WindowReport, until: datetime
+) -> MirrorResult | None:
     """Give the mirrors of what was completed their states; None if there are none."""
     known = {(one.dag_id, one.due) for one in look.having("completed")}
     if not known:
         return None
-    old = api(made.stack, made.clients, made.source)
+    old = made.deployment.airflow(made.source)
     try:
-        return make_true(
+        return copy_final_states(
             old,
             there,
             source_colour=made.source,
@@ -349,16 +335,16 @@ def _make_true(made: Plan, there: AirflowApi, look: Look, until: datetime) -> Mi
     except Unreachable as error:
         why = f"completed on {made.source}, but its states cannot be read: {error}"
         left = [
-            Left(dag_id=one.dag_id, run_id=one.run_id, due=one.due, reason=why)
+            UncopiedRun(dag_id=one.dag_id, run_id=one.run_id, due=one.due, reason=why)
             for one in look.having("completed")
         ]
-        return Mirrored(made=0, already=0, left=tuple(left))
+        return MirrorResult(copied=0, already=0, left=tuple(left))
 
 
-def _fenced(stack: Stack, clients: Clients, target: Colour, force: Collection[str]) -> Check:
-    environment, fenced, why_not = stack.require(target), None, ""
+def _fenced(deployment: Deployment, target: Colour, force: Collection[str]) -> Check:
+    environment, fenced, why_not = deployment.stack.require(target), None, ""
     try:
-        fenced = is_fenced(clients, environment)
+        fenced = is_fenced(deployment.clients, environment)
     except Unreachable as error:
         why_not = str(error)
     result, detail = judge(fenced, environment.name, target, why_not)
@@ -366,20 +352,20 @@ def _fenced(stack: Stack, clients: Clients, target: Colour, force: Collection[st
 
 
 def _report(
-    made: Plan,
+    made: FailoverPlan,
     after: Snapshot,
     until: datetime | None,
     *,
     dry_run: bool = False,
     fenced: bool = False,
     waited: bool = False,
-    look: Look | None = None,
-    again: tuple[Due, ...] = (),
-    mirrored: Mirrored | None = None,
-    left: tuple[Left, ...] = (),
+    look: WindowReport | None = None,
+    again: tuple[DueRun, ...] = (),
+    mirrored: MirrorResult | None = None,
+    left: tuple[UncopiedRun, ...] = (),
     notes: tuple[str, ...] = (),
-) -> FailedOver:
-    return FailedOver(
+) -> FailoverResult:
+    return FailoverResult(
         target=made.target,
         since=made.since,
         until=until,

@@ -3,23 +3,18 @@ know again what they did: nothing is started twice."""
 
 from __future__ import annotations
 
+from bluegreen.timeline import Colour
+
 from mwaactl.airflow.client import AirflowApi, Refused
 from mwaactl.airflow.models import Run
-from mwaactl.stack import Colour
-
-NOTE = "mwaactl: run again on"  # how the note of a run begins that was cleared or made here
-
-
-def ran_again(run: Run) -> bool:
-    """Whether `run_again` or `make` started it."""
-    return run.note is not None and run.note.startswith(NOTE)
+from mwaactl.airflow.notes import rerun_note
 
 
 def run_again(api: AirflowApi, run: Run, colour: Colour, why: str) -> None:
     """Clear a run: it is executed by `colour` if that owns its DAG now."""
     api.clear(run)
     # Afterwards: a note must not say that a run was cleared when it was not.
-    api.set_note(run, f"{NOTE} {colour}: {why}")
+    api.set_note(run, rerun_note(colour, why))
 
 
 def make(api: AirflowApi, run: Run, colour: Colour, why: str) -> bool:
@@ -27,7 +22,7 @@ def make(api: AirflowApi, run: Run, colour: Colour, why: str) -> bool:
     if made(api, run) is not None:
         return False
     try:
-        api.create(run, f"{NOTE} {colour}: {why}")
+        api.create(run, rerun_note(colour, why))
     except Refused:
         if made(api, run) is None:
             raise

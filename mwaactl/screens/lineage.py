@@ -36,7 +36,7 @@ def show_status(console: Console, status: LineageStatus) -> None:
     _print(console, f"back end   {escape(health.url)}  [{colour}]{escape(health.detail)}[/]")
 
 
-def show_replayed(console: Console, result: ReplayResult) -> None:
+def show_replay(console: Console, result: ReplayResult) -> None:
     window = escape(f"s3://{result.bucket}, {iso(result.since)} to {iso(result.until)}")
     of = escape(f" of namespace {result.namespace}") if result.namespace else ""
     if not result.events:
@@ -67,13 +67,13 @@ def show_set_aside(console: Console, listed: SetAsideList) -> None:
         _print(console, f"and {listed.total - len(listed.events)} more (--limit)")
 
 
-def show_retried(console: Console, result: RetryResult) -> None:
-    if not result.posted and not result.left:
+def show_retry(console: Console, result: RetryResult) -> None:
+    if not result.posted and not result.refusals:
         _print_nothing(console, result.bucket)
         return
     verb = "Would post" if result.dry_run else "Posted"
     _print(console, f"{verb} {len(result.posted)} events that were set aside to {escape(result.to)}.")
-    _print_refused(console, result.left[:SHOWN], len(result.left))
+    _print_refused(console, result.refusals[:SHOWN], len(result.refusals))
 
 
 def _checkpoints(status: LineageStatus) -> Table:

@@ -12,9 +12,9 @@ from rich.text import Text
 
 from mwaactl.json_model import iso
 from mwaactl.recovery.audit import Audit
-from mwaactl.recovery.completed_runs import Due, Look
-from mwaactl.recovery.failover import FailedOver, Plan
-from mwaactl.screens.switch import show_checks
+from mwaactl.recovery.completed_runs import DueRun, WindowReport
+from mwaactl.recovery.failover import FailoverPlan, FailoverResult
+from mwaactl.screens.common import show_checks
 
 SHOWN = 20  # rows of a listing before the rest is counted
 KINDS = {
@@ -63,7 +63,7 @@ def show_audit(console: Console, seen: Audit) -> None:
         _say(console, f"To execute {possible} of them now: mwaactl audit --backfill -s {seen.stack}")
 
 
-def show_plan(console: Console, made: Plan) -> None:
+def show_plan(console: Console, made: FailoverPlan) -> None:
     show_checks(console, made.checks)
     end = iso(made.until) if made.until else "the switch"
     _say(
@@ -75,7 +75,7 @@ def show_plan(console: Console, made: Plan) -> None:
         _show_look(console, made.look, made.target, made.source)
 
 
-def show_failed_over(console: Console, done: FailedOver, stack: str) -> None:
+def show_failover(console: Console, done: FailoverResult, stack: str) -> None:
     for note in done.notes:
         _say(console, f"Note: {note}", "yellow")
     if done.dry_run:
@@ -85,7 +85,7 @@ def show_failed_over(console: Console, done: FailedOver, stack: str) -> None:
         console,
         f"{done.target} owns every scheduled run that is due from {iso(done.since)} on (version "
         f"{done.version}). {len(done.again)} runs are executed again"
-        + (f", {done.mirrored.made} mirrors were made true" if done.mirrored else "")
+        + (f", {done.mirrored.copied} mirrors were made true" if done.mirrored else "")
         + f". See them: mwaactl status -s {stack}",
     )
     if done.unknown and done.again:
@@ -104,7 +104,7 @@ def show_failed_over(console: Console, done: FailedOver, stack: str) -> None:
         _say(console, f"It was not waited. In 6 minutes: mwaactl failover {done.target} -s {stack}", "yellow")
 
 
-def _show_look(console: Console, look: Look, target: str, source: str) -> None:
+def _show_look(console: Console, look: WindowReport, target: str, source: str) -> None:
     for witness, why in look.silent.items():
         _say(console, f"  {witness} cannot say what {source} completed: {why}", "yellow")
     counts = (
@@ -122,18 +122,18 @@ def _show_look(console: Console, look: Look, target: str, source: str) -> None:
         _say(console, f"  What is executed again may be a second time: {_doubt(look)}.", "yellow")
 
 
-def _doubt(look: Look | None) -> str:
+def _doubt(look: WindowReport | None) -> str:
     if look is None or not look.witnesses:
         return "what of it was completed is unknown"
     return f"{', '.join(look.witnesses)} does not know it as completed, but need not know of every run"
 
 
-def _known_by(look: Look) -> str:
+def _known_by(look: WindowReport) -> str:
     by = Counter(run.known_by for run in look.having("completed") if run.known_by)
     return f" ({', '.join(f'{count} by {name}' for name, count in sorted(by.items()))})" if by else ""
 
 
-def _list(console: Console, runs: Sequence[Due]) -> None:
+def _list(console: Console, runs: Sequence[DueRun]) -> None:
     for run in runs[:SHOWN]:
         _say(console, f"         {run.dag_id}, due {iso(run.due)}")
     _rest(console, runs)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+
+from bluegreen.timeline import Colour
 
 from mwaactl import clock
-from mwaactl.airflow.models import Dag, Pool
-from mwaactl.aws import Clients
-from mwaactl.checks.observation import api
+from mwaactl.checks.both_sides import different_pools, paused_apart
+from mwaactl.deployment import Deployment
 from mwaactl.json_model import Model
-from mwaactl.ownership.parameter import Ownership
-from mwaactl.stack import Colour, Stack
 
 
-class Synced(Model):
+class CopyResult(Model):
     """What was changed on the target, by name."""
 
     paused: tuple[str, ...] = ()
@@ -24,18 +21,18 @@ class Synced(Model):
     left: tuple[str, ...] = ()  # DAGs in another pause state that the target owns: its own state counts
 
 
-def sync(stack: Stack, clients: Clients, source: Colour, target: Colour) -> Synced:
+def copy_settings(deployment: Deployment, source: Colour, target: Colour) -> CopyResult:
     """Copy from `source` to `target` the pause state of the DAGs on both, and the source's pools.
 
     A DAG that the target owns now keeps its state; pools that only the target has stay. Nothing is written
     before both sides are read. Raises Unreachable, or Unusable if the ownership cannot be read; what was
     changed until then stays changed, and the same call does the rest.
     """
-    from_side, to_side = api(stack, clients, source), api(stack, clients, target)
+    from_side, to_side = deployment.airflow(source), deployment.airflow(target)
     with ThreadPoolExecutor(max_workers=4, thread_name_prefix="sync") as pool:
         looks = [(pool.submit(side.dags), pool.submit(side.pools)) for side in (from_side, to_side)]
         (dags, pools), (target_dags, target_pools) = ((a.result(), b.result()) for a, b in looks)
-    store = Ownership(clients, stack.ownership_parameter, timedelta(seconds=stack.switch_lead_seconds))
+    store = deployment.ownership
     timeline, now = store.read().timeline, clock.now()
     differing = paused_apart(dags, target_dags)
     own = {dag_id for dag_id in differing if timeline.owner(now, dag_id) == target}
@@ -46,25 +43,9 @@ def sync(stack: Stack, clients: Clients, source: Colour, target: Colour) -> Sync
     moved = sorted(differing - own)
     for dag_id in moved:
         to_side.set_paused(dag_id, dags[dag_id].paused)
-    return Synced(
+    return CopyResult(
         paused=tuple(dag_id for dag_id in moved if dags[dag_id].paused),
         unpaused=tuple(dag_id for dag_id in moved if not dags[dag_id].paused),
         pools=tuple(sorted(changed)),
         left=tuple(sorted(own)),
     )
-
-
-def paused_apart(source: Mapping[str, Dag], target: Mapping[str, Dag]) -> set[str]:
-    """The DAGs on both sides whose pause state differs."""
-    both = source.keys() & target.keys()
-    return {dag_id for dag_id in both if source[dag_id].paused != target[dag_id].paused}
-
-
-def different_pools(source: Mapping[str, Pool], target: Mapping[str, Pool]) -> set[str]:
-    """The source's pools that the target lacks or has otherwise; what their texts say does not count."""
-    return {
-        name
-        for name, one in source.items()
-        if (other := target.get(name)) is None
-        or (one.slots, one.include_deferred) != (other.slots, other.include_deferred)
-    }

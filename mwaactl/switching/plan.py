@@ -6,35 +6,23 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from bluegreen.timeline import DAG_ID, Timeline
+from bluegreen.timeline import DAG_ID, Colour, Timeline, other_colour
 
-from mwaactl.aws import Clients
-from mwaactl.checks.observation import api
-from mwaactl.checks.registry import Check, known, listed, look, run_checks
+from mwaactl.checks.outcome import Check, listed
+from mwaactl.checks.registry import known, look, run_checks
+from mwaactl.deployment import Deployment
 from mwaactl.errors import UsageError
-from mwaactl.ownership.parameter import (
-    Ownership,
-    Snapshot,
-    Turn,
-    aws_now,
-    newest_owner,
-    previous_owner,
-    settled,
-    too_far,
-    turn,
-)
-from mwaactl.stack import Colour, Stack, as_colour
+from mwaactl.ownership.parameter import Ownership, Snapshot, aws_now, too_far
+from mwaactl.ownership.reading import Turn, newest_owner, previous_owner, settled, turn
 from mwaactl.switching import serial
-from mwaactl.switching.serial import Seen, Watch
+from mwaactl.switching.serial import Activity, Watch
 
 
 @dataclass(frozen=True)
-class Plan:
+class SwitchPlan:
     """What a switch would do, from one look at the stack."""
 
-    stack: Stack
-    clients: Clients
-    ownership: Ownership
+    deployment: Deployment
     before: Snapshot
     target: Colour
     lead: timedelta
@@ -44,7 +32,7 @@ class Plan:
     dags: tuple[str, ...] = ()  # the DAGs to move alone; none: all move
     rollback: bool = False
     watch: Watch | None = None  # asks the side that the work leaves; None: it cannot be asked, or need not be
-    seen: Seen | None = None  # that side at the time of the checks
+    seen: Activity | None = None  # that side at the time of the checks
     forced: frozenset[str] = frozenset()
 
     @property
@@ -81,22 +69,21 @@ class Plan:
     def current(self) -> Turn:
         return turn(self.before.timeline, self.now, self.dag_id)
 
-    def candidates(self, timeline: Timeline, seen: Seen, since: datetime) -> list[str]:
+    def candidates(self, timeline: Timeline, seen: Activity, since: datetime) -> list[str]:
         """The DAGs that would change sides at `since`: those that the source owns until then."""
         concerned = self.moving if self.dags or self.continues else seen.dags
         return [dag_id for dag_id in concerned if timeline.owner(since, dag_id) == self.source]
 
 
 def plan(
-    stack: Stack,
-    clients: Clients,
+    deployment: Deployment,
     target: Colour,
     *,
     dags: Iterable[str] | None = None,
     lead: float | None = None,
     force: Collection[str] = (),
     sync: bool = False,
-) -> Plan:
+) -> SwitchPlan:
     """Read the ownership and run the checks; of the ownership nothing is written.
 
     `dags` are the DAGs to move alone; None: all move, or, if the common line is the target's already, those
@@ -112,42 +99,42 @@ def plan(
     if wrong := [dag_id for dag_id in chosen if not DAG_ID.fullmatch(dag_id)]:
         raise UsageError(f"no DAG can have the id {', '.join(map(repr, wrong))}: repeat --dag for each DAG")
     forced = known(force)
-    stack.require(target)
-    ownership = _ownership(stack, clients)
+    deployment.stack.require(target)
+    ownership = _ownership(deployment)
     before = ownership.read()
-    notes = _synced(stack, clients, before, target) if sync else ()
-    return _plan(stack, ownership, before, target, lead, forced, dags=chosen, notes=notes)
+    notes = _copy_settings(deployment, before, target) if sync else ()
+    return _plan(deployment, before, target, lead, forced, dags=chosen, notes=notes)
 
 
 def plan_rollback(
-    stack: Stack, clients: Clients, *, lead: float | None = None, force: Collection[str] = ()
-) -> Plan:
+    deployment: Deployment, *, lead: float | None = None, force: Collection[str] = ()
+) -> SwitchPlan:
     """Plan a switch of all work back to the environment that owned it before the newest owner.
 
     The rest is as for `plan`; also raises UsageError if there was no switch yet.
     """
     forced = known(force)
-    ownership = _ownership(stack, clients)
+    ownership = _ownership(deployment)
     before = ownership.read()
     owner, previous = newest_owner(before.timeline), previous_owner(before.timeline)
     if previous is None:
         raise UsageError(
-            f"there is no switch to roll back: the ownership timeline of stack {stack.stack} has no owner "
-            f"before {owner}. DAGs that were moved alone come back with: "
-            f"mwaactl switch {owner} -s {stack.stack}"
+            f"there is no switch to roll back: the ownership timeline of stack {deployment.name} has no "
+            f"owner before {owner}. DAGs that were moved alone come back with: "
+            f"mwaactl switch {owner} -s {deployment.name}"
         )
-    target = as_colour(previous)
-    stack.require(target)
-    return _plan(stack, ownership, before, target, lead, forced, rollback=True)
+    target = previous
+    deployment.stack.require(target)
+    return _plan(deployment, before, target, lead, forced, rollback=True)
 
 
-def _synced(stack: Stack, clients: Clients, before: Snapshot, target: Colour) -> tuple[str, ...]:
-    from mwaactl.switching.copy_settings import sync
+def _copy_settings(deployment: Deployment, before: Snapshot, target: Colour) -> tuple[str, ...]:
+    from mwaactl.switching.copy_settings import copy_settings
 
     if newest_owner(before.timeline) == target:
         return (f"nothing was copied to {target}: it owns the work, so its own pause state and pools count",)
-    source: Colour = "green" if target == "blue" else "blue"
-    done = sync(stack, clients, source, target)
+    source: Colour = other_colour(target)
+    done = copy_settings(deployment, source, target)
     parts = [
         f"{what} {listed(names)}"
         for what, names in (("paused", done.paused), ("unpaused", done.unpaused), ("pools", done.pools))
@@ -156,13 +143,12 @@ def _synced(stack: Stack, clients: Clients, before: Snapshot, target: Colour) ->
     return (f"copied from {source} to {target}: {'; '.join(parts) or 'nothing, they were alike'}",)
 
 
-def _ownership(stack: Stack, clients: Clients) -> Ownership:
-    return Ownership(clients, stack.ownership_parameter, timedelta(seconds=stack.switch_lead_seconds))
+def _ownership(deployment: Deployment) -> Ownership:
+    return deployment.ownership
 
 
 def _plan(
-    stack: Stack,
-    ownership: Ownership,
+    deployment: Deployment,
     before: Snapshot,
     target: Colour,
     lead: float | None,
@@ -171,15 +157,14 @@ def _plan(
     dags: tuple[str, ...] = (),
     rollback: bool = False,
     notes: tuple[str, ...] = (),
-) -> Plan:
-    wanted = timedelta(seconds=stack.switch_lead_seconds if lead is None else lead)
+) -> SwitchPlan:
+    ownership = deployment.ownership
+    wanted = ownership.lead if lead is None else timedelta(seconds=lead)
     if wanted < ownership.lead:
         notes += (f"lead raised to {ownership.lead.total_seconds():g} s, which is what the readers apply",)
         wanted = ownership.lead
-    made = Plan(
-        stack=stack,
-        clients=ownership.clients,
-        ownership=ownership,
+    made = SwitchPlan(
+        deployment=deployment,
         before=before,
         target=target,
         lead=wanted,
@@ -208,17 +193,15 @@ def _notes(before: Snapshot, ownership: Ownership) -> Iterator[str]:
         )
 
 
-def _checked(made: Plan) -> Plan:
+def _checked(made: SwitchPlan) -> SwitchPlan:
     """The plan with the outcome of its checks and what was seen of the side that the work leaves."""
-    stack, timeline = made.stack, made.before.timeline
-    apis = {colour: api(stack, made.clients, colour) for colour in stack.airflow_environments}
+    timeline, apis = made.before.timeline, made.deployment.airflows
     sides = look(
-        stack,
-        made.clients,
+        made.deployment,
         made.target,
         timeline,
         dags=made.dags,
-        now=lambda: aws_now(made.before, made.ownership.lead),
+        now=lambda: aws_now(made.before, made.deployment.ownership.lead),
         apis=apis,
     )
     watch, seen, source, likely = None, None, sides.source, set[str]()

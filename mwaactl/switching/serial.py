@@ -13,12 +13,12 @@ from datetime import datetime, timedelta
 
 from mwaactl.airflow.client import AirflowApi, NotFound
 from mwaactl.airflow.models import Dag, Run, Task
-from mwaactl.checks.outcome import Outcome, Sides, listed
+from mwaactl.checks.outcome import Sides
+from mwaactl.checks.serial import concerned, source_answered
 from mwaactl.errors import Unreachable
 from mwaactl.json_model import Model, iso
 from mwaactl.ownership.parameter import ARRIVES_WITHIN
 
-CHECK = "serial-dags"
 # A write that takes its time begins later than planned (readers count from its arrival): runs due until then
 # would still be the old side's.
 MARGIN = ARRIVES_WITHIN
@@ -26,7 +26,7 @@ SOON = timedelta(minutes=1)  # DAGs due within this are asked about before the q
 AT_ONCE = 8  # questions about tasks at the same time
 
 
-class Held(Model):
+class HeldDag(Model):
     """A DAG that stays on the old side for now."""
 
     dag_id: str
@@ -41,7 +41,7 @@ def is_serial(dag: Dag, tasks: Callable[[str], tuple[Task, ...]]) -> bool:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Activity:
     """One environment at one moment: its DAGs by id, and its unfinished runs of any type by DAG id."""
 
     dags: Mapping[str, Dag]
@@ -66,7 +66,9 @@ class Seen:
         return None if dag is None or dag.paused else dag.next_due
 
 
-def seen(dags: Mapping[str, Dag], unfinished: Iterable[Run], others: Callable[[], Mapping[str, Dag]]) -> Seen:
+def seen(
+    dags: Mapping[str, Dag], unfinished: Iterable[Run], others: Callable[[], Mapping[str, Dag]]
+) -> Activity:
     """`others` gives the DAGs of the other environment; it is called only if something is unclear.
 
     While a DAG has as many runs as it may have, and after a manual run for some time, Airflow tells no next
@@ -84,7 +86,7 @@ def seen(dags: Mapping[str, Dag], unfinished: Iterable[Run], others: Callable[[]
     ]
     known = others() if silent else {}
     unclear = frozenset(dag_id for dag_id in silent if dag_id in known and known[dag_id].next_due is not None)
-    return Seen(dags, {dag_id: tuple(runs) for dag_id, runs in by_dag.items()}, unclear)
+    return Activity(dags, {dag_id: tuple(runs) for dag_id, runs in by_dag.items()}, unclear)
 
 
 class Watch:
@@ -97,7 +99,7 @@ class Watch:
         self.api, self._other = api, other
         self._by_tasks: dict[str, bool] = {}
 
-    def look(self) -> Seen:
+    def look(self) -> Activity:
         """What it does now. The runs are asked for after the DAGs: one made in between is not missed."""
         dags = self.api.dags()
         return seen(dags, self.api.unfinished_runs(), self._other.dags)
@@ -120,12 +122,12 @@ class Watch:
         except NotFound:  # it is going away: no reason to move it while it is busy
             return True
 
-    def held(self, now: Seen, dag_ids: Iterable[str], until: datetime) -> tuple[Held, ...]:
+    def held(self, now: Activity, dag_ids: Iterable[str], until: datetime) -> tuple[HeldDag, ...]:
         """Those of `dag_ids` that are serial and not idle up to `until`."""
         busy = {dag_id: why for dag_id in dag_ids if (why := now.busy(dag_id, until)) is not None}
         serial = self.serial(now.dags[dag_id] for dag_id in busy if dag_id in now.dags)
         return tuple(
-            Held(dag_id=dag_id, reason=busy[dag_id])
+            HeldDag(dag_id=dag_id, reason=busy[dag_id])
             for dag_id in sorted(busy)
             # Unfinished runs of a DAG that is gone: nobody can say that it was not serial.
             if dag_id in serial or dag_id not in now.dags
@@ -138,9 +140,9 @@ def known_by_tasks(sides: Sides, source: Watch | None, target: AirflowApi, likel
     On the source those are asked for that are `likely` to be busy. If it did not answer, the target is asked,
     unless one of its DAGs is serial without a question.
     """
-    dags = _concerned(sides)
+    dags = concerned(sides)
     try:
-        if _answered(sides) and source is not None:
+        if source_answered(sides) and source is not None:
             found = source.serial(dags[dag_id] for dag_id in likely if dag_id in dags)
         elif sides.target.dags is not None:
             active = [dag for dag in dags.values() if not dag.paused]
@@ -152,38 +154,3 @@ def known_by_tasks(sides: Sides, source: Watch | None, target: AirflowApi, likel
     except Unreachable:
         return sides
     return sides.model_copy(update={"serial": found})
-
-
-def check(sides: Sides) -> Outcome | None:
-    """For the preflight: whether the side that the work leaves can tell which serial DAGs are busy there."""
-    source = sides.source
-    if source is None:
-        return None
-    dags = _concerned(sides)
-    serial = {dag_id for dag_id, dag in dags.items() if dag.max_active_runs == 1} | (sides.serial or set())
-    if source.in_flight is not None and source.dags is not None:
-        busy = {run.dag_id for run in source.in_flight} & serial
-        if not busy:
-            return "pass", f"none is busy on {source.colour} now"
-        return "pass", f"busy on {source.colour}, to be moved when idle: {listed(busy)}"
-    reason = source.not_checked.get("dags") or source.not_checked["in_flight"]
-    if active := {dag_id for dag_id in serial if not dags[dag_id].paused}:
-        return "fail", (
-            f"{source.colour} cannot be asked whether these still run there, and they must not overlap "
-            f"themselves: {listed(active)}. If nothing runs there any more: --force {CHECK} ({reason})"
-        )
-    if sides.target.dags is None or sides.serial is None:
-        return "not checked", reason
-    return "pass", f"{sides.target.colour} has none"
-
-
-def _answered(sides: Sides) -> bool:
-    source = sides.source
-    return source is not None and source.dags is not None and source.in_flight is not None
-
-
-def _concerned(sides: Sides) -> dict[str, Dag]:
-    """The DAGs that are to move, as the source lists them, or the target if the source cannot tell."""
-    side = sides.source if _answered(sides) else sides.target
-    dags = side.dags if side is not None else None
-    return {dag_id: dag for dag_id, dag in (dags or {}).items() if sides.moving(dag_id)}

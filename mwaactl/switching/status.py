@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
 from functools import partial
 
-from bluegreen.timeline import Timeline, latest_valid
+from bluegreen.timeline import Colour
 
 from mwaactl.airflow.models import Run
-from mwaactl.aws import Clients, aws_errors
-from mwaactl.checks.observation import Observation, api, observe
-from mwaactl.checks.registry import Check, look, run_checks
+from mwaactl.checks.observation import Observation, observe
+from mwaactl.checks.outcome import Check
+from mwaactl.checks.registry import look, run_checks
+from mwaactl.deployment import Deployment
 from mwaactl.errors import ControlError, Unreachable
 from mwaactl.json_model import Instant, Model
-from mwaactl.ownership.parameter import (
-    Ownership,
-    Snapshot,
-    Turn,
-    describe_version,
-    moved_apart,
-    newest_owner,
-    turn,
-)
-from mwaactl.stack import Colour, Stack, as_colour
-from mwaactl.switching.write import aws_now
+from mwaactl.ownership.parameter import Snapshot, aws_now
+from mwaactl.ownership.reading import Turn, moved_apart, newest_owner, turn
+from mwaactl.switching.active_parameter import read_active
 
 
-class Line(Model):
+class OwnershipLine(Model):
     """Who owns the runs that are due now, since when, and who comes next (None: no change is decided)."""
 
     owner: Colour
@@ -36,11 +28,11 @@ class Line(Model):
     next_since: Instant | None
 
     @classmethod
-    def of(cls, turn: Turn) -> Line:
+    def of(cls, turn: Turn) -> OwnershipLine:
         return cls(
-            owner=as_colour(turn.owner),
+            owner=turn.owner,
             since=turn.since,
-            next_owner=as_colour(turn.next_owner) if turn.next_owner else None,
+            next_owner=turn.next_owner if turn.next_owner else None,
             next_since=turn.next_since,
         )
 
@@ -52,8 +44,8 @@ class Status(Model):
     name: str
     mode: str
     region: str
-    ownership: Line | None
-    dags: dict[str, Line]  # the DAGs that do not go with the common line
+    ownership: OwnershipLine | None
+    dags: dict[str, OwnershipLine]  # the DAGs that do not go with the common line
     version: int | None  # of the ownership parameter; the one that stands
     invalid_version: int | None  # an invalid one on top of it
     active_environment: str | None  # the plain parameter
@@ -64,35 +56,38 @@ class Status(Model):
     not_checked: dict[str, str]
 
 
-def status(stack: Stack, clients: Clients) -> Status:
+def status(deployment: Deployment) -> Status:
     """Look at everything once. What cannot be reached is no error here: it stands in `not_checked`."""
     not_checked: dict[str, str] = {}
     ownership, line, dags = None, None, {}
-    store = Ownership(clients, stack.ownership_parameter, timedelta(seconds=stack.switch_lead_seconds))
+    store = deployment.ownership
     try:
         ownership = store.read()
     except ControlError as error:
         not_checked["ownership"] = str(error)
     else:
         now = aws_now(ownership, store.lead)
-        line = Line.of(turn(ownership.timeline, now))
-        dags = {dag_id: Line.of(own) for dag_id, own in moved_apart(ownership.timeline, now).items()}
+        line = OwnershipLine.of(turn(ownership.timeline, now))
+        dags = {dag_id: OwnershipLine.of(own) for dag_id, own in moved_apart(ownership.timeline, now).items()}
     plain = None
     try:
-        with aws_errors(f"read the parameter {stack.active_environment_parameter}"):
-            plain = clients.ssm.get_parameter(Name=stack.active_environment_parameter)["Parameter"]["Value"]
+        plain = read_active(deployment)
+        if plain is None:
+            not_checked["active_environment"] = (
+                f"the parameter {deployment.stack.active_environment_parameter} does not exist. The next "
+                "switch writes it"
+            )
     except Unreachable as error:
         not_checked["active_environment"] = str(error)
-    apis = {colour: api(stack, clients, colour) for colour in stack.airflow_environments}
-    seen = observe(stack, clients, apis=apis)
+    apis = deployment.airflows
+    seen = observe(deployment, apis=apis)
     for colour, observation in seen.items():
         not_checked |= {f"{colour}.{field}": why for field, why in observation.not_checked.items()}
     target = _standby(line, seen)
     checks: tuple[Check, ...] = ()
     if target is not None and ownership is not None:
         sides = look(
-            stack,
-            clients,
+            deployment,
             target,
             ownership.timeline,
             now=partial(aws_now, ownership, store.lead),
@@ -102,10 +97,10 @@ def status(stack: Stack, clients: Clients) -> Status:
         )
         checks = run_checks(sides)
     return Status(
-        stack=stack.stack,
-        name=stack.name,
-        mode=stack.mode,
-        region=stack.region,
+        stack=deployment.name,
+        name=deployment.stack.name,
+        mode=deployment.stack.mode,
+        region=deployment.stack.region,
         ownership=line,
         dags=dags,
         version=ownership.reading.version if ownership else None,
@@ -119,7 +114,7 @@ def status(stack: Stack, clients: Clients) -> Status:
     )
 
 
-def _standby(line: Line | None, seen: dict[Colour, Observation]) -> Colour | None:
+def _standby(line: OwnershipLine | None, seen: dict[Colour, Observation]) -> Colour | None:
     if line is None:
         return None
     owner_next = line.next_owner or line.owner
@@ -143,44 +138,3 @@ def _draining(
         for colour, observation in seen.items()
     }
     return {colour: runs for colour, runs in found.items() if runs}
-
-
-class Change(Model):
-    """One version of the ownership parameter."""
-
-    version: int
-    when: Instant
-    who: str  # ARN of the AWS principal
-    why: str  # the description given with the write
-    valid: bool  # False: a lost race or a stale value; it never counted
-    change: str
-
-
-class History(Model):
-    """What `mwaactl history` shows: newest first, as far back as SSM keeps it (100 versions)."""
-
-    parameter: str
-    versions: tuple[Change, ...]
-
-
-def history(stack: Stack, clients: Clients) -> History:
-    """Who decided what, when and why. Raises Unreachable, or Unusable if the parameter is missing."""
-    store = Ownership(clients, stack.ownership_parameter, timedelta(seconds=stack.switch_lead_seconds))
-    changes = []
-    stood: Timeline | None = None
-    for version in reversed(store.history()):
-        counts, change = describe_version(version, stood)
-        if counts:
-            record = (version.value, version.number, version.modified)
-            stood = latest_valid([record]).effective(store.lead)
-        changes.append(
-            Change(
-                version=version.number,
-                when=version.modified,
-                who=version.user,
-                why=version.description,
-                valid=counts,
-                change=change,
-            )
-        )
-    return History(parameter=stack.ownership_parameter, versions=tuple(reversed(changes)))

@@ -1,15 +1,14 @@
 """The switch as a Python API: look first (`plan`), then write (`carry_out`). Nothing here prints or asks.
 
-stack = load("fullha")
-clients = Clients(stack.region)
-made = plan(stack, clients, "green")
-if made.ok:
-    done = carry_out(made, reason="upgrade of blue")
-    follow(stack, clients, "green", timeout=3600)  # mwaactl.switching.drain: until blue is drained
+    deployment = Deployment.open("fullha")
+    switch = plan(deployment, "green")
+    if switch.ok:
+        carry_out(switch, reason="upgrade of blue")
+        wait_until_drained(deployment, "green", timeout=3600)  # mwaactl.switching.drain
 
 `plan(..., dags=["daily"])` moves single DAGs by decisions of their own, `plan_rollback` all of them back.
-DAGs that must not overlap themselves are moved only while they are idle (`switching.serial`): `Switched.held`
-names those that were not, and the same plan made again moves them later.
+Serial DAGs move only while they are idle (`mwaactl.switching.serial`): `SwitchResult.held` names those that
+were busy, and the same plan made again moves them later.
 """
 
 from __future__ import annotations
@@ -18,30 +17,29 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
-from bluegreen.timeline import Timeline
+from bluegreen.timeline import Colour, Timeline
 
-from mwaactl.aws import aws_errors
-from mwaactl.checks.registry import Check, listed
+from mwaactl.checks.outcome import Check, listed
+from mwaactl.checks.serial import CHECK as SERIAL_CHECK
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable
 from mwaactl.json_model import Instant, Model
-from mwaactl.ownership.parameter import Snapshot, aws_now, newest_owner, turn
-from mwaactl.stack import Colour, as_colour
+from mwaactl.ownership.parameter import Snapshot, aws_now
+from mwaactl.ownership.reading import newest_owner, turn
 from mwaactl.switching import serial
-from mwaactl.switching.plan import Plan, plan, plan_rollback
-from mwaactl.switching.serial import Held, Seen
+from mwaactl.switching.active_parameter import write_active
+from mwaactl.switching.plan import SwitchPlan, plan, plan_rollback
+from mwaactl.switching.serial import Activity, HeldDag
 
-__all__ = ["Plan", "Switched", "aws_now", "carry_out", "dry_run", "plan", "plan_rollback"]
-
-FOLLOWS = 3  # times the plain parameter is written until it agrees with the ownership
+__all__ = ["SwitchPlan", "SwitchResult", "aws_now", "carry_out", "dry_run", "plan", "plan_rollback"]
 
 
-class Switched(Model):
+class SwitchResult(Model):
     """What a switch did (or, in a dry run, would do)."""
 
     target: Colour
     dags: tuple[str, ...] = ()  # the DAGs that moved alone (or were there already); none: all
     moved: tuple[str, ...] = ()  # the DAGs that moved by decisions of their own
-    held: tuple[Held, ...] = ()  # the DAGs that stay on the other side until they are idle
+    held: tuple[HeldDag, ...] = ()  # the DAGs that stay on the other side until they are idle
     rollback: bool = False
     previous: Colour
     changed: bool
@@ -53,16 +51,16 @@ class Switched(Model):
     notes: tuple[str, ...]
 
 
-def dry_run(made: Plan) -> Switched:
+def dry_run(made: SwitchPlan) -> SwitchResult:
     """What `carry_out` would do. UsageError if the parameter has no room for it."""
     since = made.now + made.lead
     choice = _choose(made, made.before, made.seen if made.ok else None, since)
     if choice.decided is not None:
-        made.ownership.value(made.before, choice.decided)
+        made.deployment.ownership.value(made.before, choice.decided)
     return _report(made, made.before, choice, changed=choice.decided is not None, dry_run=True)
 
 
-def carry_out(made: Plan, *, reason: str = "") -> Switched:
+def carry_out(made: SwitchPlan, *, reason: str = "") -> SwitchResult:
     """Write the decision, then (if all work moves) the plain parameter. Nothing if the target owns already,
     or if all that is left to move is busy.
 
@@ -76,12 +74,12 @@ def carry_out(made: Plan, *, reason: str = "") -> Switched:
         if not made.rollback:
             raise
         raise type(error)(
-            f"{error}. To repeat this rollback say `mwaactl switch {made.target} -s {made.stack.stack}`: "
+            f"{error}. To repeat this rollback say `mwaactl switch {made.target} -s {made.deployment.name}`: "
             "another rollback may lead forward again"
         ) from error
 
 
-def _carry_out(made: Plan, reason: str) -> Switched:
+def _carry_out(made: SwitchPlan, reason: str) -> SwitchResult:
     if not made.ok:
         failed = ", ".join(check.name for check in made.checks if check.stops)
         raise CheckFailed(f"nothing was written: {failed} failed. Put it right, or add --force CHECK")
@@ -89,25 +87,27 @@ def _carry_out(made: Plan, reason: str) -> Switched:
         return _unchanged(made, _Choice())
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="look") as pool:
         now_seen = pool.submit(_look_again, made)
-        before = made.ownership.read()
+        before = made.deployment.ownership.read()
         seen = now_seen.result()
     if before.top != made.before.top:
         raise LostRace(
-            f"someone else wrote version {before.top} of {made.stack.ownership_parameter} since the checks: "
+            f"someone else wrote version {before.top} of {made.deployment.ownership.name} since the checks: "
             f"{newest_owner(before.timeline)} owns the work. Nothing was written; see `mwaactl history`"
         )
-    since = aws_now(before, made.ownership.lead) + made.lead
+    since = aws_now(before, made.deployment.ownership.lead) + made.lead
     choice = _choose(made, before, seen, since)
     if choice.decided is None:
         return _unchanged(made, choice)
-    after = made.ownership.write(before, choice.decided, _description(made, choice, reason), since)
-    _follow(made, after)
+    after = made.deployment.ownership.write(before, choice.decided, _description(made, choice, reason), since)
+    if not made.dags:  # it is about the work of all DAGs
+        write_active(made.deployment, after)
     return _report(made, after, choice, changed=True, version=before.top + 1)
 
 
-def _unchanged(made: Plan, choice: _Choice) -> Switched:
-    after = made.ownership.uncover(made.before)
-    _follow(made, after)
+def _unchanged(made: SwitchPlan, choice: _Choice) -> SwitchResult:
+    after = made.deployment.ownership.uncover(made.before)
+    if not made.dags:  # it is about the work of all DAGs
+        write_active(made.deployment, after)
     return _report(made, after, choice, changed=False)
 
 
@@ -118,12 +118,12 @@ class _Choice:
     decided: Timeline | None = None
     since: datetime | None = None
     moved: tuple[str, ...] = ()
-    held: tuple[Held, ...] = ()
+    held: tuple[HeldDag, ...] = ()
 
 
-def _look_again(made: Plan) -> Seen | None:
+def _look_again(made: SwitchPlan) -> Activity | None:
     """The side that the work leaves, just before the write: minutes may have passed since the checks."""
-    if made.watch is None or serial.CHECK in made.forced:
+    if made.watch is None or SERIAL_CHECK in made.forced:
         return None
     try:
         seen = made.watch.look()
@@ -134,17 +134,17 @@ def _look_again(made: Plan) -> Seen | None:
     except Unreachable as error:
         raise CheckFailed(
             f"nothing was written: {made.source} cannot be asked any more which DAGs are busy ({error}). If "
-            f"nothing runs there, repeat the command with --force {serial.CHECK}"
+            f"nothing runs there, repeat the command with --force {SERIAL_CHECK}"
         ) from error
 
 
-def _choose(made: Plan, before: Snapshot, seen: Seen | None, since: datetime) -> _Choice:
+def _choose(made: SwitchPlan, before: Snapshot, seen: Activity | None, since: datetime) -> _Choice:
     """The decision about all DAGs, or about those of `made.moving`; serial ones that are busy stay."""
     timeline, version = before.timeline, before.top + 1
     if made.continues:  # none of them goes ahead of the others
         since = max(since, timeline.owners[-1].since)
-    held: tuple[Held, ...] = ()
-    if seen is not None and made.watch is not None and serial.CHECK not in made.forced:
+    held: tuple[HeldDag, ...] = ()
+    if seen is not None and made.watch is not None and SERIAL_CHECK not in made.forced:
         candidates = made.candidates(timeline, seen, since)
         held = made.watch.held(seen, candidates, since + serial.MARGIN)
     stay = {one.dag_id for one in held}
@@ -159,9 +159,9 @@ def _choose(made: Plan, before: Snapshot, seen: Seen | None, since: datetime) ->
     return _Choice(None if decided is timeline else decided, since, moved, held)
 
 
-def _description(made: Plan, choice: _Choice, reason: str) -> str:
+def _description(made: SwitchPlan, choice: _Choice, reason: str) -> str:
     # A serial DAG that is busy makes no check fail, but forcing that check moves it.
-    overridden = {serial.CHECK} & made.forced
+    overridden = {SERIAL_CHECK} & made.forced
     forced = ", ".join(c.name for c in made.checks if c.forced or c.name in overridden)
     return (
         f"mwaactl {'rollback to' if made.rollback else 'switch'} {made.target}"
@@ -171,48 +171,15 @@ def _description(made: Plan, choice: _Choice, reason: str) -> str:
     )
 
 
-def _follow(made: Plan, snapshot: Snapshot) -> None:
-    """Let the plain parameter say who owns. Each writer looks again after writing: the last mends it.
-
-    It is about the work of all DAGs: one that moves single DAGs leaves it alone.
-    """
-    if made.dags:
-        return
-    name, ssm = made.stack.active_environment_parameter, made.clients.ssm
-    try:
-        with aws_errors(f"write {name}"):
-            for _ in range(FOLLOWS):
-                owner = newest_owner(snapshot.timeline)
-                if _plain_value(made) != owner:
-                    ssm.put_parameter(Name=name, Value=owner, Type="String", Overwrite=True)
-                snapshot = made.ownership.read()
-                if newest_owner(snapshot.timeline) == owner:
-                    return
-            raise Unreachable("others keep switching")
-    except Unreachable as error:
-        raise Unfinished(
-            f"{newest_owner(snapshot.timeline)} owns the work, but the plain parameter for other systems "
-            f"does not say so yet: {error}. Repeat the command: it writes what is missing"
-        ) from error
-
-
-def _plain_value(made: Plan) -> str | None:
-    ssm = made.clients.ssm
-    try:
-        return ssm.get_parameter(Name=made.stack.active_environment_parameter)["Parameter"]["Value"]
-    except ssm.exceptions.ParameterNotFound:
-        return None
-
-
 def _report(
-    made: Plan,
+    made: SwitchPlan,
     after: Snapshot,
     choice: _Choice,
     *,
     changed: bool,
     dry_run: bool = False,
     version: int | None = None,
-) -> Switched:
+) -> SwitchResult:
     notes, owns_from = made.notes, None
     if version is not None:
         timeline, dag_id = after.timeline, next(iter(choice.moved), None)
@@ -233,13 +200,13 @@ def _report(
         turns = [turn(made.before.timeline, made.now, dag_id) for dag_id in alone or (None,)]
         begins = [one.since if one.owner == made.target else one.next_since for one in turns]
         owns_from = max((begin for begin in begins if begin is not None), default=None)
-    return Switched(
+    return SwitchResult(
         target=made.target,
         dags=made.dags,
         moved=choice.moved,
         held=choice.held,
         rollback=made.rollback,
-        previous=as_colour(made.current.owner),
+        previous=made.current.owner,
         changed=changed,
         dry_run=dry_run,
         owns_from=owns_from,

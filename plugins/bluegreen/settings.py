@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 
-from bluegreen.timeline import OWNERS
+from bluegreen.timeline import COLOURS
 
 
 class SettingsError(RuntimeError):
@@ -33,7 +33,7 @@ class Settings:
 def load() -> Settings:
     """The settings of this process. Raises SettingsError naming the option and what is allowed."""
     environment = _option("environment")
-    if environment not in OWNERS:
+    if environment not in COLOURS:
         found = f"is {environment!r}, not blue or green" if environment else "is not set"
         raise SettingsError(
             f"bluegreen.environment (AIRFLOW__BLUEGREEN__ENVIRONMENT) {found}: the gate cannot tell which "

@@ -27,11 +27,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from bluegreen import dense
 
-OWNERS: Final = ("blue", "green")
+Colour = Literal["blue", "green"]
+COLOURS: Final[tuple[Colour, Colour]] = ("blue", "green")
 MAX_CHARACTERS: Final = 4096  # of a standard SSM parameter
 REMEMBERED: Final = timedelta(days=1)  # history that is never given up to stay under MAX_CHARACTERS
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -39,6 +40,16 @@ DAG_ID: Final = re.compile(r"[\w.-]+")  # what Airflow allows: a comma can join 
 
 Record = tuple[str, int, datetime]
 """One version of the parameter as SSM returns it: value, version, LastModifiedDate."""
+
+
+def other_colour(colour: Colour) -> Colour:
+    """The environment on the other side of a switch."""
+    return "green" if colour == "blue" else "blue"
+
+
+def from_the_beginning(since: datetime) -> bool:
+    """Whether an entry has always been in force: it is the initial owner's."""
+    return since <= EPOCH
 
 
 class TimelineError(ValueError):
@@ -49,7 +60,7 @@ class TimelineError(ValueError):
 class Entry:
     """From `since` (aware, UTC) on, `owner` runs what is due; decided by version `version`."""
 
-    owner: str
+    owner: Colour
     since: datetime
     version: int
 
@@ -67,7 +78,7 @@ class Timeline:
     dags: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
 
     @classmethod
-    def initial(cls, owner: str = "blue") -> Timeline:
+    def initial(cls, owner: Colour = "blue") -> Timeline:
         """The value of version 1: `owner` owns everything."""
         return cls(base_version=0, owners=(Entry(_colour(owner, "owner"), EPOCH, 1),))
 
@@ -129,7 +140,7 @@ class Timeline:
         value = _compact(plain)
         return value if len(value) <= MAX_CHARACTERS else _compact(dense.condense(plain))
 
-    def owner(self, instant: datetime, dag_id: str | None = None) -> str:
+    def owner(self, instant: datetime, dag_id: str | None = None) -> Colour:
         """Who owns what is due at `instant` (aware), in one DAG or in those without entries of their own."""
         common = _newest(self.owners, instant)
         own = _newest(self.dags.get(dag_id, ()), instant) if dag_id is not None else None
@@ -181,8 +192,7 @@ class Reading:
         def begin(line: Sequence[Entry]) -> tuple[Entry, ...]:
             return tuple(
                 replace(entry, since=max(entry.since, earliest))
-                if entry.version == self.version
-                and entry.since != EPOCH  # the initial owner was always the owner
+                if entry.version == self.version and not from_the_beginning(entry.since)
                 else entry
                 for entry in line
             )
@@ -234,10 +244,11 @@ def _integer(value: object, where: str, least: int) -> int:
     return value
 
 
-def _colour(value: object, where: str) -> str:
-    if value not in OWNERS:
-        raise TimelineError(f"{where} must be one of {', '.join(OWNERS)}, not {_kind(value)}")
-    return str(value)
+def _colour(value: object, where: str) -> Colour:
+    for colour in COLOURS:
+        if colour == value:
+            return colour
+    raise TimelineError(f"{where} must be one of {', '.join(COLOURS)}, not {_kind(value)}")
 
 
 def _aware(value: datetime, where: str) -> datetime:

@@ -14,7 +14,7 @@ from local.home import Home
 from mwaactl.aws import Clients
 from mwaactl.checks.cloudwatch import Metrics, metrics
 from mwaactl.checks.evidence import differing
-from mwaactl.checks.outcome import Differing
+from mwaactl.checks.outcome import FileComparison
 from mwaactl.stack import parse
 from tests.fakes.aws import outputs
 
@@ -71,8 +71,8 @@ def test_files_are_the_same_by_content_however_they_were_uploaded(clients: Clien
     clients.s3.upload_fileobj(io.BytesIO(content), green, "dags/large.py", Config=parts)
     etags = {clients.s3.head_object(Bucket=bucket, Key="dags/large.py")["ETag"] for bucket in (blue, green)}
     assert len(etags) == 2, "it did come in parts"
-    assert differing(clients.s3, *sides) == Differing(same=1)
+    assert differing(clients.s3, *sides) == FileComparison(same=1)
 
     clients.s3.upload_fileobj(io.BytesIO(content[:-1] + b"!"), green, "dags/large.py", Config=parts)
     clients.s3.put_object(Bucket=blue, Key="dags/new.py", Body=b"")
-    assert differing(clients.s3, *sides) == Differing(different=("large.py",), only_target=("new.py",))
+    assert differing(clients.s3, *sides) == FileComparison(different=("large.py",), only_target=("new.py",))

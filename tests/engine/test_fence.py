@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from mwaactl.recovery.fence import DOCUMENT, POLICY
+from mwaactl.checks.fenced import POLICY
+from mwaactl.recovery.fence import DOCUMENT
 from tests.engine.deployment import Project
 from tests.engine.test_plugin import HEAD, resource
 

@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
+import pytest
 from bluegreen.timeline import Timeline, latest_valid
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from mwaactl.aws import PUT_TIMEOUT
+from mwaactl.aws import PUT_TIMEOUT, Clients
+from mwaactl.deployment import Deployment
+from mwaactl.stack import parse
 
 START = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 OWNERSHIP = "/mwaa-openlineage/fullha/ownership"
@@ -323,6 +326,16 @@ def cloud(mode: str = "fullha", clock: Clock | None = None) -> Cloud:
         mwaa.environments[environment["name"]] = {"Status": "AVAILABLE", "AirflowVersion": "3.0.6"}
         mwaa.airflow[environment["name"]] = copy.deepcopy(AIRFLOW) | {"/monitor/health": health}
     return Cloud(ssm, mwaa)
+
+
+def deployment(aws: Any, mode: str = "fullha", **changes: Any) -> Deployment:
+    """A deployed stack whose AWS is `aws`, with the outputs of `mode`; a new one, as each command opens."""
+    return Deployment(parse(outputs(mode, **changes)), cast(Clients, aws))
+
+
+def opens(monkeypatch: pytest.MonkeyPatch, aws: Any) -> None:
+    """Let every command find a stack whose AWS is `aws`."""
+    monkeypatch.setattr(Deployment, "open", lambda stack, _cwd: deployment(aws, stack or "fullha"))
 
 
 def standing(aws: Cloud) -> Timeline:

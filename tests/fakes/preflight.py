@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
-from mwaactl.aws import Clients
-from mwaactl.checks.registry import Check, preflight
-from mwaactl.stack import parse
-from tests.fakes.aws import Cloud, client_error, outputs, standing
+from mwaactl.checks.outcome import Check
+from mwaactl.checks.registry import preflight
+from tests.fakes.aws import Cloud, client_error, deployment, standing
 
 BLUE, GREEN = "mwaa-openlineage-fullha-blue", "mwaa-openlineage-fullha-green"
 TASK_INSTANCES = "POST /dags/~/dagRuns/~/taskInstances/list"
@@ -16,7 +15,7 @@ TASK_INSTANCES = "POST /dags/~/dagRuns/~/taskInstances/list"
 
 def checked(aws: Cloud, *dags: str) -> dict[str, Check]:
     """The checks of a switch to green, by name."""
-    checks = preflight(parse(outputs()), cast(Clients, aws), "green", standing(aws), dags=dags)
+    checks = preflight(deployment(aws), "green", standing(aws), dags=dags)
     return {check.name: check for check in checks}
 
 

@@ -30,7 +30,7 @@ from bluegreen import timeline
 from bluegreen.gate import Gate, Run
 from bluegreen.settings import Settings
 from bluegreen.store import OwnershipUnknown, Parameter, Store
-from bluegreen.timeline import OWNERS, Timeline, TimelineError, latest_valid
+from bluegreen.timeline import Colour, Timeline, TimelineError, latest_valid, other_colour
 from botocore.exceptions import EndpointConnectionError
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -60,10 +60,6 @@ PROCESS = st.integers(0, 4)
 
 def moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
-
-
-def other(colour: str) -> str:
-    return OWNERS[1 - OWNERS.index(colour)]
 
 
 class Ssm:
@@ -126,7 +122,7 @@ class Ssm:
 class Host:
     """A machine of one environment: its clock's error in steps, and its cache."""
 
-    colour: str
+    colour: Colour
     directory: Path
     skew: int = 0
 
@@ -153,9 +149,10 @@ class OneOwner(RuleBasedStateMachine):
     @initialize(skews=st.tuples(*[st.integers(-SKEW, SKEW)] * 3))
     def start_hosts(self, skews: tuple[int, int, int]) -> None:
         root = Path(self.folder.name)
+        colours: tuple[Colour, ...] = ("blue", "green", "green")
         blue, green, second = (
             Host(colour, root / str(number), skew)
-            for number, (colour, skew) in enumerate(zip(("blue", "green", "green"), skews, strict=True))
+            for number, (colour, skew) in enumerate(zip(colours, skews, strict=True))
         )
         self.processes = [self.process(host) for host in (blue, blue, green, green, second)]
 
@@ -216,7 +213,7 @@ class OneOwner(RuleBasedStateMachine):
         try:
             decided = before
             if about in DAGS:
-                decided = before.dag_moved(about, other(before.owner(since, about)), since, top + 1)
+                decided = before.dag_moved(about, other_colour(before.owner(since, about)), since, top + 1)
             elif about == "those kept back":
                 common = before.owners[-1].owner
                 for dag in (dag for dag in before.dags if before.owner(since, dag) != common):
@@ -224,7 +221,7 @@ class OneOwner(RuleBasedStateMachine):
                 if decided is before:
                     return
             else:
-                decided = before.switched(other(before.owners[-1].owner), since, top + 1)
+                decided = before.switched(other_colour(before.owners[-1].owner), since, top + 1)
             if about == "all but serial":
                 kept = before.owner(since, "serial")
                 decided = decided.dag_moved("serial", kept, since, top + 1)
@@ -263,7 +260,7 @@ class OneOwner(RuleBasedStateMachine):
             verdict = process.gate.verdict(run, wait=0, retried=retried)
         except OwnershipUnknown:
             return False  # the task waits
-        owner = process.host.colour if verdict.mine else other(process.host.colour)
+        owner = process.host.colour if verdict.mine else other_colour(process.host.colour)
         told = f"{process.name} at {self.ssm.now - START:+}: {verdict.reason}"
         first, earlier = self.verdicts.setdefault((dag, instant), (owner, told))
         assert owner == first, f"{dag} due at {instant - START:+}: {told}; but {earlier}"

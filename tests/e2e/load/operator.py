@@ -9,10 +9,12 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from bluegreen.timeline import COLOURS
+
 from tests.e2e.load import ledger
 from tests.e2e.load.decisions import Decision, Version, decided
 from tests.e2e.load.schedule import ALONE
-from tests.e2e.load.twins import COLOURS, Answer, Twins
+from tests.e2e.load.twins import Answer, Twins
 
 OUTAGE = 20.0  # seconds
 # Seconds that puts are late, and how many (None: all). mwaactl waits 2 s for an answer, 2 s for the arrival,

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from bluegreen.timeline import COLOURS
+
 from tests.e2e.load.decisions import Decision
 from tests.e2e.load.ledger import Line
-from tests.e2e.load.twins import COLOURS, Twins
+from tests.e2e.load.twins import Twins
 from tests.e2e.load.verdict import Instance, Violation
 
 AROUND = timedelta(seconds=90)
@@ -28,7 +30,8 @@ class Seen:
 def see(twins: Twins, dags: Iterable[str], since: datetime, until: datetime) -> Seen:
     """Ask both Airflows for the runs due in [since, until) and their tasks."""
     instances: list[Instance] = []
-    states, notes = {}, {}
+    states: dict[tuple[str, str, str], str] = {}
+    notes: dict[tuple[str, str, str], str] = {}
     for colour in COLOURS:
         for dag in dags:
             window = {"run_after_gte": since.isoformat(), "run_after_lt": until.isoformat()}

@@ -21,6 +21,7 @@ from typing import Any
 import boto3
 import psutil
 import yaml
+from bluegreen.timeline import COLOURS
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -30,7 +31,6 @@ from tests.e2e.load.decisions import Version
 from tests.e2e.load.proxy import Proxy
 
 STACK = "bluegreen"
-COLOURS = ("blue", "green")
 PROCESSES = ("scheduler", "dag-processor", "triggerer")
 DAGS = Path(__file__).parent / "dags"
 # What takes minutes by default must be noticed within this test. One machine carries both environments.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from bluegreen.timeline import Reading, Timeline, latest_valid
+from bluegreen.timeline import Colour, Reading, Timeline, latest_valid
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -88,7 +88,7 @@ class Zoo:
     """The environment `blue` of a pair whose other one, green, owns all work at first."""
 
     files = FOLDER  # with `dags`, and `plugins` that are added to plugins.zip
-    owner = "green"
+    owner: Colour = "green"
 
     def __init__(self, cloud: Cloud, kind: Kind) -> None:
         self.kind = kind
@@ -146,7 +146,7 @@ class Zoo:
 
     # The ownership parameter
 
-    def own(self, owner: str) -> None:
+    def own(self, owner: Colour) -> None:
         """The parameter's first version: `owner` has always owned everything."""
         value = Timeline.initial(owner).dump()
         put = self._ssm.put_parameter(Name=self.parameter, Value=value, Type="String")

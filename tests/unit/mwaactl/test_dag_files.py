@@ -10,11 +10,9 @@ from typing import Any, cast
 
 import pytest
 
-from mwaactl.aws import Clients
-from mwaactl.dag_files import Push, collect, push
+from mwaactl.dag_files import PushResult, collect, push
 from mwaactl.errors import CheckFailed, UsageError
-from mwaactl.stack import parse
-from tests.fakes.aws import client_error, cloud, outputs
+from tests.fakes.aws import client_error, cloud, deployment
 
 BLUE, GREEN = "mwaa-openlineage-fullha-blue-dags", "mwaa-openlineage-fullha-green-dags"
 
@@ -75,10 +73,10 @@ def folder(tmp_path: Path) -> Path:
     return dags
 
 
-def pushed(folder: Path, s3: S3, **options: Any) -> Push:
+def pushed(folder: Path, s3: S3, **options: Any) -> PushResult:
     aws = cloud()
     aws.s3 = s3
-    return push(parse(outputs()), cast(Clients, aws), folder, **options)
+    return push(deployment(aws), folder, **options)
 
 
 def test_both_buckets_get_the_same_files_and_no_hidden_ones(folder: Path) -> None:

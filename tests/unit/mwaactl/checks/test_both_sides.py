@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from mwaactl.aws import Clients
-from mwaactl.stack import parse
 from mwaactl.switching.status import status
-from tests.fakes.aws import START, Cloud, client_error, outputs
+from tests.fakes.aws import START, Cloud, client_error, deployment
 from tests.fakes.preflight import BLUE, GREEN, checked, outcome, silent
 
 BUCKETS = (f"{BLUE}-dags", f"{GREEN}-dags")
@@ -222,7 +220,7 @@ def test_variables_that_differ_fail_by_name_and_never_show_a_value(aws: Cloud) -
     result, detail = outcome(aws, "variables")
     assert result == "fail"
     assert "with different values: mark; only on green: there; only on blue: here." in detail
-    seen = status(parse(outputs()), cast(Clients, aws))
+    seen = status(deployment(aws))
     for shown in (json.dumps(seen.model_dump(mode="json")), repr(seen), str(seen)):
         assert "mark" in shown
         assert "s3cret" not in shown

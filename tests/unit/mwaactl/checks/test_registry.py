@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import cast
-
-from mwaactl.aws import Clients
 from mwaactl.checks.registry import CHECKS
-from mwaactl.stack import parse
 from mwaactl.switching.write import carry_out, plan
-from tests.fakes.aws import Cloud, client_error, outputs
+from tests.fakes.aws import Cloud, client_error, deployment
 from tests.fakes.preflight import BLUE, GREEN, checked
 
 
@@ -99,7 +95,7 @@ def test_a_dag_paused_on_one_side_only_fails(aws: Cloud) -> None:
 
 
 def test_the_pause_state_of_a_dag_that_the_target_owns_already_does_not_matter(aws: Cloud) -> None:
-    carry_out(plan(parse(outputs()), cast(Clients, aws), "green", dags=["daily"]))
+    carry_out(plan(deployment(aws), "green", dags=["daily"]))
     aws.mwaa.airflow[BLUE]["/dags"]["dags"][0]["is_paused"] = True
     assert checked(aws)["pause-state"].result == "pass"
     aws.mwaa.airflow[BLUE]["/dags"]["dags"][1]["is_paused"] = False

@@ -7,12 +7,13 @@ from typing import Any, cast
 
 import pytest
 
+from mwaactl.airflow.notes import copied_note
 from mwaactl.aws import Clients
 from mwaactl.checks.registry import look, run_checks
+from mwaactl.deployment import Deployment
 from mwaactl.stack import parse
-from mwaactl.switching import mirrors
 from mwaactl.switching.write import carry_out, plan
-from tests.fakes.aws import START, Cloud, client_error, outputs, standing
+from tests.fakes.aws import START, Cloud, client_error, deployment, outputs, standing
 from tests.fakes.preflight import (
     BLUE,
     GREEN,
@@ -87,7 +88,7 @@ def test_an_empty_task_that_no_process_worked_on_is_no_failure(aws: Cloud) -> No
 
 
 def test_a_mirror_that_was_made_true_is_neither_proof_nor_failure(aws: Cloud) -> None:
-    ran(aws, EXECUTED, note=f"{mirrors.NOTE} blue")
+    ran(aws, EXECUTED, note=f"{copied_note('blue')} blue")
     assert outcome(aws, "gate")[0] == "not checked"
 
 
@@ -100,7 +101,7 @@ def switched_there_and_back(aws: Cloud) -> None:
     """Green owned from 10:00:05 to 10:10:05."""
     stack = parse(outputs())
     for colour, seconds in (("green", 600.0), ("blue", 600.0)):
-        carry_out(plan(stack, cast(Clients, aws), cast(Any, colour)))
+        carry_out(plan(Deployment(stack, cast(Clients, aws)), cast(Any, colour)))
         aws.ssm.clock.forward(seconds)
 
 
@@ -135,7 +136,7 @@ def test_a_gate_that_nothing_proves_is_told_with_the_reason(aws: Cloud) -> None:
 
 
 def test_without_the_ownership_nobody_knows_whose_runs_they_were(aws: Cloud) -> None:
-    sides = look(parse(outputs()), cast(Clients, aws), "green", None, dags=("daily",))
+    sides = look(deployment(aws), "green", None, dags=("daily",))
     checks = {check.name: check for check in run_checks(sides)}
     assert "ownership timeline could not be read" in checks["gate"].detail
     assert checks["cross-dag"].result == "not checked"
@@ -325,7 +326,7 @@ def test_the_maker_of_an_asset_and_whom_it_triggers_are_tied(aws: Cloud) -> None
 
 def test_dags_that_were_separated_before_are_joined_by_a_move(aws: Cloud) -> None:
     tied(aws, "daily", "external_dag_id", "hourly")
-    carry_out(plan(parse(outputs()), cast(Clients, aws), "green", dags=["hourly"], force=["cross-dag"]))
+    carry_out(plan(deployment(aws), "green", dags=["hourly"], force=["cross-dag"]))
     aws.ssm.clock.forward(60)
     assert outcome(aws, "cross-dag", "daily")[0] == "pass"
     assert standing(aws).owner(aws.ssm.clock.now, "hourly") == "green"

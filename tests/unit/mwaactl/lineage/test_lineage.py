@@ -15,13 +15,11 @@ from typer.testing import CliRunner, Result
 from lineage_log.patient_client import Patience
 from mwaactl.aws import Clients
 from mwaactl.cli import app as cli
-from mwaactl.cli import lineage as lineage_cli
 from mwaactl.errors import Unfinished
 from mwaactl.lineage import replay as lineage_replay
 from mwaactl.lineage import set_aside as lineage_set_aside
 from mwaactl.lineage.replay import Window
-from mwaactl.stack import parse
-from tests.fakes.aws import Cloud, outputs
+from tests.fakes.aws import Cloud, opens
 from tests.fakes.lineage import CHECKPOINT_KEY, START, FakeMarquez, MemoryS3, forwarder, keeper_of
 
 Run = Callable[..., Result]
@@ -36,12 +34,9 @@ def s3() -> MemoryS3:
 
 @pytest.fixture
 def run(aws: Cloud, s3: MemoryS3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    def opened(stack: str | None, cwd: Path | None) -> Any:
-        return parse(outputs(stack or "fullha")), cast(Clients, aws)
-
     aws.s3 = s3
     aws.ssm.clock.now = START + timedelta(hours=2)
-    monkeypatch.setattr(lineage_cli, "open_stack", opened)
+    opens(monkeypatch, aws)
     for function in (lineage_replay.replay, lineage_set_aside.retry):
         defaults = {**cast(Any, function).__kwdefaults__, "patience": QUICK}
         monkeypatch.setattr(function, "__kwdefaults__", defaults)

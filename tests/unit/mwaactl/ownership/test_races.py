@@ -7,22 +7,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import cast
 
 import pytest
-from bluegreen.timeline import Timeline, valid
+from bluegreen.timeline import Colour, Timeline, valid
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mwaactl import clock as mwaactl_clock
 from mwaactl.airflow.models import Dag, Run
-from mwaactl.aws import Clients
 from mwaactl.errors import ControlError, LostRace, Unfinished, Unreachable
-from mwaactl.ownership.parameter import Ownership, newest_owner
-from mwaactl.stack import Colour, parse
-from mwaactl.switching.serial import Seen, Watch
-from mwaactl.switching.write import Plan, Switched, aws_now, carry_out
-from tests.fakes.aws import ACTIVE, LEAD, OWNERSHIP, Clock, Cloud, cloud, outputs, standing
+from mwaactl.ownership.parameter import aws_now
+from mwaactl.ownership.reading import newest_owner
+from mwaactl.switching.serial import Activity, Watch
+from mwaactl.switching.write import SwitchPlan, SwitchResult, carry_out
+from tests.fakes.aws import ACTIVE, LEAD, OWNERSHIP, Clock, Cloud, cloud, deployment, standing
 
 LEAD_TIME = timedelta(seconds=LEAD)
 
@@ -38,7 +36,7 @@ class Writer:
     turn: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     waiting: threading.Event = field(default_factory=threading.Event)
     done: bool = False
-    result: Switched | None = None
+    result: SwitchResult | None = None
     error: ControlError | None = None
     crash: BaseException | None = None
 
@@ -49,10 +47,10 @@ class Watched(Watch):
     def __init__(self, busy: bool) -> None:
         self._busy = busy
 
-    def look(self) -> Seen:
+    def look(self) -> Activity:
         weekly = Dag(dag_id="weekly", paused=False, max_active_runs=1)
         run = Run(dag_id="weekly", run_id="r", type="manual", state="running", due=None, start=None, end=None)
-        return Seen({"weekly": weekly}, {"weekly": (run,)} if self._busy else {})
+        return Activity({"weekly": weekly}, {"weekly": (run,)} if self._busy else {})
 
 
 class Stage:
@@ -93,14 +91,11 @@ class Stage:
         assert writer.waiting.wait(10)
         return thread
 
-    def _plan(self, writer: Writer) -> Plan:
-        clients = cast(Clients, self.aws)
-        ownership = Ownership(clients, OWNERSHIP, LEAD_TIME)
-        before = ownership.read()
-        return Plan(
-            stack=parse(outputs()),
-            clients=clients,
-            ownership=ownership,
+    def _plan(self, writer: Writer) -> SwitchPlan:
+        stack = deployment(self.aws)
+        before = stack.ownership.read()
+        return SwitchPlan(
+            deployment=stack,
             before=before,
             target=writer.target,
             lead=LEAD_TIME,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -14,12 +13,12 @@ from mwaactl import clock
 from mwaactl.airflow import client as airflow_api
 from mwaactl.aws import Clients
 from mwaactl.cli import app as cli
-from mwaactl.cli import recovery as recovery_cli
+from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable
 from mwaactl.recovery import audit
 from mwaactl.recovery.audit import Audit
 from mwaactl.stack import Stack, parse
-from tests.fakes.aws import OWNERSHIP, client_error, outputs, standing
+from tests.fakes.aws import OWNERSHIP, client_error, opens, outputs, standing
 from tests.fakes.lineage_events import log_complete, log_dag
 from tests.fakes.recovery import Cloud, Dag, Run, cloud, minutes
 
@@ -47,11 +46,11 @@ def stack() -> Stack:
 
 
 def look(stack: Stack, aws: Cloud) -> Audit:
-    return audit.audit(stack, cast(Clients, aws), since=minutes(0), until=minutes(60))
+    return audit.audit(Deployment(stack, cast(Clients, aws)), since=minutes(0), until=minutes(60))
 
 
 def backfill(stack: Stack, aws: Cloud, found: Audit) -> Audit:
-    return audit.backfill(stack, cast(Clients, aws), found)
+    return audit.backfill(Deployment(stack, cast(Clients, aws)), found)
 
 
 def both(aws: Cloud, minute: int, blue: dict[str, str] | None, green: dict[str, str] | None) -> list[Run]:
@@ -193,7 +192,9 @@ def blue_is_gone(aws: Cloud) -> None:
 
 
 def by_lineage(stack: Stack, aws: Cloud) -> Audit:
-    return audit.audit(stack, cast(Clients, aws), since=minutes(0), until=minutes(60), lineage=True)
+    return audit.audit(
+        Deployment(stack, cast(Clients, aws)), since=minutes(0), until=minutes(60), lineage=True
+    )
 
 
 @pytest.mark.usefixtures("blue_is_gone")
@@ -312,10 +313,7 @@ def test_what_is_executed_meanwhile_is_not_backfilled(stack: Stack, aws: Cloud) 
 
 @pytest.fixture
 def run(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    def opened(stack: str | None, cwd: Path | None) -> Any:
-        return parse(outputs(stack or "fullha")), cast(Clients, aws)
-
-    monkeypatch.setattr(recovery_cli, "open_stack", opened)
+    opens(monkeypatch, aws)
     return lambda *arguments: CliRunner().invoke(cli.app, ["audit", *arguments])
 
 

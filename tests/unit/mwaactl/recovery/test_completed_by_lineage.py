@@ -7,10 +7,11 @@ from typing import Any, cast
 import pytest
 
 from mwaactl.aws import Clients
+from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable
 from mwaactl.recovery.completed_by_lineage import LineageLog
 from mwaactl.stack import parse
-from tests.fakes.aws import Cloud, outputs
+from tests.fakes.aws import Cloud, deployment, outputs
 from tests.fakes.lineage import MemoryS3, refusal
 from tests.fakes.lineage_events import dag_run, log_complete, log_dag, log_task, write
 from tests.fakes.recovery import minutes
@@ -26,7 +27,7 @@ def s3(aws: Cloud) -> MemoryS3:
 
 
 def witness(aws: Cloud, **more: Any) -> LineageLog:
-    return LineageLog(parse(outputs("fullha")), cast(Clients, aws), "blue", **more)
+    return LineageLog(deployment(aws, "fullha"), "blue", **more)
 
 
 def known(aws: Cloud) -> set[tuple[str, Any]]:
@@ -143,7 +144,7 @@ def test_in_a_shared_namespace_both_environments_events_count(aws: Cloud, s3: Me
     for environment in shared["airflow_environments"].values():
         environment["lineage_namespace"] = "shared"
     log_complete(s3, "etl", DUE, at=END, namespace="shared")
-    asked = LineageLog(parse(shared), cast(Clients, aws), "green")
+    asked = LineageLog(Deployment(parse(shared), cast(Clients, aws)), "green")
     assert asked.completed(minutes(5), minutes(30)) == {("etl", DUE): True}
 
 

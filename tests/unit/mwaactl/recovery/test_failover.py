@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -17,14 +16,14 @@ from mwaactl import clock
 from mwaactl.airflow import client as airflow_api
 from mwaactl.aws import Clients
 from mwaactl.cli import app as cli
-from mwaactl.cli import recovery as recovery_cli
+from mwaactl.deployment import Deployment
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable, UsageError
 from mwaactl.json_model import iso
+from mwaactl.ownership.reading import newest_owner
 from mwaactl.recovery import failover
-from mwaactl.recovery.failover import FailedOver
+from mwaactl.recovery.failover import FailoverResult
 from mwaactl.stack import Stack, parse
-from mwaactl.switching.status import history
-from tests.fakes.aws import ACTIVE, OWNERSHIP, client_error, outputs, standing
+from tests.fakes.aws import ACTIVE, OWNERSHIP, client_error, opens, outputs, standing
 from tests.fakes.lineage_events import log_complete
 from tests.fakes.recovery import Cloud, Dag, cloud, minutes
 
@@ -69,9 +68,9 @@ def answer(aws: Cloud, name: str = "blue") -> None:
     getattr(aws, name).before = lambda method, path: None
 
 
-def fail_over(stack: Stack, aws: Cloud, **more: Any) -> FailedOver:
+def fail_over(stack: Stack, aws: Cloud, **more: Any) -> FailoverResult:
     planned = {key: more.pop(key) for key in ("since", "force", "witnesses") if key in more}
-    made = failover.plan(stack, cast(Clients, aws), "green", **planned)
+    made = failover.plan(Deployment(stack, cast(Clients, aws)), "green", **planned)
     return failover.carry_out(made, **more)
 
 
@@ -111,7 +110,7 @@ def test_the_target_owns_from_the_past_instant_on(stack: Stack, aws: Cloud) -> N
 
 def test_the_history_tells_which_decision_was_dated_back(stack: Stack, aws: Cloud) -> None:
     fail_over(stack, aws, since=minutes(51))
-    newest, first, _ = history(stack, cast(Clients, aws)).versions
+    newest, first, _ = Deployment(stack, cast(Clients, aws)).ownership.history().versions
     assert newest.change == f"green from {iso(minutes(51))}, dated back"
     assert first.change.startswith("green from ")
     assert "dated back" not in first.change
@@ -165,7 +164,7 @@ def test_what_the_old_side_completed_is_not_executed_again(stack: Stack, aws: Cl
     assert not done.unknown
     assert due(done.again) == [minutes(54), minutes(56), minutes(58)]
     assert done.mirrored is not None
-    assert done.mirrored.made == 4
+    assert done.mirrored.copied == 4
     aws.green.work()
     assert aws.green.states("a", minutes(50)) == aws.blue.states("a", minutes(50))
     assert aws.green.one("a", minutes(50)).note == "mwaactl: executed on blue"
@@ -221,7 +220,7 @@ def test_when_the_old_side_answers_later_the_mirrors_are_made_true(stack: Stack,
     done = fail_over(stack, aws)
     assert done.left == ()
     assert done.mirrored is not None
-    assert done.mirrored.made == 4
+    assert done.mirrored.copied == 4
 
 
 def test_the_log_knows_what_the_old_side_has_forgotten(stack: Stack, aws: Cloud) -> None:
@@ -242,7 +241,7 @@ def test_the_old_side_may_deny_what_the_log_says(stack: Stack, aws: Cloud) -> No
 
 
 def test_what_is_completed_while_it_waits_is_not_executed_again(stack: Stack, aws: Cloud) -> None:
-    made = failover.plan(stack, cast(Clients, aws), "green")
+    made = failover.plan(Deployment(stack, cast(Clients, aws)), "green")
     assert made.look is not None
     assert len(made.look.having("again")) == 10
     completed(aws, ("a", 58))
@@ -369,7 +368,7 @@ def test_after_an_ordinary_switch_the_old_sides_last_runs_can_still_be_taken(
 
 
 def test_another_operator_who_was_faster_wins(stack: Stack, aws: Cloud) -> None:
-    made = failover.plan(stack, cast(Clients, aws), "green")
+    made = failover.plan(Deployment(stack, cast(Clients, aws)), "green")
     other = standing(cast(Any, aws)).switched("green", minutes(NOW) + timedelta(seconds=5), 2)
     aws.ssm.store({"Name": OWNERSHIP, "Value": other.dump()})
     with pytest.raises(LostRace):
@@ -388,7 +387,7 @@ def test_the_fence_denies_everything_and_stops_switches(stack: Stack, aws: Cloud
         "Resource": "*",
     }
     aws.iam.policies["x", "mwaactl-fence"] = "{}"
-    back = failover.plan(stack, cast(Clients, aws), "blue", force=["target-api"])
+    back = failover.plan(Deployment(stack, cast(Clients, aws)), "blue", force=["target-api"])
     assert [(check.name, check.stops) for check in back.checks] == [("target-api", False), ("fenced", True)]
     assert "mwaactl unfence blue" in back.checks[1].detail
 
@@ -440,10 +439,7 @@ def test_what_makes_no_sense_is_wrong_usage(stack: Stack, aws: Cloud, more: dict
 
 @pytest.fixture
 def run(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    def opened(stack: str | None, cwd: Path | None) -> Any:
-        return parse(outputs(stack or "fullha")), cast(Clients, aws)
-
-    monkeypatch.setattr(recovery_cli, "open_stack", opened)
+    opens(monkeypatch, aws)
     return lambda *arguments: CliRunner().invoke(cli.app, list(arguments))
 
 
@@ -507,3 +503,49 @@ def test_unfence_takes_the_fence_away(run: Callable[..., Result], aws: Cloud) ->
     again = run("unfence", "blue")
     assert again.exit_code == 0
     assert "no fence" in again.stdout
+
+
+def test_a_switch_that_lands_behind_a_failover_has_the_last_word_in_the_plain_parameter(
+    stack: Stack, aws: Cloud
+) -> None:
+    ours = Deployment(stack, cast(Clients, aws))
+    planned = failover.plan(ours, "green")
+    steps: list[str] = []
+
+    def switch_back(operation: str) -> None:
+        steps.append(operation)
+        if operation == "put" and steps.count("put") == 3:  # two of the ownership, then the plain one
+            aws.ssm.before = lambda _: None
+            theirs = Deployment(stack, cast(Clients, aws)).ownership
+            before = theirs.read()
+            since = aws.ssm.clock.now + theirs.lead
+            theirs.write(
+                before, before.timeline.switched("blue", since, before.top + 1), "mwaactl switch blue"
+            )
+            aws.ssm.put_parameter(Name=ACTIVE, Value="blue", Type="String", Overwrite=True)
+
+    aws.ssm.before = switch_back
+    failover.carry_out(planned, wait=False)
+    assert newest_owner(standing(cast(Any, aws))) == "blue"
+    assert aws.ssm.values(ACTIVE)[-1] == "blue"
+
+
+def test_a_plain_parameter_that_cannot_be_written_leaves_the_failover_unfinished(
+    stack: Stack, aws: Cloud
+) -> None:
+    planned = failover.plan(Deployment(stack, cast(Clients, aws)), "green")
+    puts: list[str] = []
+
+    def deny(operation: str) -> None:
+        if operation == "put":
+            puts.append(operation)
+            if len(puts) > 2:
+                raise client_error("AccessDenied", 403)
+
+    aws.ssm.before = deny
+    with pytest.raises(Unfinished, match="does not say so yet"):
+        failover.carry_out(planned)
+    assert newest_owner(standing(cast(Any, aws))) == "green"
+    aws.ssm.before = lambda _: None
+    fail_over(stack, aws)
+    assert aws.ssm.values(ACTIVE)[-1] == "green"

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import cast
 
 from mwaactl.aws import Clients
+from mwaactl.checks.fenced import POLICY, is_fenced
 from mwaactl.checks.outcome import Check
-from mwaactl.recovery.fence import POLICY, fence, is_fenced, unfence
+from mwaactl.deployment import Deployment
+from mwaactl.recovery.fence import fence, unfence
 from mwaactl.stack import Stack, parse
 from mwaactl.switching.write import plan
 from tests.fakes.aws import Cloud, outputs
@@ -21,7 +23,7 @@ def stack_with_roles() -> Stack:
 
 
 def checked(aws: Cloud) -> Check:
-    checks = plan(stack_with_roles(), cast(Clients, aws), "green").checks
+    checks = plan(Deployment(stack_with_roles(), cast(Clients, aws)), "green").checks
     return next(check for check in checks if check.name == "fenced")
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from mwaactl.airflow.models import Pool
-from mwaactl.aws import Clients
+from mwaactl.checks.both_sides import different_pools
 from mwaactl.errors import Unreachable
-from mwaactl.stack import parse
-from mwaactl.switching.copy_settings import Synced, different_pools, sync
+from mwaactl.switching.copy_settings import CopyResult, copy_settings
 from mwaactl.switching.write import carry_out, plan
-from tests.fakes.aws import Cloud, client_error, outputs
+from tests.fakes.aws import Cloud, client_error, deployment
 
 BLUE, GREEN = "mwaa-openlineage-fullha-blue", "mwaa-openlineage-fullha-green"
 
@@ -44,19 +43,19 @@ def changes(aws: Cloud) -> list[tuple[str, str, str, Any]]:
     ]
 
 
-def synced(aws: Cloud) -> Synced:
-    return sync(parse(outputs()), cast(Clients, aws), "blue", "green")
+def synced(aws: Cloud) -> CopyResult:
+    return copy_settings(deployment(aws), "blue", "green")
 
 
 def test_sides_that_are_alike_are_left_alone(airflows: Cloud) -> None:
-    assert synced(airflows) == Synced()
+    assert synced(airflows) == CopyResult()
     assert changes(airflows) == []
 
 
 def test_the_pause_state_is_copied_to_the_target_only(airflows: Cloud) -> None:
     daily, hourly = airflows.mwaa.airflow[GREEN]["/dags"]["dags"]
     daily["is_paused"], hourly["is_paused"] = True, False
-    assert synced(airflows) == Synced(paused=("hourly",), unpaused=("daily",))
+    assert synced(airflows) == CopyResult(paused=("hourly",), unpaused=("daily",))
     assert changes(airflows) == [
         (GREEN, "PATCH", "/dags/daily", {"is_paused": False}),
         (GREEN, "PATCH", "/dags/hourly", {"is_paused": True}),
@@ -66,15 +65,23 @@ def test_the_pause_state_is_copied_to_the_target_only(airflows: Cloud) -> None:
 def test_a_dag_of_one_side_only_is_no_matter_of_sync(airflows: Cloud) -> None:
     airflows.mwaa.airflow[BLUE]["/dags"]["dags"].append({"dag_id": "new", "is_paused": True})
     airflows.mwaa.airflow[BLUE]["/dags"]["total_entries"] = 3
-    assert synced(airflows) == Synced()
+    assert synced(airflows) == CopyResult()
 
 
 def test_a_dag_that_the_target_owns_keeps_its_own_pause_state(airflows: Cloud) -> None:
-    carry_out(plan(parse(outputs()), cast(Clients, airflows), "green", dags=["daily"]))
+    carry_out(
+        plan(
+            deployment(
+                airflows,
+            ),
+            "green",
+            dags=["daily"],
+        )
+    )
     airflows.ssm.clock.forward(60)
     for dag in airflows.mwaa.airflow[BLUE]["/dags"]["dags"]:
         dag["is_paused"] = not dag["is_paused"]
-    assert synced(airflows) == Synced(unpaused=("hourly",), left=("daily",))
+    assert synced(airflows) == CopyResult(unpaused=("hourly",), left=("daily",))
 
 
 def test_missing_pools_are_made_and_different_ones_changed(airflows: Cloud) -> None:

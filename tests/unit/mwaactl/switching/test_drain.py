@@ -6,35 +6,33 @@ import io
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
+from bluegreen.timeline import Colour
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from mwaactl.airflow.models import Run
-from mwaactl.aws import Clients
 from mwaactl.cli import app as cli
 from mwaactl.errors import LostRace, Unreachable, UsageError
 from mwaactl.screens import switch as screens
-from mwaactl.stack import Colour, parse
 from mwaactl.switching import drain as follow_module
-from mwaactl.switching.copy_settings import Synced
-from mwaactl.switching.drain import Followed, follow
-from mwaactl.switching.mirrors import Left, Mirrored
-from mwaactl.switching.serial import Held
+from mwaactl.switching.copy_settings import CopyResult
+from mwaactl.switching.drain import DrainProgress, wait_until_drained
+from mwaactl.switching.mirrors import MirrorResult, UncopiedRun
+from mwaactl.switching.serial import HeldDag
 from mwaactl.switching.write import carry_out, plan
-from tests.fakes.aws import OWNERSHIP, START, Cloud, client_error, outputs, standing
+from tests.fakes.aws import OWNERSHIP, START, Cloud, client_error, deployment, opens, standing
 from tests.fakes.serial import NAMES, Airflows, Work, run_answer
 
 
 def switch(aws: Cloud, target: Colour = "green", *dags: str) -> None:
-    carry_out(plan(parse(outputs()), cast(Clients, aws), target, dags=dags or None))
+    carry_out(plan(deployment(aws), target, dags=dags or None))
 
 
-def waited(aws: Cloud, target: Colour = "green", **options: Any) -> Followed:
-    return follow(parse(outputs()), cast(Clients, aws), target, **{"timeout": 1000, **options})
+def waited(aws: Cloud, target: Colour = "green", **options: Any) -> DrainProgress:
+    return wait_until_drained(deployment(aws), target, **{"timeout": 1000, **options})
 
 
 def at(seconds: float) -> datetime:
@@ -42,16 +40,16 @@ def at(seconds: float) -> datetime:
 
 
 class Mirrors:
-    """Stands for `make_true`."""
+    """Stands for `copy_final_states`."""
 
-    def __init__(self, *answers: Mirrored | Exception) -> None:
+    def __init__(self, *answers: MirrorResult | Exception) -> None:
         self.answers = list(answers)
         self.calls: list[dict[str, Any]] = []
 
-    def __call__(self, source: Any, target: Any, **asked: Any) -> Mirrored:
+    def __call__(self, source: Any, target: Any, **asked: Any) -> MirrorResult:
         self.calls.append({"source": source.name, "target": target.name, **asked})
         asked["progress"](1, 2)
-        answer = self.answers.pop(0) if self.answers else Mirrored(made=2, already=0, left=())
+        answer = self.answers.pop(0) if self.answers else MirrorResult(copied=2, already=0, left=())
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -60,7 +58,7 @@ class Mirrors:
 @pytest.fixture
 def mirrors(monkeypatch: pytest.MonkeyPatch) -> Mirrors:
     made = Mirrors()
-    monkeypatch.setattr(follow_module, "make_true", made)
+    monkeypatch.setattr(follow_module, "copy_final_states", made)
     return made
 
 
@@ -73,7 +71,7 @@ def test_it_moves_held_dags_and_ends_when_the_old_side_has_nothing_left(aws: Clo
         aws, {"slow": Work(600, 90), "quick": Work(600, 20), "plain": Work(600, 200, alone=False)}
     )
     switch(aws)
-    states: list[Followed] = []
+    states: list[DrainProgress] = []
     done = waited(aws, on_change=states.append)
     assert done.finished
     assert done.drained
@@ -98,7 +96,7 @@ def test_it_moves_held_dags_and_ends_when_the_old_side_has_nothing_left(aws: Clo
 def test_mirrors_are_made_true_for_what_the_old_side_owned(aws: Cloud, mirrors: Mirrors) -> None:
     Airflows(aws, {"slow": Work(600, 60), "plain": Work(600, 1, alone=False)})
     switch(aws)
-    assert waited(aws).mirrors == Mirrored(made=2, already=0, left=())
+    assert waited(aws).mirrors == MirrorResult(copied=2, already=0, left=())
     (call,) = mirrors.calls
     moved = standing(aws).dags["slow"][-1].since
     assert (call["source"], call["target"]) == (NAMES["blue"], NAMES["green"])
@@ -121,14 +119,14 @@ def test_the_window_of_mirrors_begins_with_the_old_sides_ownership(aws: Cloud, m
 
 def test_mirrors_that_are_not_there_yet_are_tried_once_more(aws: Cloud, mirrors: Mirrors) -> None:
     Airflows(aws, {"plain": Work(600, 1, alone=False)})
-    late = Left(dag_id="plain", run_id="r", due=START, reason="its mirror is still queued")
-    gone = Left(dag_id="gone", run_id="r", due=START, reason="green has no run for it")
+    late = UncopiedRun(dag_id="plain", run_id="r", due=START, reason="its mirror is still queued")
+    gone = UncopiedRun(dag_id="gone", run_id="r", due=START, reason="green has no run for it")
     mirrors.answers = [
-        Mirrored(made=3, already=1, left=(late, gone)),
-        Mirrored(made=1, already=4, left=(gone,)),
+        MirrorResult(copied=3, already=1, left=(late, gone)),
+        MirrorResult(copied=1, already=4, left=(gone,)),
     ]
     switch(aws)
-    assert waited(aws).mirrors == Mirrored(made=4, already=1, left=(gone,))
+    assert waited(aws).mirrors == MirrorResult(copied=4, already=1, left=(gone,))
 
 
 def test_a_timeout_leaves_what_stands_and_the_same_call_goes_on(aws: Cloud, mirrors: Mirrors) -> None:
@@ -145,7 +143,7 @@ def test_a_timeout_leaves_what_stands_and_the_same_call_goes_on(aws: Cloud, mirr
 def test_runs_that_the_old_side_has_still_to_start_are_waited_for(aws: Cloud, mirrors: Mirrors) -> None:
     Airflows(aws, {"plain": Work(600, 1, first=3, alone=False)})
     switch(aws)
-    states: list[Followed] = []
+    states: list[DrainProgress] = []
     waited(aws, on_change=states.append)
     assert states[0].due == {"plain": at(3)}
     assert aws.ssm.clock.now >= at(5), "green owns first"
@@ -178,7 +176,7 @@ def test_an_old_side_that_cannot_be_asked_is_never_called_drained(aws: Cloud, mi
     switch(aws)
     answers = aws.mwaa.airflow[NAMES["blue"]]
     aws.mwaa.airflow[NAMES["blue"]] = dict.fromkeys(answers, client_error("InternalServerException", 500))
-    states: list[Followed] = []
+    states: list[DrainProgress] = []
     done = waited(aws, timeout=100, on_change=states.append)
     assert not done.finished
     assert not done.drained
@@ -194,7 +192,7 @@ def test_a_target_that_cannot_be_asked_for_mirrors_is_asked_again(aws: Cloud, mi
     Airflows(aws, {"plain": Work(600, 1, alone=False)})
     mirrors.answers = [Unreachable("green is away")]
     switch(aws)
-    states: list[Followed] = []
+    states: list[DrainProgress] = []
     assert waited(aws, on_change=states.append).finished
     assert "green is away" in {state.trouble for state in states}
 
@@ -207,11 +205,11 @@ def test_somebody_who_switches_back_meanwhile_wins(
     switch(aws)
     aws.ssm.clock.forward(10)
 
-    def other_operator(state: Followed) -> None:
+    def other_operator(state: DrainProgress) -> None:
         if state.seconds > 20 and standing(aws).owners[-1].owner == "green":
             switch(aws, "blue")
 
-    with pytest.raises(LostRace, match=r"somebody else has decided that blue owns the work"):
+    with pytest.raises(LostRace, match=r"somebody else has given the work back to blue"):
         waited(aws, on_change=other_operator, timeout=None)
     assert mirrors.calls == []
 
@@ -223,11 +221,11 @@ def test_a_dag_that_somebody_takes_back_alone_is_not_taken_from_him_again(
     switch(aws)
     aws.ssm.clock.forward(10)
 
-    def other_operator(state: Followed) -> None:
+    def other_operator(state: DrainProgress) -> None:
         if "idle" not in standing(aws).dags:
             switch(aws, "blue", "idle")
 
-    with pytest.raises(LostRace, match="blue owns idle"):
+    with pytest.raises(LostRace, match="somebody else has given idle back to blue"):
         waited(aws, on_change=other_operator)
     assert standing(aws).owner(aws.ssm.clock.now + timedelta(seconds=60), "idle") == "blue"
 
@@ -235,9 +233,9 @@ def test_a_dag_that_somebody_takes_back_alone_is_not_taken_from_him_again(
 def test_two_who_wait_at_once_do_each_others_work(aws: Cloud, mirrors: Mirrors) -> None:
     airflows = Airflows(aws, {"slow": Work(600, 30)})
     switch(aws)
-    inner: list[Followed] = []
+    inner: list[DrainProgress] = []
 
-    def other_operator(state: Followed) -> None:
+    def other_operator(state: DrainProgress) -> None:
         if not inner:
             inner.append(state)
             inner.append(waited(aws))
@@ -287,10 +285,7 @@ Type = Callable[..., Result]
 
 @pytest.fixture
 def typed(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> Type:
-    def opened(stack: str | None, cwd: Path | None) -> Any:
-        return parse(outputs(stack or "fullha")), cast(Clients, aws)
-
-    monkeypatch.setattr(cli, "open_stack", opened)
+    opens(monkeypatch, aws)
     return lambda *arguments: CliRunner().invoke(cli.app, arguments)
 
 
@@ -302,9 +297,9 @@ def test_wait_tells_what_drains_and_that_the_old_side_is_safe(
     assert result.exit_code == 0, result.output
     for expected in (
         "slow: scheduled__10:00:00 is unfinished",
-        "blue drains; unfinished runs: plain 1, slow 1; held: slow",
+        "blue is draining; unfinished runs: plain 1, slow 1; held: slow",
         "slow moved: green owns it from",
-        "blue has finished all that it owned. 2 mirrored runs on green were made true.",
+        "blue has finished everything it owned. 2 mirrored runs on green received blue's final states.",
         "blue is safe to maintain.",
     ):
         assert expected in result.stdout
@@ -319,23 +314,23 @@ def test_a_switch_names_what_is_held_and_the_command_that_goes_on(aws: Cloud, ty
         assert result.exit_code == 0
         assert "slow: scheduled__10:00:00 is unfinished" in result.stdout
         assert "mwaactl switch green --wait -s fullha" in result.stdout
-    assert "Nothing changed: what is left to move is busy." in result.stdout
+    assert "Nothing changed: the DAGs that are left to move are busy." in result.stdout
     named = typed("switch", "green", "--dag", "slow")
     assert "mwaactl switch green --wait -s fullha --dag slow" in named.stdout
 
 
 def test_a_terminal_shows_a_table_of_what_is_left() -> None:
-    state = Followed(
+    state = DrainProgress(
         target="green",
         source="blue",
         moved={"quick": at(30)},
-        held=(Held(dag_id="slow", reason="r is unfinished"),),
+        held=(HeldDag(dag_id="slow", reason="r is unfinished"),),
         draining={"slow": 1, "plain": 2},
         due={"next": at(90), "unplanned": None},
         trouble="blue is away",
     )
     screen = Console(width=100, record=True, file=io.StringIO(), force_terminal=True)
-    with screens.drawn(screen, lambda: state, on=True):
+    with screens.live_progress(screen, lambda: state, on=True):
         pass
     shown = screen.export_text()
     for expected in (
@@ -344,8 +339,8 @@ def test_a_terminal_shows_a_table_of_what_is_left() -> None:
         "plain  2 unfinished",
         "next  next run due 2026-11-23T10:01:30.000Z",
         "unplanned  next run not planned yet",
-        "quick  green's from 2026-11-23T10:00:30.000Z",
-        "cannot see how blue drains: blue is away. Trying again",
+        "quick  owned by green from 2026-11-23T10:00:30.000Z",
+        "cannot see how far blue has drained: blue is away. Retrying",
     ):
         assert expected in shown
 
@@ -354,10 +349,10 @@ def test_wait_prints_one_json_object(aws: Cloud, typed: Type, mirrors: Mirrors) 
     Airflows(aws, {"slow": Work(600, 60)})
     result = typed("switch", "green", "--wait", "--json")
     value = json.loads(result.stdout)
-    assert (result.exit_code, value["changed"], value["followed"]["finished"]) == (0, True, True)
+    assert (result.exit_code, value["changed"], value["drain"]["finished"]) == (0, True, True)
     assert value["held"] == [{"dag_id": "slow", "reason": "scheduled__10:00:00 is unfinished"}]
-    assert list(value["followed"]["moved"]) == ["slow"]
-    assert value["followed"]["mirrors"] == {"made": 2, "already": 0, "left": []}
+    assert list(value["drain"]["moved"]) == ["slow"]
+    assert value["drain"]["mirrors"] == {"copied": 2, "already": 0, "left": []}
 
 
 @pytest.mark.parametrize("as_json", [True, False])
@@ -368,9 +363,9 @@ def test_a_timeout_exits_5_with_the_command_to_go_on(aws: Cloud, typed: Type, as
     told = result.stderr
     if as_json:
         value = json.loads(result.stdout)
-        assert (value["exit_code"], value["followed"]["finished"]) == (5, False)
+        assert (value["exit_code"], value["drain"]["finished"]) == (5, False)
         told = value["error"]
-    assert "not within 10 s" in told
+    assert "not drained within 10 s" in told
     assert "mwaactl switch green --wait -s fullha" in told
 
 
@@ -388,7 +383,7 @@ def test_ctrl_c_exits_5_and_the_same_command_goes_on(
         patch.setattr("mwaactl.clock.sleep", interrupted)
         result = typed("switch", "green", "--wait")
     assert result.exit_code == 5
-    assert "interrupted: blue drains; unfinished runs: slow 1; held: slow" in result.stderr
+    assert "interrupted: blue is draining; unfinished runs: slow 1; held: slow" in result.stderr
     assert "go on with: mwaactl switch green --wait -s fullha" in result.stderr
     assert typed("switch", "green", "--wait").exit_code == 0
     assert airflows.overlaps() == []
@@ -410,11 +405,11 @@ def test_sync_copies_before_the_checks_and_not_in_a_dry_run(
 ) -> None:
     calls: list[tuple[str, str]] = []
 
-    def sync(stack: Any, clients: Any, source: str, target: str) -> Synced:
+    def copied(deployment: Any, source: str, target: str) -> CopyResult:
         calls.append((source, target))
-        return Synced(paused=("daily",), pools=("small",))
+        return CopyResult(paused=("daily",), pools=("small",))
 
-    monkeypatch.setattr("mwaactl.switching.copy_settings.sync", sync)
+    monkeypatch.setattr("mwaactl.switching.copy_settings.copy_settings", copied)
     dry = typed("switch", "green", "--sync", "--dry-run")
     assert (dry.exit_code, calls) == (0, [])
     assert "copies nothing" in dry.stderr

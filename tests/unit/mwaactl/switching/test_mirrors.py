@@ -15,7 +15,7 @@ from mwaactl.airflow.client import AirflowApi
 from mwaactl.airflow.models import Run
 from mwaactl.errors import Unreachable
 from mwaactl.switching import mirrors
-from mwaactl.switching.mirrors import Mirrored
+from mwaactl.switching.mirrors import MirrorResult
 from tests.fakes.aws import client_error
 from tests.fakes.recovery import Airflow, Dag, Mwaa, Task, minutes
 
@@ -39,14 +39,14 @@ class Pair:
         client = cast(Any, Mwaa({"blue": self.blue, "green": self.green}))
         self.source, self.target = (AirflowApi(client, name, major) for name in ("blue", "green"))
 
-    def make_true(self, **more: Any) -> Mirrored:
+    def copy_final_states(self, **more: Any) -> MirrorResult:
         chosen: dict[str, Any] = {
             "since": minutes(0),
             "until": minutes(60),
             "owned": lambda run: True,
             **more,
         }
-        return mirrors.make_true(self.source, self.target, source_colour="blue", **chosen)
+        return mirrors.copy_final_states(self.source, self.target, source_colour="blue", **chosen)
 
 
 @pytest.fixture(params=VERSIONS)
@@ -57,8 +57,8 @@ def pair(request: pytest.FixtureRequest) -> Pair:
 def test_a_mirror_gets_the_states_and_the_note_of_what_was_executed(pair: Pair) -> None:
     pair.blue.add("chain", minutes(1), {"first": "success", "second": "skipped", "third": "success"})
     pair.green.mirror("chain", minutes(1))
-    done = pair.make_true()
-    assert (done.made, done.already, done.left) == (1, 0, ())
+    done = pair.copy_final_states()
+    assert (done.copied, done.already, done.left) == (1, 0, ())
     assert pair.green.states("chain", minutes(1)) == pair.blue.states("chain", minutes(1))
     assert pair.green.one("chain", minutes(1)).note == "mwaactl: executed on blue"
 
@@ -67,7 +67,7 @@ def test_a_failed_run_fails_its_mirror_and_nothing_is_executed(pair: Pair) -> No
     states = {"first": "success", "second": "failed", "third": "upstream_failed"}
     pair.blue.add("chain", minutes(1), states, state="failed")
     pair.green.mirror("chain", minutes(1))
-    assert pair.make_true().made == 1
+    assert pair.copy_final_states().copied == 1
     pair.green.work()
     assert pair.green.executed == []
     assert pair.green.one("chain", minutes(1)).state == "failed"
@@ -79,7 +79,7 @@ def test_the_only_instance_of_an_unexpanded_task_gets_the_worst_state_of_all_ind
     states = {"first": ("success", "failed", "skipped"), "second": ("success", "skipped"), "third": "success"}
     pair.blue.add("chain", minutes(1), states)
     pair.green.mirror("chain", minutes(1))
-    assert pair.make_true().left == ()
+    assert pair.copy_final_states().left == ()
     assert pair.green.states("chain", minutes(1)) == {
         ("first", -1): "failed",
         ("second", -1): "skipped",
@@ -93,37 +93,37 @@ def test_map_indexes_that_both_sides_have_are_matched() -> None:
     pair.blue.add("chain", minutes(1), states)
     skipped = {"first": ("skipped", "skipped"), "second": "skipped", "third": "skipped"}
     pair.green.add("chain", minutes(1), skipped)
-    pair.make_true()
+    pair.copy_final_states()
     assert pair.green.states("chain", minutes(1)) == pair.blue.states("chain", minutes(1))
 
 
 def test_removed_tasks_stay_as_they_are(pair: Pair) -> None:
     pair.blue.add("chain", minutes(1), {"first": "removed", "second": "success", "third": "success"})
     pair.green.mirror("chain", minutes(1))
-    assert pair.make_true().left == ()
+    assert pair.copy_final_states().left == ()
     assert pair.green.states("chain", minutes(1))["first", -1] == "skipped"
 
 
 def test_a_second_time_changes_nothing(pair: Pair) -> None:
     pair.blue.add("chain", minutes(1), dict.fromkeys(CHAIN.tasks, "success"))
     pair.green.mirror("chain", minutes(1))
-    pair.make_true()
+    pair.copy_final_states()
     changes = pair.green.changes
-    assert pair.make_true() == Mirrored(made=0, already=1, left=())
+    assert pair.copy_final_states() == MirrorResult(copied=0, already=1, left=())
     assert pair.green.changes == changes
 
 
 def test_a_run_that_was_all_skipped_is_true_already(pair: Pair) -> None:
     pair.blue.add("chain", minutes(1), dict.fromkeys(CHAIN.tasks, "skipped"))
     pair.green.mirror("chain", minutes(1))
-    assert pair.make_true() == Mirrored(made=0, already=1, left=())
+    assert pair.copy_final_states() == MirrorResult(copied=0, already=1, left=())
     assert pair.green.changes == 0
 
 
 def test_what_the_target_worked_on_itself_is_left_alone(pair: Pair) -> None:
     for airflow in (pair.blue, pair.green):
         airflow.add("chain", minutes(1), {"first": "success", "second": "success", "third": "failed"})
-    done = pair.make_true()
+    done = pair.copy_final_states()
     assert "mwaactl audit" in done.left[0].reason
     assert pair.green.changes == 0
 
@@ -131,11 +131,11 @@ def test_what_the_target_worked_on_itself_is_left_alone(pair: Pair) -> None:
 def test_a_mirror_that_a_person_cleared_after_it_was_true_is_left_alone(pair: Pair) -> None:
     pair.blue.add("chain", minutes(1), {"first": "success", "second": "failed", "third": "failed"})
     run = pair.green.mirror("chain", minutes(1))
-    pair.make_true()
+    pair.copy_final_states()
     pair.green._clear(run, run.tasks)
     pair.green.work()
     states = pair.green.states("chain", minutes(1))
-    pair.make_true()
+    pair.copy_final_states()
     assert pair.green.states("chain", minutes(1)) == states
 
 
@@ -144,7 +144,7 @@ def test_a_mirror_that_failed_for_want_of_a_verdict_is_made_true_too(pair: Pair)
     states = {"first": "failed", "second": "upstream_failed", "third": "upstream_failed"}
     run = pair.green.add("chain", minutes(1), states, state="failed")
     run.tasks["first", -1] = Task("failed", pid=7)  # a process, but nothing rendered
-    assert pair.make_true().left == ()
+    assert pair.copy_final_states().left == ()
     pair.green.work()
     assert pair.green.executed == []
     assert set(pair.green.states("chain", minutes(1)).values()) == {"success"}
@@ -159,7 +159,7 @@ def test_only_finished_runs_that_the_source_owned_are_looked_at(pair: Pair) -> N
     def owned(run: Run) -> bool:
         return run.due != minutes(3)
 
-    assert pair.make_true(owned=owned) == Mirrored(made=1, already=0, left=())
+    assert pair.copy_final_states(owned=owned) == MirrorResult(copied=1, already=0, left=())
     assert set(pair.green.states("chain", minutes(3)).values()) == {"skipped"}
 
 
@@ -167,7 +167,7 @@ def test_a_missing_and_an_unfinished_mirror_are_reported(pair: Pair) -> None:
     for minute in (1, 2):
         pair.blue.add("chain", minutes(minute), dict.fromkeys(CHAIN.tasks, "success"))
     pair.green.mirror("chain", minutes(2)).state = "running"
-    assert [one.reason for one in pair.make_true().left] == [
+    assert [one.reason for one in pair.copy_final_states().left] == [
         "its mirror on green is still running",
         "green has no run for it",
     ]
@@ -180,11 +180,11 @@ def test_the_newest_25_of_each_dag_are_made_true_the_newest_of_all_first() -> No
             pair.blue.add(dag_id, minutes(minute), dict.fromkeys(CHAIN.tasks, "success"))
             pair.green.mirror(dag_id, minutes(minute))
     seen: list[tuple[int, int]] = []
-    assert pair.make_true(progress=lambda done, all_: seen.append((done, all_))).made == 50
+    assert pair.copy_final_states(progress=lambda done, all_: seen.append((done, all_))).copied == 50
     assert seen == [(count, 50) for count in range(1, 51)]
     untouched = {run.due for run in pair.green.runs if run.note is None}
     assert untouched == {minutes(minute) for minute in range(5)}
-    assert pair.make_true(per_dag=None).made == 10
+    assert pair.copy_final_states(per_dag=None).copied == 10
 
 
 def test_a_failed_marker_does_not_spread_to_the_dag_it_points_to() -> None:
@@ -198,7 +198,7 @@ def test_a_failed_marker_does_not_spread_to_the_dag_it_points_to() -> None:
     for dag_id, states in (("chain", failed), ("marking", {"first": "failed", "marker": "upstream_failed"})):
         pair.blue.add(dag_id, minutes(1), states, state="failed")
         pair.green.mirror(dag_id, minutes(1))
-    assert pair.make_true().left == ()
+    assert pair.copy_final_states().left == ()
     pair.green.work()
     assert pair.green.executed == []
     assert pair.green.states("marking", minutes(1))["marker", -1] == "skipped"
@@ -213,7 +213,7 @@ def test_a_run_that_airflow_is_about_to_execute_after_all_is_ended_and_reported(
             pair.green._clear(run, [("first", -1)])
 
     pair.green.before = clears_it
-    done = pair.make_true()
+    done = pair.copy_final_states()
     pair.green.work()
     assert pair.green.executed == []
     assert "ended at once" in done.left[0].reason
@@ -237,18 +237,18 @@ def test_a_side_that_stops_answering_ends_it_and_the_rest_is_reported(silent: st
         pair.green.mirror("chain", minutes(minute))
     which = getattr(pair, silent)
     failing_after({"blue": 1, "green": 10}[silent], which, client_error("Throttled", 500))
-    done = pair.make_true()
-    assert done.made + len(done.left) == 20
+    done = pair.copy_final_states()
+    assert done.copied + len(done.left) == 20
     assert len(done.left) > 10
     which.before = lambda method, path: None
-    assert pair.make_true().left == ()
+    assert pair.copy_final_states().left == ()
     assert set(pair.green.states("chain", minutes(0)).values()) == {"success"}
 
 
 def test_a_side_that_never_answers_is_an_error(pair: Pair) -> None:
     failing_after(0, pair.blue, client_error("Throttled", 500))
     with pytest.raises(Unreachable):
-        pair.make_true()
+        pair.copy_final_states()
 
 
 # --- any DAG, any states, killed anywhere ---
@@ -299,9 +299,9 @@ def test_whatever_the_dag_and_wherever_it_is_killed_a_mirror_ends_true_and_unexe
             failing_after(kill, pair.green, cast(Exception, Killed()))
             pair.green.before = work_then(pair.green.before)
             with suppress(Killed):
-                pair.make_true()
+                pair.copy_final_states()
         pair.green.before = work_then(lambda method, path: None)
-        done = pair.make_true()
+        done = pair.copy_final_states()
     pair.green.work()
     assert pair.green.executed == []
     assert done.left == ()

@@ -8,18 +8,17 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 import pytest
+from bluegreen.timeline import Colour
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mwaactl import clock as mwaactl_clock
 from mwaactl.airflow.client import AirflowApi, NotFound
 from mwaactl.airflow.models import Dag, Run
-from mwaactl.aws import Clients
 from mwaactl.errors import CheckFailed, ControlError, UsageError
-from mwaactl.stack import Colour, parse
-from mwaactl.switching.drain import follow
+from mwaactl.switching.drain import wait_until_drained
 from mwaactl.switching.serial import Watch
-from mwaactl.switching.write import Plan, Switched, carry_out, dry_run, plan, plan_rollback
+from mwaactl.switching.write import SwitchPlan, SwitchResult, carry_out, dry_run, plan, plan_rollback
 from tests.fakes.aws import (
     ACTIVE,
     LEAD,
@@ -28,7 +27,7 @@ from tests.fakes.aws import (
     Cloud,
     client_error,
     cloud,
-    outputs,
+    deployment,
     standing,
 )
 from tests.fakes.serial import NAMES, Airflows, Work, run_answer
@@ -43,19 +42,19 @@ def unpaced() -> Iterator[None]:
         yield
 
 
-def planned(aws: Cloud, target: Colour = "green", *dags: str, **options: Any) -> Plan:
-    return plan(parse(outputs()), cast(Clients, aws), target, dags=dags or None, **options)
+def planned(aws: Cloud, target: Colour = "green", *dags: str, **options: Any) -> SwitchPlan:
+    return plan(deployment(aws), target, dags=dags or None, **options)
 
 
-def switched(aws: Cloud, target: Colour = "green", *dags: str, **options: Any) -> Switched:
+def switched(aws: Cloud, target: Colour = "green", *dags: str, **options: Any) -> SwitchResult:
     return carry_out(planned(aws, target, *dags, **options))
 
 
-def held(done: Switched) -> dict[str, str]:
+def held(done: SwitchResult) -> dict[str, str]:
     return {one.dag_id: one.reason for one in done.held}
 
 
-def check(made: Plan) -> tuple[str, str]:
+def check(made: SwitchPlan) -> tuple[str, str]:
     return next((one.result, one.detail) for one in made.checks if one.name == "serial-dags")
 
 
@@ -190,7 +189,7 @@ def test_a_rollback_finds_a_held_dag_where_it_belongs_and_holds_what_runs_on_the
     airflows = Airflows(aws, {"slow": Work(3600, 600), "quick": Work(60, 20, first=30)})
     assert set(held(switched(aws))) == {"slow"}
     aws.ssm.clock.forward(35)  # green executes quick
-    done = carry_out(plan_rollback(parse(outputs()), cast(Clients, aws)))
+    done = carry_out(plan_rollback(deployment(aws)))
     assert set(held(done)) == {"quick"}
     aws.ssm.clock.forward(20)
     assert standing(aws).owner(aws.ssm.clock.now, "slow") == "blue"
@@ -370,14 +369,14 @@ def test_a_command_killed_at_any_call_goes_on_with_the_same_command(
         revive = deadly(aws, call)
         try:
             switched(aws, "green", *dags)
-            follow(parse(outputs()), cast(Clients, aws), "green", dags=dags)
+            wait_until_drained(deployment(aws), "green", dags=dags)
         except Killed:
             revive()
         else:
             break
         written.add(len(aws.ssm.values()))
         switched(aws, "green", *dags)
-        assert follow(parse(outputs()), cast(Clients, aws), "green", dags=dags, timeout=100).finished
+        assert wait_until_drained(deployment(aws), "green", dags=dags, timeout=100).finished
         aws.ssm.clock.forward(100)
         assert airflows.overlaps() == []
         assert {standing(aws).owner(aws.ssm.clock.now, dag) for dag in dags or ("a", "slow", None)} == {
@@ -430,7 +429,6 @@ def test_serial_dags_never_overlap_across_the_sides_whatever_operators_do(
     aws = cloud()
     airflows = Airflows(aws, works, seconds_per_call=0.1)
     aws.ssm.puts = puts
-    clients = cast(Clients, aws)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mwaactl_clock, "now", lambda: aws.ssm.clock.now)
         patch.setattr(mwaactl_clock, "sleep", aws.ssm.clock.forward)
@@ -438,11 +436,11 @@ def test_serial_dags_never_overlap_across_the_sides_whatever_operators_do(
             revive = deadly(aws, call) if call < 60 else lambda: None
             try:
                 if action == "rollback":
-                    made = plan_rollback(parse(outputs()), clients)
+                    made = plan_rollback(deployment(aws))
                 elif action in ("switch", "dag"):
                     made = planned(aws, target, *(("a",) if action == "dag" else ()))
                 if action == "wait":
-                    follow(parse(outputs()), clients, target, timeout=seconds)
+                    wait_until_drained(deployment(aws), target, timeout=seconds)
                 elif action != "forward":
                     aws.ssm.clock.forward(seconds if seconds < 10 else 0)  # thinks about the question
                     carry_out(made)

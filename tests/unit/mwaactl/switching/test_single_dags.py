@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from bluegreen.timeline import Timeline
+from bluegreen.timeline import Colour, Timeline
 
-from mwaactl.aws import Clients
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, UsageError
-from mwaactl.stack import Colour, parse
-from mwaactl.switching.write import Plan, Switched, carry_out, dry_run, plan, plan_rollback
-from tests.fakes.aws import ACTIVE, LEAD, OWNERSHIP, START, Cloud, outputs, standing
+from mwaactl.switching.write import SwitchPlan, SwitchResult, carry_out, dry_run, plan, plan_rollback
+from tests.fakes.aws import ACTIVE, LEAD, OWNERSHIP, START, Cloud, deployment, standing
 
 LEAD_TIME = timedelta(seconds=LEAD)
 
 
-def planned(aws: Cloud, target: Colour, *dags: str, **options: Any) -> Plan:
-    return plan(parse(outputs()), cast(Clients, aws), target, dags=dags or None, **options)
+def planned(aws: Cloud, target: Colour, *dags: str, **options: Any) -> SwitchPlan:
+    return plan(deployment(aws), target, dags=dags or None, **options)
 
 
-def moved(aws: Cloud, target: Colour, *dags: str, **options: Any) -> Switched:
+def moved(aws: Cloud, target: Colour, *dags: str, **options: Any) -> SwitchResult:
     """Carry out a switch (of single DAGs, if any are named) and let its lead pass."""
     done = carry_out(planned(aws, target, *dags, **options))
     aws.ssm.clock.forward(60)
     return done
 
 
-def back(aws: Cloud, **options: Any) -> Plan:
-    return plan_rollback(parse(outputs()), cast(Clients, aws), **options)
+def back(aws: Cloud, **options: Any) -> SwitchPlan:
+    return plan_rollback(deployment(aws), **options)
 
 
 def description(aws: Cloud) -> str:
@@ -142,7 +140,7 @@ def test_more_dags_than_the_parameter_can_hold_are_refused_before_anything_is_wr
 
 def test_an_empty_list_of_dags_is_not_taken_for_all_of_them(aws: Cloud) -> None:
     with pytest.raises(UsageError, match="dags is empty"):
-        plan(parse(outputs()), cast(Clients, aws), "green", dags=[])
+        plan(deployment(aws), "green", dags=[])
 
 
 # --- rollback ---
@@ -219,7 +217,7 @@ def test_a_rollback_to_an_environment_that_is_gone_is_refused(aws: Cloud) -> Non
     moved(aws, "green")
     moved(aws, "blue")
     with pytest.raises(UsageError, match="no green environment"):
-        plan_rollback(parse(outputs("standard")), cast(Clients, aws))
+        plan_rollback(deployment(aws, "standard"))
 
 
 def test_a_rollback_with_an_unknown_outcome_is_repeated_by_naming_the_target(aws: Cloud) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
-from mwaactl.aws import Clients
-from mwaactl.stack import parse
 from mwaactl.switching.status import Status, status
 from mwaactl.switching.write import carry_out, plan
-from tests.fakes.aws import START, Cloud, outputs
+from tests.fakes.aws import ACTIVE, START, Cloud, deployment
 from tests.fakes.preflight import BLUE, GREEN, TASK_INSTANCES, dag_answer, set_dags, silent
 
 MINUTE = timedelta(minutes=1)
@@ -17,7 +15,7 @@ UNFINISHED = "POST /dags/~/dagRuns/list"
 
 
 def seen(aws: Cloud) -> Status:
-    return status(parse(outputs()), cast(Clients, aws))
+    return status(deployment(aws))
 
 
 def running(aws: Cloud, name: str, *runs: tuple[str, datetime, str]) -> None:
@@ -36,7 +34,7 @@ def running(aws: Cloud, name: str, *runs: tuple[str, datetime, str]) -> None:
 
 
 def switch(aws: Cloud, **options: Any) -> None:
-    carry_out(plan(parse(outputs()), cast(Clients, aws), "green", **options))
+    carry_out(plan(deployment(aws), "green", **options))
     aws.ssm.clock.forward(60)
 
 
@@ -102,3 +100,8 @@ def test_the_gate_is_proved_by_one_call_more(aws: Cloud) -> None:
     asked = [f"{one['Method']} {one['Path']}" for one in aws.mwaa.asked]
     assert len(asked) == 17
     assert asked.count(TASK_INSTANCES) == 1
+
+
+def test_a_plain_parameter_that_is_missing_is_named(aws: Cloud) -> None:
+    del aws.ssm.stored[ACTIVE]
+    assert "does not exist" in status(deployment(aws)).not_checked["active_environment"]

@@ -7,15 +7,15 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 import pytest
-from bluegreen.timeline import Timeline, latest_valid
+from bluegreen.timeline import Colour, Timeline, latest_valid
 from botocore.exceptions import EndpointConnectionError
 
 from mwaactl import clock as mwaactl_clock
 from mwaactl.aws import Clients
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable, Unusable, UsageError
-from mwaactl.ownership.parameter import Ownership, newest_owner
-from mwaactl.stack import Colour, parse
-from mwaactl.switching.write import Plan, Switched, carry_out, dry_run, plan
+from mwaactl.ownership.parameter import Ownership
+from mwaactl.ownership.reading import newest_owner
+from mwaactl.switching.write import SwitchPlan, SwitchResult, carry_out, dry_run, plan
 from tests.fakes.aws import (
     ACTIVE,
     LEAD,
@@ -24,7 +24,7 @@ from tests.fakes.aws import (
     Cloud,
     client_error,
     cloud,
-    outputs,
+    deployment,
     standing,
 )
 
@@ -32,11 +32,11 @@ LEAD_TIME = timedelta(seconds=LEAD)
 GREEN = "mwaa-openlineage-fullha-green"
 
 
-def planned(aws: Cloud, target: Colour = "green", mode: str = "fullha", **options: Any) -> Plan:
-    return plan(parse(outputs(mode)), cast(Clients, aws), target, **options)
+def planned(aws: Cloud, target: Colour = "green", mode: str = "fullha", **options: Any) -> SwitchPlan:
+    return plan(deployment(aws, mode), target, **options)
 
 
-def switched(aws: Cloud, target: Colour = "green", reason: str = "", **options: Any) -> Switched:
+def switched(aws: Cloud, target: Colour = "green", reason: str = "", **options: Any) -> SwitchResult:
     return carry_out(planned(aws, target, **options), reason=reason)
 
 
@@ -225,7 +225,7 @@ def test_a_put_that_may_have_arrived_though_the_history_does_not_show_it_yet_is_
     aws: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aws.ssm.puts = ["unanswered"]
-    monkeypatch.setattr(Ownership, "history", lambda ownership: [])
+    monkeypatch.setattr(Ownership, "versions", lambda ownership: [])
     with pytest.raises(Unfinished, match="not known whether it was written"):
         switched(aws)
     assert newest_owner(standing(aws)) == "green"

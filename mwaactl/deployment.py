@@ -1,0 +1,58 @@
+"""A deployed stack in the operator's hands: its Pulumi outputs and all that is asked or changed through them.
+
+    deployment = Deployment.open("fullha")
+    deployment.ownership.read()
+    deployment.airflow("green").dags()
+
+Make it in one thread; using it from several is safe.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from bluegreen.timeline import Colour
+
+from mwaactl.airflow.client import AirflowApi
+from mwaactl.aws import Clients
+from mwaactl.ownership.parameter import Ownership
+from mwaactl.stack import Stack, load
+
+
+class Deployment:
+    """The stack's outputs, AWS clients for its region, its Airflows and its ownership."""
+
+    def __init__(self, stack: Stack, clients: Clients) -> None:
+        self.stack, self.clients = stack, clients
+        self._airflows: dict[Colour, AirflowApi] = {}
+
+    @classmethod
+    def open(cls, stack: str | None = None, cwd: Path | None = None) -> Deployment:
+        """The deployment of `stack` (None: the selected one). Raises as `mwaactl.stack.load` does."""
+        outputs = load(stack, cwd)
+        return cls(outputs, Clients(outputs.region))
+
+    @property
+    def name(self) -> str:
+        """The stack's name, as `-s` takes it."""
+        return self.stack.stack
+
+    @cached_property
+    def ownership(self) -> Ownership:
+        return Ownership(self.clients, self.stack.ownership_parameter, self.stack.lead)
+
+    def airflow(self, colour: Colour) -> AirflowApi:
+        """Airflow's REST API on one environment, the same object each time: it keeps the pace of the calls.
+
+        Raises UsageError if the stack has no environment of that colour.
+        """
+        if colour not in self._airflows:
+            environment = self.stack.require(colour)
+            self._airflows[colour] = AirflowApi(self.clients.mwaa, environment.name, environment.major)
+        return self._airflows[colour]
+
+    @property
+    def airflows(self) -> dict[Colour, AirflowApi]:
+        """The REST APIs of all environments that the stack has."""
+        return {colour: self.airflow(colour) for colour in self.stack.airflow_environments}

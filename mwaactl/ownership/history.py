@@ -1,0 +1,95 @@
+"""The history of the ownership parameter in words: who decided what, when and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bluegreen.timeline import Timeline, TimelineError, from_the_beginning, latest_valid, valid
+
+from mwaactl.json_model import Instant, Model, iso
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of the parameter, as its history has it."""
+
+    number: int
+    value: str
+    modified: datetime
+    user: str
+    description: str
+
+
+class HistoryEntry(Model):
+    """One version of the ownership parameter."""
+
+    version: int
+    when: Instant
+    who: str  # ARN of the AWS principal
+    why: str  # the description given with the write
+    valid: bool  # False: a lost race or a stale value; it never counted
+    change: str
+
+
+class History(Model):
+    """What `mwaactl history` shows: newest first, as far back as SSM keeps it (100 versions)."""
+
+    parameter: str
+    versions: tuple[HistoryEntry, ...]
+
+
+def describe_history(parameter: str, versions: Sequence[Version], lead: timedelta) -> History:
+    """The history of `versions`, newest first."""
+    entries = []
+    stood: Timeline | None = None
+    for version in reversed(versions):
+        counts, change = describe_version(version, stood)
+        if counts:
+            record = (version.value, version.number, version.modified)
+            stood = latest_valid([record]).effective(lead)
+        entries.append(
+            HistoryEntry(
+                version=version.number,
+                when=version.modified,
+                who=version.user,
+                why=version.description,
+                valid=counts,
+                change=change,
+            )
+        )
+    return History(parameter=parameter, versions=tuple(reversed(entries)))
+
+
+def describe_version(version: Version, before: Timeline | None = None) -> tuple[bool, str]:
+    """Whether a version counts, and what it decided (or wanted to decide) in words.
+
+    `before` is what stood when it was written, as readers applied it: a failover dates back a decision of it.
+    """
+    try:
+        timeline = Timeline.parse(version.value)
+    except TimelineError as error:
+        return False, str(error)
+    counts = valid(timeline, version.number)
+    own = timeline.base_version + 1
+    common = [f"{e.owner} from {_begin(e.since)}" for e in timeline.owners if e.version == own]
+    single: dict[str, list[str]] = {}
+    for dag_id, line in timeline.dags.items():
+        for entry in (entry for entry in line if entry.version == own):
+            single.setdefault(f"{entry.owner} from {_begin(entry.since)}", []).append(dag_id)
+    stood = {entry.version: entry.since for entry in before.owners} if before is not None else {}
+    common += [
+        f"{e.owner} from {_begin(e.since)}, dated back"
+        for e in timeline.owners
+        if e.version != own and e.since < stood.get(e.version, e.since)
+    ]
+    apart = [f"{', '.join(ids)}: {decided}" for decided, ids in single.items()]
+    change = "; ".join(common + apart) or "the standing decisions, on top again"
+    if counts:
+        return True, change
+    return False, f"lost: written upon version {timeline.base_version}, not {version.number - 1} ({change})"
+
+
+def _begin(since: datetime) -> str:
+    return "the beginning" if from_the_beginning(since) else iso(since)

@@ -1,0 +1,64 @@
+"""What a timeline says: who owns the work, since when, and who comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from bluegreen.timeline import Colour, Timeline
+
+
+def newest_owner(timeline: Timeline, dag_id: str | None = None) -> Colour:
+    """Who owns the work once everything decided has begun: of one DAG, or of those without own entries."""
+    newest = timeline.owners[-1]
+    own = timeline.dags.get(dag_id, ()) if dag_id is not None else ()
+    return own[-1].owner if own and own[-1].version >= newest.version else newest.owner
+
+
+def previous_owner(timeline: Timeline) -> Colour | None:
+    """Who owned the work of all DAGs before the newest owner; None if no other environment ever did."""
+    newest = newest_owner(timeline)
+    begins = sorted((entry.since for entry in timeline.owners), reverse=True)
+    return next((owner for since in begins if (owner := timeline.owner(since)) != newest), None)
+
+
+def settled(timeline: Timeline, target: str, dags: Collection[str] = ()) -> bool:
+    """Whether `target` owns, or is decided to own, the work of these DAGs (none named: of every DAG)."""
+    concerned: Collection[str | None] = dags or (None, *timeline.dags)
+    return all(newest_owner(timeline, dag_id) == target for dag_id in concerned)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Who owns what is due at an instant, since when, and who comes next."""
+
+    owner: Colour
+    since: datetime
+    next_owner: Colour | None
+    next_since: datetime | None
+
+
+def turn(timeline: Timeline, now: datetime, dag_id: str | None = None) -> Turn:
+    """The line of ownership around `now`, of one DAG or of those without entries of their own."""
+    entries = (*timeline.owners, *(timeline.dags.get(dag_id, ()) if dag_id is not None else ()))
+    marks = sorted({entry.since for entry in entries})
+    owner = timeline.owner(now, dag_id)
+    since = marks[0]
+    for mark in (mark for mark in reversed(marks) if mark <= now):
+        if timeline.owner(mark, dag_id) != owner:
+            break
+        since = mark
+    change = next((mark for mark in marks if mark > now and timeline.owner(mark, dag_id) != owner), None)
+    return Turn(owner, since, timeline.owner(change, dag_id) if change else None, change)
+
+
+def moved_apart(timeline: Timeline, now: datetime) -> dict[str, Turn]:
+    """The DAGs whose line differs from the common one, now or from a decided instant on."""
+    common = turn(timeline, now)
+    turns = {dag_id: turn(timeline, now, dag_id) for dag_id in sorted(timeline.dags)}
+    return {
+        dag_id: own
+        for dag_id, own in turns.items()
+        if (own.owner, own.next_owner, own.next_since) != (common.owner, common.next_owner, common.next_since)
+    }

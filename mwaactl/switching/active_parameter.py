@@ -1,0 +1,48 @@
+"""The plain parameter that tells other systems which environment is active.
+
+It follows the ownership: every command that gives all work to an environment writes it afterwards.
+"""
+
+from __future__ import annotations
+
+from mwaactl.aws import aws_errors
+from mwaactl.deployment import Deployment
+from mwaactl.errors import Unfinished, Unreachable
+from mwaactl.ownership.parameter import Snapshot
+from mwaactl.ownership.reading import newest_owner
+
+ATTEMPTS = 3  # writes until it agrees with the ownership, while others keep switching
+
+
+def read_active(deployment: Deployment) -> str | None:
+    """The parameter's value, None if it does not exist. Raises Unreachable."""
+    name, ssm = deployment.stack.active_environment_parameter, deployment.clients.ssm
+    with aws_errors(f"read the parameter {name}"):
+        try:
+            return ssm.get_parameter(Name=name)["Parameter"]["Value"]
+        except ssm.exceptions.ParameterNotFound:
+            return None
+
+
+def write_active(deployment: Deployment, snapshot: Snapshot) -> None:
+    """Let the parameter name the owner of the work of all DAGs; `snapshot` is the ownership just written.
+
+    Each writer reads the ownership again after its write, so the last of several writers leaves the right
+    value. Raises Unfinished: the ownership stands, and the same command writes what is missing.
+    """
+    name, ssm = deployment.stack.active_environment_parameter, deployment.clients.ssm
+    try:
+        for _ in range(ATTEMPTS):
+            owner = newest_owner(snapshot.timeline)
+            if read_active(deployment) != owner:
+                with aws_errors(f"write {name}"):
+                    ssm.put_parameter(Name=name, Value=owner, Type="String", Overwrite=True)
+            snapshot = deployment.ownership.read()
+            if newest_owner(snapshot.timeline) == owner:
+                return
+        raise Unreachable("others keep switching")
+    except Unreachable as error:
+        raise Unfinished(
+            f"{newest_owner(snapshot.timeline)} owns the work, but the parameter {name}, which tells other "
+            f"systems, does not say so yet: {error}. Repeat the command: it writes what is missing"
+        ) from error
