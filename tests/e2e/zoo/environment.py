@@ -19,9 +19,9 @@ from bluegreen.timeline import Colour, Reading, Timeline, latest_valid
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from components.airflow_configuration import SECRETS_BACKEND
 from components.airflow_versions import AIRFLOW_VERSIONS, major
 from components.lineage_log import EVENTS
-from components.mwaa import SECRETS_BACKEND
 from components.plugins import plugins_zip
 from local import airflow, aws, pulumi_cli
 from local.airflow_config import EXECUTOR_TAG

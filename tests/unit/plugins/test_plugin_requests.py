@@ -252,8 +252,8 @@ def test_a_bundle_of_ones_own_is_all_that_counts(
 
 
 def test_amazons_authorities_are_found_by_their_names() -> None:
-    found = ssl.create_default_context(cadata=aws._amazons(Path(DEFAULT_CA_BUNDLE).read_text()))
-    names = {str(each["subject"][-1][0][-1]) for each in found.get_ca_certs()}
+    tls = ssl.create_default_context(cadata=aws._amazons(Path(DEFAULT_CA_BUNDLE).read_text()))
+    names = {str(each["subject"][-1][0][-1]) for each in tls.get_ca_certs()}
     assert names == {
         *(f"Amazon Root CA {number}" for number in (1, 2, 3, 4)),
         "Starfield Services Root Certificate Authority - G2",
@@ -302,9 +302,9 @@ def test_importing_asks_nobody(environ: pytest.MonkeyPatch) -> None:
     environ.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:1/")
     environ.setattr(socket.socket, "connect", asked)
     environ.setattr(socket, "getaddrinfo", asked)
-    found = runpy.run_path(str(aws.__file__), run_name="bluegreen.aws")
-    assert set(found["_tls"]) == {False}
-    assert set(found["_endpoints"]) == set(aws.MODELS)
+    module = runpy.run_path(str(aws.__file__), run_name="bluegreen.aws")
+    assert set(module["_tls"]) == {False}
+    assert set(module["_endpoints"]) == set(aws.MODELS)
 
 
 # --- whatever hangs ---
@@ -339,11 +339,11 @@ class BadServer:
                 accepted.append(self._listener.accept()[0])
                 if self._drips:
                     accepted[-1].send(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n")
-            for one in accepted if self._drips else ():
+            for connection in accepted if self._drips else ():
                 with suppress(OSError):
-                    one.send(b"x")
-        for one in (self._listener, *accepted):
-            one.close()
+                    connection.send(b"x")
+        for connection in (self._listener, *accepted):
+            connection.close()
 
     def stop(self) -> None:
         self._let_go.set()

@@ -17,9 +17,9 @@ from bluegreen.aws import AwsError
 from bluegreen.store import Answer, Store
 from bluegreen.timeline import Timeline
 
-from tests.unit.gate_doubles import always
+from tests.fakes.gate import always
 
-SHIM = Path(__file__).parents[2] / "plugins" / "airflow_local_settings.py"
+SHIM = Path(__file__).parents[3] / "plugins" / "airflow_local_settings.py"
 T = datetime(2025, 11, 23, 10, tzinfo=UTC)
 TIMELINE = Timeline.initial().switched("green", T, 2)
 OURS = T + timedelta(minutes=1)
@@ -132,8 +132,8 @@ class Session:
         self.objects: list[Any] = []
         self.new = ()
 
-    def __contains__(self, one: Any) -> bool:
-        return any(one is other for other in self.objects)
+    def __contains__(self, wanted: Any) -> bool:
+        return any(wanted is other for other in self.objects)
 
     @property
     def identity_map(self) -> dict[int, Any]:
@@ -211,7 +211,7 @@ def test_the_scheduler_tells_once_of_an_outage_and_of_its_end(
     airflow.reachable = False
     for minute in range(5):
         born(THEIRS - timedelta(minutes=minute))
-    assert caplog.text.count("left to their tasks") == 1
+    assert caplog.text.count("leaving all runs to their tasks") == 1
     assert "https://ssm: refused" in caplog.text
     airflow.reachable = True
     airflow.source._closed = (0.0, "")  # the pause is over
@@ -228,7 +228,7 @@ def test_nothing_that_goes_wrong_in_the_hook_reaches_the_scheduler(
     airflow: Airflow, caplog: pytest.LogCaptureFixture
 ) -> None:
     policies.task_instance_mutation_hook(SimpleNamespace(run_id="scheduled__1"), None)
-    assert "left to the tasks" in caplog.text
+    assert "to its own process" in caplog.text
 
 
 # --- layer 2: before templates are rendered ---
@@ -286,8 +286,8 @@ def test_a_tasks_log_says_what_the_gate_found_and_what_it_took(
         policies.task_policy(task)
         task._pre_execute_hook(context(T + timedelta(minutes=minute)))
         task._pre_execute_hook(context(T + timedelta(minutes=minute)))
-    said = [record.getMessage() for record in caplog.records]
-    assert [re.sub(r"[\d.]+ ms", "N ms", line) for line in said] == [
+    messages = [record.getMessage() for record in caplog.records]
+    assert [re.sub(r"[\d.]+ ms", "N ms", line) for line in messages] == [
         "blue/green gate: green owns 2025-11-23T10:02:00+00:00; N ms, asked SSM",
         "blue/green gate: green owns 2025-11-23T10:01:00+00:00; N ms, did not ask SSM",
     ]
@@ -346,10 +346,10 @@ def test_without_settings_no_task_runs(airflow: Airflow, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize("known_run", [False, True])
 def test_a_run_that_is_only_mirrored_calls_nobody(several: bool, known_run: bool, airflow: Airflow) -> None:
-    told: list[str] = []
+    calls: list[str] = []
 
     def tell(context: dict[str, Any]) -> None:
-        told.append(context["run_id"])
+        calls.append(context["run_id"])
 
     dag = SimpleNamespace(
         dag_id="etl",
@@ -363,17 +363,17 @@ def test_a_run_that_is_only_mirrored_calls_nobody(several: bool, known_run: bool
         callback(
             {"dag": dag, "run_id": run(due).run_id} | (context(due) if known_run else {}),
         )
-    assert told == [run(OURS).run_id]
+    assert calls == [run(OURS).run_id]
 
 
 def test_a_callback_is_called_when_nobody_can_say_whose_run_it_is(airflow: Airflow) -> None:
-    told: list[bool] = []
-    task = operator(on_skipped_callback=[lambda _: told.append(True)])
+    calls: list[bool] = []
+    task = operator(on_skipped_callback=[lambda _: calls.append(True)])
     policies.task_policy(task)
     task.on_skipped_callback[0]({"run_id": "manual__x", "dag": SimpleNamespace(dag_id="etl")})
     airflow.reachable = False
     task.on_skipped_callback[0](context(THEIRS))
-    assert told == [True, True]
+    assert calls == [True, True]
 
 
 # --- the shim ---
@@ -448,9 +448,9 @@ def test_if_the_gate_cannot_be_loaded_every_task_fails_and_says_why(
         module.task_policy(task)
     assert mapped.start_trigger_args is None
     assert plain.start_from_trigger is False
-    said = r"gate could not be loaded.*plugins\.zip.*bluegreen\.policies"
+    message = r"gate could not be loaded.*plugins\.zip.*bluegreen\.policies"
     for hook in (plain._pre_execute_hook, plain.pre_execute, mapped.partial_kwargs["pre_execute"]):
-        with pytest.raises(AirflowException, match=said):
+        with pytest.raises(AirflowException, match=message):
             hook(context={})
 
 

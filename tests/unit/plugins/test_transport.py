@@ -27,7 +27,7 @@ from openlineage.client.event_v2 import Job, Run, RunEvent, RunState
 from openlineage.client.facet_v2 import RunFacet
 from openlineage.client.transport import get_default_factory
 
-from tests.unit.gate_doubles import always
+from tests.fakes.gate import always
 
 T = datetime(2025, 11, 23, 10, tzinfo=UTC)
 OURS = T + timedelta(minutes=1)
@@ -90,13 +90,13 @@ def transport(s3: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Lineag
     source = Store(settings.load(), read, tmp_path)
     monkeypatch.setattr(store, "store", lambda _chosen: source)
     config = {"type": "bluegreen.transport.LineageLogTransport", "bucket": "log", "prefix": "events/"}
-    made = get_default_factory().create(config)
-    assert isinstance(made, LineageLogTransport)
+    transport = get_default_factory().create(config)
+    assert isinstance(transport, LineageLogTransport)
     monkeypatch.setattr(aws, "request", s3.request)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     clock = SimpleNamespace(time=time.time, monotonic=lambda: s3.now, sleep=s3.sleep)
     monkeypatch.setattr(bluegreen.transport, "time", clock)
-    return made
+    return transport
 
 
 def event(
@@ -175,8 +175,8 @@ def test_in_a_tasks_process_its_events_go_by_what_the_gate_has_said(
     mine: bool, transport: LineageLogTransport, s3: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not every provider says that a run was cleared, and so is ours now though it was theirs."""
-    said = Verdict(mine, "cleared or not")
-    monkeypatch.setattr(policies, "_verdicts", {("etl", "r", "extract", -1, 2): said})
+    verdict = Verdict(mine, "cleared or not")
+    monkeypatch.setattr(policies, "_verdicts", {("etl", "r", "extract", -1, 2): verdict})
     for due in (OURS, THEIRS):
         transport.emit(of_run("airflow", data_interval_end=due.isoformat()))
     assert len(s3.objects) == (2 if mine else 0)
@@ -211,7 +211,7 @@ def test_an_event_that_nobody_can_judge_is_kept(
     settings.load.cache_clear()
     transport.emit(of_run(run_after=THEIRS.isoformat()))
     assert len(s3.objects) == 1
-    assert "nobody could say whose run it is" in caplog.text
+    assert "kept, although the owner of its run is unknown" in caplog.text
 
 
 class Stats:

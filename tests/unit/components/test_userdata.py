@@ -89,11 +89,11 @@ def test_no_file_ends_another_ones_text(kind: str) -> None:
 @pytest.mark.parametrize("kind", SCRIPTS)
 def test_every_variable_of_a_service_is_told_to_the_node(kind: str) -> None:
     script = SCRIPTS[kind]()
-    told = set(re.findall(r"^([A-Z_]+)=", script, re.M))
+    defined = set(re.findall(r"^([A-Z_]+)=", script, re.M))
     units = re.findall(r"cat >/etc/systemd/system/[^ ]+ <<'END-OF-FILE'\n(.*?)END-OF-FILE", script, re.S)
     used = {name for unit in units for name in re.findall(r"\$\{([A-Z_]+)\}", unit)}
     passed = {name for unit in units for name in re.findall(r"--env ([A-Z_]+)(?= |$)", unit, re.M)}
-    assert used | passed <= told
+    assert used | passed <= defined
     assert used
 
 
@@ -156,9 +156,9 @@ def test_marquez_does_not_look_for_a_search_cluster() -> None:
 
 
 def test_marquez_keeps_lineage_as_long_as_the_log_does() -> None:
-    told = re.search(r"^LINEAGE_RETENTION_DAYS=(.*)$", ec2_user_data(EC2), re.M)
-    assert told is not None
-    assert told[1] == "90"
+    match = re.search(r"^LINEAGE_RETENTION_DAYS=(.*)$", ec2_user_data(EC2), re.M)
+    assert match is not None
+    assert match[1] == "90"
     assert configuration()["dbRetention"]["retentionDays"].startswith("${LINEAGE_RETENTION_DAYS:-")
     assert "--env LINEAGE_RETENTION_DAYS " in (BOOT / "marquez.service").read_text()
 

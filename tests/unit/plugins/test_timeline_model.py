@@ -101,9 +101,9 @@ class Ssm:
         yield {"Parameters": list(self._seen(self.lags[1]))}
 
     def parameter(self) -> Parameter:
-        found = Parameter(PARAMETER, timeout=1)
-        found._ask = self.ask  # type: ignore[method-assign]
-        return found
+        parameter = Parameter(PARAMETER, timeout=1)
+        parameter._ask = self.ask  # type: ignore[method-assign]
+        return parameter
 
     def ask(self, action: str, **_: Any) -> dict[str, Any]:
         """What SSM's API answers to a reader."""
@@ -192,13 +192,13 @@ class OneOwner(RuleBasedStateMachine):
     def read_to_write(self, lags: tuple[int, int]) -> tuple[Timeline, int]:
         """As mwaactl does: the standing timeline as readers apply it, and the newest version of all."""
         self.ssm.lags, self.ssm.takes = lags, 0
-        found = self.ssm.get_parameter(PARAMETER)["Parameter"]
-        seen = [found, *next(self.ssm.paginate(PARAMETER))["Parameters"]]
+        current = self.ssm.get_parameter(PARAMETER)["Parameter"]
+        versions = [current, *next(self.ssm.paginate(PARAMETER))["Parameters"]]
         try:
-            newest = latest_valid([(found["Value"], found["Version"], found["LastModifiedDate"])])
+            newest = latest_valid([(current["Value"], current["Version"], current["LastModifiedDate"])])
         except TimelineError:
-            newest = latest_valid((v["Value"], v["Version"], v["LastModifiedDate"]) for v in seen)
-        return newest.effective(LEAD), found["Version"]
+            newest = latest_valid((v["Value"], v["Version"], v["LastModifiedDate"]) for v in versions)
+        return newest.effective(LEAD), current["Version"]
 
     @rule(
         about=st.sampled_from(("all", "all but serial", "those kept back", *DAGS[:2])),
@@ -261,9 +261,9 @@ class OneOwner(RuleBasedStateMachine):
         except OwnershipUnknown:
             return False  # the task waits
         owner = process.host.colour if verdict.mine else other_colour(process.host.colour)
-        told = f"{process.name} at {self.ssm.now - START:+}: {verdict.reason}"
-        first, earlier = self.verdicts.setdefault((dag, instant), (owner, told))
-        assert owner == first, f"{dag} due at {instant - START:+}: {told}; but {earlier}"
+        account = f"{process.name} at {self.ssm.now - START:+}: {verdict.reason}"
+        first, earlier = self.verdicts.setdefault((dag, instant), (owner, account))
+        assert owner == first, f"{dag} due at {instant - START:+}: {account}; but {earlier}"
         return True
 
     def ask_all(self, process: Process, back: int) -> None:

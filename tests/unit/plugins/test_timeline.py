@@ -314,14 +314,14 @@ def test_a_busy_day_fits() -> None:
         ({"since": {"1": 0}}, "since has no microseconds for version 7"),
         ({"since": {"1": 0, "7": True}}, "since has no microseconds for version 7"),
         ({"since": {"1": 0, "7": "5"}}, "since has no microseconds for version 7"),
-        ({"since": {"1": 0, "7": 10**20}}, "version 7 begins at no time"),
+        ({"since": {"1": 0, "7": 10**20}}, "version 7 begins at an impossible time"),
         ({"owners": ""}, "owners must be a list of at least one entry"),
-        ({"owners": "b1 x7"}, "'x7' is no entry"),
+        ({"owners": "b1 x7"}, "'x7' is not an entry"),
         ({"owners": "b1 g7 g8"}, "since has no microseconds for version 8"),
         ({"owners": "b1 g99@5"}, "can have decisions up to 8 only"),
         ({"owners": "g7 b1"}, "not above 7"),
         ({"dags": []}, "dags must be an object"),
-        ({"dags": {"etl": [7]}}, "is no line"),
+        ({"dags": {"etl": [7]}}, "is not a line"),
         ({"dags": {"a b": "b7"}}, "is no DAG id"),
     ],
 )
@@ -423,10 +423,10 @@ def test_readers_of_any_age_agree_on_every_instant_that_their_copy_is_good_for(
     last = readings[-1].effective(LEAD)
     for reading, following in itertools.pairwise(readings):
         # fetched just before the following version arrived: good until then, and for the lead
-        seen = reading.effective(LEAD)
+        applied = reading.effective(LEAD)
         for back in range(0, 700, 7):
             instant = following.modified + LEAD - timedelta(seconds=back, milliseconds=1)
-            assert seen.owner(instant, dag) == last.owner(instant, dag)
+            assert applied.owner(instant, dag) == last.owner(instant, dag)
 
 
 def test_history_within_a_day_is_what_the_readers_rely_on() -> None:

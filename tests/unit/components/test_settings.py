@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from components.airflow_versions import AIRFLOW_VERSIONS, at_least, major
 from components.settings import EnvironmentSettings, Settings, SettingsError, declared_defaults
-from tests.unit.mocks import MODES, PROJECT, ROOT, deploy
+from tests.fakes.mocks import MODES, PROJECT, ROOT, deploy
 
 DECLARED: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
 DEFAULTS = declared_defaults()
@@ -91,7 +91,7 @@ def test_all_problems_are_reported_at_once_each_with_key_value_and_what_is_allow
         airflow_options={"core.executor": "LocalExecutor"},
         green={"max_workers": 0, "colour": "green"},
     )
-    assert "9 settings are wrong in stack test; nothing was changed" in text
+    assert "9 invalid settings in stack test; nothing was changed" in text
     for line in (
         "enable_blue_green = 'maybe': must be true or false",
         "vpc_cidr = '10.0.0.1/16': must be an IPv4 network of /16 to /24 without host bits",
@@ -99,7 +99,7 @@ def test_all_problems_are_reported_at_once_each_with_key_value_and_what_is_allow
         "airflow_version = '9.9.9': must be one of 2.10.3, ",
         "aurora_max_capacity = 4.0: must be aurora_min_capacity (8.0) or more",
         "unheard_of = 'x': must be a key of Pulumi.yaml",
-        """airflow_options["core.executor"] = 'LocalExecutor': must be absent: Amazon MWAA sets it""",
+        """airflow_options["core.executor"] = 'LocalExecutor': must be removed: Amazon MWAA sets it""",
         "green.max_workers = 0: must be a whole number from 1 to 25",
         "green.colour = 'green': must be one of airflow_version, ",
     ):
@@ -160,7 +160,7 @@ def test_each_problem_names_the_command_that_mends_it(changes: dict[str, Any], c
 def test_what_aws_would_refuse_much_later_is_refused_here(changes: dict[str, Any], key: str) -> None:
     text = complaint(**changes)
     assert f"\n  {key} = " in text
-    assert text.startswith("1 setting is wrong")
+    assert text.startswith("1 invalid setting in stack test")
 
 
 def test_one_wrong_setting_of_both_environments_is_reported_once() -> None:
@@ -209,7 +209,7 @@ def test_a_host_that_adds_no_defaults_gets_the_same_program() -> None:
 
 
 def test_a_wrong_setting_stops_the_program_before_anything_is_registered() -> None:
-    with pytest.raises(pulumi.RunError, match="2 settings are wrong in stack standard") as raised:
+    with pytest.raises(pulumi.RunError, match="2 invalid settings in stack standard") as raised:
         deploy("standard", {"nat": "two", "green": "not an object"})
     assert "must be an object of settings" in str(raised.value)
 

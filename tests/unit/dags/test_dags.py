@@ -15,7 +15,7 @@ import pytest
 
 from tests.demo_graph import drawn
 
-FOLDER = Path(__file__).parents[2] / "dags"
+FOLDER = Path(__file__).parents[3] / "dags"
 DAGS = sorted(FOLDER.glob("*.py"))
 LOAD = FOLDER / "load_factory.py"
 NO_DEFAULT = object()
@@ -51,12 +51,12 @@ class Recorder:
 
     def dag(self, **options: Any) -> Any:
         def decorate(function: Any) -> Any:
-            def made() -> None:
+            def build() -> None:
                 self._dag_id = options.get("dag_id", function.__name__)
                 self.dags[self._dag_id] = options
                 function()
 
-            return made
+            return build
 
         return decorate
 

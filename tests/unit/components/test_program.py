@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.mocks import MODES, PROJECT, ROOT, Deployment, Registration, deploy, is_secret
+from tests.fakes.mocks import MODES, PROJECT, ROOT, Deployment, Registration, deploy, is_secret
 
 Deployed = Callable[[str], Deployment]
 
@@ -207,15 +207,15 @@ def logical_name(urn: str) -> str:
 def needs(deployment: Deployment, start: Registration) -> set[str]:
     """The URNs for which a resource waits, directly or not."""
     by_urn = {each.urn: each for each in deployment.resources}
-    found: set[str] = set()
+    urns: set[str] = set()
     waiting = [start]
     while waiting:
         request = waiting.pop().request
         for urn in request.dependencies:
-            if urn in by_urn and urn not in found:
-                found.add(urn)
+            if urn in by_urn and urn not in urns:
+                urns.add(urn)
                 waiting.append(by_urn[urn])
-    return found
+    return urns
 
 
 def test_airflow_and_marquez_are_created_side_by_side(in_each_mode: Deployment) -> None:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from components.userdata import BOOT
-from tests.unit.test_userdata import SCRIPTS
+from tests.unit.components.test_userdata import SCRIPTS
 
 # Each call is written to $CALLS; the first $FAIL calls of the command $FAILING fail.
 STAND_IN = """#!/bin/bash
@@ -139,8 +139,8 @@ def secret(node: Node, password: str | None, *arguments: str) -> subprocess.Comp
 @pytest.mark.parametrize("password", ["plain", "it's", "a'b''c", 'a: b#c"\\', "{x}$(y)"])
 def test_whatever_the_password_is_marquez_reads_it_as_it_is(node: Node, password: str) -> None:
     assert secret(node, password).returncode == 0
-    _, _, told = (node.root / "run/marquez/secret.env").read_text().rstrip("\n").partition("=")
-    text = (BOOT / "marquez.yml").read_text().replace("${POSTGRES_PASSWORD}", told)
+    _, _, written = (node.root / "run/marquez/secret.env").read_text().rstrip("\n").partition("=")
+    text = (BOOT / "marquez.yml").read_text().replace("${POSTGRES_PASSWORD}", written)
     assert yaml.safe_load(text)["db"]["password"] == password
 
 

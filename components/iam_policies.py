@@ -1,4 +1,4 @@
-"""IAM documents: the builders, and what each role of this program may do."""
+"""IAM policy documents: how they are built, and what each role of this program may do."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def statement(
     conditions: Mapping[str, Mapping[str, Any]] | None = None,
     all_but: bool = False,
 ) -> Statement:
-    """One statement. `principals` is for resource policies only; `all_but` means every other resource."""
-    made: Statement = {"Sid": sid, "Effect": effect, "Action": list(actions)}
-    made["NotResource" if all_but else "Resource"] = list(resources)
+    """`principals` is for resource policies only; `all_but`: all resources except these."""
+    fields: Statement = {"Sid": sid, "Effect": effect, "Action": list(actions)}
+    fields["NotResource" if all_but else "Resource"] = list(resources)
     if principals is not None:
-        made["Principal"] = principals
+        fields["Principal"] = principals
     if conditions is not None:
-        made["Condition"] = conditions
-    return made
+        fields["Condition"] = conditions
+    return fields
 
 
 def document(*statements: Statement) -> pulumi.Output[str]:
@@ -47,7 +47,7 @@ def assume_role(*services: str) -> str:
 
 
 def arn_beside(role_arn: pulumi.Output[str], service: str, region: str, resource: str) -> pulumi.Output[str]:
-    """The ARN of a resource in the partition and account of a role: known without asking AWS who we are."""
+    """The ARN of a resource in a role's partition and account: no call to AWS is needed to know them."""
 
     def beside(arn: str) -> str:
         _, partition, _, _, account, _ = arn.split(":", 5)
@@ -57,7 +57,7 @@ def arn_beside(role_arn: pulumi.Output[str], service: str, region: str, resource
 
 
 def tls_only(bucket_arn: pulumi.Input[str]) -> pulumi.Output[str]:
-    """A bucket policy that refuses every request without TLS."""
+    """A bucket policy that denies every request without TLS."""
     return document(
         statement(
             ["s3:*"],
@@ -82,22 +82,22 @@ def marquez_node(
     kms_key_arn: str | None = None,
     group_name: str | None = None,
 ) -> pulumi.Output[str]:
-    """What a Marquez node may do; with `group_name`, also tell its Auto Scaling group that it is ready."""
+    """What a Marquez node may do; with `group_name`, also report readiness to its Auto Scaling group."""
 
     def below(*prefixes: str) -> list[pulumi.Input[str]]:
         return [pulumi.Output.concat(log_bucket_arn, "/", prefix, "*") for prefix in prefixes]
 
     statements = [
-        # The whole bucket, not prefixes: else S3 answers 403 instead of 404 for a checkpoint not yet written.
+        # The whole bucket: with prefixes only, S3 answers 403 instead of 404 for a missing checkpoint.
         statement(["s3:ListBucket"], [log_bucket_arn], sid="ListLineageLog"),
         statement(["s3:GetObject"], below("events/", "deploy/"), sid="ReadLineageLog"),
         statement(
-            ["s3:GetObject", "s3:PutObject"], below("forwarder/", "set-aside/"), sid="SaveForwarderCheckpoint"
+            ["s3:GetObject", "s3:PutObject"], below("forwarder/", "set-aside/"), sid="KeepForwardersPlace"
         ),
         statement(["secretsmanager:GetSecretValue"], [secret_arn], sid="ReadDatabasePassword"),
         statement(
             ["cloudwatch:PutMetricData"],
-            ["*"],  # the action knows no resources; the condition narrows it
+            ["*"],  # the action has no resources; the condition narrows it
             sid="ReportMetrics",
             conditions={"StringEquals": {"cloudwatch:namespace": metrics_namespace}},
         ),
@@ -118,9 +118,12 @@ def marquez_node(
     return document(*statements)
 
 
+# Airflow
+
+
 @dataclass(frozen=True, kw_only=True)
 class AirflowExecution:
-    """What the execution role of one Airflow environment is about; prefixes and names without ARN parts."""
+    """What one Airflow environment's execution role is for; prefixes and names without ARN parts."""
 
     role_arn: pulumi.Output[str]
     region: str
@@ -131,39 +134,30 @@ class AirflowExecution:
     secret_prefixes: Sequence[str]
     kms_key_arn: str | None
 
+    def arn(self, service: str, resource: str) -> pulumi.Output[str]:
+        """The ARN of a resource in the role's account and region."""
+        return arn_beside(self.role_arn, service, self.region, resource)
+
 
 def airflow_execution(args: AirflowExecution) -> pulumi.Output[str]:
     """What Amazon MWAA demands of an execution role, and what the gate, lineage and the secrets need."""
-
-    def arn(service: str, resource: str) -> pulumi.Output[str]:
-        return arn_beside(args.role_arn, service, args.region, resource)
-
-    queues = args.role_arn.apply(
-        lambda role: f"arn:{role.split(':')[1]}:sqs:{args.region}:*:airflow-celery-*"
-    )
-    log_groups = arn("logs", f"log-group:airflow-{args.environment}-*")
-    use_key = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*"]
-    services = [f"sqs.{args.region}.amazonaws.com", f"s3.{args.region}.amazonaws.com"]
-    if args.kms_key_arn is None:
-        # The queues lie in Amazon's account, under a key of its own.
-        key = statement(
-            use_key,
-            [args.role_arn.apply(lambda role: f"arn:{role.split(':')[1]}:kms:*:{role.split(':')[4]}:key/*")],
-            sid="AmazonsKeyOfTheQueues",
-            all_but=True,
-            conditions={"StringLike": {"kms:ViaService": services[:1]}},
-        )
-    else:
-        key = statement(
-            use_key,
-            [args.kms_key_arn],
-            sid="CustomerKey",
-            conditions={"StringLike": {"kms:ViaService": services}},
-        )
     return document(
         statement(
-            ["airflow:PublishMetrics"], [arn("airflow", f"environment/{args.environment}")], sid="Metrics"
+            ["airflow:PublishMetrics"],
+            [args.arn("airflow", f"environment/{args.environment}")],
+            sid="Metrics",
         ),
+        *_read_the_bucket(args),
+        *_write_logs(args),
+        statement(["cloudwatch:PutMetricData"], ["*"], sid="CloudWatchMetrics"),
+        _use_the_queues(args),
+        _use_the_key(args),
+        *_gate_secrets_and_lineage(args),
+    )
+
+
+def _read_the_bucket(args: AirflowExecution) -> list[Statement]:
+    return [
         statement(
             ["s3:GetBucket*", "s3:ListBucket", "s3:ListBucketVersions"], [args.bucket_arn], sid="OwnBucket"
         ),
@@ -173,6 +167,12 @@ def airflow_execution(args: AirflowExecution) -> pulumi.Output[str]:
             sid="DagsPluginsRequirements",
         ),
         statement(["s3:GetAccountPublicAccessBlock"], ["*"], sid="CheckThatBucketsAreClosed"),
+    ]
+
+
+def _write_logs(args: AirflowExecution) -> list[Statement]:
+    groups = args.arn("logs", f"log-group:airflow-{args.environment}-*")
+    return [
         statement(
             [
                 "logs:CreateLogGroup",
@@ -183,35 +183,61 @@ def airflow_execution(args: AirflowExecution) -> pulumi.Output[str]:
                 "logs:GetQueryResults",
                 "logs:PutLogEvents",
             ],
-            [log_groups, pulumi.Output.concat(log_groups, ":*")],
+            [groups, pulumi.Output.concat(groups, ":*")],
             sid="Logs",
         ),
         statement(["logs:DescribeLogGroups"], ["*"], sid="FindLogGroups"),
-        statement(["cloudwatch:PutMetricData"], ["*"], sid="CloudWatchMetrics"),
-        statement(
-            [
-                "sqs:ChangeMessageVisibility",
-                "sqs:DeleteMessage",
-                "sqs:GetQueueAttributes",
-                "sqs:GetQueueUrl",
-                "sqs:ReceiveMessage",
-                "sqs:SendMessage",
-            ],
-            [queues],
-            sid="TaskQueues",
-        ),
-        key,
+    ]
+
+
+def _use_the_queues(args: AirflowExecution) -> Statement:
+    return statement(
+        [
+            "sqs:ChangeMessageVisibility",
+            "sqs:DeleteMessage",
+            "sqs:GetQueueAttributes",
+            "sqs:GetQueueUrl",
+            "sqs:ReceiveMessage",
+            "sqs:SendMessage",
+        ],
+        [args.role_arn.apply(lambda role: f"arn:{role.split(':')[1]}:sqs:{args.region}:*:airflow-celery-*")],
+        sid="TaskQueues",
+    )
+
+
+def _use_the_key(args: AirflowExecution) -> Statement:
+    actions = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*"]
+    services = [f"sqs.{args.region}.amazonaws.com", f"s3.{args.region}.amazonaws.com"]
+    if args.kms_key_arn is None:
+        # The queues are in Amazon's account, encrypted with a key of its own.
+        return statement(
+            actions,
+            [args.role_arn.apply(lambda role: f"arn:{role.split(':')[1]}:kms:*:{role.split(':')[4]}:key/*")],
+            sid="AmazonsKeyOfTheQueues",
+            all_but=True,
+            conditions={"StringLike": {"kms:ViaService": services[:1]}},
+        )
+    return statement(
+        actions,
+        [args.kms_key_arn],
+        sid="CustomerKey",
+        conditions={"StringLike": {"kms:ViaService": services}},
+    )
+
+
+def _gate_secrets_and_lineage(args: AirflowExecution) -> list[Statement]:
+    return [
         statement(
             ["ssm:GetParameter", "ssm:GetParameterHistory"],
-            [arn("ssm", f"parameter{args.ownership_parameter}")],
+            [args.arn("ssm", f"parameter{args.ownership_parameter}")],
             sid="OwnershipTimeline",
         ),
         statement(
             ["secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"],
-            [arn("secretsmanager", f"secret:{prefix}/*") for prefix in args.secret_prefixes],
+            [args.arn("secretsmanager", f"secret:{prefix}/*") for prefix in args.secret_prefixes],
             sid="ConnectionsAndVariables",
         ),
         statement(
             ["s3:PutObject"], [pulumi.Output.concat(args.lineage_log_arn, "/events/*")], sid="LineageEvents"
         ),
-    )
+    ]

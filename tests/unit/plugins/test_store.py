@@ -19,7 +19,7 @@ from bluegreen.settings import Settings
 from bluegreen.store import Answer, OwnershipUnknown, Parameter, Store, TooEarly
 from bluegreen.timeline import Timeline, TimelineError
 
-from tests.unit.gate_doubles import always
+from tests.fakes.gate import always
 
 SETTINGS = Settings("blue", "/project/stack/ownership", max_age=timedelta(seconds=300))
 NOW = 1_800_000_000.0
@@ -248,7 +248,7 @@ def test_a_late_write_is_applied_as_effective(clock: Clock, tmp_path: Path) -> N
 # --- whatever hangs ---
 
 
-class Hanging:
+class HangingParameter:
     """A parameter whose reads hang until they are let go."""
 
     def __init__(self) -> None:
@@ -264,8 +264,8 @@ class Hanging:
 
 
 @pytest.fixture
-def hanging() -> Iterator[Hanging]:
-    hanging = Hanging()
+def hanging() -> Iterator[HangingParameter]:
+    hanging = HangingParameter()
     yield hanging
     hanging.let_go.set()
 
@@ -278,7 +278,7 @@ def seconds_until_unknown(store: Store) -> float:
 
 
 def test_a_scheduler_is_not_held_up_and_a_late_answer_serves_the_next_call(
-    hanging: Hanging, clock: Clock, tmp_path: Path
+    hanging: HangingParameter, clock: Clock, tmp_path: Path
 ) -> None:
     store = Store(SETTINGS, hanging, tmp_path / "cache", clock)
     assert seconds_until_unknown(store) < 2
@@ -291,7 +291,7 @@ def test_a_scheduler_is_not_held_up_and_a_late_answer_serves_the_next_call(
 
 
 def test_hanging_reads_do_not_pile_up(
-    hanging: Hanging, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hanging: HangingParameter, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_module, "LAST_TRY_SECONDS", 0.01)
     store = Store(SETTINGS, hanging, tmp_path / "cache", clock, pause=0)
@@ -306,7 +306,7 @@ def test_hanging_reads_do_not_pile_up(
 
 
 def test_a_forked_process_is_not_bothered_by_what_hangs_in_its_parent(
-    hanging: Hanging, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hanging: HangingParameter, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_module, "LAST_TRY_SECONDS", 0.01)
     store = Store(SETTINGS, hanging, tmp_path / "cache", clock, pause=0)
@@ -335,18 +335,18 @@ class Quota:
         self.versions = [(value, version, due(version - 999)) for value, version in versions]
 
     def parameter(self) -> Parameter:
-        made = Parameter(SETTINGS.parameter, timeout=1)
-        made._ask = self.ask  # type: ignore[method-assign]
-        return made
+        parameter = Parameter(SETTINGS.parameter, timeout=1)
+        parameter._ask = self.ask  # type: ignore[method-assign]
+        return parameter
 
     def ask(self, action: str, **_: Any) -> dict[str, Any]:
         self.calls[action] += 1
         self.clock.now += 0.02
-        found = [
+        versions = [
             {"Value": value, "Version": version, "LastModifiedDate": modified.timestamp()}
             for value, version, modified in self.versions
         ]
-        return {"Parameter": found[-1]} if action == "GetParameter" else {"Parameters": found}
+        return {"Parameter": versions[-1]} if action == "GetParameter" else {"Parameters": versions}
 
 
 FIRST = Timeline.initial()

@@ -21,7 +21,7 @@ from components import archive
 from components.userdata import METRICS_NAMESPACE
 from forwarder.metrics import Metrics
 from lineage_log.delivery import Counts
-from tests.unit.mocks import ROOT, Deployment, Registration, deploy, is_secret, plain
+from tests.fakes.mocks import ROOT, Deployment, Registration, deploy, is_secret, plain
 
 EC2, HA = "bluegreen", "fullha"
 KEY = "arn:aws:kms:us-east-1:123456789012:key/12345678-1234-1234-1234-123456789012"
@@ -40,13 +40,13 @@ def marquez_parts(deployment: Deployment) -> list[Registration]:
 
 def rules(deployment: Deployment, kind: str) -> list[tuple[str, int, str]]:
     """(security group, port, source or target) of Marquez's rules."""
-    found = []
+    rules = []
     for each in marquez_parts(deployment):
         if each.type.endswith(f"SecurityGroup{kind}Rule"):
             peer = str(each.inputs.get("referencedSecurityGroupId") or each.inputs["cidrIpv4"])
             assert each.inputs["fromPort"] == each.inputs["toPort"]
-            found.append((each.inputs["securityGroupId"], int(each.inputs["fromPort"]), peer))
-    return sorted(found)
+            rules.append((each.inputs["securityGroupId"], int(each.inputs["fromPort"]), peer))
+    return sorted(rules)
 
 
 def user_data(deployment: Deployment) -> str:
@@ -84,8 +84,8 @@ def test_the_world_is_reached_over_https_only(mode: str) -> None:
 def test_a_change_of_mode_updates_the_name_in_place() -> None:
     zones = [deployed(mode).one("Zone", "marquez-zone") for mode in (EC2, HA)]
     records = [deployed(mode).one("Record", "marquez-record") for mode in (EC2, HA)]
-    for one, other in (zones, records):
-        assert one.urn.replace(f"::{EC2}::", f"::{HA}::").split("::")[2:] == other.urn.split("::")[2:]
+    for before, after in (zones, records):
+        assert before.urn.replace(f"::{EC2}::", f"::{HA}::").split("::")[2:] == after.urn.split("::")[2:]
     assert [record.inputs["type"] for record in records] == ["A", "A"]
     assert records[0].inputs["records"] == ["10.0.0.10"]
     assert records[1].inputs["aliases"][0]["name"] == "marquez.elb.example"
@@ -277,17 +277,19 @@ def test_events_that_marquez_refuses_raise_an_alarm(back_end: str) -> None:
 def test_the_alarms_watch_what_the_forwarder_reports(role: str) -> None:
     sent: list[dict[str, Any]] = []
     bucket = deployed(EC2).one("MetricAlarm", f"marquez-{role}").inputs["dimensions"]["LineageLog"]
-    Metrics(Watched(sent), METRICS_NAMESPACE, bucket).report(Counts(), 5)
+    Metrics(CloudWatch(sent), METRICS_NAMESPACE, bucket).report(Counts(), 5)
     alarm = deployed(EC2).one("MetricAlarm", f"marquez-{role}").inputs
     [request] = sent
-    names = [one["MetricName"] for one in request["MetricData"]]
-    dimensions = {one["Name"]: one["Value"] for one in request["MetricData"][0]["Dimensions"]}
+    names = [metric["MetricName"] for metric in request["MetricData"]]
+    dimensions = {
+        dimension["Name"]: dimension["Value"] for dimension in request["MetricData"][0]["Dimensions"]
+    }
     assert request["Namespace"] == alarm["namespace"]
     assert alarm["metricName"] in names
     assert dimensions == alarm["dimensions"]
 
 
-class Watched:
+class CloudWatch:
     """CloudWatch, as the forwarder reports to it."""
 
     def __init__(self, sent: list[dict[str, Any]]) -> None:

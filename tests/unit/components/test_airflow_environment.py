@@ -16,8 +16,8 @@ import pytest
 from components.airflow_versions import AIRFLOW_VERSIONS
 from components.mwaa import MAINTENANCE
 from components.plugins import FOLDER, plugins_zip, requirements_txt
-from tests.unit.mocks import Deployment, deploy, plain
-from tests.unit.test_settings import parse
+from tests.fakes.mocks import Deployment, deploy, plain
+from tests.unit.components.test_settings import parse
 
 Deployed = Callable[[str], Deployment]
 

@@ -18,7 +18,7 @@ from components.ownership import (
     touched_environments,
     violations,
 )
-from tests.unit.mocks import PROJECT, deploy, plain, run
+from tests.fakes.mocks import PROJECT, deploy, plain, run
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 LEAD = timedelta(seconds=5)
@@ -105,7 +105,7 @@ def test_a_single_dag_on_the_other_side_owns_too() -> None:
 
 
 def test_a_version_that_lost_a_race_tells_nothing() -> None:
-    with pytest.raises(TimelineError, match="version 3 was written upon version 1"):
+    with pytest.raises(TimelineError, match="version 3 was written on top of version 1"):
         owners(INITIAL.switched("green", NOW, 2).dump(), 3, NOW, LEAD)
 
 
@@ -136,7 +136,7 @@ def test_without_another_environment_one_is_to_be_added_first() -> None:
 def test_a_change_of_both_is_to_be_made_one_by_one() -> None:
     touched = {"blue": "replaced (x)", "green": "replaced (x)"}
     lines = violations(touched, {"blue"}, existing={"blue", "green"}, stack="s")
-    assert "green cannot take it over" in lines[1]
+    assert "green cannot take over, because it would be replaced (x)" in lines[1]
 
 
 # What the stack has
@@ -154,7 +154,7 @@ class Busy(grpc.RpcError):
 
 def read(answers: list[dict[str, Any] | None]) -> Mapping[str, Any]:
     """`previous_outputs` where the engine answers one after the other; None: it is busy."""
-    found: list[Mapping[str, Any]] = []
+    outputs_read: list[Mapping[str, Any]] = []
 
     def answer(args: Mapping[str, Any]) -> dict[str, Any]:
         assert args["name"] == f"organization/{PROJECT}/test"
@@ -164,10 +164,10 @@ def read(answers: list[dict[str, Any] | None]) -> Mapping[str, Any]:
         return given
 
     run(
-        lambda: found.append(previous_outputs()),
+        lambda: outputs_read.append(previous_outputs()),
         invokes={"pulumi:pulumi:readStackOutputs": answer},
     )
-    return found[0]
+    return outputs_read[0]
 
 
 def test_the_stacks_own_outputs_are_asked_of_the_engine() -> None:
@@ -180,7 +180,7 @@ def test_a_state_that_is_being_written_is_read_again() -> None:
 
 def test_a_state_that_stays_unreadable_stops_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("components.ownership.READ_PAUSE_SECONDS", 0)
-    with pytest.raises(pulumi.RunError, match=r"cannot read the present outputs.*checkpoint: EOF"):
+    with pytest.raises(pulumi.RunError, match=r"Cannot read the current outputs.*checkpoint: EOF"):
         read([None] * READ_ATTEMPTS)
 
 

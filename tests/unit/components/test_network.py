@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.network import ENDPOINT_SERVICES, choose_zones, subnet_plan
-from tests.unit.mocks import REGION, deploy, run
-from tests.unit.test_settings import parse
+from tests.fakes.mocks import REGION, deploy, run
+from tests.unit.components.test_settings import parse
 
 vpc_cidrs = st.builds(
     lambda address, prefix: str(IPv4Network((address, prefix), strict=False)),
@@ -27,7 +27,7 @@ def test_subnets_lie_inside_the_vpc_and_apart(cidr: str) -> None:
     plan = subnet_plan(cidr)
     subnets = [IPv4Network(each) for each in (*plan.private, *plan.public)]
     assert all(each.subnet_of(IPv4Network(cidr)) for each in subnets)
-    assert not any(one.overlaps(other) for one, other in combinations(subnets, 2))
+    assert not any(subnet.overlaps(other) for subnet, other in combinations(subnets, 2))
 
 
 @given(vpc_cidrs)
@@ -68,12 +68,12 @@ def test_no_setting_but_the_network_itself_moves_a_subnet() -> None:
 def zones(
     changes: Mapping[str, object], previous: Mapping[str, object], offered: list[str]
 ) -> tuple[str, str]:
-    found: list[tuple[str, str]] = []
+    zones: list[tuple[str, str]] = []
     run(
-        lambda: found.append(choose_zones(parse(changes), previous)),
+        lambda: zones.append(choose_zones(parse(changes), previous)),
         invokes={"aws:index/getAvailabilityZones:getAvailabilityZones": lambda args: {"names": offered}},
     )
-    return found[0]
+    return zones[0]
 
 
 PREVIOUS: dict[str, object] = {

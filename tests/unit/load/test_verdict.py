@@ -36,22 +36,22 @@ def perfect() -> list[Line]:
         for due in load.due(BEGIN, END):
             for task, index in load.tasks:
                 lines += [line(what, load.dag, due, task, index) for what in ("start", "done")]
-    for made in [entry for entry in lines if entry.dag == PRODUCER and entry.what == "done"]:
-        consumed = {"dag": CONSUMER, "run": f"after {made.run}", "causes": (made.run,), "due": made.at}
-        lines += [replace(made, **consumed, what=what) for what in ("start", "done")]  # type: ignore[arg-type]
+    for end in [entry for entry in lines if entry.dag == PRODUCER and entry.what == "done"]:
+        consumed = {"dag": CONSUMER, "run": f"after {end.run}", "causes": (end.run,), "due": end.at}
+        lines += [replace(end, **consumed, what=what) for what in ("start", "done")]  # type: ignore[arg-type]
     return lines
 
 
 def wrong(lines: list[Line], instances: tuple[Instance, ...] = (), note: str = "") -> list[str]:
     notes = {(i.colour, i.dag, i.run): note for i in instances}
-    found = judge(lines, DECISIONS, instances, notes, BEGIN, END)
-    return [violation.what for violation in found.violations]
+    verdict = judge(lines, DECISIONS, instances, notes, BEGIN, END)
+    return [violation.what for violation in verdict.violations]
 
 
 def test_runs_that_were_executed_once_by_their_owners_are_in_order() -> None:
-    found = judge(perfect(), DECISIONS, (), {}, BEGIN, END)
-    assert found.violations == []
-    assert found.runs == sum(len(list(load.due(BEGIN, END))) for load in LOADS)
+    verdict = judge(perfect(), DECISIONS, (), {}, BEGIN, END)
+    assert verdict.violations == []
+    assert verdict.runs == sum(len(list(load.due(BEGIN, END))) for load in LOADS)
 
 
 def test_a_second_attempt_on_the_owner_is_in_order() -> None:
@@ -61,8 +61,8 @@ def test_a_second_attempt_on_the_owner_is_in_order() -> None:
 
 @pytest.mark.parametrize("what", ["start", "done"])
 def test_a_run_on_the_other_side_is_told_even_if_it_never_completed(what: str) -> None:
-    (told,) = wrong([*perfect(), line(what, "load_fast", BEGIN, colour="green")])
-    assert "ran on green, but blue owned it (version 1" in told
+    (violation,) = wrong([*perfect(), line(what, "load_fast", BEGIN, colour="green")])
+    assert "ran on green, but blue owned it (version 1" in violation
 
 
 def test_a_task_that_never_completed_is_told() -> None:
@@ -81,29 +81,29 @@ def test_a_serial_run_that_began_while_the_other_side_was_at_work_is_told() -> N
     long = [x for x in perfect() if x.key != ("load_serial", SWITCH - timedelta(seconds=20))]
     long += [line("start", "load_serial", SWITCH - timedelta(seconds=20))]
     long += [line("done", "load_serial", SWITCH - timedelta(seconds=20), at=SWITCH + timedelta(seconds=1.5))]
-    (told,) = wrong(long)
-    assert "overlapped itself: 10:01:00 began on green" in told
+    (violation,) = wrong(long)
+    assert "overlapped itself: 10:01:00 began on green" in violation
 
 
 def test_serial_runs_in_the_wrong_order_are_told() -> None:
     late = [x for x in perfect() if x.key != ("load_past", BEGIN)]
     late += [line(what, "load_past", BEGIN, at=BEGIN + timedelta(seconds=40)) for what in ("start", "done")]
-    assert any("overlapped itself" in told for told in wrong(late))
+    assert any("overlapped itself" in violation for violation in wrong(late))
 
 
 @pytest.mark.parametrize("colour", ["blue", "green"])
 def test_what_assets_trigger_twice_is_told(colour: str) -> None:
     lines = perfect()
     first = next(x for x in lines if x.dag == CONSUMER and x.what == "done")
-    (told,) = wrong([*lines, replace(first, run="another", colour=colour)])
-    assert "must have followed" in told
+    (violation,) = wrong([*lines, replace(first, run="another", colour=colour)])
+    assert "must have followed" in violation
 
 
 def test_an_asset_event_that_nothing_followed_is_told() -> None:
     lines = perfect()
     first = next(x for x in lines if x.dag == CONSUMER)
-    (told,) = wrong([x for x in lines if x.run != first.run])
-    assert "it did so nowhere" in told
+    (violation,) = wrong([x for x in lines if x.run != first.run])
+    assert "it did so nowhere" in violation
 
 
 @pytest.mark.parametrize(
@@ -122,10 +122,12 @@ def test_a_mirror_must_be_skipped_or_made_true(state: str, note: str, violations
 
 @pytest.mark.parametrize(("seconds", "violations"), [(-5, 0), (5, 1)])
 def test_work_on_a_side_that_was_said_to_be_drained_is_told(seconds: int, violations: int) -> None:
-    said = SWITCH + timedelta(seconds=30)
-    last = line("start", "load_late", SWITCH - timedelta(seconds=30), at=said + timedelta(seconds=seconds))
-    found = judge([*perfect(), last], DECISIONS, (), {}, BEGIN, END, [(said, "blue")])
-    assert len(found.violations) == violations
+    commanded = SWITCH + timedelta(seconds=30)
+    last = line(
+        "start", "load_late", SWITCH - timedelta(seconds=30), at=commanded + timedelta(seconds=seconds)
+    )
+    verdict = judge([*perfect(), last], DECISIONS, (), {}, BEGIN, END, [(commanded, "blue")])
+    assert len(verdict.violations) == violations
 
 
 def version(

@@ -17,7 +17,7 @@ from bluegreen.settings import Settings, SettingsError
 from bluegreen.store import Store
 from bluegreen.timeline import Timeline
 
-from tests.unit.gate_doubles import always
+from tests.fakes.gate import always
 
 T = datetime(2025, 11, 23, 10, tzinfo=UTC)
 SWITCH = T + timedelta(minutes=5)
@@ -185,7 +185,11 @@ def test_settings_come_from_airflows_configuration(options: pytest.MonkeyPatch) 
         ("ENVIRONMENT", "", r"AIRFLOW__BLUEGREEN__ENVIRONMENT\) is not set"),
         ("ENVIRONMENT", "red", "is 'red', not blue or green"),
         ("PARAMETER", " ", r"AIRFLOW__BLUEGREEN__PARAMETER\) is not set"),
-        ("LEAD_SECONDS", "soon", "bluegreen.lead_seconds must be seconds from 0 to 86400, not 'soon'"),
+        (
+            "LEAD_SECONDS",
+            "soon",
+            "bluegreen.lead_seconds must be a number of seconds from 0 to 86400, not 'soon'",
+        ),
         ("WAIT_SECONDS", "-1", "bluegreen.wait_seconds must be"),
         ("MAX_AGE_SECONDS", "nan", "bluegreen.max_age_seconds must be"),
     ],
@@ -209,6 +213,6 @@ def test_a_dag_author_can_ask_who_owns_the_work(options: pytest.MonkeyPatch, tmp
 
 def test_a_dag_file_that_imports_it_loads_nothing_of_aws() -> None:
     """Importing is free and asks nobody: only a call does."""
-    said = "import sys; from bluegreen import is_active, owner; print('botocore' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
+    program = "import sys; from bluegreen import is_active, owner; print('botocore' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -153,8 +153,8 @@ class Deployment:
 
     def one(self, type: str, name: str) -> Registration:
         """The one resource of a type (its last part) and a logical name."""
-        (found,) = [each for each in self.of_type(type) if each.name == name]
-        return found
+        (resource,) = [each for each in self.of_type(type) if each.name == name]
+        return resource
 
     def secrets(self) -> Iterator[tuple[Registration, str]]:
         """Every top-level input that is a secret, with its key."""
