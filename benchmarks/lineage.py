@@ -42,7 +42,7 @@ from forwarder.forwarder import Forwarder, Timing
 from lineage_log.log import Log, key_at
 from lineage_log.marquez_client import MarquezClient
 from lineage_log.read_ahead import READERS
-from local import aws
+from local.aws import ministack
 from local.home import REGION, Home
 from local.processes import clean_environ
 from tests.fakes.lineage import MemoryS3
@@ -117,9 +117,9 @@ def forwarder(count: int) -> Table:
     table = Table("Marquez", "log", "naive (events/s)", "forwarder (events/s)")
     with tempfile.TemporaryDirectory(prefix="lineage-benchmark-") as folder:
         home = Home(Path(folder) / "home")
-        aws.start(home)
+        ministack.start(home)
         try:
-            os.environ.update(clean_environ(**aws.environ(home)))
+            os.environ.update(clean_environ(**ministack.environ(home)))
             s3 = boto3.client("s3", region_name=REGION, config=Config(max_pool_connections=READERS + 2))
             s3.create_bucket(Bucket=BUCKET)
             memory = cast(Any, fill(s3, count))
@@ -128,7 +128,7 @@ def forwarder(count: int) -> Table:
                 rates = [rate(work, log, speed, count) for work in (naive, forward)]
                 table.add_row(speed.name, where, *(f"{each:.0f}" for each in rates))
         finally:
-            aws.stop(home)
+            ministack.stop(home)
     table.title = f"{count} events of {JOBS} jobs, load {os.getloadavg()[0]:.1f}"
     return table
 

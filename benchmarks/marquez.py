@@ -44,7 +44,7 @@ class Double:
             return cast(list[dict[str, Any]], json.load(answer))
 
     def fail(self, kind: str) -> None:
-        """Have a fault from now on: a `kind` of local.marquez_double.Faults; "none" ends it."""
+        """Have a fault from now on: a `kind` of local.marquez.double.Faults; "none" ends it."""
         body = json.dumps({"kind": kind}).encode()
         request = urllib.request.Request(f"{self.admin}/faults", body, method="PUT")  # noqa: S310 - loopback
         with urllib.request.urlopen(request, timeout=30):  # noqa: S310
@@ -55,7 +55,7 @@ class Double:
 def double(speed: Speed) -> Iterator[Double]:
     """Run a double of that speed."""
     port, admin = free_port(), free_port()
-    command = [sys.executable, "-m", "local.marquez_double", "--port", str(port), "--admin-port", str(admin)]
+    command = [sys.executable, "-m", "local.marquez.double", "--port", str(port), "--admin-port", str(admin)]
     command += ["--latency", str(speed.latency), "--connections", str(speed.connections)]
     process = subprocess.Popen(command)  # noqa: S603 - our own program
     running = Double(f"http://{LOOPBACK}:{port}", f"http://{LOOPBACK}:{admin}")

@@ -27,7 +27,7 @@ from rich.table import Table
 
 from benchmarks.gate import Environment, clouded
 from benchmarks.marquez import SPEEDS, Double, double
-from local import aws
+from local.aws import ministack
 from local.processes import LOOPBACK, free_port
 from tests.e2e.zoo.environment import Cloud
 
@@ -74,7 +74,7 @@ class Tasks(Environment):
         self.notes = self.ledger_file.parent
         self.marquez = marquez
         self.endpoints = {
-            "none": aws.environ(cloud.home)["AWS_ENDPOINT_URL"],
+            "none": ministack.environ(cloud.home)["AWS_ENDPOINT_URL"],
             "refuse": f"http://{LOOPBACK}:{free_port()}",
             "hang": hanging.url,
         }
@@ -151,7 +151,7 @@ def measure(version: str, tasks: int) -> Table:
     logging.disable()  # of lost events: the row names the fault
     with double(SPEEDS[0]) as marquez, double(SPEEDS[-1]) as hanging, clouded() as cloud:
         hanging.fail("hang")
-        os.environ |= aws.environ(cloud.home)
+        os.environ |= ministack.environ(cloud.home)
         airflow = Tasks(cloud, version, tasks, marquez, hanging)
         airflow.create()
         for number, row in enumerate(ROWS):

@@ -210,8 +210,8 @@ class Ownership:
         """
         unknown = (
             f"the put of {self.name} was not answered, so it is not known whether it was written. If it "
-            f"arrives late, it takes effect {self.lead.total_seconds():g} s after its arrival at the "
-            "earliest. See `mwaactl status`. The command can be repeated safely: only one of the two takes effect"
+            f"arrives late, it takes effect {self.lead.total_seconds():g} s after its arrival. See "
+            "`mwaactl status`; repeating the command is safe: only one of the two takes effect"
         )
         try:
             for pause in READ_BACK:

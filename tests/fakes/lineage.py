@@ -22,7 +22,7 @@ from forwarder.forwarder import Forwarder, Timing
 from lineage_log.log import Log, key_at
 from lineage_log.marquez_client import PROBE_NAMESPACE, MarquezClient
 from lineage_log.patient_client import Patience
-from local.marquez_double import Marquez as Knowledge
+from local.marquez.double import Marquez as Knowledge
 
 START = datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC)
 CHECKPOINT_KEY = "forwarder/checkpoint.json"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from forwarder import late_listing
 from lineage_log.marquez_client import Answer
 from lineage_log.patient_client import Patience, UnreachableError
-from local.marquez_double import Marquez as Knowledge
+from local.marquez.double import Marquez as Knowledge
 from tests.fakes.lineage import QUICK, START, Clock, FakeMarquez, MemoryS3, forwarder, set_aside_key
 
 HOUR, DAY = 3600.0, 86400.0
