@@ -37,10 +37,10 @@ from rich.table import Table
 from benchmarks import transport
 from benchmarks.marquez import SPEEDS, Speed, double
 from components.airflow_versions import AIRFLOW_VERSIONS
+from forwarder.checkpoint_keeper import CheckpointKeeper
 from forwarder.forwarder import Forwarder, Timing
-from lineage_log.checkpoint import PlaceKeeper
 from lineage_log.log import Log, key_at
-from lineage_log.marquez_client import Marquez
+from lineage_log.marquez_client import MarquezClient
 from lineage_log.read_ahead import READERS
 from local.aws import ministack
 from local.home import REGION, Home
@@ -85,9 +85,9 @@ def naive(s3: Any, url: str) -> None:
 
 def forward(s3: Any, url: str) -> None:
     """Run the forwarder until the log is empty."""
-    place = PlaceKeeper(s3, BUCKET, f"forwarder/{uuid.uuid4()}.json", holder="benchmark", lease=10)
-    marquez = Marquez(url, timeout=20)
-    Forwarder(Log(s3, BUCKET), place, marquez, Timing()).once(1)
+    keeper = CheckpointKeeper(s3, BUCKET, f"forwarder/{uuid.uuid4()}.json", holder="benchmark", lease=10)
+    marquez = MarquezClient(url, timeout=20)
+    Forwarder(Log(s3, BUCKET), keeper, marquez, Timing()).once(1)
 
 
 def rate(work: Callable[[Any, str], None], s3: Any, speed: Speed, count: int) -> float:

@@ -92,7 +92,7 @@ def _common(boot: NodeBoot) -> dict[str, str]:
         "DATABASE_SECRET": boot.database_secret_arn,
         "LINEAGE_BUCKET": boot.lineage_bucket,
         "FORWARDER_KEY": boot.forwarder_key,
-        "FORWARDER_PLACE": boot.forwarder_checkpoint,
+        "FORWARDER_CHECKPOINT": boot.forwarder_checkpoint,
         "METRICS_NAMESPACE": METRICS_NAMESPACE,
         "LINEAGE_RETENTION_DAYS": str(boot.retention_days),
     }

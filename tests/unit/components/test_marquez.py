@@ -124,9 +124,9 @@ def test_the_open_command_can_be_evaluated_by_a_shell(mode: str, target: str) ->
     assert len(shown) == 10
 
 
-def test_a_new_database_has_a_place_of_its_own() -> None:
-    places = {node_settings(deployed(mode))["FORWARDER_PLACE"] for mode in (EC2, HA)}
-    assert places == {"forwarder/marquez-data-id.json", "forwarder/cluster-ABC.json"}
+def test_a_new_database_has_a_checkpoint_of_its_own() -> None:
+    checkpoints = {node_settings(deployed(mode))["FORWARDER_CHECKPOINT"] for mode in (EC2, HA)}
+    assert checkpoints == {"forwarder/marquez-data-id.json", "forwarder/cluster-ABC.json"}
 
 
 @pytest.mark.parametrize("mode", [EC2, HA])
@@ -156,7 +156,7 @@ def test_a_customer_key_may_be_used_through_the_two_services_only(mode: str) -> 
 
 
 @pytest.mark.parametrize("mode", [EC2, HA])
-def test_a_node_writes_to_nothing_but_its_place_and_what_it_sets_aside(mode: str) -> None:
+def test_a_node_writes_to_nothing_but_its_checkpoint_and_what_it_sets_aside(mode: str) -> None:
     (policy,) = (each for each in marquez_parts(deployed(mode)) if each.type.endswith(":RolePolicy"))
     writable = [
         resource

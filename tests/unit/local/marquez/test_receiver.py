@@ -16,7 +16,7 @@ from openlineage.client.facet_v2 import nominal_time_run, schema_dataset
 from openlineage.client.serde import Serde
 from starlette.testclient import TestClient
 
-from lineage_log.marquez_client import Answer, Marquez
+from lineage_log.marquez_client import Answer, MarquezClient
 from local.marquez.receiver import application
 from tests.fakes.lineage import START, FakeMarquez, MemoryS3, forwarder
 from tests.fakes.lineage_events import write
@@ -177,7 +177,7 @@ def test_a_late_start_leaves_no_run_open(tmp_path: Path) -> None:
     s3 = MemoryS3()
     with (
         TestClient(application(tmp_path)) as client,
-        patch.object(Marquez, "_ask", lambda _, method, path, body: _answer(client, method, path, body)),
+        patch.object(MarquezClient, "_request", lambda _, *request: _answer(client, *request)),
     ):
         carrier = forwarder(s3, FakeMarquez(url="http://receiver"), seconds=60)
         write(s3, START + timedelta(seconds=20), event("COMPLETE", eventTime="2026-11-23T10:00:20Z"))
