@@ -11,13 +11,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mwaactl.dag_files import push as push_dags
+    # The names are what this package is for, so they are all exported.
+    from mwaactl.dag_files import push as push_dags  # noqa: F401
     from mwaactl.deployment import Deployment as Deployment
     from mwaactl.errors import ControlError as ControlError
     from mwaactl.recovery.audit import audit as audit
     from mwaactl.recovery.audit import backfill as backfill
-    from mwaactl.recovery.failover import carry_out as carry_out_failover
-    from mwaactl.recovery.failover import plan as plan_failover
+    from mwaactl.recovery.failover import carry_out as carry_out_failover  # noqa: F401
+    from mwaactl.recovery.failover import plan as plan_failover  # noqa: F401
     from mwaactl.switching.drain import wait_until_drained as wait_until_drained
     from mwaactl.switching.plan import plan as plan
     from mwaactl.switching.plan import plan_rollback as plan_rollback

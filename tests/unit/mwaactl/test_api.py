@@ -17,7 +17,7 @@ def test_what_type_checkers_see_is_what_is_there() -> None:
         node for node in ast.parse(Path(mwaactl.__file__).read_text()).body if isinstance(node, ast.If)
     )
     promised = {
-        alias.asname: f"{node.module}:{alias.name}"
+        str(alias.asname): f"{node.module}:{alias.name}"
         for node in block.body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
