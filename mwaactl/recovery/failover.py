@@ -204,7 +204,7 @@ def carry_out(
     chosen = look.having("again")
     for count, one in enumerate(chosen, 1):
         try:
-            rerun.run_again(
+            rerun.clear_run(
                 there, runs[one.dag_id, one.due], made.target, f"failover since {iso(made.since)}"
             )
         except Unreachable as error:
