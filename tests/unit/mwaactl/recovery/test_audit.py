@@ -111,7 +111,7 @@ def test_a_run_that_its_owner_may_still_make_is_unfinished(stack: Stack, aws: Cl
 def test_a_dag_with_no_next_run_is_past_it_unless_it_waits_for_its_runs_to_end(
     stack: Stack, aws: Cloud
 ) -> None:
-    """Before 3.3 Airflow tells no next run while max_active_runs is reached."""
+    """Before 3.3 Airflow reports no next run while max_active_runs is reached."""
     aws.green.dags["chain"].next_due = None
     both(aws, 40, SKIPPED, None)
     assert kinds(compare(stack, aws)) == [("nobody", minutes(40))]
@@ -138,7 +138,7 @@ def test_unfinished_and_failed_runs_are_counted(stack: Stack, aws: Cloud) -> Non
     assert (report.unfinished, report.failed, report.findings) == (1, 1, ())
 
 
-def test_a_mirror_that_was_made_true_was_not_executed_unless_it_was_cleared_later(
+def test_a_mirror_with_copied_states_was_not_executed_unless_it_was_cleared_later(
     stack: Stack, aws: Cloud
 ) -> None:
     mirror = both(aws, 10, DONE, DONE)[1]
@@ -151,7 +151,7 @@ def test_a_mirror_that_was_made_true_was_not_executed_unless_it_was_cleared_late
     assert kinds(compare(stack, aws)) == [("both", minutes(10))]
 
 
-def test_an_owner_with_a_mirror_made_true_lost_nothing(stack: Stack, aws: Cloud) -> None:
+def test_an_owner_with_a_mirror_with_copied_states_lost_nothing(stack: Stack, aws: Cloud) -> None:
     """After a failover: green owns the instant by the back-dated decision, blue had completed it."""
     mirror = both(aws, 40, DONE, SKIPPED)[1]
     mirror.note = "mwaactl: executed on blue"
@@ -251,7 +251,7 @@ def test_a_shared_namespace_does_not_tell_who_executed_a_run(aws: Cloud) -> None
         by_lineage(parse(exports), aws)
 
 
-def test_what_nobody_executed_is_cleared_on_the_owner_of_now_once(stack: Stack, aws: Cloud) -> None:
+def test_what_nobody_executed_is_cleared_once_on_the_current_owner(stack: Stack, aws: Cloud) -> None:
     both(aws, 10, SKIPPED, SKIPPED)
     backfilled = backfill(stack, aws, compare(stack, aws))
     assert [(finding.due, finding.backfill_on) for finding in backfilled.backfilled] == [
@@ -283,7 +283,7 @@ def test_what_the_owner_never_made_is_made_once(stack: Stack, aws: Cloud) -> Non
 
 
 def test_what_the_other_side_may_still_execute_is_not_backfilled(stack: Stack, aws: Cloud) -> None:
-    """Blue owned the instant and is behind; green, the owner of now, must not be faster."""
+    """Blue owned the instant and is behind; green, the current owner, must not be faster."""
     aws.blue.dags["chain"].next_due = minutes(5)
     both(aws, 10, None, SKIPPED)
     assert compare(stack, aws).unfinished == 1

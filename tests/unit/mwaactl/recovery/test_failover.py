@@ -139,7 +139,7 @@ def test_decisions_of_single_dags_are_overruled(stack: Stack, aws: Cloud) -> Non
     assert (owner(aws, 50, "a"), owner(aws, 50, "b"), owner(aws, 70, "b")) == ("green", "green", "green")
 
 
-def test_it_waits_until_no_process_judges_by_what_it_read_before(stack: Stack, aws: Cloud) -> None:
+def test_it_waits_until_no_process_acts_on_what_it_read_before(stack: Stack, aws: Cloud) -> None:
     waits: list[float] = []
     result = fail_over(stack, aws, on_wait=waits.append)
     assert result.waited
@@ -151,7 +151,7 @@ def test_it_waits_until_no_process_judges_by_what_it_read_before(stack: Stack, a
     assert more_waits == [], "a second time there is nothing to wait for"
 
 
-def test_it_does_not_wait_if_told_so(stack: Stack, aws: Cloud) -> None:
+def test_with_no_wait_it_does_not_wait(stack: Stack, aws: Cloud) -> None:
     result = fail_over(stack, aws, wait=False)
     assert not result.waited
     assert aws.ssm.clock.now < minutes(NOW + 1)
@@ -177,7 +177,7 @@ def test_what_failed_on_the_old_side_is_executed_again(stack: Stack, aws: Cloud)
     assert ("a", minutes(50)) in {(run.dag_id, run.due) for run in fail_over(stack, aws).rerun}
 
 
-def test_a_mirror_that_was_made_true_there_proves_nothing(stack: Stack, aws: Cloud) -> None:
+def test_a_mirror_with_copied_states_there_proves_nothing(stack: Stack, aws: Cloud) -> None:
     answer(aws)
     aws.blue.one("a", minutes(50)).note = "mwaactl: executed on green"
     assert ("a", minutes(50)) in {(run.dag_id, run.due) for run in fail_over(stack, aws).rerun}
@@ -193,7 +193,7 @@ def test_what_was_known_as_completed_once_stays_so_when_the_old_side_dies_later(
 
 
 def completed(aws: Cloud, *runs: tuple[str, float]) -> None:
-    """The lineage log tells that blue completed these, each a minute after it was due."""
+    """The lineage log records that blue completed these, each a minute after it was due."""
     for dag_id, minute in runs:
         log_complete(aws.s3, dag_id, minutes(minute), at=minutes(minute + 1))
 
@@ -204,16 +204,18 @@ def test_what_only_the_lineage_log_knows_as_completed_is_not_executed_again(stac
     result = fail_over(stack, aws)
     assert len(result.rerun) == 8
     at = {(dag_id, minutes(minute)) for dag_id, minute in known}
-    assert {(run.dag_id, run.due) for run in result.left} == at, "their mirrors cannot be made true yet"
+    assert {(run.dag_id, run.due) for run in result.left} == at, (
+        "their mirrors cannot receive the final states yet"
+    )
     assert result.window is not None
     assert {run.known_by for run in result.window.having("completed")} == {"the lineage log"}
     assert result.window.witnesses == ("the lineage log",)
-    assert result.completion_uncertain, "the log need not know of every run"
+    assert result.completion_uncertain, "the log may not have every run"
     aws.green.work()
     assert not {aws.green.one("a", minutes(50)).run_id} & {i for d, i in aws.green.executed if d == "a"}
 
 
-def test_when_the_old_side_answers_later_the_mirrors_are_made_true(stack: Stack, aws: Cloud) -> None:
+def test_when_the_old_side_answers_later_the_mirrors_receive_its_states(stack: Stack, aws: Cloud) -> None:
     completed(aws, ("a", 50), ("a", 52), ("b", 50), ("b", 52))
     assert len(fail_over(stack, aws).left) == 4
     answer(aws)
@@ -248,7 +250,7 @@ def test_what_is_completed_while_it_waits_is_not_executed_again(stack: Stack, aw
     assert len(failover.carry_out(plan).rerun) == 9
 
 
-def test_a_log_that_cannot_be_read_is_said_and_changes_nothing(stack: Stack, aws: Cloud) -> None:
+def test_a_log_that_cannot_be_read_is_reported_and_changes_nothing(stack: Stack, aws: Cloud) -> None:
     completed(aws, ("a", 50))
     aws.s3.objects[f"{key_at(minutes(59))}-x.json.gz"] = b"{"
     aws.s3.modified[f"{key_at(minutes(59))}-x.json.gz"] = minutes(59)
@@ -460,6 +462,17 @@ def test_it_says_that_it_was_at_least_once(run: Callable[..., Result], aws: Clou
     assert "mwaactl unfence blue -s fullha" in result.stdout
     descriptions = [record["Description"] for record in aws.ssm.stored[OWNERSHIP]]
     assert descriptions[1] == "mwaactl failover to green, since 2026-11-23T10:45:00.000Z: blue is dead"
+
+
+def test_without_waiting_it_says_when_to_repeat(run: Callable[..., Result], aws: Cloud) -> None:
+    answer(aws)
+    shown = run("failover", "green", "--yes", "--no-wait").stdout
+    assert "6 runs are being rerun, 4 mirrors received blue's final states" in shown
+    assert "may still act on the ownership that they read before" in shown
+    assert "Repeat in 6 minutes: mwaactl failover green -s fullha" in shown
+    repeated = run("failover", "green", "--yes").stdout
+    assert "0 runs are being rerun" in repeated
+    assert "6 minutes" not in repeated
 
 
 def test_it_says_by_whom_it_knows_what_was_completed(run: Callable[..., Result], aws: Cloud) -> None:
