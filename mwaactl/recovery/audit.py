@@ -86,10 +86,10 @@ def backfill(deployment: Deployment, earlier: Audit, progress: Progress | None =
     records = _gather(deployment, earlier.since, earlier.until)
     report = _report(deployment, records, earlier.since, earlier.until)
     offered = {finding.key for finding in earlier.findings if finding.backfill_on is not None}
-    chosen = [finding for finding in report.findings if finding.backfill_on and finding.key in offered]
+    candidates = [finding for finding in report.findings if finding.backfill_on and finding.key in offered]
     backfilled: list[Finding] = []
     failures: list[Failure] = []
-    for count, finding in enumerate(chosen, 1):
+    for count, finding in enumerate(candidates, 1):
         try:
             _execute(deployment, records, finding)
         except Unreachable as error:
@@ -97,7 +97,7 @@ def backfill(deployment: Deployment, earlier: Audit, progress: Progress | None =
         else:
             backfilled.append(finding)
         if progress is not None:
-            progress(count, len(chosen))
+            progress(count, len(candidates))
     return report.model_copy(update={"backfilled": tuple(backfilled), "not_backfilled": tuple(failures)})
 
 

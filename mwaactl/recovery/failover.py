@@ -246,7 +246,9 @@ def carry_out(
     """
     if not failover.ok:
         failed = ", ".join(check.name for check in failover.checks if check.stops)
-        raise CheckFailed(f"nothing was written: {failed} failed. Put it right, or add --force CHECK")
+        raise CheckFailed(
+            f"nothing was written: {failed} failed. Fix the cause, or override it: --force CHECK"
+        )
     snapshot, until = _switch(failover, reason)
     snapshot = _back_date(failover, snapshot, reason)
     write_active(failover.deployment, snapshot)
@@ -332,7 +334,7 @@ def _wait(failover: FailoverPlan, until: datetime, on_wait: Callable[[float], No
 
 
 def _read_window(failover: FailoverPlan, until: datetime) -> tuple[WindowReport, _Runs, set[str]]:
-    """Step 5 begins: what is to be done with the window's runs, those runs, and which DAGs are paused."""
+    """Step 5, before any change: what to do with the window's runs, those runs, and the paused DAGs."""
     api = failover.deployment.airflow(failover.target)
     try:
         window = report_window(api, failover.witnesses, failover.since, until)
@@ -374,8 +376,8 @@ def _clear_runs(
     api, reason = failover.deployment.airflow(failover.target), f"failover since {iso(failover.since)}"
     cleared: list[DueRun] = []
     uncleared: list[UncopiedRun] = []
-    chosen = window.having("rerun")
-    for count, run in enumerate(chosen, 1):
+    candidates = window.having("rerun")
+    for count, run in enumerate(candidates, 1):
         try:
             clear_run(api, runs[run.dag_id, run.run_id], failover.target, reason)
         except Unreachable as error:
@@ -383,7 +385,7 @@ def _clear_runs(
         else:
             cleared.append(run)
         if progress is not None:
-            progress(count, len(chosen))
+            progress(count, len(candidates))
     return tuple(cleared), tuple(uncleared)
 
 

@@ -1,4 +1,4 @@
-"""The audit's verdict on one scheduled run, from the records of both sides. It asks nobody anything.
+"""The audit's verdict on one scheduled run: a pure function of what both sides record.
 
 | the owner's run | nothing elsewhere | executed elsewhere | rerun elsewhere by `mwaactl` |
 |---|---|---|---|

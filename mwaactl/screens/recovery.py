@@ -104,7 +104,7 @@ def show_failover(console: Console, result: FailoverResult, stack: str) -> None:
     for note in result.notes:
         print_note(console, note)
     if result.dry_run:
-        _print(console, "Nothing was written.")
+        _print(console, "Nothing was written. To carry it out, repeat the command without --dry-run.")
         return
     target, source = result.target, other_colour(result.target)
     received = f", {result.mirrored.made} mirrors received {source}'s final states" if result.mirrored else ""
@@ -139,7 +139,7 @@ def show_failover(console: Console, result: FailoverResult, stack: str) -> None:
 def _doubt(window: WindowReport | None, target: Colour) -> str:
     if window is None or not window.witnesses:
         return f"nothing reports what {other_colour(target)} completed"
-    return f"{', '.join(window.witnesses)} does not show it as completed, but may not have every run"
+    return f"{', '.join(window.witnesses)} does not show these runs as completed, but may not have every run"
 
 
 def _known_by(window: WindowReport) -> str:

@@ -451,6 +451,7 @@ def test_a_dry_run_shows_what_is_unknown_and_writes_nothing(run: Callable[..., R
     assert "10 to rerun on green" in result.stdout
     assert "cannot report what blue completed" in result.stdout
     assert "A rerun may repeat completed work: nothing reports what blue completed" in result.stdout
+    assert "Nothing was written. To carry it out, repeat the command without --dry-run" in result.stdout
     assert len(aws.ssm.values()) == 1
     assert aws.green.changes == 0
 
@@ -480,7 +481,7 @@ def test_it_says_by_whom_it_knows_what_was_completed(run: Callable[..., Result],
     shown = run("failover", "green", "--dry-run").stdout
     assert "8 to rerun on green" in shown
     assert "2 completed on blue (2 by the lineage log): not rerun" in shown
-    assert "the lineage log does not show it as completed, but may not have every run" in shown
+    assert "the lineage log does not show these runs as completed, but may not have every run" in shown
     answer(aws)
     shown = run("failover", "green", "--dry-run").stdout
     assert "4 completed on blue (4 by mwaa-openlineage-fullha-blue's REST API)" in shown
