@@ -366,7 +366,7 @@ def _copy_states(failover: FailoverPlan, window: WindowReport, until: datetime) 
         )
     except Unreachable as error:
         why = f"completed on {failover.source}, but its states cannot be read: {error}"
-        return MirrorResult(made=0, already=0, left=tuple(_left(run, why) for run in completed))
+        return MirrorResult(copied=0, already=0, left=tuple(_left(run, why) for run in completed))
 
 
 def _clear_runs(

@@ -107,7 +107,9 @@ def show_failover(console: Console, result: FailoverResult, stack: str) -> None:
         _print(console, "Nothing was written. To carry it out, repeat the command without --dry-run.")
         return
     target, source = result.target, other_colour(result.target)
-    received = f", {result.mirrored.made} mirrors received {source}'s final states" if result.mirrored else ""
+    received = (
+        f", {result.mirrored.copied} mirrors received {source}'s final states" if result.mirrored else ""
+    )
     _print(
         console,
         f"{target} owns every scheduled run that is due from {iso(result.since)} on (version "

@@ -20,7 +20,7 @@ import pytest
 
 from components.airflow_versions import AIRFLOW_VERSIONS
 from local.processes import clean_environ
-from local.pulumi_cli import environ
+from local.pulumi.cli import environ
 from tests.e2e.zoo.environment import Cloud, Json, Kind, Zoo
 from tests.engine.forwarding import Bucket, Double, Node, first_holder, holding
 

@@ -31,7 +31,7 @@ class Double:
     def start(cls, clean: ExitStack) -> Double:
         port, admin = free_port(), free_port()
         ports = ["--port", str(port), "--admin-port", str(admin)]
-        process = subprocess.Popen([sys.executable, "-m", "local.marquez_double", *ports])
+        process = subprocess.Popen([sys.executable, "-m", "local.marquez.double", *ports])
         clean.callback(process.wait, 10)
         clean.callback(process.terminate)
         made = cls(f"http://{LOOPBACK}:{port}", f"http://{LOOPBACK}:{admin}")

@@ -22,7 +22,7 @@ from lineage_log.checkpoint import PlaceKeeper
 from lineage_log.delivery import Patience
 from lineage_log.log import Log, key_at
 from lineage_log.marquez_client import PROBE_NAMESPACE, Marquez
-from local.marquez_double import Marquez as Knowledge
+from local.marquez.double import Marquez as Knowledge
 
 START = datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC)
 PLACE = "forwarder/place.json"

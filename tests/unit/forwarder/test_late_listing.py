@@ -16,7 +16,7 @@ from forwarder import late_listing as sweep
 from lineage_log.delivery import Patience, UnreachableError
 from lineage_log.log import Log, hour_prefix
 from lineage_log.marquez_client import Answer
-from local.marquez_double import Marquez as Knowledge
+from local.marquez.double import Marquez as Knowledge
 from tests.fakes.lineage import QUICK, START, Clock, FakeMarquez, MemoryS3, aside, forwarder
 
 HOUR, DAY = 3600.0, 86400.0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mwaactl.checks.registry import CHECKS
-from mwaactl.switching.write import carry_out, plan
+from mwaactl.switching.plan import plan
+from mwaactl.switching.write import carry_out
 from tests.fakes.aws import Cloud, client_error, deployment
 from tests.fakes.preflight import BLUE, GREEN, checked
 

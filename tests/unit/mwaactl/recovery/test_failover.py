@@ -164,7 +164,7 @@ def test_what_the_old_side_completed_is_not_executed_again(stack: Stack, aws: Cl
     assert not result.completion_uncertain
     assert due(result.rerun) == [minutes(54), minutes(56), minutes(58)]
     assert result.mirrored is not None
-    assert result.mirrored.made == 4
+    assert result.mirrored.copied == 4
     aws.green.work()
     assert aws.green.states("a", minutes(50)) == aws.blue.states("a", minutes(50))
     assert aws.green.one("a", minutes(50)).note == "mwaactl: executed on blue"
@@ -222,7 +222,7 @@ def test_when_the_old_side_answers_later_the_mirrors_receive_its_states(stack: S
     result = fail_over(stack, aws)
     assert result.left == ()
     assert result.mirrored is not None
-    assert result.mirrored.made == 4
+    assert result.mirrored.copied == 4
 
 
 def test_the_log_knows_what_the_old_side_has_forgotten(stack: Stack, aws: Cloud) -> None:

@@ -10,7 +10,7 @@ from mwaactl.checks.outcome import Check
 from mwaactl.deployment import Deployment
 from mwaactl.recovery.fence import fence, unfence
 from mwaactl.stack import Stack, parse
-from mwaactl.switching.write import plan
+from mwaactl.switching.plan import plan
 from tests.fakes.aws import Cloud, outputs
 
 
