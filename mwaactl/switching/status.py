@@ -124,11 +124,11 @@ def _standby(line: OwnershipLine | None, seen: dict[Colour, Observation]) -> Col
 def _draining(
     ownership: Snapshot | None, seen: Mapping[Colour, Observation]
 ) -> dict[Colour, tuple[Run, ...]]:
-    """By side, what it has to finish of DAGs that it does not own next. Not what is only skipped there."""
+    """By side, its unfinished runs of DAGs that it will not own, without those that it only skips."""
     if ownership is None:
         return {}
     timeline = ownership.timeline
-    found = {
+    unfinished = {
         colour: tuple(
             run
             for run in observation.in_flight or ()
@@ -137,4 +137,4 @@ def _draining(
         )
         for colour, observation in seen.items()
     }
-    return {colour: runs for colour, runs in found.items() if runs}
+    return {colour: runs for colour, runs in unfinished.items() if runs}
