@@ -370,8 +370,8 @@ def test_a_callback_is_called_when_nobody_can_say_whose_run_it_is(
     airflow: Airflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(policies, "CALLBACK_WAIT", 0.1)
-    told: list[bool] = []
-    task = operator(on_skipped_callback=[lambda _: told.append(True)])
+    calls: list[bool] = []
+    task = operator(on_skipped_callback=[lambda _: calls.append(True)])
     policies.task_policy(task)
     task.on_skipped_callback[0]({"run_id": "manual__x", "dag": SimpleNamespace(dag_id="etl")})
     airflow.reachable = False
