@@ -1,4 +1,5 @@
-# Two commands do everything: `make local` and `make test`. `make help` lists the others.
+# `make local` brings the product up, `make test` runs what CI runs, `make check` is for while you work.
+# `make help` lists the others.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -12,6 +13,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),$(TOOLS)/bootstrap/bin/uv)
 PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 RUN := .venv/bin/python -m
+MARKDOWN := $(wildcard *.md) docs .github
 
 .PHONY: help
 help: ## This list
@@ -35,16 +37,24 @@ clean: local-down ## Remove all that was set up (state, tools, caches)
 	rm -rf "$(LOCAL)"/bin "$(LOCAL)"/logs "$(LOCAL)"/pulumi "$(LOCAL)"/run "$(LOCAL)"/state
 	@rmdir "$(LOCAL)" 2>/dev/null || true
 
-.PHONY: test lint unit engine e2e
+.PHONY: check fix test lint unit engine e2e
+check: lint unit ## What to run before a commit: lint and unit tests, under 2 minutes
+
+fix: .venv/.synced ## Format code and markdown, and fix what the linter can
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+	.venv/bin/mdformat $(MARKDOWN)
+
 test: lint unit engine e2e ## Everything that CI runs
 
-lint: .venv/.synced ## ruff and mypy --strict
+lint: .venv/.synced ## Formats (ruff, mdformat), ruff, mypy --strict
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
+	.venv/bin/mdformat --check $(MARKDOWN)
 	.venv/bin/mypy
 
-unit: .venv/.synced ## Unit tests under Pulumi mocks
-	.venv/bin/pytest tests/unit
+unit: .venv/.synced ## Unit tests under Pulumi mocks, on all cores
+	.venv/bin/pytest tests/unit --numprocesses logical
 
 engine: .venv/.synced ## The real Pulumi engine over the local plugin
 	.venv/bin/pytest tests/engine
