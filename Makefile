@@ -33,7 +33,7 @@ local-down: ## End every local process, keep the state
 
 .PHONY: clean
 clean: local-down ## Remove all that was set up (state, tools, caches)
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis "$(TOOLS)"
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache "$(TOOLS)"
 	rm -rf "$(LOCAL)"/bin "$(LOCAL)"/logs "$(LOCAL)"/pulumi "$(LOCAL)"/run "$(LOCAL)"/state
 	@rmdir "$(LOCAL)" 2>/dev/null || true
 
