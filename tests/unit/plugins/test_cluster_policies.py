@@ -366,9 +366,12 @@ def test_a_run_that_is_only_mirrored_calls_nobody(several: bool, known_run: bool
     assert calls == [run(OURS).run_id]
 
 
-def test_a_callback_is_called_when_nobody_can_say_whose_run_it_is(airflow: Airflow) -> None:
-    calls: list[bool] = []
-    task = operator(on_skipped_callback=[lambda _: calls.append(True)])
+def test_a_callback_is_called_when_nobody_can_say_whose_run_it_is(
+    airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policies, "CALLBACK_WAIT", 0.1)
+    told: list[bool] = []
+    task = operator(on_skipped_callback=[lambda _: told.append(True)])
     policies.task_policy(task)
     task.on_skipped_callback[0]({"run_id": "manual__x", "dag": SimpleNamespace(dag_id="etl")})
     airflow.reachable = False
