@@ -115,7 +115,7 @@ def test_a_conflict_is_told_without_the_statement_that_met_it() -> None:
 
 def test_an_answer_that_is_no_object_is_an_error() -> None:
     api, _ = api_of({"/dags/etl/tasks": "<html>"}, 3)
-    with pytest.raises(Unreachable, match="no JSON object came from /dags/etl/tasks"):
+    with pytest.raises(Unreachable, match="the answer to /dags/etl/tasks is not a JSON object"):
         api.tasks("etl")
 
 
