@@ -127,7 +127,7 @@ def _observe(
                 not_checked[field] = str(error)
         if not seen.keys() >= {"scheduler", "dags", "import_errors"}:
             try:
-                seen["metrics"] = cloudwatch.metrics(clients.cloudwatch, environment.name, clock.now())
+                seen["metrics"] = cloudwatch.read_metrics(clients.cloudwatch, environment.name, clock.now())
             except Unreachable as error:
                 not_checked["metrics"] = str(error)
     if "scheduler" in seen:
