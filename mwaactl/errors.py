@@ -1,15 +1,4 @@
-"""What can go wrong, each with the exit code that scripts may rely on.
-
-| code | meaning |
-|---|---|
-| 0 | done, or nothing to do |
-| 1 | a check failed, or the question was answered with no: nothing was written; `audit`: it found something |
-| 2 | the command cannot be meant like that |
-| 3 | another writer was first: its decision stands |
-| 4 | Pulumi or AWS cannot be reached, or refused |
-| 5 | only part was done, or it is not known whether: the message says how to go on |
-| 6 | the stack or its ownership parameter is not usable as it is |
-"""
+"""What can go wrong, each with the exit code that scripts may rely on."""
 
 from __future__ import annotations
 
@@ -20,27 +9,40 @@ class ControlError(Exception):
     """Something the operator can put right; the text says what, where and how."""
 
     exit_code: ClassVar[int] = 4
+    meaning: ClassVar[str] = ""
 
 
 class CheckFailed(ControlError):  # noqa: N818 - reads as what happened
     exit_code = 1
+    meaning = "a check failed, or you answered no: nothing was written (`audit`: there are open findings)"
 
 
 class UsageError(ControlError):
     exit_code = 2
+    meaning = "the command line is wrong"
 
 
 class LostRace(ControlError):  # noqa: N818
     exit_code = 3
+    meaning = "another writer was first: its decision stands"
 
 
 class Unreachable(ControlError):  # noqa: N818
     exit_code = 4
+    meaning = "Pulumi or AWS is unreachable, or refused the call"
 
 
 class Unfinished(ControlError):  # noqa: N818
     exit_code = 5
+    meaning = "only part is done, or the outcome is unknown: the message says how to go on"
 
 
 class Unusable(ControlError):  # noqa: N818
     exit_code = 6
+    meaning = "the stack or its ownership parameter is unusable as it is"
+
+
+EXIT_CODES: dict[int, str] = {0: "done, or nothing to do"} | {
+    error.exit_code: error.meaning
+    for error in (CheckFailed, UsageError, LostRace, Unreachable, Unfinished, Unusable)
+}

@@ -8,18 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mwaactl.cli.session import (
-    CwdOption,
-    DryRunOption,
-    JsonOption,
-    StackOption,
-    YesOption,
-    busy,
-    console,
-    open_deployment,
-    print_json,
-    session,
-)
+from mwaactl.cli.finish import finish
+from mwaactl.cli.options import CwdOption, DryRunOption, JsonOption, StackOption, YesOption
+from mwaactl.cli.session import busy, confirm, console, open_deployment, session
+from mwaactl.cli.times import past
 from mwaactl.errors import Unfinished, UsageError
 
 if TYPE_CHECKING:
@@ -54,16 +46,12 @@ def status(
 ) -> None:
     """Events in the log by hour, how far each back end has been told, what was set aside, and its health."""
     from mwaactl.lineage.status import status as look
+    from mwaactl.screens.lineage import show_status
 
-    with session(as_json), busy("Reading the lineage log", as_json):
-        deployment = open_deployment(stack, cwd)
-        seen = look(deployment, hours=hours, to=to)
-    if as_json:
-        print_json(seen)
-    else:
-        from mwaactl.screens import lineage as lineage_screens
-
-        lineage_screens.show_status(console(), seen)
+    with session(as_json):
+        with busy("Reading the lineage log", as_json):
+            result = look(open_deployment(stack, cwd), hours=hours, to=to)
+        finish(result, show_status, as_json=as_json)
 
 
 @lineage_app.command()
@@ -91,9 +79,9 @@ def replay(
     No forwarder's place is touched, and a back end that has the events already is left as it stands.
     """
     from mwaactl import clock
-    from mwaactl.cli.recovery import past
     from mwaactl.lineage.replay import Window
     from mwaactl.lineage.replay import replay as post
+    from mwaactl.screens.lineage import show_replayed
 
     with session(as_json):
         now = clock.now()
@@ -109,21 +97,13 @@ def replay(
             namespace=namespace,
         )
         with _progress(as_json) as report:
-            done = post(deployment.clients, window, dry_run=dry_run, restart=restart, report=report)
-        if not as_json:
-            from mwaactl.screens import lineage as lineage_screens
-
-            lineage_screens.show_replayed(console(), done)
-        if done.refused:
+            result = post(deployment.clients, window, dry_run=dry_run, restart=restart, report=report)
+        error = None
+        if result.refused:
             error = Unfinished(
-                f"the back end refused {done.refused} of {done.events} events: see the reasons"
+                f"the back end refused {result.refused} of {result.events} events, for the reasons above"
             )
-            if as_json:
-                print_json(done, error=error)
-                raise typer.Exit(error.exit_code)
-            raise error
-    if as_json:
-        print_json(done)
+        finish(result, show_replayed, as_json=as_json, error=error)
 
 
 @aside_app.command("list")
@@ -135,16 +115,12 @@ def aside_list(
 ) -> None:
     """The refused events: when, why, and their keys."""
     from mwaactl.lineage.status import set_aside
+    from mwaactl.screens.lineage import show_set_aside
 
-    with session(as_json), busy("Reading what is set aside", as_json):
-        deployment = open_deployment(stack, cwd)
-        seen = set_aside(deployment, limit=limit)
-    if as_json:
-        print_json(seen)
-    else:
-        from mwaactl.screens import lineage as lineage_screens
-
-        lineage_screens.show_set_aside(console(), seen)
+    with session(as_json):
+        with busy("Reading what is set aside", as_json):
+            result = set_aside(open_deployment(stack, cwd), limit=limit)
+        finish(result, show_set_aside, as_json=as_json)
 
 
 @aside_app.command("retry")
@@ -161,30 +137,22 @@ def aside_retry(
     as_json: JsonOption = False,
 ) -> None:
     """Post refused events again, oldest first; what is taken is no longer set aside."""
-    import sys
-
     from mwaactl.lineage.replay import retry
+    from mwaactl.screens.lineage import show_retried
 
     with session(as_json):
         if bool(keys) == everything:
             raise UsageError("name the keys to post again, or say --all")
         deployment = open_deployment(stack, cwd)
-        if everything and not (dry_run or yes or as_json) and sys.stdin.isatty():
-            typer.confirm(f"Post all that is set aside to {to or deployment.stack.lineage_url}?", abort=True)
+        if everything and not dry_run:
+            server = to or deployment.stack.lineage_url
+            confirm(f"Post all that is set aside to {server}?", yes=yes, as_json=as_json)
         with busy("Posting", as_json):
-            done = retry(deployment, keys or (), to=to, dry_run=dry_run)
-        if not as_json:
-            from mwaactl.screens import lineage as lineage_screens
-
-            lineage_screens.show_retried(console(), done)
-        if done.left:
-            error = Unfinished(f"{len(done.left)} events are still refused: see the reasons")
-            if as_json:
-                print_json(done, error=error)
-                raise typer.Exit(error.exit_code)
-            raise error
-    if as_json:
-        print_json(done)
+            result = retry(deployment, keys or (), to=to, dry_run=dry_run)
+        error = None
+        if result.left:
+            error = Unfinished(f"{len(result.left)} events are still refused, for the reasons above")
+        finish(result, show_retried, as_json=as_json, error=error)
 
 
 @contextmanager

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mwaactl.cli.session import (
+from mwaactl.cli.finish import checks_failed, finish, stop
+from mwaactl.cli.options import (
+    ColourArgument,
     CwdOption,
     DryRunOption,
     ForceOption,
@@ -19,39 +19,22 @@ from mwaactl.cli.session import (
     ReasonOption,
     StackOption,
     YesOption,
-    busy,
-    colour_named,
-    console,
-    open_deployment,
-    print_json,
-    session,
 )
+from mwaactl.cli.session import busy, colour_named, confirm, console, open_deployment, session
+from mwaactl.cli.times import past
 from mwaactl.errors import CheckFailed, Unfinished, UsageError
 
 if TYPE_CHECKING:
-    from mwaactl.recovery.failover import FailoverPlan, FailoverResult
+    from rich.console import Console
 
-_AGO = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+    from mwaactl.recovery.failover import FailoverResult
+    from mwaactl.recovery.fence import UnfenceResult
 
 
 def register(app: typer.Typer) -> None:
-    """Give `mwaactl` these commands."""
+    """Add these commands to `mwaactl`."""
     for command in (audit, failover, unfence):
         app.command()(command)
-
-
-def past(text: str, now: datetime, option: str) -> datetime:
-    """`15m`, `24h`, `7d` before now, or a time such as 2026-11-23T10:00:00Z; UsageError for anything else."""
-    if ago := _AGO.fullmatch(text):
-        return now - timedelta(**{_UNITS[ago[2]]: float(ago[1])})
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise UsageError(f"{option} must be like 15m, 24h, 7d or 2026-11-23T10:00:00Z, not {text!r}")
-    return found.astimezone(UTC)
 
 
 def audit(
@@ -64,7 +47,7 @@ def audit(
         str | None, typer.Option(help="Only what was due before; default: now.", metavar="AGO|INSTANT")
     ] = None,
     backfill: Annotated[
-        bool, typer.Option("--backfill", help="Let the owner of now execute what nobody executed.")
+        bool, typer.Option("--backfill", help="Let the current owner execute what nobody executed.")
     ] = False,
     lineage: Annotated[
         bool,
@@ -79,7 +62,7 @@ def audit(
     """
     from mwaactl import clock
     from mwaactl.recovery import audit as operation
-    from mwaactl.screens import recovery as recovery_screens
+    from mwaactl.screens.recovery import show_audit
 
     with session(as_json):
         now = clock.now()
@@ -89,27 +72,21 @@ def audit(
             raise UsageError("--since must be before --until")
         with busy("Comparing the runs of both environments", as_json) as progress:
             deployment = open_deployment(stack, cwd)
-            seen = operation.audit(deployment, since=begin, until=end, lineage=lineage, progress=progress)
-        chosen = [one for one in seen.findings if one.backfill_on is not None]
-        if backfill and chosen:
+            result = operation.audit(deployment, since=begin, until=end, lineage=lineage, progress=progress)
+        count = sum(finding.backfill_on is not None for finding in result.findings)
+        if backfill and count:
             if not as_json:
-                recovery_screens.show_audit(console(), seen)
-            if not (yes or as_json) and sys.stdin.isatty():
-                typer.confirm(f"Execute {len(chosen)} runs now?", abort=True)
+                show_audit(console(), result)
+            confirm(f"Execute {count} runs now?", yes=yes, as_json=as_json)
             with busy("Starting what nobody executed", as_json):
-                seen = operation.backfill(deployment, seen)
-    if as_json:
-        print_json(seen)
-    else:
-        recovery_screens.show_audit(console(), seen)
-    if seen.not_backfilled:
-        raise typer.Exit(Unfinished.exit_code)
-    if seen.open:
-        raise typer.Exit(CheckFailed.exit_code)
+                result = operation.backfill(deployment, result)
+        open_findings = CheckFailed.exit_code if result.open else 0
+        exit_code = Unfinished.exit_code if result.not_backfilled else open_findings
+        finish(result, show_audit, as_json=as_json, exit_code=exit_code)
 
 
 def failover(
-    target: Annotated[str, typer.Argument(help="blue or green", metavar="blue|green")],
+    target: ColourArgument,
     stack: StackOption = None,
     cwd: CwdOption = None,
     since: Annotated[
@@ -143,103 +120,79 @@ def failover(
     """
     from mwaactl import clock
     from mwaactl.recovery import failover as operation
-    from mwaactl.screens import recovery as recovery_screens
+    from mwaactl.screens.recovery import show_failover, show_plan
 
     with session(as_json):
         colour = colour_named(target)
         begin = past(since, clock.now(), "--since") if since is not None else None
         with busy("Looking at what was due and what was completed", as_json) as progress:
             deployment = open_deployment(stack, cwd)
-            made = operation.plan(deployment, colour, since=begin, force=force or (), progress=progress)
+            plan = operation.plan(deployment, colour, since=begin, force=force or (), progress=progress)
         if not as_json:
-            recovery_screens.show_plan(console(), made)
-        if not made.ok:
-            _check_failed(made, as_json)
+            show_plan(console(), plan)
+        if error := checks_failed(plan.checks):
+            stop(error, lambda: operation.dry_run(plan), as_json=as_json)
         if dry_run:
-            done = operation.dry_run(made)
+            result = operation.dry_run(plan)
         else:
-            if not (yes or as_json) and sys.stdin.isatty():
-                typer.confirm(f"Give all work of {deployment.name} to {colour}?", abort=True)
-            with _counting(as_json) as on_wait:
-                done = operation.carry_out(
-                    made, with_fence=fence, wait=not no_wait, reason=reason, on_wait=on_wait
+            confirm(f"Give all work of {deployment.name} to {colour}?", yes=yes, as_json=as_json)
+            with _countdown(as_json) as on_wait:
+                result = operation.carry_out(
+                    plan, with_fence=fence, wait=not no_wait, reason=reason, on_wait=on_wait
                 )
-    _show(done, as_json, deployment.name)
+        show = partial(show_failover, stack=deployment.name)
+        finish(result, show, as_json=as_json, error=_unfinished(result, deployment.name))
 
 
 def unfence(
-    target: Annotated[str, typer.Argument(help="blue or green", metavar="blue|green")],
+    target: ColourArgument,
     stack: StackOption = None,
     cwd: CwdOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Let an environment reach AWS again that `failover --fence` has fenced."""
-    from mwaactl.recovery import fence as operation
+    from mwaactl.recovery.fence import unfence as remove_fence
 
     with session(as_json):
         colour = colour_named(target)
         with busy("Looking for the fence", as_json):
             deployment = open_deployment(stack, cwd)
-            done = operation.unfence(deployment.clients, deployment.stack.require(colour))
-    if as_json:
-        print_json(done)
-    elif done.changed:
-        console().print(f"{done.environment} may reach AWS again.", highlight=False, soft_wrap=True)
-    else:
-        console().print(f"{done.environment} has no fence: nothing changed.", highlight=False, soft_wrap=True)
+            result = remove_fence(deployment.clients, deployment.stack.require(colour))
+        finish(result, _show_unfence, as_json=as_json)
+
+
+def _show_unfence(screen: Console, result: UnfenceResult) -> None:
+    text = "can reach AWS again" if result.changed else "has no fence: nothing changed"
+    screen.print(f"{result.environment} {text}.", highlight=False, soft_wrap=True)
 
 
 @contextmanager
-def _counting(as_json: bool) -> Iterator[Callable[[float], None]]:
+def _countdown(as_json: bool) -> Iterator[Callable[[float], None]]:
     """A countdown on the screen; in a log, a line a minute."""
     screen = console(stderr=True)
-    text = "Waiting until no process judges by what it read before: {:.0f} s"
+    text = "Waiting until no process acts on an older ownership: {:.0f} s"
     if as_json:
         yield lambda _: None
     elif screen.is_terminal:
         with screen.status("Writing") as status:
             yield lambda remaining: status.update(text.format(remaining))
     else:
-        said: set[int] = set()
+        printed: set[int] = set()
 
-        def say(remaining: float) -> None:
-            if int(remaining // 60) not in said:
-                said.add(int(remaining // 60))
+        def report(remaining: float) -> None:
+            minute = int(remaining // 60)
+            if minute not in printed:
+                printed.add(minute)
                 screen.print(text.format(remaining), highlight=False, soft_wrap=True)
 
-        yield say
+        yield report
 
 
-def _check_failed(made: FailoverPlan, as_json: bool) -> None:
-    from mwaactl.recovery.failover import dry_run
-
-    failed = [check.name for check in made.checks if check.stops]
-    error = CheckFailed(
-        f"nothing was written: {', '.join(failed)} failed. Put it right, or go on in spite of it with "
-        + " ".join(f"--force {name}" for name in failed)
+def _unfinished(result: FailoverResult, stack: str) -> Unfinished | None:
+    if not result.left:
+        return None
+    first = result.left[0]
+    return Unfinished(
+        f"{len(result.left)} runs were not completed; the first is {first.dag_id} {first.run_id}: "
+        f"{first.reason.rstrip('.')}. Repeat: mwaactl failover {result.target} -s {stack}"
     )
-    if not as_json:
-        raise error
-    print_json(dry_run(made), error=error)
-    raise typer.Exit(error.exit_code)
-
-
-def _show(done: FailoverResult, as_json: bool, stack: str) -> None:
-    from mwaactl.screens import recovery as recovery_screens
-
-    error = None
-    if done.left:
-        error = Unfinished(
-            f"{len(done.left)} runs were not brought to an end, first {done.left[0].dag_id} "
-            f"{done.left[0].run_id}: {done.left[0].reason.rstrip('.')}. "
-            f"Repeat: mwaactl failover {done.target} -s {stack}"
-        )
-    if as_json:
-        print_json(done, error=error)
-    else:
-        recovery_screens.show_failover(console(), done, stack)
-    if error is not None:
-        if not as_json:
-            with session(False):
-                raise error
-        raise typer.Exit(error.exit_code)

@@ -1,15 +1,13 @@
-"""What all commands share: their options, how they end, and what they print.
-
-The exit codes are explained in `mwaactl.errors` and by `mwaactl --help`.
-"""
+"""From the command line to a deployment: opening the stack, asking, reporting progress and errors."""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -20,45 +18,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from mwaactl.deployment import Deployment
-    from mwaactl.json_model import Model
-
-StackOption = Annotated[
-    str | None, typer.Option("--stack", "-s", help="The stack; default: the selected one.", metavar="STACK")
-]
-CwdOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--cwd",
-        "-C",
-        help="Folder of the Pulumi project; default: found from the current one.",
-        metavar="DIR",
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Look and check, write nothing.")]
-LeadOption = Annotated[
-    float | None,
-    typer.Option(
-        "--lead",
-        help="From now to the instant from which the target owns; default and least: the stack's "
-        "switch_lead_seconds.",
-        metavar="SECONDS",
-        min=0,
-    ),
-]
-ReasonOption = Annotated[str, typer.Option("--reason", help="Kept in the history.", metavar="TEXT")]
-ForceOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--force",
-        help="Go on although this check fails; may be repeated. Kept in the history.",
-        metavar="CHECK",
-    ),
-]
-YesOption = Annotated[
-    bool,
-    typer.Option("--yes", "-y", help="Do not ask. (Without a terminal, and with --json, nothing is asked.)"),
-]
 
 
 def open_deployment(stack: str | None, cwd: Path | None) -> Deployment:
@@ -73,7 +32,7 @@ def colour_named(value: str) -> Colour:
     for colour in COLOURS:
         if colour == value:
             return colour
-    raise UsageError(f"{value!r} is no environment: say {' or '.join(COLOURS)}")
+    raise UsageError(f"{value!r} is not an environment: name {' or '.join(COLOURS)}")
 
 
 @contextmanager
@@ -83,18 +42,31 @@ def session(as_json: bool) -> Iterator[None]:
         yield
     except ControlError as error:
         if as_json:
-            typer.echo(json.dumps({"error": str(error), "exit_code": error.exit_code}, indent=2))
-        from rich.markup import escape
-
-        console(stderr=True).print(
-            f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=True, highlight=False
-        )
+            typer.echo(json.dumps(error_fields(error), indent=2))
+        print_error(error)
         raise typer.Exit(error.exit_code) from error
+
+
+def error_fields(error: ControlError) -> dict[str, str | int]:
+    """How `--json` reports an error."""
+    return {"error": str(error), "exit_code": error.exit_code}
+
+
+def print_error(error: ControlError) -> None:
+    from rich.markup import escape
+
+    console(stderr=True).print(f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+
+
+def confirm(question: str, *, yes: bool, as_json: bool) -> None:
+    """Ask a person at a terminal, unless --yes; a no ends the command with exit code 1."""
+    if not (yes or as_json) and sys.stdin.isatty():
+        typer.confirm(question, abort=True)
 
 
 @contextmanager
 def busy(text: str, as_json: bool) -> Iterator[Callable[[int, int], None]]:
-    """Tell a person at a terminal what goes on, and how much of how much of it is done."""
+    """Show a person at a terminal what is going on; the callback takes how much of how much is done."""
     screen = console(stderr=True)
     if as_json or not screen.is_terminal:
         yield lambda _done, _of: None
@@ -103,16 +75,9 @@ def busy(text: str, as_json: bool) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, of: status.update(f"{text}: {done} of {of}")
 
 
-def print_json(model: Model, error: ControlError | None = None) -> None:
-    value = model.model_dump(mode="json")
-    if error is not None:
-        value |= {"error": str(error), "exit_code": error.exit_code}
-    typer.echo(json.dumps(value, indent=2))
-
-
 def console(stderr: bool = False) -> Console:
     from rich.console import Console
 
-    found = Console(stderr=stderr)
+    screen = Console(stderr=stderr)
     # In a log or a pipe there is no screen to fit: do not cut columns at 80.
-    return found if found.is_terminal else Console(stderr=stderr, width=160)
+    return screen if screen.is_terminal else Console(stderr=stderr, width=160)

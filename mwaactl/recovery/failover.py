@@ -338,7 +338,7 @@ def _make_true(
             UncopiedRun(dag_id=one.dag_id, run_id=one.run_id, due=one.due, reason=why)
             for one in look.having("completed")
         ]
-        return MirrorResult(made=0, already=0, left=tuple(left))
+        return MirrorResult(copied=0, already=0, left=tuple(left))
 
 
 def _fenced(deployment: Deployment, target: Colour, force: Collection[str]) -> Check:

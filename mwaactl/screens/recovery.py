@@ -85,7 +85,7 @@ def show_failover(console: Console, done: FailoverResult, stack: str) -> None:
         console,
         f"{done.target} owns every scheduled run that is due from {iso(done.since)} on (version "
         f"{done.version}). {len(done.again)} runs are executed again"
-        + (f", {done.mirrored.made} mirrors were made true" if done.mirrored else "")
+        + (f", {done.mirrored.copied} mirrors were made true" if done.mirrored else "")
         + f". See them: mwaactl status -s {stack}",
     )
     if done.unknown and done.again:

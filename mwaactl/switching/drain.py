@@ -1,5 +1,5 @@
-"""After a switch: move the DAGs that were held back as they become idle, wait until the old side is drained,
-and make the new owner's mirrors true.
+"""After a switch: move the held DAGs as they become idle, wait until the old side is drained, and copy its
+final states to the new owner's mirrors.
 
 It keeps nothing that it could lose: whatever ends it (Ctrl-C, a timeout, a crash), the same call goes on from
 what stands in the ownership parameter and in both Airflows.
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
-from bluegreen.timeline import EPOCH, Colour, Timeline, other_colour
+from bluegreen.timeline import Colour, Timeline, from_the_beginning, other_colour
 from pydantic import Field
 
 from mwaactl import clock
@@ -27,36 +27,35 @@ from mwaactl.switching.serial import Activity, HeldDag, Watch
 from mwaactl.switching.write import SwitchResult
 
 POLL = 1.0  # seconds between two looks: a serial DAG may be idle for a few seconds only
-MIRROR_PAUSE = (
-    3.0  # seconds until mirrors are tried once more: the last of them may only be coming into being
-)
+# Seconds until the mirrors are tried once more: the target may only be creating the last of them.
+MIRROR_PAUSE = 3.0
 WINDOW = timedelta(days=1)  # mirrors of what was due before this are left as they are
 
 
 class DrainProgress(Model):
-    """How far the work has gone over to the target."""
+    """How far the work has moved to the target."""
 
     target: Colour
     source: Colour
-    dags: tuple[str, ...] = ()  # the only DAGs that were followed; none: all
-    finished: bool = False  # drained, and the mirrors were made true
+    dags: tuple[str, ...] = ()  # the only DAGs that are followed; none: all
+    finished: bool = False  # drained, and the mirrors have their final states
     drained: bool = False  # the source has nothing left to do of what it owned
     # serial DAGs that moved meanwhile, and from when the target owns them
     moved: dict[str, Instant] = Field(default_factory=dict)
     held: tuple[HeldDag, ...] = ()  # serial DAGs that are still the source's
     draining: dict[str, int] = Field(default_factory=dict)  # by DAG: the source's own unfinished runs
-    # DAGs of which the source has still to make a run, and when that is due (None: not planned yet)
+    # DAGs of which the source has still to create a run, and when that is due (None: not planned yet)
     due: dict[str, Instant | None] = Field(default_factory=dict)
     mirrors: MirrorResult | None = None
-    mirroring: tuple[int, int] | None = None  # mirrors made true, of how many
+    mirroring: tuple[int, int] | None = None  # mirrors that are done, of how many
     seconds: float = 0.0
-    trouble: str | None = None  # what could not be asked just now; it is tried again
+    trouble: str | None = None  # what cannot be asked just now; it is tried again
 
 
 class SwitchAndDrainResult(SwitchResult):
     """What `mwaactl switch --wait --json` prints."""
 
-    followed: DrainProgress
+    drain: DrainProgress
 
 
 def wait_until_drained(
@@ -69,16 +68,18 @@ def wait_until_drained(
 ) -> DrainProgress:
     """Wait until the other side has finished what it owned, moving held DAGs to `target` as they become idle.
 
-    `dags`: follow these alone, and move them if they are not the target's yet. `timeout` is in seconds (None:
-    no limit); when it is over, what is returned is not `finished`, and the same call goes on later.
+    `dags`: wait for these alone, and move them if they are not the target's yet. `timeout` is in seconds
+    (None: no limit); when it is over, what is returned is not `finished`, and the same call goes on later.
     `on_change` is called with each new state. What cannot be reached is asked again (`trouble`).
     Raises LostRace if somebody else gives work back meanwhile; UsageError if the target does not own the
     work, the parameter has no room for another move today or the stack has no such environment; Unusable.
     """
-    return _Following(deployment, target, tuple(dict.fromkeys(dags)), on_change).run(timeout)
+    return _Drain(deployment, target, tuple(dict.fromkeys(dags)), on_change).run(timeout)
 
 
-class _Following:
+class _Drain:
+    """Rounds of looking at the source and moving what is idle. All it knows is read again in each round."""
+
     def __init__(
         self,
         deployment: Deployment,
@@ -86,12 +87,10 @@ class _Following:
         dags: tuple[str, ...],
         on_change: Callable[[DrainProgress], None] | None,
     ) -> None:
-        self._target = target
-        self._source: Colour = other_colour(target)
+        self._target, self._source = target, other_colour(target)
         self._target_api = deployment.airflow(target)
         self._watch = Watch(deployment.airflow(self._source), self._target_api)
-        self._lead = deployment.stack.lead
-        self._ownership = deployment.ownership
+        self._ownership, self._lead = deployment.ownership, deployment.ownership.lead
         self._name, self._dags, self._on_change = deployment.name, dags, on_change
         self._waited_for: frozenset[str] | None = None  # the DAGs that were not the target's at first
         self._apart: frozenset[str] = frozenset()  # those that still are not
@@ -121,33 +120,45 @@ class _Following:
         """Look once, move what is idle, and finish if nothing is left."""
         snapshot = self._sealed(self._ownership.read())
         self._note_owners(snapshot)
-        seen = self._watch.look()
-        held = self._move_idle(snapshot, seen)
+        activity = self._watch.look()
+        held = self._move_idle(snapshot, activity)
         if len(held) < len(self._apart):
             self._change(held=held)
             return  # something moved, or could not be moved just now: look again
         timeline, now = snapshot.timeline, aws_now(snapshot, self._lead)
-        stay = {one.dag_id for one in held}
-        draining = {
-            dag_id: count
-            for dag_id, runs in sorted(seen.unfinished.items())
-            if self._concerns(dag_id) and (count := sum(self._is_sources(timeline, run) for run in runs))
-        }
-        due = {
-            dag_id: seen.next_due(dag_id)
-            for dag_id in sorted(seen.dags)
-            if self._concerns(dag_id)
-            and dag_id not in stay
-            and (
-                dag_id in seen.unclear
-                or ((at := seen.next_due(dag_id)) is not None and timeline.owner(at, dag_id) == self._source)
-            )
-        }
+        draining = self._unfinished(timeline, activity)
+        due = self._still_to_start(timeline, activity, held)
         begun = all(timeline.owner(now, line) == self._target for line in self._lines(timeline))
         drained = begun and not (draining or due)
         self._change(drained=drained, held=held, draining=draining, due=due, trouble=None)
         if drained:
-            self._make_true(timeline, now)
+            self._copy_final_states(timeline, now)
+
+    # --- what the source has still to do ---
+
+    def _unfinished(self, timeline: Timeline, activity: Activity) -> dict[str, int]:
+        """By DAG, how many unfinished runs the source executes."""
+        counts = {
+            dag_id: sum(self._is_sources(timeline, run) for run in runs)
+            for dag_id, runs in sorted(activity.unfinished.items())
+            if self._concerns(dag_id)
+        }
+        return {dag_id: count for dag_id, count in counts.items() if count}
+
+    def _still_to_start(
+        self, timeline: Timeline, activity: Activity, held: tuple[HeldDag, ...]
+    ) -> dict[str, datetime | None]:
+        """By DAG, when the source's next own run is due; None where that is not planned yet."""
+        waiting = {dag.dag_id for dag in held}
+        due: dict[str, datetime | None] = {}
+        for dag_id in sorted(activity.dags):
+            if not self._concerns(dag_id) or dag_id in waiting:
+                continue
+            at = activity.next_due(dag_id)
+            own = at is not None and timeline.owner(at, dag_id) == self._source
+            if own or dag_id in activity.unclear:
+                due[dag_id] = at
+        return due
 
     def _concerns(self, dag_id: str) -> bool:
         return not self._dags or dag_id in self._dags
@@ -157,19 +168,21 @@ class _Following:
         return self._dags or (None, *timeline.dags)
 
     def _is_sources(self, timeline: Timeline, run: Run) -> bool:
-        """Whether the source executes the run. What no schedule made is executed where it was made."""
-        made_here = run.type != "scheduled" or run.due is None
-        return made_here or timeline.owner(run.due or EPOCH, run.dag_id) == self._source
+        """Whether the source executes the run. What no schedule created is executed where it was created."""
+        if run.type != "scheduled" or run.due is None:
+            return True
+        return timeline.owner(run.due, run.dag_id) == self._source
+
+    # --- ownership ---
 
     def _note_owners(self, snapshot: Snapshot) -> None:
-        """Which DAGs are not the target's yet, and which have become so.
+        """Record which DAGs are not the target's yet, and which have moved.
 
-        Raises LostRace if one that was is no more: two operators must not take a DAG from each other for
-        ever.
+        Raises LostRace if one that was the target's is no more: two operators must not take a DAG from each
+        other for ever.
         """
         timeline = snapshot.timeline
-        lines = self._lines(timeline)
-        apart = {line for line in lines if newest_owner(timeline, line) != self._target}
+        apart = {line for line in self._lines(timeline) if newest_owner(timeline, line) != self._target}
         if self._waited_for is None:
             if None in apart:
                 raise UsageError(
@@ -180,9 +193,9 @@ class _Following:
         if lost := apart - self._apart:
             names = "the work" if None in lost else listed({line for line in lost if line is not None})
             raise LostRace(
-                f"somebody else has decided that {self._source} owns {names} (version "
-                f"{snapshot.reading.version}; see `mwaactl history`). That stands, and nothing waits for "
-                f"{self._source} to drain any more"
+                f"somebody else has given {names} back to {self._source} (version "
+                f"{snapshot.reading.version}; see `mwaactl history`). That stands, so this command no "
+                f"longer waits for {self._source} to drain"
             )
         self._apart = frozenset(line for line in apart if line is not None)
         now = aws_now(snapshot, self._lead)
@@ -190,24 +203,25 @@ class _Following:
         for dag_id in sorted(self._waited_for - self._apart):
             line = turn(timeline, now, dag_id)
             moved[dag_id] = line.since if line.owner == self._target else line.next_since or line.since
-        self._change(moved=moved, held=tuple(one for one in self._state.held if one.dag_id in self._apart))
+        held = tuple(dag for dag in self._state.held if dag.dag_id in self._apart)
+        self._change(moved=moved, held=held)
 
-    def _move_idle(self, snapshot: Snapshot, seen: Activity) -> tuple[HeldDag, ...]:
+    def _move_idle(self, snapshot: Snapshot, activity: Activity) -> tuple[HeldDag, ...]:
         """Decide that the target owns the DAGs that are idle on the source, and return the others."""
         timeline, version = snapshot.timeline, snapshot.top + 1
         since = aws_now(snapshot, self._lead) + self._lead
         if not self._dags:  # none of them goes ahead of the others
             since = max(since, timeline.owners[-1].since)
         owned = [dag_id for dag_id in self._apart if timeline.owner(since, dag_id) == self._source]
-        held = self._watch.held(seen, owned, since + serial.MARGIN)
-        idle = sorted(self._apart - {one.dag_id for one in held})
+        held = self._watch.held(activity, owned, since + serial.MARGIN)
+        idle = sorted(self._apart - {dag.dag_id for dag in held})
         decided = timeline
         for dag_id in idle:
             decided = decided.dag_moved(dag_id, self._target, since, version)
         if decided is not timeline:
-            described = f"mwaactl switch {self._target}, only {listed(idle)}, as idle"
+            description = f"mwaactl switch {self._target}, only {listed(idle)}, as idle"
             try:
-                self._ownership.write(snapshot, decided, described, since)
+                self._ownership.write(snapshot, decided, description, since)
             except Unfinished:
                 self._unanswered = snapshot
             except LostRace:
@@ -215,17 +229,20 @@ class _Following:
         return held
 
     def _sealed(self, snapshot: Snapshot) -> Snapshot:
-        """See to it that no earlier value of ours can arrive after all: its DAGs may not be idle any more."""
+        """Keep an earlier value of ours from arriving after all: its DAGs may not be idle any more."""
         if self._unanswered is not None and snapshot.top == self._unanswered.top:
             snapshot = self._ownership.seal(snapshot)
         if self._unanswered is not None and snapshot.top > self._unanswered.top:
             self._unanswered = None
         return snapshot
 
-    def _make_true(self, timeline: Timeline, now: datetime) -> None:
+    # --- mirrors ---
+
+    def _copy_final_states(self, timeline: Timeline, now: datetime) -> None:
+        """Copy them for all that was due in the source's last turn, at most a day of it, and finish."""
         begins = {line: turn(timeline, now, line).since for line in self._lines(timeline)}
-        switched = {line: begin for line, begin in begins.items() if begin > EPOCH}
-        mirrors = MirrorResult(made=0, already=0, left=())
+        switched = {line: begin for line, begin in begins.items() if not from_the_beginning(begin)}
+        mirrors = MirrorResult(copied=0, already=0, left=())
         if switched:
             until = max(switched.values())
             before = timedelta(microseconds=1)
@@ -235,8 +252,11 @@ class _Following:
             if mirrors.left:
                 clock.sleep(MIRROR_PAUSE)
                 again = self._mirror(timeline, since, until)
-                made = mirrors.made + again.made
-                mirrors = MirrorResult(made=made, already=again.already - mirrors.made, left=again.left)
+                mirrors = MirrorResult(
+                    copied=mirrors.copied + again.copied,
+                    already=again.already - mirrors.copied,
+                    left=again.left,
+                )
         self._change(finished=True, mirrors=mirrors, mirroring=None)
 
     def _mirror(self, timeline: Timeline, since: datetime, until: datetime) -> MirrorResult:

@@ -1,14 +1,15 @@
-"""Making mirrors true: the skipped runs of one environment receive the final states that their originals have
-on the environment that executed them, so that `depends_on_past`, ExternalTaskSensor and `prev_*_success` go
-on rightly after a switch.
+"""Mirrors: the runs of one environment that were skipped because the other one executed them.
 
-What must never happen is that a mirror is executed by this. Airflow's own rules (2.10, 2.11, 3.0, 3.3):
+After a switch they receive the final states that their originals have on the environment that executed them,
+so that `depends_on_past`, ExternalTaskSensor and `prev_*_success` continue correctly.
 
-- To set a task's state clears what is failed *downstream* of it in the same run; the run is queued again and
-  executed. So no task is set while one that follows it is failed: first nothing is failed any more (from the
-  last task to the first), then the states are set from the first task to the last.
+A mirror must never be executed by this. Airflow's own rules (2.10, 2.11, 3.0, 3.3):
+
+- Setting a task's state clears what is failed *downstream* of it in the same run; the run is queued again and
+  executed. So no task is set while a task below it is failed: first nothing stays failed (from the last task
+  to the first), then the states are set from the first task to the last.
 - An ExternalTaskMarker that is failed by that spreads the clearing to other DAGs: it is never set to failed.
-- To set a run to success sets its tasks too, or does not (3.3), but clears nothing. No way runs callbacks.
+- Setting a run to success sets its tasks too, or does not (3.3), but clears nothing. No way runs callbacks.
 
 Afterwards the run is read again; one that has an unfinished task all the same is ended at once and reported.
 """
@@ -42,11 +43,14 @@ _BADNESS: Mapping[str, tuple[int, Settable]] = {
     "upstream_failed": (2, "failed"),
     "failed": (3, "failed"),
 }
-_ENDED = (*_BADNESS, "removed")
+_FINAL = (*_BADNESS, "removed")
+
+TaskKey = tuple[str, int]  # task id, map index
+States = Mapping[TaskKey, Settable]
 
 
 class UncopiedRun(Model):
-    """A run whose mirror is not true."""
+    """A run whose mirror did not receive its final states."""
 
     dag_id: str
     run_id: str
@@ -57,7 +61,7 @@ class UncopiedRun(Model):
 class MirrorResult(Model):
     """What `copy_final_states` did."""
 
-    made: int
+    copied: int
     already: int
     left: tuple[UncopiedRun, ...]
 
@@ -75,9 +79,9 @@ def copy_final_states(
 ) -> MirrorResult:
     """Give `target`'s mirrors of `source`'s finished scheduled runs their final states.
 
-    Concerned are the runs due in [since, until) of which `owned` says that the source owned them, of every
-    DAG the newest `per_dag` (None: all), newest first. A mirror on which the target worked itself is left
-    alone. It may be repeated, also after an interruption. `progress` is called with how many of how many.
+    Concerned are the runs due in [since, until) for which `owned` holds, of every DAG the newest `per_dag`
+    (None: all), newest first. A mirror on which the target worked itself is left alone. It may be repeated,
+    also after an interruption. `progress` is called with how many of how many.
 
     Raises Unreachable if the runs of either side cannot be listed; a side that stops answering later ends it,
     and what remains is in `left`.
@@ -85,26 +89,16 @@ def copy_final_states(
     finished = (run for run in source.scheduled_runs(since, until) if run.finished and owned(run))
     originals = _newest(finished, per_dag)
     if not originals:
-        return MirrorResult(made=0, already=0, left=())
+        return MirrorResult(copied=0, already=0, left=())
     dag_ids = {run.dag_id for run in originals}
     mirrors = {(run.dag_id, run.due): run for run in target.scheduled_runs(since, until, dag_ids)}
-    work = _Work(source, target, source_colour)
-    pairs: list[tuple[Run, Run]] = []
-    for run in originals:
-        mirror = mirrors.get((run.dag_id, run.due))
-        if mirror is None:
-            work.leave(run, f"{target.name} has no run for it")
-        elif not mirror.finished:
-            work.leave(run, f"its mirror on {target.name} is still {mirror.state}")
-        elif mirror.note == work.note:
-            work.already += 1
-        else:
-            pairs.append((run, mirror))
+    writer = _MirrorWriter(source, target, source_colour)
+    pairs = list(writer.pair(originals, mirrors))
     for start in range(0, len(pairs), BATCH):
-        for done in work.batch(pairs[start : start + BATCH]):
+        for count in writer.copy(pairs[start : start + BATCH]):
             if progress is not None:
-                progress(start + done, len(pairs))
-    return MirrorResult(made=work.made, already=work.already, left=tuple(work.left))
+                progress(start + count, len(pairs))
+    return MirrorResult(copied=writer.copied, already=writer.already, left=tuple(writer.left))
 
 
 def _newest(runs: Iterable[Run], per_dag: int | None) -> list[Run]:
@@ -116,118 +110,156 @@ def _newest(runs: Iterable[Run], per_dag: int | None) -> list[Run]:
     return [run for rank in ranks for run in rank if run is not None]
 
 
-class _Work:
+class _MirrorWriter:
+    """Copies the states of pairs of runs, and counts what it did."""
+
     def __init__(self, source: AirflowApi, target: AirflowApi, colour: Colour) -> None:
         self._source, self._target = source, target
-        self.note, self._copying = copied_note(colour), copying_note(colour)
-        self._orders: dict[str, tuple[Task, ...]] = {}
-        self._silent = 0  # runs in a row without an answer
-        self.made = self.already = 0
+        self._note, self._copying = copied_note(colour), copying_note(colour)
+        self._tasks = _TaskWriter(target)
+        self._unanswered = 0  # runs in a row
+        self.copied = self.already = 0
         self.left: list[UncopiedRun] = []
 
-    def leave(self, run: Run, reason: str) -> None:
-        self.left.append(UncopiedRun(dag_id=run.dag_id, run_id=run.run_id, due=_due(run), reason=reason))
-
-    def batch(self, pairs: Sequence[tuple[Run, Run]]) -> Iterator[int]:
-        """Work on some runs; yields how many of them are done."""
-        why = f"{self._target.name} or {self._source.name} stopped answering; repeat the command later"
-        theirs: dict[tuple[str, str], list[TaskInstance]] = {}
-        ours: dict[tuple[str, str], list[TaskInstance]] = {}
-        if self._silent < PATIENCE:
-            try:
-                theirs = self._source.task_instances([run for run, _ in pairs])
-                ours = self._target.task_instances([mirror for _, mirror in pairs])
-            except Unreachable as error:
-                self._silent, why = PATIENCE, str(error)
-        for count, (run, mirror) in enumerate(pairs, 1):
-            if self._silent >= PATIENCE:
-                self.leave(run, why)
+    def pair(
+        self, originals: Iterable[Run], mirrors: Mapping[tuple[str, datetime | None], Run]
+    ) -> Iterator[tuple[Run, Run]]:
+        """Each original with its mirror, where the mirror has still to receive its states."""
+        for run in originals:
+            mirror = mirrors.get((run.dag_id, run.due))
+            if mirror is None:
+                self._leave(run, f"{self._target.name} has no run for it")
+            elif not mirror.finished:
+                self._leave(run, f"its mirror on {self._target.name} is still {mirror.state}")
+            elif mirror.note == self._note:
+                self.already += 1
             else:
-                self._one(run, mirror, theirs[run.key], ours[mirror.key])
+                yield run, mirror
+
+    def copy(self, pairs: Sequence[tuple[Run, Run]]) -> Iterator[int]:
+        """Work on some runs; yields how many of them are done."""
+        reason = f"{self._target.name} or {self._source.name} stopped answering; repeat the command later"
+        originals: dict[tuple[str, str], list[TaskInstance]] = {}
+        mirrors: dict[tuple[str, str], list[TaskInstance]] = {}
+        if self._unanswered < PATIENCE:
+            try:
+                originals = self._source.task_instances([run for run, _ in pairs])
+                mirrors = self._target.task_instances([mirror for _, mirror in pairs])
+            except Unreachable as error:
+                self._unanswered, reason = PATIENCE, str(error)
+        for count, (run, mirror) in enumerate(pairs, 1):
+            if self._unanswered >= PATIENCE:
+                self._leave(run, reason)
+            else:
+                self._try_copy(run, mirror, originals[run.key], mirrors[mirror.key])
             yield count
 
-    def _one(self, run: Run, mirror: Run, theirs: list[TaskInstance], ours: list[TaskInstance]) -> None:
+    def _leave(self, run: Run, reason: str) -> None:
+        self.left.append(UncopiedRun(dag_id=run.dag_id, run_id=run.run_id, due=_due(run), reason=reason))
+
+    def _try_copy(
+        self, run: Run, mirror: Run, originals: list[TaskInstance], mirrored: list[TaskInstance]
+    ) -> None:
         try:
-            reason = self._make(run, mirror, theirs, ours)
+            reason = self._copy(run, mirror, originals, mirrored)
         except NotFound as error:
-            self._silent, reason = 0, f"{error}: the DAG differs between the two sides"
+            self._unanswered, reason = 0, f"{error}: the DAG differs between the two sides"
         except Refused as error:
-            self._silent, reason = 0, str(error)
+            self._unanswered, reason = 0, str(error)
         except Unreachable as error:
-            self._silent += 1
+            self._unanswered += 1
             reason = str(error)
         else:
-            self._silent = 0
+            self._unanswered = 0
         if reason is not None:
-            self.leave(run, reason)
+            self._leave(run, reason)
 
-    def _make(
-        self, run: Run, mirror: Run, theirs: list[TaskInstance], ours: list[TaskInstance]
+    def _copy(
+        self, run: Run, mirror: Run, originals: list[TaskInstance], mirrored: list[TaskInstance]
     ) -> str | None:
         """Copy the states of one run; the reason if it was left."""
-        target = self._target
-        if not has_copied_states(mirror) and any(one.worked for one in ours):
-            return f"{target.name} worked on it too: see mwaactl audit"
-        wanted = _wanted(theirs, ours)
-        different = _different(ours, wanted)
-        if not different and mirror.state == run.state and not has_copied_states(mirror):
+        if not has_copied_states(mirror) and any(task.worked for task in mirrored):
+            return f"{self._target.name} worked on it too: see mwaactl audit"
+        wanted = _wanted(originals, mirrored)
+        if not _different(mirrored, wanted) and mirror.state == run.state and not has_copied_states(mirror):
             self.already += 1  # all was skipped there as well
             return None
-        copying = self._copying
-        if different or mirror.state != run.state:
-            plain = all(wanted.get((one.task_id, one.map_index)) == "success" for one in ours)
+        self._write(run, mirror, mirrored, wanted)
+        return self._settle(mirror, wanted)
+
+    def _write(self, run: Run, mirror: Run, mirrored: list[TaskInstance], wanted: States) -> None:
+        target = self._target
+        if _different(mirrored, wanted) or mirror.state != run.state:
+            plain = all(wanted.get(_key(task)) == "success" for task in mirrored)
             at_once = plain and not target.reaches_downstream
             if run.state == "success" and (at_once or mirror.state != "success"):
-                target.set_run(mirror, "success", copying)
-                ours = target.task_instances([mirror])[mirror.key]
+                target.set_run(mirror, "success", self._copying)
+                mirrored = target.task_instances([mirror])[mirror.key]
             else:
-                target.set_note(mirror, copying)
-            self._set_tasks(mirror.dag_id, ours, wanted)
+                target.set_note(mirror, self._copying)
+            self._tasks.write(mirror.dag_id, mirrored, wanted)
         if run.state == "failed" and mirror.state != "failed":
-            target.set_run(mirror, "failed", copying)
-        ours = target.task_instances([mirror])[mirror.key]
-        if any(one.state not in _ENDED for one in ours):
-            target.set_run(mirror, "failed", copying)  # ends what is queued or running
-            return f"Airflow was about to execute {mirror.run_id} on {target.name}: it was ended at once"
-        if _different(ours, wanted):
-            return f"{target.name} did not take the states of its tasks"
-        target.set_note(mirror, self.note)
-        self.made += 1
+            target.set_run(mirror, "failed", self._copying)
+
+    def _settle(self, mirror: Run, wanted: States) -> str | None:
+        """Read the mirror again; the reason if it is not as it should be."""
+        target = self._target
+        mirrored = target.task_instances([mirror])[mirror.key]
+        if any(task.state not in _FINAL for task in mirrored):
+            target.set_run(mirror, "failed", self._copying)  # ends what is queued or running
+            return f"Airflow was about to execute {mirror.run_id} on {target.name}, so it was ended at once"
+        if _different(mirrored, wanted):
+            return f"{target.name} did not accept the states of its tasks"
+        target.set_note(mirror, self._note)
+        self.copied += 1
         return None
 
-    def _set_tasks(
-        self, dag_id: str, ours: Iterable[TaskInstance], wanted: Mapping[tuple[str, int], Settable]
-    ) -> None:
+
+class _TaskWriter:
+    """Sets the states of a run's tasks in an order in which Airflow clears none of them."""
+
+    def __init__(self, target: AirflowApi) -> None:
+        self._target = target
+        self._orders: dict[str, tuple[Task, ...]] = {}
+
+    def write(self, dag_id: str, instances: Iterable[TaskInstance], wanted: States) -> None:
         order = self._order(dag_id)
-        found: dict[str, list[TaskInstance]] = {task.task_id: [] for task in order}
-        for one in ours:
-            found.get(one.task_id, []).append(one)
+        by_task: dict[str, list[TaskInstance]] = {task.task_id: [] for task in order}
+        for instance in instances:
+            by_task.get(instance.task_id, []).append(instance)
+        self._unfail(order, by_task)
+        self._set(order, by_task, wanted)
+
+    def _unfail(self, order: Sequence[Task], by_task: Mapping[str, list[TaskInstance]]) -> None:
+        """From the last task to the first, leave nothing failed."""
         for task in reversed(order):
-            for index, one in enumerate(found[task.task_id]):
-                if one.state in ("failed", "upstream_failed"):
-                    self._target.set_task(one, "skipped")
-                    found[task.task_id][index] = one.model_copy(update={"state": "skipped"})
-        after = _descendants(order)
+            for index, instance in enumerate(by_task[task.task_id]):
+                if instance.state in ("failed", "upstream_failed"):
+                    self._target.set_task(instance, "skipped")
+                    by_task[task.task_id][index] = instance.model_copy(update={"state": "skipped"})
+
+    def _set(self, order: Sequence[Task], by_task: Mapping[str, list[TaskInstance]], wanted: States) -> None:
+        """From the first task to the last; with all that is below it in one call where they are alike."""
+        descendants = _descendants(order)
         covered: set[str] = set()
         for task in order:
-            below = after[task.task_id]
-            for one in found[task.task_id]:
-                state = wanted.get((one.task_id, one.map_index))
-                if state is None or state == one.state or one.task_id in covered:
+            below = descendants[task.task_id]
+            for instance in by_task[task.task_id]:
+                state = wanted.get(_key(instance))
+                if state is None or state == instance.state or instance.task_id in covered:
                     continue
                 # Not to failed: Airflow would clear at once what it has failed downstream.
-                together = self._target.reaches_downstream and state != "failed"
-                alike = together and all(
-                    wanted.get((other.task_id, other.map_index)) == state
-                    for name in below
-                    for other in found[name]
+                alike = (
+                    self._target.reaches_downstream
+                    and state != "failed"
+                    and all(wanted.get(_key(other)) == state for name in below for other in by_task[name])
                 )
-                self._target.set_task(one, state, downstream=bool(below) and alike)
+                self._target.set_task(instance, state, downstream=bool(below) and alike)
                 if alike:
                     covered |= below
 
     def _order(self, dag_id: str) -> tuple[Task, ...]:
-        """A DAG's tasks, each before those that follow it."""
+        """A DAG's tasks, each before those downstream of it."""
         if dag_id not in self._orders:
             tasks = {task.task_id: task for task in self._target.tasks(dag_id)}
             sorter: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(tasks, ()))
@@ -238,39 +270,37 @@ class _Work:
                 names = tuple(sorter.static_order())
             except CycleError as error:
                 raise Unreachable(
-                    f"{self._target.name} names a cycle of tasks in {dag_id}: {error}"
+                    f"{self._target.name} reports a cycle of tasks in {dag_id}: {error}"
                 ) from error
             self._orders[dag_id] = tuple(tasks[name] for name in names if name in tasks)
         return self._orders[dag_id]
 
 
-def _wanted(theirs: Iterable[TaskInstance], ours: Iterable[TaskInstance]) -> dict[tuple[str, int], Settable]:
-    """The state for each of our task instances: that of the same map index, else the worst of the task's."""
-    exact: dict[tuple[str, int], tuple[int, Settable]] = {}
+def _wanted(originals: Iterable[TaskInstance], mirrored: Iterable[TaskInstance]) -> dict[TaskKey, Settable]:
+    """The state for each mirrored task: that of the same map index, else the worst of the task's."""
+    exact: dict[TaskKey, tuple[int, Settable]] = {}
     worst: dict[str, tuple[int, Settable]] = {}
-    for one in theirs:
-        if (found := _BADNESS.get(one.state or "")) is not None:
-            exact[one.task_id, one.map_index] = found
-            worst[one.task_id] = max(found, worst.get(one.task_id, found))
-    result: dict[tuple[str, int], Settable] = {}
-    for one in ours:
-        key = (one.task_id, one.map_index)
-        found = exact.get(key) or worst.get(one.task_id)
-        if found is None or one.state == "removed":
+    for task in originals:
+        if (ranked := _BADNESS.get(task.state or "")) is not None:
+            exact[_key(task)] = ranked
+            worst[task.task_id] = max(ranked, worst.get(task.task_id, ranked))
+    result: dict[TaskKey, Settable] = {}
+    for task in mirrored:
+        best_match = exact.get(_key(task)) or worst.get(task.task_id)
+        if best_match is None or task.state == "removed":
             continue
-        spreads = one.operator == "ExternalTaskMarker" and found[1] == "failed"
-        result[key] = "skipped" if spreads else found[1]
+        state = best_match[1]
+        spreads = task.operator == "ExternalTaskMarker" and state == "failed"
+        result[_key(task)] = "skipped" if spreads else state
     return result
 
 
-def _different(ours: Iterable[TaskInstance], wanted: Mapping[tuple[str, int], Settable]) -> bool:
-    return any(
-        (state := wanted.get((one.task_id, one.map_index))) is not None and state != one.state for one in ours
-    )
+def _different(instances: Iterable[TaskInstance], wanted: States) -> bool:
+    return any((state := wanted.get(_key(task))) is not None and state != task.state for task in instances)
 
 
 def _descendants(order: Sequence[Task]) -> dict[str, set[str]]:
-    """Of each task all that follow it, near and far."""
+    """Of each task all that are downstream of it, near and far."""
     result: dict[str, set[str]] = {}
     for task in reversed(order):
         below = [name for name in task.downstream if name in result]
@@ -278,7 +308,11 @@ def _descendants(order: Sequence[Task]) -> dict[str, set[str]]:
     return result
 
 
+def _key(task: TaskInstance) -> TaskKey:
+    return task.task_id, task.map_index
+
+
 def _due(run: Run) -> datetime:
     if run.due is None:
-        raise ValueError(f"{run.run_id} of {run.dag_id} was made by no schedule")
+        raise ValueError(f"{run.run_id} of {run.dag_id} was created by no schedule")
     return run.due

@@ -19,7 +19,7 @@ from mwaactl.ownership.reading import Turn, moved_apart, newest_owner, turn
 from mwaactl.switching.active_parameter import read_active
 
 
-class Line(Model):
+class OwnershipLine(Model):
     """Who owns the runs that are due now, since when, and who comes next (None: no change is decided)."""
 
     owner: Colour
@@ -28,7 +28,7 @@ class Line(Model):
     next_since: Instant | None
 
     @classmethod
-    def of(cls, turn: Turn) -> Line:
+    def of(cls, turn: Turn) -> OwnershipLine:
         return cls(
             owner=turn.owner,
             since=turn.since,
@@ -44,8 +44,8 @@ class Status(Model):
     name: str
     mode: str
     region: str
-    ownership: Line | None
-    dags: dict[str, Line]  # the DAGs that do not go with the common line
+    ownership: OwnershipLine | None
+    dags: dict[str, OwnershipLine]  # the DAGs that do not go with the common line
     version: int | None  # of the ownership parameter; the one that stands
     invalid_version: int | None  # an invalid one on top of it
     active_environment: str | None  # the plain parameter
@@ -67,8 +67,8 @@ def status(deployment: Deployment) -> Status:
         not_checked["ownership"] = str(error)
     else:
         now = aws_now(ownership, store.lead)
-        line = Line.of(turn(ownership.timeline, now))
-        dags = {dag_id: Line.of(own) for dag_id, own in moved_apart(ownership.timeline, now).items()}
+        line = OwnershipLine.of(turn(ownership.timeline, now))
+        dags = {dag_id: OwnershipLine.of(own) for dag_id, own in moved_apart(ownership.timeline, now).items()}
     plain = None
     try:
         plain = read_active(deployment)
@@ -114,7 +114,7 @@ def status(deployment: Deployment) -> Status:
     )
 
 
-def _standby(line: Line | None, seen: dict[Colour, Observation]) -> Colour | None:
+def _standby(line: OwnershipLine | None, seen: dict[Colour, Observation]) -> Colour | None:
     if line is None:
         return None
     owner_next = line.next_owner or line.owner

@@ -121,10 +121,13 @@ def test_a_single_dag_is_moved_and_shown_apart(run: Run, aws: Cloud) -> None:
     value = json.loads(run("switch", "green", "--dag", "daily", "--dag", "hourly", "--json").stdout)
     assert (value["dags"], value["previous"], value["changed"]) == (["daily", "hourly"], "blue", True)
     assert value["owns_from"] == "2026-11-23T10:00:05.000Z"
-    assert "of daily, hourly already" in run("switch", "green", "--dag", "daily", "--dag", "hourly").stdout
+    assert (
+        "green already owns the work of daily, hourly"
+        in run("switch", "green", "--dag", "daily", "--dag", "hourly").stdout
+    )
     aws.ssm.clock.forward(5)
     assert run("active").stdout == "blue\n"
-    assert "green owns daily since 2026-11-23T10:00:05.000Z" in run("status").stdout
+    assert "green has owned daily since 2026-11-23T10:00:05.000Z" in run("status").stdout
 
 
 def test_a_single_dag_that_is_not_there_exits_1(run: Run, aws: Cloud) -> None:
@@ -146,7 +149,7 @@ def test_a_rollback_prints_the_instant_and_stands_in_the_history(run: Run, aws: 
     assert (dry["target"], dry["dry_run"], dry["rollback"]) == ("blue", True, True)
     result = run("rollback", "--reason", "slow")
     assert result.exit_code == 0
-    assert "blue owns every scheduled run that is due from 2026-11-23T10:01:05.000Z" in result.stdout
+    assert "blue owns every scheduled run due from 2026-11-23T10:01:05.000Z" in result.stdout
     versions = json.loads(run("history", "--json").stdout)["versions"]
     assert [one["why"] for one in versions[:2]] == ["mwaactl rollback to blue: slow", "mwaactl switch green"]
 
@@ -161,7 +164,7 @@ def test_status_shows_owner_environments_and_what_a_switch_would_say(run: Run) -
     result = run("status")
     assert result.exit_code == 0
     for expected in (
-        "blue owns the scheduled work since the beginning",
+        "blue has owned the scheduled work since the beginning",
         "AVAILABLE",
         "2, 1 paused",
         "same-dags",
@@ -172,7 +175,7 @@ def test_status_shows_owner_environments_and_what_a_switch_would_say(run: Run) -
 def test_status_shows_a_pending_switch(run: Run) -> None:
     run("switch", "green", "--lead", "60")
     result = run("status")
-    assert "green from 2026-11-23T10:01:00.000Z (in 60 s)" in result.stdout
+    assert "green owns it from 2026-11-23T10:01:00.000Z (in 60 s)" in result.stdout
     assert "A switch to blue now" in result.stdout
 
 
@@ -191,7 +194,7 @@ def test_status_works_in_a_mode_with_one_environment(run: Run, aws: Cloud) -> No
     aws.mwaa.airflow["mwaa-openlineage-standard-blue"] = aws.mwaa.airflow[GREEN]
     result = run("status", "-s", "standard")
     assert result.exit_code == 0
-    assert "blue owns" in result.stdout
+    assert "blue has owned" in result.stdout
     value = json.loads(run("status", "-s", "standard", "--json").stdout)
     assert (value["switch_target"], value["switch_checks"]) == (None, [])
 
@@ -205,7 +208,7 @@ def test_status_without_the_parameter_still_shows_the_environments(run: Run, aws
 
 def test_status_warns_of_a_plain_parameter_that_says_otherwise(run: Run, aws: Cloud) -> None:
     aws.ssm.store({"Name": ACTIVE, "Value": "green"})
-    assert "the plain parameter says green, the ownership blue" in run("status").stdout
+    assert "the plain parameter names green, but blue owns the work" in run("status").stdout
 
 
 def test_history_shows_who_decided_what_and_why_and_what_never_counted(run: Run, aws: Cloud) -> None:

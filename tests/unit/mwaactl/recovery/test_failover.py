@@ -164,7 +164,7 @@ def test_what_the_old_side_completed_is_not_executed_again(stack: Stack, aws: Cl
     assert not done.unknown
     assert due(done.again) == [minutes(54), minutes(56), minutes(58)]
     assert done.mirrored is not None
-    assert done.mirrored.made == 4
+    assert done.mirrored.copied == 4
     aws.green.work()
     assert aws.green.states("a", minutes(50)) == aws.blue.states("a", minutes(50))
     assert aws.green.one("a", minutes(50)).note == "mwaactl: executed on blue"
@@ -220,7 +220,7 @@ def test_when_the_old_side_answers_later_the_mirrors_are_made_true(stack: Stack,
     done = fail_over(stack, aws)
     assert done.left == ()
     assert done.mirrored is not None
-    assert done.mirrored.made == 4
+    assert done.mirrored.copied == 4
 
 
 def test_the_log_knows_what_the_old_side_has_forgotten(stack: Stack, aws: Cloud) -> None:

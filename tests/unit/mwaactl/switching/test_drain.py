@@ -49,7 +49,7 @@ class Mirrors:
     def __call__(self, source: Any, target: Any, **asked: Any) -> MirrorResult:
         self.calls.append({"source": source.name, "target": target.name, **asked})
         asked["progress"](1, 2)
-        answer = self.answers.pop(0) if self.answers else MirrorResult(made=2, already=0, left=())
+        answer = self.answers.pop(0) if self.answers else MirrorResult(copied=2, already=0, left=())
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -96,7 +96,7 @@ def test_it_moves_held_dags_and_ends_when_the_old_side_has_nothing_left(aws: Clo
 def test_mirrors_are_made_true_for_what_the_old_side_owned(aws: Cloud, mirrors: Mirrors) -> None:
     Airflows(aws, {"slow": Work(600, 60), "plain": Work(600, 1, alone=False)})
     switch(aws)
-    assert waited(aws).mirrors == MirrorResult(made=2, already=0, left=())
+    assert waited(aws).mirrors == MirrorResult(copied=2, already=0, left=())
     (call,) = mirrors.calls
     moved = standing(aws).dags["slow"][-1].since
     assert (call["source"], call["target"]) == (NAMES["blue"], NAMES["green"])
@@ -122,11 +122,11 @@ def test_mirrors_that_are_not_there_yet_are_tried_once_more(aws: Cloud, mirrors:
     late = UncopiedRun(dag_id="plain", run_id="r", due=START, reason="its mirror is still queued")
     gone = UncopiedRun(dag_id="gone", run_id="r", due=START, reason="green has no run for it")
     mirrors.answers = [
-        MirrorResult(made=3, already=1, left=(late, gone)),
-        MirrorResult(made=1, already=4, left=(gone,)),
+        MirrorResult(copied=3, already=1, left=(late, gone)),
+        MirrorResult(copied=1, already=4, left=(gone,)),
     ]
     switch(aws)
-    assert waited(aws).mirrors == MirrorResult(made=4, already=1, left=(gone,))
+    assert waited(aws).mirrors == MirrorResult(copied=4, already=1, left=(gone,))
 
 
 def test_a_timeout_leaves_what_stands_and_the_same_call_goes_on(aws: Cloud, mirrors: Mirrors) -> None:
@@ -209,7 +209,7 @@ def test_somebody_who_switches_back_meanwhile_wins(
         if state.seconds > 20 and standing(aws).owners[-1].owner == "green":
             switch(aws, "blue")
 
-    with pytest.raises(LostRace, match=r"somebody else has decided that blue owns the work"):
+    with pytest.raises(LostRace, match=r"somebody else has given the work back to blue"):
         waited(aws, on_change=other_operator, timeout=None)
     assert mirrors.calls == []
 
@@ -225,7 +225,7 @@ def test_a_dag_that_somebody_takes_back_alone_is_not_taken_from_him_again(
         if "idle" not in standing(aws).dags:
             switch(aws, "blue", "idle")
 
-    with pytest.raises(LostRace, match="blue owns idle"):
+    with pytest.raises(LostRace, match="somebody else has given idle back to blue"):
         waited(aws, on_change=other_operator)
     assert standing(aws).owner(aws.ssm.clock.now + timedelta(seconds=60), "idle") == "blue"
 
@@ -297,9 +297,9 @@ def test_wait_tells_what_drains_and_that_the_old_side_is_safe(
     assert result.exit_code == 0, result.output
     for expected in (
         "slow: scheduled__10:00:00 is unfinished",
-        "blue drains; unfinished runs: plain 1, slow 1; held: slow",
+        "blue is draining; unfinished runs: plain 1, slow 1; held: slow",
         "slow moved: green owns it from",
-        "blue has finished all that it owned. 2 mirrored runs on green were made true.",
+        "blue has finished everything it owned. 2 mirrored runs on green received blue's final states.",
         "blue is safe to maintain.",
     ):
         assert expected in result.stdout
@@ -314,7 +314,7 @@ def test_a_switch_names_what_is_held_and_the_command_that_goes_on(aws: Cloud, ty
         assert result.exit_code == 0
         assert "slow: scheduled__10:00:00 is unfinished" in result.stdout
         assert "mwaactl switch green --wait -s fullha" in result.stdout
-    assert "Nothing changed: what is left to move is busy." in result.stdout
+    assert "Nothing changed: the DAGs that are left to move are busy." in result.stdout
     named = typed("switch", "green", "--dag", "slow")
     assert "mwaactl switch green --wait -s fullha --dag slow" in named.stdout
 
@@ -330,7 +330,7 @@ def test_a_terminal_shows_a_table_of_what_is_left() -> None:
         trouble="blue is away",
     )
     screen = Console(width=100, record=True, file=io.StringIO(), force_terminal=True)
-    with screens.drawn(screen, lambda: state, on=True):
+    with screens.live_progress(screen, lambda: state, on=True):
         pass
     shown = screen.export_text()
     for expected in (
@@ -339,8 +339,8 @@ def test_a_terminal_shows_a_table_of_what_is_left() -> None:
         "plain  2 unfinished",
         "next  next run due 2026-11-23T10:01:30.000Z",
         "unplanned  next run not planned yet",
-        "quick  green's from 2026-11-23T10:00:30.000Z",
-        "cannot see how blue drains: blue is away. Trying again",
+        "quick  owned by green from 2026-11-23T10:00:30.000Z",
+        "cannot see how far blue has drained: blue is away. Retrying",
     ):
         assert expected in shown
 
@@ -349,10 +349,10 @@ def test_wait_prints_one_json_object(aws: Cloud, typed: Type, mirrors: Mirrors) 
     Airflows(aws, {"slow": Work(600, 60)})
     result = typed("switch", "green", "--wait", "--json")
     value = json.loads(result.stdout)
-    assert (result.exit_code, value["changed"], value["followed"]["finished"]) == (0, True, True)
+    assert (result.exit_code, value["changed"], value["drain"]["finished"]) == (0, True, True)
     assert value["held"] == [{"dag_id": "slow", "reason": "scheduled__10:00:00 is unfinished"}]
-    assert list(value["followed"]["moved"]) == ["slow"]
-    assert value["followed"]["mirrors"] == {"made": 2, "already": 0, "left": []}
+    assert list(value["drain"]["moved"]) == ["slow"]
+    assert value["drain"]["mirrors"] == {"copied": 2, "already": 0, "left": []}
 
 
 @pytest.mark.parametrize("as_json", [True, False])
@@ -363,9 +363,9 @@ def test_a_timeout_exits_5_with_the_command_to_go_on(aws: Cloud, typed: Type, as
     told = result.stderr
     if as_json:
         value = json.loads(result.stdout)
-        assert (value["exit_code"], value["followed"]["finished"]) == (5, False)
+        assert (value["exit_code"], value["drain"]["finished"]) == (5, False)
         told = value["error"]
-    assert "not within 10 s" in told
+    assert "not drained within 10 s" in told
     assert "mwaactl switch green --wait -s fullha" in told
 
 
@@ -383,7 +383,7 @@ def test_ctrl_c_exits_5_and_the_same_command_goes_on(
         patch.setattr("mwaactl.clock.sleep", interrupted)
         result = typed("switch", "green", "--wait")
     assert result.exit_code == 5
-    assert "interrupted: blue drains; unfinished runs: slow 1; held: slow" in result.stderr
+    assert "interrupted: blue is draining; unfinished runs: slow 1; held: slow" in result.stderr
     assert "go on with: mwaactl switch green --wait -s fullha" in result.stderr
     assert typed("switch", "green", "--wait").exit_code == 0
     assert airflows.overlaps() == []

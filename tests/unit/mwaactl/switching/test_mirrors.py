@@ -58,7 +58,7 @@ def test_a_mirror_gets_the_states_and_the_note_of_what_was_executed(pair: Pair) 
     pair.blue.add("chain", minutes(1), {"first": "success", "second": "skipped", "third": "success"})
     pair.green.mirror("chain", minutes(1))
     done = pair.copy_final_states()
-    assert (done.made, done.already, done.left) == (1, 0, ())
+    assert (done.copied, done.already, done.left) == (1, 0, ())
     assert pair.green.states("chain", minutes(1)) == pair.blue.states("chain", minutes(1))
     assert pair.green.one("chain", minutes(1)).note == "mwaactl: executed on blue"
 
@@ -67,7 +67,7 @@ def test_a_failed_run_fails_its_mirror_and_nothing_is_executed(pair: Pair) -> No
     states = {"first": "success", "second": "failed", "third": "upstream_failed"}
     pair.blue.add("chain", minutes(1), states, state="failed")
     pair.green.mirror("chain", minutes(1))
-    assert pair.copy_final_states().made == 1
+    assert pair.copy_final_states().copied == 1
     pair.green.work()
     assert pair.green.executed == []
     assert pair.green.one("chain", minutes(1)).state == "failed"
@@ -109,14 +109,14 @@ def test_a_second_time_changes_nothing(pair: Pair) -> None:
     pair.green.mirror("chain", minutes(1))
     pair.copy_final_states()
     changes = pair.green.changes
-    assert pair.copy_final_states() == MirrorResult(made=0, already=1, left=())
+    assert pair.copy_final_states() == MirrorResult(copied=0, already=1, left=())
     assert pair.green.changes == changes
 
 
 def test_a_run_that_was_all_skipped_is_true_already(pair: Pair) -> None:
     pair.blue.add("chain", minutes(1), dict.fromkeys(CHAIN.tasks, "skipped"))
     pair.green.mirror("chain", minutes(1))
-    assert pair.copy_final_states() == MirrorResult(made=0, already=1, left=())
+    assert pair.copy_final_states() == MirrorResult(copied=0, already=1, left=())
     assert pair.green.changes == 0
 
 
@@ -159,7 +159,7 @@ def test_only_finished_runs_that_the_source_owned_are_looked_at(pair: Pair) -> N
     def owned(run: Run) -> bool:
         return run.due != minutes(3)
 
-    assert pair.copy_final_states(owned=owned) == MirrorResult(made=1, already=0, left=())
+    assert pair.copy_final_states(owned=owned) == MirrorResult(copied=1, already=0, left=())
     assert set(pair.green.states("chain", minutes(3)).values()) == {"skipped"}
 
 
@@ -180,11 +180,11 @@ def test_the_newest_25_of_each_dag_are_made_true_the_newest_of_all_first() -> No
             pair.blue.add(dag_id, minutes(minute), dict.fromkeys(CHAIN.tasks, "success"))
             pair.green.mirror(dag_id, minutes(minute))
     seen: list[tuple[int, int]] = []
-    assert pair.copy_final_states(progress=lambda done, all_: seen.append((done, all_))).made == 50
+    assert pair.copy_final_states(progress=lambda done, all_: seen.append((done, all_))).copied == 50
     assert seen == [(count, 50) for count in range(1, 51)]
     untouched = {run.due for run in pair.green.runs if run.note is None}
     assert untouched == {minutes(minute) for minute in range(5)}
-    assert pair.copy_final_states(per_dag=None).made == 10
+    assert pair.copy_final_states(per_dag=None).copied == 10
 
 
 def test_a_failed_marker_does_not_spread_to_the_dag_it_points_to() -> None:
@@ -238,7 +238,7 @@ def test_a_side_that_stops_answering_ends_it_and_the_rest_is_reported(silent: st
     which = getattr(pair, silent)
     failing_after({"blue": 1, "green": 10}[silent], which, client_error("Throttled", 500))
     done = pair.copy_final_states()
-    assert done.made + len(done.left) == 20
+    assert done.copied + len(done.left) == 20
     assert len(done.left) > 10
     which.before = lambda method, path: None
     assert pair.copy_final_states().left == ()

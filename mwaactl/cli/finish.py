@@ -1,0 +1,59 @@
+"""How every command ends: the result as one JSON object or on the screen, then the exit code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+import typer
+
+from mwaactl.cli.session import console, error_fields, print_error
+from mwaactl.errors import CheckFailed, ControlError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mwaactl.checks.outcome import Check
+    from mwaactl.json_model import Model
+
+Result = TypeVar("Result", bound="Model")
+
+
+def finish(
+    result: Result,
+    show: Callable[[Console, Result], None],
+    *,
+    as_json: bool,
+    error: ControlError | None = None,
+    exit_code: int = 0,
+) -> None:
+    """Print the result, then `error` if something is missing; end with its exit code, else `exit_code`."""
+    if as_json:
+        fields = result.model_dump(mode="json") | (error_fields(error) if error is not None else {})
+        typer.echo(json.dumps(fields, indent=2))
+    else:
+        show(console(), result)
+        if error is not None:
+            print_error(error)
+    code = error.exit_code if error is not None else exit_code
+    if code:
+        raise typer.Exit(code)
+
+
+def stop(error: ControlError, result: Callable[[], Model], *, as_json: bool) -> NoReturn:
+    """End with `error` alone; with --json, with what `result` gives beside it."""
+    if as_json:
+        finish(result(), lambda *_: None, as_json=True, error=error)
+    raise error
+
+
+def checks_failed(checks: Sequence[Check]) -> CheckFailed | None:
+    """The error that ends a command whose checks stop it, None if they do not."""
+    failed = [check.name for check in checks if check.stops]
+    if not failed:
+        return None
+    return CheckFailed(
+        f"nothing was written: {', '.join(failed)} failed. Put it right, or override with "
+        + " ".join(f"--force {name}" for name in failed)
+    )

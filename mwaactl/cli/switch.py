@@ -1,0 +1,199 @@
+"""The commands that move work: switch and rollback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from mwaactl.cli.finish import checks_failed, finish, stop
+from mwaactl.cli.options import (
+    ColourArgument,
+    CwdOption,
+    DryRunOption,
+    ForceOption,
+    JsonOption,
+    LeadOption,
+    ReasonOption,
+    StackOption,
+    TimeoutOption,
+    WaitOption,
+    YesOption,
+)
+from mwaactl.cli.session import busy, colour_named, confirm, console, open_deployment, session
+from mwaactl.errors import Unfinished
+
+if TYPE_CHECKING:
+    from mwaactl.switching.drain import DrainProgress
+    from mwaactl.switching.plan import SwitchPlan
+    from mwaactl.switching.write import SwitchResult
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `mwaactl`."""
+    for command in (switch, rollback):
+        app.command()(command)
+
+
+class Execution(NamedTuple):
+    """How a planned switch is carried out. `timeout` in seconds, of the wait; None: without a limit."""
+
+    reason: str
+    dry_run: bool
+    yes: bool
+    as_json: bool
+    wait: bool
+    timeout: float | None
+
+
+def switch(
+    target: ColourArgument,
+    stack: StackOption = None,
+    cwd: CwdOption = None,
+    dag: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Move only this DAG; may be repeated. All others stay where they are.", metavar="NAME"
+        ),
+    ] = None,
+    lead: LeadOption = None,
+    reason: ReasonOption = "",
+    force: ForceOption = None,
+    sync: Annotated[
+        bool, typer.Option("--sync", help="First copy pause state and pools to the target.")
+    ] = False,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Let the target execute every scheduled run due from an instant on; earlier runs drain where they are.
+
+    Checks run first; a check that fails stops the switch before anything is written. DAGs that must not
+    overlap themselves stay until they are idle: with --wait, or the same command later, they move too. If the
+    target already owns the work, nothing changes and the exit code is 0.
+    """
+    from mwaactl.switching.plan import plan
+
+    def look() -> SwitchPlan:
+        colour = colour_named(target)
+        deployment = open_deployment(stack, cwd)
+        copying = sync and not dry_run
+        return plan(deployment, colour, dags=dag or None, lead=lead, force=force or (), sync=copying)
+
+    if sync and dry_run and not as_json:
+        typer.echo("A dry run copies nothing (--sync): the checks show what differs now.", err=True)
+    _move(look, Execution(reason, dry_run, yes, as_json, wait, timeout))
+
+
+def rollback(
+    stack: StackOption = None,
+    cwd: CwdOption = None,
+    lead: LeadOption = None,
+    reason: ReasonOption = "",
+    force: ForceOption = None,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Switch back to the environment that owned the work before the current owner.
+
+    A switch like any other, with the same checks. A second rollback leads forward again: to repeat one that
+    was interrupted, name the target (mwaactl switch).
+    """
+    from mwaactl.switching.plan import plan_rollback
+
+    def look() -> SwitchPlan:
+        return plan_rollback(open_deployment(stack, cwd), lead=lead, force=force or ())
+
+    _move(look, Execution(reason, dry_run, yes, as_json, wait, timeout))
+
+
+def _move(look: Callable[[], SwitchPlan], how: Execution) -> None:
+    """Plan, show the checks, ask, write, show the result; with --wait, follow the drain to its end."""
+    from mwaactl.screens.common import show_checks
+    from mwaactl.screens.switch import show_switch
+    from mwaactl.switching.write import dry_run
+
+    with session(how.as_json):
+        with busy("Checking", how.as_json):
+            plan = look()
+        if not how.as_json:
+            show_checks(console(), plan.checks)
+        if error := checks_failed(plan.checks):
+            stop(error, lambda: dry_run(plan), as_json=how.as_json)
+        result = dry_run(plan) if how.dry_run else _write(plan, how)
+        waiting = how.wait and not how.dry_run
+        show = partial(show_switch, deployment=plan.deployment, waiting=waiting)
+        if not waiting:
+            finish(result, show, as_json=how.as_json)
+            return
+        if not how.as_json:
+            show(console(), result)
+        _wait(plan, result, how)
+
+
+def _write(plan: SwitchPlan, how: Execution) -> SwitchResult:
+    from mwaactl.switching.write import carry_out
+
+    name = plan.deployment.name
+    if not plan.already:
+        work = ", ".join(plan.moving) or "the work"
+        question = f"Move {work} of {name} from {plan.current.owner} to {plan.target}?"
+        confirm(question, yes=how.yes, as_json=how.as_json)
+    try:
+        with busy("Writing", how.as_json):
+            return carry_out(plan, reason=how.reason)
+    except KeyboardInterrupt as error:
+        raise Unfinished(
+            f"interrupted while writing: `mwaactl status -s {name}` shows what stands. It is safe to repeat: "
+            f"mwaactl switch {plan.target} -s {name}"
+        ) from error
+
+
+def _wait(plan: SwitchPlan, result: SwitchResult, how: Execution) -> None:
+    """Wait until the other side is drained; ends with exit code 5 if it is not."""
+    from mwaactl.screens.switch import continue_command, progress_line, show_drain
+    from mwaactl.switching.drain import SwitchAndDrainResult
+
+    progress, interrupted = _follow_drain(plan, how)
+    both = SwitchAndDrainResult(**dict(result), drain=progress)
+    if interrupted or not progress.finished:
+        why = "interrupted" if interrupted else f"not drained within {how.timeout:g} s"
+        error = Unfinished(
+            f"{why}: {progress_line(progress)}. What was written stands; go on with: "
+            f"{continue_command(plan.deployment, plan.target, plan.dags)}"
+        )
+        stop(error, lambda: both, as_json=how.as_json)
+    finish(both, lambda screen, ended: show_drain(screen, ended.drain), as_json=how.as_json)
+
+
+def _follow_drain(plan: SwitchPlan, how: Execution) -> tuple[DrainProgress, bool]:
+    """Wait, showing the progress; how far it came, and whether the operator interrupted it."""
+    from mwaactl.screens.switch import live_progress, progress_line
+    from mwaactl.switching.drain import DrainProgress, wait_until_drained
+
+    screen = console()
+    progress, printed = DrainProgress(target=plan.target, source=plan.source, dags=plan.dags), ""
+
+    def report(now: DrainProgress) -> None:
+        nonlocal progress, printed
+        progress = now
+        if not (how.as_json or screen.is_terminal) and (line := progress_line(now)) != printed:
+            screen.print(line, markup=False, highlight=False, soft_wrap=True)
+            printed = line
+
+    drawn = screen.is_terminal and not how.as_json
+    try:
+        with live_progress(screen, lambda: progress, on=drawn):
+            final = wait_until_drained(
+                plan.deployment, plan.target, dags=plan.dags, timeout=how.timeout, on_change=report
+            )
+    except KeyboardInterrupt:
+        return progress, True
+    return final, False

@@ -1,0 +1,24 @@
+"""Points in the past as operators type them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from mwaactl.errors import UsageError
+
+_AGO = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def past(text: str, now: datetime, option: str) -> datetime:
+    """`15m`, `24h`, `7d` before now, or a time such as 2026-11-23T10:00:00Z; UsageError for anything else."""
+    if ago := _AGO.fullmatch(text):
+        return now - timedelta(**{_UNITS[ago[2]]: float(ago[1])})
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise UsageError(f"{option} must be like 15m, 24h, 7d or 2026-11-23T10:00:00Z, not {text!r}")
+    return instant.astimezone(UTC)
