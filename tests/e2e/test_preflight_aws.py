@@ -14,13 +14,13 @@ from local import aws
 from local.home import Home
 from mwaactl.aws import Clients
 from mwaactl.checks.cloudwatch import Metrics, read_metrics
-from mwaactl.checks.evidence import differing
+from mwaactl.checks.evidence import compare_files
 from mwaactl.checks.outcome import FileComparison
 from mwaactl.stack import parse
 from tests.fakes.aws import outputs
 
 if TYPE_CHECKING:
-    from mypy_boto3_cloudwatch.type_defs import MetricDatumTypeDef
+    from mypy_boto3_cloudwatch.type_defs import DimensionTypeDef, MetricDatumTypeDef
 
 MIB = 1024 * 1024
 
@@ -41,7 +41,10 @@ def test_an_environments_metrics_are_read_back_as_amazon_publishes_them(clients:
     now = datetime.now(UTC)
 
     def put(metric: str, function: str, value: float, age: float, environment: str = "blue") -> None:
-        dimensions = [{"Name": "Function", "Value": function}, {"Name": "Environment", "Value": environment}]
+        dimensions: list[DimensionTypeDef] = [
+            {"Name": "Function", "Value": function},
+            {"Name": "Environment", "Value": environment},
+        ]
         point: MetricDatumTypeDef = {
             "MetricName": metric,
             "Dimensions": dimensions,
@@ -77,8 +80,10 @@ def test_files_are_the_same_by_content_however_they_were_uploaded(clients: Clien
     clients.s3.upload_fileobj(io.BytesIO(content), green, "dags/large.py", Config=parts)
     etags = {clients.s3.head_object(Bucket=bucket, Key="dags/large.py")["ETag"] for bucket in (blue, green)}
     assert len(etags) == 2, "it did come in parts"
-    assert differing(clients.s3, *sides) == FileComparison(same=1)
+    assert compare_files(clients.s3, *sides) == FileComparison(same=1)
 
     clients.s3.upload_fileobj(io.BytesIO(content[:-1] + b"!"), green, "dags/large.py", Config=parts)
     clients.s3.put_object(Bucket=blue, Key="dags/new.py", Body=b"")
-    assert differing(clients.s3, *sides) == FileComparison(different=("large.py",), only_target=("new.py",))
+    assert compare_files(clients.s3, *sides) == FileComparison(
+        different=("large.py",), only_target=("new.py",)
+    )
