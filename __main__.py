@@ -16,7 +16,7 @@ settings = Settings.load()
 names = Names.of(settings)
 tag_everything(settings.all_tags)
 
-# Nothing is registered if that would take away the environment that owns the work.
+# The guard runs first: nothing is registered if that would take away the environment that owns the work.
 previous = previous_outputs()
 zones = choose_zones(settings, previous)
 guard(settings, previous, {colour: identity(settings, colour, zones) for colour in settings.colours})
@@ -24,7 +24,7 @@ guard(settings, previous, {colour: identity(settings, colour, zones) for colour 
 network = Network("network", NetworkArgs(settings=settings, availability_zones=zones))
 lineage_log = LineageLog("lineage-log", LineageLogArgs(name=settings.name, settings=settings))
 
-# Airflow and Marquez know the lineage log only, not each other, and are created side by side.
+# Airflow and Marquez depend on the lineage log only, not on each other: they are created in parallel.
 marquez_kind: type[Marquez] = MarquezHa if settings.enable_ha_marquez else MarquezEc2
 marquez = marquez_kind(
     "marquez",

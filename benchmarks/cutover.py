@@ -1,11 +1,11 @@
-"""What a switch costs, with the gate and with the common pattern, under the same load.
+"""What a switch costs under load, with the gate and with the common pattern.
 
     python -m benchmarks.cutover [SWITCHES]
 
-Two real Airflows carry the load of tests/e2e/load and are switched every 17 s, first with this project's
-gate, then without: there each DAG's first task asks a parameter "who is active now" and skips the rest, and
-the switch is a put of that parameter. Prints a Markdown table. Needs an otherwise idle machine for a quarter
-of an hour.
+Two real Airflows run the load of tests/e2e/load and are switched every 17 s, first with this project's gate,
+then with the common pattern: each DAG's first task reads "who is active now" from a parameter and skips the
+rest, and a switch is a put of that parameter. Prints a Markdown table. Needs an otherwise idle machine for
+15 minutes.
 """
 
 from __future__ import annotations
@@ -26,71 +26,72 @@ from bluegreen.timeline import COLOURS, Colour
 
 from local.home import Home
 from mwaactl.deployment import Deployment
-from mwaactl.switching.write import carry_out, plan
+from mwaactl.switching.plan import plan
+from mwaactl.switching.write import carry_out
 from tests.e2e.load import campaign, report
 from tests.e2e.load.decisions import decided, deciding
 from tests.e2e.load.ledger import Line
 from tests.e2e.load.schedule import CONSUMER, LOADS, PRODUCER
 from tests.e2e.load.twins import STACK, Twins
 
-EVERY = 17.0  # seconds from one switch to the next: no multiple of a schedule's period
-PATIENCE = 60.0  # seconds after which what is not completed counts as lost
-PROBE = "load_fast"  # due every 3 s: its first run tells when the target took over
+EVERY = 17.0  # seconds between switches: no multiple of a schedule's period
+PATIENCE = 60.0  # seconds after which a run that has not completed counts as lost
+PROBE = "load_fast"  # due every 3 s: its first run shows when the target took over
 
 Key = tuple[str, datetime]
 
 
 @dataclass(frozen=True)
-class Moved:
-    """One switch: from which instant the target owns, and how long (s) the command looked and wrote."""
+class Switch:
+    """From which instant the target owns the work, and how long the checks and the write took, in seconds."""
 
     target: str
     commanded: datetime
     owns_from: datetime
-    looked: float | None = None
-    wrote: float | None = None
+    checking: float | None = None
+    writing: float | None = None
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was counted in one campaign; times in seconds."""
+    """The counts of one campaign; times in seconds."""
 
     due: int
     lost: int
     doubled: int
     overlaps: int
-    waits: list[float]  # of each switch: from the command to the start of the target's first run
-    delays: list[float]  # of each switch: from that run's due instant to its start
-    idle: int  # task processes that were started where the run was not executed
-    moves: list[Moved]
+    waits: list[float]  # per switch: from the command to the start of the target's first run
+    delays: list[float]  # per switch: from that run's due instant to its start
+    idle: int  # task processes started on the side that did not execute the run
+    switches: list[Switch]
 
 
-def gated(_twins: Twins, colour: Colour) -> Moved:
-    """A switch by this project. Checks that fail because the side was active 17 s ago are forced."""
+def switch_by_gate(_twins: Twins, colour: Colour) -> Switch:
+    """This project's switch. Overrides the checks that fail because the side was active 17 s ago."""
     commanded, started = datetime.now(UTC), time.monotonic()
     deployment = Deployment.open(STACK)
-    made = plan(deployment, colour)
-    if not made.ok:
-        failed = [check.name for check in made.checks if check.stops]
-        made = plan(deployment, colour, force=failed)
+    switch = plan(deployment, colour)
+    if not switch.ok:
+        failed = [check.name for check in switch.checks if check.stops]
+        switch = plan(deployment, colour, force=failed)
     planned = time.monotonic()
-    done = carry_out(made)
+    result = carry_out(switch)
     wrote = time.monotonic() - planned
-    if done.owns_from is None:
-        raise SystemExit(f"the switch to {colour} did nothing: {done}")
-    return Moved(colour, commanded, done.owns_from, planned - started, wrote)
+    if result.owns_from is None:
+        raise SystemExit(f"the switch to {colour} did nothing: {result}")
+    return Switch(colour, commanded, result.owns_from, planned - started, wrote)
 
 
-def asked(twins: Twins, colour: Colour) -> Moved:
+def switch_by_parameter(twins: Twins, colour: Colour) -> Switch:
     """The common pattern's switch."""
     commanded = datetime.now(UTC)
     twins.activate(colour)
-    return Moved(colour, commanded, datetime.now(UTC))
+    return Switch(colour, commanded, datetime.now(UTC))
 
 
 def measure(folder: Path, pattern: str, switches: int) -> Result:
-    """Deploy, load, switch, count."""
-    move: Callable[[Twins, Colour], Moved] = gated if pattern == "gate" else asked
+    """Deploy, start the load, switch, count."""
+    switch = switch_by_gate if pattern == "gate" else switch_by_parameter
     twins = Twins(folder / pattern, Home.find().tools)
     try:
         twins.up()
@@ -98,18 +99,18 @@ def measure(folder: Path, pattern: str, switches: int) -> Result:
         if pattern != "gate":
             twins.without_gate()
         since = campaign.begin(twins, pattern=pattern, skew={})
-        moves = []
+        done: list[Switch] = []
         for number in range(switches):
             began = time.monotonic()
-            moves.append(move(twins, COLOURS[(number + 1) % 2]))
-            print(f"{pattern}: {moves[-1]}", flush=True)
+            done.append(switch(twins, COLOURS[(number + 1) % 2]))
+            print(f"{pattern}: {done[-1]}", flush=True)
             time.sleep(max(0.0, EVERY - (time.monotonic() - began)))
         owner = _owner(twins) if pattern == "gate" else _anywhere
         until, lines = campaign.end(twins, since, owner, patience=PATIENCE)
-        seen = report.see(twins, [load.dag for load in LOADS], since, until)
+        observed = report.see(twins, [load.dag for load in LOADS], since, until)
         worked = {(line.colour, line.dag, line.due) for line in lines if line.what != "asked"}
-        idle = sum(i.worked and (i.colour, i.dag, i.due) not in worked for i in seen.instances)
-        return _count(lines, moves, since, until, idle)
+        idle = sum(i.worked and (i.colour, i.dag, i.due) not in worked for i in observed.instances)
+        return _count(lines, done, since, until, idle)
     finally:
         twins.down()
 
@@ -120,10 +121,10 @@ def _owner(twins: Twins) -> Callable[[str, datetime], str | None]:
 
 
 def _anywhere(_dag: str, _due: datetime) -> None:
-    """Without a gate no instant has an owner."""
+    """Without the gate no instant has an owner."""
 
 
-def _count(lines: list[Line], moves: list[Moved], since: datetime, until: datetime, idle: int) -> Result:
+def _count(lines: list[Line], switches: list[Switch], since: datetime, until: datetime, idle: int) -> Result:
     worked = [line for line in lines if line.what != "asked"]
     sides: dict[Key, set[str]] = defaultdict(set)  # where a run was executed, in part or as a whole
     done: dict[Key, set[tuple[str, int, str]]] = defaultdict(set)
@@ -143,22 +144,22 @@ def _count(lines: list[Line], moves: list[Moved], since: datetime, until: dateti
         if line.dag == CONSUMER and line.what == "done":
             for cause in line.causes:
                 followers[cause] += 1
-    firsts = [(moved, run) for moved in moves if (run := _first(moved, worked)) is not None]
-    made = {x.run for x in worked if x.dag == PRODUCER and x.what == "done" and since <= x.due < until}
+    firsts = [(switch, run) for switch in switches if (run := _first(switch, worked)) is not None]
+    produced = {x.run for x in worked if x.dag == PRODUCER and x.what == "done" and since <= x.due < until}
     return Result(
-        due=len(due) + len(made),
-        lost=lost + sum(followers[run] == 0 for run in made),
-        doubled=doubled + sum(followers[run] > 1 for run in made),
+        due=len(due) + len(produced),
+        lost=lost + sum(followers[run] == 0 for run in produced),
+        doubled=doubled + sum(followers[run] > 1 for run in produced),
         overlaps=sum(_overlaps(load.dag, worked, since, until) for load in LOADS if load.serial),
-        waits=[(run.at - moved.commanded).total_seconds() for moved, run in firsts],
+        waits=[(run.at - switch.commanded).total_seconds() for switch, run in firsts],
         delays=[(run.at - run.due).total_seconds() for _, run in firsts],
         idle=idle,
-        moves=moves,
+        switches=switches,
     )
 
 
 def _overlaps(dag: str, lines: Iterable[Line], since: datetime, until: datetime) -> int:
-    """How many runs of a serial DAG began while another one was at work."""
+    """How many runs of a serial DAG started while another run was still going on."""
     spans: dict[datetime, list[datetime]] = defaultdict(list)
     for line in lines:
         if line.dag == dag and since <= line.due < until:
@@ -167,13 +168,13 @@ def _overlaps(dag: str, lines: Iterable[Line], since: datetime, until: datetime)
     return sum(later[0] < earlier[1] for earlier, later in pairwise(ordered))
 
 
-def _first(moved: Moved, lines: Iterable[Line]) -> Line | None:
-    """The start of the first of PROBE's runs that the target owned after a switch; None if it had none."""
+def _first(switch: Switch, lines: Iterable[Line]) -> Line | None:
+    """The start of PROBE's first run that the target owned after a switch; None if there was none."""
     starts = [
         line
         for line in lines
-        if line.dag == PROBE and line.what == "start" and line.colour == moved.target
-        if moved.owns_from <= line.due < moved.owns_from + timedelta(seconds=EVERY)
+        if line.dag == PROBE and line.what == "start" and line.colour == switch.target
+        if switch.owns_from <= line.due < switch.owns_from + timedelta(seconds=EVERY)
     ]
     return min(starts, key=lambda line: (line.due, line.at), default=None)
 
@@ -193,8 +194,8 @@ def table(gate: Result, ask: Result, switches: int) -> str:
         ("first run on the target, due to start, median", *(_median(r.delays) for r in (gate, ask))),
         ("first run on the target, command to start, median", *(_median(r.waits) for r in (gate, ask))),
         ("task processes started on the standby", *(str(r.idle) for r in (gate, ask))),
-        ("checks before a switch, median", _median(m.looked for m in gate.moves), "none"),
-        ("the switch itself, median", _median(m.wrote for m in gate.moves), "one put"),
+        ("checks before a switch, median", _median(switch.checking for switch in gate.switches), "none"),
+        ("the switch itself, median", _median(switch.writing for switch in gate.switches), "one put"),
     ]
     lines = [f"| {switches} switches under load | this gate | each DAG asks first |", "|---|---|---|"]
     return "\n".join(lines + [f"| {name} | {a} | {b} |" for name, a, b in rows])

@@ -1,9 +1,9 @@
-"""Time of `pulumi up` of full HA on the local engine, without the start of the Airflows.
+"""How long `pulumi up` of full HA takes on the local engine, without the start of the Airflows.
 
     python -m benchmarks.engine [RUNS]
 
-Each run is literally `pulumi up --yes` (a preview and an update) on an empty local cloud, then once more with
-nothing to do, then `pulumi destroy`. Goal on 2 cores: 12 s and 8 s. Needs an otherwise idle machine.
+Each run is `pulumi up --yes` (a preview and an update) on an empty local cloud, again with nothing to do,
+`pulumi preview` and `pulumi destroy`. Goals on 2 cores: 12 s and 8 s. Needs an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ STEPS = {
 
 
 def measure(project: Project) -> dict[str, float]:
-    """Seconds of each step. Raises SystemExit with what the CLI said when one fails."""
+    """Seconds of each step. Raises SystemExit with the CLI's output if a step fails."""
     times = {}
     for step, command in STEPS.items():
         started = time.monotonic()
-        done = project.run(*command)
+        result = project.run(*command)
         times[step] = time.monotonic() - started
-        if done.returncode != 0:
-            raise SystemExit(f"pulumi {' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+        if result.returncode != 0:
+            raise SystemExit(f"pulumi {' '.join(command)} failed:\n{result.stdout}{result.stderr}")
     return times
 
 

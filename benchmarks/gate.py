@@ -1,11 +1,10 @@
-"""What the gate adds to each task of a real Airflow, on the active side and on the standby.
+"""What the gate adds to each task in a real Airflow, on the active side and on the standby.
 
     python -m benchmarks.gate [--version 3.3.1] [--runs 4] [--tasks 50] [--json]
 
-One environment of the local MWAA runs two DAGs of the same short tasks: one is its own, the other one
-belongs to the other environment. The copy of the ownership timeline is kept for two seconds only, so that
-many tasks must ask SSM (an emulator on this machine: without a network's time and without TLS). Needs an
-otherwise idle machine.
+One environment of the local MWAA runs two DAGs of the same short tasks: it owns one, and the other
+environment owns the other. A copy of the ownership timeline is used for two seconds only, so that many tasks
+have to ask SSM (an emulator on this machine: no network latency, no TLS). Needs an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ from local.home import ACCOUNT, Home
 from tests.e2e.zoo.environment import Cloud, Kind, Zoo
 
 DAGS = Path(__file__).parent / "gate_dags"
-SAID = re.compile(r"blue/green gate: [^;]*; ([\d.]+) ms, (asked|did not ask) SSM")
+GATE_LOG = re.compile(r"blue/green gate: [^;]*; ([\d.]+) ms, (asked|did not ask) SSM")
 MAX_AGE = "2"
 
 
 @dataclass(frozen=True)
 class Row:
-    """Milliseconds of one thing that was measured, over `count` of them."""
+    """Milliseconds of one measurement, over `count` samples."""
 
     what: str
     count: int
@@ -50,15 +49,15 @@ class Row:
 
     @classmethod
     def of(cls, what: str, times: Iterable[float]) -> Row:
-        """Raises SystemExit if there is nothing to tell of."""
+        """Raises SystemExit if there are no samples."""
         values = sorted(times)
         if not values:
-            raise SystemExit(f"nothing was measured: {what}")
+            raise SystemExit(f"no samples: {what}")
         return cls(what, len(values), statistics.median(values), values[math.ceil(0.99 * len(values)) - 1])
 
 
 class Environment(Zoo):
-    """Blue, which owns all but the DAG `standby`."""
+    """Blue, which owns everything except the DAG `standby`."""
 
     def __init__(self, cloud: Cloud, version: str, runs: int, tasks: int) -> None:
         super().__init__(cloud, Kind(version, "new", "LocalExecutor"))
@@ -79,7 +78,7 @@ class Environment(Zoo):
         )
 
     def create_with(self, dags: Path, options: dict[str, str], dag_ids: set[str]) -> None:
-        """Make the environment; return when its DAGs, those of the folder `dags`, are known."""
+        """Create the environment; return when Airflow knows its DAGs, those of the folder `dags`."""
         for bucket in (self._bucket, self._log):
             self._s3.create_bucket(Bucket=bucket)
         self._s3.put_bucket_versioning(Bucket=self._bucket, VersioningConfiguration={"Status": "Enabled"})
@@ -109,11 +108,11 @@ class Environment(Zoo):
             | {"benchmark.start": self.start.isoformat(), "benchmark.tasks": str(self.tasks_wanted)}
             | options,
         )
-        self.wait_for(lambda: self._status() != "CREATING", "the environment is made", seconds=600)
-        self.wait_for(lambda: self.dag_ids() >= dag_ids, "the DAGs are known", seconds=120)
+        self.wait_for(lambda: self._status() != "CREATING", "the environment is created", seconds=600)
+        self.wait_for(lambda: self.dag_ids() >= dag_ids, "Airflow knows the DAGs", seconds=120)
 
     def work_through(self, dag_id: str) -> list[dict[str, Any]]:
-        """Let a DAG do all its runs; its task instances. Raises AssertionError if that takes too long."""
+        """Let a DAG finish all its runs; return its task instances. Raises AssertionError on a timeout."""
         self.api("PATCH", f"/dags/{dag_id}", {"is_paused": False}, update_mask=["is_paused"])
         wanted = self.runs_wanted * self.tasks_wanted
 
@@ -122,7 +121,7 @@ class Environment(Zoo):
             return len(runs) == self.runs_wanted
 
         self.wait_for(done, f"all runs of {dag_id} are finished", seconds=120 + 4 * wanted)
-        found = [
+        instances = [
             instance
             for run in self.runs(dag_id)
             for instance in self.api(
@@ -130,24 +129,24 @@ class Environment(Zoo):
             )["task_instances"]
         ]
         expected = "skipped" if dag_id == "standby" else "success"
-        if {instance["state"] for instance in found} != {expected}:
+        if {instance["state"] for instance in instances} != {expected}:
             raise SystemExit(f"not all tasks of {dag_id} ended as {expected}")
-        return found
+        return instances
 
-    def said(self) -> dict[str, list[float]]:
-        """What the gate said in the tasks' logs that it took: by "asked" SSM and "did not ask"."""
+    def gate_times(self) -> dict[str, list[float]]:
+        """The milliseconds that the gate logged for each task, by "asked" SSM and "did not ask"."""
         took: dict[str, list[float]] = {"asked": [], "did not ask": []}
         for log in (self.folder / "airflow" / "logs").glob("dag_id=active/**/*.log"):
-            for milliseconds, how in SAID.findall(log.read_text()):
+            for milliseconds, how in GATE_LOG.findall(log.read_text()):
                 took[how].append(float(milliseconds))
         return took
 
 
 def measure(environment: Environment) -> list[Row]:
-    """Both DAGs, one after the other."""
+    """Run both DAGs, one after the other, and compute the rows."""
     environment.create()
     instances = environment.work_through("active")
-    took = environment.said()
+    took = environment.gate_times()
     environment.work_through("standby")
     hook = [line.split() for line in environment.hook_file.read_text().splitlines()]
     per_run: dict[str, float] = {}
@@ -166,7 +165,7 @@ def measure(environment: Environment) -> list[Row]:
 
 @contextmanager
 def clouded() -> Iterator[Cloud]:
-    """An emulated AWS and a local MWAA in a home of their own."""
+    """Run an emulated AWS and a local MWAA in a home of their own."""
     os.environ["MWAA_LOCAL_TOOLS"] = str(Home.find().tools)
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         os.environ["MWAA_LOCAL_HOME"] = folder
@@ -185,7 +184,7 @@ def _between(instance: dict[str, Any], since: str) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--version", default=max(AIRFLOW_VERSIONS), help="of Airflow")
+    parser.add_argument("--version", default=max(AIRFLOW_VERSIONS), help="Airflow version")
     parser.add_argument("--runs", type=int, default=4)
     parser.add_argument("--tasks", type=int, default=50, help="per run")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
@@ -196,7 +195,7 @@ def main() -> None:
         load = os.getloadavg()[0]
     title = (
         f"Airflow {chosen.version}, {chosen.runs} runs of {chosen.tasks} tasks, {os.cpu_count()} cores, "
-        f"load {before:.1f} before, {load:.1f} while it worked"
+        f"load {before:.1f} before, {load:.1f} while measuring"
     )
     if chosen.json:
         json.dump({"title": title, "rows": [asdict(row) for row in rows]}, sys.stdout, indent=2)

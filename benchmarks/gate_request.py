@@ -1,13 +1,13 @@
-"""What a process pays to import the gate, and to read the ownership parameter over HTTPS: the gate's way, and
-a client's.
+"""What it costs a process to import the gate, and to read the ownership parameter over HTTPS: the gate's way
+and with a botocore client.
 
     python -m benchmarks.gate_request [PROCESSES]
 
-Each read happens in a process of its own, as each Airflow task is one, forked from a process that has
-imported what the read needs. The server is on this machine, in another process.
+Each read happens in a process of its own, as an Airflow task does, forked from a process that has imported
+what the read needs. The server is on this machine, in another process.
 
-Also what that import costs, which each task of Airflow 2 pays on MWAA, where it has a new interpreter. boto3
-is there already: MWAA's log handlers import it.
+On MWAA each task of Airflow 2 pays for the import, too, because it gets a new interpreter. boto3 is already
+imported there by MWAA's log handlers.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ class Ssm(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
-        """Silent."""
+        """Log nothing."""
 
 
 def serve(folder: Path) -> tuple[int, int]:
-    """Start the server in a child; the child and its port."""
+    """Start the server in a child process; return its id and its port."""
     authority = trustme.CA(key_type=trustme.KeyType.RSA)
-    trusted = folder / "trusted.pem"  # as many certificates as everywhere, and ours
+    trusted = folder / "trusted.pem"  # the usual certificates, and ours
     trusted.write_text(Path(DEFAULT_CA_BUNDLE).read_text() + authority.cert_pem.bytes().decode())
     server = ThreadingHTTPServer(("127.0.0.1", 0), Ssm)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -82,21 +82,21 @@ def cost(read: Callable[[], object], processes: int) -> tuple[float, float]:
     """Median CPU and wall-clock milliseconds of one read, each in a process of its own."""
     cpu, wall = [], []
     for _ in range(processes):
-        outcome, told = os.pipe()
+        reader, writer = os.pipe()
         child = os.fork()
         if not child:
             before, begun = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
             read()
             took, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF)
             used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-            os.write(told, f"{used * 1000} {took * 1000}".encode())
+            os.write(writer, f"{used * 1000} {took * 1000}".encode())
             os._exit(0)
-        os.close(told)
+        os.close(writer)
         os.waitpid(child, 0)
-        with os.fdopen(outcome) as answer:
-            one_cpu, one_wall = answer.read().split()
-        cpu.append(float(one_cpu))
-        wall.append(float(one_wall))
+        with os.fdopen(reader) as answer:
+            used_cpu, used_wall = map(float, answer.read().split())
+        cpu.append(used_cpu)
+        wall.append(used_wall)
     return statistics.median(cpu), statistics.median(wall)
 
 
@@ -125,15 +125,13 @@ def main() -> None:
             "AWS_ENDPOINT_URL_SSM": f"https://localhost:{port}",
             "AWS_CA_BUNDLE": str(Path(folder) / "trusted.pem"),
         }
-        from bluegreen.store import Parameter  # when the certificates are known
+        from bluegreen.store import Parameter  # only now: the import reads the certificates
 
         config = Config(connect_timeout=3, read_timeout=3, retries={"total_max_attempts": 1})
 
         def client() -> None:
-            made: Any = botocore.session.Session().create_client(
-                "ssm", region_name="us-east-1", config=config
-            )
-            made.get_parameter(Name=NAME)
+            ssm: Any = botocore.session.Session().create_client("ssm", region_name="us-east-1", config=config)
+            ssm.get_parameter(Name=NAME)
 
         rows = {
             "importing the gate": imported,

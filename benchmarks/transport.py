@@ -1,11 +1,11 @@
-"""What a task pays for each of its lineage events, by transport and by what is wrong.
+"""What each lineage event costs a task, by transport and by fault.
 
-A part of `python -m benchmarks.lineage`. The tasks are real ones of a real Airflow, and so is what emits: the
-OpenLineage provider forks a child for each event (START and COMPLETE) and waits for it, 13 s at most. `wait`
-is that, in the task's process; `CPU` is what the child uses; `emit` is the client alone, in this process.
-With `noop` the provider does all but emit.
+A part of `python -m benchmarks.lineage`. Tasks and emitter are those of a real Airflow: the OpenLineage
+provider forks a child for each event (START and COMPLETE) and waits for it, up to 13 s. `wait` is that wait,
+in the task's process; `CPU` is what the child uses; `emit` is the client alone, in this process. With `noop`
+the provider does everything except emit.
 
-Marquez is the double, S3 an emulator: on this machine, without a network's time and without TLS.
+A double stands in for Marquez and an emulator for S3, both on this machine: no network latency, no TLS.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from openlineage.client.uuid import generate_new_uuid
 from rich.table import Table
 
 from benchmarks.gate import Environment, clouded
-from benchmarks.lineage import SPEEDS, Double, double
-from local import aws
+from benchmarks.marquez import SPEEDS, Double, double
+from local.aws import ministack
 from local.processes import LOOPBACK, free_port
 from tests.e2e.zoo.environment import Cloud
 
 DAGS = Path(__file__).parent / "transport_dags"
-EMITS, EMIT_SECONDS = 4, 10.0  # of the client alone: so many, or what fits
+EMITS, EMIT_SECONDS = 4, 10.0  # of the client alone: as many, or as long, whichever ends first
 
 
 @dataclass(frozen=True)
 class Row:
-    """A transport, and how Marquez and S3 are meanwhile: faults of the double; S3 is up, refuses or hangs."""
+    """A transport, with the faults of Marquez (those of the double) and of S3 (none, refuse, hang)."""
 
     transport: str
     marquez: str = "none"
@@ -45,7 +45,7 @@ class Row:
 
     @property
     def reachable(self) -> bool:
-        """Whether its events must arrive."""
+        """Whether its events have to arrive."""
         return (self.transport == "lineage log" and self.s3 == "none") or self == Row("http")
 
     @property
@@ -67,14 +67,14 @@ ROWS = (
 
 
 class Tasks(Environment):
-    """Blue with a DAG per row, each of one run."""
+    """Blue, with one DAG per row and one run of each."""
 
     def __init__(self, cloud: Cloud, version: str, tasks: int, marquez: Double, hanging: Double) -> None:
         super().__init__(cloud, version, 1, tasks)
         self.notes = self.ledger_file.parent
         self.marquez = marquez
         self.endpoints = {
-            "none": aws.environ(cloud.home)["AWS_ENDPOINT_URL"],
+            "none": ministack.environ(cloud.home)["AWS_ENDPOINT_URL"],
             "refuse": f"http://{LOOPBACK}:{free_port()}",
             "hang": hanging.url,
         }
@@ -87,7 +87,7 @@ class Tasks(Environment):
     def create(self) -> None:
         self.set(ROWS[0])
         options = {
-            # a file, so that no row needs a restart: the client of each event reads it
+            # a file, which the client reads for each event: no row needs a restart
             "openlineage.config_path": str(self.notes / "openlineage.yml"),
             "benchmark.folder": str(self.notes),
             "benchmark.rows": str(len(ROWS)),
@@ -95,8 +95,8 @@ class Tasks(Environment):
         self.create_with(DAGS, options, {f"row_{number}" for number in range(len(ROWS))})
 
     def set(self, row: Row) -> None:
-        """Let the tasks, and this process, have that row's transport and trouble."""
-        self.marquez.be(row.marquez)
+        """Apply a row's transport and faults to the tasks and to this process."""
+        self.marquez.fail(row.marquez)
         environ = {"AWS_ENDPOINT_URL_S3": self.endpoints[row.s3]}
         os.environ |= environ
         (self.notes / "environ.json").write_text(json.dumps(environ))
@@ -104,17 +104,17 @@ class Tasks(Environment):
         (self.notes / "openlineage.yml").write_text(json.dumps(config))
 
     def waits(self, number: int) -> list[tuple[float, float]]:
-        """Run a row's DAG: seconds of each event's wait, and of CPU in the child."""
+        """Run a row's DAG; return the seconds that each event kept its task waiting, and the child's CPU."""
         notes = self.notes / "events"
         notes.unlink(missing_ok=True)
         self.work_through(f"row_{number}")
         wanted = 2 * self.tasks_wanted
 
-        def noted() -> list[str]:
+        def lines() -> list[str]:
             return notes.read_text().splitlines()
 
-        self.wait_for(lambda: len(noted()) == wanted, "all events are noted", seconds=60)
-        return [(float(took), float(used)) for took, used in map(str.split, noted())]
+        self.wait_for(lambda: len(lines()) == wanted, "all events are recorded", seconds=60)
+        return [(float(took), float(used)) for took, used in map(str.split, lines())]
 
     def emits(self, row: Row) -> list[float]:
         """Seconds of each `emit` of a client in this process."""
@@ -131,7 +131,7 @@ class Tasks(Environment):
         return times
 
     def arrived(self) -> int:
-        """Events of tasks that are in the log or known to Marquez."""
+        """How many events of tasks are in the log or in Marquez."""
         return sum("." in event["job"]["name"] for event in (*self.lineage(), *self.marquez.events()))
 
 
@@ -146,12 +146,12 @@ def _event() -> RunEvent:
 
 
 def measure(version: str, tasks: int) -> Table:
-    """All rows. Raises SystemExit if an event is lost while everything is up."""
+    """Measure all rows. Raises SystemExit if an event is lost while everything is up."""
     table = Table("seconds", "", "wait, median", "longest", "CPU", "emit")
-    logging.disable()  # of what is lost: each row says it
+    logging.disable()  # of lost events: the row names the fault
     with double(SPEEDS[0]) as marquez, double(SPEEDS[-1]) as hanging, clouded() as cloud:
-        hanging.be("hang")
-        os.environ |= aws.environ(cloud.home)
+        hanging.fail("hang")
+        os.environ |= ministack.environ(cloud.home)
         airflow = Tasks(cloud, version, tasks, marquez, hanging)
         airflow.create()
         for number, row in enumerate(ROWS):

@@ -1,1 +1,1 @@
-"""What exists in AWS: one ComponentResource per room, and the settings that they are made from."""
+"""What exists in AWS: one ComponentResource per module, and the settings that they are built from."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class AirflowVersion:
-    """One version of Airflow on MWAA, and what of OpenLineage fits its constraints."""
+    """One version of Airflow on MWAA, with the OpenLineage versions that fit its constraints."""
 
     python: str
     openlineage_provider: str

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that the format knows
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that the format can express
 
 
 def zip_bytes(members: Mapping[str, bytes]) -> bytes:
@@ -19,7 +19,7 @@ def zip_bytes(members: Mapping[str, bytes]) -> bytes:
             info = zipfile.ZipInfo(path, EPOCH)
             info.external_attr = 0o100644 << 16
             info.compress_type = zipfile.ZIP_DEFLATED
-            info.create_system = 3  # Unix, also when made elsewhere
+            info.create_system = 3  # Unix, on whatever system this runs
             archive.writestr(info, members[path])
     return buffer.getvalue()
 

@@ -12,13 +12,13 @@ import pulumi_random as random
 from components.userdata import DATABASE, DATABASE_USER
 
 ENGINE = aws.rds.EngineType.AURORA_POSTGRESQL
-VERSION = "16.8"  # raised here, never by itself: what runs is what was tested
+VERSION = "16.8"  # raised here, never automatically: what runs is what was tested
 PORT = 5432
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuroraArgs:
-    """`name`: physical prefix; capacities in ACU; `production` guards the cluster, keeps a final snapshot."""
+    """`name`: physical prefix; capacities in ACU; `production`: protected, and with a final snapshot."""
 
     name: str
     subnet_ids: pulumi.Input[Sequence[str]]
@@ -32,7 +32,7 @@ class AuroraArgs:
 
 
 class Aurora(pulumi.ComponentResource):
-    """`secret_arn`: the login, kept and rotated by RDS. `database_id`: another for a new database."""
+    """`secret_arn`: the login, which RDS keeps and rotates. `database_id`: changes with a new database."""
 
     endpoint: pulumi.Output[str]
     secret_arn: pulumi.Output[str]
@@ -40,25 +40,30 @@ class Aurora(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: AuroraArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("mwaa-openlineage:index:Aurora", name, None, opts)
-        child = pulumi.ResourceOptions(parent=self)
+        self._name = name
+        self._args = args
+        self._child = pulumi.ResourceOptions(parent=self)
         subnets = aws.rds.SubnetGroup(
-            name, subnet_ids=args.subnet_ids, description="Database of Marquez", opts=child
+            name, subnet_ids=args.subnet_ids, description="Database of Marquez", opts=self._child
         )
-        parameters = aws.rds.ClusterParameterGroup(
-            name,
-            family=f"aurora-postgresql{VERSION.split('.')[0]}",
-            description="Database of Marquez",
-            parameters=[
-                aws.rds.ClusterParameterGroupParameterArgs(name="rds.force_ssl", value="1"),
-            ],
-            opts=child,
+        cluster = self._cluster(subnets, self._parameters())
+        instances = self._instances(cluster, subnets)
+        # Ready once there is an instance to connect to, not when the empty cluster exists.
+        self.endpoint = pulumi.Output.all(cluster.endpoint, *[each.id for each in instances]).apply(
+            lambda values: str(values[0])
         )
-        # A cluster that is replaced leaves a final snapshot under a name of its own.
-        life = random.RandomId(
-            f"{name}-life", byte_length=4, keepers={"kms_key_arn": args.kms_key_arn or ""}, opts=child
+        self.secret_arn = cluster.master_user_secrets.apply(lambda secrets: str(secrets[0].secret_arn))
+        self.database_id = cluster.cluster_resource_id
+        self.register_outputs(
+            {"endpoint": self.endpoint, "secret_arn": self.secret_arn, "database_id": self.database_id}
         )
-        cluster = aws.rds.Cluster(
-            name,
+
+    def _cluster(
+        self, subnets: aws.rds.SubnetGroup, parameters: aws.rds.ClusterParameterGroup
+    ) -> aws.rds.Cluster:
+        args = self._args
+        return aws.rds.Cluster(
+            self._name,
             engine=ENGINE,
             engine_version=VERSION,
             database_name=DATABASE,
@@ -76,22 +81,46 @@ class Aurora(pulumi.ComponentResource):
                 min_capacity=args.min_capacity, max_capacity=args.max_capacity
             ),
             backup_retention_period=14 if args.production else 1,
-            # RDS's log group outlives the cluster: not for a stack that is to vanish wholly.
+            # RDS's log group outlives the cluster: not for a stack that must vanish completely.
             enabled_cloudwatch_logs_exports=["postgresql"] if args.production else None,
             copy_tags_to_snapshot=True,
             deletion_protection=args.production,
             skip_final_snapshot=not args.production,
-            # A name of its own for each life of the database: two snapshots cannot share one.
-            final_snapshot_identifier=(
-                pulumi.Output.concat(args.name, "-marquez-", life.hex) if args.production else None
-            ),
+            final_snapshot_identifier=self._final_snapshot_name(),
             apply_immediately=True,
             tags=dict(args.tags),
-            opts=child,
+            opts=self._child,
         )
-        members = [
+
+    def _parameters(self) -> aws.rds.ClusterParameterGroup:
+        return aws.rds.ClusterParameterGroup(
+            self._name,
+            family=f"aurora-postgresql{VERSION.split('.')[0]}",
+            description="Database of Marquez",
+            parameters=[
+                aws.rds.ClusterParameterGroupParameterArgs(name="rds.force_ssl", value="1"),
+            ],
+            opts=self._child,
+        )
+
+    def _final_snapshot_name(self) -> pulumi.Output[str] | None:
+        """Another name for each life of the database: two snapshots cannot share one."""
+        life = random.RandomId(
+            f"{self._name}-life",
+            byte_length=4,
+            keepers={"kms_key_arn": self._args.kms_key_arn or ""},
+            opts=self._child,
+        )
+        if not self._args.production:
+            return None
+        return pulumi.Output.concat(self._args.name, "-marquez-", life.hex)
+
+    def _instances(
+        self, cluster: aws.rds.Cluster, subnets: aws.rds.SubnetGroup
+    ) -> list[aws.rds.ClusterInstance]:
+        return [
             aws.rds.ClusterInstance(
-                f"{name}-{number}",
+                f"{self._name}-{number}",
                 cluster_identifier=cluster.id,
                 engine=ENGINE,
                 engine_version=VERSION,
@@ -103,17 +132,8 @@ class Aurora(pulumi.ComponentResource):
                 publicly_accessible=False,
                 copy_tags_to_snapshot=True,
                 apply_immediately=True,
-                tags=dict(args.tags),
-                opts=child,
+                tags=dict(self._args.tags),
+                opts=self._child,
             )
-            for number, zone in enumerate(args.availability_zones, start=1)
+            for number, zone in enumerate(self._args.availability_zones, start=1)
         ]
-        # Known to others when there is an instance to connect to, not when the empty cluster exists.
-        self.endpoint = pulumi.Output.all(cluster.endpoint, *[m.id for m in members]).apply(
-            lambda known: str(known[0])
-        )
-        self.secret_arn = cluster.master_user_secrets.apply(lambda secrets: str(secrets[0].secret_arn))
-        self.database_id = cluster.cluster_resource_id
-        self.register_outputs(
-            {"endpoint": self.endpoint, "secret_arn": self.secret_arn, "database_id": self.database_id}
-        )

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.policies import tls_only
+from components.iam_policies import tls_only
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrivateBucketArgs:
-    """How a private bucket treats what is in it.
+    """How a private bucket treats its content.
 
-    With `keep`, removing it from the stack leaves it in AWS with all its content. Otherwise the content goes
-    with it. Replaced and deleted object versions go after `old_versions_days`, save the `old_versions` newest
-    of each object. With `expire_days`, objects under `expire_prefix` go at that age. Without `kms_key_arn`,
+    With `keep`, the bucket and its content stay in AWS when it is removed from the stack; otherwise both are
+    deleted. Noncurrent object versions expire after `old_versions_days`, except the `old_versions` newest of
+    each object. With `expire_days`, objects under `expire_prefix` expire at that age. Without `kms_key_arn`,
     S3's own key encrypts.
     """
 
@@ -29,9 +29,10 @@ class PrivateBucketArgs:
 
 
 class PrivateBucket(pulumi.ComponentResource):
-    """One private bucket; its physical name is left to Pulumi.
+    """One private bucket; Pulumi chooses its physical name.
 
-    Whoever needs it ready (versioned, closed), not only existing, says `depends_on=[bucket]`.
+    A resource that needs the bucket ready (versioned, closed) and not just existing sets
+    `depends_on=[bucket]`.
     """
 
     bucket: pulumi.Output[str]
@@ -43,7 +44,7 @@ class PrivateBucket(pulumi.ComponentResource):
         super().__init__("mwaa-openlineage:index:PrivateBucket", name, None, opts)
         child = pulumi.ResourceOptions(
             parent=self,
-            retain_on_delete=args.keep,  # a kept bucket must stay as closed and encrypted as it was
+            retain_on_delete=args.keep,  # a bucket that stays must stay as closed and encrypted as it is
         )
         bucket = aws.s3.Bucket(name, force_destroy=not args.keep, opts=child)
         versioning = aws.s3.BucketVersioning(
@@ -59,7 +60,7 @@ class PrivateBucket(pulumi.ComponentResource):
             name,
             bucket=bucket.bucket,
             rules=_lifecycle(args),
-            # Rules about old versions need the versioning to be on.
+            # Rules about noncurrent versions need versioning.
             opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[versioning])),
         )
         closed = aws.s3.BucketPublicAccessBlock(

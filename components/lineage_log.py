@@ -1,6 +1,6 @@
 """The lineage log: the bucket to which every Airflow writes its OpenLineage events.
 
-It is the record; what Marquez shows is made from it and can be made again.
+The log is the record; what Marquez shows is derived from it and can be rebuilt.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import pulumi
 from components.bucket import PrivateBucket, PrivateBucketArgs
 from components.settings import Settings
 
-EVENTS = "events/"  # one object per event, written once by the Airflows
-PLACES = "forwarder/"  # where the forwarders keep their places
-SET_ASIDE = "set-aside/"  # events that Marquez refuses for good
+EVENTS = "events/"  # one object per event; Airflow writes each once
+CHECKPOINTS = "forwarder/"  # the forwarders' checkpoints
+SET_ASIDE = "set-aside/"  # events that Marquez rejects permanently
 DEPLOY = "deploy/"  # what Marquez's nodes fetch at boot
 
 
@@ -27,11 +27,11 @@ class LineageLogArgs:
 
 
 class LineageLog(pulumi.ComponentResource):
-    """One private bucket. Events go after `lineage_retention_days`; production never deletes it with them
-    in it.
+    """One private bucket. Events expire after `lineage_retention_days`; in production a bucket that holds
+    events is never deleted.
 
-    It is versioned: events are written once, so that costs nothing for them, and whoever overwrites or
-    deletes one (or a forwarder's place) by mistake finds the old one for three days.
+    It is versioned, which costs nothing for events, since each is written once. An event (or a forwarder's
+    checkpoint) that is overwritten or deleted by mistake can be restored for three days.
     """
 
     bucket: pulumi.Output[str]

@@ -1,8 +1,8 @@
-"""What both lineage back ends promise, and the parts they share.
+"""The contract of both lineage back ends, and the parts they share.
 
-The promise: one private name and port for people and other producers of lineage, a command that opens the web
-pages on one's own machine, and nodes that carry the lineage log to Marquez. Marquez has no authentication:
-nothing but the VPC's own addresses ever reaches it.
+The contract: one private name and port for people and other producers of lineage, a command that opens the
+web pages on the user's own machine, and nodes that forward the lineage log to Marquez. Marquez has no
+authentication, so only the VPC's own addresses can reach it.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components import policies
+from components import iam_policies
 from components.archive import content_hash, package_files, zip_bytes
-from components.lineage_log import DEPLOY, PLACES, LineageLog
+from components.lineage_log import CHECKPOINTS, DEPLOY, LineageLog
 from components.settings import Settings
 from components.userdata import DATABASE_USER, METRICS_NAMESPACE
 
 API_PORT = 5000
 ADMIN_PORT = 5001
 WEB_PORT = 3000
-LOCAL_PORT = 8080  # where `open_command` makes the web pages appear
+LOCAL_PORT = 8080  # where `open_command` serves the web pages
 ANYWHERE = "0.0.0.0/0"
 CHECKOUT = Path(__file__).resolve().parent.parent
 FORWARDER = ("forwarder", "lineage_log")  # the packages that a node runs
@@ -55,9 +55,9 @@ class MarquezArgs:
 class Marquez(pulumi.ComponentResource):
     """The base of both back ends.
 
-    Both carry this one type, and the program gives both the same name. So the private zone and its record
-    keep their URNs when the mode changes: the record is updated in place, where a second zone of the same
-    name would be refused.
+    Both have this type, and the program gives both the same name. So the private zone and its record keep
+    their URNs when the mode changes: the record is updated in place, and AWS never sees a second zone of the
+    same name, which it would refuse.
     """
 
     url: pulumi.Output[str]
@@ -78,19 +78,27 @@ class Marquez(pulumi.ComponentResource):
             tags=self._tags("zone"),
             opts=self._child,
         )
+        self._forwarder = self._forwarder_archive()
+        self._alarms()
+
+    def _forwarder_archive(self) -> aws.s3.BucketObjectv2:
+        """What the nodes fetch at boot; a change of its content changes the key, and so the boot script."""
         files = {path: data for name in FORWARDER for path, data in package_files(CHECKOUT / name).items()}
-        self._forwarder = aws.s3.BucketObjectv2(
-            f"{name}-forwarder",
-            bucket=args.lineage_log.bucket,
+        log = self._args.lineage_log
+        return aws.s3.BucketObjectv2(
+            f"{self._name}-forwarder",
+            bucket=log.bucket,
             key=f"{DEPLOY}forwarder-{content_hash(files)}.zip",
             content_base64=base64.b64encode(zip_bytes(files)).decode(),
             content_type="application/zip",
             # The bucket must be closed and encrypted before anything is in it.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[args.lineage_log]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[log]),
         )
+
+    def _alarms(self) -> None:
         self._alarm(
             "behind",
-            "Lineage is more than 5 minutes behind, or nobody carries it to Marquez, for 10 minutes",
+            "Lineage has been more than 5 minutes behind, or without a forwarder, for 10 minutes",
             metric="SecondsBehind",
             statistic="Maximum",
             threshold=300,
@@ -99,7 +107,7 @@ class Marquez(pulumi.ComponentResource):
         )
         self._alarm(
             "set-aside",
-            "Marquez refused lineage events for good: see `mwaactl lineage set-aside list`",
+            "Marquez has permanently rejected lineage events: see `mwaactl lineage set-aside list`",
             metric="SetAside",
             statistic="Sum",
             threshold=0,
@@ -118,7 +126,7 @@ class Marquez(pulumi.ComponentResource):
         minutes: int,
         missing: str,
     ) -> None:
-        """Watch what the forwarder reports each minute. It has no action: where to tell people is theirs."""
+        """Watch what the forwarder reports each minute. The alarm has no action: operators add their own."""
         aws.cloudwatch.MetricAlarm(
             f"{self._name}-{role}",
             alarm_description=description,
@@ -145,16 +153,16 @@ class Marquez(pulumi.ComponentResource):
         address: pulumi.Input[str] | None = None,
         alias: aws.route53.RecordAliasArgs | None = None,
     ) -> None:
-        """Put the back end under the private name, and promise it to the program.
+        """Point the private name at the back end, and set the outputs.
 
-        Either `address` (IPv4) or `alias` (a load balancer). `target`: a shell word that gives the instance
-        through which `port` is opened.
+        Either `address` (IPv4) or `alias` (a load balancer). `target`: a shell word that yields the instance
+        through which `port` is forwarded.
         """
         aws.route53.Record(
             f"{self._name}-record",
             zone_id=self._zone.zone_id,
             name=self._host,
-            type="A",  # in both back ends, so that the record is changed and not replaced
+            type="A",  # in both back ends, so that the record is updated and not replaced
             records=None if address is None else [address],
             ttl=None if address is None else 30,
             aliases=None if alias is None else [alias],
@@ -173,21 +181,21 @@ class Marquez(pulumi.ComponentResource):
     def _tags(self, role: str) -> dict[str, str]:
         return {"Name": f"{self._args.name}-marquez-{role}"}
 
-    def _place(self, database_id: pulumi.Input[str]) -> pulumi.Output[str]:
-        """Key of the forwarder's place: one per database, so that a new one is filled from the start."""
-        return pulumi.Output.concat(PLACES, database_id, ".json")
+    def _checkpoint(self, database_id: pulumi.Input[str]) -> pulumi.Output[str]:
+        """Key of the forwarder's checkpoint: one per database, so that a new one is filled from the start."""
+        return pulumi.Output.concat(CHECKPOINTS, database_id, ".json")
 
-    def _boot(self, known: Mapping[str, str]) -> dict[str, Any]:
-        """What both kinds of nodes are told (`userdata.NodeBoot`), once `known` has the outputs' values."""
+    def _boot(self, values: Mapping[str, str]) -> dict[str, Any]:
+        """The fields of `userdata.NodeBoot`, from the settings and from `values`, those of the outputs."""
         settings = self._args.settings
         return {
             "region": self._args.region,
             "image_tag": settings.marquez_image_tag,
             "web_image_tag": settings.marquez_web_image_tag,
-            "database_secret_arn": known["secret"],
-            "lineage_bucket": known["bucket"],
-            "forwarder_key": known["key"],
-            "forwarder_place": known["place"],
+            "database_secret_arn": values["secret"],
+            "lineage_bucket": values["bucket"],
+            "forwarder_key": values["key"],
+            "forwarder_checkpoint": values["checkpoint"],
             "retention_days": settings.lineage_retention_days,
         }
 
@@ -201,7 +209,7 @@ class Marquez(pulumi.ComponentResource):
         )
 
     def _from_network(self, group: aws.ec2.SecurityGroup, role: str, ports: Sequence[int]) -> None:
-        """Let the VPC's own addresses reach `ports`."""
+        """Allow `ports` from the VPC's own addresses."""
         for port in ports:
             aws.vpc.SecurityGroupIngressRule(
                 f"{self._name}-{role}-from-vpc-{port}",
@@ -217,7 +225,7 @@ class Marquez(pulumi.ComponentResource):
     def _between(
         self, source: aws.ec2.SecurityGroup, target: aws.ec2.SecurityGroup, rules: Mapping[str, int]
     ) -> None:
-        """Let `source` reach `target`, and only it: `{logical name: port}`."""
+        """Allow traffic from `source` to `target` only: `{logical name: port}`."""
         for rule, port in rules.items():
             aws.vpc.SecurityGroupEgressRule(
                 f"{self._name}-{rule}-out",
@@ -241,7 +249,7 @@ class Marquez(pulumi.ComponentResource):
             )
 
     def _to_https(self, group: aws.ec2.SecurityGroup, role: str) -> None:
-        """Let nodes reach AWS's APIs, the image registries and PyPI, none of which has fixed addresses."""
+        """Allow HTTPS to AWS's APIs, the image registries and PyPI, none of which has fixed addresses."""
         aws.vpc.SecurityGroupEgressRule(
             f"{self._name}-{role}-to-https",
             security_group_id=group.id,
@@ -256,20 +264,20 @@ class Marquez(pulumi.ComponentResource):
     def _node_profile(
         self, role: str, *, secret_arn: pulumi.Input[str], group_name: str | None = None
     ) -> tuple[aws.iam.InstanceProfile, list[pulumi.Resource]]:
-        """A node's instance profile, and the permissions that must be there before the node boots."""
-        made = aws.iam.Role(
+        """A node's instance profile, and the permissions that must exist before the node boots."""
+        node_role = aws.iam.Role(
             f"{self._name}-{role}",
             description="Marquez node",
-            assume_role_policy=policies.assume_role("ec2.amazonaws.com"),
+            assume_role_policy=iam_policies.assume_role("ec2.amazonaws.com"),
             opts=self._child,
         )
         session = aws.iam.RolePolicyAttachment(
-            f"{self._name}-{role}-session", role=made.name, policy_arn=SSM_CORE, opts=self._child
+            f"{self._name}-{role}-session", role=node_role.name, policy_arn=SSM_CORE, opts=self._child
         )
         own = aws.iam.RolePolicy(
             f"{self._name}-{role}",
-            role=made.name,
-            policy=policies.marquez_node(
+            role=node_role.name,
+            policy=iam_policies.marquez_node(
                 region=self._args.region,
                 log_bucket_arn=self._args.lineage_log.bucket_arn,
                 secret_arn=secret_arn,
@@ -279,10 +287,10 @@ class Marquez(pulumi.ComponentResource):
             ),
             opts=self._child,
         )
-        profile = aws.iam.InstanceProfile(f"{self._name}-{role}", role=made.name, opts=self._child)
+        profile = aws.iam.InstanceProfile(f"{self._name}-{role}", role=node_role.name, opts=self._child)
         return profile, [session, own]
 
 
 def database_login(password: pulumi.Output[str]) -> pulumi.Output[str]:
-    """The secret's text, in the shape in which Aurora keeps its own."""
+    """The secret's value, in the same format as Aurora's own."""
     return pulumi.Output.json_dumps({"username": DATABASE_USER, "password": password})

@@ -1,8 +1,8 @@
 """Marquez on one instance in a private subnet: the lineage back end of the modes without `enable_ha_marquez`.
 
-What is worth keeping lies on a volume of its own. The instance can go at any time: the recovery alarm moves
-it to sound hardware, a change of the boot script replaces it (some two minutes without Marquez; events wait
-in the log), and the new one mounts the same volume.
+What is worth keeping is on a volume of its own. The instance is expendable: the recovery alarm moves it to
+sound hardware, and a change of the boot script replaces it (about two minutes without Marquez; events wait in
+the log). The new instance mounts the same volume.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_random as random
 
-from components import policies
+from components import iam_policies
 from components.marquez import AMI_PARAMETER, Marquez, MarquezArgs, database_login
 from components.userdata import Ec2Boot, ec2_user_data
 
@@ -23,8 +23,8 @@ PORT = 80
 class MarquezEc2(Marquez):
     """One instance and its data volume.
 
-    When Pulumi removes the volume, a last snapshot of it stays. In production the volume itself and its daily
-    snapshots stay, and nobody but Pulumi can terminate the instance.
+    When Pulumi removes the volume, a final snapshot remains. In production the volume and its daily snapshots
+    remain, and only Pulumi can terminate the instance.
     """
 
     def __init__(self, name: str, args: MarquezArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -60,12 +60,12 @@ class MarquezEc2(Marquez):
             type="gp3",
             encrypted=True,
             kms_key_id=self._args.settings.kms_key_arn,
-            final_snapshot=True,  # the log may not reach back to all that is on it
+            final_snapshot=True,  # the log may not reach back as far as the volume
             tags=self._tags("data"),
             opts=pulumi.ResourceOptions(
                 parent=self,
                 retain_on_delete=self._args.settings.production,  # then the volume itself is kept
-                # The snapshot is waited for, and the first one of a full volume takes long.
+                # Deleting waits for the snapshot, and the first one of a full volume takes long.
                 custom_timeouts=pulumi.CustomTimeouts(delete="1h"),
             ),
         )
@@ -81,7 +81,7 @@ class MarquezEc2(Marquez):
             f"{self._name}-database",
             description="Login of Marquez's database",
             kms_key_id=self._args.settings.kms_key_arn,
-            # A new deployment makes a new secret; in development the old one need not linger.
+            # A new deployment creates a new secret; in development the old one need not linger.
             recovery_window_in_days=7 if self._args.settings.production else 0,
             opts=self._child,
         )
@@ -107,12 +107,12 @@ class MarquezEc2(Marquez):
             secret=secret.arn,
             bucket=args.lineage_log.bucket,
             key=self._forwarder.key,
-            place=self._place(volume.id),
+            checkpoint=self._checkpoint(volume.id),
             volume=volume.id,
-        ).apply(lambda known: ec2_user_data(Ec2Boot(**self._boot(known), data_volume_id=known["volume"])))
+        ).apply(lambda values: ec2_user_data(Ec2Boot(**self._boot(values), data_volume_id=values["volume"])))
         return aws.ec2.Instance(
             f"{self._name}-node",
-            ami=pulumi.Output.unsecret(image.value),  # the provider takes every parameter for a secret
+            ami=pulumi.Output.unsecret(image.value),  # the provider treats every parameter as a secret
             instance_type=settings.marquez_instance_type,
             subnet_id=pulumi.Output.from_input(args.private_subnet_ids).apply(lambda ids: ids[0]),
             vpc_security_group_ids=[group.id],
@@ -122,7 +122,7 @@ class MarquezEc2(Marquez):
             metadata_options=aws.ec2.InstanceMetadataOptionsArgs(
                 http_endpoint="enabled",
                 http_tokens="required",
-                http_put_response_hop_limit=1,  # no container has business with the node's role
+                http_put_response_hop_limit=1,  # no container may use the node's role
             ),
             root_block_device=aws.ec2.InstanceRootBlockDeviceArgs(
                 encrypted=True, volume_type="gp3", volume_size=20, delete_on_termination=True
@@ -130,14 +130,12 @@ class MarquezEc2(Marquez):
             user_data=user_data,
             user_data_replace_on_change=True,  # it runs at the first boot only
             disable_api_termination=settings.production,
-            force_destroy=settings.production,  # the protection is not against Pulumi itself
+            force_destroy=settings.production,  # Pulumi itself may still terminate it
             tags=self._tags("node"),
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[*permissions, login],
-                ignore_changes=[
-                    "ami"
-                ],  # a newer image in the parameter store must not replace the running node
+                ignore_changes=["ami"],  # a newer image must not replace the running node
             ),
         )
 
@@ -158,7 +156,7 @@ class MarquezEc2(Marquez):
         )
 
     def _snapshots(self, volume: aws.ebs.Volume) -> None:
-        """Daily snapshots, by AWS Backup: those of a DLM policy would outlive a development stack."""
+        """Daily snapshots by AWS Backup; those of a DLM policy would outlive a development stack."""
         production = self._args.settings.production
         vault = aws.backup.Vault(
             f"{self._name}-snapshots",
@@ -184,7 +182,7 @@ class MarquezEc2(Marquez):
         role = aws.iam.Role(
             f"{self._name}-snapshots",
             description="Takes snapshots of Marquez's data volume",
-            assume_role_policy=policies.assume_role("backup.amazonaws.com"),
+            assume_role_policy=iam_policies.assume_role("backup.amazonaws.com"),
             opts=self._child,
         )
         permission = aws.iam.RolePolicyAttachment(
@@ -195,6 +193,6 @@ class MarquezEc2(Marquez):
             plan_id=plan.id,
             iam_role_arn=role.arn,
             resources=[volume.arn],
-            # AWS Backup assumes the role while the selection is made.
+            # AWS Backup assumes the role when it creates the selection.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[permission]),
         )

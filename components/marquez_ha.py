@@ -1,9 +1,8 @@
 """Marquez that survives the loss of a node or a zone: the back end of the modes with `enable_ha_marquez`.
 
-Who looks at what: the load balancer asks each node's `/healthcheck`, which sees the database, and sends
-traffic only to nodes that can answer. What REPLACES nodes never looks at the database (EC2's own checks
-here, `/ping` in the node's watchdog), or a failover of Aurora would churn nodes that cannot start without
-it.
+Two kinds of health checks: the load balancer calls each node's `/healthcheck`, which includes the database,
+and routes only to nodes that pass. The checks that REPLACE nodes never include the database (EC2's own here,
+`/ping` in the node's watchdog): else a failover of Aurora would churn nodes that cannot start without it.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ class MarquezHa(Marquez):
     """Internal load balancer, nodes in both zones, Aurora PostgreSQL.
 
     In production Aurora is protected from deletion: a change to a mode without it moves the lineage, then
-    stops at the cluster until `aws rds modify-db-cluster --no-deletion-protection` says that it may go
-    (with a final snapshot).
+    stops at the cluster until `aws rds modify-db-cluster --no-deletion-protection` lifts the protection. The
+    cluster then leaves a final snapshot.
     """
 
     def __init__(self, name: str, args: MarquezArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -53,7 +52,7 @@ class MarquezHa(Marquez):
         self._publish(
             backend="ha",
             scheme="https" if certificate else "http",
-            # Whichever node lives: each serves the web pages with /api/.
+            # Any node in service: each serves the web pages, including /api/.
             target=pulumi.Output.concat(
                 f'"$(aws autoscaling describe-auto-scaling-groups --region {args.region}'
                 " --auto-scaling-group-names ",
@@ -98,9 +97,28 @@ class MarquezHa(Marquez):
             tags=self._tags("balancer"),
             opts=self._child,
         )
-        # The database check takes 5 s when the database hangs: time out later, so that its answer counts.
+        # When the database hangs, its check answers after 5 s: time out later than that.
         api = self._target_group("api", API_PORT, check_port=ADMIN_PORT, timeout=8)
         web = self._target_group("web", WEB_PORT, check_port=WEB_PORT, timeout=5)
+        listener = self._listener(balancer, web, certificate)
+        aws.lb.ListenerRule(
+            f"{self._name}-api",
+            listener_arn=listener.arn,
+            priority=10,
+            conditions=[
+                aws.lb.ListenerRuleConditionArgs(
+                    path_pattern=aws.lb.ListenerRuleConditionPathPatternArgs(values=["/api/*"])
+                )
+            ],
+            actions=[aws.lb.ListenerRuleActionArgs(type="forward", target_group_arn=api.arn)],
+            opts=self._child,
+        )
+        return balancer, [api, web]
+
+    def _listener(
+        self, balancer: aws.lb.LoadBalancer, web: aws.lb.TargetGroup, certificate: str | None
+    ) -> aws.lb.Listener:
+        """The listener that serves: HTTPS with a certificate (and HTTP redirects to it), else HTTP."""
         to_web = aws.lb.ListenerDefaultActionArgs(type="forward", target_group_arn=web.arn)
         to_https = aws.lb.ListenerDefaultActionArgs(
             type="redirect",
@@ -116,31 +134,18 @@ class MarquezHa(Marquez):
             default_actions=[to_https if certificate else to_web],
             opts=self._child,
         )
-        serving = plain
-        if certificate:
-            serving = aws.lb.Listener(
-                f"{self._name}-https",
-                load_balancer_arn=balancer.arn,
-                port=443,
-                protocol="HTTPS",
-                ssl_policy=TLS_POLICY,
-                certificate_arn=certificate,
-                default_actions=[to_web],
-                opts=self._child,
-            )
-        aws.lb.ListenerRule(
-            f"{self._name}-api",
-            listener_arn=serving.arn,
-            priority=10,
-            conditions=[
-                aws.lb.ListenerRuleConditionArgs(
-                    path_pattern=aws.lb.ListenerRuleConditionPathPatternArgs(values=["/api/*"])
-                )
-            ],
-            actions=[aws.lb.ListenerRuleActionArgs(type="forward", target_group_arn=api.arn)],
+        if not certificate:
+            return plain
+        return aws.lb.Listener(
+            f"{self._name}-https",
+            load_balancer_arn=balancer.arn,
+            port=443,
+            protocol="HTTPS",
+            ssl_policy=TLS_POLICY,
+            certificate_arn=certificate,
+            default_actions=[to_web],
             opts=self._child,
         )
-        return balancer, [api, web]
 
     def _target_group(self, role: str, port: int, *, check_port: int, timeout: int) -> aws.lb.TargetGroup:
         return aws.lb.TargetGroup(
@@ -167,20 +172,9 @@ class MarquezHa(Marquez):
     def _launch_template(
         self, node_group: aws.ec2.SecurityGroup, database: Aurora, group_name: str
     ) -> tuple[aws.ec2.LaunchTemplate, list[pulumi.Resource]]:
-        args, settings = self._args, self._args.settings
+        settings = self._args.settings
         profile, permissions = self._node_profile(
             "nodes", secret_arn=database.secret_arn, group_name=group_name
-        )
-        user_data = pulumi.Output.all(
-            secret=database.secret_arn,
-            host=database.endpoint,
-            bucket=args.lineage_log.bucket,
-            key=self._forwarder.key,
-            place=self._place(database.database_id),
-        ).apply(
-            lambda known: ha_user_data(
-                HaBoot(**self._boot(known), database_host=known["host"], group_name=group_name)
-            )
         )
         template = aws.ec2.LaunchTemplate(
             f"{self._name}-nodes",
@@ -199,7 +193,7 @@ class MarquezHa(Marquez):
             metadata_options=aws.ec2.LaunchTemplateMetadataOptionsArgs(
                 http_endpoint="enabled",
                 http_tokens="required",
-                http_put_response_hop_limit=1,  # no container has business with the node's role
+                http_put_response_hop_limit=1,  # no container may use the node's role
             ),
             block_device_mappings=[
                 aws.ec2.LaunchTemplateBlockDeviceMappingArgs(
@@ -215,15 +209,32 @@ class MarquezHa(Marquez):
                 )
                 for kind in ("instance", "volume")
             ],
-            user_data=user_data.apply(lambda text: base64.b64encode(text.encode()).decode()),
+            user_data=self._user_data(database, group_name).apply(
+                lambda text: base64.b64encode(text.encode()).decode()
+            ),
             opts=self._child,
         )
         return template, permissions
 
+    def _user_data(self, database: Aurora, group_name: str) -> pulumi.Output[str]:
+        return pulumi.Output.all(
+            secret=database.secret_arn,
+            host=database.endpoint,
+            bucket=self._args.lineage_log.bucket,
+            key=self._forwarder.key,
+            checkpoint=self._checkpoint(database.database_id),
+        ).apply(
+            lambda values: ha_user_data(
+                HaBoot(**self._boot(values), database_host=values["host"], group_name=group_name)
+            )
+        )
+
     def _nodes(
         self, node_group: aws.ec2.SecurityGroup, database: Aurora, targets: list[aws.lb.TargetGroup]
     ) -> aws.autoscaling.Group:
-        group_name = f"{self._args.name}-marquez"  # the nodes' boot script and role must know it beforehand
+        group_name = (
+            f"{self._args.name}-marquez"  # fixed, because the nodes' boot script and role need it in advance
+        )
         template, permissions = self._launch_template(node_group, database, group_name)
         group = aws.autoscaling.Group(
             f"{self._name}-nodes",
@@ -232,31 +243,14 @@ class MarquezHa(Marquez):
             max_size=MAX_NODES,
             vpc_zone_identifiers=self._args.private_subnet_ids,
             target_group_arns=[target.arn for target in targets],
-            health_check_type="EC2",  # see the module's first lines
+            health_check_type="EC2",  # see the module's docstring
             health_check_grace_period=300,
             default_instance_warmup=60,
             launch_template=aws.autoscaling.GroupLaunchTemplateArgs(
                 id=template.id, version=template.latest_version.apply(str)
             ),
-            # A node counts when its Marquez answers; one that never does is given up and replaced.
-            initial_lifecycle_hooks=[
-                aws.autoscaling.GroupInitialLifecycleHookArgs(
-                    name=LAUNCH_HOOK,
-                    lifecycle_transition="autoscaling:EC2_INSTANCE_LAUNCHING",
-                    heartbeat_timeout=900,
-                    default_result="ABANDON",
-                )
-            ],
-            instance_refresh=aws.autoscaling.GroupInstanceRefreshArgs(
-                strategy="Rolling",
-                preferences=aws.autoscaling.GroupInstanceRefreshPreferencesArgs(
-                    min_healthy_percentage=100,
-                    max_healthy_percentage=150,  # a new node serves before an old one goes
-                    # No auto_rollback: AWS has none for an image that is a parameter. A refresh that fails
-                    # stops instead, and the old nodes that it has not reached stay.
-                    skip_matching=True,
-                ),
-            ),
+            initial_lifecycle_hooks=[_launch_hook()],
+            instance_refresh=_rolling_refresh(),
             enabled_metrics=[
                 aws.autoscaling.Metric.GROUP_IN_SERVICE_INSTANCES,
                 aws.autoscaling.Metric.GROUP_DESIRED_CAPACITY,
@@ -268,6 +262,10 @@ class MarquezHa(Marquez):
             ],
             opts=pulumi.ResourceOptions(parent=self, depends_on=permissions),
         )
+        self._scaling(group)
+        return group
+
+    def _scaling(self, group: aws.autoscaling.Group) -> None:
         aws.autoscaling.Policy(
             f"{self._name}-cpu",
             autoscaling_group_name=group.name,
@@ -282,4 +280,27 @@ class MarquezHa(Marquez):
             ),
             opts=self._child,
         )
-        return group
+
+
+def _launch_hook() -> aws.autoscaling.GroupInitialLifecycleHookArgs:
+    """A node counts once its Marquez answers; one that never does is abandoned and replaced."""
+    return aws.autoscaling.GroupInitialLifecycleHookArgs(
+        name=LAUNCH_HOOK,
+        lifecycle_transition="autoscaling:EC2_INSTANCE_LAUNCHING",
+        heartbeat_timeout=900,
+        default_result="ABANDON",
+    )
+
+
+def _rolling_refresh() -> aws.autoscaling.GroupInstanceRefreshArgs:
+    """A new node serves before an old one goes.
+
+    No auto_rollback: AWS has none for an image that is a parameter. A refresh that fails stops instead, and
+    the old nodes that it has not reached stay.
+    """
+    return aws.autoscaling.GroupInstanceRefreshArgs(
+        strategy="Rolling",
+        preferences=aws.autoscaling.GroupInstanceRefreshPreferencesArgs(
+            min_healthy_percentage=100, max_healthy_percentage=150, skip_matching=True
+        ),
+    )

@@ -1,4 +1,4 @@
-"""The network: one VPC, public and private subnets in two availability zones, and the ways out."""
+"""The network: one VPC, public and private subnets in two availability zones, and the routes out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pulumi_awsx as awsx
 
 from components.settings import Settings
 
-# What Airflow and the Marquez nodes call: without these, calls to AWS leave through the NAT gateway.
+# What Airflow and the Marquez nodes call; without these endpoints, through the NAT gateway.
 ENDPOINT_SERVICES = (
     "airflow.api",
     "airflow.env",
@@ -39,10 +39,10 @@ class SubnetPlan:
 
 
 def subnet_plan(vpc_cidr: str) -> SubnetPlan:
-    """The subnets of a VPC of /16 to /24; a function of the CIDR alone, so that no setting ever moves one.
+    """The subnets of a VPC of /16 to /24; a function of the CIDR alone, so that no other setting moves one.
 
-    Each zone has one half. Its private subnet takes the first half of that, its public one, for a NAT
-    gateway, an eighth. The rest is left to the future.
+    Each zone has one half of the range. Its private subnet takes half of that, its public one, for a NAT
+    gateway, an eighth. The rest is reserved.
     """
     zones = []
     for half in IPv4Network(vpc_cidr).subnets():
@@ -55,9 +55,9 @@ def subnet_plan(vpc_cidr: str) -> SubnetPlan:
 
 
 def choose_zones(settings: Settings, previous: Mapping[str, Any]) -> tuple[str, str]:
-    """The stack's two zones: the setting's, else those that `previous` (its outputs) has, else the region's.
+    """The stack's two zones: from the settings, else from `previous` (its outputs), else from the region.
 
-    What the stack has comes before what the region offers, because that list can change.
+    The stack's own come before the region's, because the region's list can change.
     """
     zones: Sequence[str] = settings.availability_zones
     if not zones and previous.get("region") == settings.region:
@@ -68,15 +68,15 @@ def choose_zones(settings: Settings, previous: Mapping[str, Any]) -> tuple[str, 
         zones = sorted(aws.get_availability_zones(filters=[usual]).names)
     if len(zones) < 2:
         raise pulumi.RunError(
-            f"region {settings.region} has fewer than two availability zones ({', '.join(zones) or 'none'}); "
-            f"choose another:\n  pulumi config set aws:region <region> -s {settings.stack}"
+            f"Region {settings.region} has fewer than two availability zones ({', '.join(zones) or 'none'}). "
+            f"Choose another region:\n  pulumi config set aws:region <region> -s {settings.stack}"
         )
     return zones[0], zones[1]
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkArgs:
-    """`availability_zones`: the names of the two zones, as `choose_zones` gives them."""
+    """`availability_zones`: the names of the two zones, as `choose_zones` returns them."""
 
     settings: Settings
     availability_zones: tuple[str, str]
@@ -92,7 +92,7 @@ class Network(pulumi.ComponentResource):
         super().__init__("mwaa-openlineage:index:Network", name, None, opts)
         settings, plan = args.settings, subnet_plan(args.settings.vpc_cidr)
         nat, kind = awsx.ec2.NatGatewayStrategy, awsx.ec2.SubnetType
-        # EXACT wants each zone's ranges one after the other, and none left out.
+        # EXACT requires each zone's ranges in order, without gaps.
         ranges = {
             "private": (kind.PRIVATE, plan.private),
             "public": (kind.PUBLIC, plan.public),
@@ -113,7 +113,7 @@ class Network(pulumi.ComponentResource):
                 awsx.ec2.SubnetSpecArgs(type=of_kind, name=role, cidr_blocks=list(cidrs))
                 for role, (of_kind, cidrs) in ranges.items()
             ],
-            # AUTO joins the gateway endpoint to the route tables that the component makes.
+            # AUTO attaches the gateway endpoint to the route tables that the component creates.
             vpc_endpoint_strategy=awsx.ec2.VpcEndpointStrategy.AUTO,
             vpc_endpoint_specs=[
                 awsx.ec2.VpcEndpointSpecArgs(
@@ -127,7 +127,7 @@ class Network(pulumi.ComponentResource):
         )
         self.vpc_id = vpc.vpc_id
         self.private_subnet_ids = vpc.private_subnet_ids
-        # Without rules: nothing that forgets to name its security group may talk or be talked to.
+        # No rules: a resource that names no security group can neither send nor receive.
         aws.ec2.DefaultSecurityGroup(name, vpc_id=vpc.vpc_id, opts=pulumi.ResourceOptions(parent=self))
         if settings.vpc_endpoints:
             self._endpoints(name, settings.region, plan)

@@ -1,7 +1,7 @@
-"""Which environment owns the work: the two parameters that say so, and the guard of the one that does.
+"""Which environment owns the work: the two parameters that record it, and the guard that protects it.
 
-The guard compares what the stack has (its own previous outputs) with what this run of the program would make.
-Without it, `pulumi up` could remove or replace the very Airflow environment that is at work.
+The guard compares the stack's previous outputs with what this run of the program would deploy. Without it,
+`pulumi up` could remove or replace the very Airflow environment that is at work.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 
 import pulumi
 import pulumi_aws as aws
-from bluegreen.timeline import Timeline, TimelineError, valid
+from bluegreen.timeline import COLOURS, Timeline, TimelineError, other_colour, valid
 
-from components.settings import COLOURS, Settings
+from components.settings import Settings
 
 READ_ATTEMPTS = 20
 READ_PAUSE_SECONDS = 0.1
@@ -35,12 +35,12 @@ class Names:
     @classmethod
     def of(cls, settings: Settings) -> Names:
         """The names of one stack."""
-        place = f"{settings.project}/{settings.stack}"
+        path = f"{settings.project}/{settings.stack}"
         return cls(
-            ownership_parameter=f"/{place}/ownership",
-            active_environment_parameter=f"/{place}/active-environment",
-            connections_prefix=f"{place}/connections",
-            variables_prefix=f"{place}/variables",
+            ownership_parameter=f"/{path}/ownership",
+            active_environment_parameter=f"/{path}/active-environment",
+            connections_prefix=f"{path}/connections",
+            variables_prefix=f"{path}/variables",
         )
 
 
@@ -67,7 +67,10 @@ class Ownership(pulumi.ComponentResource):
             value=Timeline.initial().dump(),
             opts=pulumi.ResourceOptions(
                 parent=self,
-                ignore_changes=["value", "description"],  # each switch writes both; ours is the beginning
+                ignore_changes=[
+                    "value",
+                    "description",
+                ],  # each switch writes both; these are the initial ones
             ),
         )
         active = aws.ssm.Parameter(
@@ -87,9 +90,9 @@ class Ownership(pulumi.ComponentResource):
 
 
 def previous_outputs() -> Mapping[str, Any]:
-    """The outputs that this stack had before this run; empty on its first deployment.
+    """The stack's outputs before this run; empty on its first deployment.
 
-    The engine answers, on every backend, from the state that it works on. Raises pulumi.RunError.
+    On every backend, the engine answers from the state that it is working on. Raises pulumi.RunError.
     """
     stack = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
     attempts = READ_ATTEMPTS
@@ -100,8 +103,8 @@ def previous_outputs() -> Mapping[str, Any]:
             break
         except Exception as error:  # an invoke raises nothing narrower
             if not attempts:
-                raise pulumi.RunError(f"cannot read the present outputs of {stack}: {error}") from error
-            # A file backend may be writing the state at this very moment: "failed to load checkpoint: EOF".
+                raise pulumi.RunError(f"Cannot read the current outputs of {stack}: {error}") from error
+            # A file backend may be writing the state just now: "failed to load checkpoint: EOF".
             time.sleep(READ_PAUSE_SECONDS)
     return (answer or {}).get("outputs") or {}
 
@@ -109,25 +112,29 @@ def previous_outputs() -> Mapping[str, Any]:
 def guard(settings: Settings, previous: Mapping[str, Any], planned: Mapping[str, Identity]) -> None:
     """Stop the program if it would take away an environment that owns work, now or from a planned instant on.
 
-    `planned` has the identity of each environment that this run would make. Raises pulumi.RunError naming the
-    commands that put it right. Reads the ownership parameter only if an environment is touched at all.
+    `planned` has the identity of each environment that this run would deploy. Raises pulumi.RunError naming
+    the commands that put it right. Reads the ownership parameter only if any environment would be touched.
     """
     touched = touched_environments(previous, planned)
     parameter = previous.get("ownership_parameter")
     if not touched or not parameter:
         return
     try:
-        found = aws.ssm.get_parameter(name=parameter)
+        current = aws.ssm.get_parameter(name=parameter)
         lead = timedelta(seconds=settings.switch_lead_seconds)
-        owning = owners(found.value, int(found.version), datetime.now(UTC), lead)
+        owning = owners(current.value, int(current.version), datetime.now(UTC), lead)
     except Exception as error:  # an invoke raises nothing narrower
         lines = [
-            f"{parameter} cannot tell whether an environment that owns work would be taken away:",
+            f"This change affects an environment that may own work, and {parameter} cannot be read:",
             *(f"  {colour} would be {change}" for colour, change in touched.items()),
             f"  {error}",
-            f"See what it holds:  mwaactl status -s {settings.stack}",
-            f"Make it valid again, naming who is to own the work:  mwaactl switch blue -s {settings.stack}",
-            f"If it was deleted:  pulumi refresh -s {settings.stack}",
+            "Inspect the parameter:",
+            f"  mwaactl status -s {settings.stack}",
+            "If its value is invalid, write a valid one by naming the owner, blue or green:",
+            f"  mwaactl switch blue -s {settings.stack}",
+            "If it was deleted, undo the change and create it again:",
+            f"  pulumi refresh -s {settings.stack}",
+            f"  pulumi up -s {settings.stack}",
         ]
         raise pulumi.RunError("\n".join(lines)) from error
     wrong = violations(touched, owning, existing=_identities(previous), stack=settings.stack)
@@ -136,7 +143,7 @@ def guard(settings: Settings, previous: Mapping[str, Any], planned: Mapping[str,
 
 
 def touched_environments(previous: Mapping[str, Any], planned: Mapping[str, Identity]) -> dict[str, str]:
-    """Each existing environment that would not stay as it is, with what would happen to it."""
+    """Each existing environment that would not stay as it is, and what would happen to it."""
     touched = {}
     for colour, before in _identities(previous).items():
         after = planned.get(colour)
@@ -152,17 +159,17 @@ def touched_environments(previous: Mapping[str, Any], planned: Mapping[str, Iden
 
 
 def owners(value: str, version: int, now: datetime, lead: timedelta) -> set[str]:
-    """Who owns any DAG's work at `now` or at a planned later instant, by the parameter's value and version.
+    """Who owns any DAG's work, now or from a planned instant on, by the parameter's value and version.
 
     Raises TimelineError if that version is not valid.
     """
     timeline = Timeline.parse(value)
     if not valid(timeline, version):
         raise TimelineError(
-            f"version {version} was written upon version {timeline.base_version}: a lost race"
+            f"version {version} was written on top of version {timeline.base_version}: a lost race"
         )
     entries = [*timeline.owners, *(entry for line in timeline.dags.values() for entry in line)]
-    # A switch may begin up to its lead later than it says, so who owned just before still counts.
+    # A switch may take effect up to its lead later than recorded, so the owner just before it still counts.
     instants = [now - lead, now, *(entry.since for entry in entries if entry.since > now)]
     return {timeline.owner(instant, dag) for instant in instants for dag in (None, *timeline.dags)}
 
@@ -170,31 +177,31 @@ def owners(value: str, version: int, now: datetime, lead: timedelta) -> set[str]
 def violations(
     touched: Mapping[str, str], owning: Collection[str], *, existing: Collection[str], stack: str
 ) -> list[str]:
-    """Which owner would be taken away and the commands that put it right, as lines; none if all is well."""
+    """Lines naming each owner that would be taken away and the commands that help; empty if all is well."""
     lines = []
     for colour in COLOURS:
         if colour not in touched or colour not in owning:
             continue
-        other = next(each for each in COLOURS if each != colour)
+        other = other_colour(colour)
         lines.append(f"{colour} owns work and would be {touched[colour]}.")
         if other not in existing:
             lines += [
-                "There is no environment to take it over. Undo the change, add one and move the work:",
+                f"There is no other environment to take over. Undo the change, add {other} and switch to it:",
                 f"  pulumi config set enable_blue_green true -s {stack}",
                 f"  pulumi up -s {stack}",
                 f"  mwaactl switch {other} -s {stack}",
-                "and then make the change again.",
+                "Then make the change again.",
             ]
         elif other in touched:
             lines += [
-                f"{other} cannot take it over, since it would be {touched[other]}. Undo the change.",
-                "A new airflow_version can be given to one environment after the other, the standby first:",
+                f"{other} cannot take over, because it would be {touched[other]}. Undo the change.",
+                "To change airflow_version, upgrade one environment at a time, the standby first:",
                 f"  pulumi config set --path {other}.airflow_version <version> -s {stack}",
-                "Anything else that replaces an environment is for a stack of its own.",
+                "Any other change that replaces an environment needs a new stack.",
             ]
         else:
             lines += [
-                "Move the work, then again:",
+                f"Switch to {other} first, then update again:",
                 f"  mwaactl switch {other} -s {stack}",
                 f"  pulumi up -s {stack}",
             ]
@@ -207,4 +214,4 @@ def _identities(previous: Mapping[str, Any]) -> dict[str, Identity]:
 
 
 def _shown(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)  # the engine keeps numbers as floats
+    return f"{value:g}" if isinstance(value, float) else str(value)  # the engine stores numbers as floats

@@ -1,4 +1,4 @@
-"""What an Airflow environment loads besides its DAGs: plugins.zip and requirements.txt, as bytes and text."""
+"""What an Airflow environment loads besides its DAGs: plugins.zip and requirements.txt."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "plugins"
 
 
 def requirements_txt(environment: EnvironmentSettings) -> str:
-    """OpenLineage at the versions that fit this Airflow, then the stack's own lines."""
+    """OpenLineage in the versions that fit this Airflow, then the stack's own lines."""
     fits = environment.airflow
     ours = (
         f"apache-airflow-providers-openlineage=={fits.openlineage_provider}",
@@ -21,7 +21,7 @@ def requirements_txt(environment: EnvironmentSettings) -> str:
 
 
 def plugins_zip(folder: Path = FOLDER) -> bytes:
-    """The files of a folder at a zip's root, without caches; the same bytes for the same content."""
+    """A zip of a folder's files, without caches; the same bytes for the same content."""
     return zip_bytes(
         {
             path.relative_to(folder).as_posix(): path.read_bytes()

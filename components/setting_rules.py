@@ -1,4 +1,4 @@
-"""What settings must be together, and what is wrong with them in words that say how to put it right."""
+"""The rules between settings, and the messages that report a problem with the command that fixes it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SMALLEST_CLASS = "mw1.micro"
 
 @dataclass(frozen=True)
 class Problem:
-    """One wrong setting.
+    """One invalid setting.
 
     `key` is a path as `pulumi config set --path` takes it; `allowed` completes "must be".
     """
@@ -26,7 +26,7 @@ class Problem:
     remove: bool = False
 
     def text(self, stack: str) -> str:
-        """Two lines: what is wrong, and how to put it right."""
+        """Two lines: the problem, and the command that fixes it."""
         if self.key == "project":
             return f"  name = {self.value!r} in Pulumi.yaml: must be {self.allowed}\n      edit Pulumi.yaml"
         key = f"{self.key}[0]" if isinstance(self.value, list) and not self.remove else self.key
@@ -41,9 +41,9 @@ class Problem:
 
 
 def environment_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
-    """What is wrong between the settings of one environment.
+    """The problems between the settings of one environment.
 
-    `known` has the values that are right on their own; a rule about one that is missing is skipped.
+    `known` has the values that are valid on their own; a rule is skipped if one of its values is missing.
     """
     size, version = known.get("environment_class"), known.get("airflow_version")
     for key in ("min_workers", "max_workers", "schedulers"):
@@ -56,12 +56,12 @@ def environment_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
     access = known.get("webserver_access")
     if access == "PUBLIC_AND_PRIVATE" and version is not None and not at_least(version, "3.2"):
         yield Problem(
-            "webserver_access", access, f"PUBLIC_ONLY or PRIVATE_ONLY with Airflow {version} (both needs 3.2)"
+            "webserver_access", access, f"PUBLIC_ONLY or PRIVATE_ONLY before Airflow 3.2 (this is {version})"
         )
 
 
 def content_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
-    """What is wrong inside `airflow_options` and `requirements`; `known` as in `environment_rules`."""
+    """The problems within `airflow_options` and `requirements`; `known` as in `environment_rules`."""
     yield from _option_rules(known.get("airflow_options", {}))
     yield from _requirement_rules(known.get("requirements", ()))
 
@@ -70,13 +70,13 @@ def _option_rules(options: Mapping[str, str]) -> Iterator[Problem]:
     for option, value in options.items():
         key = f'airflow_options["{option}"]'
         if _named(option, OURS):
-            yield Problem(key, value, "absent: this program sets it", remove=True)
+            yield Problem(key, value, "removed: this program sets it", remove=True)
         elif _named(option, AMAZONS):
-            yield Problem(key, value, "absent: Amazon MWAA sets it, whatever is said here", remove=True)
+            yield Problem(key, value, "removed: Amazon MWAA sets it and ignores other values", remove=True)
         elif not re.fullmatch(r"[a-z0-9_-]+\.[A-Za-z0-9_.-]+", option) or len(option) > 64:
             yield Problem(key, value, "named section.option, with at most 64 characters", remove=True)
         elif not re.fullmatch(r"[ -~]*", value):
-            yield Problem(key, value, "printable ASCII in one line")
+            yield Problem(key, value, "printable ASCII on one line")
 
 
 def _named(option: str, names: tuple[str, ...]) -> bool:
@@ -88,13 +88,13 @@ def _requirement_rules(lines: tuple[str, ...]) -> Iterator[Problem]:
         key = f"requirements[{index}]"
         package = re.split(r"[^A-Za-z0-9._-]", line.strip(), maxsplit=1)[0].lower().replace("_", "-")
         if "\n" in line or not line.strip():
-            yield Problem(key, line, "one line for pip")
+            yield Problem(key, line, "a single line for pip")
         elif package in PINNED:
-            yield Problem(key, line, "absent: its version follows airflow_version", remove=True)
+            yield Problem(key, line, "removed: its version follows from airflow_version", remove=True)
 
 
 def stack_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
-    """What is wrong between the settings that both environments share; `known` as in `environment_rules`."""
+    """The problems between the settings that both environments share; `known` as in `environment_rules`."""
     region = known.get("region")
     zones = known.get("availability_zones", ())
     if region is not None and any(zone[:-1] != region for zone in zones):
@@ -117,7 +117,7 @@ def _tag_rules(tags: Mapping[str, str]) -> Iterator[Problem]:
     for tag, value in tags.items():
         key = f'tags["{tag}"]'
         if tag.lower().startswith("aws:"):
-            yield Problem(key, value, "absent: aws: is Amazon's own prefix", remove=True)
+            yield Problem(key, value, "removed: aws: is Amazon's own prefix", remove=True)
         elif not re.fullmatch(r"[\w .:/=+@-]{1,128}", tag) or not re.fullmatch(r"[\w .:/=+@-]{0,256}", value):
             yield Problem(
                 key,

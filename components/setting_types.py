@@ -1,4 +1,4 @@
-"""The type of each setting: what one value must be, on its own. The descriptions complete "must be ..."."""
+"""The type of each setting: what its value must be on its own. The descriptions complete "must be ..."."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _matching(pattern: str, description: str) -> Any:
 
 
 def _none_if_empty(value: Any) -> Any:
-    """Pulumi.yaml cannot say "not set" but by an empty string."""
+    """In Pulumi.yaml, only an empty string can mean "not set"."""
     return None if value == "" else value
 
 
@@ -65,7 +65,7 @@ def _half_steps(value: float) -> float:
 
 
 def _not_arm(value: str) -> str:
-    """The nodes' AMI is for x86_64; in a family's name a g after the generation means Graviton."""
+    """The nodes' AMI is for x86_64; a g after the generation in a family's name means Graviton."""
     if re.match(r"(?:[a-z]+\d+g|a1\.)", value):
         raise ValueError(value)
     return value

@@ -1,4 +1,4 @@
-"""The one typed, validated reading of the stack's configuration.
+"""The stack's configuration, typed and validated.
 
 Defaults and descriptions of the keys are in Pulumi.yaml, and only there: Pulumi adds them to the stack file.
 """
@@ -11,10 +11,11 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
+from typing import Any, Self, get_args, get_origin, get_type_hints
 
 import pulumi
 import yaml
+from bluegreen.timeline import COLOURS, Colour
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from components import setting_types as types
@@ -22,20 +23,17 @@ from components.airflow_versions import AIRFLOW_VERSIONS, AirflowVersion
 from components.setting_rules import Problem, content_rules, environment_rules, stack_rules
 
 PROJECT_FILE = Path(__file__).resolve().parent.parent / "Pulumi.yaml"
-Colour = Literal["blue", "green"]
-COLOURS: tuple[Colour, ...] = get_args(Colour)
 
 
 class SettingsError(pulumi.RunError):
-    """The configuration is wrong; the message lists every problem."""
+    """The configuration is invalid; the message lists every problem."""
 
     def __init__(self, problems: Sequence[Problem], stack: str) -> None:
-        texts = list(
-            dict.fromkeys(problem.text(stack) for problem in problems)
-        )  # both colours may report one
-        noun = "setting is" if len(texts) == 1 else "settings are"
+        # Both colours may report the same problem.
+        texts = list(dict.fromkeys(problem.text(stack) for problem in problems))
+        noun = "setting" if len(texts) == 1 else "settings"
         super().__init__(
-            "\n".join([f"{len(texts)} {noun} wrong in stack {stack}; nothing was changed:", *texts])
+            "\n".join([f"{len(texts)} invalid {noun} in stack {stack}; nothing was changed:", *texts])
         )
 
 
@@ -56,7 +54,7 @@ class EnvironmentSettings(BaseModel):
 
     @property
     def airflow(self) -> AirflowVersion:
-        """What fits this environment's Airflow."""
+        """The packages that fit this environment's Airflow."""
         return AIRFLOW_VERSIONS[self.airflow_version]
 
 
@@ -93,7 +91,7 @@ class Settings(EnvironmentSettings):
 
     @classmethod
     def load(cls) -> Self:
-        """The running stack's settings; SettingsError if any is wrong."""
+        """The running stack's settings. Raises SettingsError if any is invalid."""
         config = pulumi.Config()
         prefix = f"{config.name}:"
         keys = [key.removeprefix(prefix) for key in _configured() if key.startswith(prefix)]
@@ -105,14 +103,14 @@ class Settings(EnvironmentSettings):
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any], *, project: str, stack: str, region: str | None) -> Self:
-        """The settings that `raw` (key to value, lists and objects decoded) says; raises as `load` does."""
+        """The settings in `raw` (key to value; lists and objects decoded). Raises as `load` does."""
         own = {"project": project, "stack": stack, "region": region}
         keys = cls.model_fields.keys() - own.keys()
         problems = [
             Problem(key, raw[key], "a key of Pulumi.yaml", remove=True) for key in sorted(raw.keys() - keys)
         ]
-        known, wrong = _checked(cls, {**raw, **own})
-        problems += [replace(each, key="aws:region") if each.key == "region" else each for each in wrong]
+        known, invalid = _checked(cls, {**raw, **own})
+        problems += [replace(each, key="aws:region") if each.key == "region" else each for each in invalid]
         problems += [*stack_rules(known), *content_rules(known)]
         for colour in COLOURS:
             problems += _environment_problems(colour, known)
@@ -124,7 +122,7 @@ class Settings(EnvironmentSettings):
     def name(self) -> str:
         """`{project}-{stack}`, the prefix of physical names: at most 50 letters, digits and hyphens.
 
-        A name that AWS would not take is shortened or cleaned, and ends in a digest that keeps it unique.
+        A name that AWS would refuse is shortened or cleaned, and ends in a digest that keeps it unique.
         """
         plain = f"{self.project}-{self.stack}"
         clean = re.sub(r"[^A-Za-z0-9]+", "-", plain).strip("-")
@@ -141,7 +139,7 @@ class Settings(EnvironmentSettings):
 
     @property
     def colours(self) -> tuple[Colour, ...]:
-        """The environments that this stack has; blue is always there."""
+        """The environments of this stack; there is always blue."""
         return COLOURS if self.enable_blue_green else COLOURS[:1]
 
     def environment(self, colour: Colour) -> EnvironmentSettings:
@@ -160,18 +158,18 @@ class Settings(EnvironmentSettings):
 
 
 def declared_defaults() -> dict[str, Any]:
-    """The defaults of Pulumi.yaml. The engine has added them already; other hosts of the program do not."""
+    """The defaults of Pulumi.yaml. The engine adds them itself; other hosts of the program do not."""
     declared = yaml.safe_load(PROJECT_FILE.read_text())["config"]
     return {key: about["default"] for key, about in declared.items()}
 
 
 def _configured() -> set[str]:
-    """The full names of all keys that have a value, as `pulumi.Config` finds them."""
+    """The full names of all keys that have a value, as in `pulumi.Config`."""
     return {*pulumi.runtime.config.get_config_env(), *pulumi.runtime.config.CONFIG.get()}
 
 
 def _decoded(key: str, value: str | None) -> Any:
-    """The value of a list or an object, which Pulumi hands over as JSON; any other as it is."""
+    """Decode a list or an object, which Pulumi passes as JSON; any other value stays as it is."""
     field = Settings.model_fields.get(key)
     if value is None or field is None or get_origin(field.annotation) not in (dict, tuple):
         return value
@@ -184,9 +182,9 @@ def _decoded(key: str, value: str | None) -> Any:
 def _checked(
     model: type[BaseModel], raw: Mapping[str, Any], only: Collection[str] | None = None
 ) -> tuple[dict[str, Any], list[Problem]]:
-    """The values that are right on their own, and the problems of the others.
+    """The values that are valid on their own, and the problems of the others.
 
-    One field at a time, because the rules between settings are to be checked on those that are right.
+    One field at a time, because the rules between settings apply to the values that are valid.
     """
     hints = get_type_hints(model, include_extras=True)
     known: dict[str, Any] = {}
@@ -203,17 +201,17 @@ def _checked(
 
 
 def _environment_problems(colour: Colour, known: Mapping[str, Any]) -> Iterator[Problem]:
-    """What is wrong with one colour's overrides, and with its environment as a whole if the stack has it."""
+    """The problems of one colour's overrides, and of its environment as a whole if the stack has it."""
     overrides = known.get(colour, {})
     keys = EnvironmentSettings.model_fields.keys()
     for key in overrides.keys() - keys:
         yield Problem(f"{colour}.{key}", overrides[key], f"one of {', '.join(keys)}", remove=True)
-    given, wrong = _checked(EnvironmentSettings, overrides, only=overrides.keys() & keys)
-    for problem in [*wrong, *content_rules(given)]:
+    valid, invalid = _checked(EnvironmentSettings, overrides, only=overrides.keys() & keys)
+    for problem in [*invalid, *content_rules(valid)]:
         yield replace(problem, key=f"{colour}.{problem.key}")
     if colour == "blue" or known.get("enable_blue_green") is True:
         of_the_stack = set(environment_rules(known))
-        for problem in environment_rules(_merged(known, given)):
+        for problem in environment_rules(_merged(known, valid)):
             yield problem if problem in of_the_stack else replace(problem, key=f"{colour}.{problem.key}")
 
 

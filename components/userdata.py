@@ -1,8 +1,9 @@
 """The boot scripts of Marquez's nodes, as pure functions of their arguments.
 
-A script lays the files of `components/boot/` where they belong, writes all that differs between deployments
-to one file (`/etc/marquez/node.env`) and runs `node.sh` followed by `ec2.sh` or `ha.sh`. It holds no secret:
-a node reads the database password from Secrets Manager, with its own role, whenever Marquez starts.
+A script writes the files of `components/boot/` to their places, writes everything that differs between
+deployments to one file (`/etc/marquez/node.env`), and runs `node.sh` followed by `ec2.sh` or `ha.sh`. It
+holds no secret: a node reads the database password from Secrets Manager, with its own role, whenever Marquez
+starts.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ PROGRAMS = ("marquez-secret", "marquez-watchdog")
 
 @dataclass(frozen=True, kw_only=True)
 class NodeBoot:
-    """What every node must be told. `forwarder_place`: the key under which the forwarder keeps its place."""
+    """What every node needs to know. `forwarder_checkpoint`: the key of the forwarder's checkpoint."""
 
     region: str
     image_tag: str
@@ -33,7 +34,7 @@ class NodeBoot:
     database_secret_arn: str
     lineage_bucket: str
     forwarder_key: str
-    forwarder_place: str
+    forwarder_checkpoint: str
     retention_days: int
 
 
@@ -62,8 +63,8 @@ def ec2_user_data(boot: Ec2Boot) -> str:
 
 
 def ha_user_data(boot: HaBoot) -> str:
-    """The script of a node behind the load balancer, which alone can reach the published ports."""
-    # A name server may still point to the demoted writer after a failover: only a writable database will do.
+    """The script of a node behind the load balancer, the only one that can reach the published ports."""
+    # After a failover, DNS may still point to the former writer: accept a writable database only.
     options = (
         "sslmode=verify-full&sslrootcert=/etc/marquez/rds-ca.pem"
         "&targetServerType=primary&connectTimeout=5&socketTimeout=600&tcpKeepAlive=true"
@@ -85,13 +86,13 @@ def _common(boot: NodeBoot) -> dict[str, str]:
         "AWS_DEFAULT_REGION": boot.region,
         "MARQUEZ_IMAGE": f"docker.io/marquezproject/marquez:{boot.image_tag}",
         "MARQUEZ_WEB_IMAGE": f"docker.io/marquezproject/marquez-web:{boot.web_image_tag}",
-        # A database that fails over gets another address: do not keep the old one for Java's 30 s.
+        # After a failover the database has another address: do not cache the old one for Java's 30 s.
         "JAVA_OPTS": "-XX:MaxRAMPercentage=40 -XX:+ExitOnOutOfMemoryError -Dsun.net.inetaddr.ttl=5",
         "POSTGRES_USER": DATABASE_USER,
         "DATABASE_SECRET": boot.database_secret_arn,
         "LINEAGE_BUCKET": boot.lineage_bucket,
         "FORWARDER_KEY": boot.forwarder_key,
-        "FORWARDER_PLACE": boot.forwarder_place,
+        "FORWARDER_CHECKPOINT": boot.forwarder_checkpoint,
         "METRICS_NAMESPACE": METRICS_NAMESPACE,
         "LINEAGE_RETENTION_DAYS": str(boot.retention_days),
     }
@@ -102,12 +103,14 @@ def _script(values: Mapping[str, str], *, services: tuple[str, ...], steps: str)
     files |= {f"/usr/local/bin/{name}": _read(name) for name in PROGRAMS}
     files |= {f"/etc/systemd/system/{name}.service": _read(f"{name}.service") for name in services}
     files["/etc/marquez/node.env"] = "".join(f"{k}={shlex.quote(v)}\n" for k, v in values.items())
-    laid = "".join(f"cat >{path} <<'END-OF-FILE'\n{text}END-OF-FILE\n" for path, text in files.items())
+    here_documents = "".join(
+        f"cat >{path} <<'END-OF-FILE'\n{text}END-OF-FILE\n" for path, text in files.items()
+    )
     return (
         "#!/bin/bash\n"
         "# From components/userdata.py. Runs once, as root; its log is /var/log/cloud-init-output.log.\n"
         "set -euo pipefail\n"
-        f"mkdir -p /etc/marquez\n{laid}"
+        f"mkdir -p /etc/marquez\n{here_documents}"
         "set -a\n"
         "# shellcheck source=/dev/null\n"
         "source /etc/marquez/node.env\n"

@@ -1,18 +1,17 @@
-"""A small web shop, from two sources to two consumers: four DAGs that hand over by datasets.
+"""A small web shop, from two sources to two consumers: four DAGs connected by datasets.
 
     demo_raw     copies the sources into the lake
     demo_clean   checks and cleans what is there
     demo_load    loads the warehouse
-    demo_use     makes a report and a model of it
+    demo_use     builds a report and a model from it
 
-Open Marquez (the stack's output `lineage_open_command` says how), choose the namespace of the environment
-that ran these DAGs, and one of their jobs. To see a failed check there, trigger demo_clean with
-{"bad_rows": 3}.
+Open Marquez (run the stack's output `lineage_open_command`), choose the namespace of the environment that ran
+these DAGs, then one of their jobs. To see a failed check there, trigger demo_clean with {"bad_rows": 3}.
 
-The tasks do no work; they declare OpenLineage datasets as inlets and outlets, which Airflow's OpenLineage
-provider reports as they are. Operators that the provider knows (SQL, Spark, copies in S3 and more) report by
-themselves what they read and write; so can your own, as `Check` does. Marquez shows 16 characters of a job's
-name (`dag.task`) and 15 of a dataset's in its graph, so those here are no longer.
+The tasks do no work; they declare OpenLineage datasets as inlets and outlets, and Airflow's OpenLineage
+provider reports these. Operators that the provider supports (SQL, Spark, S3 copies and more) report what they
+read and write on their own, and so can your own operators, as `Check` does. In its graph Marquez shows 16
+characters of a job's name (`dag.task`) and 15 of a dataset's, so the names here are no longer than that.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ Columns = dict[str, tuple[Any, ...]]  # name -> type, and each (dataset, column)
 
 
 def dataset(namespace: str, name: str, columns: Columns) -> Dataset:
-    """A dataset is where it lives (the namespace) and what it is called there. Facets say more about it."""
+    """A dataset is identified by where it is (the namespace) and its name there. Facets describe it."""
     fields = [schema.SchemaDatasetFacetFields(column, kind) for column, (kind, *_) in columns.items()]
     origins = {
         column: lineage.Fields([lineage.InputField(of.namespace, of.name, field) for of, field in sources])
@@ -48,7 +47,7 @@ def dataset(namespace: str, name: str, columns: Columns) -> Dataset:
 
 
 def copied(source: Dataset, *without: str) -> Columns:
-    """The source's columns as they are."""
+    """The source's columns, unchanged."""
     facets: Any = source.facets
     fields = facets["schema"].fields
     return {field.name: (field.type, (source, field.name)) for field in fields if field.name not in without}
@@ -91,12 +90,12 @@ CHURN = dataset(
 
 
 class Check(BaseOperator):  # type: ignore[misc]  # Airflow is unknown to mypy
-    """Tests its inlet and tells the outcome of each test."""
+    """Tests its inlet and reports the outcome of each test."""
 
     outcome: tuple[quality.Assertion, ...] = ()
 
     def execute(self, context: Any) -> None:
-        """Find as many bad rows as the run's parameter says. Raises ValueError if there are any."""
+        """Finds as many bad rows as the run's parameter asks for. Raises ValueError if there are any."""
         bad_rows = context["params"]["bad_rows"]
         self.outcome = (
             quality.Assertion("unique", success=True, column="sale_id"),
@@ -106,22 +105,22 @@ class Check(BaseOperator):  # type: ignore[misc]  # Airflow is unknown to mypy
             raise ValueError(f"{self.inlets[0].name}: {bad_rows} rows have no user_id")
 
     def get_openlineage_facets_on_complete(self, _task_instance: Any) -> Any:
-        """What the provider asks an operator for, also after a failure."""
+        """The provider calls this, also after a failure."""
         from airflow.providers.openlineage.extractors import OperatorLineage
 
         [tested] = self.inlets
         facet = quality.DataQualityAssertionsDatasetFacet([*self.outcome])
-        told = InputDataset(
+        checked = InputDataset(
             namespace=tested.namespace,
             name=tested.name,
             facets=tested.facets,
             inputFacets={"dataQualityAssertions": facet},
         )
-        return OperatorLineage(inputs=[told])
+        return OperatorLineage(inputs=[checked])
 
 
 def step(task_id: str, reads: list[Dataset], writes: Dataset) -> Any:
-    """A task that makes one dataset of others."""
+    """A task that derives one dataset from others."""
 
     @task(task_id=task_id, inlets=reads, outlets=[writes])
     def make() -> None:
@@ -133,7 +132,7 @@ def step(task_id: str, reads: list[Dataset], writes: Dataset) -> Any:
 COMMON = {
     "start_date": datetime(2025, 1, 1, tzinfo=UTC),
     "catchup": False,
-    "is_paused_upon_creation": False,  # to be looked at in Marquez at once
+    "is_paused_upon_creation": False,  # so that Marquez shows them right away
     "tags": ["example", "lineage"],
     "doc_md": __doc__,
 }

@@ -1,13 +1,13 @@
-"""A load to try an environment with: DAGs that sleep and tell lineage. Off until the variable is set.
+"""A load to test an environment with: DAGs that sleep and report lineage. Off until the variable is set.
 
     airflow variables set load_dags '{"dags": 20, "tasks": 10, "minutes": 5, "seconds": 1}'
 
-makes 20 DAGs, each of which runs 10 tasks at the same time every 5 minutes, for 1 second each. Give both
+creates 20 DAGs, each of which runs 10 parallel tasks every 5 minutes, for 1 second each. Give both
 environments of a pair the same value. To end the load, set "minutes" to 0 (no schedule), and delete the
-variable when no run is left: runs of DAGs that are gone never finish.
+variable when no run is left: a run never finishes once its DAG is gone.
 
-Airflow asks for the variable each time it reads this file; this project's environments look for it in
-Airflow's own database, never in Secrets Manager, where each look costs.
+Airflow reads the variable each time it parses this file; this project's environments look it up in Airflow's
+own database, never in Secrets Manager, where each lookup costs money.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ except ImportError:  # Airflow 2
 NAME = "load_dags"
 DEFAULTS = {"dags": 10, "tasks": 10, "minutes": 5, "seconds": 1}
 LIMITS = {
-    "dags": (1, 50),  # what Amazon advises for mw1.small; medium 250, large 1000: raise it with the class
+    "dags": (1, 50),  # Amazon's advice for mw1.small; medium 250, large 1000: raise it with the class
     "tasks": (1, 50),
     "minutes": (0, 30),
     "seconds": (0, 600),
@@ -40,7 +40,7 @@ LIMITS = {
 
 
 def load_of(value: str) -> dict[str, int]:
-    """The load that the variable's value asks for. Raises ValueError with all that is wrong with it."""
+    """The load that the variable's value describes. Raises ValueError listing every problem."""
     try:
         load = {**DEFAULTS, **json.loads(value)}
     except (TypeError, ValueError) as error:
@@ -53,7 +53,7 @@ def load_of(value: str) -> dict[str, int]:
         ]
     if problems:
         raise ValueError(
-            f"Airflow variable {NAME}: {'; '.join(problems)}. Put it right with "
+            f"Airflow variable {NAME}: {'; '.join(problems)}. Fix it with "
             f"`airflow variables set {NAME} '{json.dumps(DEFAULTS)}'`"
         )
     return load
@@ -71,16 +71,16 @@ def make_dag(dag_id: str, load: dict[str, int]) -> None:
         schedule=f"*/{load['minutes']} * * * *" if load["minutes"] else None,
         start_date=datetime(2025, 1, 1, tzinfo=UTC),
         catchup=False,
-        is_paused_upon_creation=False,  # whoever sets the variable wants the load
+        is_paused_upon_creation=False,  # setting the variable is asking for the load
         tags=["load"],
         doc_md=__doc__,
     )
-    def made() -> None:
+    def load_dag() -> None:
         for number in range(load["tasks"]):
             target = Dataset("s3://example-load", f"{dag_id}/out_{number:02}")
             task(task_id=f"task_{number:02}", inlets=[source], outlets=[target])(work)(load["seconds"])
 
-    made()
+    load_dag()
 
 
 if value := Variable.get(NAME, **UNSET):

@@ -18,17 +18,18 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 import forwarder
+from forwarder.checkpoint_keeper import CheckpointKeeper, LostCheckpointError
 from forwarder.forwarder import Forwarder, Timing
 from forwarder.metrics import Metrics
-from lineage_log.checkpoint import BadPlaceError, LostPlaceError, PlaceKeeper
-from lineage_log.delivery import Patience, StoppedError, UnreachableError
+from lineage_log.checkpoint import BadCheckpointError
 from lineage_log.log import Log
-from lineage_log.marquez_client import Marquez
+from lineage_log.marquez_client import MarquezClient
+from lineage_log.patient_client import Patience, StoppedError, UnreachableError
 from lineage_log.read_ahead import READERS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: told to stop, or (--once) nothing is left for now; 1: see the last line; 2: wrong arguments."""
+    """Exit code 0: stopped, or (--once) nothing is left for now; 1: see the last line; 2: wrong arguments."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
     log = logging.getLogger("forwarder")
@@ -42,43 +43,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, end)
     holder = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     try:
-        marquez = Marquez(options.to, timeout=options.timeout, agent=f"lineage-forwarder/{holder}")
+        marquez = MarquezClient(options.to, timeout=options.timeout, agent=f"lineage-forwarder/{holder}")
     except ValueError as error:
         log.error("--to: %s", error)  # noqa: TRY400 - a trace would only hide the message
         return 2
-    reading = Config(retries={"mode": "standard"}, max_pool_connections=READERS + options.posters + 2)
-    # What keeps the place alive, and what only reports, must not wait long for anybody.
-    brief = Config(connect_timeout=2, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 1})
-    carrier = Forwarder(
-        Log(boto3.client("s3", config=reading), options.bucket),
-        PlaceKeeper(
-            boto3.client("s3", config=brief),
-            options.bucket,
-            options.place,
-            holder=holder,
-            lease=options.lease,
-        ),
-        marquez,
-        Timing(
-            poll=options.poll,
-            settle=options.settle,
-            window=options.window,
-            # Longer than a post: an event at which Marquez hangs is suspected before Marquez is given up.
-            patience=Patience(give_up=max(30, options.timeout + 10)),
-        ),
-        posters=options.posters,
-        metrics=Metrics(boto3.client("cloudwatch", config=brief), options.metrics, options.bucket)
-        if options.metrics
-        else None,
-        stop=stop,
-    )
+    worker = _forwarder(options, marquez, holder, stop)
     log.info("%s: from s3://%s to %s", holder, options.bucket, options.to)
     try:
         if options.once:
-            log.info("carried %d", carrier.once(patience=options.lease + 5))
+            log.info("forwarded %d events", worker.once(patience=options.lease + 5))
         else:
-            carrier.run()
-    except (BadPlaceError, LostPlaceError, UnreachableError) as error:
+            worker.run()
+    except (BadCheckpointError, LostCheckpointError, UnreachableError) as error:
         log.error("%s", error)  # noqa: TRY400 - a trace would only hide the message
         return 1
     except (ClientError, BotoCoreError) as error:
@@ -89,23 +65,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _forwarder(
+    options: argparse.Namespace, marquez: MarquezClient, holder: str, stop: threading.Event
+) -> Forwarder:
+    reading = Config(retries={"mode": "standard"}, max_pool_connections=READERS + options.posters + 2)
+    # What renews the lease, and what only reports, must not wait long for anybody.
+    brief = Config(connect_timeout=2, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 1})
+    keeper = CheckpointKeeper(
+        boto3.client("s3", config=brief),
+        options.bucket,
+        options.checkpoint,
+        holder=holder,
+        lease=options.lease,
+    )
+    timing = Timing(
+        poll=options.poll,
+        settle=options.settle,
+        window=options.window,
+        # Longer than a post: an event at which Marquez hangs becomes a suspect before Marquez is given up.
+        patience=Patience(give_up=max(30, options.timeout + 10)),
+    )
+    metrics = None
+    if options.metrics:
+        metrics = Metrics(boto3.client("cloudwatch", config=brief), options.metrics, options.bucket)
+    source = Log(boto3.client("s3", config=reading), options.bucket)
+    return Forwarder(source, keeper, marquez, timing, posters=options.posters, metrics=metrics, stop=stop)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m forwarder", description=forwarder.__doc__)
     parser.add_argument("--bucket", required=True, help="the lineage log's bucket")
     parser.add_argument("--to", required=True, help="root of the Marquez server, like http://127.0.0.1:5000")
     parser.add_argument(
-        "--place",
-        default="forwarder/place.json",
-        help="key of the place in the bucket; a key of its own for each database (default: %(default)s)",
+        "--checkpoint",
+        default="forwarder/checkpoint.json",
+        metavar="KEY",
+        help="key of the checkpoint in the bucket; each database needs its own (default: %(default)s)",
     )
-    parser.add_argument("--once", action="store_true", help="end when all that is there is delivered")
+    parser.add_argument("--once", action="store_true", help="forward what the log has, then end")
     defaults = Timing()
     seconds = {
-        "poll": (defaults.poll, "between looks for new events"),
-        "settle": (defaults.settle, "after its time at which an event is carried"),
-        "window": (defaults.window, "after its event's time at which an object is still found at once"),
-        "timeout": (20.0, "for which Marquez may work at a post"),
-        "lease": (10.0, "after which the place of a forwarder that is silent is taken by another one"),
+        "poll": (defaults.poll, "between polls for new events"),
+        "settle": (defaults.settle, "after its time until an event is forwarded"),
+        "window": (defaults.window, "after its event's time in which a new object is still found at once"),
+        "timeout": (20.0, "that Marquez may take to answer a post"),
+        "lease": (10.0, "without a sign of life after which another forwarder takes over"),
     }
     for name, (value, meaning) in seconds.items():
         parser.add_argument(
@@ -126,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
 def _positive(text: str) -> float:
     value = float(text)
     if value <= 0:
-        raise argparse.ArgumentTypeError("a number above 0")
+        raise argparse.ArgumentTypeError("must be a number above 0")
     return value
 
 

@@ -1,10 +1,10 @@
-"""When to look again for objects that came late.
+"""When to list an hour of the log again, for objects that came late.
 
-The pass over the log's end finds what appears up to a window (two minutes) after its event's time. For later
-ones each hour of the log is listed again 10, 20, 40, ... minutes after its end, up to two weeks, and then
-every two weeks for more than a year. Only objects that S3 took long after their event's time, and since the
-listing before, are carried then. So a late object is found when it is at most twice as late (but not before
-10 minutes after its hour), and after two weeks at the latest.
+The pass over the end of the log finds what appears up to a window (two minutes) after its event's time. For
+later ones each hour of the log is listed again 10, 20, 40, ... minutes after its end, up to two weeks, and
+then every two weeks for more than a year. Such a listing forwards only objects that S3 stored long after
+their event's time, and since the listing before. So a late object is found when it is at most twice as late
+(but not before 10 minutes after its hour), and after two weeks at the latest.
 """
 
 from __future__ import annotations
@@ -22,31 +22,34 @@ AGES += tuple(AGES[-1] * number for number in range(2, 33))  # more than a year
 SLACK = timedelta(minutes=15)  # how long a write may take to become visible, clocks that differ
 
 
-class Look(NamedTuple):
-    """The listing due at `due` of the hour that begins at `hour`: for objects that came after `since`."""
+class Listing(NamedTuple):
+    """The listing, due at `due`, of the hour that begins at `hour`: for objects that came after `since`."""
 
     due: datetime
     hour: datetime
     since: datetime
 
 
-def looks(after: datetime, until: datetime, begun: datetime) -> Iterator[Look]:
-    """All that are due in (after, until], by time. Forwarding began at `begun`: the pass saw all before."""
+def listings(after: datetime, until: datetime, started_at: datetime) -> Iterator[Listing]:
+    """All that are due in (after, until], by time.
+
+    Forwarding began at `started_at`: its first pass found everything that had come before.
+    """
     pairs = zip((-HOUR, *AGES), AGES, strict=False)  # each age with the one before it
-    return heapq.merge(*(_looks(before, age, after, until, begun) for before, age in pairs))
+    return heapq.merge(*(_listings(before, age, after, until, started_at) for before, age in pairs))
 
 
-def _looks(
-    before: timedelta, age: timedelta, after: datetime, until: datetime, begun: datetime
-) -> Iterator[Look]:
+def _listings(
+    before: timedelta, age: timedelta, after: datetime, until: datetime, started_at: datetime
+) -> Iterator[Listing]:
     end = _whole_hour(after - age) + HOUR
     while end + age <= until:
-        yield Look(end + age, end - HOUR, max(begun, end + before) - SLACK)
+        yield Listing(end + age, end - HOUR, max(started_at, end + before) - SLACK)
         end += HOUR
 
 
 def is_late(instant: datetime, modified: datetime, window: timedelta) -> bool:
-    """Whether the pass at the log's end may have missed the object; half the window is kept for clocks."""
+    """Whether the pass over the log's end may have missed the object; half the window is for clocks."""
     return modified - instant > window / 2
 
 

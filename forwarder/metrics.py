@@ -1,4 +1,4 @@
-"""What the forwarder reports to CloudWatch, once a minute while it holds the place."""
+"""What the forwarder reports to CloudWatch, once a minute while it holds the checkpoint."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class CloudWatch(Protocol):
 class Metrics:
     """`SecondsBehind`: the age of the oldest event that is not delivered; 0 when there is none.
 
-    `Carried`, `SetAside` and `Late` (those that came after later events): since the report before. Each
-    comes with the dimension LineageLog, the bucket's name.
+    `Delivered`, `SetAside` and `Late` (delivered after later events): events since the report before. Each
+    has the dimension LineageLog, the bucket's name.
     """
 
     def __init__(
@@ -39,25 +39,25 @@ class Metrics:
     ) -> None:
         self._cloudwatch, self._namespace, self._clock = cloudwatch, namespace, clock
         self._dimensions = [{"Name": "LineageLog", "Value": bucket}]
-        self._reported: float | None = None
-        self._before = (0, 0, 0)
+        self._reported_at: float | None = None
+        self._reported_counts = (0, 0, 0)
 
     def watch(self, counts: Counts, behind: Callable[[], float | None], stop: threading.Event) -> None:
-        """Report until `stop`; `behind` in seconds, None while another forwarder holds the place."""
+        """Report until `stop`; `behind` in seconds, None while another forwarder holds the checkpoint."""
         while not stop.wait(1):
             seconds = behind()
             if seconds is not None:
                 self.report(counts, seconds)
 
     def report(self, counts: Counts, behind: float) -> None:
-        """Unless it was done less than a minute ago."""
-        if self._reported is not None and self._clock() - self._reported < EVERY:
+        """Report, unless the last report is less than a minute old."""
+        if self._reported_at is not None and self._clock() - self._reported_at < EVERY:
             return
-        self._reported = self._clock()
-        now = (counts.posted, counts.set_aside, counts.late)
-        since = [after - before for after, before in zip(now, self._before, strict=True)]
+        self._reported_at = self._clock()
+        now = (counts.delivered, counts.set_aside, counts.late)
+        since = [after - before for after, before in zip(now, self._reported_counts, strict=True)]
         values = {"SecondsBehind": behind}
-        values |= dict(zip(("Carried", "SetAside", "Late"), since, strict=True))
+        values |= dict(zip(("Delivered", "SetAside", "Late"), since, strict=True))
         try:
             self._cloudwatch.put_metric_data(
                 Namespace=self._namespace,
@@ -72,6 +72,6 @@ class Metrics:
                 ],
             )
         except (ClientError, BotoCoreError) as error:
-            log.warning("metrics not reported: %s", error)
+            log.warning("could not report metrics: %s", error)
             return
-        self._before = now
+        self._reported_counts = now

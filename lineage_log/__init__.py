@@ -1,1 +1,1 @@
-"""What the writers and readers of the lineage log share: its keys and events, and their way to Marquez."""
+"""What readers of the lineage log share: its keys and events, how far they have read, delivery to Marquez."""

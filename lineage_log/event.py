@@ -14,12 +14,12 @@ LARGEST = 8 * 1024 * 1024  # bytes, unpacked
 
 
 class UnreadableError(ValueError):
-    """An object of the log that is not an event; says why."""
+    """An object of the log is not an event; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`packed`: as it lies in the log, which is a tenth of its text. `lane`: what must keep its order."""
+    """`packed`: its content in the log, a tenth of its text. `lane`: events of one lane keep their order."""
 
     key: str
     packed: bytes
@@ -27,29 +27,29 @@ class Event:
     run: str | None
     namespace: str
     kind: str | None = None  # START, COMPLETE, ...
-    timed: bool = True  # its eventTime is a time: at another one Marquez fails, with 500
+    has_valid_time: bool = True  # if its eventTime is no time, Marquez fails at it, with 500
 
     @classmethod
-    def read(cls, key: str, packed: bytes) -> Self:
+    def parse(cls, key: str, packed: bytes) -> Self:
         """Raises UnreadableError."""
         text = unpacked(packed)
         try:
-            told = json.loads(text)
+            content = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise UnreadableError(f"not a JSON text: {error}") from error
+        fields = content if isinstance(content, dict) else {}
         # A run belongs to one job, so that a job's order is also that of each of its runs.
-        owner = _dict(told, "job") or _dict(told, "dataset")
-        run = _dict(told, "run").get("runId")
+        owner = _dict(fields, "job") or _dict(fields, "dataset")
         namespace, name = str(owner.get("namespace", "")), str(owner.get("name", ""))
-        kind = told.get("eventType") if isinstance(told, dict) else None
+        run, kind = _dict(fields, "run").get("runId"), fields.get("eventType")
         return cls(
-            key,
-            packed,
-            f"{namespace}\n{name}",
-            None if run is None else str(run),
-            namespace,
-            None if kind is None else str(kind),
-            parsed_instant(told.get("eventTime") if isinstance(told, dict) else None) is not None,
+            key=key,
+            packed=packed,
+            lane=f"{namespace}\n{name}",
+            run=None if run is None else str(run),
+            namespace=namespace,
+            kind=None if kind is None else str(kind),
+            has_valid_time=parsed_instant(fields.get("eventTime")) is not None,
         )
 
     @property
@@ -73,7 +73,7 @@ def unpacked(raw: bytes) -> bytes:
 
 
 def parsed_instant(text: Any) -> datetime | None:
-    """None for what is no time, or one without a zone."""
+    """None for what is not a time, or has no zone."""
     try:
         instant = datetime.fromisoformat(text)
     except (TypeError, ValueError):
@@ -81,6 +81,6 @@ def parsed_instant(text: Any) -> datetime | None:
     return instant.astimezone(UTC) if instant.tzinfo else None
 
 
-def _dict(told: Any, name: str) -> dict[str, Any]:
-    found = told.get(name) if isinstance(told, dict) else None
-    return found if isinstance(found, dict) else {}
+def _dict(content: dict[str, Any], name: str) -> dict[str, Any]:
+    value = content.get(name)
+    return value if isinstance(value, dict) else {}

@@ -2,7 +2,7 @@
 
 A key is `events/YYYY/MM/DD/HH/<YYYYMMDDTHHMMSS.ffffffZ of the event>-<unique>.json.gz`, so keys sort by the
 time of their events. An object can appear after later keys have been read: its writer was slow, or its
-clock behind. Objects with other keys are no events and are passed over.
+clock behind. Objects with other keys are not events and are ignored.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ AFTER_ALL = EVENTS + "~"  # no key of an event sorts after it
 _TIME = re.compile(r"(\d{8}T\d{6}\.\d{6})Z[^/]*$")
 
 
-class Found(NamedTuple):
-    """An object of the log: the time of its event, and when S3 took it (whole seconds, by S3's clock)."""
+class ListedObject(NamedTuple):
+    """An object of the log: the time of its event, and when S3 stored it (whole seconds, by S3's clock)."""
 
     key: str
     instant: datetime
@@ -44,11 +44,11 @@ def key_at(instant: datetime) -> str:
 
 def instant_of(key: str) -> datetime | None:
     """The event time that a key names; None for a key of another form, or in another hour's folder."""
-    found = _TIME.search(key)
-    if found is None:
+    match = _TIME.search(key)
+    if match is None:
         return None
     try:
-        instant = datetime.strptime(found[1], "%Y%m%dT%H%M%S.%f").replace(tzinfo=UTC)
+        instant = datetime.strptime(match[1], "%Y%m%dT%H%M%S.%f").replace(tzinfo=UTC)
     except ValueError:
         return None
     return instant if key.startswith(key_at(instant)) else None
@@ -67,7 +67,7 @@ class Log:
         self._s3 = s3
         self._bucket = bucket
 
-    def pages(self, after: str, until: str = AFTER_ALL, prefix: str = EVENTS) -> Iterator[list[Found]]:
+    def pages(self, after: str, until: str = AFTER_ALL, prefix: str = EVENTS) -> Iterator[list[ListedObject]]:
         """Events with keys above `after` and not above `until`, in order, at most 1000 at a time."""
         more = True
         while more:
@@ -77,16 +77,16 @@ class Log:
             more = page.get("IsTruncated", False) and objects[-1]["Key"] <= until
             after = objects[-1]["Key"] if objects else after
             yield [
-                Found(one["Key"], instant, one["LastModified"])
-                for one in objects
-                if one["Key"] <= until and (instant := instant_of(one["Key"])) is not None
+                ListedObject(entry["Key"], instant, entry["LastModified"])
+                for entry in objects
+                if entry["Key"] <= until and (instant := instant_of(entry["Key"])) is not None
             ]
 
     def at(self, instant: datetime) -> list[str]:
         """Keys of the events at `instant`, to the millisecond."""
         start = instant.replace(microsecond=instant.microsecond // 1000 * 1000)
         end = key_at(start + timedelta(milliseconds=1))
-        return [found.key for page in self.pages(key_at(start), end) for found in page]
+        return [entry.key for page in self.pages(key_at(start), end) for entry in page]
 
     def read(self, key: str) -> Event | None:
         """The event; None when the object is gone (retention). Raises UnreadableError."""
@@ -98,7 +98,8 @@ class Log:
             raise
         if answer["ContentLength"] > LARGEST:
             raise UnreadableError(f"larger than {LARGEST} bytes")
-        return Event.read(key, answer["Body"].read())  # all of it: only then boto3 checks that it is whole
+        # All of the body: only then boto3 checks that it is complete.
+        return Event.parse(key, answer["Body"].read())
 
     def set_aside(self, key: str, reason: str) -> None:
         """Keep a copy of a refused event under `set-aside/`, with the reason in its metadata."""

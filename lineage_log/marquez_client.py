@@ -1,4 +1,4 @@
-"""Talking to Marquez (or whatever speaks its lineage API), and what its answers mean."""
+"""A client of Marquez (or of whatever speaks its lineage API), and what the answers mean."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 
-# What is wrong with the event itself. Everything else (a gateway's 403, a 404 during a start) may pass.
+# The event itself is at fault. Everything else (a gateway's 403, a 404 during a start) may pass.
 REFUSALS = frozenset({400, 413, 415, 422})
-KEEP_OPEN = 4.0  # seconds an idle connection is used again: servers close theirs after 5 s or more
+# Seconds for which an idle connection may be used again: servers close theirs after 5 s or more.
+KEEP_OPEN = 4.0
 PROBE_NAMESPACE = "lineage-forwarder"
 PRODUCER = "urn:mwaa-openlineage:forwarder"
 SCHEMA = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
@@ -21,7 +22,7 @@ SCHEMA = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
 
 @dataclass(frozen=True)
 class Answer:
-    """`status` 0: nobody answered."""
+    """`status` 0: nothing answered."""
 
     status: int
     text: str
@@ -35,16 +36,16 @@ class Answer:
         return self.status in REFUSALS
 
     @property
-    def tells(self) -> bool:
-        """Whether a question was answered; also that there is no such thing."""
+    def is_conclusive(self) -> bool:
+        """Whether it answers a query, be it that there is no such thing."""
         return self.delivered or self.refused or self.status == 404
 
     def __str__(self) -> str:
         return f"HTTP {self.status}: {self.text[:500]}" if self.status else self.text
 
 
-class Marquez:
-    """One server, with connections that are kept open. Safe to use from several threads."""
+class MarquezClient:
+    """A client of one server, with connections that stay open. Safe to use from several threads."""
 
     def __init__(self, url: str, *, timeout: float, agent: str = "lineage-forwarder") -> None:
         """`url`: the server's root, like http://127.0.0.1:5000. `timeout` in seconds. Raises ValueError."""
@@ -52,7 +53,7 @@ class Marquez:
         if split.scheme not in ("http", "https") or not split.hostname or split.query or split.fragment:
             raise ValueError(f"{url!r} is not the URL of a server, like http://127.0.0.1:5000")
         if split.username is not None:
-            raise ValueError("no credentials can be given: they would not be sent")
+            raise ValueError("credentials in the URL are not supported: they would not be sent")
         self._secure, self._host, self._port = split.scheme == "https", split.hostname, split.port
         self._root = split.path.rstrip("/")
         self._timeout = timeout
@@ -61,12 +62,12 @@ class Marquez:
         self._idle: list[tuple[http.client.HTTPConnection, float]] = []  # and when each was last used
 
     def post(self, event: bytes) -> Answer:
-        return self._ask("POST", "/api/v1/lineage", event)
+        return self._request("POST", "/api/v1/lineage", event)
 
     def probe(self) -> Answer:
-        """Post a small event of our own: whether the server takes events at all, right now.
+        """Post a small event of our own, to see whether the server takes events at all, right now.
 
-        No query and no health port can tell: all of them work while the database is read-only.
+        Neither a query nor the health port shows that: both work while the database is read-only.
         """
         job = {"namespace": PROBE_NAMESPACE, "name": "probe"}
         event = {
@@ -83,20 +84,20 @@ class Marquez:
 
     def run(self, run_id: str) -> Answer:
         """What the server knows of a run, as JSON; 404 for an unknown one."""
-        return self._ask("GET", f"/api/v1/jobs/runs/{quote(run_id, safe='', errors='replace')}", None)
+        return self._request("GET", f"/api/v1/jobs/runs/{quote(run_id, safe='', errors='replace')}", None)
 
-    def answers(self) -> Answer:
+    def ping(self) -> Answer:
         """A small query."""
-        return self._ask("GET", "/api/v1/namespaces?limit=1", None)
+        return self._request("GET", "/api/v1/namespaces?limit=1", None)
 
     def close(self) -> None:
-        """Close the connections that are kept open; the next question opens new ones."""
+        """Close the idle connections; the next request opens new ones."""
         with self._lock:
             idle, self._idle = self._idle, []
         for connection, _ in idle:
             connection.close()
 
-    def _ask(self, method: str, path: str, body: bytes | None) -> Answer:
+    def _request(self, method: str, path: str, body: bytes | None) -> Answer:
         connection = self._connection()
         try:
             answer = self._exchange(connection, method, path, body)

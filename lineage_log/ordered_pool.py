@@ -1,7 +1,8 @@
-"""Work in lanes: what shares a lane is done one after the other, different lanes at the same time.
+"""A pool of threads that keeps order: items of one lane one after the other, different lanes in parallel.
 
-At the same time, that is, if it also happened at about the same time. What follows from something else comes
-later, often in another lane (a DAG's next task, the next writer of a dataset), and must be told later.
+Items of different lanes are processed at the same time only if they happened at about the same time. What
+follows from something else comes later, often in another lane (the next task of a DAG, the next writer of a
+dataset), and must be reported later.
 """
 
 from __future__ import annotations
@@ -14,30 +15,30 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 MOST_ITEMS = 256
 MOST_BYTES = 64 * 1024 * 1024
-SPAN = 1.0  # seconds between the times of what is under way together
+SPAN = 1.0  # seconds between the times of items that are in progress together
 
 
-class Lanes(Generic[Item]):
-    """Bounded: whoever puts waits while too much is under way. After an error nothing more is begun."""
+class OrderedPool(Generic[Item]):
+    """Bounded: `put` blocks while too much is in progress. After an error nothing more is begun."""
 
     def __init__(self, work: Callable[[Item], None], *, workers: int) -> None:
         self._work = work
         self._changed = threading.Condition()
-        self._waiting: dict[str, deque[tuple[int, Item, int]]] = {}  # of each lane that is at work
+        self._waiting: dict[str, deque[tuple[int, Item, int]]] = {}  # by lane in progress
         self._ready: deque[tuple[str, int, Item, int]] = deque()
-        self._times: dict[int, float] = {}  # of what is put and not done, by number: in order of putting
+        self._times: dict[int, float] = {}  # of the items in progress, by number: in the order of `put`
         self._number = self._bytes = 0
         self._error: Exception | None = None
         self._closed = False
         self._threads = [
-            threading.Thread(target=self._serve, name=f"lane-{number}", daemon=True)
+            threading.Thread(target=self._serve, name=f"pool-{number}", daemon=True)
             for number in range(workers)
         ]
         for thread in self._threads:
             thread.start()
 
     def put(self, lane: str, item: Item, *, size: int, at: float) -> None:
-        """Queue `item` of `size` bytes, which happened `at` (seconds). Raises the first error of the work."""
+        """Queue `item` of `size` bytes, which happened `at` (seconds). Raises the first error of a worker."""
         with self._changed:
             self._changed.wait_for(lambda: self._error is not None or self._has_room(size, at))
             self._raise()
@@ -52,13 +53,13 @@ class Lanes(Generic[Item]):
                 self._changed.notify_all()
 
     def drain(self) -> None:
-        """Wait until all is done. Raises the first error of the work."""
+        """Wait until all items are processed. Raises the first error of a worker."""
         with self._changed:
             self._changed.wait_for(lambda: self._error is not None or not self._times)
             self._raise()
 
     def close(self) -> None:
-        """End the threads when what they have begun is done; what waits is dropped."""
+        """End the threads after the items that they have begun; drop those that wait."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -85,8 +86,8 @@ class Lanes(Generic[Item]):
             error: Exception | None = None
             try:
                 self._work(item)
-            except Exception as failed:  # noqa: BLE001 - raised in the thread that puts and drains
-                error = failed
+            except Exception as failure:  # noqa: BLE001 - raised in the thread that puts and drains
+                error = failure
             with self._changed:
                 self._error = self._error or error
                 del self._times[number]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import sys
 import time
@@ -10,13 +11,13 @@ from typing import Annotated
 import typer
 
 from local.home import Home
-from local.processes import LocalError
+from local.processes import LOOPBACK, LocalError, find
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 
 
 class Progress:
-    """Lines with the time since the start, so that a person and a CI log can both follow."""
+    """Lines with the time since the start, for a person and a CI log alike."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -25,41 +26,58 @@ class Progress:
         typer.echo(f"[{time.monotonic() - self._started:4.0f} s] {text}")
 
 
-@app.command()
-def up(
+@app.command("up")
+def deploy(
     mode: Annotated[str, typer.Option(help="standard, bluegreen, hamarquez or fullha")] = "fullha",
 ) -> None:
-    """Deploy a mode on this machine and wait until its Airflows have really worked."""
-    from local import cloud
+    """Deploy a mode on this machine and wait until its Airflows have run their first tasks."""
+    from local import up
 
     try:
-        cloud.up(Home.find(), mode, Progress())
+        up.up(Home.find(), mode, Progress())
     except KeyboardInterrupt:
         typer.echo(
-            "\ninterrupted: `make local` goes on from here, `make local-down` ends what runs", err=True
+            "\ninterrupted: `make local` resumes from here, `make local-down` stops what is running", err=True
         )
         raise typer.Exit(130) from None
 
 
 @app.command()
 def env() -> None:
-    """Shell exports with which the plain pulumi and mwaactl work on the local cloud."""
-    from local import pulumi_cli
-    from local.processes import find
+    """Print shell exports that point plain pulumi and mwaactl at the local cloud."""
+    from local.pulumi import cli as pulumi_cli
 
     home = Home.find()
     if find(home, "mwaa") is None:
-        raise LocalError("the local cloud does not run; start it with `make local`")
+        raise LocalError("the local cloud is not running; start it with `make local`")
     for key, value in pulumi_cli.environ(home).items():
         typer.echo(f"export {key}={shlex.quote(value)}")
 
 
-@app.command()
-def down() -> None:
-    """End every process of the local cloud; its state stays."""
-    from local import cloud
+@app.command("down")
+def end() -> None:
+    """Stop every process of the local cloud; its state stays."""
+    from local import up
 
-    cloud.down(Home.find(), Progress())
+    up.down(Home.find(), Progress())
+
+
+@app.command("mwaa")
+def serve_mwaa(
+    port: Annotated[int, typer.Option(help=f"port on {LOOPBACK}")],
+    no_airflow: Annotated[
+        bool, typer.Option("--no-airflow", help="environments without processes, AVAILABLE at once")
+    ] = False,
+) -> None:
+    """Serve Amazon MWAA's API; `up` starts this in the background."""
+    from local.airflow.process import RealAirflow
+    from local.mwaa.api import serve
+    from local.mwaa.lifecycle import NoAirflow
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stdout)
+    logging.getLogger("botocore").setLevel(logging.WARNING)
+    home = Home.find()
+    serve(home, NoAirflow() if no_airflow else RealAirflow(home), port)
 
 
 def main() -> None:

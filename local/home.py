@@ -1,4 +1,4 @@
-"""Where the local cloud keeps what it sets up: one folder, ignored by git.
+"""Where the local cloud keeps everything: one folder, ignored by git.
 
 `MWAA_LOCAL_HOME` moves it (tests use one of their own); default `<checkout>/.local`.
 """
@@ -23,7 +23,7 @@ class Home:
         return cls(Path(os.environ.get("MWAA_LOCAL_HOME") or CHECKOUT / ".local").resolve())
 
     def dir(self, *parts: str) -> Path:
-        """A folder below the home, made if absent."""
+        """A folder below the home, created if absent."""
         path = self.root.joinpath(*parts)
         path.mkdir(parents=True, exist_ok=True)
         return path

@@ -25,11 +25,11 @@ from local.home import Home
 LOOPBACK = "127.0.0.1"
 
 
-_children: list[subprocess.Popen[bytes]] = []  # of this process: polled, or the ended ones stay as zombies
+_children: list[subprocess.Popen[bytes]] = []  # polled, or ended ones stay as zombies
 
 
 class LocalError(Exception):
-    """Something the person at the keyboard can put right; the message says what, where and how."""
+    """Something the user can fix; the message says what, where and how."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +38,17 @@ class Started:
 
     name: str
     pid: int
-    created: float  # seconds since the epoch, as the kernel tells it
+    created: float  # seconds since the epoch, from the kernel
     port: int | None
     log: str
 
     def process(self) -> psutil.Process | None:
         """The live process, or None when it has ended (or its pid is someone else's now)."""
         try:
-            found = psutil.Process(self.pid)
-            if abs(found.create_time() - self.created) > 1 or found.status() == psutil.STATUS_ZOMBIE:
+            process = psutil.Process(self.pid)
+            if abs(process.create_time() - self.created) > 1 or process.status() == psutil.STATUS_ZOMBIE:
                 return None
-            return found
+            return process
         except psutil.NoSuchProcess:
             return None
 
@@ -61,7 +61,7 @@ def free_port() -> int:
 
 
 def kept_port(file: Path, *, must_be_free: bool = False) -> int:
-    """The port that `file` remembers; without one, or if somebody else has it, a free one, kept there."""
+    """The port kept in `file`; without one, or if another process has it, a free one, kept there."""
     if file.exists():
         port = int(file.read_text())
         if not must_be_free or is_free(port):
@@ -73,7 +73,7 @@ def kept_port(file: Path, *, must_be_free: bool = False) -> int:
 
 
 def is_free(port: int) -> bool:
-    """Whether nobody listens on a port of loopback."""
+    """Whether nobody listens on this port of loopback."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -120,7 +120,7 @@ def start(
 
 
 def find(home: Home, name: str) -> Started | None:
-    """The record of a process that runs, else None (a stale record is removed)."""
+    """The record of a running process, else None (a stale record is removed)."""
     _children[:] = [child for child in _children if child.poll() is None]
     path = home.run / f"{name}.json"
     try:

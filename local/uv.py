@@ -17,9 +17,9 @@ def uv(home: Home | None = None) -> Path:
     """
     bootstrap = (home or Home.find()).tools / "bootstrap" / "bin"
     for folder in (None, str(Path(sys.executable).parent), str(bootstrap)):
-        found = shutil.which("uv", path=folder)
-        if found is not None:
-            return Path(found)
+        executable = shutil.which("uv", path=folder)
+        if executable is not None:
+            return Path(executable)
     raise LocalError(
         f"uv was not found on PATH, beside {sys.executable} or in {bootstrap}.\n"
         "Run `make local`, which sets it up, or `pip install uv`."

@@ -1,9 +1,9 @@
 """Installs the blue/green gate (bluegreen/policies.py); if it cannot be loaded, fails every task.
 
 Small on purpose: an exception here would kill every Airflow process. Older MWAA images import this file as
-`airflow_local_settings`. Newer ones have a module of that name, execute this file under another and take
-nothing over from it. So the policies are set on the module that Airflow imports, whichever that is; a
-policy that is there already (yours, or Amazon's) is called first. Running this twice changes nothing.
+`airflow_local_settings`. Newer images have a module of that name, execute this file under another name and
+ignore what it defines. So the policies are set on the module that Airflow imports, whichever that is. One
+that already exists there (yours, or Amazon's) is called first. Running this file twice changes nothing.
 """
 
 import functools
@@ -23,17 +23,17 @@ def _failing(reason: str) -> Policy:
         from airflow.exceptions import AirflowException
 
         raise AirflowException(
-            "The blue/green gate could not be loaded, so this environment cannot know which runs are its own "
-            f"and runs none. Deploy a plugins.zip that is whole. Reason: {reason}"
+            "The blue/green gate could not be loaded, so this environment cannot tell which runs are its own "
+            f"and runs none. Deploy a complete plugins.zip (`pulumi up`). Reason: {reason}"
         )
 
     def task_policy(task: Any) -> None:
         if hasattr(task, "partial_kwargs"):
             task.partial_kwargs["pre_execute"] = fail
-            task.start_trigger_args = None  # else the triggerer would start it without the hook
+            task.start_trigger_args = None  # otherwise the triggerer would start it without the hook
         else:
             task._pre_execute_hook = fail
-            task.pre_execute = fail  # an operator may have one that calls no hook
+            task.pre_execute = fail  # an operator may have its own, which calls no hook
         if getattr(task, "start_from_trigger", False):
             task.start_from_trigger = False
 
@@ -46,15 +46,14 @@ def _policies() -> tuple[Policy, ...]:
         sys.path.append(folder)
     try:
         from bluegreen.policies import POLICIES
-    except Exception as error:  # noqa: BLE001 - Airflow must live, and no task run ungated
+    except Exception as error:  # noqa: BLE001 - Airflow must survive, and no task may run ungated
         return (_failing(f"{type(error).__name__}: {error}"),)
     return POLICIES
 
 
 def _after(theirs: Policy, ours: Policy) -> Policy:
-    known = len(
-        inspect.signature(theirs).parameters
-    )  # fewer than Airflow passes, if written for an older one
+    # Fewer than Airflow passes, if the policy was written for an older version.
+    known = len(inspect.signature(theirs).parameters)
 
     @functools.wraps(ours)
     def both(*args: Any) -> None:

@@ -1,4 +1,4 @@
-"""Times the gate's first layer: one line per task instance that it lets be born skipped."""
+"""Times the gate's first layer: one line per task instance that it creates as skipped."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Two DAGs of many short tasks: `active` is this environment's own, `standby` the other one's."""
+"""Two DAGs of many short tasks: this environment owns `active`, the other one `standby`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RUNS, TASKS = (int(os.environ[f"AIRFLOW__BENCHMARK__{name}"]) for name in ("RUNS
 
 
 def work() -> None:
-    """Nothing: what a task costs besides is what is measured."""
+    """Nothing: the benchmark measures the overhead."""
 
 
 for name in ("active", "standby"):

@@ -1,4 +1,4 @@
-"""A DAG per row of the benchmark, each with one scheduled run; the tasks note what each event cost them."""
+"""One DAG per row of the benchmark, each with one scheduled run; the tasks record the cost of each event."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FOLDER = Path(os.environ["AIRFLOW__BENCHMARK__FOLDER"])
 START = datetime.fromisoformat(os.environ["AIRFLOW__BENCHMARK__START"])
 ROWS, TASKS = (int(os.environ[f"AIRFLOW__BENCHMARK__{name}"]) for name in ("ROWS", "TASKS"))
 
-os.environ |= json.loads((FOLDER / "environ.json").read_text())  # in the task's process: of this row
+os.environ |= json.loads((FOLDER / "environ.json").read_text())  # in the task's process, for this row
 
 
 def _used_by_children() -> float:
@@ -36,7 +36,7 @@ _execute = OpenLineageListener._execute
 if not hasattr(_execute, "timed"):
 
     def timed(self: Any, callable: Any, callable_name: str, use_fork: bool = False) -> None:
-        """The provider's own way to emit an event; how long it took, and how much CPU in the child."""
+        """Emit an event as the provider does; record how long it takes, and the child's CPU."""
         began, used = time.perf_counter(), _used_by_children()
         _execute(self, callable, callable_name, use_fork)
         with (FOLDER / "events").open("a") as file:
@@ -47,7 +47,7 @@ if not hasattr(_execute, "timed"):
 
 
 def work() -> None:
-    """Nothing: what an event costs besides is what is measured."""
+    """Nothing: the benchmark measures the events."""
 
 
 for row in range(ROWS):

@@ -14,11 +14,11 @@ def plugin(package: str, version: str) -> Plugin:
 
         return Aws(version)
     if package == "awsx":
-        from local.provider.network import Awsx
+        from local.provider.vpc import Awsx
 
         return Awsx(version)
     if package == "random":
-        from local.provider.chance import Random
+        from local.provider.random import Random
 
         return Random(version)
     sys.exit(f"the local cloud has no plugin for the package {package}")

@@ -6,9 +6,11 @@ hexadecimal digits, `{digits}` ten decimal ones; `{region}` and `{account}` are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+Inputs = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,11 @@ class Kind:
     """One resource type. Dotted paths name what lies inside nested blocks."""
 
     replaces: tuple[str, ...] = ()
+    """Inputs whose change replaces the resource."""
+    also_replaces: Callable[[Inputs, Inputs], Sequence[str]] = field(
+        default=lambda _old, _new: (), kw_only=True
+    )
+    """From the old and the new inputs: further ones whose change replaces the resource in this case."""
     id: str = "{hex16}"
     outputs: Mapping[str, Any] = field(default_factory=dict)
     """Computed outputs, as templates; an input of the same name wins."""

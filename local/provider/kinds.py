@@ -1,16 +1,24 @@
 """The table of AWS resource types: what forces a replacement, names, identifiers, computed outputs.
 
-Replacements are the AWS provider's (terraform-provider-aws, `ForceNew`). A type that is not here is an error:
-better than a guess.
+Replacements are the AWS provider's (terraform-provider-aws, `ForceNew`). A type that is missing here is an
+error: better than a guess. `kinds_ec2` has the part for EC2; `KINDS` is the whole table.
 """
 
 from __future__ import annotations
 
-from local.provider.kind import BUCKET, MANAGED, NAMED, Kind, iam
+from local.provider.kind import BUCKET, MANAGED, NAMED, Inputs, Kind, iam
 from local.provider.kinds_ec2 import EC2
 
+
+def major_upgrade(old: Inputs, new: Inputs) -> tuple[str, ...]:
+    """Amazon MWAA upgrades an environment in place only within a major version of Airflow."""
+    before, after = (str(inputs.get("airflowVersion") or "").split(".")[0] for inputs in (old, new))
+    raised = before.isdigit() and after.isdigit() and int(after) > int(before)
+    return ("airflowVersion",) if raised else ()
+
+
 KINDS: dict[str, Kind] = {
-    # Storage: made for real
+    # Storage: created for real
     "aws:s3/bucket:Bucket": Kind(
         ("bucket", "bucketPrefix", "objectLockEnabled"),
         "{bucket}",
@@ -42,7 +50,7 @@ KINDS: dict[str, Kind] = {
             ("versionId", "etag"), ("content", "contentBase64", "etag", "sourceHash", "kmsKeyId")
         ),
     ),
-    # Parameters, secrets, logs: made for real
+    # Parameters, secrets, logs: created for real
     "aws:ssm/parameter:Parameter": Kind(
         ("name", "dataType"),
         "{name}",
@@ -65,9 +73,12 @@ KINDS: dict[str, Kind] = {
         longest_name=512,
         defaults={"skipDestroy": False},
     ),
-    # Airflow: made for real, by local/mwaa.py
+    # Airflow: created for real, in local/mwaa/
     "aws:mwaa/environment:Environment": Kind(
-        ("name", "kmsKey", "endpointManagement", "networkConfiguration.subnetIds"), "{name}", longest_name=80
+        ("name", "kmsKey", "endpointManagement", "networkConfiguration.subnetIds"),
+        "{name}",
+        longest_name=80,
+        also_replaces=major_upgrade,
     ),
     **EC2,
     # Load balancing

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from local.provider.kind import MANAGED, NAMED, Kind, ec2
+from local.provider.kind import MANAGED, NAMED, Inputs, Kind, ec2
 
 RULE = ec2("security-group-rule", "sgr", "securityGroupId", securityGroupRuleId="{id}")
+
+
+def new_user_data(_old: Inputs, new: Inputs) -> tuple[str, ...]:
+    return ("userData", "userDataBase64") if new.get("userDataReplaceOnChange") else ()
+
 
 EC2: dict[str, Kind] = {
     # Network
@@ -147,6 +152,7 @@ EC2: dict[str, Kind] = {
         },
         name=None,
         defaults={"getPasswordData": False, "sourceDestCheck": True, "userDataReplaceOnChange": False},
+        also_replaces=new_user_data,
     ),
     "aws:ec2/launchTemplate:LaunchTemplate": Kind(
         NAMED,

@@ -7,8 +7,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from local.provider.services import Service, client, error_code, said
-from local.provider.values import Props
+from local.provider.service import Service, as_provider_error, client, error_code
+from local.provider.values import Props, ProviderError
 
 SMALLEST_ADVANCED = 4097  # characters: a Standard parameter holds 4,096
 
@@ -22,13 +22,13 @@ class Parameter:
 
     def read(self, identifier: str, state: Props) -> Props | None:
         try:
-            found = client("ssm").get_parameter(Name=identifier, WithDecryption=True)["Parameter"]
+            parameter = client("ssm").get_parameter(Name=identifier, WithDecryption=True)["Parameter"]
         except ClientError as error:
             if error_code(error) == "ParameterNotFound":
                 return None
-            raise said(f"reading the parameter {identifier}", error) from error
+            raise as_provider_error(f"reading the parameter {identifier}", error) from error
         value = "insecureValue" if state.get("insecureValue") is not None else "value"
-        return {"type": found["Type"], "version": found["Version"], value: found["Value"]}
+        return {"type": parameter["Type"], "version": parameter["Version"], value: parameter["Value"]}
 
     def update(self, _identifier: str, old: Props, new: Props) -> Props:
         if {**old, "tags": None} == {**new, "tags": None}:
@@ -40,7 +40,7 @@ class Parameter:
             client("ssm").delete_parameter(Name=identifier)
         except ClientError as error:
             if error_code(error) != "ParameterNotFound":
-                raise said(f"deleting the parameter {identifier}", error) from error
+                raise as_provider_error(f"deleting the parameter {identifier}", error) from error
 
     @staticmethod
     def _put(inputs: Props, *, overwrite: bool) -> int:
@@ -53,14 +53,14 @@ class Parameter:
         # The emulation takes any length.
         tier = inputs.get("tier") or "Standard"
         if tier == "Standard" and len(str(value)) >= SMALLEST_ADVANCED:
-            raise said(inputs["name"], ValueError("a Standard parameter holds 4096 characters at most"))
+            raise ProviderError(f"{inputs['name']}: a Standard parameter holds 4096 characters at most")
         try:
-            made = client("ssm").put_parameter(
+            answer = client("ssm").put_parameter(
                 Name=inputs["name"], Value=value, Type=inputs["type"], Overwrite=overwrite, **options
             )
         except ClientError as error:
-            raise said(f"writing the parameter {inputs['name']}", error) from error
-        return int(made["Version"])
+            raise as_provider_error(f"writing the parameter {inputs['name']}", error) from error
+        return int(answer["Version"])
 
 
 class Secret:
@@ -69,17 +69,17 @@ class Secret:
         try:
             arn = client("secretsmanager").create_secret(Name=inputs["name"], **options)["ARN"]
         except ClientError as error:
-            raise said(f"creating the secret {inputs['name']}", error) from error
+            raise as_provider_error(f"creating the secret {inputs['name']}", error) from error
         return arn, {"arn": arn}
 
     def read(self, identifier: str, _state: Props) -> Props | None:
         try:
-            found = client("secretsmanager").describe_secret(SecretId=identifier)
+            secret = client("secretsmanager").describe_secret(SecretId=identifier)
         except ClientError as error:
             if error_code(error) == "ResourceNotFoundException":
                 return None
-            raise said(f"reading the secret {identifier}", error) from error
-        return None if found.get("DeletedDate") else {"arn": found["ARN"]}
+            raise as_provider_error(f"reading the secret {identifier}", error) from error
+        return None if secret.get("DeletedDate") else {"arn": secret["ARN"]}
 
     def update(self, identifier: str, _old: Props, new: Props) -> Props:
         client("secretsmanager").update_secret(SecretId=identifier, Description=new.get("description") or "")
@@ -92,7 +92,7 @@ class Secret:
             client("secretsmanager").delete_secret(SecretId=identifier, **how)
         except ClientError as error:
             if error_code(error) not in ("ResourceNotFoundException", "InvalidRequestException"):
-                raise said(f"deleting the secret {identifier}", error) from error
+                raise as_provider_error(f"deleting the secret {identifier}", error) from error
 
 
 class SecretVersion:
@@ -103,20 +103,20 @@ class SecretVersion:
                 SecretId=inputs["secretId"], SecretString=inputs["secretString"], ClientRequestToken=version
             )
         except ClientError as error:
-            raise said(f"writing a value of the secret {inputs['secretId']}", error) from error
+            raise as_provider_error(f"writing a value of the secret {inputs['secretId']}", error) from error
         arn = inputs["secretId"]
         return f"{arn}|{version}", {"arn": arn, "versionId": version, "versionStages": ["AWSCURRENT"]}
 
     def read(self, _identifier: str, state: Props) -> Props | None:
         try:
-            found = client("secretsmanager").get_secret_value(
+            answer = client("secretsmanager").get_secret_value(
                 SecretId=state["secretId"], VersionId=state["versionId"]
             )
         except ClientError as error:
             if error_code(error) in ("ResourceNotFoundException", "InvalidRequestException"):
                 return None
-            raise said(f"reading a value of the secret {state['secretId']}", error) from error
-        return {"secretString": found["SecretString"]}
+            raise as_provider_error(f"reading a value of the secret {state['secretId']}", error) from error
+        return {"secretString": answer["SecretString"]}
 
     def update(self, _identifier: str, _old: Props, _new: Props) -> Props:
         return {}
@@ -130,14 +130,14 @@ class LogGroup:
         try:
             client("logs").create_log_group(logGroupName=inputs["name"])
         except ClientError as error:
-            raise said(f"creating the log group {inputs['name']}", error) from error
+            raise as_provider_error(f"creating the log group {inputs['name']}", error) from error
         self._retain(inputs)
         return inputs["name"], {}
 
     def read(self, identifier: str, _state: Props) -> Props | None:
         groups = client("logs").describe_log_groups(logGroupNamePrefix=identifier)["logGroups"]
-        found = next((g for g in groups if g["logGroupName"] == identifier), None)
-        return None if found is None else {"retentionInDays": found.get("retentionInDays", 0)}
+        group = next((g for g in groups if g["logGroupName"] == identifier), None)
+        return None if group is None else {"retentionInDays": group.get("retentionInDays", 0)}
 
     def update(self, _identifier: str, _old: Props, new: Props) -> Props:
         self._retain(new)
@@ -148,7 +148,7 @@ class LogGroup:
             client("logs").delete_log_group(logGroupName=identifier)
         except ClientError as error:
             if error_code(error) != "ResourceNotFoundException":
-                raise said(f"deleting the log group {identifier}", error) from error
+                raise as_provider_error(f"deleting the log group {identifier}", error) from error
 
     @staticmethod
     def _retain(inputs: Props) -> None:

@@ -13,12 +13,13 @@ from pulumi.provider.experimental import provider as protocol
 from pulumi.provider.experimental.provider import PropertyDiff, PropertyDiffKind
 
 from local.home import REGION
-from local.provider import services
-from local.provider.invokes import invoke
+from local.provider.functions import invoke
 from local.provider.kind import Kind
 from local.provider.kinds import KINDS
+from local.provider.registry import SERVICES
 from local.provider.schema import Schema, problems
 from local.provider.server import Plugin
+from local.provider.service import call
 from local.provider.templates import recorded, renew, replacements
 from local.provider.values import (
     UNKNOWN,
@@ -85,7 +86,7 @@ class Aws(Plugin):
         old.pop(DEFAULTS, None)
         new.pop(DEFAULTS, None)
         paths = list(changed_paths(old, new))
-        replacing = replacements(token_of(request), paths, old, new)
+        replacing = replacements(kind, paths, old, new)
         detail = {
             path: PropertyDiff(_diff_kind(path, old, new, path in replacing), input_diff=True)
             for path in paths
@@ -95,22 +96,19 @@ class Aws(Plugin):
             replaces=sorted({path.split(".")[0] for path in replacing}),
             diffs=sorted({path.split(".")[0] for path in paths}),
             detailed_diff=detail,
-            # Two cannot have one name: what was not named by Pulumi goes before its successor comes.
+            # Two cannot share a name: what was not named by Pulumi goes before its successor comes.
             delete_before_replace=bool(replacing) and explicit,
         )
 
     async def create(self, request: protocol.CreateRequest) -> protocol.CreateResponse:
-        kind, inputs, hidden = (
-            _kind(token_of(request)),
-            plain(request.properties),
-            secret_keys(request.properties),
-        )
+        kind, inputs = _kind(token_of(request)), plain(request.properties)
+        hidden = secret_keys(request.properties)
         inputs.pop(DEFAULTS, None)
         if request.preview:
             outputs = dict.fromkeys(self._schema.of(token_of(request))["outputs"], UNKNOWN)
             outputs |= self._common(token_of(request), inputs) | inputs
             return protocol.CreateResponse(None, wrap(outputs, hidden))
-        service = services.of(token_of(request))
+        service = SERVICES.get(token_of(request))
         if service is None:
             identifier, outputs = recorded(kind, inputs, self._region)
         else:
@@ -129,7 +127,7 @@ class Aws(Plugin):
         changed = {path.split(".")[0] for path in changed_paths(old_inputs, inputs)}
         renewed = [k for k, causes in kind.renewed.items() if not causes or changed & set(causes)]
         hidden = secret_keys(request.olds, request.news)
-        service = services.of(token_of(request))
+        service = SERVICES.get(token_of(request))
         if request.preview:
             outputs |= dict.fromkeys(renewed, UNKNOWN)
         elif service is None:
@@ -142,27 +140,27 @@ class Aws(Plugin):
         state, inputs = plain(request.properties), plain(request.inputs)
         if not state:
             raise ProviderError(
-                f"{token_of(request)}: the local cloud imports nothing ({request.resource_id})"
+                f"{token_of(request)}: the local cloud cannot import resources ({request.resource_id})"
             )
         _kind(token_of(request))
-        service = services.of(token_of(request))
+        service = SERVICES.get(token_of(request))
         hidden = secret_keys(request.properties, request.inputs)
         if service is not None:
-            found = await _do(request, service.read, request.resource_id, state)
-            if found is None:
+            current = await _do(request, service.read, request.resource_id, state)
+            if current is None:
                 return protocol.ReadResponse("")
-            state |= found
-            inputs |= {key: value for key, value in found.items() if key in inputs}
+            state |= current
+            inputs |= {key: value for key, value in current.items() if key in inputs}
         return protocol.ReadResponse(request.resource_id, wrap(state, hidden), wrap(inputs, hidden))
 
     async def delete(self, request: protocol.DeleteRequest) -> None:
         _kind(token_of(request))
-        service = services.of(token_of(request))
+        service = SERVICES.get(token_of(request))
         if service is not None:
             await _do(request, service.delete, request.resource_id, plain(request.properties))
 
     def _common(self, token: str, inputs: Mapping[str, Any]) -> Props:
-        """Outputs that any resource of the provider has, if its schema says so; known before it is made."""
+        """Outputs that any resource of the provider has, if its schema says so; known before it exists."""
         outputs = self._schema.of(token)["outputs"]
         common: Props = {}
         if "region" in outputs:
@@ -174,14 +172,14 @@ class Aws(Plugin):
 
 async def _do(request: Named, operation: Callable[..., T], *arguments: Any) -> T:
     what = f"{token_of(request)} {request.name}"
-    return await asyncio.to_thread(services.call, what, operation, *arguments)
+    return await asyncio.to_thread(call, what, operation, *arguments)
 
 
 def _kind(token: str) -> Kind:
     if token not in KINDS:
         raise ProviderError(
-            f"the local cloud does not know the resource type {token} yet: say in "
-            "local/provider/kinds.py what forces its replacement and what it computes"
+            f"the local cloud does not know the resource type {token} yet: add it to "
+            "local/provider/kinds.py with what forces its replacement and what it computes"
         )
     return KINDS[token]
 

@@ -1,7 +1,7 @@
 """What a resource type accepts and returns, read from the source of the real Python SDK.
 
 Importing `pulumi_aws` costs a second; its generated modules are uniform enough to be read as text. What was
-read is kept in PULUMI_HOME, per version of the SDK.
+read is cached in PULUMI_HOME, per version of the SDK.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ class Schema:
     def _load(self, token: str) -> Fields:
         file = self._cache / (re.sub(r"\W", "_", token) + ".json")
         try:
-            found: Fields = json.loads(file.read_text())
+            fields: Fields = json.loads(file.read_text())
         except (FileNotFoundError, ValueError):
-            found = read(self._package, token)
+            fields = read(self._package, token)
             self._cache.mkdir(parents=True, exist_ok=True)
             temporary = file.with_suffix(f".{os.getpid()}")
-            temporary.write_text(json.dumps(found))
+            temporary.write_text(json.dumps(fields))
             temporary.replace(file)
-        return found
+        return fields
 
 
 def problems(

@@ -19,14 +19,14 @@ from pulumi.provider.experimental.server import ProviderServicer
 from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
 from pulumi.runtime.proto import provider_pb2_grpc
 
-from local.parent import end_with_parent
 from local.provider.values import Props, ProviderError, plain
+from local.pulumi.parent import end_with_parent
 
 THREADS = 32  # each waits for a service of the local cloud most of its time
 
 
 class Plugin(protocol.Provider):
-    """A provider that is told the old inputs along with each diff and update."""
+    """A provider that receives the old inputs along with each diff and update."""
 
     old_inputs: dict[str, Props]
     """By URN; there is one operation on a URN at a time."""
@@ -89,7 +89,7 @@ async def _quietly(answer: Awaitable[Any], context: grpc.aio.ServicerContext[Any
 
 def serve(provider: Plugin, version: str, engine: str) -> None:
     """Print the port, then serve until the engine ends this process, or has itself ended."""
-    gc.disable()  # it lives for seconds: as in local/pulumi_language.py
+    gc.disable()  # the process lives for seconds: as in local/pulumi/language.py
     signal.signal(signal.SIGINT, lambda *_: os._exit(0))  # how the engine ends its plugins
     end_with_parent()
 

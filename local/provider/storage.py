@@ -13,7 +13,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from local.home import REGION
-from local.provider.services import Service, client, error_code, said
+from local.provider.service import Service, as_provider_error, client, error_code
 from local.provider.values import Props, ProviderError
 
 GONE = ("NoSuchBucket", "NoSuchKey", "404", "NotFound")
@@ -28,7 +28,7 @@ class Bucket:
         try:
             client("s3").create_bucket(Bucket=name, **where)
         except ClientError as error:
-            raise said(f"creating the bucket {name}", error) from error
+            raise as_provider_error(f"creating the bucket {name}", error) from error
         self._tag(name, inputs)
         return name, {}
 
@@ -38,7 +38,7 @@ class Bucket:
         except ClientError as error:
             if error_code(error) in GONE:
                 return None
-            raise said(f"reading the bucket {identifier}", error) from error
+            raise as_provider_error(f"reading the bucket {identifier}", error) from error
         return {"bucket": identifier}
 
     def update(self, identifier: str, _old: Props, new: Props) -> Props:
@@ -47,7 +47,7 @@ class Bucket:
 
     def delete(self, identifier: str, state: Props) -> None:
         forced = bool(state.get("forceDestroy"))
-        # What still writes into the bucket, such as the forwarder its place, may come between the two calls.
+        # A writer that is still at work, such as the forwarder, may come between the two calls.
         for _ in range(EMPTYINGS if forced else 1):
             try:
                 if forced:
@@ -58,7 +58,7 @@ class Bucket:
                 if error_code(error) in GONE:
                     return
                 if error_code(error) != "BucketNotEmpty":
-                    raise said(f"deleting the bucket {identifier}", error) from error
+                    raise as_provider_error(f"deleting the bucket {identifier}", error) from error
                 refused = error
         protected = "the program protects them (forceDestroy is false); empty it first"
         raise ProviderError(
@@ -79,20 +79,20 @@ def empty(bucket: str, only_key: str | None = None) -> None:
     s3 = client("s3")
     prefix = {} if only_key is None else {"Prefix": only_key}
     for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket, **prefix):
-        found = [
+        versions = [
             {"Key": item["Key"], "VersionId": item["VersionId"]}
             for item in [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
             if only_key is None or item["Key"] == only_key
         ]
-        if found:
-            s3.delete_objects(Bucket=bucket, Delete={"Objects": found, "Quiet": True})
+        if versions:
+            s3.delete_objects(Bucket=bucket, Delete={"Objects": versions, "Quiet": True})
 
 
 @dataclass(frozen=True)
 class Setting:
     """What configures a bucket: one put, one get, one delete. `request`: inputs to the put's arguments.
 
-    `answer` gives back the inputs that the get's answer has in a simple form, so that drift in them is seen.
+    `answer` returns the inputs that the get's answer has in a simple form, so that drift in them is noticed.
     """
 
     put: str
@@ -107,13 +107,13 @@ class Setting:
 
     def read(self, identifier: str, state: Props) -> Props | None:
         try:
-            found = getattr(client("s3"), self.get)(Bucket=identifier)
+            response = getattr(client("s3"), self.get)(Bucket=identifier)
         except ClientError as error:
             # NoSuchBucket, NoSuchBucketPolicy, NoSuchLifecycleConfiguration, ...
             if error_code(error) in GONE or "NoSuch" in error_code(error) or "NotFound" in error_code(error):
                 return None
-            raise said(f"{self.get} of {identifier}", error) from error
-        answer = self.answer(found)
+            raise as_provider_error(f"{self.get} of {identifier}", error) from error
+        answer = self.answer(response)
         if "policy" in answer and json.loads(answer["policy"]) == json.loads(state["policy"]):
             return {}  # the same document in another spelling
         return answer
@@ -132,7 +132,7 @@ class Setting:
         try:
             getattr(client("s3"), self.put)(Bucket=inputs["bucket"], **self.request(inputs))
         except ClientError as error:
-            raise said(f"{self.put} of {inputs['bucket']}", error) from error
+            raise as_provider_error(f"{self.put} of {inputs['bucket']}", error) from error
 
 
 class Object:
@@ -143,12 +143,12 @@ class Object:
 
     def read(self, _identifier: str, state: Props) -> Props | None:
         try:
-            found = client("s3").head_object(Bucket=state["bucket"], Key=state["key"])
+            head = client("s3").head_object(Bucket=state["bucket"], Key=state["key"])
         except ClientError as error:
             if error_code(error) in GONE:
                 return None
-            raise said(f"reading s3://{state['bucket']}/{state['key']}", error) from error
-        return {"etag": found["ETag"].strip('"'), "versionId": found.get("VersionId", "null")}
+            raise as_provider_error(f"reading s3://{state['bucket']}/{state['key']}", error) from error
+        return {"etag": head["ETag"].strip('"'), "versionId": head.get("VersionId", "null")}
 
     def update(self, _identifier: str, _old: Props, new: Props) -> Props:
         return self._put(new)
@@ -158,7 +158,7 @@ class Object:
             empty(state["bucket"], state["key"])
         except ClientError as error:
             if error_code(error) not in GONE:
-                raise said(f"deleting s3://{state['bucket']}/{state['key']}", error) from error
+                raise as_provider_error(f"deleting s3://{state['bucket']}/{state['key']}", error) from error
 
     @staticmethod
     def _put(inputs: Props) -> Props:
@@ -181,12 +181,12 @@ class Object:
             if inputs.get(key)
         }
         try:
-            made = client("s3").put_object(Bucket=inputs["bucket"], Key=inputs["key"], Body=body, **options)
+            answer = client("s3").put_object(Bucket=inputs["bucket"], Key=inputs["key"], Body=body, **options)
         except ClientError as error:
-            raise said(f"writing s3://{inputs['bucket']}/{inputs['key']}", error) from error
+            raise as_provider_error(f"writing s3://{inputs['bucket']}/{inputs['key']}", error) from error
         return {
             "etag": hashlib.md5(body, usedforsecurity=False).hexdigest(),
-            "versionId": made.get("VersionId", "null"),
+            "versionId": answer.get("VersionId", "null"),
             "contentType": inputs.get("contentType") or "application/octet-stream",
         }
 
@@ -226,7 +226,7 @@ SERVICES: dict[str, Service] = {
         "get_bucket_versioning",
         None,
         lambda inputs: {"VersioningConfiguration": {"Status": inputs["versioningConfiguration"]["status"]}},
-        lambda found: {"versioningConfiguration": {"status": found.get("Status", "Disabled")}},
+        lambda answer: {"versioningConfiguration": {"status": answer.get("Status", "Disabled")}},
     ),
     "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration": Setting(
         "put_bucket_encryption",
@@ -239,8 +239,8 @@ SERVICES: dict[str, Service] = {
         "get_public_access_block",
         "delete_public_access_block",
         lambda inputs: {"PublicAccessBlockConfiguration": _api({k: bool(inputs.get(k)) for k in BLOCKS})},
-        lambda found: {
-            key: found["PublicAccessBlockConfiguration"].get(key[:1].upper() + key[1:], False)
+        lambda answer: {
+            key: answer["PublicAccessBlockConfiguration"].get(key[:1].upper() + key[1:], False)
             for key in BLOCKS
         },
     ),
@@ -255,7 +255,7 @@ SERVICES: dict[str, Service] = {
         "get_bucket_policy",
         "delete_bucket_policy",
         lambda inputs: {"Policy": inputs["policy"]},
-        lambda found: {"policy": found["Policy"]},
+        lambda answer: {"policy": answer["Policy"]},
     ),
     "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": Setting(
         "put_bucket_lifecycle_configuration",

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from local.home import ACCOUNT
-from local.provider.kind import Kind
-from local.provider.kinds import KINDS
+from local.provider.kind import Inputs, Kind
 from local.provider.values import Props
 
 
@@ -70,23 +69,12 @@ def renew(kind: Kind, identifier: str, outputs: Props, renewed: Sequence[str], r
     return result
 
 
-def replacements(
-    kind: str, paths: Sequence[str], old: Mapping[str, Any], new: Mapping[str, Any]
-) -> list[str]:
+def replacements(kind: Kind, paths: Sequence[str], old: Inputs, new: Inputs) -> list[str]:
     """Those of the changed `paths` that make the provider replace the resource."""
-    forcing = [*KINDS[kind].replaces, "region"]
-    if kind == "aws:ec2/instance:Instance" and new.get("userDataReplaceOnChange"):
-        forcing += ["userData", "userDataBase64"]
-    if kind == "aws:mwaa/environment:Environment" and _major_raised(old, new):
-        forcing.append("airflowVersion")
+    forcing = [*kind.replaces, "region", *kind.also_replaces(old, new)]
     return [
         path
         for path in paths
         # A block as a whole stands for what is in it, and the other way round.
         if any(path == f or path.startswith(f + ".") or f.startswith(path + ".") for f in forcing)
     ]
-
-
-def _major_raised(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    before, after = (str(v.get("airflowVersion") or "").split(".")[0] for v in (old, new))
-    return before.isdigit() and after.isdigit() and int(after) > int(before)

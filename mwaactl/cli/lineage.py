@@ -1,4 +1,4 @@
-"""The commands about lineage: how far it is carried, and posting it again."""
+"""The commands about lineage: its state, replaying the log, and events that were set aside."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from mwaactl.errors import Unfinished, UsageError
 if TYPE_CHECKING:
     from mwaactl.lineage.replay import Report
 
-lineage_app = typer.Typer(help="The lineage log, and what the back ends know of it.", no_args_is_help=True)
+lineage_app = typer.Typer(
+    help="The lineage log: its state, replaying it, and refused events.", no_args_is_help=True
+)
 aside_app = typer.Typer(help="Events that the back end refused for good.", no_args_is_help=True)
 lineage_app.add_typer(aside_app, name="set-aside")
 
@@ -44,7 +46,7 @@ def status(
     to: ToOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Events in the log by hour, how far each back end has been told, what was set aside, and its health."""
+    """Show events by hour, the checkpoints and their lag, what is set aside, and the back end's health."""
     from mwaactl.lineage.status import status as look
     from mwaactl.screens.lineage import show_status
 
@@ -57,31 +59,31 @@ def status(
 @lineage_app.command()
 def replay(
     since: Annotated[
-        str, typer.Option("--since", help="Events from then on: 15m, 24h, 7d or a time.", metavar="TIME")
+        str, typer.Option("--since", help="Start of the window: 15m, 24h, 7d ago, or a time.", metavar="TIME")
     ],
     until: Annotated[
-        str | None, typer.Option("--until", help="Events before then; default: now.", metavar="TIME")
+        str | None, typer.Option("--until", help="End of the window; default: now.", metavar="TIME")
     ] = None,
     namespace: Annotated[
         str | None, typer.Option("--namespace", help="Only events of this namespace.", metavar="NAME")
     ] = None,
     to: ToOption = None,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Begin again, though an interrupted replay could go on.")
+        bool, typer.Option("--restart", help="Start over, even if an interrupted replay can be resumed.")
     ] = False,
     stack: StackOption = None,
     cwd: CwdOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Post a window of the log again, in order; interrupted, it says the command that goes on.
+    """Post a window of the log again, in order. If interrupted, it prints the command that resumes it.
 
-    No forwarder's place is touched, and a back end that has the events already is left as it stands.
+    No forwarder's checkpoint changes, and runs that the back end already knows keep their newest state.
     """
     from mwaactl import clock
     from mwaactl.lineage.replay import Window
     from mwaactl.lineage.replay import replay as post
-    from mwaactl.screens.lineage import show_replayed
+    from mwaactl.screens.lineage import show_replay
 
     with session(as_json):
         now = clock.now()
@@ -103,18 +105,20 @@ def replay(
             error = Unfinished(
                 f"the back end refused {result.refused} of {result.events} events, for the reasons above"
             )
-        finish(result, show_replayed, as_json=as_json, error=error)
+        finish(result, show_replay, as_json=as_json, error=error)
 
 
 @aside_app.command("list")
 def aside_list(
     stack: StackOption = None,
     cwd: CwdOption = None,
-    limit: Annotated[int, typer.Option("--limit", help="At most so many, the oldest first.", min=1)] = 100,
+    limit: Annotated[
+        int, typer.Option("--limit", help="How many to list at most, the oldest first.", min=1)
+    ] = 100,
     as_json: JsonOption = False,
 ) -> None:
-    """The refused events: when, why, and their keys."""
-    from mwaactl.lineage.status import set_aside
+    """List the refused events: when, why, and their keys."""
+    from mwaactl.lineage.set_aside import set_aside
     from mwaactl.screens.lineage import show_set_aside
 
     with session(as_json):
@@ -128,7 +132,7 @@ def aside_retry(
     keys: Annotated[
         list[str] | None, typer.Argument(help="Keys as `list` prints them.", metavar="[KEY]...")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All that is set aside.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Everything that is set aside.")] = False,
     to: ToOption = None,
     stack: StackOption = None,
     cwd: CwdOption = None,
@@ -136,23 +140,23 @@ def aside_retry(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Post refused events again, oldest first; what is taken is no longer set aside."""
-    from mwaactl.lineage.replay import retry
-    from mwaactl.screens.lineage import show_retried
+    """Post refused events again, oldest first. What the back end takes is no longer set aside."""
+    from mwaactl.lineage.set_aside import retry
+    from mwaactl.screens.lineage import show_retry
 
     with session(as_json):
         if bool(keys) == everything:
-            raise UsageError("name the keys to post again, or say --all")
+            raise UsageError("name the keys to retry, or use --all")
         deployment = open_deployment(stack, cwd)
         if everything and not dry_run:
             server = to or deployment.stack.lineage_url
-            confirm(f"Post all that is set aside to {server}?", yes=yes, as_json=as_json)
+            confirm(f"Post everything that is set aside to {server}?", yes=yes, as_json=as_json)
         with busy("Posting", as_json):
             result = retry(deployment, keys or (), to=to, dry_run=dry_run)
         error = None
-        if result.left:
-            error = Unfinished(f"{len(result.left)} events are still refused, for the reasons above")
-        finish(result, show_retried, as_json=as_json, error=error)
+        if result.refusals:
+            error = Unfinished(f"{len(result.refusals)} events are still refused, for the reasons above")
+        finish(result, show_retry, as_json=as_json, error=error)
 
 
 @contextmanager
@@ -171,7 +175,7 @@ def _progress(as_json: bool) -> Iterator[Report]:
     ) as bar:
         task = bar.add_task("", total=None)
 
-        def report(looked: int, total: int) -> None:
-            bar.update(task, completed=looked, total=total)
+        def report(count: int, total: int) -> None:
+            bar.update(task, completed=count, total=total)
 
         yield report

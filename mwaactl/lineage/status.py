@@ -1,20 +1,18 @@
-"""The lineage log as it is: its events, how far each back end has been told, what was set aside.
-
-Reads what the forwarders write, with the forwarder's own code (`forwarder/`).
-"""
+"""The state of lineage: the log's events, how far each forwarder has come, whether the back end answers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from lineage_log.checkpoint import BadPlaceError, Kept, read_place
+from lineage_log.checkpoint import BadCheckpointError, StoredCheckpoint, read_checkpoint
 from lineage_log.log import EVENTS, SET_ASIDE, Log, hour_prefix, instant_of, key_at
-from lineage_log.marquez_client import Marquez
+from lineage_log.marquez_client import MarquezClient
 from mwaactl import clock
-from mwaactl.aws import Clients, aws_errors
+from mwaactl.aws import aws_errors
 from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable, Unusable, UsageError
 from mwaactl.json_model import Instant, Model
@@ -22,36 +20,36 @@ from mwaactl.json_model import Instant, Model
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-PLACES = "forwarder/"
-COUNTED = 100  # pages of 1000 keys: what waits is counted up to there
-SILENT = timedelta(seconds=30)  # three leases: whoever held the place is gone, and nobody took over
+CHECKPOINTS = "forwarder/"
+COUNTED = 100  # pages of 1000 keys: waiting events are counted up to there
+SILENT = timedelta(seconds=30)  # three leases: the holder is gone, and nobody has taken over
 HEALTH_TIMEOUT = 3.0  # seconds
 HOUR = timedelta(hours=1)
 
 
 class Hour(Model):
-    """How many events the log has of the hour that begins then."""
+    """How many events the log has of the hour that begins at `hour`."""
 
     hour: Instant
     events: int
 
 
-class PlaceSeen(Model):
-    """A back end's place in the log. `holder` None: nobody forwards.
+class CheckpointStatus(Model):
+    """How far the forwarder of a back end has come. `holder` None: none is running.
 
-    `waiting`: events not delivered yet; besides, `suspects`: those at which the back end failed while it took
-    others, to be tried again.
+    `waiting`: events not delivered yet. Besides them, `suspects`: events at which the back end failed while
+    it took others; they are retried.
     """
 
     key: str
     holder: str | None
-    kept: Instant | None
+    saved_at: Instant | None
     silent: bool
-    up_to: Instant | None
+    forwarded_to: Instant | None
     waiting: int
     more_waiting: bool
     suspects: int
-    behind_seconds: float
+    lag_seconds: float
 
 
 class Health(Model):
@@ -70,87 +68,63 @@ class LineageStatus(Model):
     since: Instant
     hours: tuple[Hour, ...]
     events: int
-    places: tuple[PlaceSeen, ...]
+    checkpoints: tuple[CheckpointStatus, ...]
     set_aside: int
     back_end: Health
 
 
-class SetAside(Model):
-    """An event that the back end refused for good. `key`: in the bucket."""
-
-    key: str
-    when: Instant
-    reason: str
-
-
-class SetAsideList(Model):
-    """The oldest events first; `total` may be more than are listed."""
-
-    bucket: str
-    total: int
-    events: tuple[SetAside, ...]
-
-
 def status(deployment: Deployment, *, hours: int = 24, to: str | None = None) -> LineageStatus:
-    """Raises Unreachable (S3), Unusable (a place that cannot be read), UsageError (`to` is no URL)."""
+    """Raises Unreachable (S3), Unusable (a broken checkpoint), UsageError (`to` is not a URL)."""
     now = clock.now()
     since = now.replace(minute=0, second=0, microsecond=0) - (hours - 1) * HOUR
-    back_end = server(to or deployment.stack.lineage_url, timeout=HEALTH_TIMEOUT)
+    url = to or deployment.stack.lineage_url
+    back_end = server(url, timeout=HEALTH_TIMEOUT)
     bucket, s3 = deployment.stack.lineage_log_bucket, deployment.clients.s3
     with aws_errors(f"read the lineage log s3://{bucket}"):
         source = Log(s3, bucket)
         by_hour = [
             Hour(hour=since + n * HOUR, events=_events_of(source, since + n * HOUR)) for n in range(hours)
         ]
-        places = [
-            _place(source, key, kept, now)
-            for key, _ in _objects(s3, bucket, PLACES)
-            if key.endswith(".json") and (kept := _kept(s3, bucket, key)) is not None
+        checkpoints = [
+            _checkpoint_status(source, key, stored, now)
+            for key, _ in objects(s3, bucket, CHECKPOINTS)
+            if key.endswith(".json") and (stored := _stored(s3, bucket, key)) is not None
         ]
-        aside = sum(1 for _ in _objects(s3, bucket, SET_ASIDE))
+        set_aside = sum(1 for _ in objects(s3, bucket, SET_ASIDE))
     return LineageStatus(
         stack=deployment.name,
         bucket=bucket,
         since=since,
         hours=tuple(by_hour),
         events=sum(hour.events for hour in by_hour),
-        places=tuple(places),
-        set_aside=aside,
-        back_end=health(back_end, to or deployment.stack.lineage_url),
+        checkpoints=tuple(checkpoints),
+        set_aside=set_aside,
+        back_end=health(back_end, url),
     )
 
 
-def set_aside(deployment: Deployment, *, limit: int = 100) -> SetAsideList:
-    """Raises Unreachable."""
-    bucket, s3 = deployment.stack.lineage_log_bucket, deployment.clients.s3
-    total = 0
-    events: list[SetAside] = []
-    with aws_errors(f"read what is set aside in s3://{bucket}"):
-        for key, when in _objects(s3, bucket, SET_ASIDE):
-            total += 1
-            if len(events) < limit:
-                reason = s3.head_object(Bucket=bucket, Key=key)["Metadata"].get("reason", "")
-                events.append(SetAside(key=key, when=when, reason=reason))
-    return SetAsideList(bucket=bucket, total=total, events=tuple(events))
+def objects(s3: S3Client, bucket: str, prefix: str) -> Iterator[tuple[str, datetime]]:
+    """Key and time of all objects under `prefix`, in order."""
+    after, more = "", True
+    while more:
+        page = s3.list_objects_v2(Bucket=bucket, Prefix=prefix, StartAfter=after)
+        for entry in page.get("Contents", []):
+            after = entry["Key"]
+            yield after, entry["LastModified"].astimezone(UTC)
+        more = page.get("IsTruncated", False)
 
 
-def set_aside_keys(clients: Clients, bucket: str) -> list[str]:
-    """Raises Unreachable."""
-    with aws_errors(f"read what is set aside in s3://{bucket}"):
-        return [key for key, _ in _objects(clients.s3, bucket, SET_ASIDE)]
-
-
-def server(url: str, *, timeout: float) -> Marquez:
+def server(url: str, *, timeout: float) -> MarquezClient:
     """Raises UsageError."""
     try:
-        return Marquez(url, timeout=timeout, agent="mwaactl")
+        return MarquezClient(url, timeout=timeout, agent="mwaactl")
     except ValueError as error:
         raise UsageError(f"--to: {error}") from error
 
 
-def health(marquez: Marquez, url: str) -> Health:
-    """Ask it something small."""
-    answer = marquez.answers()
+def health(marquez: MarquezClient, url: str) -> Health:
+    """Whether the server answers a small query."""
+    answer = marquez.ping()
     marquez.close()
     if answer.delivered:
         return Health(url=url, healthy=True, detail="answers")
@@ -161,17 +135,17 @@ def health(marquez: Marquez, url: str) -> Health:
     return Health(url=url, healthy=None, detail=f"not reachable from here ({answer}){hint}")
 
 
-def require(marquez: Marquez, url: str) -> None:
+def require(marquez: MarquezClient, url: str) -> None:
     """Unreachable unless the server answers."""
-    seen = health(marquez, url)
-    if not seen.healthy:
-        raise Unreachable(f"{url}: {seen.detail}")
+    state = health(marquez, url)
+    if not state.healthy:
+        raise Unreachable(f"{url}: {state.detail}")
 
 
 def open_hint() -> str:
     return (
         "It is reachable only inside the VPC: run the command that `pulumi stack output "
-        "lineage_open_command` prints, and say --to http://localhost:8080"
+        "lineage_open_command` prints, and use --to http://localhost:8080"
     )
 
 
@@ -179,41 +153,30 @@ def _events_of(source: Log, hour: datetime) -> int:
     return sum(len(page) for page in source.pages("", prefix=hour_prefix(hour)))
 
 
-def _kept(s3: S3Client, bucket: str, key: str) -> Kept | None:
+def _stored(s3: S3Client, bucket: str, key: str) -> StoredCheckpoint | None:
     try:
-        return read_place(s3, bucket, key)
-    except BadPlaceError as error:
+        return read_checkpoint(s3, bucket, key)
+    except BadCheckpointError as error:
         raise Unusable(str(error)) from error
 
 
-def _place(source: Log, key: str, kept: Kept, now: datetime) -> PlaceSeen:
+def _checkpoint_status(source: Log, key: str, stored: StoredCheckpoint, now: datetime) -> CheckpointStatus:
+    checkpoint = stored.checkpoint
     waiting, first = 0, None
-    pages = source.pages(kept.place.floor or EVENTS, key_at(now))
-    for number, page in enumerate(pages):
-        if number == COUNTED:
-            break
-        for found in page:
-            if found.key not in kept.place.seen:
+    pages = source.pages(checkpoint.floor or EVENTS, key_at(now))
+    for page in islice(pages, COUNTED):
+        for event in page:
+            if event.key not in checkpoint.done:
                 waiting += 1
-                first = first or found.instant
-    return PlaceSeen(
+                first = first or event.instant
+    return CheckpointStatus(
         key=key,
-        holder=kept.holder,
-        kept=kept.modified,
-        silent=kept.modified is None or now - kept.modified > SILENT,
-        up_to=instant_of(kept.place.frontier),
+        holder=stored.holder,
+        saved_at=stored.modified,
+        silent=stored.modified is None or now - stored.modified > SILENT,
+        forwarded_to=instant_of(checkpoint.frontier),
         waiting=waiting,
         more_waiting=next(pages, None) is not None,
-        suspects=len(kept.place.suspects),
-        behind_seconds=0.0 if first is None else round(max(0.0, (now - first).total_seconds()), 1),
+        suspects=len(checkpoint.suspects),
+        lag_seconds=0.0 if first is None else round(max(0.0, (now - first).total_seconds()), 1),
     )
-
-
-def _objects(s3: S3Client, bucket: str, prefix: str) -> Iterator[tuple[str, datetime]]:
-    after, more = "", True
-    while more:
-        page = s3.list_objects_v2(Bucket=bucket, Prefix=prefix, StartAfter=after)
-        for one in page.get("Contents", []):
-            after = one["Key"]
-            yield after, one["LastModified"].astimezone(UTC)
-        more = page.get("IsTruncated", False)

@@ -23,17 +23,13 @@ from mwaactl.json_model import iso
 from mwaactl.ownership.history import History, Version, describe_history, describe_version
 from mwaactl.ownership.reading import newest_owner
 
-READ_BACK = (
-    0.0,
-    0.1,
-    0.3,
-    0.6,
-    1.0,
-)  # seconds before each attempt: SSM may answer with the value before, for a moment
-SENT_WITHIN = timedelta(seconds=1)  # of its decision, or it is not sent: what it was decided upon is old
+# Seconds before each attempt: for a moment SSM may still answer with the previous value.
+READ_BACK = (0.0, 0.1, 0.3, 0.6, 1.0)
+# A value is sent this soon after its decision, or not at all: what the decision was based on is old by then.
+SENT_WITHIN = timedelta(seconds=1)
 # A write that is answered has arrived this long after its decision at the latest.
 ARRIVES_WITHIN = SENT_WITHIN + timedelta(seconds=2 * PUT_TIMEOUT)
-REPAIRS = 3  # attempts to put the standing value on top; the next writer does it otherwise
+REPAIRS = 3  # attempts to put the standing value on top; else the next writer does it
 DESCRIPTION_LIMIT = 1024  # characters, of SSM
 
 
@@ -85,8 +81,8 @@ class Ownership:
                     "tasks wait for it. Create it again: pulumi refresh, then pulumi up"
                 ) from error
         skew = _skew(answer["ResponseMetadata"], asked, clock.now())
-        found = answer["Parameter"]
-        records = [(found["Value"], found["Version"], found["LastModifiedDate"])]
+        current = answer["Parameter"]
+        records = [(current["Value"], current["Version"], current["LastModifiedDate"])]
         try:
             reading = latest_valid(records)
         except TimelineError:
@@ -138,8 +134,8 @@ class Ownership:
         value, expected = self.value(before, timeline), before.top + 1
         if since is not None and aws_now(before, self.lead) > since - self.lead + SENT_WITHIN:
             raise Unreachable(
-                f"{self.name} was not written: this command was held up just before (a machine that slept?), "
-                "and who is busy may have changed since it looked. Repeat it"
+                f"{self.name} was not written: this command was held up just before (did the machine sleep?) "
+                "and the busy DAGs may have changed since it looked. Repeat it"
             )
         version = self._put(value, description)
         if version is None:
@@ -199,8 +195,8 @@ class Ownership:
                 return None
             if error_code(error) == "TooManyUpdates":
                 raise LostRace(
-                    f"another writer changes {self.name} right now; nothing was written. See "
-                    "`mwaactl history`, then repeat the command if it is still wanted"
+                    f"another writer is changing {self.name} right now; nothing was written. See "
+                    "`mwaactl history`, then repeat the command if you still want it"
                 ) from error
             raise Unreachable(f"{not_written}: {explain(error)}") from error
         except boto.BotoCoreError as error:  # no credentials, bad configuration: before sending
@@ -214,8 +210,8 @@ class Ownership:
         """
         unknown = (
             f"the put of {self.name} was not answered, so it is not known whether it was written. If it "
-            f"arrives late, it counts from its arrival + {self.lead.total_seconds():g} s at the earliest. "
-            "See `mwaactl status`; to repeat the command is safe: only one of the two can count"
+            f"arrives late, it takes effect {self.lead.total_seconds():g} s after its arrival. See "
+            "`mwaactl status`; repeating the command is safe: only one of the two takes effect"
         )
         try:
             for pause in READ_BACK:
@@ -233,8 +229,8 @@ class Ownership:
         if sealed != expected:
             raise Unfinished(unknown)
         raise Unreachable(
-            f"{self.name} was not written: the put was not answered, and what stood before was put in its "
-            "place, so that it does not count if it arrives late. Repeat the command"
+            f"{self.name} was not written: the put was not answered, and the previous value was put in its "
+            "place, so that it has no effect if it arrives late. Repeat the command"
         )
 
     def _arrived(self, value: str, expected: int) -> int | None:
@@ -257,7 +253,7 @@ class Ownership:
         final = newest_owner(snapshot.timeline)
         return LostRace(
             f"lost the race: version {expected} was written first, by {who}. That stands: {final} owns the "
-            f"work. Nothing of this command counts; see `mwaactl history`{tail}"
+            f"work. This command has changed nothing; see `mwaactl history`{tail}"
         )
 
     def _uncovered(self, snapshot: Snapshot) -> tuple[Snapshot, str]:
@@ -266,7 +262,7 @@ class Ownership:
             return self.uncover(snapshot), ""
         except (Unreachable, LostRace) as error:
             return snapshot, (
-                f" (could not put the standing value on top again: {error}; the next writer will)"
+                f" (could not put the standing value back on top: {error}; the next writer will)"
             )
 
     def _read_back(self, version: int) -> Snapshot:

@@ -1,4 +1,4 @@
-"""What the lineage log knows of the runs that an environment completed: it outlives the environment."""
+"""The runs that an environment completed, according to the lineage log: it outlives the environment."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ from mwaactl.recovery.completed_runs import Key
 
 REPORTED = 500  # events between two reports of progress
 
-Said = Literal["success", "failed", "running"]  # running: or nobody knows
+RunState = Literal["success", "failed", "running"]  # running: or unknown
 
 
-class _Fact(NamedTuple):
-    """An event that says how a DAG run stood. `key` None: it does not say which scheduled run it is."""
+class _RunReport(NamedTuple):
+    """What an event reports of a DAG run. `key` None: it does not say which scheduled run it is."""
 
-    run: str  # the lineage's id of the DAG run
+    run_id: str  # the lineage's id of the DAG run
     key: Key | None
     instant: datetime
-    said: Said
+    state: RunState
 
     @property
     def rank(self) -> tuple[datetime, bool]:
-        """The greater, the newer; of two at the same instant, it is not the one that says completed."""
-        return self.instant, self.said != "success"
+        """The greater, the newer; of two at the same instant, a success is the older one."""
+        return self.instant, self.state != "success"
 
 
 class LineageLog:
-    """The lineage log as a witness of one environment. Tasks write to it directly, so it is never behind.
+    """The lineage log as a witness of one environment. Tasks write to it directly, so it never lags behind.
 
-    A run is completed if the newest word on it is its DAG's own COMPLETE with `airflowState`: the run's state
-    `success`, and at least one task's. Newer words that undo it are a START, of the DAG or of a task (it was
-    cleared), and a FAIL of the DAG. Which run it is follows from its DAG id and due instant (`run_after`,
-    in Airflow 2 `data_interval_end`) in `airflowDagRun`. The OpenLineage provider of Airflow 2.10 (1.13) does
-    not put that into the COMPLETE. There it is taken from another event of the same run id: the
-    `airflowDagRun` of the DAG's START, or the `airflow` of a task whose `parent` is the run. Without one of
-    these it is not known.
+    A run is completed if its newest event is its DAG's own COMPLETE whose `airflowState` has the run's state
+    `success`, and at least one task's. Newer events that undo it are a START, of the DAG or of a task (the
+    run was cleared), and a FAIL of the DAG. Which run it is follows from its DAG id and due instant
+    (`run_after`, in Airflow 2 `data_interval_end`) in `airflowDagRun`. The OpenLineage provider of Airflow
+    2.10 (1.13) does not put that into the COMPLETE. There it is taken from another event of the same run id:
+    the `airflowDagRun` of the DAG's START, or the `airflow` of a task whose `parent` is the run. Without one
+    of these the run is unknown.
 
-    Events of other namespaces than the environment's are passed over. If both environments share one
+    Events of other namespaces than the environment's are ignored. If both environments share one
     (`lineage_namespace`), a run has the same id in both, and a COMPLETE does not say where it was executed;
-    what the target executed itself its own records tell first.
+    what the target itself executed is known from its own records first.
 
-    The log is not whole: it has nothing of what lineage is switched off for, and an event that could not
+    The log is incomplete: it has nothing of what lineage is switched off for, and an event that could not
     be written is lost. So it never says that a run was not completed.
     """
 
@@ -64,76 +64,83 @@ class LineageLog:
         colour: Colour,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        """`progress` is told how many events of how many are read."""
+        """`progress` is called with the number of events read, and of all to read."""
         self.name = "the lineage log"
         self._namespace = deployment.stack.require(colour).lineage_namespace
         self._bucket, self._clients = deployment.stack.lineage_log_bucket, deployment.clients
         self._progress = progress
-        self._read: set[str] = set()  # keys: an event is read once, however often it is asked
-        self._facts: list[_Fact] = []
+        self._keys_read: set[str] = set()  # an event is read once, however often this is asked
+        self._reports: list[_RunReport] = []
 
     def completed(self, since: datetime, until: datetime) -> Mapping[Key, bool]:
         """See Witness."""
-        return {key: True for key, said in self.states(since, until).items() if said == "success"}
+        return {key: True for key, state in self.states(since, until).items() if state == "success"}
 
-    def states(self, since: datetime, until: datetime) -> Mapping[Key, Said]:
-        """How the scheduled runs due in [since, until) stand of which the log knows. Raises Unreachable.
+    def states(self, since: datetime, until: datetime) -> Mapping[Key, RunState]:
+        """The states of the scheduled runs due in [since, until) that the log knows of. Raises Unreachable.
 
         One GET for each event since `since`: what was due then was worked on later.
         """
         with aws_errors(f"read the lineage log s3://{self._bucket}"):
-            self._look(since)
-        if not self._facts:
+            self._read_new(since)
+        if not self._reports:
             raise Unreachable(
                 f"s3://{self._bucket} has no event of {self._namespace}'s runs since {iso(since)}"
             )
-        keys = {fact.run: fact.key for fact in self._facts if fact.key is not None}
-        newest: dict[Key, _Fact] = {}
-        for fact in self._facts:
-            key = fact.key or keys.get(fact.run)
-            if key is not None and (key not in newest or newest[key].rank <= fact.rank):
-                newest[key] = fact
-        return {key: fact.said for key, fact in newest.items() if since <= key[1] < until}
+        keys = {report.run_id: report.key for report in self._reports if report.key is not None}
+        newest: dict[Key, _RunReport] = {}
+        for report in self._reports:
+            key = report.key or keys.get(report.run_id)
+            if key is not None and (key not in newest or newest[key].rank <= report.rank):
+                newest[key] = report
+        return {key: report.state for key, report in newest.items() if since <= key[1] < until}
 
-    def _look(self, since: datetime) -> None:
-        """Read what is new in the log."""
+    def _read_new(self, since: datetime) -> None:
+        """Read the events since `since` that have not been read yet."""
         source = Log(self._clients.s3, self._bucket)
         keys = [
-            found.key for page in source.pages(key_at(since)) for found in page if found.key not in self._read
+            entry.key
+            for page in source.pages(key_at(since))
+            for entry in page
+            if entry.key not in self._keys_read
         ]
         for count, (key, event) in enumerate(read_ahead(source, iter(keys)), 1):
             if not isinstance(event, Event):
-                # It might be the very event by which a run was begun again.
-                why = str(event) if isinstance(event, UnreadableError) else "it went while the log was read"
+                # It might be the very event that reports a new start of a run.
+                why = (
+                    str(event)
+                    if isinstance(event, UnreadableError)
+                    else "it was removed while the log was read"
+                )
                 raise Unreachable(f"s3://{self._bucket}/{key} cannot be read: {why}")
-            if event.namespace == self._namespace and (fact := _fact(event)) is not None:
-                self._facts.append(fact)
-            self._read.add(key)
+            if event.namespace == self._namespace and (report := _run_report(event)) is not None:
+                self._reports.append(report)
+            self._keys_read.add(key)
             if self._progress is not None and (count % REPORTED == 0 or count == len(keys)):
                 self._progress(count, len(keys))
 
 
-def _fact(event: Event) -> _Fact | None:
-    """What an event says of its DAG run; None if nothing."""
-    instant, told = instant_of(event.key), json.loads(event.text)
-    facets = _part(told, "run", "facets")
+def _run_report(event: Event) -> _RunReport | None:
+    """What an event reports of its DAG run; None if nothing."""
+    instant, content = instant_of(event.key), json.loads(event.text)
+    facets = _part(content, "run", "facets")
     of_task = _part(facets, "airflow")
-    run = _part(facets, "parent", "run").get("runId") if of_task else event.run
-    if instant is None or not isinstance(run, str):
+    run_id = _part(facets, "parent", "run").get("runId") if of_task else event.run
+    if instant is None or not isinstance(run_id, str):
         return None
-    state = _part(facets, "airflowState")
-    said: Said = "running"
+    facet = _part(facets, "airflowState")
+    state: RunState = "running"
     if not of_task and event.kind == "FAIL":
-        said = "failed"
-    elif not of_task and event.kind == "COMPLETE" and state.get("dagRunState") == "success":
+        state = "failed"
+    elif not of_task and event.kind == "COMPLETE" and facet.get("dagRunState") == "success":
         # A run of which all tasks were skipped may be one that was not executed there.
-        said = "success" if "success" in _part(state, "tasksState").values() else "running"
+        state = "success" if "success" in _part(facet, "tasksState").values() else "running"
     key = _key(_part(of_task or _part(facets, "airflowDagRun"), "dagRun"))
-    if key is None and said == "running":
+    if key is None and state == "running":
         return None
     if of_task and event.kind != "START":
-        instant = datetime.min.replace(tzinfo=UTC)  # it says which run it is, not how that stood in the end
-    return _Fact(run, key, instant, said)
+        instant = datetime.min.replace(tzinfo=UTC)  # it says which run it is, not the run's state in the end
+    return _RunReport(run_id, key, instant, state)
 
 
 def _key(dag_run: Mapping[str, Any]) -> Key | None:
@@ -148,8 +155,8 @@ def _key(dag_run: Mapping[str, Any]) -> Key | None:
     return (dag_id, instant.astimezone(UTC)) if instant.tzinfo else None
 
 
-def _part(told: Any, *names: str) -> dict[str, Any]:
+def _part(content: Any, *names: str) -> dict[str, Any]:
     """An object within an object; an empty one if it is not there."""
     for name in names:
-        told = told.get(name) if isinstance(told, dict) else None
-    return told if isinstance(told, dict) else {}
+        content = content.get(name) if isinstance(content, dict) else None
+    return content if isinstance(content, dict) else {}

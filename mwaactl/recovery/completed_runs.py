@@ -1,15 +1,18 @@
-"""What is known of the runs around an emergency: what the target's own records say, and what witnesses say of
-the old side: its REST API and the lineage log (`lineage_witness`).
+"""The runs around an emergency, and what becomes of each.
+
+The target's own records show which of them it executed. Two witnesses report which of them the old side had
+completed: its REST API and the lineage log (`completed_by_lineage`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
 from mwaactl.airflow.client import AirflowApi
-from mwaactl.airflow.models import Run
+from mwaactl.airflow.models import Run, TaskInstance
 from mwaactl.airflow.notes import copying_interrupted, has_copied_states, was_rerun
 from mwaactl.errors import Unreachable
 from mwaactl.json_model import Instant, Model
@@ -18,20 +21,20 @@ Key = tuple[str, datetime]  # DAG id and due instant
 
 
 class Witness(Protocol):
-    """Somebody who can say what the old side completed. `whole`: it knows of every run that was completed."""
+    """Reports what the old side completed. `whole`: it knows of every run that was completed there."""
 
     name: str
     whole: bool
 
     def completed(self, since: datetime, until: datetime) -> Mapping[Key, bool]:
-        """Of scheduled runs due in [since, until), whether they succeeded there; of the others it cannot say.
+        """Whether each scheduled run due in [since, until) succeeded there, of the runs that it knows of.
 
-        Raises Unreachable if it cannot say anything.
+        Raises Unreachable if it cannot report anything.
         """
 
 
-class OldSide:
-    """The old environment's own REST API. A run that failed there does not count: what broke the
+class RestApiWitness:
+    """The old environment's own REST API. A run that failed there does not count as completed: what broke the
     environment may have broken the run."""
 
     whole = True
@@ -40,18 +43,19 @@ class OldSide:
         self.name, self._api = f"{old.name}'s REST API", old
 
     def completed(self, since: datetime, until: datetime) -> Mapping[Key, bool]:
+        """See Witness."""
         runs = [run for run in self._api.scheduled_runs(since, until) if not has_copied_states(run)]
         tasks = self._api.task_instances([run for run in runs if run.state == "success"])
         return {
             (run.dag_id, run.due): run.state == "success"
-            and any(one.state != "skipped" or one.started for one in tasks[run.key])
+            and any(task.state != "skipped" or task.started for task in tasks[run.key])
             for run in runs
             if run.due is not None
         }
 
 
-Fate = Literal["again", "completed", "done", "running"]
-"""again: to be executed on the target. completed: a witness says so. done, running: the target has (it)."""
+Fate = Literal["rerun", "completed", "done", "running"]
+"""rerun: to be executed on the target. completed: on the old side. done, running: on the target."""
 
 
 class DueRun(Model):
@@ -61,69 +65,89 @@ class DueRun(Model):
     run_id: str
     due: Instant
     fate: Fate
-    known_by: str | None = None  # the witness by whom it is known as completed
+    known_by: str | None = None  # the witness that reports it as completed
 
 
 class WindowReport(Model):
-    """The window's runs on the target, and who could say what was completed."""
+    """The window's runs on the target, and which witnesses reported what was completed."""
 
     runs: tuple[DueRun, ...]
     witnesses: tuple[str, ...]
-    silent: dict[str, str]  # by witness, why it could not say anything
-    unknown: bool  # whether runs that are executed again may have been completed: no whole witness answered
+    silent: dict[str, str]  # by witness, why it could not report anything
+    completion_uncertain: bool  # runs to rerun may have been completed: no witness of every run answered
 
     def having(self, fate: Fate) -> tuple[DueRun, ...]:
         return tuple(run for run in self.runs if run.fate == fate)
 
 
 def report_window(
-    there: AirflowApi, witnesses: Sequence[Witness], since: datetime, until: datetime
+    target_api: AirflowApi, witnesses: Sequence[Witness], since: datetime, until: datetime
 ) -> WindowReport:
     """What is to be done with the runs due in [since, until). Unreachable if the target does not answer.
 
-    The witnesses are heard in their order. A run is completed if one says so and none says that it is not.
+    The witnesses are asked in their order. A run is completed if one reports so and none denies it.
     """
-    runs = there.scheduled_runs(since, until)
-    tasks = there.task_instances([run for run in runs if run.finished])
-    heard: list[str] = []
-    silent: dict[str, str] = {}
-    unknown = True
+    runs = target_api.scheduled_runs(since, until)
+    tasks = target_api.task_instances([run for run in runs if run.finished])
+    testimony = _ask(witnesses, since, until)
+
+    def due_run(run: Run, due: datetime) -> DueRun:
+        known_by = testimony.completed.get((run.dag_id, due))
+        fate = _fate(run, tasks, completed=known_by is not None)
+        return DueRun(
+            dag_id=run.dag_id,
+            run_id=run.run_id,
+            due=due,
+            fate=fate,
+            known_by=known_by if fate == "completed" else None,
+        )
+
+    return WindowReport(
+        runs=tuple(due_run(run, run.due) for run in runs if run.due is not None),
+        witnesses=testimony.witnesses,
+        silent=testimony.silent,
+        completion_uncertain=testimony.uncertain,
+    )
+
+
+def _fate(run: Run, tasks: Mapping[tuple[str, str], Sequence[TaskInstance]], *, completed: bool) -> Fate:
+    """What becomes of a run of the target; `completed`: witnesses report that the old side completed it."""
+    if not run.finished:
+        return "running"
+    if copying_interrupted(run):  # known as completed by a command that was interrupted
+        return "completed"
+    if has_copied_states(run) or was_rerun(run) or any(task.worked for task in tasks[run.key]):
+        return "done"
+    return "completed" if completed else "rerun"
+
+
+@dataclass(frozen=True)
+class _Testimony:
+    """What all witnesses report together."""
+
+    completed: Mapping[Key, str]  # with the name of a witness that reports it
+    witnesses: tuple[str, ...]  # that answered
+    silent: dict[str, str]
+    uncertain: bool
+
+
+def _ask(witnesses: Sequence[Witness], since: datetime, until: datetime) -> _Testimony:
     completed: dict[Key, str] = {}
     denied: set[Key] = set()
+    answered: list[Witness] = []
+    silent: dict[str, str] = {}
     for witness in witnesses:
         try:
-            said = witness.completed(since, until)
+            answer = witness.completed(since, until)
         except Unreachable as error:
             silent[witness.name] = str(error)
             continue
-        heard.append(witness.name)
-        unknown = unknown and not witness.whole
-        completed |= {key: witness.name for key, succeeded in said.items() if succeeded}
-        denied |= {key for key, succeeded in said.items() if not succeeded}
-    completed = {key: name for key, name in completed.items() if key not in denied}
-
-    def fate(run: Run, due: datetime) -> Fate:
-        if not run.finished:
-            return "running"
-        if copying_interrupted(run):  # known as completed by a command that was interrupted
-            return "completed"
-        if has_copied_states(run) or was_rerun(run) or any(one.worked for one in tasks[run.key]):
-            return "done"
-        return "completed" if (run.dag_id, due) in completed else "again"
-
-    return WindowReport(
-        runs=tuple(
-            DueRun(
-                dag_id=run.dag_id,
-                run_id=run.run_id,
-                due=run.due,
-                fate=(what := fate(run, run.due)),
-                known_by=completed.get((run.dag_id, run.due)) if what == "completed" else None,
-            )
-            for run in runs
-            if run.due is not None
-        ),
-        witnesses=tuple(heard),
+        answered.append(witness)
+        completed |= {key: witness.name for key, succeeded in answer.items() if succeeded}
+        denied |= {key for key, succeeded in answer.items() if not succeeded}
+    return _Testimony(
+        completed={key: name for key, name in completed.items() if key not in denied},
+        witnesses=tuple(witness.name for witness in answered),
         silent=silent,
-        unknown=unknown,
+        uncertain=not any(witness.whole for witness in answered),
     )

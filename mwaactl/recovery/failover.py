@@ -1,26 +1,25 @@
 """The emergency: take the work from an environment that may be dead, together with what was due lately.
 
-made = plan(deployment, "green", since=now - timedelta(minutes=15))
-done = carry_out(made, fence=True)
+    failover = plan(deployment, "green", since=now - timedelta(minutes=15))
+    result = carry_out(failover, with_fence=True)
 
-What of it the old side had completed is known only if it, or the lineage log, can still say so. All else is
-executed on the target: at least once, not exactly once.
+What the old side completed of it is known only if that side, or the lineage log, can still report it.
+Everything else is executed on the target: at least once, not exactly once.
 
-Each step can be repeated, so a command that was interrupted goes on when it is repeated:
+Each step can be repeated, so the same command continues one that was interrupted:
 
 1. the target owns what is due from now + lead on (a switch like any other);
-2. the decision is written once more with an earlier instant. Readers hold the newest version's decisions back
-   to its arrival, so that one write alone would change nothing that is past;
-3. with `fence`, the old side's execution role is denied everything;
-4. wait until no process can still judge by what it read before;
-5. on the target, the mirrors of what is known as completed are made true, and the rest is cleared in the
-   order of the due instants. A note tells what was cleared already.
+2. the same decision is written once more with an earlier instant. Readers hold the newest version's decisions
+   back to its arrival, so that one write alone would not change the past;
+3. with `with_fence`, the old side's execution role is denied everything;
+4. wait until no process acts on the ownership that it read before;
+5. on the target, the mirrors of runs known as completed receive their final states, and the other runs are
+   cleared in the order of their due instants. A note records which runs were cleared already.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -28,7 +27,7 @@ from bluegreen.settings import Settings
 from bluegreen.timeline import Colour, latest_valid, other_colour
 
 from mwaactl import clock
-from mwaactl.airflow.client import AirflowApi
+from mwaactl.airflow.models import Run
 from mwaactl.checks.fenced import is_fenced, judge
 from mwaactl.checks.outcome import Check, listed
 from mwaactl.deployment import Deployment
@@ -36,39 +35,48 @@ from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable, Usage
 from mwaactl.json_model import Instant, Model, iso
 from mwaactl.ownership.parameter import Ownership, Snapshot, aws_now
 from mwaactl.ownership.reading import newest_owner
-from mwaactl.recovery import rerun
 from mwaactl.recovery.completed_by_lineage import LineageLog
-from mwaactl.recovery.completed_runs import DueRun, OldSide, WindowReport, Witness, report_window
+from mwaactl.recovery.completed_runs import DueRun, RestApiWitness, WindowReport, Witness, report_window
+from mwaactl.recovery.failover_description import FailoverDescription
 from mwaactl.recovery.fence import fence
+from mwaactl.recovery.rerun import clear_run
 from mwaactl.switching.active_parameter import write_active
 from mwaactl.switching.mirrors import MirrorResult, UncopiedRun, copy_final_states
 
 MAX_AGE = Settings.max_age  # what the program sets as bluegreen.max_age_seconds
 DEFAULT_SINCE = timedelta(minutes=15)
-TICK = 1.0  # seconds between two looks of the countdown
+TICK = 1.0  # seconds between two updates of the countdown
 CHECKS = ("target-api", "fenced")
-_DESCRIBED = re.compile(r"^mwaactl failover to (blue|green), since (\S+?Z)")
+
+Progress = Callable[[int, int], None]  # called with how many are done, of how many
+_Runs = Mapping[tuple[str, str], Run]  # by Run.key
 
 
 @dataclass(frozen=True)
 class FailoverPlan:
-    """What a failover would do, from one look at the stack."""
+    """What a failover would do, as the stack stands."""
 
     deployment: Deployment
     before: Snapshot
     target: Colour
-    source: Colour
-    lead: timedelta
     since: datetime
     until: datetime | None  # the end of the window; None: the switch is not written yet
-    now: datetime
     witnesses: Sequence[Witness]
-    look: WindowReport | None  # None: the target does not answer
+    window: WindowReport | None  # None: the target does not answer
     checks: tuple[Check, ...]
 
     @property
     def ok(self) -> bool:
         return not any(check.stops for check in self.checks)
+
+    @property
+    def source(self) -> Colour:
+        """The side that loses the work."""
+        return other_colour(self.target)
+
+    @property
+    def lead(self) -> timedelta:
+        return self.deployment.ownership.lead
 
 
 class FailoverResult(Model):
@@ -79,15 +87,18 @@ class FailoverResult(Model):
     until: Instant | None  # runs due in [since, until) were the old side's
     dry_run: bool = False
     version: int
-    fenced: bool
-    waited: bool  # until no process judges by what it read before
-    look: WindowReport | None
-    again: tuple[DueRun, ...]  # cleared now
-    mirrored: MirrorResult | None
-    left: tuple[UncopiedRun, ...]
-    unknown: bool  # whether the old side may have completed runs that are executed again
+    fenced: bool = False
+    waited: bool = False  # until no process acts on the ownership that it read before
+    window: WindowReport | None
+    rerun: tuple[DueRun, ...]  # cleared by this command
+    mirrored: MirrorResult | None = None
+    left: tuple[UncopiedRun, ...] = ()
+    completion_uncertain: bool  # whether the old side may have completed runs that are rerun
     checks: tuple[Check, ...]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+# --- the plan ---
 
 
 def plan(
@@ -97,248 +108,94 @@ def plan(
     since: datetime | None = None,
     force: Collection[str] = (),
     witnesses: Sequence[Witness] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> FailoverPlan:
-    """Look at the ownership, the target and what was due lately; nothing is written.
+    """Read the ownership, the target and what was due lately; nothing is written.
 
-    `since` None: where an interrupted failover to this target wanted to begin, else 15 minutes ago.
-    `witnesses` None: the lineage log and the old side's REST API. `progress` is told how many events of the
-    log are read, of how many. Raises UsageError (no such environment, check or past instant).
+    `since` None: that of an interrupted failover to this target, else 15 minutes ago. `witnesses` None: the
+    lineage log and the old side's REST API. `progress` follows the reading of the log. Raises UsageError (no
+    such environment or check, or an instant that is not past).
     """
     if unknown := sorted(set(force) - set(CHECKS)):
         raise UsageError(
             f"--force: failover has no check called {', '.join(unknown)}. Its checks: {', '.join(CHECKS)}"
         )
-    environment = deployment.stack.require(target)
-    source: Colour = other_colour(target)
-    deployment.stack.require(source)
-    ownership = deployment.ownership
-    before = ownership.read()
-    now = aws_now(before, ownership.lead)
-    begun = _begun(ownership, before, target)
-    if since is None:
-        since = begun.since if begun and begun.since else now - DEFAULT_SINCE
-    # As the history tells it: an instant a little earlier would be another decision when it is repeated.
-    since = since.replace(microsecond=since.microsecond // 1000 * 1000)
-    if since > now:
-        raise UsageError(f"--since {iso(since)} is not past")
-    until = begun.until if begun else None
+    source = other_colour(target)
+    for colour in (target, source):
+        deployment.stack.require(colour)
+    before = deployment.ownership.read()
+    now = aws_now(before, deployment.ownership.lead)
+    earlier = _earlier_switch(deployment.ownership, before, target)
+    since = _begin(since, earlier, now)
+    until = earlier.until if earlier else None
     if witnesses is None:
         # In this order: what is completed in between is known to the second.
         log = LineageLog(deployment, source, progress)
-        witnesses = (log, OldSide(deployment.airflow(source)))
-    there = deployment.airflow(target)
-    look: WindowReport | None = None
-    try:
-        look = report_window(there, witnesses, since, until or now)
-        answers = Check(name="target-api", result="pass", detail=f"{environment.name} answers")
-    except Unreachable as error:
-        answers = Check(name="target-api", result="fail", detail=str(error), forced="target-api" in force)
+        witnesses = (log, RestApiWitness(deployment.airflow(source)))
+    window, answers = _preview(deployment, target, witnesses, (since, until or now), force)
     return FailoverPlan(
         deployment=deployment,
         before=before,
         target=target,
-        source=source,
-        lead=ownership.lead,
         since=since,
         until=until,
-        now=now,
         witnesses=witnesses,
-        look=look,
+        window=window,
         checks=(answers, _fenced(deployment, target, force)),
     )
 
 
-def dry_run(made: FailoverPlan) -> FailoverResult:
-    """What `carry_out` would do."""
-    again = made.look.having("again") if made.look else ()
-    return _report(made, made.before, made.until, dry_run=True, look=made.look, again=again)
-
-
-def carry_out(
-    made: FailoverPlan,
-    *,
-    with_fence: bool = False,
-    wait: bool = True,
-    reason: str = "",
-    on_wait: Callable[[float], None] | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> FailoverResult:
-    """Do all steps that are not done yet.
-
-    `wait` False: do not wait for processes that judge by what they read before; what they skip meanwhile on
-    the target is lost until an audit, what they start on the old side is doubled. `on_wait` is called about
-    every second with the seconds that remain.
-
-    Raises CheckFailed (nothing written), LostRace, Unfinished, Unreachable: repeat the command.
-    """
-    if not made.ok:
-        failed = ", ".join(check.name for check in made.checks if check.stops)
-        raise CheckFailed(f"nothing was written: {failed} failed. Put it right, or add --force CHECK")
-    snapshot, until = _switch(made, reason)
-    snapshot = _back_date(made, snapshot, reason)
-    write_active(made.deployment, snapshot)
-    if with_fence:
-        try:
-            fence(made.deployment.clients, made.deployment.stack.require(made.source))
-        except Unreachable as error:
-            raise Unfinished(
-                f"{made.target} owns what is due from {iso(made.since)} on, but nothing was executed again: "
-                f"{error}. Repeat the command; without --fence it goes on without a fence"
-            ) from error
-    if wait:
-        _wait(snapshot.reading.modified + MAX_AGE + made.lead, made, on_wait)
-    there = made.deployment.airflow(made.target)
-    try:
-        look = report_window(there, made.witnesses, made.since, until)
-        runs = {(run.dag_id, run.due): run for run in there.scheduled_runs(made.since, until)}
-        paused = {dag.dag_id for dag in there.dags().values() if dag.paused}
-    except Unreachable as error:
-        raise Unfinished(
-            f"{made.target} owns what is due from {iso(made.since)} on, but what was due before {iso(until)} "
-            f"was not executed again: {error}. Repeat the command, it goes on from there"
-        ) from error
-    mirrored = _make_true(made, there, look, until)
-    again: list[DueRun] = []
-    left: list[UncopiedRun] = list(mirrored.left) if mirrored else []
-    chosen = look.having("again")
-    for count, one in enumerate(chosen, 1):
-        try:
-            rerun.run_again(
-                there, runs[one.dag_id, one.due], made.target, f"failover since {iso(made.since)}"
-            )
-        except Unreachable as error:
-            left.append(UncopiedRun(dag_id=one.dag_id, run_id=one.run_id, due=one.due, reason=str(error)))
-        else:
-            again.append(one)
-        if progress is not None:
-            progress(count, len(chosen))
-    return _report(
-        made,
-        snapshot,
-        until,
-        fenced=with_fence,
-        waited=wait,
-        look=look,
-        again=tuple(again),
-        mirrored=mirrored,
-        left=tuple(left),
-        notes=_waiting(made, {one.dag_id for one in again} & paused),
-    )
-
-
-def _waiting(made: FailoverPlan, paused: Collection[str]) -> tuple[str, ...]:
-    if not paused:
-        return ()
-    return (f"paused on {made.target}, so their runs wait there until you unpause them: {listed(paused)}",)
-
-
-# --- the ownership ---
-
-
 @dataclass(frozen=True)
-class _Begun:
-    """A failover to this target that was begun: the instant it was to begin at, and the switch's own."""
+class _EarlierSwitch:
+    """A switch of all work to the target that stands already."""
 
-    since: datetime | None  # None: an ordinary switch to the target
-    until: datetime
+    since: datetime | None  # the begin that a failover intended; None: an ordinary switch
+    until: datetime  # from then on the target owns by the switch itself
 
 
-def _begun(ownership: Ownership, before: Snapshot, target: Colour) -> _Begun | None:
-    """What earlier commands did to let the target own the work; None if it is not decided that it does."""
+def _earlier_switch(ownership: Ownership, before: Snapshot, target: Colour) -> _EarlierSwitch | None:
+    """How earlier commands gave all work to the target; None if it is not decided that it owns it."""
     newest = before.timeline.owners[-1]
     lines = before.timeline.dags.values()
     if newest.owner != target or any(line[-1].version >= newest.version for line in lines):
         return None
-    for version in ownership.versions():
-        if version.number != newest.version:
-            continue
-        said = _DESCRIBED.match(version.description)
-        first = latest_valid([(version.value, version.number, version.modified)]).effective(ownership.lead)
-        since = datetime.fromisoformat(said[2]) if said and said[1] == target else None
-        return _Begun(since=since, until=first.owners[-1].since)
-    return _Begun(since=None, until=newest.since)  # longer ago than the history remembers
-
-
-def _switch(made: FailoverPlan, reason: str) -> tuple[Snapshot, datetime]:
-    """Step 1. Returns what stands and the instant from which the target owns by it."""
-    if made.until is not None:
-        return made.deployment.ownership.uncover(made.before), made.until
-    before = made.deployment.ownership.read()
-    if before.top != made.before.top:
-        raise LostRace(
-            f"someone else wrote version {before.top} of {made.deployment.ownership.name} since the look: "
-            f"{newest_owner(before.timeline)} owns the work. Nothing was written; see `mwaactl history`"
-        )
-    since, version = aws_now(before, made.lead) + made.lead, before.top + 1
-    after = made.deployment.ownership.write(
-        before, before.timeline.switched(made.target, since, version), _description(made, reason)
-    )
-    return after, after.timeline.owners[-1].since
-
-
-def _back_date(made: FailoverPlan, before: Snapshot, reason: str) -> Snapshot:
-    """Step 2: the target's decision again, from an earlier instant on. Nothing if it is early enough."""
-    newest = before.timeline.owners[-1]
-    if newest.owner != made.target:
-        raise LostRace(
-            f"another writer has decided since: {newest.owner} owns the work (version "
-            f"{before.reading.version}); see `mwaactl history`, then repeat the command if it is still wanted"
-        )
-    if newest.since <= made.since:
-        return before
-    earlier = replace(newest, since=made.since)
-    decided = replace(
-        before.timeline, base_version=before.top, owners=(*before.timeline.owners[:-1], earlier)
-    )
-    return made.deployment.ownership.write(before, decided, _description(made, reason))
-
-
-def _description(made: FailoverPlan, reason: str) -> str:
-    forced = ", ".join(check.name for check in made.checks if check.forced)
-    return (
-        f"mwaactl failover to {made.target}, since {iso(made.since)}"
-        + (f" [forced: {forced}]" if forced else "")
-        + (f": {reason}" if reason else "")
+    version = next((version for version in ownership.versions() if version.number == newest.version), None)
+    if version is None:  # longer ago than the history remembers
+        return _EarlierSwitch(since=None, until=newest.since)
+    description = FailoverDescription.parse(version.description)
+    first = latest_valid([(version.value, version.number, version.modified)]).effective(ownership.lead)
+    return _EarlierSwitch(
+        since=description.since if description and description.target == target else None,
+        until=first.owners[-1].since,
     )
 
 
-def _wait(until: datetime, made: FailoverPlan, on_wait: Callable[[float], None] | None) -> None:
-    """Step 4, by AWS's clock."""
-    while (remaining := (until - aws_now(made.before, made.lead)).total_seconds()) > 0:
-        if on_wait is not None:
-            on_wait(remaining)
-        clock.sleep(min(remaining, TICK))
+def _begin(since: datetime | None, earlier: _EarlierSwitch | None, now: datetime) -> datetime:
+    """The begin of the window. UsageError if it is not past."""
+    if since is None:
+        since = earlier.since if earlier and earlier.since else now - DEFAULT_SINCE
+    # As the history records it: an instant a little earlier would be another decision when it is repeated.
+    since = since.replace(microsecond=since.microsecond // 1000 * 1000)
+    if since > now:
+        raise UsageError(f"--since {iso(since)} is in the future")
+    return since
 
 
-# --- the runs ---
-
-
-def _make_true(
-    made: FailoverPlan, there: AirflowApi, look: WindowReport, until: datetime
-) -> MirrorResult | None:
-    """Give the mirrors of what was completed their states; None if there are none."""
-    known = {(one.dag_id, one.due) for one in look.having("completed")}
-    if not known:
-        return None
-    old = made.deployment.airflow(made.source)
+def _preview(
+    deployment: Deployment,
+    target: Colour,
+    witnesses: Sequence[Witness],
+    window: tuple[datetime, datetime],
+    force: Collection[str],
+) -> tuple[WindowReport | None, Check]:
+    """What would be done with the window's runs, and the check that the target answers."""
     try:
-        return copy_final_states(
-            old,
-            there,
-            source_colour=made.source,
-            since=made.since,
-            until=until,
-            owned=lambda run: (run.dag_id, run.due) in known,
-            per_dag=None,
-        )
+        report = report_window(deployment.airflow(target), witnesses, *window)
     except Unreachable as error:
-        why = f"completed on {made.source}, but its states cannot be read: {error}"
-        left = [
-            UncopiedRun(dag_id=one.dag_id, run_id=one.run_id, due=one.due, reason=why)
-            for one in look.having("completed")
-        ]
-        return MirrorResult(copied=0, already=0, left=tuple(left))
+        forced = "target-api" in force
+        return None, Check(name="target-api", result="fail", detail=str(error), forced=forced)
+    name = deployment.stack.require(target).name
+    return report, Check(name="target-api", result="pass", detail=f"{name} answers")
 
 
 def _fenced(deployment: Deployment, target: Colour, force: Collection[str]) -> Check:
@@ -351,33 +208,192 @@ def _fenced(deployment: Deployment, target: Colour, force: Collection[str]) -> C
     return Check(name="fenced", result=result, detail=detail, forced=result == "fail" and "fenced" in force)
 
 
-def _report(
-    made: FailoverPlan,
-    after: Snapshot,
-    until: datetime | None,
-    *,
-    dry_run: bool = False,
-    fenced: bool = False,
-    waited: bool = False,
-    look: WindowReport | None = None,
-    again: tuple[DueRun, ...] = (),
-    mirrored: MirrorResult | None = None,
-    left: tuple[UncopiedRun, ...] = (),
-    notes: tuple[str, ...] = (),
-) -> FailoverResult:
+# --- carrying it out ---
+
+
+def dry_run(failover: FailoverPlan) -> FailoverResult:
+    """What `carry_out` would do."""
+    window = failover.window
     return FailoverResult(
-        target=made.target,
-        since=made.since,
-        until=until,
-        dry_run=dry_run,
-        version=after.reading.version,
-        fenced=fenced,
-        waited=waited,
-        look=look,
-        again=again,
-        mirrored=mirrored,
-        left=left,
-        unknown=look is None or look.unknown,
-        checks=made.checks,
-        notes=notes,
+        target=failover.target,
+        since=failover.since,
+        until=failover.until,
+        dry_run=True,
+        version=failover.before.reading.version,
+        window=window,
+        rerun=window.having("rerun") if window else (),
+        completion_uncertain=window is None or window.completion_uncertain,
+        checks=failover.checks,
     )
+
+
+def carry_out(
+    failover: FailoverPlan,
+    *,
+    with_fence: bool = False,
+    wait: bool = True,
+    reason: str = "",
+    on_wait: Callable[[float], None] | None = None,
+    progress: Progress | None = None,
+) -> FailoverResult:
+    """Do all steps that are not done yet.
+
+    `wait` False: do not wait for processes that act on the ownership that they read before. What they skip
+    on the target in that time is lost until an audit; what they start on the old side is executed twice.
+    `on_wait` is called about every second with the seconds that remain.
+
+    Raises CheckFailed (nothing written), LostRace, Unfinished, Unreachable: repeat the command.
+    """
+    if not failover.ok:
+        failed = ", ".join(check.name for check in failover.checks if check.stops)
+        raise CheckFailed(
+            f"nothing was written: {failed} failed. Fix the cause, or override it: --force CHECK"
+        )
+    snapshot, until = _switch(failover, reason)
+    snapshot = _back_date(failover, snapshot, reason)
+    write_active(failover.deployment, snapshot)
+    if with_fence:
+        _fence_source(failover)
+    if wait:
+        _wait(failover, snapshot.reading.modified + MAX_AGE + failover.lead, on_wait)
+    window, runs, paused = _read_window(failover, until)
+    mirrored = _copy_states(failover, window, until)
+    cleared, uncleared = _clear_runs(failover, window, runs, progress)
+    return FailoverResult(
+        target=failover.target,
+        since=failover.since,
+        until=until,
+        version=snapshot.reading.version,
+        fenced=with_fence,
+        waited=wait,
+        window=window,
+        rerun=cleared,
+        mirrored=mirrored,
+        left=(*(mirrored.left if mirrored else ()), *uncleared),
+        completion_uncertain=window.completion_uncertain,
+        checks=failover.checks,
+        notes=_paused_notes(failover.target, {run.dag_id for run in cleared} & paused),
+    )
+
+
+def _switch(failover: FailoverPlan, reason: str) -> tuple[Snapshot, datetime]:
+    """Step 1. Returns what stands and the instant from which the target owns by it."""
+    ownership = failover.deployment.ownership
+    if failover.until is not None:
+        return ownership.uncover(failover.before), failover.until
+    before = ownership.read()
+    if before.top != failover.before.top:
+        raise LostRace(
+            f"another writer wrote version {before.top} of {ownership.name} in the meantime: "
+            f"{newest_owner(before.timeline)} owns the work. Nothing was written; see `mwaactl history`"
+        )
+    since, version = aws_now(before, failover.lead) + failover.lead, before.top + 1
+    switched = before.timeline.switched(failover.target, since, version)
+    after = ownership.write(before, switched, _description(failover, reason))
+    return after, after.timeline.owners[-1].since
+
+
+def _back_date(failover: FailoverPlan, before: Snapshot, reason: str) -> Snapshot:
+    """Step 2: the target's decision again, from an earlier instant on. Nothing if it is early enough."""
+    newest = before.timeline.owners[-1]
+    if newest.owner != failover.target:
+        raise LostRace(
+            f"another writer decided in the meantime: {newest.owner} owns the work (version "
+            f"{before.reading.version}). See `mwaactl history`, then repeat the command if you still want it"
+        )
+    if newest.since <= failover.since:
+        return before
+    owners = (*before.timeline.owners[:-1], replace(newest, since=failover.since))
+    back_dated = replace(before.timeline, base_version=before.top, owners=owners)
+    return failover.deployment.ownership.write(before, back_dated, _description(failover, reason))
+
+
+def _description(failover: FailoverPlan, reason: str) -> str:
+    forced = tuple(check.name for check in failover.checks if check.forced)
+    return FailoverDescription(failover.target, failover.since, forced, reason).text()
+
+
+def _fence_source(failover: FailoverPlan) -> None:
+    """Step 3."""
+    deployment = failover.deployment
+    try:
+        fence(deployment.clients, deployment.stack.require(failover.source))
+    except Unreachable as error:
+        raise Unfinished(
+            f"{failover.target} owns what is due from {iso(failover.since)} on, but nothing has been rerun "
+            f"yet: {error}. Repeat the command; without --fence it continues without a fence"
+        ) from error
+
+
+def _wait(failover: FailoverPlan, until: datetime, on_wait: Callable[[float], None] | None) -> None:
+    """Step 4, by AWS's clock."""
+    while (remaining := (until - aws_now(failover.before, failover.lead)).total_seconds()) > 0:
+        if on_wait is not None:
+            on_wait(remaining)
+        clock.sleep(min(remaining, TICK))
+
+
+def _read_window(failover: FailoverPlan, until: datetime) -> tuple[WindowReport, _Runs, set[str]]:
+    """Step 5, before any change: what to do with the window's runs, those runs, and the paused DAGs."""
+    api = failover.deployment.airflow(failover.target)
+    try:
+        window = report_window(api, failover.witnesses, failover.since, until)
+        runs = {run.key: run for run in api.scheduled_runs(failover.since, until)}
+        paused = {dag.dag_id for dag in api.dags().values() if dag.paused}
+    except Unreachable as error:
+        raise Unfinished(
+            f"{failover.target} owns what is due from {iso(failover.since)} on, but what was due before "
+            f"{iso(until)} has not been rerun yet: {error}. Repeat the command: it continues from there"
+        ) from error
+    return window, runs, paused
+
+
+def _copy_states(failover: FailoverPlan, window: WindowReport, until: datetime) -> MirrorResult | None:
+    """Step 5: give the mirrors of completed runs their final states; None if there are none."""
+    completed = window.having("completed")
+    if not completed:
+        return None
+    keys = {(run.dag_id, run.due) for run in completed}
+    try:
+        return copy_final_states(
+            failover.deployment.airflow(failover.source),
+            failover.deployment.airflow(failover.target),
+            source_colour=failover.source,
+            since=failover.since,
+            until=until,
+            owned=lambda run: (run.dag_id, run.due) in keys,
+            per_dag=None,
+        )
+    except Unreachable as error:
+        why = f"completed on {failover.source}, but its states cannot be read: {error}"
+        return MirrorResult(copied=0, already=0, left=tuple(_left(run, why) for run in completed))
+
+
+def _clear_runs(
+    failover: FailoverPlan, window: WindowReport, runs: _Runs, progress: Progress | None
+) -> tuple[tuple[DueRun, ...], tuple[UncopiedRun, ...]]:
+    """Step 5: clear what is to be rerun. Returns what was cleared, and what could not be."""
+    api, reason = failover.deployment.airflow(failover.target), f"failover since {iso(failover.since)}"
+    cleared: list[DueRun] = []
+    uncleared: list[UncopiedRun] = []
+    candidates = window.having("rerun")
+    for count, run in enumerate(candidates, 1):
+        try:
+            clear_run(api, runs[run.dag_id, run.run_id], failover.target, reason)
+        except Unreachable as error:
+            uncleared.append(_left(run, str(error)))
+        else:
+            cleared.append(run)
+        if progress is not None:
+            progress(count, len(candidates))
+    return tuple(cleared), tuple(uncleared)
+
+
+def _left(run: DueRun, reason: str) -> UncopiedRun:
+    return UncopiedRun(dag_id=run.dag_id, run_id=run.run_id, due=run.due, reason=reason)
+
+
+def _paused_notes(target: Colour, dag_ids: Collection[str]) -> tuple[str, ...]:
+    if not dag_ids:
+        return ()
+    return (f"these DAGs are paused on {target}; their runs wait until you unpause them: {listed(dag_ids)}",)

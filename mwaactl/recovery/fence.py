@@ -1,7 +1,7 @@
-"""Fencing: an explicit deny on an environment's execution role, against which no permission helps.
+"""Fencing: an explicit deny on an environment's execution role, which no permission overrides.
 
-Whatever still runs there can no longer reach AWS: no ownership, no queue, no bucket, no secret. It does not
-stop a process, nor what a task does outside of AWS.
+Whatever still runs there can no longer reach AWS: no ownership, no queue, no bucket, no secret. The fence
+does not stop a process, nor what a task does outside AWS.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class UnfenceResult(Model):
 
 
 def unfence(clients: Clients, environment: Environment) -> UnfenceResult:
-    """Take the fence away, if there is one. Raises Unreachable if IAM refuses."""
+    """Remove the fence, if there is one. Raises Unreachable if IAM refuses."""
     from botocore.exceptions import ClientError
 
     with aws_errors(f"unfence {environment.name} (iam:DeleteRolePolicy on {environment.execution_role_arn})"):

@@ -1,5 +1,8 @@
-"""Letting an environment execute what was not executed, for `failover` and `audit --backfill`, and how they
-know again what they did: nothing is started twice."""
+"""Rerunning what was not executed, for `failover` and `audit --backfill`.
+
+A note on each run that was cleared or created records it. By the note, both commands recognise their own work
+when they are repeated, and start nothing twice.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +13,24 @@ from mwaactl.airflow.models import Run
 from mwaactl.airflow.notes import rerun_note
 
 
-def run_again(api: AirflowApi, run: Run, colour: Colour, why: str) -> None:
-    """Clear a run: it is executed by `colour` if that owns its DAG now."""
+def clear_run(api: AirflowApi, run: Run, colour: Colour, reason: str) -> None:
+    """Clear a run, so that `colour` executes it; `colour` must own its DAG now."""
     api.clear(run)
     # Afterwards: a note must not say that a run was cleared when it was not.
-    api.set_note(run, rerun_note(colour, why))
+    api.set_note(run, rerun_note(colour, reason))
 
 
-def make(api: AirflowApi, run: Run, colour: Colour, why: str) -> bool:
-    """Make a run here for the interval of the other side's `run`; False if it is there already."""
-    if made(api, run) is not None:
-        return False
+def create_run(api: AirflowApi, run: Run, colour: Colour, reason: str) -> None:
+    """Create a run here for the interval of the other side's `run`, unless there is one already."""
+    if created_run(api, run) is not None:
+        return
     try:
-        api.create(run, rerun_note(colour, why))
+        api.create(run, rerun_note(colour, reason))
     except Refused:
-        if made(api, run) is None:
+        if created_run(api, run) is None:  # else somebody created it at the same moment
             raise
-        return False  # somebody else did it at the same moment
-    return True
 
 
-def made(api: AirflowApi, run: Run) -> Run | None:
-    """The run that `make` made in place of `run`, if it did."""
+def created_run(api: AirflowApi, run: Run) -> Run | None:
+    """The run that `create_run` created in the place of `run`; None if it did not."""
     return api.run(run.dag_id, AirflowApi.manual_id(run))

@@ -9,106 +9,119 @@ from rich.text import Text
 
 from mwaactl import clock
 from mwaactl.json_model import iso
-from mwaactl.lineage.replay import SHOWN, Refused, Replayed, Retried
-from mwaactl.lineage.status import LineageStatus, PlaceSeen, SetAsideList
+from mwaactl.lineage.replay import SHOWN, RefusedEvent, ReplayResult
+from mwaactl.lineage.set_aside import RetryResult, SetAsideList
+from mwaactl.lineage.status import CheckpointStatus, LineageStatus
 
 BAR = 40  # characters
 
 
-def show_status(console: Console, seen: LineageStatus) -> None:
-    _say(console, f"[bold]s3://{escape(seen.bucket)}[/]  {seen.events} events since {iso(seen.since)}")
-    most = max((hour.events for hour in seen.hours), default=0)
-    for hour in seen.hours:
+def show_status(console: Console, status: LineageStatus) -> None:
+    _print(
+        console, f"[bold]s3://{escape(status.bucket)}[/]  {status.events} events since {iso(status.since)}"
+    )
+    most = max((hour.events for hour in status.hours), default=0)
+    for hour in status.hours:
         if hour.events:
             bar = "█" * max(1, round(BAR * hour.events / most))
-            _say(console, f"  {hour.hour:%Y-%m-%d %H:00}  {hour.events:>7}  [cyan]{bar}[/]")
-    if seen.places:
+            _print(console, f"  {hour.hour:%Y-%m-%d %H:00}  {hour.events:>7}  [cyan]{bar}[/]")
+    if status.checkpoints:
         console.print()
-        console.print(_places(seen))
+        console.print(_checkpoints(status))
     else:
-        _say(console, "\n[yellow]Nobody has forwarded yet[/]: the log has no place of any back end")
-    _say(console, f"\nset aside  {_count_aside(seen)}")
-    health = seen.back_end
+        _print(console, "\n[yellow]No forwarder has started yet[/]: the log has no checkpoint")
+    _print(console, f"\nset aside  {_set_aside(status)}")
+    health = status.back_end
     colour = {True: "green", False: "red", None: "yellow"}[health.healthy]
-    _say(console, f"back end   {escape(health.url)}  [{colour}]{escape(health.detail)}[/]")
+    _print(console, f"back end   {escape(health.url)}  [{colour}]{escape(health.detail)}[/]")
 
 
-def show_replayed(console: Console, done: Replayed) -> None:
-    where = f"s3://{done.bucket}, {iso(done.since)} to {iso(done.until)}"
-    of = f" of namespace {done.namespace}" if done.namespace else ""
-    if not done.events:
-        _say(console, f"There are no events{escape(of)} in {escape(where)}.")
+def show_replay(console: Console, result: ReplayResult) -> None:
+    window = escape(f"s3://{result.bucket}, {iso(result.since)} to {iso(result.until)}")
+    of = escape(f" of namespace {result.namespace}") if result.namespace else ""
+    if not result.events:
+        _print(console, f"There are no events{of} in {window}.")
         return
-    if done.dry_run:
-        _say(console, f"Would post {done.events} events{escape(of)} ({escape(where)}) to {escape(done.to)}.")
+    if result.dry_run:
+        _print(console, f"Would post {result.events} events{of} ({window}) to {escape(result.to)}.")
         return
-    rate = f", {done.posted / done.seconds:.0f} a second" if done.seconds and not done.resumed else ""
-    _say(
+    rate = f", {result.posted / result.seconds:.0f} a second" if result.seconds and not result.resumed else ""
+    before = ", including those posted before the interruption" if result.resumed else ""
+    _print(
         console,
-        f"Posted {done.posted} of {done.events} events{escape(of)} ({escape(where)}) to {escape(done.to)} "
-        f"in {done.seconds:g} s{rate}{', with what was posted before' if done.resumed else ''}.",
+        f"Posted {result.posted} of {result.events} events{of} ({window}) to {escape(result.to)} "
+        f"in {result.seconds:g} s{rate}{before}.",
     )
-    _refused(console, done.refusals, done.refused)
+    _print_refused(console, result.refusals, result.refused)
 
 
-def show_set_aside(console: Console, seen: SetAsideList) -> None:
-    if not seen.total:
-        _say(console, f"Nothing is set aside in s3://{escape(seen.bucket)}.")
+def show_set_aside(console: Console, listed: SetAsideList) -> None:
+    if not listed.total:
+        _print_nothing(console, listed.bucket)
         return
-    table = Table(show_edge=False, pad_edge=False, header_style="bold")
-    for title in ("set aside", "key", "why"):
-        table.add_column(title, overflow="fold")
-    for one in seen.events:
-        table.add_row(iso(one.when), Text(one.key), Text(one.reason))
+    table = _table("set aside", "key", "reason")
+    for event in listed.events:
+        table.add_row(iso(event.when), Text(event.key), Text(event.reason))
     console.print(table)
-    if seen.total > len(seen.events):
-        _say(console, f"and {seen.total - len(seen.events)} more (--limit)")
+    if listed.total > len(listed.events):
+        _print(console, f"and {listed.total - len(listed.events)} more (--limit)")
 
 
-def show_retried(console: Console, done: Retried) -> None:
-    if not done.posted and not done.left:
-        _say(console, f"Nothing is set aside in s3://{escape(done.bucket)}.")
+def show_retry(console: Console, result: RetryResult) -> None:
+    if not result.posted and not result.refusals:
+        _print_nothing(console, result.bucket)
         return
-    verb = "Would post" if done.dry_run else "Posted"
-    _say(console, f"{verb} {len(done.posted)} events that were set aside to {escape(done.to)}.")
-    _refused(console, done.left[:SHOWN], len(done.left))
+    verb = "Would post" if result.dry_run else "Posted"
+    _print(console, f"{verb} {len(result.posted)} events that were set aside to {escape(result.to)}.")
+    _print_refused(console, result.refusals[:SHOWN], len(result.refusals))
 
 
-def _places(seen: LineageStatus) -> Table:
-    table = Table(show_edge=False, pad_edge=False, header_style="bold")
-    for title in ("place", "forwarder", "told up to", "waiting", "to try again", "behind"):
-        table.add_column(title, overflow="fold")
-    for place in seen.places:
+def _checkpoints(status: LineageStatus) -> Table:
+    table = _table("checkpoint", "forwarder", "forwarded up to", "waiting", "to retry", "lag")
+    for checkpoint in status.checkpoints:
+        forwarded_to = checkpoint.forwarded_to
         table.add_row(
-            Text(place.key),
-            _forwarder(place),
-            "the log's start" if place.up_to is None else iso(place.up_to),
-            f"{place.waiting}{'+' if place.more_waiting else ''}",
-            str(place.suspects),
-            f"{place.behind_seconds:g} s",
+            Text(checkpoint.key),
+            _forwarder(checkpoint),
+            "nothing yet" if forwarded_to is None else iso(forwarded_to),
+            f"{checkpoint.waiting}{'+' if checkpoint.more_waiting else ''}",
+            str(checkpoint.suspects),
+            f"{checkpoint.lag_seconds:g} s",
         )
     return table
 
 
-def _forwarder(place: PlaceSeen) -> Text:
-    if place.holder is None:
-        return Text("nobody", style="yellow")
-    age = "" if place.kept is None else f", {(clock.now() - place.kept).total_seconds():.0f} s ago"
-    return Text(f"{place.holder}{age}", style="red" if place.silent else "green")
+def _forwarder(checkpoint: CheckpointStatus) -> Text:
+    if checkpoint.holder is None:
+        return Text("none running", style="yellow")
+    saved_at = checkpoint.saved_at
+    age = "" if saved_at is None else f", saved {(clock.now() - saved_at).total_seconds():.0f} s ago"
+    return Text(f"{checkpoint.holder}{age}", style="red" if checkpoint.silent else "green")
 
 
-def _count_aside(seen: LineageStatus) -> str:
-    if not seen.set_aside:
+def _set_aside(status: LineageStatus) -> str:
+    if not status.set_aside:
         return "nothing"
-    return f"[yellow]{seen.set_aside}[/]: mwaactl lineage set-aside list -s {escape(seen.stack)}"
+    return f"[yellow]{status.set_aside}[/]: mwaactl lineage set-aside list -s {escape(status.stack)}"
 
 
-def _refused(console: Console, refused: tuple[Refused, ...], total: int) -> None:
-    for one in refused:
-        _say(console, f"  [red]refused[/] {escape(one.key)}: {escape(one.reason)}")
-    if total > len(refused):
-        _say(console, f"  and {total - len(refused)} more")
+def _print_refused(console: Console, events: tuple[RefusedEvent, ...], total: int) -> None:
+    for event in events:
+        _print(console, f"  [red]refused[/] {escape(event.key)}: {escape(event.reason)}")
+    if total > len(events):
+        _print(console, f"  and {total - len(events)} more")
 
 
-def _say(console: Console, text: str) -> None:
+def _print_nothing(console: Console, bucket: str) -> None:
+    _print(console, f"Nothing is set aside in s3://{escape(bucket)}.")
+
+
+def _table(*titles: str) -> Table:
+    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    return table
+
+
+def _print(console: Console, text: str) -> None:
     console.print(text, highlight=False, soft_wrap=True)

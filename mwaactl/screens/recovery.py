@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from bluegreen.timeline import Colour, other_colour
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -14,9 +15,9 @@ from mwaactl.json_model import iso
 from mwaactl.recovery.audit import Audit
 from mwaactl.recovery.completed_runs import DueRun, WindowReport
 from mwaactl.recovery.failover import FailoverPlan, FailoverResult
-from mwaactl.screens.common import show_checks
+from mwaactl.recovery.verdict import Finding
+from mwaactl.screens.common import SHOWN, print_note, remainder, show_checks
 
-SHOWN = 20  # rows of a listing before the rest is counted
 KINDS = {
     "both": "executed by both",
     "nobody": "executed by nobody",
@@ -24,125 +25,136 @@ KINDS = {
 }
 
 
-def show_audit(console: Console, seen: Audit) -> None:
-    for colour, why in seen.by_lineage.items():
-        _say(
+def show_audit(console: Console, report: Audit) -> None:
+    for colour, why in report.by_lineage.items():
+        _print(
             console,
-            f"{colour} does not answer ({why}). Its runs are taken from the lineage log, which need not know "
-            "of every run.",
+            f"{colour} does not answer ({why}). Its runs are taken from the lineage log, which may not have "
+            "every run.",
             "yellow",
         )
-    counts = f"{seen.unfinished} unfinished, {seen.failed} failed"
-    if seen.by_lineage:
-        counts += f", {seen.unknown} unknown"
-    _say(
+    counts = f"{report.unfinished} unfinished, {report.failed} failed"
+    if report.by_lineage:
+        counts += f", {report.unknown} unknown"
+    _print(
         console,
-        f"{seen.instants} runs due from {iso(seen.since)} to {iso(seen.until)}: {counts}, "
-        f"{len(seen.findings)} findings.",
+        f"{report.instants} runs due from {iso(report.since)} to {iso(report.until)}: {counts}, "
+        f"{len(report.findings)} findings.",
     )
-    if seen.findings:
-        table = Table(show_edge=False, pad_edge=False, header_style="bold")
-        for title in ("what", "DAG", "due", "owner", "runs", "why", ""):
-            table.add_column(title, overflow="fold")
-        for one in seen.findings[:SHOWN]:
-            table.add_row(
-                Text(KINDS[one.kind], style="red"),
-                Text(one.dag_id),
-                iso(one.due),
-                Text(one.owner, style=one.owner),
-                ", ".join(f"{colour} {state}" for colour, state in sorted(one.runs.items())),
-                Text(one.detail),
-                Text("started" if one in seen.backfilled else "", style="green"),
-            )
-        console.print(table)
-        _rest(console, seen.findings)
-    for failure in seen.not_backfilled:
-        _say(console, f"Not backfilled: {failure.dag_id} due {iso(failure.due)}: {failure.reason}", "red")
-    possible = sum(one.backfill_on is not None for one in seen.open)
-    if possible and not seen.backfilled:
-        _say(console, f"To execute {possible} of them now: mwaactl audit --backfill -s {seen.stack}")
+    if report.findings:
+        _show_findings(console, report.findings, report.backfilled)
+    for failure in report.not_backfilled:
+        _print(console, f"Not backfilled: {failure.dag_id} due {iso(failure.due)}: {failure.reason}", "red")
+    possible = sum(finding.backfill_on is not None for finding in report.open)
+    if possible and not report.backfilled:
+        _print(console, f"To execute {possible} of them now: mwaactl audit --backfill -s {report.stack}")
 
 
-def show_plan(console: Console, made: FailoverPlan) -> None:
-    show_checks(console, made.checks)
-    end = iso(made.until) if made.until else "the switch"
-    _say(
-        console,
-        f"{made.target} will own what is due from {iso(made.since)} on, {made.source} what was due before. "
-        f"Runs due from then to {end}:",
-    )
-    if made.look is not None:
-        _show_look(console, made.look, made.target, made.source)
-
-
-def show_failover(console: Console, done: FailoverResult, stack: str) -> None:
-    for note in done.notes:
-        _say(console, f"Note: {note}", "yellow")
-    if done.dry_run:
-        _say(console, "Nothing was written.")
-        return
-    _say(
-        console,
-        f"{done.target} owns every scheduled run that is due from {iso(done.since)} on (version "
-        f"{done.version}). {len(done.again)} runs are executed again"
-        + (f", {done.mirrored.copied} mirrors were made true" if done.mirrored else "")
-        + f". See them: mwaactl status -s {stack}",
-    )
-    if done.unknown and done.again:
-        _say(
-            console,
-            f"At least once, not exactly once: {_doubt(done.look)}. When the old side answers again: "
-            f"mwaactl audit -s {stack}",
-            "yellow",
+def _show_findings(console: Console, findings: Sequence[Finding], backfilled: Sequence[Finding]) -> None:
+    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    for title in ("finding", "DAG", "due", "owner", "runs", "why", ""):
+        table.add_column(title, overflow="fold")
+    for finding in findings[:SHOWN]:
+        table.add_row(
+            Text(KINDS[finding.kind], style="red"),
+            Text(finding.dag_id),
+            iso(finding.due),
+            Text(finding.owner, style=finding.owner),
+            ", ".join(f"{colour} {state}" for colour, state in sorted(finding.runs.items())),
+            Text(finding.detail),
+            Text("started" if finding in backfilled else "", style="green"),
         )
-    if done.fenced:
-        old = "green" if done.target == "blue" else "blue"
-        _say(
-            console, f"{old} is fenced. Before it may work again: mwaactl unfence {old} -s {stack}", "yellow"
-        )
-    if not done.waited:
-        _say(console, f"It was not waited. In 6 minutes: mwaactl failover {done.target} -s {stack}", "yellow")
+    console.print(table)
+    for line in remainder(findings):
+        _print(console, line)
 
 
-def _show_look(console: Console, look: WindowReport, target: str, source: str) -> None:
-    for witness, why in look.silent.items():
-        _say(console, f"  {witness} cannot say what {source} completed: {why}", "yellow")
+def show_plan(console: Console, plan: FailoverPlan) -> None:
+    show_checks(console, plan.checks)
+    end = iso(plan.until) if plan.until else "the switch"
+    _print(
+        console,
+        f"{plan.target} will own what is due from {iso(plan.since)} on; {plan.source} keeps what was due "
+        f"before. Runs due from then to {end}:",
+    )
+    if plan.window is not None:
+        _show_window(console, plan.window, plan.target)
+
+
+def _show_window(console: Console, window: WindowReport, target: Colour) -> None:
+    source = other_colour(target)
+    for witness, why in window.silent.items():
+        _print(console, f"  {witness} cannot report what {source} completed: {why}", "yellow")
     counts = (
-        ("executed again on " + target, "again"),
-        (f"completed on {source}{_known_by(look)}: not executed again", "completed"),
-        ("being executed on " + target, "running"),
-        ("nothing to do", "done"),
+        (f"to rerun on {target}", "rerun"),
+        (f"completed on {source}{_known_by(window)}: not rerun", "completed"),
+        (f"running on {target}", "running"),
+        (f"done on {target} already", "done"),
     )
     for text, fate in counts:
-        runs = tuple(run for run in look.runs if run.fate == fate)
-        _say(console, f"  {len(runs):>4} {text}")
-        if fate == "again":
+        runs = tuple(run for run in window.runs if run.fate == fate)
+        _print(console, f"  {len(runs):>4} {text}")
+        if fate == "rerun":
             _list(console, runs)
-    if look.having("again") and look.unknown:
-        _say(console, f"  What is executed again may be a second time: {_doubt(look)}.", "yellow")
+    if window.completion_uncertain and window.having("rerun"):
+        _print(console, f"  A rerun may repeat completed work: {_doubt(window, target)}.", "yellow")
 
 
-def _doubt(look: WindowReport | None) -> str:
-    if look is None or not look.witnesses:
-        return "what of it was completed is unknown"
-    return f"{', '.join(look.witnesses)} does not know it as completed, but need not know of every run"
+def show_failover(console: Console, result: FailoverResult, stack: str) -> None:
+    for note in result.notes:
+        print_note(console, note)
+    if result.dry_run:
+        _print(console, "Nothing was written. To carry it out, repeat the command without --dry-run.")
+        return
+    target, source = result.target, other_colour(result.target)
+    received = (
+        f", {result.mirrored.copied} mirrors received {source}'s final states" if result.mirrored else ""
+    )
+    _print(
+        console,
+        f"{target} owns every scheduled run that is due from {iso(result.since)} on (version "
+        f"{result.version}). {len(result.rerun)} runs are being rerun{received}. To watch them: "
+        f"mwaactl status -s {stack}",
+    )
+    if result.completion_uncertain and result.rerun:
+        _print(
+            console,
+            f"At least once, not exactly once: {_doubt(result.window, target)}. Once {source} answers again, "
+            f"list what both executed: mwaactl audit -s {stack}",
+            "yellow",
+        )
+    if result.fenced:
+        _print(
+            console,
+            f"{source} is fenced. To let it work again: mwaactl unfence {source} -s {stack}",
+            "yellow",
+        )
+    if not result.waited:
+        _print(
+            console,
+            "Some processes may still act on the ownership that they read before. Repeat in 6 minutes: "
+            f"mwaactl failover {target} -s {stack}",
+            "yellow",
+        )
 
 
-def _known_by(look: WindowReport) -> str:
-    by = Counter(run.known_by for run in look.having("completed") if run.known_by)
-    return f" ({', '.join(f'{count} by {name}' for name, count in sorted(by.items()))})" if by else ""
+def _doubt(window: WindowReport | None, target: Colour) -> str:
+    if window is None or not window.witnesses:
+        return f"nothing reports what {other_colour(target)} completed"
+    return f"{', '.join(window.witnesses)} does not show these runs as completed, but may not have every run"
+
+
+def _known_by(window: WindowReport) -> str:
+    counts = Counter(run.known_by for run in window.having("completed") if run.known_by)
+    parts = ", ".join(f"{count} by {name}" for name, count in sorted(counts.items()))
+    return f" ({parts})" if parts else ""
 
 
 def _list(console: Console, runs: Sequence[DueRun]) -> None:
-    for run in runs[:SHOWN]:
-        _say(console, f"         {run.dag_id}, due {iso(run.due)}")
-    _rest(console, runs)
+    lines = [f"{run.dag_id}, due {iso(run.due)}" for run in runs[:SHOWN]]
+    for line in [*lines, *remainder(runs)]:
+        _print(console, f"         {line}")
 
 
-def _rest(console: Console, items: Sequence[object]) -> None:
-    if len(items) > SHOWN:
-        _say(console, f"         and {len(items) - SHOWN} more (--json shows all)")
-
-
-def _say(console: Console, text: str, style: str | None = None) -> None:
+def _print(console: Console, text: str, style: str | None = None) -> None:
     console.print(escape(text), highlight=False, soft_wrap=True, style=style)

@@ -50,8 +50,8 @@ def _outcome(result: SwitchResult, source: Colour) -> str:
         return f"{target} already owns the work{of_dags}{begin}: nothing changed."
     if result.dry_run:
         return (
-            f"{target} would own every scheduled run{of_dags} due from {result.lead_seconds:g} s after the write "
-            "on. Nothing was written."
+            f"{target} would own every scheduled run{of_dags} due from {result.lead_seconds:g} s after the "
+            "write on. Nothing was written."
         )
     if result.owns_from is None:
         return f"Written as version {result.version}, but another writer has overtaken it."

@@ -31,8 +31,8 @@ class SwitchPlan:
     now: datetime  # by AWS's clock
     dags: tuple[str, ...] = ()  # the DAGs to move alone; none: all move
     rollback: bool = False
-    watch: Watch | None = None  # asks the side that the work leaves; None: it cannot be asked, or need not be
-    seen: Activity | None = None  # that side at the time of the checks
+    watch: Watch | None = None  # asks the source; None: it does not answer, or need not be asked
+    activity: Activity | None = None  # of the source at the time of the checks
     forced: frozenset[str] = frozenset()
 
     @property
@@ -54,7 +54,7 @@ class SwitchPlan:
 
     @property
     def source(self) -> Colour:
-        return "green" if self.target == "blue" else "blue"
+        return other_colour(self.target)
 
     @property
     def ok(self) -> bool:
@@ -69,9 +69,9 @@ class SwitchPlan:
     def current(self) -> Turn:
         return turn(self.before.timeline, self.now, self.dag_id)
 
-    def candidates(self, timeline: Timeline, seen: Activity, since: datetime) -> list[str]:
+    def candidates(self, timeline: Timeline, activity: Activity, since: datetime) -> list[str]:
         """The DAGs that would change sides at `since`: those that the source owns until then."""
-        concerned = self.moving if self.dags or self.continues else seen.dags
+        concerned = self.moving if self.dags or self.continues else activity.dags
         return [dag_id for dag_id in concerned if timeline.owner(since, dag_id) == self.source]
 
 
@@ -100,7 +100,7 @@ def plan(
         raise UsageError(f"no DAG can have the id {', '.join(map(repr, wrong))}: repeat --dag for each DAG")
     forced = forced_checks(force)
     deployment.stack.require(target)
-    ownership = _ownership(deployment)
+    ownership = deployment.ownership
     before = ownership.read()
     notes = _copy_settings(deployment, before, target) if sync else ()
     return _plan(deployment, before, target, lead, forced, dags=chosen, notes=notes)
@@ -114,7 +114,7 @@ def plan_rollback(
     The rest is as for `plan`; also raises UsageError if there was no switch yet.
     """
     forced = forced_checks(force)
-    ownership = _ownership(deployment)
+    ownership = deployment.ownership
     before = ownership.read()
     owner, previous = newest_owner(before.timeline), previous_owner(before.timeline)
     if previous is None:
@@ -134,17 +134,13 @@ def _copy_settings(deployment: Deployment, before: Snapshot, target: Colour) -> 
     if newest_owner(before.timeline) == target:
         return (f"nothing was copied to {target}: it owns the work, so its own pause state and pools count",)
     source: Colour = other_colour(target)
-    done = copy_settings(deployment, source, target)
+    result = copy_settings(deployment, source, target)
     parts = [
         f"{what} {listed(names)}"
-        for what, names in (("paused", done.paused), ("unpaused", done.unpaused), ("pools", done.pools))
+        for what, names in (("paused", result.paused), ("unpaused", result.unpaused), ("pools", result.pools))
         if names
     ]
-    return (f"copied from {source} to {target}: {'; '.join(parts) or 'nothing, they were alike'}",)
-
-
-def _ownership(deployment: Deployment) -> Ownership:
-    return deployment.ownership
+    return (f"copied from {source} to {target}: {'; '.join(parts) or 'nothing, they were equal'}",)
 
 
 def _plan(
@@ -163,7 +159,7 @@ def _plan(
     if wanted < ownership.lead:
         notes += (f"lead raised to {ownership.lead.total_seconds():g} s, which is what the readers apply",)
         wanted = ownership.lead
-    made = SwitchPlan(
+    plan = SwitchPlan(
         deployment=deployment,
         before=before,
         target=target,
@@ -175,7 +171,7 @@ def _plan(
         rollback=rollback,
         forced=frozenset(forced),
     )
-    return made if made.already else _checked(made)
+    return plan if plan.already else _checked(plan)
 
 
 def _notes(before: Snapshot, ownership: Ownership) -> Iterator[str]:
@@ -189,25 +185,26 @@ def _notes(before: Snapshot, ownership: Ownership) -> Iterator[str]:
     if before.covered:
         yield (
             f"version {before.top} of {ownership.name} is invalid (see `mwaactl history`); "
-            f"version {before.reading.version} stands and will be put on top again"
+            f"version {before.reading.version} stands and will be put back on top"
         )
 
 
-def _checked(made: SwitchPlan) -> SwitchPlan:
-    """The plan with the outcome of its checks and what was seen of the side that the work leaves."""
-    timeline, apis = made.before.timeline, made.deployment.airflows
+def _checked(plan: SwitchPlan) -> SwitchPlan:
+    """The plan with the outcome of its checks and the source's activity at that time."""
+    timeline, apis = plan.before.timeline, plan.deployment.airflows
     sides = observe_sides(
-        made.deployment,
-        made.target,
+        plan.deployment,
+        plan.target,
         timeline,
-        dags=made.dags,
-        now=lambda: aws_now(made.before, made.deployment.ownership.lead),
+        dags=plan.dags,
+        now=lambda: aws_now(plan.before, plan.deployment.ownership.lead),
     )
-    watch, seen, source, likely = None, None, sides.source, set[str]()
+    watch, activity, source, likely = None, None, sides.source, set[str]()
     if source is not None and source.dags is not None and source.in_flight is not None:
-        watch = Watch(apis[made.source], apis[made.target])
-        seen = serial.seen(source.dags, source.in_flight, lambda: sides.target.dags or {})
-        soon = made.now + made.lead + serial.SOON
-        likely = {dag_id for dag_id in made.candidates(timeline, seen, soon) if seen.busy(dag_id, soon)}
-    sides = serial.known_by_tasks(sides, watch, apis[made.target], likely)
-    return replace(made, checks=run_checks(sides, made.forced), watch=watch, seen=seen)
+        watch = Watch(apis[plan.source], apis[plan.target])
+        activity = serial.activity(source.dags, source.in_flight, lambda: sides.target.dags or {})
+        soon = plan.now + plan.lead + serial.SOON
+        candidates = plan.candidates(timeline, activity, soon)
+        likely = {dag_id for dag_id in candidates if activity.busy(dag_id, soon)}
+    sides = serial.known_by_tasks(sides, watch, apis[plan.target], likely)
+    return replace(plan, checks=run_checks(sides, plan.forced), watch=watch, activity=activity)

@@ -46,15 +46,15 @@ class Activity:
 
     dags: Mapping[str, Dag]
     unfinished: Mapping[str, tuple[Run, ...]]
-    unclear: frozenset[str] = frozenset()  # the environment does not tell when their next run is due
+    unclear: frozenset[str] = frozenset()  # DAGs whose next run the environment does not report
 
     def busy(self, dag_id: str, until: datetime) -> str | None:
         """Why the DAG is not idle up to `until`; None if it is."""
         if runs := self.unfinished.get(dag_id):
             first = min(runs, key=lambda run: (run.due or until, run.run_id))
-            more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
+            unfinished = f" and {len(runs) - 1} more are" if len(runs) > 1 else " is"
             paused = dag_id in self.dags and self.dags[dag_id].paused
-            return f"{first.run_id}{more} is unfinished" + (", and the DAG is paused" if paused else "")
+            return f"{first.run_id}{unfinished} unfinished" + (", and the DAG is paused" if paused else "")
         if dag_id in self.unclear:
             return "Airflow has not planned its next run yet"
         due = self.next_due(dag_id)
@@ -66,12 +66,12 @@ class Activity:
         return None if dag is None or dag.paused else dag.next_due
 
 
-def seen(
+def activity(
     dags: Mapping[str, Dag], unfinished: Iterable[Run], others: Callable[[], Mapping[str, Dag]]
 ) -> Activity:
     """`others` gives the DAGs of the other environment; it is called only if something is unclear.
 
-    While a DAG has as many runs as it may have, and after a manual run for some time, Airflow tells no next
+    While a DAG has as many runs as it may have, and for some time after a manual run, Airflow reports no next
     run. Nor does it if none will come; then the other environment has none either.
     """
     by_dag: dict[str, list[Run]] = {}
@@ -92,7 +92,7 @@ def seen(
 class Watch:
     """Asks one environment, and remembers which of its DAGs are serial. Its methods raise Unreachable.
 
-    The other environment is asked where this one tells no next run.
+    The other environment is asked where this one reports no next run.
     """
 
     def __init__(self, api: AirflowApi, other: AirflowApi) -> None:
@@ -102,7 +102,7 @@ class Watch:
     def look(self) -> Activity:
         """What it does now. The runs are asked for after the DAGs: one made in between is not missed."""
         dags = self.api.dags()
-        return seen(dags, self.api.unfinished_runs(), self._other.dags)
+        return activity(dags, self.api.unfinished_runs(), self._other.dags)
 
     def serial(self, dags: Iterable[Dag]) -> frozenset[str]:
         """The ids of those that are serial; one question for each that is not known yet."""
@@ -122,15 +122,15 @@ class Watch:
         except NotFound:  # it is going away: no reason to move it while it is busy
             return True
 
-    def held(self, now: Activity, dag_ids: Iterable[str], until: datetime) -> tuple[HeldDag, ...]:
+    def held(self, activity: Activity, dag_ids: Iterable[str], until: datetime) -> tuple[HeldDag, ...]:
         """Those of `dag_ids` that are serial and not idle up to `until`."""
-        busy = {dag_id: why for dag_id in dag_ids if (why := now.busy(dag_id, until)) is not None}
-        serial = self.serial(now.dags[dag_id] for dag_id in busy if dag_id in now.dags)
+        busy = {dag_id: why for dag_id in dag_ids if (why := activity.busy(dag_id, until)) is not None}
+        serial = self.serial(activity.dags[dag_id] for dag_id in busy if dag_id in activity.dags)
         return tuple(
             HeldDag(dag_id=dag_id, reason=busy[dag_id])
             for dag_id in sorted(busy)
             # Unfinished runs of a DAG that is gone: nobody can say that it was not serial.
-            if dag_id in serial or dag_id not in now.dags
+            if dag_id in serial or dag_id not in activity.dags
         )
 
 
@@ -143,14 +143,14 @@ def known_by_tasks(sides: Sides, source: Watch | None, target: AirflowApi, likel
     dags = concerned(sides)
     try:
         if source_answered(sides) and source is not None:
-            found = source.serial(dags[dag_id] for dag_id in likely if dag_id in dags)
+            serial = source.serial(dags[dag_id] for dag_id in likely if dag_id in dags)
         elif sides.target.dags is not None:
             active = [dag for dag in dags.values() if not dag.paused]
-            found = Watch(target, target).serial(
+            serial = Watch(target, target).serial(
                 [dag for dag in active if dag.max_active_runs == 1] or active
             )
         else:
             return sides
     except Unreachable:
         return sides
-    return sides.model_copy(update={"serial": found})
+    return sides.model_copy(update={"serial": serial})

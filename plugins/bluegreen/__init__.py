@@ -1,8 +1,8 @@
 """Blue/green for Airflow: each scheduled run is executed by the environment that owns its due instant.
 
-For DAG authors: `bluegreen.owner()` and `bluegreen.is_active()` ask who owns the work. No DAG needs them to
-run exactly once; they are for side effects outside of scheduled runs (a callback that reports, a manual run
-that must not write). Call them in tasks and callbacks: at a DAG file's top level they would ask at each
+For DAG authors: `bluegreen.owner()` and `bluegreen.is_active()` tell who owns the work. No DAG needs them to
+run exactly once; they are for side effects outside scheduled runs (a callback that reports, a manual run that
+must not write). Call them only in tasks and callbacks: at a DAG file's top level they would run at each
 parse.
 """
 

@@ -1,9 +1,9 @@
-"""The few requests to AWS that Airflow's processes make, for a tenth of what a botocore client costs.
+"""The few requests to AWS that Airflow's processes make, at a tenth of the cost of a botocore client.
 
 Each Airflow task is a process of its own, forked from one that has imported this module. A client costs it
-140 ms of CPU: the service's whole model and, for HTTPS, all certificates are read each time. So botocore
-finds the credentials, the region and the endpoint, and signs; what it needs for that is read once in the
-parent, which never opens a connection for it. The request itself is one of the standard library's.
+140 ms of CPU, because the service's whole model and, for HTTPS, all certificates are read each time. So
+botocore only finds the credentials, the region and the endpoint, and signs; what it needs for that is read
+once in the parent, which opens no connection for it. The request itself is sent by the standard library.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ MAX_BYTES = 10_000_000
 
 
 class AwsError(RuntimeError):
-    """A request that was not answered, or was refused; the text says by whom and why."""
+    """A request that was refused or got no answer; the text says by whom and why."""
 
 
 class _Account:
-    """Who asks: botocore's session and credentials, for one process: once used it may hold sockets."""
+    """Botocore's session and credentials, for one process: once used they may hold sockets."""
 
     def __init__(self) -> None:
         self.process = os.getpid()
@@ -49,7 +49,7 @@ class _Account:
         return self.session.get_config_variable(name)
 
     def credentials(self) -> Any:
-        """What signs. Raises botocore's errors."""
+        """The credentials that sign. Raises botocore's errors."""
         if self._credentials is None:
             self._credentials = self.session.get_component("credential_provider").load_credentials()
         if self._credentials is None:
@@ -57,8 +57,8 @@ class _Account:
         return self._credentials.get_frozen_credentials()
 
 
-# What a forked process inherits: made at import, without any network access.
-_spare: _Account | None = None  # for a child: the process that made it does not use it
+# What a forked process inherits: created at import, without any network access.
+_spare: _Account | None = None  # for a child: the process that creates it does not use it
 _tls: dict[bool, ssl.SSLContext] = {}  # of every authority, or of Amazon's own
 _endpoints: dict[str, EndpointProvider] = {}
 _own: _Account | None = None
@@ -77,7 +77,7 @@ def _mine() -> _Account:
 
 
 def _certificates(account: _Account, *, every: bool = False) -> ssl.SSLContext:
-    """Amazon's own authorities, which are read in a tenth of the time; `every` one, or those configured."""
+    """Trust Amazon's own authorities, which load in a tenth of the time, or `every` one, or those set."""
     chosen: Any = account.option("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or True
     every = every or chosen is not True
     if every not in _tls:
@@ -88,7 +88,7 @@ def _certificates(account: _Account, *, every: bool = False) -> ssl.SSLContext:
 
 
 def _amazons(bundle: str) -> str:
-    """The certificates of Amazon Trust Services in a bundle whose comments name each; else nothing."""
+    """The certificates of Amazon Trust Services in a bundle whose comments name them, else an empty text."""
     begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
     return "\n".join(
         begin + after.partition(end)[0] + end
@@ -98,7 +98,7 @@ def _amazons(bundle: str) -> str:
 
 
 def _endpoint(account: _Account, service: str, region: str, bucket: str | None) -> str:
-    """The address of a service (for a bucket: of that bucket), by botocore's rules."""
+    """The URL of a service, or of a bucket, by botocore's rules."""
     if service not in _endpoints:
         load = account.session.get_component("data_loader").load_data
         rules = load(f"{service}/{MODELS[service]}/endpoint-rule-set-1")
@@ -130,10 +130,10 @@ def request(
     timeout: float,
     bucket: str | None = None,
 ) -> bytes:
-    """Send one signed request to "ssm" or "s3" and return the answer's body; no retries, no redirects.
+    """Send one signed request to "ssm" or "s3" and return the response's body; no retries, no redirects.
 
-    `path` is URL-encoded. `timeout` in seconds bounds connecting and each wait for data, and the body as a
-    whole; looking up names and credentials has no bound here. Raises AwsError.
+    `path` is URL-encoded. `timeout` (seconds) limits connecting, each wait for data, and the body as a whole;
+    DNS and credential lookups have no limit here. Raises AwsError.
     """
     address = service
     deadline = time.monotonic() + timeout
@@ -173,17 +173,17 @@ def _open(sent: urllib.request.Request, mine: _Account, timeout: float) -> Any:
     try:
         return _opener(tls).open(sent, timeout=timeout)
     except URLError as error:
-        # None of Amazon's authorities: another partition of AWS may have its own, and so may a proxy.
+        # Not signed by Amazon's authorities: another partition of AWS may have its own, and so may a proxy.
         if isinstance(error.reason, ssl.SSLCertVerificationError):
-            whole = _certificates(mine, every=True)
-            if whole is not tls:
-                _tls[False] = whole  # this process need not try the others again
-                return _opener(whole).open(sent, timeout=timeout)
+            everything = _certificates(mine, every=True)
+            if everything is not tls:
+                _tls[False] = everything  # this process need not try Amazon's alone again
+                return _opener(everything).open(sent, timeout=timeout)
         raise
 
 
 def _opener(tls: ssl.SSLContext) -> urllib.request.OpenerDirector:
-    """With proxies of the environment; follows no redirect and raises for no status."""
+    """An opener that uses the environment's proxies, follows no redirects and raises for no status."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
@@ -195,8 +195,8 @@ def _opener(tls: ssl.SSLContext) -> urllib.request.OpenerDirector:
     return opener
 
 
-if __name__ == "bluegreen.aws":  # not where Airflow's plugin manager executes this file once more
-    with suppress(OSError, BotoCoreError):  # a mistake in AWS's configuration is told by each request
+if __name__ == "bluegreen.aws":  # not when Airflow's plugin manager executes this file again
+    with suppress(OSError, BotoCoreError):  # each request reports a mistake in AWS's configuration
         _spare = _Account()
         _certificates(_spare)
         for _service in MODELS:

@@ -1,11 +1,11 @@
-"""The ownership timeline in a third of the characters, for a value that SSM would not take otherwise.
+"""The ownership timeline in a third of the characters, for a value that would be too long for SSM.
 
     {"base_version": 8, "since": {"1": 0, "7": 1763892005000000, "9": 1763892300000000},
      "owners": "b1 g7", "dags": {"etl_daily": "b7 g9"}}
 
 An entry is its owner's first letter and its version; `since` has the instant of each version, in
-microseconds since 1970. An entry that begins otherwise says so itself: `g7@1763892005000000`. Works on plain
-JSON values; `bluegreen.timeline` says what they mean. Standard library only.
+microseconds since 1970. An entry that begins at another instant carries it: `g7@1763892005000000`. Works on
+plain JSON values; `bluegreen.timeline` defines their meaning. Standard library only.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _UNIT = timedelta(microseconds=1)
 
 
 class MalformedError(ValueError):
-    """A value that is not of this form; the text says where."""
+    """A value that is not in this form; the text says where."""
 
 
 def is_dense(value: Mapping[str, Any]) -> bool:
-    """Whether a parsed value is written in this form."""
+    """Whether a parsed value is in this form."""
     return isinstance(value.get("owners"), str)
 
 
@@ -54,22 +54,22 @@ def expand(value: Mapping[str, Any]) -> dict[str, Any]:
         raise MalformedError("since must be an object of version to microseconds")
 
     def entry(word: str) -> dict[str, Any]:
-        found = _ENTRY.fullmatch(word)
-        if found is None:
-            raise MalformedError(f"{word!r:.60} is no entry such as g7")
-        letter, version, own = found.groups()
+        match = _ENTRY.fullmatch(word)
+        if match is None:
+            raise MalformedError(f"{word!r:.60} is not an entry such as g7")
+        letter, version, own = match.groups()
         moment = int(own) if own else since.get(version)
         if not isinstance(moment, int) or isinstance(moment, bool):
             raise MalformedError(f"since has no microseconds for version {version}")
         try:
             begin = (_EPOCH + moment * _UNIT).isoformat()
         except OverflowError as error:
-            raise MalformedError(f"version {version} begins at no time: {moment}") from error
+            raise MalformedError(f"version {version} begins at an impossible time: {moment}") from error
         return {"owner": _OWNERS[letter], "since": begin, "version": int(version)}
 
     def line(text: object) -> list[dict[str, Any]]:
         if not isinstance(text, str):
-            raise MalformedError(f"{text!r:.60} is no line such as 'b1 g7'")
+            raise MalformedError(f"{text!r:.60} is not a line such as 'b1 g7'")
         return [entry(word) for word in text.split()]
 
     dags = value.get("dags", {})

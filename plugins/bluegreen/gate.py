@@ -1,4 +1,4 @@
-"""Whether a run is this environment's own, and why. Knows Airflow's DAG runs by their attributes only."""
+"""Whether a run is this environment's own, and why. Knows Airflow's DAG runs only by their attributes."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 from bluegreen.settings import Settings
 from bluegreen.store import Store
 
-# Runs that somebody or something made in one environment only: they run there. A type that is not listed
-# here is judged by its due instant, so that a new kind of run can never be executed twice.
-MADE_HERE = frozenset(
+# Runs that a person or a program creates in one environment only: they run there. A type that is not listed
+# here is judged by its due instant, so that a new type of run can never be executed twice.
+CREATED_HERE = frozenset(
     {"manual", "operator_triggered", "backfill", "asset_materialization", "dataset_materialization"}
 )
 FOLLOWS_PRODUCER = frozenset({"asset_triggered", "dataset_triggered"})
 
 
 class Verdict(NamedTuple):
-    """Whether this environment executes the run, and the reason for people."""
+    """Whether this environment executes the run, and why, for people."""
 
     mine: bool
     reason: str
@@ -39,7 +39,7 @@ class Run:
 
 
 def describe(dag_run: Any, context: Mapping[str, Any] | None = None) -> Run:
-    """A run from any version's DagRun, the ORM's or the task runner's; tasks pass their template context."""
+    """Describe any version's DagRun, the ORM's or the task runner's; tasks pass their template context."""
     kind = str(getattr(dag_run.run_type, "value", dag_run.run_type))
     return Run(
         dag_id=dag_run.dag_id,
@@ -61,10 +61,10 @@ def _asset_events(dag_run: Any, context: Mapping[str, Any]) -> Iterable[Any]:
 
 
 def _produced_here(events: Iterable[Any]) -> bool:
-    """Whether tasks made all events: those were gated, so what they caused belongs here too.
+    """Whether all events come from tasks: those are gated, so what they cause belongs here, too.
 
-    That holds as well when a producer drains here after a switch. Events from outside (REST API, watchers)
-    have no source and may reach both environments.
+    That also holds when a producer drains here after a switch. Events from outside (REST API, watchers) have
+    no source and may reach both environments.
     """
     sources = [getattr(event, "source_dag_id", None) for event in events]
     return bool(sources) and all(sources)
@@ -83,18 +83,18 @@ class Gate:
     def verdict(self, run: Run, *, wait: float, retried: bool = False) -> Verdict:
         """Judge a run, waiting up to `wait` seconds for the timeline.
 
-        Raises OwnershipUnknown if there is none. Cleared and retried runs read afresh, because a failover
-        may have changed who owns instants in the past.
+        Raises OwnershipUnknown if there is none by then. Cleared and retried runs read it again, because a
+        failover may have changed who owns instants in the past.
         """
-        if run.kind in MADE_HERE:
-            return Verdict(True, f"{run.kind} runs are executed where they were made")
+        if run.kind in CREATED_HERE:
+            return Verdict(True, f"{run.kind} runs are executed where they were created")
         if run.produced_here:
-            return Verdict(True, "the tasks that caused it ran here")
+            return Verdict(True, "the tasks that triggered it ran here")
         here = self.settings.environment
         instant = run.due or run.started or self._clock()
         if run.cleared:
-            # a person asked for it again: whoever owned the moment it started again, so a later switch
-            # does not stop it half way
+            # a person wants it to run again: the owner at the moment it started again decides, so that a
+            # later switch does not stop it halfway
             instant = max(run.started or self._clock(), instant)
         timeline = self._store.timeline(instant, wait=wait, afresh=run.cleared or retried)
         owner = timeline.owner(instant, run.dag_id)

@@ -1,14 +1,13 @@
-"""The gate as Airflow cluster policies: three layers, each covering for the one before.
+"""The gate as Airflow cluster policies: three layers, each a safety net for the one before.
 
 1. `task_instance_mutation_hook`, in the scheduler: the task instances of a scheduled run that is not ours
-   are born skipped, so no process starts for them.
+   are created as skipped, so no process starts for them.
 2. `dag_policy` wraps `dag.get_template_env`, which every task process calls before it renders templates and
-   before it tells any listener: nothing of a run that is not ours is rendered, and no lineage is emitted
-   for it.
-3. `task_policy` sets a pre_execute hook, just before the work.
+   notifies listeners: for a run that is not ours nothing is rendered and no lineage is emitted.
+3. `task_policy` sets a pre_execute hook, right before the work.
 
-Callbacks that would report a run which this environment only mirrored are silenced. Not ours means skipped;
-no verdict means that the task waits in its process, then fails. The scheduler never waits.
+Callbacks that would report a run which this environment only mirrors are silenced. Not ours means skipped;
+without a verdict the task waits in its process, then fails. The scheduler never waits.
 """
 
 from __future__ import annotations
@@ -28,16 +27,15 @@ log = logging.getLogger("bluegreen")
 
 CALLBACK_WAIT = 5.0  # seconds: callbacks of DAGs run in the DAG processor, one after the other
 
-# Airflow's own objects are untyped here on purpose: they differ between the versions, and importing them
-# for their types would slow every process down.
+# Airflow's own objects are deliberately untyped here: they differ between versions, and importing them for
+# their types would slow down every process.
 Context = dict[str, Any]
 
 
 # --- in the task's process ---
 
-_verdicts: dict[
-    tuple[Any, ...], Verdict
-] = {}  # of this process's task: a deferred or retried one is a new process
+# Of this process's task: a deferred or retried task is a new process.
+_verdicts: dict[tuple[Any, ...], Verdict] = {}
 
 
 def _verdict(context: Context, wait: float | None = None) -> Verdict:
@@ -62,8 +60,8 @@ def _verdict(context: Context, wait: float | None = None) -> Verdict:
             from airflow.exceptions import AirflowException
 
             raise AirflowException(
-                f"blue/green gate: no verdict on {dag_run.run_id} of {dag_run.dag_id}, so it neither runs "
-                f"nor is skipped ({error}). A retry asks again; check the parameter with `mwaactl status`"
+                f"blue/green gate: no verdict on {dag_run.run_id} of {dag_run.dag_id}, so this task neither "
+                f"runs nor is skipped: {error}. A retry asks again; check the parameter with `mwaactl status`"
             ) from error
         took = (time.perf_counter() - started) * 1000
         asked = "asked SSM" if source.fetches > before else "did not ask SSM"
@@ -71,9 +69,9 @@ def _verdict(context: Context, wait: float | None = None) -> Verdict:
     return _verdicts[key]
 
 
-def judged(dag_id: str, run_id: str) -> Verdict | None:
-    """What the gate has said of a run in this process; None if no task of it runs here."""
-    return next((said for key, said in _verdicts.items() if key[:2] == (dag_id, run_id)), None)
+def known_verdict(dag_id: str, run_id: str) -> Verdict | None:
+    """The gate's verdict on a run in this process; None if no task of it runs here."""
+    return next((verdict for key, verdict in _verdicts.items() if key[:2] == (dag_id, run_id)), None)
 
 
 def _check(context: Context) -> None:
@@ -114,7 +112,7 @@ def _gate_template_env(dag: Any) -> None:
             try:
                 _check(context)
             except BaseException:
-                # once is enough to end the task; its callbacks and mails may render templates after that
+                # once is enough to end the task; its callbacks and mails may still render templates
                 get_template_env.raised = True  # type: ignore[attr-defined]
                 raise
         return original(*args, **kwargs)
@@ -152,15 +150,15 @@ def _is_mirrored(context: Context) -> bool:
     """Whether a callback's run is executed by the other environment, and only mirrored here."""
     if "dag_run" in context and "ti" in context:
         return not _verdict(context, CALLBACK_WAIT).mine
-    # Airflow 3.3 passes only the id if no task of the run succeeded; the due instant stands in it
+    # Airflow 3.3 passes only the id if no task of the run succeeded; the id contains the due instant
     kind, _, due = context["run_id"].partition("__")
     run = Run(context["dag"].dag_id, context["run_id"], kind, datetime.fromisoformat(due))
     chosen = settings.load()
     return not Gate(chosen, store.store(chosen)).verdict(run, wait=CALLBACK_WAIT).mine
 
 
-def _silenced(callback: Any) -> Any:
-    """The callback, not called for runs that this environment only mirrors."""
+def _silencing(callback: Any) -> Any:
+    """Wrap a callback so that it is not called for runs which this environment only mirrors."""
     if hasattr(callback, "bluegreen"):
         return callback
 
@@ -168,7 +166,7 @@ def _silenced(callback: Any) -> Any:
     def bluegreen_callback(context: Context, *args: Any, **kwargs: Any) -> Any:
         try:
             mirrored = _is_mirrored(context)
-        except Exception:  # noqa: BLE001 - a report too many is better than a failure that nobody hears of
+        except Exception:  # noqa: BLE001 - a superfluous report is better than a failure nobody hears of
             mirrored = False
         return None if mirrored else callback(context, *args, **kwargs)
 
@@ -181,9 +179,9 @@ def _silence(owner: Any, name: str) -> None:
     if not callbacks:
         return
     if callable(callbacks):
-        setattr(owner, name, _silenced(callbacks))
+        setattr(owner, name, _silencing(callbacks))
     else:
-        setattr(owner, name, [_silenced(callback) for callback in callbacks])
+        setattr(owner, name, [_silencing(callback) for callback in callbacks])
 
 
 # --- in the scheduler ---
@@ -192,17 +190,19 @@ _outage = False
 
 
 def _not_ours(run: Run) -> bool:
-    """Whether a run is surely another's; False too if nobody knows: the other layers judge again."""
+    """Whether a run is certainly not ours; False, too, if that is unknown: the other layers judge again."""
     global _outage
     chosen = settings.load()
     try:
         mine = Gate(chosen, store.store(chosen)).verdict(run, wait=0).mine
     except store.TooEarly as error:
-        log.info("blue/green gate: %s is left to its tasks: %s", run.run_id, error)
+        log.info("blue/green gate: leaving %s to its tasks: %s", run.run_id, error)
         return False
     except store.OwnershipUnknown as error:
         if not _outage:
-            log.warning("blue/green gate: from now on runs are left to their tasks: %s", error)
+            log.warning(
+                "blue/green gate: leaving all runs to their tasks until the timeline can be read: %s", error
+            )
         _outage = True
         return False
     if _outage:
@@ -215,7 +215,7 @@ _recent: weakref.ref[Any] | None = None
 
 
 def _dag_run_of(ti: Any) -> Any:
-    """The DAG run that is given its task instances: in the scheduler's session, no query is needed."""
+    """The DAG run whose task instances are being created; the scheduler's session has it, without a query."""
     from airflow.models.dagrun import DagRun
     from airflow.settings import Session
 
@@ -223,25 +223,25 @@ def _dag_run_of(ti: Any) -> Any:
     session: Any = Session()
     recent = _recent() if _recent else None
     if recent is not None and _has(recent, ti) and recent in session:
-        return recent  # a search for each of thousands of mapped tasks would take seconds
-    for found in (*session.identity_map.values(), *session.new):
-        if isinstance(found, DagRun) and _has(found, ti):
-            _recent = weakref.ref(found)
-            return found
+        return recent  # searching for each of thousands of mapped tasks would take seconds
+    for candidate in (*session.identity_map.values(), *session.new):
+        if isinstance(candidate, DagRun) and _has(candidate, ti):
+            _recent = weakref.ref(candidate)
+            return candidate
     return None
 
 
 def _has(dag_run: Any, ti: Any) -> bool:
-    known = dag_run.__dict__  # looking at an expired attribute would query
+    known = dag_run.__dict__  # reading an expired attribute would query the database
     return (known.get("run_id"), known.get("dag_id")) == (ti.run_id, ti.dag_id)
 
 
 def _is_new(ti: Any) -> bool:
-    """Whether it is just being made: the hook is also called for existing ones, cleared ones too."""
+    """Whether it is just being created: the hook is also called for existing and for cleared ones."""
     from sqlalchemy import inspect as state_of
 
-    known = state_of(ti)
-    return ti.state is None and not known.persistent and not known.detached
+    state = state_of(ti)
+    return ti.state is None and not state.persistent and not state.detached
 
 
 # --- the policies ---
@@ -250,17 +250,18 @@ def _is_new(ti: Any) -> bool:
 def task_instance_mutation_hook(task_instance: Any, dag_run: Any = None) -> None:
     """Layer 1. Airflow passes the DAG run from 3.3 on."""
     try:
-        # the id spares a look at the session for most of what is not judged here
+        # the id avoids looking into the session for most of what is not judged here
         if not (task_instance.run_id or "").startswith("scheduled__") or not _is_new(task_instance):
             return
-        found = dag_run if dag_run is not None else _dag_run_of(task_instance)
-        if found is None:
+        if dag_run is None:
+            dag_run = _dag_run_of(task_instance)
+        if dag_run is None:
             return
-        run = describe(found)
+        run = describe(dag_run)
         if run.kind == "scheduled" and not run.cleared and _not_ours(run):
             task_instance.state = "skipped"
-    except Exception:  # a scheduler that dies would stop all work; the tasks' own layers judge again
-        log.exception("blue/green gate: left to the tasks: %s", task_instance)
+    except Exception:  # a dead scheduler would stop all work; the tasks' own layers judge again
+        log.exception("blue/green gate: leaving %s to its own process", task_instance)
 
 
 def dag_policy(dag: Any) -> None:
@@ -280,7 +281,7 @@ def task_policy(task: Any) -> None:
     if mapped is not None:
         if mapped.get("start_from_trigger"):
             mapped["start_from_trigger"] = False
-        task.start_trigger_args = None  # Airflow 2 would start those for which expand() says so
+        task.start_trigger_args = None  # Airflow 2 would start those for which expand() asks for it
 
 
 POLICIES = (task_instance_mutation_hook, dag_policy, task_policy)

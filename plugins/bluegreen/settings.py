@@ -1,4 +1,4 @@
-"""What this process knows of its environment: the `bluegreen.*` options of Airflow's configuration."""
+"""The gate's settings: the `bluegreen.*` options of Airflow's configuration."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from bluegreen.timeline import COLOURS
 
 
 class SettingsError(RuntimeError):
-    """The `bluegreen.*` options are missing or wrong; waiting does not help."""
+    """The `bluegreen.*` options are missing or invalid; waiting does not help."""
 
 
 @dataclass(frozen=True)
 class Settings:
     """The gate's options.
 
-    `lead` is what a switch allows for clock skew and slow writes; a copy of the timeline is used for
-    `max_age` at most; a task waits up to `wait` for a verdict.
+    `lead` is what a switch allows for clock skew and slow writes; `max_age` limits the age of a copy of the
+    timeline; `wait` limits how long a task waits for a verdict.
     """
 
     environment: str
@@ -34,17 +34,17 @@ def load() -> Settings:
     """The settings of this process. Raises SettingsError naming the option and what is allowed."""
     environment = _option("environment")
     if environment not in COLOURS:
-        found = f"is {environment!r}, not blue or green" if environment else "is not set"
+        problem = f"is {environment!r}, not blue or green" if environment else "is not set"
         raise SettingsError(
-            f"bluegreen.environment (AIRFLOW__BLUEGREEN__ENVIRONMENT) {found}: the gate cannot tell which "
-            "runs are its own, so no task may run. The Pulumi program sets the bluegreen.* options; where "
-            "Airflow runs without it, remove airflow_local_settings.py and bluegreen/ from the plugins folder"
+            f"bluegreen.environment (AIRFLOW__BLUEGREEN__ENVIRONMENT) {problem}: the gate cannot tell which "
+            "runs are its own, so no task may run. The Pulumi program sets the bluegreen.* options; to run "
+            "Airflow without it, remove airflow_local_settings.py and bluegreen/ from the plugins folder"
         )
     parameter = _option("parameter")
     if not parameter:
         raise SettingsError(
             "bluegreen.parameter (AIRFLOW__BLUEGREEN__PARAMETER) is not set: it names the SSM parameter "
-            "that says who owns which runs, /{project}/{stack}/ownership"
+            "that records who owns which runs, /{project}/{stack}/ownership"
         )
     default = Settings(environment, parameter)
     return Settings(
@@ -59,7 +59,7 @@ def load() -> Settings:
 def _option(name: str) -> str:
     value = os.environ.get(f"AIRFLOW__BLUEGREEN__{name.upper()}")
     if value is None:
-        # airflow.cfg, where the options do not come as variables; Airflow is what loads this package
+        # airflow.cfg, if the options are not environment variables; only Airflow loads this package
         from airflow.configuration import conf
 
         value = conf.get("bluegreen", name, fallback="")
@@ -73,5 +73,5 @@ def _seconds(name: str, default: timedelta) -> timedelta:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds <= 86400:
-        raise SettingsError(f"bluegreen.{name} must be seconds from 0 to 86400, not {text!r}")
+        raise SettingsError(f"bluegreen.{name} must be a number of seconds from 0 to 86400, not {text!r}")
     return timedelta(seconds=seconds)

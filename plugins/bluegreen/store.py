@@ -1,7 +1,7 @@
-"""Reads the ownership timeline from SSM, at most about once per due instant and host.
+"""Reads the ownership timeline from SSM, about once per due instant and host at most.
 
-A copy of the timeline answers for an instant only if its fetch *started* at or after that instant: a switch
-is effective no earlier than its arrival at SSM plus the lead, and the lead covers clock skew and read lag, so
+A copy of the timeline is valid for an instant only if its fetch *started* at or after that instant: a switch
+takes effect no earlier than its arrival at SSM plus the lead, and the lead covers clock skew and read lag, so
 nothing that such a copy lacks can concern the instant. No copy is used beyond a maximum age.
 """
 
@@ -30,16 +30,16 @@ from bluegreen.settings import Settings
 from bluegreen.timeline import Record, Timeline, TimelineError, latest_valid
 
 REQUEST_SECONDS = 3.0
-READ_SECONDS = 6.0  # one try, with credentials and, if the newest version is invalid, the history
-LAST_TRY_SECONDS = 0.9  # a try that begins when the time is up: a scheduler waits less than a second
-PAUSE_SECONDS = 30.0  # how long who cannot wait does not ask again after a failure
-LOCK_SECONDS = 5.0  # how long a process lets another one of its host fetch for it
-HANGING_READS = 3  # threads that may wait for an answer that does not come
+READ_SECONDS = 6.0  # one attempt, with credentials and, if the newest version is invalid, the history
+LAST_TRY_SECONDS = 0.9  # an attempt that begins when the time is up: a scheduler waits less than a second
+PAUSE_SECONDS = 30.0  # after a failure, a caller that cannot wait does not ask again for so long
+LOCK_SECONDS = 5.0  # how long a process waits for another one on its host to fetch
+HANGING_READS = 3  # threads that may be waiting for an answer that never comes
 HISTORY_PAGES = 10  # of 50; SSM keeps 100 versions
 
 
-class OwnershipUnknown(RuntimeError):  # noqa: N818 - a state of the world, not a mistake
-    """No timeline that answers for the instant could be read in the time allowed."""
+class OwnershipUnknown(RuntimeError):  # noqa: N818 - a state, not a mistake
+    """No timeline that is valid for the instant could be read in the time allowed."""
 
 
 class TooEarly(OwnershipUnknown):
@@ -47,14 +47,14 @@ class TooEarly(OwnershipUnknown):
 
 
 class Answer(NamedTuple):
-    """The version that stands, and the parameter's newest, which is another one if that is invalid."""
+    """The valid version, and the parameter's newest; they differ if the newest is invalid."""
 
     valid: Record
     newest: Record
 
 
 class Copy(NamedTuple):
-    """An answer, as readers apply it, and when (epoch seconds of this host's clock) its fetch started."""
+    """An answer, its timeline as readers apply it, and when its fetch started (this host's epoch seconds)."""
 
     started: float
     answer: Answer
@@ -62,23 +62,23 @@ class Copy(NamedTuple):
 
 
 class Parameter:
-    """The SSM parameter. Remembering an answer spares reading the history again for the same bad version."""
+    """The SSM parameter. A known answer avoids reading the history again for the same invalid version."""
 
     def __init__(self, name: str, timeout: float) -> None:
         self.name = name
         self.timeout = timeout
 
     def read(self, known: Answer | None) -> Answer:
-        """The newest valid version. Raises AwsError or TimelineError; for a strange answer also others."""
+        """The newest valid version. Raises AwsError or TimelineError, for a malformed answer also others."""
         newest = _record(self._ask("GetParameter")["Parameter"])
         try:
             latest_valid([newest])
         except TimelineError:
-            # a writer that lost a race, or an old value put back: the version before it stands
+            # a writer lost a race, or an old value was put back: the version before it is valid
             if known is not None and known.newest == newest:
                 return known
             history = {record[1]: record for record in self._history()}
-            # the newest of the history, which may lag: what it lacks must be looked for again
+            # the history's newest, since the history may lag: what it lacks must be read again
             return Answer(history[latest_valid(history.values()).version], history[max(history)])
         return Answer(newest, newest)
 
@@ -94,21 +94,21 @@ class Parameter:
     def _ask(self, action: str, **parameters: Any) -> dict[str, Any]:
         headers = {"X-Amz-Target": f"AmazonSSM.{action}", "Content-Type": "application/x-amz-json-1.1"}
         body = json.dumps({"Name": self.name, **parameters}).encode()
-        found: dict[str, Any] = json.loads(
+        answer: dict[str, Any] = json.loads(
             aws.request("ssm", "POST", body=body, headers=headers, timeout=self.timeout)
         )
-        return found
+        return answer
 
 
-def _record(found: dict[str, Any]) -> Record:
-    # botocore's own parser: writers that use its client must see the very same instant
-    return str(found["Value"]), int(found["Version"]), parse_timestamp(found["LastModifiedDate"])
+def _record(parameter: dict[str, Any]) -> Record:
+    # botocore's own parser: writers that use its client must get exactly the same instant
+    return str(parameter["Value"]), int(parameter["Version"]), parse_timestamp(parameter["LastModifiedDate"])
 
 
 class Store:
-    """The timeline as this environment applies it, through a cache shared by the processes of this host.
+    """The timeline as this environment applies it, through a cache that the processes of this host share.
 
-    `fetches` counts what this process asked of SSM.
+    `fetches` counts this process's reads of SSM.
     """
 
     def __init__(
@@ -125,34 +125,34 @@ class Store:
         self._clock = clock
         self._pause = pause
         self._copy: Copy | None = None
-        self._closed: tuple[float, str] = (0.0, "")  # until when nobody asks who cannot wait, and why
+        self._closed: tuple[float, str] = (0.0, "")  # until when callers that cannot wait do not ask, and why
         self._threads: list[threading.Thread] = []
         self._file = _cache_file(settings, directory)
 
     def timeline(self, instant: datetime, *, wait: float, afresh: bool = False) -> Timeline:
-        """The timeline that answers for `instant`, read after this call began if `afresh`.
+        """A timeline that is valid for `instant`; with `afresh`, one read after this call began.
 
-        Tries for up to `wait` seconds and LAST_TRY_SECONDS, whatever hangs, then raises OwnershipUnknown with
-        the reason. With `wait` 0 it tries once, and after a failure not again for `pause` seconds.
+        Tries for up to `wait` seconds plus LAST_TRY_SECONDS, whatever hangs, then raises OwnershipUnknown
+        with the reason. With `wait` 0 it tries once, and after a failure not again for `pause` seconds.
         """
         needed = instant.timestamp()
         if afresh:
             needed = max(needed, self._clock())
-        return (self._copied(needed) or self._fetched(needed, wait)).timeline
+        return (self._good_copy(needed) or self._wait_for_copy(needed, wait)).timeline
 
-    def _copied(self, needed: float) -> Copy | None:
-        """A copy that is good for `needed`: this process's own, else the host's."""
-        if not self._good(self._copy, needed):
+    def _good_copy(self, needed: float) -> Copy | None:
+        """A copy that is valid for `needed`: this process's own, else the host's."""
+        if not self._is_good(self._copy, needed):
             self._copy = self._load() or self._copy
-        return self._copy if self._good(self._copy, needed) else None
+        return self._copy if self._is_good(self._copy, needed) else None
 
-    def _good(self, copy: Copy | None, needed: float) -> bool:
+    def _is_good(self, copy: Copy | None, needed: float) -> bool:
         if copy is None or copy.started < needed:
             return False
-        # a start in the future means that the clock was set back: the copy's age is unknown
+        # a start in the future means that the clock was set back, so the copy's age is unknown
         return 0 <= self._clock() - copy.started <= self.settings.max_age.total_seconds()
 
-    def _fetched(self, needed: float, wait: float) -> Copy:
+    def _wait_for_copy(self, needed: float, wait: float) -> Copy:
         deadline = time.monotonic() + wait
         pause = 0.5
         while True:
@@ -160,7 +160,7 @@ class Store:
             if late > 0:
                 reason = f"this host's clock is {late:.3f} s before the instant the run is due"
             else:
-                outcome = self._fetched_once(needed, wait, deadline)
+                outcome = self._fetch_once(needed, wait, deadline)
                 if isinstance(outcome, Copy):
                     return outcome
                 reason = outcome
@@ -171,13 +171,13 @@ class Store:
             time.sleep(delay)
             pause = min(pause * 2, 10.0)
 
-    def _fetched_once(self, needed: float, wait: float, deadline: float) -> Copy | str:
-        """A copy that this process or another one of the host has just read, or why there is none."""
+    def _fetch_once(self, needed: float, wait: float, deadline: float) -> Copy | str:
+        """A copy that this process or another one on the host has just read, or why there is none."""
         closed_until, reason = self._closed
         if wait == 0 and time.monotonic() < closed_until:
             return reason
         with _lock(self._file, min(LOCK_SECONDS, max(deadline - time.monotonic(), 0.0))):
-            if copy := self._copied(needed):
+            if copy := self._good_copy(needed):
                 return copy
             left = deadline - time.monotonic()
             outcome = self._fetch_within(min(READ_SECONDS, max(left, LAST_TRY_SECONDS)))
@@ -188,18 +188,18 @@ class Store:
     def _fetch_within(self, seconds: float) -> Copy | str:
         """A new copy, or why there is none.
 
-        The read happens in a thread, because neither a name server nor a provider of credentials can be
-        given a limit. One that ends late still leaves its copy to the next call.
+        The read happens in a thread, because a DNS or credentials lookup cannot be given a time limit. A read
+        that ends late still leaves its copy to the next call.
         """
         # after a fork, threads of the parent count as ended
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         if len(self._threads) >= HANGING_READS:
-            return f"{len(self._threads)} reads that began earlier still hang"
+            return f"{len(self._threads)} earlier reads still hang"
         outcome: list[Copy | str] = []
         thread = threading.Thread(target=self._fetch, args=(outcome,), name="bluegreen-read", daemon=True)
         try:
             thread.start()
-        except RuntimeError as error:  # a process that ends, or a host without room
+        except RuntimeError as error:  # the process is ending, or the host has no memory
             return str(error)
         self._threads.append(thread)
         thread.join(seconds)
@@ -208,16 +208,16 @@ class Store:
     def _fetch(self, outcome: list[Copy | str]) -> None:
         try:
             self.fetches += 1
-            started = self._clock()  # before the request: what SSM had then is surely in the answer
+            started = self._clock()  # before the request: the answer contains all that SSM had by then
             answer = self._read(self._copy.answer if self._copy else None)
-            self._copy = self._made(started, answer)
-        except Exception as error:  # noqa: BLE001 - whatever it was, there is no answer
+            self._copy = self._copy_of(started, answer)
+        except Exception as error:  # noqa: BLE001 - whatever the error, there is no answer
             outcome.append(f"{type(error).__name__}: {error}")
             return
         outcome.append(self._copy)
         _save(self._file, self._copy)
 
-    def _made(self, started: float, answer: Answer) -> Copy:
+    def _copy_of(self, started: float, answer: Answer) -> Copy:
         return Copy(started, answer, latest_valid([answer.valid]).effective(self.settings.lead))
 
     def _load(self) -> Copy | None:
@@ -225,9 +225,11 @@ class Store:
             return None
         try:
             raw = json.loads(self._file.read_text())
-            return self._made(float(raw["started"]), Answer(_loaded(raw["valid"]), _loaded(raw["newest"])))
+            return self._copy_of(
+                float(raw["started"]), Answer(_from_json(raw["valid"]), _from_json(raw["newest"]))
+            )
         except (OSError, ValueError, KeyError, TypeError):
-            return None  # none yet, or damaged: the next fetch replaces it
+            return None  # missing or damaged: the next fetch replaces it
 
 
 @cache
@@ -238,7 +240,7 @@ def store(settings: Settings) -> Store:
 
 # --- the host's copy: a file that only this user can write ---
 
-# what else says whose parameter of that name it is
+# what else identifies the parameter
 SOURCE = (
     *("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_ROLE_ARN"),
     *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SSM"),
@@ -246,18 +248,18 @@ SOURCE = (
 
 
 def host_folder(directory: Path | None = None) -> Path | None:
-    """What processes of this host tell each other is there; None if no folder is surely ours alone."""
+    """The folder that this host's processes share; None if it cannot be ours alone."""
     folder = directory or Path(tempfile.gettempdir()) / f"bluegreen-{os.geteuid()}"
     with suppress(OSError):
         folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022:
+        status = folder.lstat()
+        if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022:
             return folder
     return None
 
 
 def _cache_file(settings: Settings, directory: Path | None) -> Path | None:
-    """Where the copy is kept; None without a folder for it."""
+    """Where the host's copy is kept; None without a folder."""
     folder = host_folder(directory)
     source = [settings.parameter, *(os.environ.get(name, "") for name in SOURCE)]
     return folder and folder / f"{hashlib.sha256('|'.join(source).encode()).hexdigest()[:16]}.json"
@@ -268,27 +270,27 @@ def _save(file: Path | None, copy: Copy) -> None:
         return
     raw = {
         "started": copy.started,
-        **{name: _saved(record) for name, record in copy.answer._asdict().items()},
+        **{name: _to_json(record) for name, record in copy.answer._asdict().items()},
     }
     temporary = file.with_name(f"{file.name}.{os.getpid()}-{threading.get_native_id()}")
-    with suppress(OSError):  # then the others read for themselves
+    with suppress(OSError):  # then the other processes read for themselves
         temporary.write_text(json.dumps(raw))
         temporary.replace(file)
 
 
-def _saved(record: Record) -> list[Any]:
+def _to_json(record: Record) -> list[Any]:
     value, version, modified = record
     return [value, version, modified.astimezone(UTC).isoformat()]
 
 
-def _loaded(raw: Any) -> Record:
+def _from_json(raw: Any) -> Record:
     value, version, modified = raw
     return str(value), int(version), datetime.fromisoformat(modified)
 
 
 @contextmanager
 def _lock(file: Path | None, seconds: float) -> Iterator[None]:
-    """One process of this host fetches at a time; after `seconds` without the lock, go on without it."""
+    """Let one process of this host fetch at a time; after `seconds`, go on without the lock."""
     handle = None
     if file is not None:
         with suppress(OSError):

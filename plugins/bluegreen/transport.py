@@ -1,9 +1,9 @@
-"""OpenLineage transport: each event becomes one object of the lineage log, an S3 bucket.
+"""OpenLineage transport: each event becomes one object in the lineage log, an S3 bucket.
 
-Tasks never talk to Marquez; a forwarder carries the log there. Events of runs that the other environment
-executes are dropped. Lineage never fails a task: an event that cannot be written is counted and logged. Nor
-does it hold one up, though the provider lets a task wait for each event: while S3 hangs, all events but one
-per host and PAUSE_SECONDS get a single quick attempt.
+Tasks never talk to Marquez; a forwarder reads the log and posts the events there. Events of runs that the
+other environment executes are dropped. Lineage never fails a task: an event that cannot be written is counted
+and logged. Nor does it delay a task for long, although the provider makes tasks wait for each event: while S3
+hangs, all events except one per host and PAUSE_SECONDS get a single quick attempt.
 
     AIRFLOW__OPENLINEAGE__TRANSPORT='{"type": "bluegreen.transport.LineageLogTransport", "bucket": "NAME"}'
 """
@@ -33,11 +33,11 @@ from bluegreen.gate import FOLLOWS_PRODUCER, Gate, Run
 
 log = logging.getLogger("bluegreen.lineage")
 
-VERDICT_WAIT = 3.0  # seconds; after ten in all the provider kills who emits
-PATIENT = (2.0, 2.0)  # for each attempt to write
-QUICK = (1.0,)  # while S3 hangs; long enough for one that works on a host that is overloaded
-RETRY_SECONDS = 0.2  # from one attempt to the next
-PAUSE_SECONDS = 10.0  # how long only quick attempts follow a patient one that failed
+VERDICT_WAIT = 3.0  # seconds; after ten in all the provider kills the emitting process
+PATIENT = (2.0, 2.0)  # seconds for each attempt to write
+QUICK = (1.0,)  # while S3 hangs; enough for an S3 that works, even on an overloaded host
+RETRY_SECONDS = 0.2  # between attempts
+PAUSE_SECONDS = 10.0  # for how long only quick attempts follow a patient one that failed
 
 
 @attr.define
@@ -49,14 +49,14 @@ class LineageLogConfig(Config):
 
     @classmethod
     def from_dict(cls, params: dict[str, Any]) -> LineageLogConfig:
-        """Read the transport's JSON. Raises ValueError if the bucket is missing."""
+        """Parse the transport's JSON. Raises ValueError if the bucket is missing."""
         if not params.get("bucket"):
             raise ValueError("the openlineage transport needs the lineage log's name: {'bucket': ...}")
         return cls(bucket=params["bucket"], prefix=params.get("prefix", "events/"))
 
 
 class LineageLogTransport(Transport):
-    """Writes events to the log. `written`, `dropped` and `failed` count those of this process."""
+    """Writes events to the log. `written`, `dropped` and `failed` are this process's counts."""
 
     kind = "lineage-log"
     config_class = LineageLogConfig
@@ -66,7 +66,7 @@ class LineageLogTransport(Transport):
         self.written = self.dropped = self.failed = 0
 
     def emit(self, event: Any) -> None:
-        """Write one event (run, job or dataset event of any client version), unless its run is another's."""
+        """Write one event (run, job or dataset event of any client version), unless its run is not ours."""
         try:
             text = Serde.to_json(event)
             plain = json.loads(text)
@@ -76,7 +76,7 @@ class LineageLogTransport(Transport):
             key = self.config.prefix + _key(plain.get("eventTime"))
             self._put(key, gzip.compress(text.encode(), mtime=0))
             self.written += 1
-        except Exception as error:  # noqa: BLE001 - whatever it was, the task goes on
+        except Exception as error:  # noqa: BLE001 - whatever the error, the task goes on
             self.failed += 1
             log.error("lineage event lost: %s: %s", type(error).__name__, error)  # noqa: TRY400 - in one line
             _count()
@@ -92,7 +92,7 @@ class LineageLogTransport(Transport):
             self._request(key, body, last)
 
     def _request(self, key: str, body: bytes, seconds: float) -> None:
-        """In a thread: neither a name server nor a provider of credentials can be given a limit otherwise."""
+        """Send in a thread: DNS and credentials lookups cannot be given a time limit otherwise."""
         outcome: list[Exception | None] = []
 
         def send() -> None:
@@ -104,7 +104,7 @@ class LineageLogTransport(Transport):
                     headers={"Content-Type": "application/json", "Content-Encoding": "gzip"},
                     timeout=seconds,
                 )
-            except Exception as error:  # noqa: BLE001 - told to who waits
+            except Exception as error:  # noqa: BLE001 - reported to the waiting thread
                 outcome.append(error)
             else:
                 outcome.append(None)
@@ -119,7 +119,7 @@ class LineageLogTransport(Transport):
 
 @contextmanager
 def _patience(bucket: str) -> Iterator[tuple[float, ...]]:
-    """Seconds for each attempt to write. A file tells the processes of this host that S3 hangs."""
+    """Seconds for each attempt to write. A file tells this host's processes that S3 hangs."""
     folder = store.host_folder()
     hanging = folder / f"hanging-{bucket}" if folder else None
     patient = hanging is None or _may_be_patient(hanging)
@@ -137,26 +137,26 @@ def _patience(bucket: str) -> Iterator[tuple[float, ...]]:
 
 
 def _may_be_patient(hanging: Path) -> bool:
-    """Whether S3 does not hang, or nobody has been patient for a while: then this process is."""
+    """Whether S3 is not hanging, or no process has been patient for a while; then this one is."""
     try:
         if abs(time.time() - hanging.stat().st_mtime) < PAUSE_SECONDS:
             return False
         hanging.touch()
     except OSError:
-        pass  # there is no such file
+        pass  # the file does not exist
     return True
 
 
 def _count() -> None:
-    """In Airflow's metrics, where the provider counts what other transports lose by raising."""
+    """Count a lost event in Airflow's metric, where the provider counts those of other transports."""
     with suppress(Exception):
-        from airflow.providers.openlineage.plugins.adapter import Stats  # from where this Airflow has it
+        from airflow.providers.openlineage.plugins.adapter import Stats  # wherever this Airflow defines it
 
         Stats.incr("ol.emit.failed")
 
 
 def _key(event_time: str | None) -> str:
-    """YYYY/MM/DD/HH/<time>-<unique>.json.gz in UTC, so that keys sort as the events happened."""
+    """YYYY/MM/DD/HH/<time>-<unique>.json.gz in UTC, so that keys sort by the time of the events."""
     moment = _instant(event_time) or datetime.now(UTC)
     return f"{moment:%Y/%m/%d/%H/%Y%m%dT%H%M%S.%fZ}-{uuid.uuid4().hex[:12]}.json.gz"
 
@@ -170,22 +170,20 @@ def _instant(text: Any) -> datetime | None:
 
 
 def _ours(event: dict[str, Any]) -> bool:
-    """Whether the event tells of work done here. What nobody can judge is written rather than lost."""
+    """Whether the event is about work done here. An event that cannot be judged is written, not lost."""
     facets = (event.get("run") or {}).get("facets") or {}
-    dag_run = next(
-        (found for name in ("airflowDagRun", "airflow") if (found := _dag_run(facets.get(name)))), None
-    )
+    dag_run = _dag_run(facets.get("airflowDagRun")) or _dag_run(facets.get("airflow"))
     states = ((facets.get("airflowState") or {}).get("tasksState") or {}).values()
     worked = any(state != "skipped" for state in states)
     if dag_run is None:
-        # the OpenLineage provider of Airflow 2.10 says only how the tasks of a finished run ended
+        # of a finished run, the provider of Airflow 2.10 reports only the states of its tasks
         return worked or not states or _ours_all_along(event)
-    said = policies.judged(str(dag_run.get("dag_id")), str(dag_run.get("run_id")))
-    if said is not None:
-        return said.mine  # a task's event
+    verdict = policies.known_verdict(str(dag_run.get("dag_id")), str(dag_run.get("run_id")))
+    if verdict is not None:
+        return verdict.mine  # a task's event
     kind = str(dag_run.get("run_type"))
     if kind in FOLLOWS_PRODUCER:
-        return True  # the facet does not say who produced; the gate has judged its tasks
+        return True  # the facet does not name the producer; the gate has judged the run's tasks
     run = Run(
         dag_id=str(dag_run.get("dag_id")),
         run_id=str(dag_run.get("run_id")),
@@ -194,13 +192,13 @@ def _ours(event: dict[str, Any]) -> bool:
         started=_instant(dag_run.get("start_date")),
         cleared=(dag_run.get("clear_number") or 0) > 0,
     )
-    # providers before 2.11 do not say that a run was cleared: then that its tasks worked tells it at the end
+    # providers before 2.11 do not report that a run was cleared: in the end, its tasks' work shows it
     may_be_cleared = worked and "clear_number" not in dag_run
     return _mine(run) or (may_be_cleared and _mine(replace(run, cleared=True)))
 
 
 def _ours_all_along(event: dict[str, Any]) -> bool:
-    """Whether a DAG is ours at a run's logical date, with which its lineage id begins, and at its end."""
+    """Whether we own a DAG both at a run's logical date (its lineage id begins with it) and at its end."""
     run_id = str(event["run"]["runId"])
     logical = datetime.fromtimestamp((uuid.UUID(run_id).int >> 80) / 1000, UTC)
     ended = _instant(event.get("eventTime"))
@@ -213,7 +211,7 @@ def _mine(run: Run) -> bool:
         return Gate(chosen, store.store(chosen)).verdict(run, wait=VERDICT_WAIT).mine
     except (settings.SettingsError, store.OwnershipUnknown) as error:
         log.warning(
-            "lineage event of %s kept, though nobody could say whose run it is: %s", run.run_id, error
+            "lineage event of %s kept, although the owner of its run is unknown: %s", run.run_id, error
         )
         return True
 

@@ -20,7 +20,7 @@ import pytest
 
 from components.airflow_versions import AIRFLOW_VERSIONS
 from local.processes import clean_environ
-from local.pulumi_cli import environ
+from local.pulumi.cli import environ
 from tests.e2e.zoo.environment import Cloud, Json, Kind, Zoo
 from tests.engine.forwarding import Bucket, Double, Node, first_holder, holding
 
@@ -116,7 +116,7 @@ def work_through(airflow: Airflow, cloud: Cloud, clean: ExitStack, folder: Path)
         working.process.kill()
         nodes.remove(working)
         start()  # as systemd does; either of the two may be first
-        airflow.wait_for(lambda: holding(log, *nodes), "another forwarder has the place", seconds=60)
+        airflow.wait_for(lambda: holding(log, *nodes), "another forwarder has taken over", seconds=60)
 
     def more(count: Callable[[], int], by: int, what: str) -> None:
         wanted = count() + by
@@ -126,7 +126,7 @@ def work_through(airflow: Airflow, cloud: Cloud, clean: ExitStack, folder: Path)
         return len(airflow.ledger())
 
     def noticed() -> int:
-        return sum(node.output.read_text().count("not delivered, trying again") for node in nodes)
+        return sum(node.output.read_text().count("not delivered, retrying") for node in nodes)
 
     start()
     start()
@@ -153,7 +153,7 @@ def work_through(airflow: Airflow, cloud: Cloud, clean: ExitStack, folder: Path)
         for event, (_, _, agent) in zip(marquez.raw(), state["posts"], strict=True)
         if event["job"]["namespace"] == "zoo-blue"  # not the forwarders' own
     ]
-    return Seen(airflow.ends(), airflow.ledger(), in_log, took, state["runs"], log.aside())
+    return Seen(airflow.ends(), airflow.ledger(), in_log, took, state["runs"], log.set_aside())
 
 
 def test_tasks_did_what_they_are_written_to_do(seen: Seen) -> None:

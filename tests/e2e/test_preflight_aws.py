@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from boto3.s3.transfer import TransferConfig
 
-from local import aws
+from local.aws import ministack
 from local.home import Home
 from mwaactl.aws import Clients
 from mwaactl.checks.cloudwatch import Metrics, read_metrics
@@ -30,11 +30,11 @@ def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clients]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MWAA_LOCAL_TOOLS", str(Home.find().tools))  # what `make` set up, shared by all homes
         home = Home(tmp_path_factory.mktemp("aws"))
-        aws.start(home)
-        for name, value in aws.environ(home).items():
+        ministack.start(home)
+        for name, value in ministack.environ(home).items():
             patch.setenv(name, value)
         yield Clients("us-east-1")
-    aws.stop(home)
+    ministack.stop(home)
 
 
 def test_an_environments_metrics_are_read_back_as_amazon_publishes_them(clients: Clients) -> None:

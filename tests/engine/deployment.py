@@ -14,9 +14,10 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from local import aws, pulumi_cli
+from local.aws import ministack
 from local.home import CHECKOUT, REGION, Home
 from local.processes import LOOPBACK, all_running, answers, clean_environ, free_port, start, stop, wait_until
+from local.pulumi import cli as pulumi_cli
 
 MODES = {
     "standard": (False, False),
@@ -36,13 +37,13 @@ class Cloud:
 
     @classmethod
     def start(cls, home: Home) -> Cloud:
-        pulumi_cli.lay(home, pulumi_cli.ensure(home))
-        aws.start(home)
+        pulumi_cli.install(home, pulumi_cli.ensure(home))
+        ministack.start(home)
         port = free_port()
         mwaa = start(
             home,
             "mwaa",
-            [sys.executable, "-m", "local.mwaa", "--port", str(port), "--no-airflow"],
+            [sys.executable, "-m", "local", "mwaa", "--port", str(port), "--no-airflow"],
             env=clean_environ(**pulumi_cli.environ(home), MWAA_LOCAL_HOME=str(home.root)),
             port=port,
         )
@@ -52,8 +53,8 @@ class Cloud:
         return cls(home, clean_environ(**environment))
 
     def stop(self) -> None:
-        stop(self.home, *(p.name for p in all_running(self.home) if p.name != aws.NAME))
-        aws.stop(self.home)
+        stop(self.home, *(p.name for p in all_running(self.home) if p.name != ministack.NAME))
+        ministack.stop(self.home)
 
     def client(self, service: Any) -> Any:
         variable = "AWS_ENDPOINT_URL_MWAA" if service == "mwaa" else "AWS_ENDPOINT_URL"

@@ -1,4 +1,4 @@
-"""Real processes on the lineage's way: a Marquez double and forwarders, ended with an ExitStack."""
+"""Real processes around the lineage log: a Marquez double and forwarders, ended by an ExitStack."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 
 from local.processes import LOOPBACK, free_port
 
-PLACE = "forwarder/db.json"
+CHECKPOINT_KEY = "forwarder/db.json"
 
 
 @dataclass(frozen=True)
@@ -31,19 +31,19 @@ class Double:
     def start(cls, clean: ExitStack) -> Double:
         port, admin = free_port(), free_port()
         ports = ["--port", str(port), "--admin-port", str(admin)]
-        process = subprocess.Popen([sys.executable, "-m", "local.marquez_double", *ports])
+        process = subprocess.Popen([sys.executable, "-m", "local.marquez.double", *ports])
         clean.callback(process.wait, 10)
         clean.callback(process.terminate)
-        made = cls(f"http://{LOOPBACK}:{port}", f"http://{LOOPBACK}:{admin}")
+        double = cls(f"http://{LOOPBACK}:{port}", f"http://{LOOPBACK}:{admin}")
 
         def answers() -> bool:
             try:
-                return made.state() is not None
+                return double.state() is not None
             except OSError:
                 return False
 
         wait(answers, 20, "the Marquez double answers")
-        return made
+        return double
 
     def faults(self, kind: str = "none", **more: float) -> None:
         body = json.dumps({"kind": kind, **more}).encode()
@@ -52,8 +52,8 @@ class Double:
             pass
 
     def state(self) -> dict[str, Any]:
-        told: dict[str, Any] = get(f"{self.admin}/state")
-        return told
+        state: dict[str, Any] = get(f"{self.admin}/state")
+        return state
 
     def raw(self) -> list[dict[str, Any]]:
         """All raw events, in the order in which they were written."""
@@ -61,13 +61,13 @@ class Double:
         return events
 
     def posts(self) -> list[tuple[str, str, str]]:
-        """Event type, run and forwarder of each post that was taken, in order."""
+        """Event type, run and forwarder of each accepted post, in order."""
         return [(kind, run, agent) for kind, run, agent in self.state()["posts"]]
 
 
 @dataclass
 class Node:
-    """A forwarder process; its name as it stands in the place."""
+    """A forwarder process."""
 
     process: subprocess.Popen[bytes]
     output: Path
@@ -76,10 +76,21 @@ class Node:
     def start(
         cls, clean: ExitStack, env: Mapping[str, str], folder: Path, bucket: str, to: str, lease: float
     ) -> Node:
-        """From `bucket` to the server at `to`; `env` has the way to S3, `folder` takes the output."""
+        """From `bucket` to the server at `to`; `env` says how to reach S3, `folder` receives the output."""
         output = folder / f"{uuid.uuid4().hex[:6]}.log"
-        command = [sys.executable, "-m", "forwarder", "--bucket", bucket, "--to", to, "--place", PLACE]
-        command += ["--lease", str(lease), "--poll", "0.5", "--settle", "0.5", "--timeout", "2"]
+        command = [sys.executable, "-m", "forwarder", "--bucket", bucket, "--to", to]
+        command += [
+            "--checkpoint",
+            CHECKPOINT_KEY,
+            "--lease",
+            str(lease),
+            "--poll",
+            "0.5",
+            "--settle",
+            "0.5",
+            "--timeout",
+            "2",
+        ]
         with output.open("wb") as out:
             process = subprocess.Popen(command, env=dict(env), stdout=out, stderr=subprocess.STDOUT)
 
@@ -94,6 +105,7 @@ class Node:
 
     @property
     def holder(self) -> str:
+        """Its name in the checkpoint."""
         return next(
             (word.rstrip(":") for word in self.output.read_text().split() if f"-{self.process.pid}-" in word),
             "?",
@@ -107,29 +119,30 @@ class Bucket:
     s3: Any
     bucket: str
 
-    def place(self) -> dict[str, Any]:
-        kept: dict[str, Any] = json.loads(self.s3.get_object(Bucket=self.bucket, Key=PLACE)["Body"].read())
-        return kept
+    def checkpoint(self) -> dict[str, Any]:
+        stored = self.s3.get_object(Bucket=self.bucket, Key=CHECKPOINT_KEY)
+        content: dict[str, Any] = json.loads(stored["Body"].read())
+        return content
 
-    def aside(self) -> list[str]:
-        found = self.s3.list_objects_v2(Bucket=self.bucket, Prefix="set-aside/").get("Contents", [])
-        return [one["Key"] for one in found]
+    def set_aside(self) -> list[str]:
+        page = self.s3.list_objects_v2(Bucket=self.bucket, Prefix="set-aside/")
+        return [entry["Key"] for entry in page.get("Contents", [])]
 
 
 def holding(log: Bucket, *nodes: Node) -> Node | None:
     try:
-        holder = log.place()["holder"]
+        holder = log.checkpoint()["holder"]
     except log.s3.exceptions.NoSuchKey:
         return None
     return next((node for node in nodes if node.holder == holder), None)
 
 
 def first_holder(log: Bucket, *nodes: Node) -> tuple[Node, Node]:
-    """The node that has the place, and the other one."""
-    wait(lambda: holding(log, *nodes) is not None, 30, "one of the nodes has the place")
-    one = holding(log, *nodes)
-    assert one is not None
-    return one, next(node for node in nodes if node is not one)
+    """The node that holds the checkpoint, and the other one."""
+    wait(lambda: holding(log, *nodes) is not None, 30, "one of the nodes holds the checkpoint")
+    first = holding(log, *nodes)
+    assert first is not None
+    return first, next(node for node in nodes if node is not first)
 
 
 def get(url: str) -> Any:

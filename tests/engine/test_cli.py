@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from local import pulumi_cli, pulumi_shim
 from local.home import Home
 from local.processes import LocalError
+from local.pulumi import cli, shim
 from tests.engine.deployment import Cloud, Project
 
 FILE = """\
@@ -66,14 +66,14 @@ def test_somebody_elses_salt_is_left_alone(tmp_path: Path) -> None:
     theirs, ours = "encryptionsalt: v1:theirs\n", "encryptionsalt: v1:ours\n"
     before = (theirs + FILE).encode()
     file.write_bytes(before + ours.encode())
-    pulumi_shim.clean(file, before, {theirs.encode()})
+    shim.clean(file, before, {theirs.encode()})
     assert file.read_text() == theirs + FILE
 
 
 def test_a_salt_left_by_a_killed_run_is_taken_out_by_the_next(project: Project) -> None:
     assert project.up().ok
     state = project.cloud.home.state / "pulumi" / ".pulumi" / "stacks" / project.folder.name.lower()
-    [salt] = pulumi_shim.ours(state)
+    [salt] = shim.ours(state)
     (project.folder / "Pulumi.test.yaml").write_bytes(FILE.encode() + salt)
     assert project.preview().ok
     assert stack_file(project) == FILE
@@ -91,7 +91,7 @@ def test_the_stack_file_is_clean_while_an_update_still_runs(project: Project) ->
 
 def test_nothing_outlives_a_killed_cli_and_its_lock_is_no_obstacle(project: Project) -> None:
     (project.folder / "__main__.py").write_text("import time\ntime.sleep(60)\n")
-    shim = subprocess.Popen(
+    command = subprocess.Popen(
         ["pulumi", "up", "--yes", "--skip-preview", "-s", "test"],
         cwd=project.folder,
         env=dict(project.cloud.env),
@@ -102,21 +102,21 @@ def test_nothing_outlives_a_killed_cli_and_its_lock_is_no_obstacle(project: Proj
     deadline = time.monotonic() + 60
     locks = project.cloud.home.state / "pulumi" / ".pulumi" / "locks"
     while time.monotonic() < deadline and not (len(family) >= 2 and list(locks.rglob("*.json"))):
-        family = psutil.Process(shim.pid).children(recursive=True)
+        family = psutil.Process(command.pid).children(recursive=True)
         time.sleep(0.2)
     family[0].send_signal(signal.SIGKILL)
-    shim.wait(30)
+    command.wait(30)
     _, alive = psutil.wait_procs(family, timeout=10)
     assert alive == []
     assert list(locks.rglob("*.json"))
-    pulumi_cli.init_stack(project.cloud.home, "test", project.folder)
+    cli.init_stack(project.cloud.home, "test", project.folder)
     (project.folder / "__main__.py").write_text("")
     assert project.up().ok
 
 
 def test_a_shim_on_path_is_not_taken_for_the_cli(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(cloud.home.dir("bin")))
-    assert pulumi_cli.on_path() is None
+    assert cli.on_path() is None
 
 
 @pytest.mark.parametrize(
@@ -129,45 +129,45 @@ def test_a_cli_on_path_is_used_when_it_is_new_enough(
     file.write_text(f"#!/bin/sh\necho {version}\n")
     file.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert pulumi_cli.on_path() == (file if found else None)
+    assert cli.on_path() == (file if found else None)
 
 
 @pytest.fixture
-def told() -> list[str]:
+def reports() -> list[str]:
     return []
 
 
 def test_an_installer_that_never_answers_is_given_up_in_seconds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reports: list[str]
 ) -> None:
     def never(*_arguments: object, **_options: object) -> None:
         time.sleep(3)
         raise OSError
 
     monkeypatch.setattr("urllib.request.urlopen", never)
-    monkeypatch.setattr(pulumi_cli, "INSTALLER_ANSWERS_SECONDS", 0.2)
+    monkeypatch.setattr(cli, "INSTALLER_ANSWERS_SECONDS", 0.2)
     started = time.monotonic()
-    assert not pulumi_cli.install(tmp_path, told.append)
+    assert not cli.run_installer(tmp_path, reports.append)
     assert time.monotonic() - started < 2
-    assert "cannot be reached" in told[-1]
+    assert "cannot be reached" in reports[-1]
 
 
 def test_without_a_cli_and_without_go_the_error_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reports: list[str]
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("MWAA_LOCAL_TOOLS", raising=False)
-    monkeypatch.setattr(pulumi_cli, "install", lambda _root, _report: False)
+    monkeypatch.setattr(cli, "run_installer", lambda _root, _report: False)
     with pytest.raises(LocalError, match=r"https://go\.dev/dl"):
-        pulumi_cli.ensure(Home(tmp_path), told.append)
+        cli.ensure(Home(tmp_path), reports.append)
 
 
 def test_a_build_that_fails_shows_the_compilers_last_words(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reports: list[str]
 ) -> None:
     go = tmp_path / "go"
     go.write_text("#!/bin/sh\necho no such module >&2\nexit 1\n")
     go.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{Path(shutil.which('sh') or '/bin/sh').parent}")
     with pytest.raises(LocalError, match="no such module"):
-        pulumi_cli.build(tmp_path / "tools" / "pulumi", told.append)
+        cli.build(tmp_path / "tools" / "pulumi", reports.append)

@@ -73,8 +73,8 @@ def log(cloud: Cloud) -> Iterator[Log]:
     s3.create_bucket(Bucket=bucket)
     yield Log(s3, bucket)
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-        for found in page.get("Contents", []):
-            s3.delete_object(Bucket=bucket, Key=found["Key"])
+        for entry in page.get("Contents", []):
+            s3.delete_object(Bucket=bucket, Key=entry["Key"])
     s3.delete_bucket(Bucket=bucket)  # other tests look at all that this cloud holds
 
 
@@ -89,7 +89,7 @@ def start(cloud: Cloud, log: Log, marquez: Double, clean: ExitStack, tmp_path: P
 
 
 def known(marquez: Double) -> set[str]:
-    """The producers of all raw events: one of each event."""
+    """The producers of all raw events: each event has its own."""
     return {event["producer"] for event in marquez.raw() if event["job"]["namespace"] == "test"}
 
 
@@ -98,10 +98,10 @@ def all_known(log: Log, marquez: Double) -> bool:
 
 
 def check_runs(log: Log, marquez: Double, taken_over: Node | None = None) -> None:
-    """Each run stands as its last event said, and no forwarder posted its events in another order.
+    """Each run has the state of its last event, and no forwarder posted its events in another order.
 
-    Not asked of the one that has `taken_over`: it posts again what the killed one may have posted, puts the
-    run's state right after that, and so repeats earlier events after later ones.
+    The order is not checked of the one that has `taken_over`: it posts again what the killed one may have
+    posted, then restores the run's state, and so repeats earlier events after later ones.
     """
     states = marquez.state()["runs"]
     assert {states[event["run"]["runId"]] for event in log.written} == {"COMPLETED"}
@@ -114,69 +114,69 @@ def check_runs(log: Log, marquez: Double, taken_over: Node | None = None) -> Non
     assert not wrong
 
 
-def test_a_forwarder_is_killed_and_the_other_goes_on_without_a_loss(
+def test_a_forwarder_is_killed_and_the_other_continues_without_a_loss(
     log: Log, marquez: Double, start: Callable[[], Node]
 ) -> None:
     marquez.faults("half", share=0.3, latency=0.02)
-    one, other = first_holder(log, start(), start())
+    first, other = first_holder(log, start(), start())
     writer = threading.Thread(target=log.write_runs, args=(120,))
     writer.start()
     wait(lambda: len(marquez.posts()) > 60, 60, "some events are known")
-    one.process.kill()
+    first.process.kill()
     assert not all_known(log, marquez) or writer.is_alive()
-    taken = wait(lambda: holding(log, other) is other, 30, "the other one has the place")
+    taken = wait(lambda: holding(log, other) is other, 30, "the other one has taken over")
     assert taken < 3 * LEASE
     writer.join()
     wait(lambda: all_known(log, marquez), 60, "all events are known")
     marquez.faults()
     check_runs(log, marquez, taken_over=other)
-    assert log.aside() == []
+    assert log.set_aside() == []
 
 
-def test_a_forwarder_that_was_stopped_posts_nothing_when_it_goes_on(
+def test_a_forwarder_that_was_paused_posts_nothing_when_it_resumes(
     log: Log, marquez: Double, start: Callable[[], Node]
 ) -> None:
-    one, other = first_holder(log, start(), start())
+    first, other = first_holder(log, start(), start())
     log.write_runs(12)
     wait(lambda: all_known(log, marquez), 30, "the first events are known")
-    time.sleep(1)  # nothing is under way
-    os.kill(one.process.pid, signal.SIGSTOP)
+    time.sleep(1)  # nothing is in progress
+    os.kill(first.process.pid, signal.SIGSTOP)
     log.write_runs(12)
-    wait(lambda: all_known(log, marquez), 30, "the other one delivers")
+    wait(lambda: all_known(log, marquez), 30, "the other one delivers them")
     before = marquez.posts()
-    os.kill(one.process.pid, signal.SIGCONT)
+    os.kill(first.process.pid, signal.SIGCONT)
     log.write_runs(12)
     wait(lambda: all_known(log, marquez), 30, "the last events are known")
     after = marquez.posts()[len(before) :]
     assert {agent for _, _, agent in after} == {f"lineage-forwarder/{other.holder}"}
-    assert "standing by" in one.output.read_text()
+    assert "standing by" in first.output.read_text()
     check_runs(log, marquez)
 
 
-def test_a_forwarder_that_is_stopped_in_the_middle_of_its_work_loses_nothing(
+def test_a_forwarder_that_is_paused_in_the_middle_of_its_work_loses_nothing(
     log: Log, marquez: Double, start: Callable[[], Node]
 ) -> None:
     marquez.faults(latency=0.05)
-    one, other = first_holder(log, start(), start())
+    first, other = first_holder(log, start(), start())
     log.write_runs(48)
     wait(lambda: len(marquez.posts()) > 30, 30, "some events are known")
-    os.kill(one.process.pid, signal.SIGSTOP)
-    wait(lambda: holding(log, other) is other, 30, "the other one has the place")
-    stopped = len([agent for _, _, agent in marquez.posts() if one.holder in agent])
-    os.kill(one.process.pid, signal.SIGCONT)
+    os.kill(first.process.pid, signal.SIGSTOP)
+    wait(lambda: holding(log, other) is other, 30, "the other one has taken over")
+    stopped = len([agent for _, _, agent in marquez.posts() if first.holder in agent])
+    os.kill(first.process.pid, signal.SIGCONT)
     wait(lambda: all_known(log, marquez), 60, "all events are known")
-    since = len([agent for _, _, agent in marquez.posts() if one.holder in agent]) - stopped
-    assert since <= 8  # at most what each poster was about to send at that very moment
+    since = len([agent for _, _, agent in marquez.posts() if first.holder in agent]) - stopped
+    assert since <= 8  # at most what each poster was sending at that very moment
     assert known(marquez) == {event["producer"] for event in log.written}
 
 
-def test_one_that_is_told_to_end_hands_over_at_once(
+def test_a_forwarder_that_is_terminated_hands_over_at_once(
     log: Log, marquez: Double, start: Callable[[], Node]
 ) -> None:
-    one, other = first_holder(log, start(), start())
-    one.process.terminate()
-    assert one.process.wait(10) == 0
-    assert wait(lambda: holding(log, other) is other, 10, "the other one has the place") < LEASE
+    first, other = first_holder(log, start(), start())
+    first.process.terminate()
+    assert first.process.wait(10) == 0
+    assert wait(lambda: holding(log, other) is other, 10, "the other one has taken over") < LEASE
 
 
 def test_every_kind_of_outage_passes_and_only_the_bad_events_are_set_aside(
@@ -195,12 +195,13 @@ def test_every_kind_of_outage_passes_and_only_the_bad_events_are_set_aside(
     marquez.faults()
     wait(lambda: all_known(log, marquez), 60, "all events are known")
     check_runs(log, marquez)
-    wait(lambda: len(log.aside()) == len(bad), 30, "the bad ones are set aside")
-    assert set(log.aside()) == {key.replace("events/", "set-aside/", 1) for key in bad}
-    reasons = [log.s3.head_object(Bucket=log.bucket, Key=key)["Metadata"]["reason"] for key in log.aside()]
-    assert [any(what in reason for reason in reasons) for what in ("times HTTP 500", "HTTP 422")] == [
-        True
-    ] * 2
+    wait(lambda: len(log.set_aside()) == len(bad), 30, "the bad ones are set aside")
+    assert set(log.set_aside()) == {key.replace("events/", "set-aside/", 1) for key in bad}
+    reasons = [
+        log.s3.head_object(Bucket=log.bucket, Key=key)["Metadata"]["reason"] for key in log.set_aside()
+    ]
+    for expected in ("times HTTP 500", "HTTP 422"):
+        assert any(expected in reason for reason in reasons)
 
 
 def test_a_replay_fills_an_empty_back_end(log: Log, marquez: Double, tmp_path: Path) -> None:
@@ -210,7 +211,7 @@ def test_a_replay_fills_an_empty_back_end(log: Log, marquez: Double, tmp_path: P
     window = Window(
         stack="x", bucket=log.bucket, to=marquez.url, since=since, until=datetime.now(UTC), namespace="test"
     )
-    done = replay(clients, window, folder=tmp_path)
-    assert done.posted == done.events == len(log.written)
+    result = replay(clients, window, folder=tmp_path)
+    assert result.posted == result.events == len(log.written)
     assert all_known(log, marquez)
     check_runs(log, marquez)

@@ -1,4 +1,4 @@
-"""An S3 that enforces conditional writes, and a Marquez that answers as it is told."""
+"""An S3 that enforces conditional writes, a Marquez with faults, and forwarders between the two."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from urllib.parse import parse_qs, urlsplit
 
 from botocore.exceptions import ClientError
 
+from forwarder.checkpoint_keeper import CheckpointKeeper
 from forwarder.forwarder import Forwarder, Timing
-from lineage_log.checkpoint import PlaceKeeper
-from lineage_log.delivery import Patience
 from lineage_log.log import Log, key_at
-from lineage_log.marquez_client import PROBE_NAMESPACE, Marquez
-from local.marquez_double import Marquez as Knowledge
+from lineage_log.marquez_client import PROBE_NAMESPACE, MarquezClient
+from lineage_log.patient_client import Patience
+from local.marquez.double import Marquez as Knowledge
 
 START = datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC)
-PLACE = "forwarder/place.json"
+CHECKPOINT_KEY = "forwarder/checkpoint.json"
 QUICK = Timing(poll=0.01, settle=0, window=120, rest=0.05, patience=Patience(longest_pause=0.01, give_up=5))
 
 
-def aside(key: str) -> str:
+def set_aside_key(key: str) -> str:
     return key.replace("events/", "set-aside/", 1)
 
 
 class Clock:
-    """Seconds that pass when told."""
+    """Seconds that pass when a test sets them."""
 
     def __init__(self) -> None:
         self.seconds = 1000.0
@@ -48,7 +48,7 @@ def refusal(code: str, operation: str) -> ClientError:
 
 
 class MemoryS3:
-    """One bucket. What the forwarder uses of boto3's client, with S3's answers."""
+    """One bucket: the part of boto3's client that is used on the lineage log, with S3's answers."""
 
     def __init__(self, page_size: int = 1000) -> None:
         self.objects: dict[str, bytes] = {}
@@ -166,17 +166,17 @@ class MemoryS3:
 
 @dataclass
 class FakeMarquez:
-    """Answers posts with `answers`, one after the other, and then as Marquez does; probes with `probes`."""
+    """Answers posts with `answers` (statuses), one by one, and then as Marquez does; probes with `probes`."""
 
-    posted: list[dict[str, Any]] = field(default_factory=list)  # in order; the accepted ones only
+    posted: list[dict[str, Any]] = field(default_factory=list)  # accepted events, in order
     tried: int = 0
     answers: list[int] = field(default_factory=list)
     poison: Callable[[dict[str, Any]], int | None] = lambda event: None
     probes: int = 201
     probed: int = 0
-    mute: int = 0  # the status with which it answers about runs
+    run_status: int = 0  # with which it answers queries about runs; 0: as Marquez does
     knowledge: Knowledge = field(default_factory=Knowledge)
-    at_once: int = 0  # the most posts at the same time
+    concurrency: int = 0  # the highest number of posts at the same time
     seconds: float = 0  # that a post takes
     url: str = ""
 
@@ -195,7 +195,7 @@ class FakeMarquez:
 
 def serve(marquez: FakeMarquez) -> ThreadingHTTPServer:
     lock = threading.Lock()
-    now = [0]
+    in_progress = [0]
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -204,11 +204,11 @@ def serve(marquez: FakeMarquez) -> ThreadingHTTPServer:
         def do_POST(self) -> None:
             event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with lock:
-                now[0] += 1
-                marquez.at_once = max(marquez.at_once, now[0])
+                in_progress[0] += 1
+                marquez.concurrency = max(marquez.concurrency, in_progress[0])
             time.sleep(marquez.seconds)
             with lock:
-                now[0] -= 1
+                in_progress[0] -= 1
                 status = self.status(event)
             self.reply(status if self.path == "/api/v1/lineage" else 404)
 
@@ -227,10 +227,10 @@ def serve(marquez: FakeMarquez) -> ThreadingHTTPServer:
         def do_GET(self) -> None:
             url = urlsplit(self.path)
             with lock:
-                status, told = marquez.knowledge.query(url.path, parse_qs(url.query))
-                if marquez.mute and "/jobs/runs/" in url.path:
-                    status = marquez.mute
-            self.reply(status, json.dumps(told))
+                status, content = marquez.knowledge.query(url.path, parse_qs(url.query))
+                if marquez.run_status and "/jobs/runs/" in url.path:
+                    status = marquez.run_status
+            self.reply(status, json.dumps(content))
 
         def reply(self, status: int, text: str = "answer") -> None:
             self.send_response(status)
@@ -248,29 +248,36 @@ def serve(marquez: FakeMarquez) -> ThreadingHTTPServer:
     return server
 
 
-def keeper(
+def keeper_of(
     s3: MemoryS3, holder: str = "a", clock: Callable[[], float] = time.monotonic, lease: float = 60
-) -> PlaceKeeper:
-    return PlaceKeeper(cast(Any, s3), "log", PLACE, holder=holder, lease=lease, clock=clock)
+) -> CheckpointKeeper:
+    return CheckpointKeeper(cast(Any, s3), "log", CHECKPOINT_KEY, holder=holder, lease=lease, clock=clock)
 
 
 def forwarder(
     s3: MemoryS3,
     marquez: FakeMarquez,
     *,
-    place: PlaceKeeper | None = None,
+    keeper: CheckpointKeeper | None = None,
+    client: MarquezClient | None = None,
     timing: Timing = QUICK,
     seconds: float = 86400,
     clock: Clock | None = None,
     **options: Any,
 ) -> Forwarder:
-    """A forwarder whose wall clock stands `seconds` after START, or goes with `clock`."""
+    """A forwarder whose wall clock shows `seconds` after START, or what `clock` shows."""
 
     def now() -> datetime:
         return START + timedelta(seconds=seconds if clock is None else clock.seconds)
 
-    source, server = Log(cast(Any, s3), "log"), Marquez(marquez.url, timeout=5)
-    return Forwarder(source, place or keeper(s3), server, timing, now=now, **options)
+    return Forwarder(
+        Log(cast(Any, s3), "log"),
+        keeper or keeper_of(s3),
+        client or MarquezClient(marquez.url, timeout=5),
+        timing,
+        now=now,
+        **options,
+    )
 
 
 def run_until(done: Callable[[], bool], *forwarders: tuple[Forwarder, threading.Event]) -> None:
@@ -293,4 +300,4 @@ def running(
     s3: MemoryS3, marquez: FakeMarquez, holder: str, **options: Any
 ) -> tuple[Forwarder, threading.Event]:
     stop = threading.Event()
-    return forwarder(s3, marquez, place=keeper(s3, holder), stop=stop, **options), stop
+    return forwarder(s3, marquez, keeper=keeper_of(s3, holder), stop=stop, **options), stop

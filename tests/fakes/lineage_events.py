@@ -1,4 +1,4 @@
-"""Events of Airflow's OpenLineage provider in a log, with the facets that say how a DAG run stands."""
+"""Events of Airflow's OpenLineage provider in a log, with the facets that report a DAG run's state."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def run_id(dag_id: str, due: datetime, namespace: str = BLUE) -> str:
 
 def dag_run(dag_id: str, due: datetime, **changes: Any) -> dict[str, Any]:
     """As the facets `airflowDagRun` and `airflow` have it, in Airflow 3."""
-    made = {
+    fields = {
         "dag_id": dag_id,
         "run_id": f"scheduled__{due.isoformat()}",
         "run_type": "scheduled",
@@ -29,7 +29,7 @@ def dag_run(dag_id: str, due: datetime, **changes: Any) -> dict[str, Any]:
         "run_after": due.isoformat(),
         **changes,
     }
-    return {name: value for name, value in made.items() if value is not None}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def write(s3: MemoryS3, at: datetime, event: dict[str, Any]) -> str:
@@ -48,13 +48,13 @@ def log_dag(
     *,
     at: datetime,
     namespace: str = BLUE,
-    told: dict[str, Any] | None = None,
+    run: dict[str, Any] | None = None,
     states: dict[str, Any] | None = None,
     state: str = "success",
 ) -> str:
-    """A DAG's own event. `told`: the run in `airflowDagRun`; an empty one leaves that facet out."""
-    told = dag_run(dag_id, due) if told is None else told
-    facets: dict[str, Any] = {"airflowDagRun": {"dag": {}, "dagRun": told}} if told else {}
+    """A DAG's own event. `run`: what is in `airflowDagRun`; an empty one leaves that facet out."""
+    run = dag_run(dag_id, due) if run is None else run
+    facets: dict[str, Any] = {"airflowDagRun": {"dag": {}, "dagRun": run}} if run else {}
     if states is not None:
         facets["airflowState"] = {"dagRunState": state, "tasksState": states}
     return write(

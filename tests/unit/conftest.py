@@ -10,7 +10,7 @@ import pytest
 from mwaactl import clock as mwaactl_clock
 from tests.fakes.aws import Cloud, cloud
 from tests.fakes.lineage import FakeMarquez, MemoryS3, serve
-from tests.unit.mocks import MODES, Deployment, deploy
+from tests.fakes.mocks import MODES, Deployment, deploy
 
 
 @pytest.fixture(scope="session")

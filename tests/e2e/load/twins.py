@@ -25,8 +25,10 @@ from bluegreen.timeline import COLOURS
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from local import aws, cloud, processes, pulumi_cli
+from local import processes, up
+from local.aws import ministack
 from local.home import CHECKOUT, Home
+from local.pulumi import cli as pulumi_cli
 from tests.e2e.load.decisions import Version
 from tests.e2e.load.proxy import Proxy
 
@@ -76,15 +78,15 @@ class Twins:
     def up(self) -> None:
         """Deploy; returns when both Airflows are healthy. Raises LocalError or RuntimeError."""
         os.environ.update(self._own)  # `local` reads them, and so does what it starts
-        pulumi_cli.lay(self.home, pulumi_cli.ensure(self.home, print))
-        emulator = aws.start(self.home, print)
+        pulumi_cli.install(self.home, pulumi_cli.ensure(self.home, print))
+        emulator = ministack.start(self.home, print)
         assert emulator.port is not None
         self.gate, self.operator = Proxy(emulator.port), Proxy(emulator.port)
         port = processes.free_port()
         processes.start(
             self.home,
             "mwaa",
-            [sys.executable, "-m", "local.mwaa", "--port", str(port)],
+            [sys.executable, "-m", "local", "mwaa", "--port", str(port)],
             env=processes.clean_environ(**pulumi_cli.environ(self.home))
             | {"AWS_ENDPOINT_URL_SSM": self.gate.url},
             port=port,
@@ -123,7 +125,7 @@ class Twins:
         """End every process of this home; the command lines of those that had to be killed."""
         with contextlib.suppress(AttributeError):
             self.thaw()
-        cloud.down(self.home, print)
+        up.down(self.home, print)
         for proxy in (getattr(self, name, None) for name in ("gate", "operator")):
             if proxy is not None:
                 proxy.close()
@@ -292,7 +294,7 @@ class Twins:
         self._emulator().resume()
 
     def _emulator(self) -> psutil.Process:
-        record = processes.find(self.home, aws.NAME)
+        record = processes.find(self.home, ministack.NAME)
         process = record.process() if record is not None else None
         assert process is not None, "the emulated AWS has ended"
         return process

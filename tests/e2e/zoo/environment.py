@@ -19,15 +19,17 @@ from bluegreen.timeline import Colour, Reading, Timeline, latest_valid
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from components.airflow_configuration import SECRETS_BACKEND
 from components.airflow_versions import AIRFLOW_VERSIONS, major
 from components.lineage_log import EVENTS
-from components.mwaa import SECRETS_BACKEND
 from components.plugins import plugins_zip
-from local import airflow, aws, pulumi_cli
-from local.airflow_config import EXECUTOR_TAG
-from local.airflow_files import IMAGE_TAG
+from local.airflow.config import EXECUTOR_TAG
+from local.airflow.files import IMAGE_TAG
+from local.airflow.process import stop_airflows
+from local.aws import ministack
 from local.home import ACCOUNT, REGION, Home
 from local.processes import LOOPBACK, answers, clean_environ, free_port, start, stop, wait_until
+from local.pulumi import cli as pulumi_cli
 
 FOLDER = Path(__file__).parent
 LEAD = timedelta(seconds=2)
@@ -55,13 +57,13 @@ class Cloud:
         self.home = home
 
     def start(self) -> None:
-        aws.start(self.home)
+        ministack.start(self.home)
         port = free_port()
         process = start(
             self.home,
             "mwaa",
-            [sys.executable, "-m", "local.mwaa", "--port", str(port)],
-            env=clean_environ(**aws.environ(self.home), MWAA_LOCAL_HOME=str(self.home.root)),
+            [sys.executable, "-m", "local", "mwaa", "--port", str(port)],
+            env=clean_environ(**ministack.environ(self.home), MWAA_LOCAL_HOME=str(self.home.root)),
             port=port,
         )
         url = f"http://{LOOPBACK}:{port}/environments"
@@ -69,8 +71,8 @@ class Cloud:
 
     def stop(self) -> None:
         stop(self.home, "mwaa", descendants=False)
-        airflow.stop_all(self.home)
-        aws.stop(self.home)
+        stop_airflows(self.home)
+        ministack.stop(self.home)
 
     def client(self, service: Any) -> Any:
         env = pulumi_cli.environ(self.home)

@@ -7,51 +7,26 @@ import re
 import threading
 import time
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from lineage_log.checkpoint import BadPlaceError, LostPlaceError
-from lineage_log.delivery import Patience, UnreachableError
-from lineage_log.log import instant_of, key_at
-from lineage_log.marquez_client import Marquez
-from lineage_log.ordered_pool import MOST_ITEMS, Lanes
+from lineage_log.checkpoint import BadCheckpointError
+from lineage_log.ordered_pool import MOST_ITEMS
+from lineage_log.patient_client import Patience, UnreachableError
 from lineage_log.read_ahead import READ_AHEAD
 from tests.fakes.lineage import (
-    PLACE,
+    CHECKPOINT_KEY,
     QUICK,
     START,
     FakeMarquez,
     MemoryS3,
-    aside,
     forwarder,
     run_until,
     running,
+    set_aside_key,
 )
-
-# Keys
-
-
-def test_the_time_of_a_key_is_the_time_it_was_made_from() -> None:
-    instant = START + timedelta(microseconds=7)
-    assert instant_of(key_at(instant) + "-0123456789ab.json.gz") == instant
-    assert key_at(instant) == "events/2026/11/23/10/20261123T100000.000007Z"
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        "",
-        "events/readme.txt",
-        "events/2026/11/23/10/99991399T999999.000000Z-x.json.gz",
-        "events/2026/11/23/10/20991123T100000.000000Z-x.json.gz",
-    ],
-)
-def test_a_key_of_another_form_has_no_time(key: str) -> None:
-    assert instant_of(key) is None
-
 
 # Delivery
 
@@ -73,7 +48,7 @@ def test_jobs_are_delivered_at_the_same_time_and_each_in_order(s3: MemoryS3, mar
         for job in "abcd":
             s3.log(second / 50, "RUNNING", run=job, name=str(second), job=job)
     assert forwarder(s3, marquez, posters=4).once(1) == 80
-    assert marquez.at_once == 4
+    assert marquez.concurrency == 4
     for job in "abcd":
         names = [int(event["name"]) for event in marquez.posted if event["run"]["runId"] == job]
         assert names == list(range(20))
@@ -88,7 +63,7 @@ def test_what_was_delivered_is_not_delivered_again(s3: MemoryS3, marquez: FakeMa
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 404, 401, 429])
-def test_a_failing_server_is_asked_again_and_the_order_kept(
+def test_a_failing_server_is_tried_again_and_the_order_kept(
     s3: MemoryS3, marquez: FakeMarquez, status: int
 ) -> None:
     s3.log(1, "START")
@@ -100,7 +75,7 @@ def test_a_failing_server_is_asked_again_and_the_order_kept(
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
-def test_a_refused_event_is_set_aside_and_the_next_one_goes_on(
+def test_a_refused_event_is_set_aside_and_the_next_one_delivered(
     s3: MemoryS3, marquez: FakeMarquez, status: int
 ) -> None:
     refused = s3.log(1, "START", run="bad")
@@ -108,8 +83,8 @@ def test_a_refused_event_is_set_aside_and_the_next_one_goes_on(
     marquez.answers = [status]
     forwarder(s3, marquez).once(1)
     assert [event["run"]["runId"] for event in marquez.posted] == ["good"]
-    assert s3.objects[aside(refused)] == s3.objects[refused]
-    assert s3.metadata[aside(refused)]["reason"] == f"HTTP {status}: answer"
+    assert s3.objects[set_aside_key(refused)] == s3.objects[refused]
+    assert s3.metadata[set_aside_key(refused)]["reason"] == f"HTTP {status}: answer"
 
 
 def test_nothing_is_set_aside_when_the_server_refuses_everything(s3: MemoryS3, marquez: FakeMarquez) -> None:
@@ -130,7 +105,7 @@ def test_an_unreadable_object_is_set_aside_unposted(
     s3.objects[key] = content
     forwarder(s3, marquez).once(1)
     assert marquez.tried == 0
-    assert s3.objects[aside(key)] == content
+    assert s3.objects[set_aside_key(key)] == content
 
 
 def test_nothing_is_set_aside_while_the_database_takes_nothing(s3: MemoryS3, marquez: FakeMarquez) -> None:
@@ -146,12 +121,12 @@ def test_an_event_of_an_outage_that_ends_between_the_proofs_is_delivered(
     s3: MemoryS3, marquez: FakeMarquez
 ) -> None:
     s3.log(1, "START")
-    marquez.answers = [500] * 4  # one less than it takes to condemn the event
+    marquez.answers = [500] * 4  # one less than it takes to suspect the event
     forwarder(s3, marquez).once(1)
     assert marquez.accepted("eventType") == ["START"]
 
 
-def test_a_server_that_stays_away_ends_the_attempt_without_moving_the_place(
+def test_a_server_that_stays_away_ends_the_attempt_without_moving_the_checkpoint(
     s3: MemoryS3, marquez: FakeMarquez
 ) -> None:
     s3.log(1, "START")
@@ -175,20 +150,7 @@ def test_an_event_that_expired_meanwhile_is_passed_over(marquez: FakeMarquez) ->
     assert marquez.accepted("eventType") == ["COMPLETE"]
 
 
-def test_a_connection_that_the_server_closed_for_being_idle_is_not_used_again(
-    marquez: FakeMarquez, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = Marquez(marquez.url, timeout=5)
-    assert client.answers().delivered
-    [(idle, _)] = client._idle
-    assert idle.sock is not None
-    idle.sock.close()  # as after the server's idle timeout
-    monkeypatch.setattr("lineage_log.marquez_client.KEEP_OPEN", 0)
-    assert client.answers().delivered
-    client.close()
-
-
-def test_a_backlog_is_not_held_while_marquez_hangs(marquez: FakeMarquez) -> None:
+def test_a_backlog_is_not_read_into_memory_while_marquez_hangs(marquez: FakeMarquez) -> None:
     class Counting(MemoryS3):
         reads = 0
 
@@ -214,60 +176,21 @@ def test_a_backlog_is_not_held_while_marquez_hangs(marquez: FakeMarquez) -> None
     stop.set()
     go.set()
     thread.join(20)
-    assert MOST_ITEMS <= reads <= MOST_ITEMS + READ_AHEAD + 2  # and the place
+    assert MOST_ITEMS <= reads <= MOST_ITEMS + READ_AHEAD + 2  # and the checkpoint
     assert len(bucket.listed) <= reads / 100 + 2
 
 
-# Lanes
-
-
-def test_no_more_is_held_than_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lineage_log.ordered_pool.MOST_BYTES", 100)
-    go = threading.Event()
-
-    def work(_item: int) -> None:
-        go.wait(5)
-
-    lanes: Lanes[int] = Lanes(work, workers=2)
-    for number in range(10):
-        lanes.put(str(number), number, size=10, at=0)
-    waiting = threading.Thread(target=lambda: lanes.put("x", 11, size=10, at=0))
-    waiting.start()
-    waiting.join(0.1)
-    assert waiting.is_alive()
-    go.set()
-    waiting.join(5)
-    assert not waiting.is_alive()
-    lanes.drain()
-    lanes.close()
+# Order between jobs
 
 
 def test_what_happened_later_in_another_lane_waits(s3: MemoryS3, marquez: FakeMarquez) -> None:
-    """The next task of a DAG, the next writer of a dataset: it must be told after what it follows from."""
+    """The next task of a DAG, the next writer of a dataset: reported after what it follows from."""
     marquez.seconds = 0.01
     for second in range(0, 60, 2):
         s3.log(second, "RUNNING", run=str(second), job=str(second))
     forwarder(s3, marquez).once(1)
     assert [int(event["run"]["runId"]) for event in marquez.posted] == list(range(0, 60, 2))
-    assert marquez.at_once == 1
-
-
-def test_an_error_ends_the_work_and_reaches_whoever_waits() -> None:
-    done: list[int] = []
-
-    def work(item: int) -> None:
-        if item == 1:
-            raise LostPlaceError("gone")
-        done.append(item)
-
-    lanes: Lanes[int] = Lanes(work, workers=1)
-    lanes.put("one lane", 1, size=1, at=0)
-    with pytest.raises(LostPlaceError, match="gone"):
-        lanes.drain()
-    with pytest.raises(LostPlaceError, match="gone"):
-        lanes.put("one lane", 2, size=1, at=0)
-    lanes.close()
-    assert done == []
+    assert marquez.concurrency == 1
 
 
 # Running
@@ -280,7 +203,7 @@ def test_two_running_forwarders_deliver_each_event_once(s3: MemoryS3, marquez: F
     assert marquez.accepted("name") == [f"{second:02}" for second in range(60)]
 
 
-def test_a_stopped_forwarder_leaves_its_place_to_the_next(s3: MemoryS3, marquez: FakeMarquez) -> None:
+def test_a_stopped_forwarder_hands_over_to_the_next(s3: MemoryS3, marquez: FakeMarquez) -> None:
     s3.log(1, "START")
     run_until(lambda: len(marquez.posted) == 1, running(s3, marquez, "a", seconds=60))
     s3.log(2, "COMPLETE")
@@ -324,7 +247,7 @@ def test_trouble_with_s3_passes(marquez: FakeMarquez) -> None:
     run_until(lambda: len(marquez.posted) == 1, running(bucket, marquez, "a"))
 
 
-def test_a_broken_place_is_reported_with_the_way_out(s3: MemoryS3, marquez: FakeMarquez) -> None:
-    s3.objects[PLACE], s3.modified[PLACE] = b'{"frontier": 1}', START
-    with pytest.raises(BadPlaceError, match=re.escape("aws s3 rm s3://log/forwarder/place.json")):
+def test_a_broken_checkpoint_is_reported_with_the_repair(s3: MemoryS3, marquez: FakeMarquez) -> None:
+    s3.objects[CHECKPOINT_KEY], s3.modified[CHECKPOINT_KEY] = b'{"frontier": 1}', START
+    with pytest.raises(BadCheckpointError, match=re.escape("aws s3 rm s3://log/forwarder/checkpoint.json")):
         forwarder(s3, marquez).once(1)

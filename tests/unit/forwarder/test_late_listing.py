@@ -1,4 +1,4 @@
-"""Objects that appear in the log later than their events' times: none is lost, and no run is left wrong."""
+"""Objects that come later than their events' times: none is lost, and no run keeps a wrong state."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forwarder import late_listing as sweep
-from lineage_log.delivery import Patience, UnreachableError
-from lineage_log.log import Log, hour_prefix
+from forwarder import late_listing
 from lineage_log.marquez_client import Answer
-from local.marquez_double import Marquez as Knowledge
-from tests.fakes.lineage import QUICK, START, Clock, FakeMarquez, MemoryS3, aside, forwarder
+from lineage_log.patient_client import Patience, UnreachableError
+from local.marquez.double import Marquez as Knowledge
+from tests.fakes.lineage import QUICK, START, Clock, FakeMarquez, MemoryS3, forwarder, set_aside_key
 
 HOUR, DAY = 3600.0, 86400.0
 
@@ -39,7 +38,7 @@ def test_an_object_that_comes_late_within_the_window_is_delivered_at_once(
     assert runs(marquez) == ["one", "late"]
 
 
-def test_an_event_is_carried_only_when_its_time_has_settled(s3: MemoryS3, marquez: FakeMarquez) -> None:
+def test_an_event_is_forwarded_only_when_its_time_has_settled(s3: MemoryS3, marquez: FakeMarquez) -> None:
     s3.log(10, "START")
     settling = replace(QUICK, settle=2)
     assert forwarder(s3, marquez, timing=settling, seconds=11.9).once(1) == 0
@@ -53,14 +52,14 @@ def test_an_event_from_the_future_does_not_hide_the_present(s3: MemoryS3, marque
     assert forwarder(s3, marquez, seconds=100).once(1) == 1
 
 
-def test_the_place_remembers_no_more_than_the_window(s3: MemoryS3, marquez: FakeMarquez) -> None:
+def test_the_checkpoint_remembers_no_more_than_the_window(s3: MemoryS3, marquez: FakeMarquez) -> None:
     for minute in range(120):
         s3.log(minute * 60, "RUNNING")
-    made = forwarder(s3, marquez, seconds=119 * 60 + 1)
-    assert made.once(1) == 120
-    place = made._keeper.try_take(START)
-    assert place is not None
-    assert len(place.seen) == 2
+    worker = forwarder(s3, marquez, seconds=119 * 60 + 1)
+    assert worker.once(1) == 120
+    checkpoint = worker._keeper.try_take(START)
+    assert checkpoint is not None
+    assert len(checkpoint.done) == 2
 
 
 @pytest.mark.parametrize(
@@ -78,44 +77,48 @@ def test_a_stranger_in_the_log_neither_stops_nor_repeats_anything(
     assert marquez.accepted("name") == ["before", "after"]
 
 
-# The sweep
+# The late listings
 
 
 @pytest.mark.parametrize("late", [125, 20 * 60, 2 * HOUR, 3 * DAY, 30 * DAY])
 def test_an_object_is_found_however_late_it_comes(s3: MemoryS3, marquez: FakeMarquez, late: float) -> None:
     clock = Clock()
-    one = forwarder(s3, marquez, clock=clock)
+    worker = forwarder(s3, marquez, clock=clock)
     s3.log(0, "START", run="first")
     for clock.seconds in (100, late / 3, late / 2, late + 60):
-        one.once(1)
+        worker.once(1)
     s3.log(60, "START", run="late", late=late)
     for clock.seconds in (late + 65, max(HOUR + 601, 2 * late + HOUR), 3 * late + HOUR):
-        one.once(1)
+        worker.once(1)
     assert runs(marquez) == ["first", "late"]
 
 
-def test_what_came_in_time_is_not_carried_again_by_the_sweep(s3: MemoryS3, marquez: FakeMarquez) -> None:
+def test_what_came_in_time_is_not_forwarded_again_by_a_late_listing(
+    s3: MemoryS3, marquez: FakeMarquez
+) -> None:
     for minute in range(60):
         s3.log(minute * 60, "RUNNING", late=3)
-    carried = sum(forwarder(s3, marquez, seconds=hour * HOUR).once(1) for hour in range(1, 40))
-    assert carried == len(marquez.posted) == 60
+    forwarded = sum(forwarder(s3, marquez, seconds=hour * HOUR).once(1) for hour in range(1, 40))
+    assert forwarded == len(marquez.posted) == 60
 
 
-def test_what_came_late_is_carried_once(s3: MemoryS3, marquez: FakeMarquez) -> None:
+def test_what_came_late_is_forwarded_once(s3: MemoryS3, marquez: FakeMarquez) -> None:
     clock = Clock()
-    one = forwarder(s3, marquez, clock=clock)
+    worker = forwarder(s3, marquez, clock=clock)
     s3.log(0, "START", run="first")
     clock.seconds = 100
-    one.once(1)
+    worker.once(1)
     s3.log(60, "START", run="late", late=5 * HOUR)
     for hour in range(2, 200):
         clock.seconds = hour * HOUR
-        one.once(1)
+        worker.once(1)
     assert runs(marquez) == ["first", "late"]
 
 
-def test_a_forwarder_that_begins_does_not_sweep_what_lies_there(s3: MemoryS3, marquez: FakeMarquez) -> None:
-    """A log that was copied here as a whole: every object is late, and none is carried twice."""
+def test_a_new_forwarder_does_not_list_again_what_was_there_before(
+    s3: MemoryS3, marquez: FakeMarquez
+) -> None:
+    """A log that was copied here as a whole: every object is late, and none is forwarded twice."""
     for minute in range(0, 600, 10):
         s3.log(minute * 60, "RUNNING", late=5 * DAY)
     for day in (6, 7, 14, 40):
@@ -123,10 +126,10 @@ def test_a_forwarder_that_begins_does_not_sweep_what_lies_there(s3: MemoryS3, ma
     assert len(marquez.posted) == 60
 
 
-def test_the_sweep_stays_behind_a_backlog_that_is_being_carried(
+def test_the_late_listings_stay_behind_a_backlog_that_is_being_forwarded(
     s3: MemoryS3, marquez: FakeMarquez, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forwarder.forwarder.PASS", 3)
+    monkeypatch.setattr("forwarder.rounds.PASS", 3)
     forwarder(s3, marquez, seconds=0).once(1)
     for minute in range(0, 300, 10):
         s3.log(minute * 60, "RUNNING", name=f"{minute:03}", late=300)
@@ -134,7 +137,7 @@ def test_the_sweep_stays_behind_a_backlog_that_is_being_carried(
     assert marquez.accepted("name") == [f"{minute:03}" for minute in range(0, 300, 10)]
 
 
-def test_what_comes_late_while_a_backlog_is_carried_is_found(s3: MemoryS3, marquez: FakeMarquez) -> None:
+def test_what_comes_late_while_a_backlog_is_forwarded_is_found(s3: MemoryS3, marquez: FakeMarquez) -> None:
     for minute in range(60):
         s3.log(minute * 60, "RUNNING", run="backlog")
     begins = 30 * HOUR
@@ -151,7 +154,9 @@ def test_what_comes_late_while_a_backlog_is_carried_is_found(s3: MemoryS3, marqu
     assert runs(marquez).count("late") == 1
 
 
-def test_the_sweep_goes_on_where_a_dead_forwarder_stopped(s3: MemoryS3, marquez: FakeMarquez) -> None:
+def test_the_late_listings_continue_where_a_dead_forwarder_stopped(
+    s3: MemoryS3, marquez: FakeMarquez
+) -> None:
     s3.log(0, "START", run="first")
     forwarder(s3, marquez, seconds=1000).once(1)
     s3.log(60, "START", run="late", late=20 * 60)
@@ -163,34 +168,34 @@ def test_the_sweep_goes_on_where_a_dead_forwarder_stopped(s3: MemoryS3, marquez:
 
 @settings(deadline=None)
 @given(late=st.floats(60, 400 * DAY), minute=st.integers(0, 59))
-def test_some_look_is_due_after_every_late_arrival_within_its_bound(late: float, minute: int) -> None:
+def test_a_listing_is_due_after_every_late_arrival_within_its_bound(late: float, minute: int) -> None:
     event = START + timedelta(minutes=minute)
     arrival = event + timedelta(seconds=late)
-    soon = max(timedelta(minutes=70), timedelta(seconds=late) + sweep.HOUR)
+    soon = max(timedelta(minutes=70), timedelta(seconds=late) + late_listing.HOUR)
     bound = arrival + min(soon, timedelta(days=15))
-    found = [
-        look
-        for look in sweep.looks(arrival, bound, begun=START - timedelta(days=900))
-        if look.hour <= event < look.hour + sweep.HOUR and look.since < arrival
+    due = [
+        listing
+        for listing in late_listing.listings(arrival, bound, started_at=START - timedelta(days=900))
+        if listing.hour <= event < listing.hour + late_listing.HOUR and listing.since < arrival
     ]
-    assert found
+    assert due
 
 
-def test_the_sweep_costs_a_fixed_number_of_listings_a_day() -> None:
+def test_the_number_of_late_listings_a_day_is_fixed() -> None:
     noon = START.replace(hour=12)
-    looks = list(sweep.looks(noon, noon + timedelta(days=1), begun=noon))
-    assert len(looks) == 24 * len(sweep.AGES) == 1032
-    assert max(Counter(look.hour for look in looks).values()) <= 8  # the newest hours
-    assert looks == sorted(looks)
+    listings = list(late_listing.listings(noon, noon + timedelta(days=1), started_at=noon))
+    assert len(listings) == 24 * len(late_listing.AGES) == 1032
+    assert max(Counter(listing.hour for listing in listings).values()) <= 8  # the newest hours
+    assert listings == sorted(listings)
 
 
-def test_consecutive_sweeps_look_as_often_as_one(s3: MemoryS3) -> None:
+def test_consecutive_rounds_list_as_often_as_a_single_one(s3: MemoryS3) -> None:
     end = START + timedelta(days=3)
-    at_once = list(sweep.looks(START, end, START))
+    at_once = list(late_listing.listings(START, end, START))
     by_parts = [
-        look
+        listing
         for part in range(36)
-        for look in sweep.looks(
+        for listing in late_listing.listings(
             START + timedelta(hours=2 * part), START + timedelta(hours=2 * part + 2), START
         )
     ]
@@ -202,13 +207,6 @@ def test_a_quiet_poll_lists_the_end_of_the_log_once(s3: MemoryS3, marquez: FakeM
     s3.listed.clear()
     forwarder(s3, marquez, seconds=101).once(1)
     assert s3.listed == ["events/"]
-
-
-def test_an_hour_is_listed_by_its_own_prefix(s3: MemoryS3) -> None:
-    inside, outside = s3.log(10, "START"), s3.log(HOUR, "START")
-    pages = Log(cast(Any, s3), "log").pages("", prefix=hour_prefix(START))
-    assert [found.key for page in pages for found in page] == [inside]
-    assert outside not in s3.listed
 
 
 # Late events of runs that have gone on. In Marquez the last write wins.
@@ -266,22 +264,22 @@ def test_a_late_event_whose_runs_end_is_no_longer_in_the_log_is_set_aside(
     late = s3.log(10, "START", run="one", late=35)
     forwarder(s3, marquez, seconds=46).once(1)
     assert marquez.of_run("one") == ["COMPLETE"]
-    reason = s3.metadata[aside(late)]["reason"]
+    reason = s3.metadata[set_aside_key(late)]["reason"]
     assert reason.startswith("came late: its run is COMPLETED since 2026-11-23T10:00:20+00:00")
 
 
 @pytest.mark.parametrize("status", [500, 429, 403])
-def test_a_late_event_of_a_run_that_marquez_cannot_tell_of_waits_alone(
+def test_a_late_event_of_a_run_whose_state_is_unknown_waits_alone(
     s3: MemoryS3, marquez: FakeMarquez, status: int
 ) -> None:
     s3.log(20, "COMPLETE", run="one")
     forwarder(s3, marquez, seconds=40).once(1)
-    marquez.mute = status
+    marquez.run_status = status
     s3.log(10, "START", run="one", late=35)
     s3.log(42, "START", run="two")
     forwarder(s3, marquez, seconds=46).once(1)
     assert runs(marquez) == ["one", "two"]
-    marquez.mute = 0
+    marquez.run_status = 0
     forwarder(s3, marquez, seconds=46 + 61).once(1)
     assert marquez.of_run("one") == ["COMPLETE", "START", "COMPLETE"]
 
@@ -301,7 +299,7 @@ def test_a_late_event_of_a_job_comes_before_what_the_same_pass_found(
     ]
 
 
-# Posts that Marquez carries out after it was given up
+# Posts that Marquez carries out after the forwarder has given them up
 
 
 class Slow:
@@ -331,39 +329,38 @@ class Slow:
         self.knowledge.take(self.stuck, "")
 
     def run(self, run_id: str) -> Answer:
-        status, told = self.knowledge.query(f"/api/v1/jobs/runs/{run_id}", {})
-        return Answer(status, json.dumps(told))
+        status, content = self.knowledge.query(f"/api/v1/jobs/runs/{run_id}", {})
+        return Answer(status, json.dumps(content))
 
     def close(self) -> None:
         """Nothing is open."""
 
 
 @pytest.mark.parametrize("wakes", [True, False])
-def test_a_post_that_is_carried_out_after_it_was_given_up_does_not_reopen_its_run(
+def test_a_post_that_is_carried_out_late_does_not_reopen_its_run(
     s3: MemoryS3, marquez: FakeMarquez, monkeypatch: pytest.MonkeyPatch, wakes: bool
 ) -> None:
     slow, clock = Slow(), Clock()
     clock.seconds = 60
     impatient = replace(QUICK, patience=Patience(longest_pause=0.01, give_up=0.1))
-    one = forwarder(s3, marquez, clock=clock, timing=impatient)
-    one._marquez = one._courier._marquez = cast(Any, slow)
+    worker = forwarder(s3, marquez, clock=clock, timing=impatient, client=cast(Any, slow))
     s3.log(10, "START", run="one")
     s3.log(20, "COMPLETE", run="one")
-    one.once(1)
+    worker.once(1)
     assert slow.posted == ["START", "COMPLETE"]
     if wakes:
         slow.wake()
         assert slow.knowledge.runs["one"].state == "RUNNING"
-    one.once(1)
+    worker.once(1)
     assert slow.posted == ["START", "COMPLETE"], "it may still come"
     monkeypatch.setattr("lineage_log.delivery.DOUBT", 0)
     if wakes:  # and then the server goes away, just when that has been seen
         slow.away = True
         with pytest.raises(UnreachableError):
-            one.once(1)
+            worker.once(1)
         slow.away = False
-    one.once(1)
+    worker.once(1)
     assert slow.posted == ["START", "COMPLETE"] + ["COMPLETE"] * wakes
     assert slow.knowledge.runs["one"].state == "COMPLETED"
-    one.once(1)
+    worker.once(1)
     assert len(slow.posted) == 2 + wakes, "that settles it"

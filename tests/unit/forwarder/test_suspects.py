@@ -1,4 +1,4 @@
-"""Events at which Marquez fails while it takes others: given up late, and without holding others up."""
+"""Events at which Marquez fails while it takes others: given up late, and without delaying others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.lineage import Clock, FakeMarquez, MemoryS3, aside, forwarder
+from tests.fakes.lineage import Clock, FakeMarquez, MemoryS3, forwarder, set_aside_key
 
 HOUR = 3600.0
 
@@ -23,23 +23,23 @@ def set_aside(s3: MemoryS3) -> list[str]:
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])
-def test_a_suspect_is_tried_for_an_hour_and_then_set_aside(
+def test_a_suspect_is_retried_for_an_hour_and_then_set_aside(
     s3: MemoryS3, marquez: FakeMarquez, status: int
 ) -> None:
     clock = Clock()
     bad = s3.log(1, "START", run="bad")
     s3.log(2, "START", run="good")
     marquez.poison = fails_at("bad", status)
-    one, tried = forwarder(s3, marquez, clock=clock), []
+    worker, tried = forwarder(s3, marquez, clock=clock), []
     for minute in range(70):
         clock.seconds, before = 100 + 60 * minute, marquez.tried
-        one.once(1)
+        worker.once(1)
         if marquez.tried > before:
             tried.append(minute)
             assert set_aside(s3) == [] or minute == 63
     assert marquez.accepted("run") == [{"runId": "good"}]
     assert tried == [0, 1, 3, 7, 15, 31, 63]
-    assert s3.metadata[aside(bad)]["reason"] == (
+    assert s3.metadata[set_aside_key(bad)]["reason"] == (
         f"HTTP {status}: answer, while the server took another event, as in the hour before"
     )
 
@@ -49,20 +49,20 @@ def test_failures_at_random_set_nothing_aside_and_leave_each_run_as_it_ended(
 ) -> None:
     """Half of all posts for three minutes, while Marquez takes each probe: the worst case."""
     chance, clock = random.Random(1), Clock()
-    one = forwarder(s3, marquez, clock=clock)
+    worker = forwarder(s3, marquez, clock=clock)
     runs = [str(number) for number in range(150)]
     for number, run in enumerate(runs):
         for kind, second in (("START", 0), ("RUNNING", 0.3), ("COMPLETE", 0.6)):
             s3.log(number + second, kind, run=run, job=f"job-{number % 9}")
     marquez.poison = lambda _: 500 if chance.random() < 0.5 else None
     for clock.seconds in (40, 100, 160, 220):
-        one.once(1)
-    suspects = one._keeper.try_take(one._now())
-    assert suspects is not None
-    assert suspects.suspects, "else nothing was shown"
+        worker.once(1)
+    checkpoint = worker._keeper.try_take(worker._now())
+    assert checkpoint is not None
+    assert checkpoint.suspects, "else this shows nothing"
     marquez.poison = lambda _: None
     for clock.seconds in range(280, 280 + 3600, 60):
-        one.once(1)
+        worker.once(1)
     assert set_aside(s3) == []
     for run in runs:
         assert set(marquez.of_run(run)) == {"START", "RUNNING", "COMPLETE"}
@@ -88,13 +88,13 @@ def test_a_suspect_is_not_forgotten_when_another_forwarder_takes_over(
 def test_a_suspect_that_expired_is_forgotten(s3: MemoryS3, marquez: FakeMarquez) -> None:
     bad = s3.log(1, "START", run="bad")
     marquez.poison = fails_at("bad")
-    one = forwarder(s3, marquez, seconds=100)
-    one.once(1)
+    worker = forwarder(s3, marquez, seconds=100)
+    worker.once(1)
     del s3.objects[bad]
     forwarder(s3, marquez, seconds=200).once(1)
-    place = one._keeper.try_take(one._now())
-    assert place is not None
-    assert not place.suspects
+    checkpoint = worker._keeper.try_take(worker._now())
+    assert checkpoint is not None
+    assert not checkpoint.suspects
 
 
 def test_a_job_of_which_marquez_takes_nothing_costs_the_others_little(
@@ -109,14 +109,14 @@ def test_a_job_of_which_marquez_takes_nothing_costs_the_others_little(
     assert marquez.tried == 5 + 19 + 1
 
 
-def test_no_more_suspects_are_kept_than_have_room(
+def test_events_for_which_there_is_no_room_as_suspects_are_set_aside(
     s3: MemoryS3, marquez: FakeMarquez, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lineage_log.checkpoint.MOST_SUSPECTS", 2)
     keys = [s3.log(number, "START", run="bad", name=str(number)) for number in range(3)]
     marquez.poison = fails_at("bad")
     forwarder(s3, marquez, seconds=50).once(1)
-    assert set_aside(s3) == [aside(keys[2])]
+    assert set_aside(s3) == [set_aside_key(keys[2])]
 
 
 @pytest.mark.parametrize("time", ["yesterday", "2026-11-23T10:00:00", None, 7])
@@ -128,9 +128,9 @@ def test_an_event_whose_time_is_wrong_is_set_aside_at_once(
     s3.objects[bad] = gzip.compress(json.dumps(event).encode())
     forwarder(s3, marquez, seconds=50).once(1)
     assert marquez.tried == 5
-    reason = s3.metadata[aside(bad)]["reason"]
+    reason = s3.metadata[set_aside_key(bad)]["reason"]
     assert reason.startswith("5 times HTTP 500")
-    assert reason.endswith("its eventTime is no time with a zone")
+    assert reason.endswith("its eventTime is not a time with a zone")
 
 
 def test_a_late_event_that_is_half_written_does_not_reopen_its_run(
@@ -147,7 +147,7 @@ def test_a_late_event_that_is_half_written_does_not_reopen_its_run(
     assert marquez.state("one") == "COMPLETED"
 
 
-def test_a_late_event_stays_suspect_until_its_runs_end_is_told_again(
+def test_a_late_event_stays_a_suspect_until_its_runs_end_is_posted_again(
     s3: MemoryS3, marquez: FakeMarquez
 ) -> None:
     s3.log(20, "COMPLETE", run="one")

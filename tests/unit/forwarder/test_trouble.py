@@ -1,33 +1,28 @@
-"""Trouble other than Marquez's: with S3, the place, clocks, and events that nobody would write."""
+"""Trouble other than Marquez's: a backlog, the checkpoint, clocks, and events that nobody would write."""
 
 from __future__ import annotations
 
 import gzip
 import json
-import socket
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from email.utils import format_datetime
 from typing import Any
 
-import boto3
 import pytest
-from botocore.exceptions import BotoCoreError
 
-from lineage_log.checkpoint import BadPlaceError
-from lineage_log.delivery import Patience, UnreachableError
-from lineage_log.log import Log
+from lineage_log.checkpoint import BadCheckpointError
+from lineage_log.patient_client import Patience, UnreachableError
 from tests.fakes.lineage import (
-    PLACE,
+    CHECKPOINT_KEY,
     QUICK,
     START,
     Clock,
     FakeMarquez,
     MemoryS3,
     forwarder,
-    keeper,
+    keeper_of,
     run_until,
     running,
 )
@@ -35,75 +30,37 @@ from tests.fakes.lineage import (
 HOUR = 3600.0
 
 
-# S3
+# More than one pass takes
 
 
-@pytest.fixture
-def cut_off() -> Iterator[str]:
-    """The URL of an S3 whose connections end in the middle of an object."""
-    whole = gzip.compress(b'{"eventType": "START"}')
-    head = f'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: {len(whole)}\r\n\r\n'.encode()
-    server = socket.create_server(("127.0.0.1", 0))
-
-    def answer() -> None:
-        try:
-            while True:
-                connection, _ = server.accept()
-                with connection:
-                    connection.recv(65536)
-                    connection.sendall(head + whole[:20])
-        except OSError:
-            pass  # closed
-
-    thread = threading.Thread(target=answer)
-    thread.start()
-    yield f"http://127.0.0.1:{server.getsockname()[1]}"
-    server.shutdown(socket.SHUT_RDWR)
-    server.close()
-    thread.join(5)
-
-
-def test_half_an_object_is_trouble_with_s3_and_not_a_bad_event(cut_off: str) -> None:
-    s3 = boto3.client(
-        "s3",
-        endpoint_url=cut_off,
-        region_name="us-east-1",
-        aws_access_key_id="a",
-        aws_secret_access_key="b",
-    )
-    with pytest.raises(BotoCoreError):
-        Log(s3, "log").read("events/x")
-    s3.close()
-
-
-def test_more_events_in_the_window_than_one_pass_takes_are_all_carried(
+def test_more_events_in_the_window_than_one_pass_takes_are_all_forwarded(
     s3: MemoryS3, marquez: FakeMarquez, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forwarder.forwarder.PASS", 10)
+    monkeypatch.setattr("forwarder.rounds.PASS", 10)
     for second in range(100):
         s3.log(second, "RUNNING", name=str(second))
     run_until(lambda: len(marquez.posted) == 100, running(s3, marquez, "a", seconds=110))
 
 
-# The place
+# The checkpoint
 
 
 @pytest.mark.parametrize("busy", [True, False])
-def test_a_place_that_is_spoilt_while_it_is_held_ends_the_forwarder_with_the_way_out(
+def test_a_checkpoint_that_is_spoilt_while_it_is_held_ends_the_forwarder_with_the_repair(
     s3: MemoryS3, marquez: FakeMarquez, busy: bool
 ) -> None:
     stop, ended = threading.Event(), []
-    one = forwarder(s3, marquez, place=keeper(s3, "a", lease=0.2), stop=stop)
+    worker = forwarder(s3, marquez, keeper=keeper_of(s3, "a", lease=0.2), stop=stop)
     s3.log(1, "START")
 
     def run() -> None:
         try:
-            one.run()
-        except BadPlaceError as error:
+            worker.run()
+        except BadCheckpointError as error:
             ended.append(str(error))
 
     def spoil(_event: dict[str, Any]) -> int | None:
-        s3.objects[PLACE] = b"spoilt"
+        s3.objects[CHECKPOINT_KEY] = b"spoilt"
         return 503 if busy else None
 
     marquez.poison = spoil
@@ -113,14 +70,14 @@ def test_a_place_that_is_spoilt_while_it_is_held_ends_the_forwarder_with_the_way
     stop.set()
     thread.join(10)
     assert len(ended) == 1
-    assert "aws s3 rm s3://log/forwarder/place.json" in ended[0]
+    assert "aws s3 rm s3://log/forwarder/checkpoint.json" in ended[0]
 
 
 # Clocks
 
 
 @pytest.mark.parametrize("ahead", [-600, 90, 600])
-def test_a_node_whose_clock_is_wrong_carries_what_comes_in_time(marquez: FakeMarquez, ahead: float) -> None:
+def test_a_node_whose_clock_is_wrong_forwards_what_comes_in_time(marquez: FakeMarquez, ahead: float) -> None:
     class Dated(MemoryS3):
         seconds = 0.0
 
@@ -132,17 +89,17 @@ def test_a_node_whose_clock_is_wrong_carries_what_comes_in_time(marquez: FakeMar
             }
 
     bucket, clock = Dated(), Clock()
-    one = forwarder(bucket, marquez, clock=clock)
+    worker = forwarder(bucket, marquez, clock=clock)
     bucket.log(190, "START", run="before")
     for bucket.seconds in (200, 260):
         clock.seconds = bucket.seconds + ahead
-        one.once(1)
+        worker.once(1)
     bucket.log(195, "START", run="after", late=58)
-    one.once(1)
+    worker.once(1)
     assert [event["run"]["runId"] for event in marquez.posted] == ["before", "after"]
 
 
-# Marquez goes away in an unlucky moment
+# Marquez goes away at an unlucky moment
 
 
 def test_what_came_late_is_not_forgotten_when_marquez_goes_away_meanwhile(
@@ -150,25 +107,25 @@ def test_what_came_late_is_not_forgotten_when_marquez_goes_away_meanwhile(
 ) -> None:
     clock = Clock()
     impatient = replace(QUICK, patience=Patience(longest_pause=0.01, give_up=0.1))
-    one = forwarder(s3, marquez, clock=clock, timing=impatient)
+    worker = forwarder(s3, marquez, clock=clock, timing=impatient)
     clock.seconds = 0
-    one.once(1)
+    worker.once(1)
     clock.seconds = HOUR
-    one.once(1)
+    worker.once(1)
     s3.log(60, "START", run="late", late=HOUR)
     marquez.answers, marquez.probes = [503] * 10_000, 503
     clock.seconds = 3 * HOUR
     with pytest.raises(UnreachableError):
-        one.once(1)
+        worker.once(1)
     marquez.answers, marquez.probes = [], 201
-    one.once(1)
+    worker.once(1)
     assert marquez.of_run("late") == ["START"]
 
 
 # Events that nobody would write
 
 
-def test_a_run_id_that_is_no_text_stops_nobody(s3: MemoryS3, marquez: FakeMarquez) -> None:
+def test_a_run_id_that_is_not_text_stops_nothing(s3: MemoryS3, marquez: FakeMarquez) -> None:
     s3.log(20, "COMPLETE", run="one")
     forwarder(s3, marquez, seconds=40).once(1)
     late = s3.log(10, "START", run="other", late=35)

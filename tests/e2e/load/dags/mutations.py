@@ -39,7 +39,7 @@ def stale() -> None:
     def good(self: store.Store, copy: store.Copy | None, needed: float) -> bool:
         return copy is not None
 
-    store.Store._good = good  # type: ignore[method-assign]
+    store.Store._is_good = good  # type: ignore[method-assign]
 
 
 MUTATIONS = {mutation.__name__: mutation for mutation in (now, unclamped, stale)}

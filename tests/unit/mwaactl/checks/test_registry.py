@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mwaactl.checks.registry import CHECKS, markdown_table
-from mwaactl.switching.write import carry_out, plan
+from mwaactl.switching.plan import plan
+from mwaactl.switching.write import carry_out
 from tests.fakes.aws import Cloud, client_error, deployment
 from tests.fakes.preflight import BLUE, GREEN, checked
 

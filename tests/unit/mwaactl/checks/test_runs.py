@@ -12,7 +12,8 @@ from mwaactl.aws import Clients
 from mwaactl.checks.registry import observe_sides, run_checks
 from mwaactl.deployment import Deployment
 from mwaactl.stack import parse
-from mwaactl.switching.write import carry_out, plan
+from mwaactl.switching.plan import plan
+from mwaactl.switching.write import carry_out
 from tests.fakes.aws import START, Cloud, client_error, deployment, outputs, standing
 from tests.fakes.preflight import (
     BLUE,

@@ -12,14 +12,15 @@ from typing import Any, cast
 import pytest
 from typer.testing import CliRunner, Result
 
-from lineage_log.delivery import Patience
+from lineage_log.patient_client import Patience
 from mwaactl.aws import Clients
 from mwaactl.cli import app as cli
 from mwaactl.errors import Unfinished
 from mwaactl.lineage import replay as lineage_replay
+from mwaactl.lineage import set_aside as lineage_set_aside
 from mwaactl.lineage.replay import Window
 from tests.fakes.aws import Cloud, opens
-from tests.fakes.lineage import START, FakeMarquez, MemoryS3, forwarder, keeper
+from tests.fakes.lineage import CHECKPOINT_KEY, START, FakeMarquez, MemoryS3, forwarder, keeper_of
 
 Run = Callable[..., Result]
 QUICK = Patience(longest_pause=0.01, give_up=0.05)
@@ -36,8 +37,9 @@ def run(aws: Cloud, s3: MemoryS3, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     aws.s3 = s3
     aws.ssm.clock.now = START + timedelta(hours=2)
     opens(monkeypatch, aws)
-    monkeypatch.setattr(lineage_replay.replay, "__kwdefaults__", kept(lineage_replay.replay, patience=QUICK))
-    monkeypatch.setattr(lineage_replay.retry, "__kwdefaults__", kept(lineage_replay.retry, patience=QUICK))
+    for function in (lineage_replay.replay, lineage_set_aside.retry):
+        defaults = {**cast(Any, function).__kwdefaults__, "patience": QUICK}
+        monkeypatch.setattr(function, "__kwdefaults__", defaults)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
     def invoke(*arguments: str) -> Result:
@@ -46,11 +48,7 @@ def run(aws: Cloud, s3: MemoryS3, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     return invoke
 
 
-def kept(function: Any, **changes: Any) -> dict[str, Any]:
-    return {**function.__kwdefaults__, **changes}
-
-
-def told(result: Result) -> dict[str, Any]:
+def output(result: Result) -> dict[str, Any]:
     value: dict[str, Any] = json.loads(result.stdout)
     return value
 
@@ -61,67 +59,67 @@ def told(result: Result) -> dict[str, Any]:
 def test_status_counts_the_events_by_hour(run: Run, s3: MemoryS3) -> None:
     for minute in (1, 2, 61, -24 * 60):
         s3.log(minute * 60, "START")
-    seen = told(run("status", "--json"))
-    counts = {hour["hour"]: hour["events"] for hour in seen["hours"] if hour["events"]}
+    status = output(run("status", "--json"))
+    counts = {hour["hour"]: hour["events"] for hour in status["hours"] if hour["events"]}
     assert counts == {"2026-11-23T10:00:00.000Z": 2, "2026-11-23T11:00:00.000Z": 1}
-    assert seen["events"] == 3
-    assert len(seen["hours"]) == 24
+    assert status["events"] == 3
+    assert len(status["hours"]) == 24
 
 
-def test_status_tells_the_lag_of_each_back_end(run: Run, s3: MemoryS3, marquez: FakeMarquez) -> None:
+def test_status_reports_the_lag_of_each_back_end(run: Run, s3: MemoryS3, marquez: FakeMarquez) -> None:
     s3.log(10, "START")
     forwarder(s3, marquez, seconds=60).once(1)
     s3.log(3600, "START", run="waiting")
     s3.log(3700, "START", run="waiting too")
-    seen = told(run("status", "--json"))
-    [place] = seen["places"]
-    assert place["waiting"] == 2
-    assert place["behind_seconds"] == 3600
-    assert place["holder"] is None
-    assert "nobody" in run("status").stdout
+    status = output(run("status", "--json"))
+    [checkpoint] = status["checkpoints"]
+    assert checkpoint["waiting"] == 2
+    assert checkpoint["lag_seconds"] == 3600
+    assert checkpoint["holder"] is None
+    assert "none running" in run("status").stdout
 
 
-def test_status_counts_what_is_to_be_tried_again(run: Run, s3: MemoryS3, marquez: FakeMarquez) -> None:
+def test_status_counts_the_events_to_retry(run: Run, s3: MemoryS3, marquez: FakeMarquez) -> None:
     s3.log(10, "START")
     marquez.answers = [500] * 5
     forwarder(s3, marquez, seconds=60).once(1)
-    [place] = told(run("status", "--json"))["places"]
-    assert (place["waiting"], place["suspects"]) == (0, 1)
-    assert "to try again" in run("status").stdout
+    [checkpoint] = output(run("status", "--json"))["checkpoints"]
+    assert (checkpoint["waiting"], checkpoint["suspects"]) == (0, 1)
+    assert "to retry" in run("status").stdout
 
 
 def test_status_shows_a_forwarder_that_went_silent(run: Run, s3: MemoryS3) -> None:
-    keeper(s3, "node-1").try_take(START)
-    s3.modified["forwarder/place.json"] = START + timedelta(hours=2, seconds=-5)
-    assert told(run("status", "--json"))["places"][0]["silent"] is False
-    s3.modified["forwarder/place.json"] = START + timedelta(hours=2, seconds=-31)
-    assert told(run("status", "--json"))["places"][0]["silent"] is True
-    assert "node-1, 31 s ago" in run("status").stdout
+    keeper_of(s3, "node-1").try_take(START)
+    s3.modified[CHECKPOINT_KEY] = START + timedelta(hours=2, seconds=-5)
+    assert output(run("status", "--json"))["checkpoints"][0]["silent"] is False
+    s3.modified[CHECKPOINT_KEY] = START + timedelta(hours=2, seconds=-31)
+    assert output(run("status", "--json"))["checkpoints"][0]["silent"] is True
+    assert "node-1, saved 31 s ago" in run("status").stdout
 
 
 def test_status_says_whether_the_back_end_answers(run: Run, marquez: FakeMarquez) -> None:
-    assert told(run("status", "--json", "--to", marquez.url))["back_end"]["healthy"] is True
-    wrong = told(run("status", "--json", "--to", f"{marquez.url}/api/v1/lineage"))["back_end"]
+    assert output(run("status", "--json", "--to", marquez.url))["back_end"]["healthy"] is True
+    wrong = output(run("status", "--json", "--to", f"{marquez.url}/api/v1/lineage"))["back_end"]
     assert wrong["healthy"] is False
     assert "Give the server's root" in wrong["detail"]
-    away = told(run("status", "--json", "--to", "http://marquez.invalid"))["back_end"]
+    away = output(run("status", "--json", "--to", "http://marquez.invalid"))["back_end"]
     assert away["healthy"] is None
     assert "not reachable from here" in away["detail"]
 
 
 def test_status_of_a_private_back_end_says_how_to_open_it(run: Run) -> None:
-    detail = told(run("status", "--json"))["back_end"]["detail"]
+    detail = output(run("status", "--json"))["back_end"]["detail"]
     assert "lineage_open_command" in detail
     assert "--to http://localhost:8080" in detail
 
 
-def test_status_of_an_empty_log_says_that_nobody_forwarded(run: Run) -> None:
+def test_status_of_an_empty_log_says_that_no_forwarder_has_started(run: Run) -> None:
     result = run("status")
     assert result.exit_code == 0
-    assert "Nobody has forwarded yet" in result.stdout
+    assert "No forwarder has started yet" in result.stdout
 
 
-def test_status_of_a_broken_place_says_how_to_begin_again(run: Run, s3: MemoryS3) -> None:
+def test_status_of_a_broken_checkpoint_says_how_to_start_over(run: Run, s3: MemoryS3) -> None:
     s3.put_object(Bucket="log", Key="forwarder/db.json", Body=b"{}")
     result = run("status")
     assert result.exit_code == 6
@@ -137,7 +135,7 @@ def test_a_replay_posts_the_window_in_order(run: Run, s3: MemoryS3, marquez: Fak
     result = run("replay", *WINDOW, "--to", marquez.url, "--json")
     assert result.exit_code == 0
     assert marquez.accepted("name") == ["0", "5", "3599"]
-    done = told(result)
+    done = output(result)
     assert (done["events"], done["posted"], done["refused"], done["resumed"]) == (3, 3, 0, False)
     assert not [key for key in s3.objects if key.startswith("forwarder/")]
 
@@ -161,11 +159,11 @@ def test_a_replay_of_one_namespace_leaves_the_others(run: Run, s3: MemoryS3, mar
     s3.log(1, "START")
     arguments = ("replay", *WINDOW, "--to", marquez.url, "--json")
     for namespace, count in (("other", 0), ("test", 1)):
-        assert told(run(*arguments, "--namespace", namespace, "--dry-run"))["events"] == count
-        assert told(run(*arguments, "--namespace", namespace))["posted"] == count
+        assert output(run(*arguments, "--namespace", namespace, "--dry-run"))["events"] == count
+        assert output(run(*arguments, "--namespace", namespace))["posted"] == count
 
 
-def test_a_replay_to_a_back_end_that_is_ahead_leaves_it_as_it_stands(
+def test_a_replay_to_a_back_end_that_is_ahead_keeps_its_newest_state(
     run: Run, s3: MemoryS3, marquez: FakeMarquez
 ) -> None:
     s3.log(10, "START", run="one")
@@ -176,23 +174,23 @@ def test_a_replay_to_a_back_end_that_is_ahead_leaves_it_as_it_stands(
     assert marquez.state("one") == "COMPLETED"
 
 
-def test_an_interrupted_replay_goes_on_where_it_stopped(run: Run, s3: MemoryS3, marquez: FakeMarquez) -> None:
+def test_an_interrupted_replay_resumes_where_it_stopped(run: Run, s3: MemoryS3, marquez: FakeMarquez) -> None:
     for second in range(30):
         s3.log(second, "RUNNING", name=f"{second:02}")
     marquez.answers, marquez.probes = [201] * 10 + [503] * 10_000, 503
     stopped = run("replay", *WINDOW, "--to", marquez.url)
     assert stopped.exit_code == 5
-    assert "10 events were posted, then the back end went away" in stopped.stderr
+    assert "10 events were posted, then the back end became unreachable" in stopped.stderr
     assert "--since 2026-11-23T10:00:00+00:00 --until 2026-11-23T11:00:00+00:00" in stopped.stderr
     marquez.answers, marquez.probes = [], 201
-    done = told(run("replay", *WINDOW, "--to", marquez.url, "--json"))
+    result = output(run("replay", *WINDOW, "--to", marquez.url, "--json"))
     assert marquez.accepted("name") == [f"{second:02}" for second in range(30)]
-    assert (done["events"], done["posted"], done["resumed"]) == (30, 30, True)
-    again = told(run("replay", *WINDOW, "--to", marquez.url, "--json"))
-    assert again["resumed"] is False, "a finished replay leaves no place"
+    assert (result["events"], result["posted"], result["resumed"]) == (30, 30, True)
+    again = output(run("replay", *WINDOW, "--to", marquez.url, "--json"))
+    assert again["resumed"] is False, "a finished replay leaves no checkpoint"
 
 
-def test_a_replay_that_its_operator_interrupts_can_go_on(
+def test_a_replay_that_its_operator_interrupts_can_be_resumed(
     s3: MemoryS3, marquez: FakeMarquez, tmp_path: Path
 ) -> None:
     for second in range(30):
@@ -207,20 +205,22 @@ def test_a_replay_that_its_operator_interrupts_can_go_on(
     )
     clients = cast(Clients, Cloud(ssm=cast(Any, None), s3=s3))
 
-    def interrupt(looked: int, _total: int) -> None:
-        if looked == 20:
+    def interrupt(read: int, _total: int) -> None:
+        if read == 20:
             while not marquez.posted:
                 time.sleep(0.01)
             raise KeyboardInterrupt
 
-    with pytest.raises(Unfinished, match=r"it was interrupted. To go on: mwaactl lineage replay -s fullha"):
+    with pytest.raises(
+        Unfinished, match=r"the replay was interrupted. To resume: mwaactl lineage replay -s fullha"
+    ):
         lineage_replay.replay(clients, window, folder=tmp_path, report=interrupt)
-    done = lineage_replay.replay(clients, window, folder=tmp_path)
-    assert done.resumed
+    result = lineage_replay.replay(clients, window, folder=tmp_path)
+    assert result.resumed
     assert sorted(set(marquez.accepted("name"))) == [f"{second:02}" for second in range(30)]
 
 
-def test_a_replay_can_begin_again(run: Run, s3: MemoryS3, marquez: FakeMarquez) -> None:
+def test_a_replay_can_start_over(run: Run, s3: MemoryS3, marquez: FakeMarquez) -> None:
     for second in range(3):
         s3.log(second, "RUNNING", name=str(second))
     marquez.answers, marquez.probes = [201] + [503] * 10_000, 503
@@ -236,12 +236,12 @@ def test_a_replay_reports_what_was_refused(run: Run, s3: MemoryS3, marquez: Fake
     marquez.answers = [422]
     result = run("replay", *WINDOW, "--to", marquez.url, "--json")
     assert result.exit_code == 5
-    assert told(result)["refusals"] == [{"key": bad, "reason": "HTTP 422: answer", "final": True}]
-    assert told(result)["exit_code"] == 5
+    assert output(result)["refusals"] == [{"key": bad, "reason": "HTTP 422: answer", "final": True}]
+    assert output(result)["exit_code"] == 5
     assert marquez.of_run("good") == ["START"]
 
 
-def test_a_replay_tries_once_more_what_failed_while_other_events_were_taken(
+def test_a_replay_retries_once_what_failed_while_other_events_were_taken(
     run: Run, s3: MemoryS3, marquez: FakeMarquez
 ) -> None:
     s3.log(1, "START", run="one")
@@ -252,19 +252,22 @@ def test_a_replay_tries_once_more_what_failed_while_other_events_were_taken(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--since", "yesterday"], "--since must be like 15m"),
         (["--since", "1h", "--until", "2h"], "is not before --until"),
         (["--since", "1h", "--to", "marquez:5000"], "--to: 'marquez:5000' is not the URL of a server"),
         (["--since", "1h", "--to", "ftp://marquez"], "is not the URL of a server"),
-        (["--since", "1h", "--to", "http://me:secret@marquez"], "--to: no credentials can be given"),
+        (
+            ["--since", "1h", "--to", "http://me:secret@marquez"],
+            "--to: credentials in the URL are not supported",
+        ),
     ],
 )
-def test_a_replay_refuses_what_cannot_be_meant(run: Run, arguments: list[str], said: str) -> None:
+def test_a_replay_refuses_wrong_arguments(run: Run, arguments: list[str], message: str) -> None:
     result = run("replay", *arguments)
     assert result.exit_code == 2
-    assert said in result.stderr
+    assert message in result.stderr
 
 
 def test_a_replay_to_a_back_end_that_is_away_ends_before_anything_is_posted(run: Run, s3: MemoryS3) -> None:
@@ -274,7 +277,7 @@ def test_a_replay_to_a_back_end_that_is_away_ends_before_anything_is_posted(run:
     assert "lineage_open_command" in result.stderr
 
 
-def test_a_replays_place_that_is_broken_can_be_begun_again(
+def test_a_replay_whose_checkpoint_is_broken_can_start_over(
     run: Run, s3: MemoryS3, marquez: FakeMarquez, tmp_path: Path
 ) -> None:
     s3.log(1, "START")
@@ -303,9 +306,9 @@ def refused(s3: MemoryS3, marquez: FakeMarquez) -> list[str]:
 
 
 def test_the_list_shows_reason_and_key(run: Run, refused: list[str]) -> None:
-    listed = told(run("set-aside", "list", "--json"))
-    assert [one["key"] for one in listed["events"]] == refused
-    assert {one["reason"] for one in listed["events"]} == {"HTTP 422: answer"}
+    listed = output(run("set-aside", "list", "--json"))
+    assert [event["key"] for event in listed["events"]] == refused
+    assert {event["reason"] for event in listed["events"]} == {"HTTP 422: answer"}
     assert listed["total"] == 3
     text = run("set-aside", "list", "--limit", "1").stdout
     assert refused[0] in text
@@ -319,14 +322,14 @@ def test_an_empty_list_says_so(run: Run, marquez: FakeMarquez) -> None:
         assert "Nothing is set aside" in result.stdout
 
 
-def test_what_is_taken_at_last_is_no_longer_set_aside(
+def test_what_the_back_end_takes_is_no_longer_set_aside(
     run: Run, s3: MemoryS3, marquez: FakeMarquez, refused: list[str]
 ) -> None:
     result = run("set-aside", "retry", "--all", "--to", marquez.url, "--json")
     assert result.exit_code == 0
-    assert told(result)["posted"] == refused
+    assert output(result)["posted"] == refused
     assert marquez.accepted("eventType") == ["START"] * 3
-    assert told(run("set-aside", "list", "--json"))["total"] == 0
+    assert output(run("set-aside", "list", "--json"))["total"] == 0
 
 
 def test_what_is_still_refused_stays(
@@ -339,7 +342,7 @@ def test_what_is_still_refused_stays(
     assert [key for key in s3.objects if key.startswith("set-aside/")] == refused[:1]
 
 
-def test_single_events_are_named_by_either_key(
+def test_single_events_can_be_named_by_either_key(
     run: Run, s3: MemoryS3, marquez: FakeMarquez, refused: list[str]
 ) -> None:
     in_log = refused[1].replace("set-aside/", "events/")
@@ -358,17 +361,17 @@ def test_a_dry_retry_changes_nothing(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        ([], "name the keys to post again, or say --all"),
-        (["a", "--all"], "name the keys to post again, or say --all"),
+        ([], "name the keys to retry, or use --all"),
+        (["a", "--all"], "name the keys to retry, or use --all"),
         (["events/2026/x"], "not set aside: set-aside/2026/x"),
     ],
 )
-def test_a_retry_refuses_what_cannot_be_meant(run: Run, arguments: list[str], said: str) -> None:
+def test_a_retry_refuses_wrong_arguments(run: Run, arguments: list[str], message: str) -> None:
     result = run("set-aside", "retry", *arguments)
     assert result.exit_code == 2
-    assert said in result.stderr
+    assert message in result.stderr
 
 
 def test_a_retried_start_does_not_reopen_its_run(run: Run, s3: MemoryS3, marquez: FakeMarquez) -> None:
@@ -381,14 +384,14 @@ def test_a_retried_start_does_not_reopen_its_run(run: Run, s3: MemoryS3, marquez
     assert marquez.state("one") == "COMPLETED"
 
 
-def test_a_place_far_back_is_not_counted_to_its_end(
+def test_what_waits_behind_an_old_checkpoint_is_not_counted_to_the_end(
     run: Run, s3: MemoryS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mwaactl.lineage.status.COUNTED", 2)
     for second in range(50):
         s3.log(second, "RUNNING", name=str(second))
-    keeper(s3, "node-1").try_take(datetime(2026, 11, 1, tzinfo=UTC))
-    [place] = told(run("status", "--json"))["places"]
-    assert place["more_waiting"] is True
-    assert 14 <= place["waiting"] <= 21
-    assert place["up_to"] is None
+    keeper_of(s3, "node-1").try_take(datetime(2026, 11, 1, tzinfo=UTC))
+    [checkpoint] = output(run("status", "--json"))["checkpoints"]
+    assert checkpoint["more_waiting"] is True
+    assert 14 <= checkpoint["waiting"] <= 21
+    assert checkpoint["forwarded_to"] is None

@@ -30,14 +30,14 @@ SKIPPED = {"first": "skipped", "second": "skipped"}
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Cloud:
     """Two environments, one hour after the beginning; green owns what is due from minute 30 on."""
-    made = cloud({"chain": CHAIN})
-    made.ssm.clock.now = minutes(20)
-    timeline = standing(cast(Any, made)).switched("green", minutes(30), 2)
-    made.ssm.store({"Name": OWNERSHIP, "Value": timeline.dump()})
-    made.ssm.clock.now = minutes(60)
-    monkeypatch.setattr(clock, "now", lambda: made.ssm.clock.now)
+    doubles = cloud({"chain": CHAIN})
+    doubles.ssm.clock.now = minutes(20)
+    timeline = standing(cast(Any, doubles)).switched("green", minutes(30), 2)
+    doubles.ssm.store({"Name": OWNERSHIP, "Value": timeline.dump()})
+    doubles.ssm.clock.now = minutes(60)
+    monkeypatch.setattr(clock, "now", lambda: doubles.ssm.clock.now)
     monkeypatch.setattr(airflow_api._Pace, "wait", lambda pace: None)
-    return made
+    return doubles
 
 
 @pytest.fixture
@@ -45,124 +45,124 @@ def stack() -> Stack:
     return parse(outputs("fullha"))
 
 
-def look(stack: Stack, aws: Cloud) -> Audit:
+def compare(stack: Stack, aws: Cloud) -> Audit:
     return audit.audit(Deployment(stack, cast(Clients, aws)), since=minutes(0), until=minutes(60))
 
 
-def backfill(stack: Stack, aws: Cloud, found: Audit) -> Audit:
-    return audit.backfill(Deployment(stack, cast(Clients, aws)), found)
+def backfill(stack: Stack, aws: Cloud, report: Audit) -> Audit:
+    return audit.backfill(Deployment(stack, cast(Clients, aws)), report)
 
 
 def both(aws: Cloud, minute: int, blue: dict[str, str] | None, green: dict[str, str] | None) -> list[Run]:
     """One instant with the tasks' states on each side; None: the side has no run."""
     states = ((aws.blue, blue), (aws.green, green))
-    return [airflow.add("chain", minutes(minute), found) for airflow, found in states if found is not None]
+    return [airflow.add("chain", minutes(minute), tasks) for airflow, tasks in states if tasks is not None]
 
 
-def kinds(found: Audit) -> list[tuple[str, Any]]:
-    return [(one.kind, one.due) for one in found.findings]
+def kinds(report: Audit) -> list[tuple[str, Any]]:
+    return [(finding.kind, finding.due) for finding in report.findings]
 
 
 def test_runs_that_their_owners_executed_are_no_findings(stack: Stack, aws: Cloud) -> None:
     both(aws, 10, DONE, SKIPPED)
     both(aws, 40, SKIPPED, DONE)
-    found = look(stack, aws)
-    assert found.findings == ()
-    assert (found.instants, found.unfinished, found.failed) == (2, 0, 0)
+    report = compare(stack, aws)
+    assert report.findings == ()
+    assert (report.instants, report.unfinished, report.failed) == (2, 0, 0)
 
 
 def test_a_run_that_both_executed_is_found(stack: Stack, aws: Cloud) -> None:
     both(aws, 10, DONE, DONE)
-    found = look(stack, aws)
-    assert kinds(found) == [("both", minutes(10))]
-    assert found.findings[0].owner == "blue"
-    assert found.findings[0].runs == {"blue": "success", "green": "success"}
-    assert found.findings[0].backfill_on is None
+    report = compare(stack, aws)
+    assert kinds(report) == [("both", minutes(10))]
+    assert report.findings[0].owner == "blue"
+    assert report.findings[0].runs == {"blue": "success", "green": "success"}
+    assert report.findings[0].backfill_on is None
 
 
 def test_a_run_that_only_the_wrong_side_executed_is_found(stack: Stack, aws: Cloud) -> None:
     both(aws, 10, SKIPPED, DONE)
     both(aws, 40, DONE, None)
-    assert kinds(look(stack, aws)) == [("wrong side", minutes(10)), ("wrong side", minutes(40))]
+    assert kinds(compare(stack, aws)) == [("wrong side", minutes(10)), ("wrong side", minutes(40))]
 
 
 def test_a_run_that_was_skipped_on_its_owner_was_executed_by_nobody(stack: Stack, aws: Cloud) -> None:
     both(aws, 10, SKIPPED, SKIPPED)
-    found = look(stack, aws)
-    assert kinds(found) == [("nobody", minutes(10))]
-    assert "skipped on blue" in found.findings[0].detail
+    report = compare(stack, aws)
+    assert kinds(report) == [("nobody", minutes(10))]
+    assert "skipped on blue" in report.findings[0].detail
 
 
 def test_a_run_that_its_owner_never_made_was_executed_by_nobody(stack: Stack, aws: Cloud) -> None:
     both(aws, 40, SKIPPED, None)
-    found = look(stack, aws)
-    assert kinds(found) == [("nobody", minutes(40))]
-    assert found.findings[0].backfill_on == "green"
+    report = compare(stack, aws)
+    assert kinds(report) == [("nobody", minutes(40))]
+    assert report.findings[0].backfill_on == "green"
 
 
 def test_a_run_that_its_owner_may_still_make_is_unfinished(stack: Stack, aws: Cloud) -> None:
     aws.green.dags["chain"].next_due = minutes(40)
     both(aws, 40, SKIPPED, None)
-    found = look(stack, aws)
-    assert found.findings == ()
-    assert found.unfinished == 1
+    report = compare(stack, aws)
+    assert report.findings == ()
+    assert report.unfinished == 1
 
 
 def test_a_dag_with_no_next_run_is_past_it_unless_it_waits_for_its_runs_to_end(
     stack: Stack, aws: Cloud
 ) -> None:
-    """Before 3.3 Airflow tells no next run while max_active_runs is reached."""
+    """Before 3.3 Airflow reports no next run while max_active_runs is reached."""
     aws.green.dags["chain"].next_due = None
     both(aws, 40, SKIPPED, None)
-    assert kinds(look(stack, aws)) == [("nobody", minutes(40))]
+    assert kinds(compare(stack, aws)) == [("nobody", minutes(40))]
     aws.green.add("chain", minutes(-10), DONE, state="running")
-    found = look(stack, aws)
-    assert (found.findings, found.unfinished) == ((), 1)
+    report = compare(stack, aws)
+    assert (report.findings, report.unfinished) == ((), 1)
 
 
 def test_a_paused_or_missing_dag_on_the_owner_is_found(stack: Stack, aws: Cloud) -> None:
     aws.green.dags["chain"].paused = True
     aws.green.dags["chain"].next_due = minutes(40)
     both(aws, 40, SKIPPED, None)
-    paused = look(stack, aws).findings[0]
+    paused = compare(stack, aws).findings[0]
     assert "paused" in paused.detail
     assert paused.backfill_on is None, "once it is unpaused, its scheduler may make the run"
     del aws.green.dags["chain"]
-    assert "no such DAG" in look(stack, aws).findings[0].detail
+    assert "no such DAG" in compare(stack, aws).findings[0].detail
 
 
 def test_unfinished_and_failed_runs_are_counted(stack: Stack, aws: Cloud) -> None:
     both(aws, 10, DONE, SKIPPED)[0].state = "running"
     both(aws, 20, {"first": "success", "second": "failed"}, SKIPPED)[0].state = "failed"
-    found = look(stack, aws)
-    assert (found.unfinished, found.failed, found.findings) == (1, 1, ())
+    report = compare(stack, aws)
+    assert (report.unfinished, report.failed, report.findings) == (1, 1, ())
 
 
-def test_a_mirror_that_was_made_true_was_not_executed_unless_it_was_cleared_later(
+def test_a_mirror_with_copied_states_was_not_executed_unless_it_was_cleared_later(
     stack: Stack, aws: Cloud
 ) -> None:
     mirror = both(aws, 10, DONE, DONE)[1]
     mirror.note = "mwaactl: executed on blue"
-    for one in mirror.tasks.values():
-        one.rendered = {}
-    assert look(stack, aws).findings == ()
+    for task in mirror.tasks.values():
+        task.rendered = {}
+    assert compare(stack, aws).findings == ()
     aws.green._clear(mirror, mirror.tasks)
     aws.green.work()
-    assert kinds(look(stack, aws)) == [("both", minutes(10))]
+    assert kinds(compare(stack, aws)) == [("both", minutes(10))]
 
 
-def test_an_owner_with_a_mirror_made_true_lost_nothing(stack: Stack, aws: Cloud) -> None:
+def test_an_owner_with_a_mirror_with_copied_states_lost_nothing(stack: Stack, aws: Cloud) -> None:
     """After a failover: green owns the instant by the back-dated decision, blue had completed it."""
     mirror = both(aws, 40, DONE, SKIPPED)[1]
     mirror.note = "mwaactl: executed on blue"
-    assert look(stack, aws).findings == ()
+    assert compare(stack, aws).findings == ()
 
 
 def test_a_task_that_failed_for_want_of_a_verdict_was_not_executed(stack: Stack, aws: Cloud) -> None:
     mirror = both(aws, 10, DONE, {"first": "failed", "second": "upstream_failed"})[1]
     mirror.state = "failed"
     mirror.tasks["first", -1].rendered = {}
-    assert look(stack, aws).findings == ()
+    assert compare(stack, aws).findings == ()
 
 
 def test_a_dags_own_decision_says_who_owns_it(stack: Stack, aws: Cloud) -> None:
@@ -171,7 +171,7 @@ def test_a_dags_own_decision_says_who_owns_it(stack: Stack, aws: Cloud) -> None:
     aws.ssm.store({"Name": OWNERSHIP, "Value": timeline.dump()})
     aws.ssm.clock.now = minutes(60)
     both(aws, 40, DONE, SKIPPED)
-    assert look(stack, aws).findings == ()
+    assert compare(stack, aws).findings == ()
 
 
 def test_half_an_audit_is_none(stack: Stack, aws: Cloud) -> None:
@@ -180,7 +180,7 @@ def test_half_an_audit_is_none(stack: Stack, aws: Cloud) -> None:
 
     aws.green.before = silent
     with pytest.raises(Unreachable):
-        look(stack, aws)
+        compare(stack, aws)
 
 
 @pytest.fixture
@@ -209,27 +209,27 @@ def test_the_lineage_log_stands_in_for_a_side_that_does_not_answer(stack: Stack,
     log_dag(aws.s3, "FAIL", "chain", minutes(12), at=minutes(13))
     log_dag(aws.s3, "START", "chain", minutes(14), at=minutes(15))
     log_complete(aws.s3, "chain", minutes(44), at=minutes(45))
-    found = by_lineage(stack, aws)
-    assert kinds(found) == [("both", minutes(20)), ("both", minutes(42)), ("wrong side", minutes(44))]
-    assert (found.instants, found.failed, found.unfinished, found.unknown) == (9, 1, 1, 2)
-    assert "InternalServerException" in found.by_lineage["blue"]
+    report = by_lineage(stack, aws)
+    assert kinds(report) == [("both", minutes(20)), ("both", minutes(42)), ("wrong side", minutes(44))]
+    assert (report.instants, report.failed, report.unfinished, report.unknown) == (9, 1, 1, 2)
+    assert "InternalServerException" in report.by_lineage["blue"]
 
 
 @pytest.mark.usefixtures("blue_is_gone")
 def test_nothing_is_backfilled_that_the_silent_side_may_have_executed(stack: Stack, aws: Cloud) -> None:
     log_complete(aws.s3, "chain", minutes(10), at=minutes(11))
     both(aws, 40, None, SKIPPED)
-    found = by_lineage(stack, aws)
-    assert kinds(found) == [("nobody", minutes(40))]
-    assert found.findings[0].backfill_on is None
-    assert "blue does not answer" in found.findings[0].detail
+    report = by_lineage(stack, aws)
+    assert kinds(report) == [("nobody", minutes(40))]
+    assert report.findings[0].backfill_on is None
+    assert "blue does not answer" in report.findings[0].detail
 
 
 def test_sides_that_answer_are_asked_themselves(stack: Stack, aws: Cloud) -> None:
     both(aws, 10, DONE, SKIPPED)
     log_complete(aws.s3, "chain", minutes(40), at=minutes(41))
-    found = by_lineage(stack, aws)
-    assert (found.instants, found.findings, found.by_lineage) == (1, (), {})
+    report = by_lineage(stack, aws)
+    assert (report.instants, report.findings, report.by_lineage) == (1, (), {})
 
 
 def test_the_log_does_not_stand_in_for_both_sides(stack: Stack, aws: Cloud, blue_is_gone: None) -> None:
@@ -243,51 +243,52 @@ def test_the_log_does_not_stand_in_for_both_sides(stack: Stack, aws: Cloud, blue
 
 @pytest.mark.usefixtures("blue_is_gone")
 def test_a_shared_namespace_does_not_tell_who_executed_a_run(aws: Cloud) -> None:
-    made = outputs("fullha")
-    for environment in made["airflow_environments"].values():
+    exports = outputs("fullha")
+    for environment in exports["airflow_environments"].values():
         environment["lineage_namespace"] = "shared"
     log_complete(aws.s3, "chain", minutes(10), at=minutes(11), namespace="shared")
     with pytest.raises(Unreachable, match="share the namespace shared"):
-        by_lineage(parse(made), aws)
+        by_lineage(parse(exports), aws)
 
 
-def test_what_nobody_executed_is_cleared_on_the_owner_of_now_once(stack: Stack, aws: Cloud) -> None:
+def test_what_nobody_executed_is_cleared_once_on_the_current_owner(stack: Stack, aws: Cloud) -> None:
     both(aws, 10, SKIPPED, SKIPPED)
-    done = backfill(stack, aws, look(stack, aws))
-    assert [(one.due, one.backfill_on) for one in done.backfilled] == [(minutes(10), "green")]
-    assert done.open == ()
-    assert look(stack, aws).unfinished == 1
+    backfilled = backfill(stack, aws, compare(stack, aws))
+    assert [(finding.due, finding.backfill_on) for finding in backfilled.backfilled] == [
+        (minutes(10), "green")
+    ]
+    assert backfilled.open == ()
+    assert compare(stack, aws).unfinished == 1
     aws.green.work()
     assert aws.green.executed == [("chain", aws.green.one("chain", minutes(10)).run_id)]
     assert aws.blue.executed == []
-    again = look(stack, aws)
-    assert again.findings == ()
-    backfill(stack, aws, done)
+    assert compare(stack, aws).findings == ()
+    backfill(stack, aws, backfilled)
     aws.green.work()
     assert len(aws.green.executed) == 1
 
 
 def test_what_the_owner_never_made_is_made_once(stack: Stack, aws: Cloud) -> None:
     both(aws, 40, SKIPPED, None)
-    first = look(stack, aws)
+    first = compare(stack, aws)
     for _ in range(2):
         backfill(stack, aws, first)
-        assert look(stack, aws).unfinished == 1
+        assert compare(stack, aws).unfinished == 1
     aws.green.work()
     assert len(aws.green.executed) == 1
     backfill(stack, aws, first)
     aws.green.work()
     assert len(aws.green.executed) == 1
-    assert look(stack, aws).findings == ()
+    assert compare(stack, aws).findings == ()
 
 
 def test_what_the_other_side_may_still_execute_is_not_backfilled(stack: Stack, aws: Cloud) -> None:
-    """Blue owned the instant and is behind; green, the owner of now, must not be faster."""
+    """Blue owned the instant and is behind; green, the current owner, must not be faster."""
     aws.blue.dags["chain"].next_due = minutes(5)
     both(aws, 10, None, SKIPPED)
-    assert look(stack, aws).unfinished == 1
+    assert compare(stack, aws).unfinished == 1
     aws.blue.dags["chain"].paused = True
-    finding = look(stack, aws).findings[0]
+    finding = compare(stack, aws).findings[0]
     assert finding.backfill_on is None
     assert "unpause" in finding.detail
 
@@ -295,16 +296,16 @@ def test_what_the_other_side_may_still_execute_is_not_backfilled(stack: Stack, a
 def test_a_run_is_not_started_where_it_is_paused_now(stack: Stack, aws: Cloud) -> None:
     aws.green.dags["chain"].paused = True
     both(aws, 10, SKIPPED, SKIPPED)
-    finding = look(stack, aws).findings[0]
+    finding = compare(stack, aws).findings[0]
     assert finding.backfill_on is None
     assert "paused on green" in finding.detail
 
 
 def test_what_is_executed_meanwhile_is_not_backfilled(stack: Stack, aws: Cloud) -> None:
     run = both(aws, 10, SKIPPED, SKIPPED)[0]
-    found = look(stack, aws)
+    report = compare(stack, aws)
     aws.blue._clear(run, run.tasks)
-    assert backfill(stack, aws, found).backfilled == ()
+    assert backfill(stack, aws, report).backfilled == ()
     assert aws.green.changes == 0
 
 

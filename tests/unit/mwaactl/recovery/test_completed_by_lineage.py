@@ -1,4 +1,4 @@
-"""The lineage log as a witness: it names what surely was completed, and says when it cannot say anything."""
+"""The lineage log as a witness: it names what was certainly completed, and says when it knows nothing."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def witness(aws: Cloud, **more: Any) -> LineageLog:
 
 
 def known(aws: Cloud) -> set[tuple[str, Any]]:
-    said = witness(aws).completed(minutes(5), minutes(30))
-    assert set(said.values()) <= {True}, "it never says that a run was not completed"
-    return set(said)
+    completed = witness(aws).completed(minutes(5), minutes(30))
+    assert set(completed.values()) <= {True}, "it never says that a run was not completed"
+    return set(completed)
 
 
 def test_a_run_that_succeeded_is_known(aws: Cloud, s3: MemoryS3) -> None:
@@ -43,24 +43,24 @@ def test_a_run_that_succeeded_is_known(aws: Cloud, s3: MemoryS3) -> None:
 
 
 def test_a_run_of_airflow_2_is_due_at_the_end_of_its_interval(aws: Cloud, s3: MemoryS3) -> None:
-    log_complete(s3, "etl", DUE, at=END, told=dag_run("etl", DUE, **OLD))
+    log_complete(s3, "etl", DUE, at=END, run=dag_run("etl", DUE, **OLD))
     assert known(aws) == {("etl", DUE)}
 
 
 def test_the_old_provider_says_at_the_start_which_run_it_is(aws: Cloud, s3: MemoryS3) -> None:
-    log_dag(s3, "START", "etl", DUE, at=minutes(11), told=dag_run("etl", DUE, **OLD))
-    log_complete(s3, "etl", DUE, at=END, told={})
+    log_dag(s3, "START", "etl", DUE, at=minutes(11), run=dag_run("etl", DUE, **OLD))
+    log_complete(s3, "etl", DUE, at=END, run={})
     assert known(aws) == {("etl", DUE)}
 
 
 def test_the_old_provider_says_with_each_task_which_run_it_is(aws: Cloud, s3: MemoryS3) -> None:
-    log_complete(s3, "etl", DUE, at=END, told={})
+    log_complete(s3, "etl", DUE, at=END, run={})
     log_task(s3, "COMPLETE", "etl", DUE, at=minutes(11), **OLD)
     assert known(aws) == {("etl", DUE)}
 
 
-def test_a_completion_of_which_nothing_says_whose_it_is_is_not_known(aws: Cloud, s3: MemoryS3) -> None:
-    log_complete(s3, "etl", DUE, at=END, told={})
+def test_a_completion_that_no_event_ties_to_a_run_is_not_known(aws: Cloud, s3: MemoryS3) -> None:
+    log_complete(s3, "etl", DUE, at=END, run={})
     log_task(s3, "COMPLETE", "etl", minutes(11), at=minutes(12), **OLD)
     assert known(aws) == set()
 
@@ -78,12 +78,12 @@ def test_a_run_whose_tasks_completed_is_not_completed_itself(aws: Cloud, s3: Mem
         {"states": {"a": "skipped", "b": "skipped"}},
         {"states": {}},
         {"states": None},
-        {"told": dag_run("etl", DUE, run_type="manual")},
-        {"told": dag_run("etl", DUE, run_type="backfill")},
-        {"told": dag_run("etl", DUE, run_after="soon")},
-        {"told": dag_run("etl", DUE, run_after="2026-11-23T10:10:00")},
-        {"told": dag_run("etl", DUE, run_after=7)},
-        {"told": dag_run("etl", DUE) | {"dag_id": None}},
+        {"run": dag_run("etl", DUE, run_type="manual")},
+        {"run": dag_run("etl", DUE, run_type="backfill")},
+        {"run": dag_run("etl", DUE, run_after="soon")},
+        {"run": dag_run("etl", DUE, run_after="2026-11-23T10:10:00")},
+        {"run": dag_run("etl", DUE, run_after=7)},
+        {"run": dag_run("etl", DUE) | {"dag_id": None}},
         {"namespace": "mwaa-openlineage-fullha-green"},
     ],
 )
@@ -97,22 +97,22 @@ def test_anything_less_than_a_scheduled_run_that_succeeded_there_is_not_known(
 
 @pytest.mark.parametrize("old_provider", [False, True])
 @pytest.mark.parametrize("undone", ["dag", "task", "failed", "same instant"])
-def test_a_run_that_was_cleared_after_it_is_not_known(
+def test_a_run_that_was_cleared_or_failed_afterwards_is_not_known(
     aws: Cloud, s3: MemoryS3, undone: str, old_provider: bool
 ) -> None:
-    told = dag_run("etl", DUE, **OLD) if old_provider else dag_run("etl", DUE)
-    log_dag(s3, "START", "etl", DUE, at=minutes(11), told=told)
-    log_complete(s3, "etl", DUE, at=END, told={} if old_provider else told)
+    run = dag_run("etl", DUE, **OLD) if old_provider else dag_run("etl", DUE)
+    log_dag(s3, "START", "etl", DUE, at=minutes(11), run=run)
+    log_complete(s3, "etl", DUE, at=END, run={} if old_provider else run)
     if undone == "task":
         log_task(s3, "START", "etl", DUE, at=minutes(14))
     elif undone == "failed":
         log_dag(
-            s3, "FAIL", "etl", DUE, at=minutes(14), told={} if old_provider else told, states={"a": "failed"}
+            s3, "FAIL", "etl", DUE, at=minutes(14), run={} if old_provider else run, states={"a": "failed"}
         )
     else:
-        log_dag(s3, "START", "etl", DUE, at=minutes(14) if undone == "dag" else END, told=told)
+        log_dag(s3, "START", "etl", DUE, at=minutes(14) if undone == "dag" else END, run=run)
     assert known(aws) == set()
-    log_complete(s3, "etl", DUE, at=minutes(15), told={} if old_provider else told)
+    log_complete(s3, "etl", DUE, at=minutes(15), run={} if old_provider else run)
     assert known(aws) == {("etl", DUE)}
 
 
@@ -124,13 +124,13 @@ def test_a_task_that_ends_after_its_run_by_another_machines_clock_undoes_nothing
     assert known(aws) == {("etl", DUE)}
 
 
-def test_only_runs_of_the_window_are_told(aws: Cloud, s3: MemoryS3) -> None:
+def test_only_runs_of_the_window_are_reported(aws: Cloud, s3: MemoryS3) -> None:
     for minute in (4, 5, 29, 30):
         log_complete(s3, "etl", minutes(minute), at=minutes(40))
     assert known(aws) == {("etl", minutes(5)), ("etl", minutes(29))}
 
 
-def test_other_producers_events_are_passed_over(aws: Cloud, s3: MemoryS3) -> None:
+def test_other_producers_events_are_ignored(aws: Cloud, s3: MemoryS3) -> None:
     log_complete(s3, "etl", DUE, at=END)
     job = {"namespace": "mwaa-openlineage-fullha-blue", "name": "spark"}
     write(s3, END, {"eventType": "COMPLETE", "run": {"runId": "7", "facets": []}, "job": job})
@@ -140,27 +140,27 @@ def test_other_producers_events_are_passed_over(aws: Cloud, s3: MemoryS3) -> Non
 
 
 def test_in_a_shared_namespace_both_environments_events_count(aws: Cloud, s3: MemoryS3) -> None:
-    made = outputs("fullha")
-    for environment in made["airflow_environments"].values():
+    shared = outputs("fullha")
+    for environment in shared["airflow_environments"].values():
         environment["lineage_namespace"] = "shared"
     log_complete(s3, "etl", DUE, at=END, namespace="shared")
-    asked = LineageLog(Deployment(parse(made), cast(Clients, aws)), "green")
+    asked = LineageLog(Deployment(parse(shared), cast(Clients, aws)), "green")
     assert asked.completed(minutes(5), minutes(30)) == {("etl", DUE): True}
 
 
 def test_an_event_is_read_once_and_a_late_one_is_found(aws: Cloud, s3: MemoryS3) -> None:
-    told: list[tuple[int, int]] = []
-    asked = witness(aws, progress=lambda done, of: told.append((done, of)))
+    reported: list[tuple[int, int]] = []
+    asked = witness(aws, progress=lambda read, total: reported.append((read, total)))
     for minute in range(6, 16):
         log_dag(s3, "START", "etl", minutes(minute), at=minutes(minute))
     assert asked.completed(minutes(5), minutes(30)) == {}
-    assert told == [(10, 10)]
+    assert reported == [(10, 10)]
     log_complete(s3, "etl", DUE, at=minutes(11.5))
     assert asked.completed(minutes(5), minutes(30)) == {("etl", DUE): True}
-    assert told == [(10, 10), (1, 1)]
+    assert reported == [(10, 10), (1, 1)]
 
 
-def test_a_log_without_an_event_of_the_environment_cannot_say_anything(aws: Cloud, s3: MemoryS3) -> None:
+def test_a_log_without_an_event_of_the_environment_knows_nothing(aws: Cloud, s3: MemoryS3) -> None:
     log_complete(s3, "etl", DUE, at=END, namespace="mwaa-openlineage-fullha-green")
     log_complete(s3, "etl", minutes(1), at=minutes(2))
     with pytest.raises(Unreachable, match="no event of mwaa-openlineage-fullha-blue's runs since"):
@@ -168,7 +168,7 @@ def test_a_log_without_an_event_of_the_environment_cannot_say_anything(aws: Clou
 
 
 @pytest.mark.parametrize("content", [b"\x1f\x8bcut off", b"{", None])
-def test_a_log_with_an_event_that_cannot_be_read_cannot_say_anything(
+def test_a_log_with_an_event_that_cannot_be_read_knows_nothing(
     aws: Cloud, s3: MemoryS3, content: bytes | None
 ) -> None:
     log_complete(s3, "etl", DUE, at=END)
@@ -182,7 +182,7 @@ def test_a_log_with_an_event_that_cannot_be_read_cannot_say_anything(
 
 
 class Vanishing:
-    """A bucket from which an object goes after it was listed."""
+    """A bucket from which an object is removed after it was listed."""
 
     def __init__(self, s3: MemoryS3, key: str) -> None:
         self.list_objects_v2, self._s3, self._key = s3.list_objects_v2, s3, key
@@ -196,7 +196,7 @@ class Vanishing:
 @pytest.mark.parametrize(
     ("operation", "code"), [("list_objects_v2", "NoSuchBucket"), ("get_object", "AccessDenied")]
 )
-def test_a_bucket_that_refuses_is_said(
+def test_a_bucket_that_refuses_is_reported(
     aws: Cloud, s3: MemoryS3, monkeypatch: pytest.MonkeyPatch, operation: str, code: str
 ) -> None:
     def refuses(**_: str) -> None:

@@ -37,19 +37,19 @@ LATELY = (50, 52, 54, 56, 58)  # minutes at which runs were due, since 15 minute
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Cloud:
     """Blue executed what was due until minute 53 and then died: it answers nothing. Green has the mirrors."""
-    made = cloud(DAGS)
+    doubles = cloud(DAGS)
     for dag_id in DAGS:
         for minute in (30, *LATELY):
-            made.green.mirror(dag_id, minutes(minute))
-            run = made.blue.add(dag_id, minutes(minute), DONE)
+            doubles.green.mirror(dag_id, minutes(minute))
+            run = doubles.blue.add(dag_id, minutes(minute), DONE)
             if minute > 53:
                 run.state, run.tasks["second", -1].state = "running", "running"
-    made.ssm.clock.now = minutes(NOW)
-    monkeypatch.setattr(clock, "now", lambda: made.ssm.clock.now)
-    monkeypatch.setattr(clock, "sleep", made.ssm.clock.forward)
+    doubles.ssm.clock.now = minutes(NOW)
+    monkeypatch.setattr(clock, "now", lambda: doubles.ssm.clock.now)
+    monkeypatch.setattr(clock, "sleep", doubles.ssm.clock.forward)
     monkeypatch.setattr(airflow_api._Pace, "wait", lambda pace: None)
-    silence(made)
-    return made
+    silence(doubles)
+    return doubles
 
 
 @pytest.fixture
@@ -70,8 +70,8 @@ def answer(aws: Cloud, name: str = "blue") -> None:
 
 def fail_over(stack: Stack, aws: Cloud, **more: Any) -> FailoverResult:
     planned = {key: more.pop(key) for key in ("since", "force", "witnesses") if key in more}
-    made = failover.plan(Deployment(stack, cast(Clients, aws)), "green", **planned)
-    return failover.carry_out(made, **more)
+    plan = failover.plan(Deployment(stack, cast(Clients, aws)), "green", **planned)
+    return failover.carry_out(plan, **more)
 
 
 def due(runs: Collection[Any]) -> list[datetime]:
@@ -85,20 +85,20 @@ def owner(aws: Cloud, minute: float, dag_id: str = "a") -> str:
 def test_everything_due_lately_is_executed_again_when_the_old_side_is_silent(
     stack: Stack, aws: Cloud
 ) -> None:
-    done = fail_over(stack, aws)
-    assert done.unknown
-    assert done.since == minutes(45)
-    assert due(done.again) == [minutes(minute) for minute in LATELY]
-    assert len(done.again) == 10
-    assert done.left == ()
+    result = fail_over(stack, aws)
+    assert result.completion_uncertain
+    assert result.since == minutes(45)
+    assert due(result.rerun) == [minutes(minute) for minute in LATELY]
+    assert len(result.rerun) == 10
+    assert result.left == ()
     aws.green.work()
-    assert sorted(aws.green.executed) == sorted((run.dag_id, run.run_id) for run in done.again)
+    assert sorted(aws.green.executed) == sorted((run.dag_id, run.run_id) for run in result.rerun)
     assert set(aws.green.states("a", minutes(30)).values()) == {"skipped"}, "not due lately"
 
 
 def test_runs_are_cleared_in_the_order_of_their_due_instants(stack: Stack, aws: Cloud) -> None:
     aws.green.runs.reverse()
-    order = [one.due for one in fail_over(stack, aws).again]
+    order = [run.due for run in fail_over(stack, aws).rerun]
     assert order == sorted(order)
 
 
@@ -139,32 +139,32 @@ def test_decisions_of_single_dags_are_overruled(stack: Stack, aws: Cloud) -> Non
     assert (owner(aws, 50, "a"), owner(aws, 50, "b"), owner(aws, 70, "b")) == ("green", "green", "green")
 
 
-def test_it_waits_until_no_process_judges_by_what_it_read_before(stack: Stack, aws: Cloud) -> None:
-    seen: list[float] = []
-    done = fail_over(stack, aws, on_wait=seen.append)
-    assert done.waited
-    assert seen[0] == 305  # the gate's greatest age of a copy, and the lead
-    assert sorted(seen, reverse=True) == seen
+def test_it_waits_until_no_process_acts_on_what_it_read_before(stack: Stack, aws: Cloud) -> None:
+    waits: list[float] = []
+    result = fail_over(stack, aws, on_wait=waits.append)
+    assert result.waited
+    assert waits[0] == 305  # the gate's greatest age of a copy, and the lead
+    assert sorted(waits, reverse=True) == waits
     assert aws.ssm.clock.now >= minutes(NOW) + timedelta(seconds=305)
-    again: list[float] = []
-    fail_over(stack, aws, on_wait=again.append)
-    assert again == [], "a second time there is nothing to wait for"
+    more_waits: list[float] = []
+    fail_over(stack, aws, on_wait=more_waits.append)
+    assert more_waits == [], "a second time there is nothing to wait for"
 
 
-def test_it_does_not_wait_if_told_so(stack: Stack, aws: Cloud) -> None:
-    done = fail_over(stack, aws, wait=False)
-    assert not done.waited
+def test_with_no_wait_it_does_not_wait(stack: Stack, aws: Cloud) -> None:
+    result = fail_over(stack, aws, wait=False)
+    assert not result.waited
     assert aws.ssm.clock.now < minutes(NOW + 1)
-    assert len(done.again) == 10
+    assert len(result.rerun) == 10
 
 
 def test_what_the_old_side_completed_is_not_executed_again(stack: Stack, aws: Cloud) -> None:
     answer(aws)
-    done = fail_over(stack, aws)
-    assert not done.unknown
-    assert due(done.again) == [minutes(54), minutes(56), minutes(58)]
-    assert done.mirrored is not None
-    assert done.mirrored.copied == 4
+    result = fail_over(stack, aws)
+    assert not result.completion_uncertain
+    assert due(result.rerun) == [minutes(54), minutes(56), minutes(58)]
+    assert result.mirrored is not None
+    assert result.mirrored.copied == 4
     aws.green.work()
     assert aws.green.states("a", minutes(50)) == aws.blue.states("a", minutes(50))
     assert aws.green.one("a", minutes(50)).note == "mwaactl: executed on blue"
@@ -174,13 +174,13 @@ def test_what_the_old_side_completed_is_not_executed_again(stack: Stack, aws: Cl
 def test_what_failed_on_the_old_side_is_executed_again(stack: Stack, aws: Cloud) -> None:
     answer(aws)
     aws.blue.one("a", minutes(50)).state = "failed"
-    assert ("a", minutes(50)) in {(one.dag_id, one.due) for one in fail_over(stack, aws).again}
+    assert ("a", minutes(50)) in {(run.dag_id, run.due) for run in fail_over(stack, aws).rerun}
 
 
-def test_a_mirror_that_was_made_true_there_proves_nothing(stack: Stack, aws: Cloud) -> None:
+def test_a_mirror_with_copied_states_there_proves_nothing(stack: Stack, aws: Cloud) -> None:
     answer(aws)
     aws.blue.one("a", minutes(50)).note = "mwaactl: executed on green"
-    assert ("a", minutes(50)) in {(one.dag_id, one.due) for one in fail_over(stack, aws).again}
+    assert ("a", minutes(50)) in {(run.dag_id, run.due) for run in fail_over(stack, aws).rerun}
 
 
 def test_what_was_known_as_completed_once_stays_so_when_the_old_side_dies_later(
@@ -189,11 +189,11 @@ def test_what_was_known_as_completed_once_stays_so_when_the_old_side_dies_later(
     answer(aws)
     fail_over(stack, aws)
     silence(aws)
-    assert fail_over(stack, aws).again == ()
+    assert fail_over(stack, aws).rerun == ()
 
 
 def completed(aws: Cloud, *runs: tuple[str, float]) -> None:
-    """The lineage log tells that blue completed these, each a minute after it was due."""
+    """The lineage log records that blue completed these, each a minute after it was due."""
     for dag_id, minute in runs:
         log_complete(aws.s3, dag_id, minutes(minute), at=minutes(minute + 1))
 
@@ -201,26 +201,28 @@ def completed(aws: Cloud, *runs: tuple[str, float]) -> None:
 def test_what_only_the_lineage_log_knows_as_completed_is_not_executed_again(stack: Stack, aws: Cloud) -> None:
     known = [("a", 50.0), ("b", 52.0)]
     completed(aws, *known)
-    done = fail_over(stack, aws)
-    assert len(done.again) == 8
+    result = fail_over(stack, aws)
+    assert len(result.rerun) == 8
     at = {(dag_id, minutes(minute)) for dag_id, minute in known}
-    assert {(one.dag_id, one.due) for one in done.left} == at, "their mirrors cannot be made true yet"
-    assert done.look is not None
-    assert {one.known_by for one in done.look.having("completed")} == {"the lineage log"}
-    assert done.look.witnesses == ("the lineage log",)
-    assert done.unknown, "the log need not know of every run"
+    assert {(run.dag_id, run.due) for run in result.left} == at, (
+        "their mirrors cannot receive the final states yet"
+    )
+    assert result.window is not None
+    assert {run.known_by for run in result.window.having("completed")} == {"the lineage log"}
+    assert result.window.witnesses == ("the lineage log",)
+    assert result.completion_uncertain, "the log may not have every run"
     aws.green.work()
     assert not {aws.green.one("a", minutes(50)).run_id} & {i for d, i in aws.green.executed if d == "a"}
 
 
-def test_when_the_old_side_answers_later_the_mirrors_are_made_true(stack: Stack, aws: Cloud) -> None:
+def test_when_the_old_side_answers_later_the_mirrors_receive_its_states(stack: Stack, aws: Cloud) -> None:
     completed(aws, ("a", 50), ("a", 52), ("b", 50), ("b", 52))
     assert len(fail_over(stack, aws).left) == 4
     answer(aws)
-    done = fail_over(stack, aws)
-    assert done.left == ()
-    assert done.mirrored is not None
-    assert done.mirrored.copied == 4
+    result = fail_over(stack, aws)
+    assert result.left == ()
+    assert result.mirrored is not None
+    assert result.mirrored.copied == 4
 
 
 def test_the_log_knows_what_the_old_side_has_forgotten(stack: Stack, aws: Cloud) -> None:
@@ -228,51 +230,51 @@ def test_the_log_knows_what_the_old_side_has_forgotten(stack: Stack, aws: Cloud)
     answer(aws)
     aws.blue.runs.remove(aws.blue.one("a", minutes(52)))
     completed(aws, ("a", 52))
-    assert ("a", minutes(52)) not in {(one.dag_id, one.due) for one in fail_over(stack, aws).again}
+    assert ("a", minutes(52)) not in {(run.dag_id, run.due) for run in fail_over(stack, aws).rerun}
 
 
 def test_the_old_side_may_deny_what_the_log_says(stack: Stack, aws: Cloud) -> None:
     """It was completed, and an operator has cleared it since."""
     answer(aws)
     completed(aws, ("a", 54))
-    done = fail_over(stack, aws)
-    assert ("a", minutes(54)) in {(one.dag_id, one.due) for one in done.again}
-    assert not done.unknown
+    result = fail_over(stack, aws)
+    assert ("a", minutes(54)) in {(run.dag_id, run.due) for run in result.rerun}
+    assert not result.completion_uncertain
 
 
 def test_what_is_completed_while_it_waits_is_not_executed_again(stack: Stack, aws: Cloud) -> None:
-    made = failover.plan(Deployment(stack, cast(Clients, aws)), "green")
-    assert made.look is not None
-    assert len(made.look.having("again")) == 10
+    plan = failover.plan(Deployment(stack, cast(Clients, aws)), "green")
+    assert plan.window is not None
+    assert len(plan.window.having("rerun")) == 10
     completed(aws, ("a", 58))
-    assert len(failover.carry_out(made).again) == 9
+    assert len(failover.carry_out(plan).rerun) == 9
 
 
-def test_a_log_that_cannot_be_read_is_said_and_changes_nothing(stack: Stack, aws: Cloud) -> None:
+def test_a_log_that_cannot_be_read_is_reported_and_changes_nothing(stack: Stack, aws: Cloud) -> None:
     completed(aws, ("a", 50))
     aws.s3.objects[f"{key_at(minutes(59))}-x.json.gz"] = b"{"
     aws.s3.modified[f"{key_at(minutes(59))}-x.json.gz"] = minutes(59)
-    done = fail_over(stack, aws)
-    assert len(done.again) == 10
-    assert done.look is not None
-    assert "cannot be read: not a JSON text" in done.look.silent["the lineage log"]
+    result = fail_over(stack, aws)
+    assert len(result.rerun) == 10
+    assert result.window is not None
+    assert "cannot be read: not a JSON text" in result.window.silent["the lineage log"]
 
 
 def test_what_the_target_executes_or_has_executed_is_left_alone(stack: Stack, aws: Cloud) -> None:
     aws.green.one("a", minutes(50)).state = "running"
     aws.green.runs.remove(aws.green.one("a", minutes(52)))
     aws.green.add("a", minutes(52), DONE)
-    done = fail_over(stack, aws)
-    assert {one.due for one in done.again if one.dag_id == "a"} == {minutes(m) for m in (54, 56, 58)}
+    result = fail_over(stack, aws)
+    assert {run.due for run in result.rerun if run.dag_id == "a"} == {minutes(m) for m in (54, 56, 58)}
 
 
 def test_repeated_it_changes_nothing(stack: Stack, aws: Cloud) -> None:
     fail_over(stack, aws)
     changes, versions = aws.green.changes, aws.ssm.values()
-    assert fail_over(stack, aws).again == (), "still being executed"
+    assert fail_over(stack, aws).rerun == (), "still being executed"
     aws.green.work()
     aws.ssm.clock.now = minutes(NOW + 120)
-    assert fail_over(stack, aws).again == (), "executed"
+    assert fail_over(stack, aws).rerun == (), "executed"
     assert aws.green.changes == changes
     assert aws.ssm.values() == versions
 
@@ -297,7 +299,7 @@ def test_a_run_that_skipped_all_its_tasks_when_executed_again_is_not_cleared_for
         run.state = "success"
         for task in run.tasks.values():
             task.state = "skipped"
-    assert fail_over(stack, aws).again == ()
+    assert fail_over(stack, aws).rerun == ()
 
 
 class Killed(BaseException):
@@ -336,8 +338,8 @@ def test_killed_at_any_call_and_repeated_everything_is_executed_once(
     answer(aws, "green")
     aws.ssm.clock.forward(120)  # the operator comes back
     aws.green.work()
-    done = fail_over(stack, aws)
-    assert done.left == ()
+    result = fail_over(stack, aws)
+    assert result.left == ()
     assert owner(aws, 49) == "green"
     assert aws.ssm.values(ACTIVE)[-1] == "green"
     aws.green.work()
@@ -351,9 +353,9 @@ def test_an_interrupted_one_goes_on_with_its_own_since_and_window(stack: Stack, 
     with pytest.raises(Unreachable):
         fail_over(stack, aws, since=minutes(51))
     aws.ssm.clock.now = minutes(NOW + 30)
-    done = fail_over(stack, aws)
-    assert done.since == minutes(51)
-    assert done.until == minutes(NOW) + timedelta(seconds=5)
+    result = fail_over(stack, aws)
+    assert result.since == minutes(51)
+    assert result.until == minutes(NOW) + timedelta(seconds=5)
 
 
 def test_after_an_ordinary_switch_the_old_sides_last_runs_can_still_be_taken(
@@ -362,23 +364,23 @@ def test_after_an_ordinary_switch_the_old_sides_last_runs_can_still_be_taken(
     timeline = standing(cast(Any, aws)).switched("green", minutes(NOW) + timedelta(seconds=5), 2)
     aws.ssm.store({"Name": OWNERSHIP, "Value": timeline.dump()})
     aws.ssm.clock.now = minutes(NOW + 2)
-    done = fail_over(stack, aws)
-    assert len(done.again) == 10
-    assert done.version == 3
+    result = fail_over(stack, aws)
+    assert len(result.rerun) == 10
+    assert result.version == 3
 
 
 def test_another_operator_who_was_faster_wins(stack: Stack, aws: Cloud) -> None:
-    made = failover.plan(Deployment(stack, cast(Clients, aws)), "green")
+    plan = failover.plan(Deployment(stack, cast(Clients, aws)), "green")
     other = standing(cast(Any, aws)).switched("green", minutes(NOW) + timedelta(seconds=5), 2)
     aws.ssm.store({"Name": OWNERSHIP, "Value": other.dump()})
     with pytest.raises(LostRace):
-        failover.carry_out(made)
+        failover.carry_out(plan)
     assert aws.green.changes == 0
 
 
 def test_the_fence_denies_everything_and_stops_switches(stack: Stack, aws: Cloud) -> None:
-    done = fail_over(stack, aws, with_fence=True)
-    assert done.fenced
+    result = fail_over(stack, aws, with_fence=True)
+    assert result.fenced
     document = json.loads(aws.iam.policies["x", "mwaactl-fence"])
     assert document["Statement"][0] | {"Sid": ""} == {
         "Sid": "",
@@ -397,7 +399,7 @@ def test_a_fence_that_is_refused_can_be_left_out(stack: Stack, aws: Cloud) -> No
     with pytest.raises(Unfinished, match="without --fence"):
         fail_over(stack, aws, with_fence=True)
     assert aws.green.changes == 0
-    assert len(fail_over(stack, aws).again) == 10
+    assert len(fail_over(stack, aws).rerun) == 10
 
 
 def test_a_target_that_does_not_answer_stops_it_before_anything_is_written(stack: Stack, aws: Cloud) -> None:
@@ -409,7 +411,7 @@ def test_a_target_that_does_not_answer_stops_it_before_anything_is_written(stack
         fail_over(stack, aws, force=["target-api"])
     assert owner(aws, 59) == "green"
     answer(aws, "green")
-    assert len(fail_over(stack, aws).again) == 10
+    assert len(fail_over(stack, aws).rerun) == 10
 
 
 def test_what_cannot_be_cleared_is_reported(stack: Stack, aws: Cloud) -> None:
@@ -418,9 +420,9 @@ def test_what_cannot_be_cleared_is_reported(stack: Stack, aws: Cloud) -> None:
             raise client_error("RestApiClientException", 400, RestApiStatusCode=403, RestApiResponse="no")
 
     aws.green.before = refuses
-    done = fail_over(stack, aws)
-    assert {one.dag_id for one in done.left} == {"b"}
-    assert {one.dag_id for one in done.again} == {"a"}
+    result = fail_over(stack, aws)
+    assert {run.dag_id for run in result.left} == {"b"}
+    assert {run.dag_id for run in result.rerun} == {"a"}
 
 
 def test_a_paused_dag_is_named(stack: Stack, aws: Cloud) -> None:
@@ -446,9 +448,10 @@ def run(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
 def test_a_dry_run_shows_what_is_unknown_and_writes_nothing(run: Callable[..., Result], aws: Cloud) -> None:
     result = run("failover", "green", "--dry-run")
     assert result.exit_code == 0
-    assert "10 executed again on green" in result.stdout
-    assert "cannot say what blue completed" in result.stdout
-    assert "what of it was completed is unknown" in result.stdout
+    assert "10 to rerun on green" in result.stdout
+    assert "cannot report what blue completed" in result.stdout
+    assert "A rerun may repeat completed work: nothing reports what blue completed" in result.stdout
+    assert "Nothing was written. To carry it out, repeat the command without --dry-run" in result.stdout
     assert len(aws.ssm.values()) == 1
     assert aws.green.changes == 0
 
@@ -462,24 +465,35 @@ def test_it_says_that_it_was_at_least_once(run: Callable[..., Result], aws: Clou
     assert descriptions[1] == "mwaactl failover to green, since 2026-11-23T10:45:00.000Z: blue is dead"
 
 
+def test_without_waiting_it_says_when_to_repeat(run: Callable[..., Result], aws: Cloud) -> None:
+    answer(aws)
+    shown = run("failover", "green", "--yes", "--no-wait").stdout
+    assert "6 runs are being rerun, 4 mirrors received blue's final states" in shown
+    assert "may still act on the ownership that they read before" in shown
+    assert "Repeat in 6 minutes: mwaactl failover green -s fullha" in shown
+    repeated = run("failover", "green", "--yes").stdout
+    assert "0 runs are being rerun" in repeated
+    assert "6 minutes" not in repeated
+
+
 def test_it_says_by_whom_it_knows_what_was_completed(run: Callable[..., Result], aws: Cloud) -> None:
     completed(aws, ("a", 50), ("b", 52))
     shown = run("failover", "green", "--dry-run").stdout
-    assert "8 executed again on green" in shown
-    assert "2 completed on blue (2 by the lineage log): not executed again" in shown
-    assert "the lineage log does not know it as completed, but need not know of every run" in shown
+    assert "8 to rerun on green" in shown
+    assert "2 completed on blue (2 by the lineage log): not rerun" in shown
+    assert "the lineage log does not show these runs as completed, but may not have every run" in shown
     answer(aws)
     shown = run("failover", "green", "--dry-run").stdout
     assert "4 completed on blue (4 by mwaa-openlineage-fullha-blue's REST API)" in shown
-    assert "does not know" not in shown
+    assert "does not show" not in shown
 
 
 def test_its_json_tells_what_was_done(run: Callable[..., Result], aws: Cloud) -> None:
     result = run("failover", "green", "--json", "--since", "9m")
     value = json.loads(result.stdout)
     assert value["since"] == "2026-11-23T10:51:00.000Z"
-    assert len(value["again"]) == 8
-    assert value["unknown"] is True
+    assert len(value["rerun"]) == 8
+    assert value["completion_uncertain"] is True
 
 
 def test_a_failed_check_and_what_is_left_have_exit_codes(run: Callable[..., Result], aws: Cloud) -> None:
@@ -500,16 +514,16 @@ def test_unfence_takes_the_fence_away(run: Callable[..., Result], aws: Cloud) ->
     run("failover", "green", "--yes", "--fence")
     assert json.loads(run("unfence", "blue", "--json").stdout)["changed"] is True
     assert aws.iam.policies == {}
-    again = run("unfence", "blue")
-    assert again.exit_code == 0
-    assert "no fence" in again.stdout
+    repeated = run("unfence", "blue")
+    assert repeated.exit_code == 0
+    assert "no fence" in repeated.stdout
 
 
 def test_a_switch_that_lands_behind_a_failover_has_the_last_word_in_the_plain_parameter(
     stack: Stack, aws: Cloud
 ) -> None:
     ours = Deployment(stack, cast(Clients, aws))
-    planned = failover.plan(ours, "green")
+    plan = failover.plan(ours, "green")
     steps: list[str] = []
 
     def switch_back(operation: str) -> None:
@@ -525,7 +539,7 @@ def test_a_switch_that_lands_behind_a_failover_has_the_last_word_in_the_plain_pa
             aws.ssm.put_parameter(Name=ACTIVE, Value="blue", Type="String", Overwrite=True)
 
     aws.ssm.before = switch_back
-    failover.carry_out(planned, wait=False)
+    failover.carry_out(plan, wait=False)
     assert newest_owner(standing(cast(Any, aws))) == "blue"
     assert aws.ssm.values(ACTIVE)[-1] == "blue"
 
@@ -533,7 +547,7 @@ def test_a_switch_that_lands_behind_a_failover_has_the_last_word_in_the_plain_pa
 def test_a_plain_parameter_that_cannot_be_written_leaves_the_failover_unfinished(
     stack: Stack, aws: Cloud
 ) -> None:
-    planned = failover.plan(Deployment(stack, cast(Clients, aws)), "green")
+    plan = failover.plan(Deployment(stack, cast(Clients, aws)), "green")
     puts: list[str] = []
 
     def deny(operation: str) -> None:
@@ -544,7 +558,7 @@ def test_a_plain_parameter_that_cannot_be_written_leaves_the_failover_unfinished
 
     aws.ssm.before = deny
     with pytest.raises(Unfinished, match="does not say so yet"):
-        failover.carry_out(planned)
+        failover.carry_out(plan)
     assert newest_owner(standing(cast(Any, aws))) == "green"
     aws.ssm.before = lambda _: None
     fail_over(stack, aws)

@@ -10,16 +10,16 @@ from mwaactl.checks.outcome import Check
 from mwaactl.deployment import Deployment
 from mwaactl.recovery.fence import fence, unfence
 from mwaactl.stack import Stack, parse
-from mwaactl.switching.write import plan
+from mwaactl.switching.plan import plan
 from tests.fakes.aws import Cloud, outputs
 
 
 def stack_with_roles() -> Stack:
     """The stack's environments with a role each, as deployed."""
-    found = outputs()
-    for colour, environment in found["airflow_environments"].items():
+    exports = outputs()
+    for colour, environment in exports["airflow_environments"].items():
         environment["execution_role_arn"] = f"arn:aws:iam::123456789012:role/path/{colour}-role"
-    return parse(found)
+    return parse(exports)
 
 
 def checked(aws: Cloud) -> Check:

@@ -10,7 +10,8 @@ from mwaactl.airflow.models import Pool
 from mwaactl.checks.both_sides import different_pools
 from mwaactl.errors import Unreachable
 from mwaactl.switching.copy_settings import CopyResult, copy_settings
-from mwaactl.switching.write import carry_out, plan
+from mwaactl.switching.plan import plan
+from mwaactl.switching.write import carry_out
 from tests.fakes.aws import Cloud, client_error, deployment
 
 BLUE, GREEN = "mwaa-openlineage-fullha-blue", "mwaa-openlineage-fullha-green"

@@ -17,8 +17,9 @@ from mwaactl.airflow.client import AirflowApi, NotFound
 from mwaactl.airflow.models import Dag, Run
 from mwaactl.errors import CheckFailed, ControlError, UsageError
 from mwaactl.switching.drain import wait_until_drained
+from mwaactl.switching.plan import SwitchPlan, plan, plan_rollback
 from mwaactl.switching.serial import Watch
-from mwaactl.switching.write import SwitchPlan, SwitchResult, carry_out, dry_run, plan, plan_rollback
+from mwaactl.switching.write import SwitchResult, carry_out, dry_run
 from tests.fakes.aws import (
     ACTIVE,
     LEAD,
@@ -109,7 +110,7 @@ def test_a_run_of_any_type_holds_a_serial_dag_back(aws: Cloud) -> None:
     manual = run_answer("etl", "manual__1", at(-60), "manual", side="blue")
     Airflows(aws, {"etl": Work(3600, 0, others=[manual, {**manual, "dag_run_id": "manual__2"}])})
     aws.ssm.clock.forward(1)
-    assert held(switched(aws)) == {"etl": "manual__1 and 1 more is unfinished"}
+    assert held(switched(aws)) == {"etl": "manual__1 and 1 more are unfinished"}
 
 
 def test_a_paused_serial_dag_moves_unless_a_run_is_frozen_in_it(aws: Cloud) -> None:
@@ -244,7 +245,7 @@ def test_a_source_that_falls_silent_after_the_checks_stops_the_write(aws: Cloud)
     Airflows(aws, {"daily": Work(3600, 60)})
     made = planned(aws)
     mute(aws, BLUE)
-    with pytest.raises(CheckFailed, match=r"cannot be asked any more.*--force serial-dags"):
+    with pytest.raises(CheckFailed, match=r"no longer answers which DAGs are busy.*--force serial-dags"):
         carry_out(made)
     assert len(aws.ssm.values()) == 1
 

@@ -10,7 +10,8 @@ import pytest
 from bluegreen.timeline import Colour, Timeline
 
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, UsageError
-from mwaactl.switching.write import SwitchPlan, SwitchResult, carry_out, dry_run, plan, plan_rollback
+from mwaactl.switching.plan import SwitchPlan, plan, plan_rollback
+from mwaactl.switching.write import SwitchResult, carry_out, dry_run
 from tests.fakes.aws import ACTIVE, LEAD, OWNERSHIP, START, Cloud, deployment, standing
 
 LEAD_TIME = timedelta(seconds=LEAD)
@@ -223,7 +224,7 @@ def test_a_rollback_to_an_environment_that_is_gone_is_refused(aws: Cloud) -> Non
 def test_a_rollback_with_an_unknown_outcome_is_repeated_by_naming_the_target(aws: Cloud) -> None:
     moved(aws, "green")
     aws.ssm.puts = ["late", "late"]
-    with pytest.raises(Unfinished, match="repeat this rollback say `mwaactl switch blue -s fullha`"):
+    with pytest.raises(Unfinished, match="Repeat this rollback with `mwaactl switch blue -s fullha`"):
         carry_out(back(aws))
     aws.ssm.deliver()
     assert not moved(aws, "blue").changed

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from mwaactl.switching.plan import plan
 from mwaactl.switching.status import Status, status
-from mwaactl.switching.write import carry_out, plan
+from mwaactl.switching.write import carry_out
 from tests.fakes.aws import ACTIVE, START, Cloud, deployment
 from tests.fakes.preflight import BLUE, GREEN, TASK_INSTANCES, dag_answer, set_dags, silent
 

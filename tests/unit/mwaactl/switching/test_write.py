@@ -15,7 +15,8 @@ from mwaactl.aws import Clients
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable, Unusable, UsageError
 from mwaactl.ownership.parameter import Ownership
 from mwaactl.ownership.reading import newest_owner
-from mwaactl.switching.write import SwitchPlan, SwitchResult, carry_out, dry_run, plan
+from mwaactl.switching.plan import SwitchPlan, plan
+from mwaactl.switching.write import SwitchResult, carry_out, dry_run
 from tests.fakes.aws import (
     ACTIVE,
     LEAD,

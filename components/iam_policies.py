@@ -1,0 +1,243 @@
+"""IAM policy documents: how they are built, and what each role of this program may do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+
+VERSION = "2012-10-17"
+
+Statement = dict[str, Any]
+"""One statement of an IAM document; its strings may be `pulumi.Output`."""
+
+
+def statement(
+    actions: Sequence[str],
+    resources: Sequence[pulumi.Input[str]],
+    *,
+    sid: str,
+    effect: str = "Allow",
+    principals: Mapping[str, Any] | str | None = None,
+    conditions: Mapping[str, Mapping[str, Any]] | None = None,
+    all_but: bool = False,
+) -> Statement:
+    """`principals` is for resource policies only; `all_but`: all resources except these."""
+    fields: Statement = {"Sid": sid, "Effect": effect, "Action": list(actions)}
+    fields["NotResource" if all_but else "Resource"] = list(resources)
+    if principals is not None:
+        fields["Principal"] = principals
+    if conditions is not None:
+        fields["Condition"] = conditions
+    return fields
+
+
+def document(*statements: Statement) -> pulumi.Output[str]:
+    """The statements as a JSON document, known as soon as its parts are."""
+    return pulumi.Output.json_dumps({"Version": VERSION, "Statement": list(statements)})
+
+
+def assume_role(*services: str) -> str:
+    """The trust policy that lets these AWS services (`ec2.amazonaws.com`) assume a role."""
+    trust = {"Effect": "Allow", "Principal": {"Service": list(services)}, "Action": "sts:AssumeRole"}
+    return json.dumps({"Version": VERSION, "Statement": [trust]})
+
+
+def arn_beside(role_arn: pulumi.Output[str], service: str, region: str, resource: str) -> pulumi.Output[str]:
+    """The ARN of a resource in a role's partition and account: no call to AWS is needed to know them."""
+
+    def beside(arn: str) -> str:
+        _, partition, _, _, account, _ = arn.split(":", 5)
+        return f"arn:{partition}:{service}:{region}:{account}:{resource}"
+
+    return role_arn.apply(beside)
+
+
+def tls_only(bucket_arn: pulumi.Input[str]) -> pulumi.Output[str]:
+    """A bucket policy that denies every request without TLS."""
+    return document(
+        statement(
+            ["s3:*"],
+            [bucket_arn, pulumi.Output.concat(bucket_arn, "/*")],
+            sid="RefuseWithoutTls",
+            effect="Deny",
+            principals="*",
+            conditions={"Bool": {"aws:SecureTransport": "false"}},
+        )
+    )
+
+
+# Marquez
+
+
+def marquez_node(
+    *,
+    region: str,
+    log_bucket_arn: pulumi.Input[str],
+    secret_arn: pulumi.Input[str],
+    metrics_namespace: str,
+    kms_key_arn: str | None = None,
+    group_name: str | None = None,
+) -> pulumi.Output[str]:
+    """What a Marquez node may do; with `group_name`, also report readiness to its Auto Scaling group."""
+
+    def below(*prefixes: str) -> list[pulumi.Input[str]]:
+        return [pulumi.Output.concat(log_bucket_arn, "/", prefix, "*") for prefix in prefixes]
+
+    statements = [
+        # The whole bucket: with prefixes only, S3 answers 403 instead of 404 for a missing checkpoint.
+        statement(["s3:ListBucket"], [log_bucket_arn], sid="ListLineageLog"),
+        statement(["s3:GetObject"], below("events/", "deploy/"), sid="ReadLineageLog"),
+        statement(
+            ["s3:GetObject", "s3:PutObject"], below("forwarder/", "set-aside/"), sid="KeepForwardersPlace"
+        ),
+        statement(["secretsmanager:GetSecretValue"], [secret_arn], sid="ReadDatabasePassword"),
+        statement(
+            ["cloudwatch:PutMetricData"],
+            ["*"],  # the action has no resources; the condition narrows it
+            sid="ReportMetrics",
+            conditions={"StringEquals": {"cloudwatch:namespace": metrics_namespace}},
+        ),
+    ]
+    if kms_key_arn is not None:
+        services = [f"{service}.{region}.amazonaws.com" for service in ("s3", "secretsmanager")]
+        statements.append(
+            statement(
+                ["kms:Decrypt", "kms:GenerateDataKey"],
+                [kms_key_arn],
+                sid="UseKey",
+                conditions={"StringEquals": {"kms:ViaService": services}},
+            )
+        )
+    if group_name is not None:
+        group = f"arn:aws:autoscaling:{region}:*:autoScalingGroup:*:autoScalingGroupName/{group_name}"
+        statements.append(statement(["autoscaling:CompleteLifecycleAction"], [group], sid="ReportReadiness"))
+    return document(*statements)
+
+
+# Airflow
+
+
+@dataclass(frozen=True, kw_only=True)
+class AirflowExecution:
+    """What one Airflow environment's execution role is for; prefixes and names without ARN parts."""
+
+    role_arn: pulumi.Output[str]
+    region: str
+    environment: str
+    bucket_arn: pulumi.Input[str]
+    lineage_log_arn: pulumi.Input[str]
+    ownership_parameter: str
+    secret_prefixes: Sequence[str]
+    kms_key_arn: str | None
+
+    def arn(self, service: str, resource: str) -> pulumi.Output[str]:
+        """The ARN of a resource in the role's account and region."""
+        return arn_beside(self.role_arn, service, self.region, resource)
+
+
+def airflow_execution(args: AirflowExecution) -> pulumi.Output[str]:
+    """What Amazon MWAA demands of an execution role, and what the gate, lineage and the secrets need."""
+    return document(
+        statement(
+            ["airflow:PublishMetrics"],
+            [args.arn("airflow", f"environment/{args.environment}")],
+            sid="Metrics",
+        ),
+        *_read_the_bucket(args),
+        *_write_logs(args),
+        statement(["cloudwatch:PutMetricData"], ["*"], sid="CloudWatchMetrics"),
+        _use_the_queues(args),
+        _use_the_key(args),
+        *_gate_secrets_and_lineage(args),
+    )
+
+
+def _read_the_bucket(args: AirflowExecution) -> list[Statement]:
+    return [
+        statement(
+            ["s3:GetBucket*", "s3:ListBucket", "s3:ListBucketVersions"], [args.bucket_arn], sid="OwnBucket"
+        ),
+        statement(
+            ["s3:GetObject", "s3:GetObjectVersion"],
+            [pulumi.Output.concat(args.bucket_arn, "/*")],
+            sid="DagsPluginsRequirements",
+        ),
+        statement(["s3:GetAccountPublicAccessBlock"], ["*"], sid="CheckThatBucketsAreClosed"),
+    ]
+
+
+def _write_logs(args: AirflowExecution) -> list[Statement]:
+    groups = args.arn("logs", f"log-group:airflow-{args.environment}-*")
+    return [
+        statement(
+            [
+                "logs:CreateLogGroup",
+                "logs:CreateLogStream",
+                "logs:GetLogEvents",
+                "logs:GetLogGroupFields",
+                "logs:GetLogRecord",
+                "logs:GetQueryResults",
+                "logs:PutLogEvents",
+            ],
+            [groups, pulumi.Output.concat(groups, ":*")],
+            sid="Logs",
+        ),
+        statement(["logs:DescribeLogGroups"], ["*"], sid="FindLogGroups"),
+    ]
+
+
+def _use_the_queues(args: AirflowExecution) -> Statement:
+    return statement(
+        [
+            "sqs:ChangeMessageVisibility",
+            "sqs:DeleteMessage",
+            "sqs:GetQueueAttributes",
+            "sqs:GetQueueUrl",
+            "sqs:ReceiveMessage",
+            "sqs:SendMessage",
+        ],
+        [args.role_arn.apply(lambda role: f"arn:{role.split(':')[1]}:sqs:{args.region}:*:airflow-celery-*")],
+        sid="TaskQueues",
+    )
+
+
+def _use_the_key(args: AirflowExecution) -> Statement:
+    actions = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*"]
+    services = [f"sqs.{args.region}.amazonaws.com", f"s3.{args.region}.amazonaws.com"]
+    if args.kms_key_arn is None:
+        # The queues are in Amazon's account, encrypted with a key of its own.
+        return statement(
+            actions,
+            [args.role_arn.apply(lambda role: f"arn:{role.split(':')[1]}:kms:*:{role.split(':')[4]}:key/*")],
+            sid="AmazonsKeyOfTheQueues",
+            all_but=True,
+            conditions={"StringLike": {"kms:ViaService": services[:1]}},
+        )
+    return statement(
+        actions,
+        [args.kms_key_arn],
+        sid="CustomerKey",
+        conditions={"StringLike": {"kms:ViaService": services}},
+    )
+
+
+def _gate_secrets_and_lineage(args: AirflowExecution) -> list[Statement]:
+    return [
+        statement(
+            ["ssm:GetParameter", "ssm:GetParameterHistory"],
+            [args.arn("ssm", f"parameter{args.ownership_parameter}")],
+            sid="OwnershipTimeline",
+        ),
+        statement(
+            ["secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"],
+            [args.arn("secretsmanager", f"secret:{prefix}/*") for prefix in args.secret_prefixes],
+            sid="ConnectionsAndVariables",
+        ),
+        statement(
+            ["s3:PutObject"], [pulumi.Output.concat(args.lineage_log_arn, "/events/*")], sid="LineageEvents"
+        ),
+    ]

@@ -1,0 +1,140 @@
+"""Holding the checkpoint in the log's bucket, and with it the lease: who may forward.
+
+One object is both. It is written on condition that nobody else has written it since (S3's If-Match), so of
+two forwarders that want to continue, one wins. The holder rewrites it all the time. A forwarder that sees it
+unchanged for a whole lease, by its own clock (the machines' clocks are never compared), takes over.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from lineage_log.checkpoint import Checkpoint, checkpoint_json, read_checkpoint
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+LOST = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "404", "409", "412")
+
+
+class LostCheckpointError(Exception):
+    """Another forwarder has taken over: stop at once."""
+
+
+def boot_clock() -> float:
+    """Seconds that also pass while the process is stopped or the machine suspended."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class CheckpointKeeper:
+    """Takes over, saves and releases the checkpoint. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        s3: S3Client,
+        bucket: str,
+        key: str,
+        *,
+        holder: str,
+        lease: float,
+        clock: Callable[[], float] = boot_clock,
+    ) -> None:
+        """`holder`: a name no other forwarder has. `lease` in seconds."""
+        self._s3, self._bucket, self._key = s3, bucket, key
+        self.holder, self.lease = holder, lease
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._etag: str | None = None
+        self._beat = 0
+        self._renewed = 0.0
+        self._unchanged_since: tuple[str, float] | None = None  # the ETag of another holder's write
+        self._s3_date: tuple[datetime, float] | None = None  # S3's time, and ours by `clock`
+
+    @property
+    def s3_time(self) -> datetime | None:
+        """What S3's clock shows now, to about a second, by its last answer; None before the first one."""
+        date = self._s3_date
+        return date and date[0] + timedelta(seconds=self._clock() - date[1])
+
+    def try_take(self, now: datetime) -> Checkpoint | None:
+        """The checkpoint, now ours; None while another forwarder holds it. Raises BadCheckpointError."""
+        with self._lock:
+            stored = read_checkpoint(self._s3, self._bucket, self._key)
+            if stored is None:
+                return self._take(Checkpoint(started_at=now, listed_until=now), None)
+            if stored.holder not in (None, self.holder) and not self._is_dead(stored.etag):
+                return None
+            self._beat = stored.beat
+            return self._take(stored.checkpoint, stored.etag)
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write it, which renews the lease. Raises LostCheckpointError."""
+        self._write(checkpoint, self.holder)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether nobody else can have taken over, for a third of the lease from now on."""
+        return self._clock() - self._renewed < self.lease * 2 / 3
+
+    def release(self, checkpoint: Checkpoint) -> None:
+        """Write it and end the lease: anybody may take over at once. Raises LostCheckpointError."""
+        self._write(checkpoint, None)
+        self._renewed -= self.lease
+
+    def _is_dead(self, etag: str) -> bool:
+        if self._unchanged_since is None or self._unchanged_since[0] != etag:
+            self._unchanged_since = (etag, self._clock())
+        return self._clock() - self._unchanged_since[1] >= self.lease
+
+    def _take(self, checkpoint: Checkpoint, etag: str | None) -> Checkpoint | None:
+        self._etag = etag
+        try:
+            self.save(checkpoint)
+        except LostCheckpointError:
+            return None
+        return checkpoint
+
+    def _write(self, checkpoint: Checkpoint, holder: str | None) -> None:
+        with self._lock:
+            beat = self._beat + 1  # so that every renewal is another content, with another ETag
+            started = self._clock()
+            try:
+                answer = self._put(checkpoint_json(checkpoint, holder, beat))
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in LOST:
+                    raise
+                self._adopt_own_write(error)
+                self._write(checkpoint, holder)
+                return
+            self._etag, self._beat, self._renewed = answer["ETag"], beat, started
+            if date := answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"):
+                self._s3_date = parsedate_to_datetime(date), self._clock()
+
+    def _put(self, text: str) -> Any:
+        condition: dict[str, Any] = {"IfMatch": self._etag} if self._etag else {"IfNoneMatch": "*"}
+        return self._s3.put_object(
+            Bucket=self._bucket,
+            Key=self._key,
+            Body=text.encode(),
+            ContentType="application/json",
+            **condition,
+        )
+
+    def _adopt_own_write(self, refusal: ClientError) -> None:
+        """Raises LostCheckpointError unless the stored checkpoint is ours.
+
+        S3 may have taken our last write without our receiving the answer, or have taken this one twice.
+        """
+        stored = read_checkpoint(self._s3, self._bucket, self._key)
+        if stored is None or stored.holder != self.holder:
+            raise LostCheckpointError(
+                f"s3://{self._bucket}/{self._key} was written by another forwarder"
+            ) from refusal
+        self._etag, self._beat = stored.etag, stored.beat

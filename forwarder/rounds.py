@@ -1,0 +1,176 @@
+"""What a forwarder does while it holds the checkpoint: forward what is new, what came late, what to retry."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from itertools import islice, takewhile
+from typing import NamedTuple
+
+from forwarder import late_listing
+from lineage_log.checkpoint import Progress
+from lineage_log.delivery import Delivery
+from lineage_log.event import Event
+from lineage_log.log import AFTER_ALL, ListedObject, Log, hour_prefix, key_at, seconds_of
+from lineage_log.ordered_pool import OrderedPool
+from lineage_log.read_ahead import read_ahead
+
+log = logging.getLogger("forwarder")
+
+PASS = 20_000  # new events; then it is the late listings' turn
+LATE_LISTINGS = 20  # in a round
+REMEMBERED = 10_000  # late keys
+RETRYING = 5.0  # seconds in a round for suspects
+
+
+class Round(NamedTuple):
+    """How many events a round forwarded. `complete`: nothing is left to do at once."""
+
+    events: int
+    complete: bool
+
+
+class LateKeys:
+    """The keys of objects that came late and were forwarded lately: consecutive listings overlap a little."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, None] = {}  # the oldest first
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._keys
+
+    def add(self, key: str) -> None:
+        self._keys[key] = None
+        while len(self._keys) > REMEMBERED:
+            del self._keys[next(iter(self._keys))]
+
+    def clear(self) -> None:
+        self._keys.clear()
+
+
+class Rounds:
+    """The rounds from taking the checkpoint to giving it up."""
+
+    def __init__(
+        self,
+        source: Log,
+        delivery: Delivery,
+        progress: Progress,
+        late_keys: LateKeys,
+        *,
+        posters: int,
+        settle: timedelta,
+        window: timedelta,
+        now: Callable[[], datetime],
+    ) -> None:
+        """`settle` and `window`: see `Timing`."""
+        self._log, self._delivery, self._progress, self._late_keys = source, delivery, progress, late_keys
+        self._settle, self._window, self._now = settle, window, now
+        # Of each event, whether it may come after later ones of its run.
+        self._pool = OrderedPool[tuple[Event, bool]](lambda item: self._deliver(*item), workers=posters)
+
+    def next(self) -> Round:
+        """Forward what is due now. Raises what `Delivery` raises."""
+        new, all_new = self._forward_new()
+        late, all_late = self._forward_late()
+        self._retry_suspects()
+        self._delivery.settle()
+        if new or late:
+            frontier = self._progress.checkpoint().frontier
+            log.info("forwarded %d events up to %s, and %d that came late", new, frontier, late)
+        return Round(new + late, all_new and all_late)
+
+    def close(self) -> None:
+        """Wait for the deliveries in progress; begin no others."""
+        self._pool.close()
+
+    def _forward_new(self) -> Round:
+        """One pass over the end of the log: what is due and not yet forwarded."""
+        start = self._now()
+        until = key_at(start - self._settle)
+        # What S3 stores in time is visible a window after its event's time: below that, only listings look.
+        checkpoint = self._progress.begin_pass(key_at(start - self._window))
+        pages = self._log.pages(checkpoint.floor, until)
+        new = (entry for page in pages for entry in page if entry.key not in checkpoint.done)
+        keys = (self._note(entry) for entry in islice(new, PASS))
+        events = self._forward(self._begin(keys), late_below=checkpoint.frontier)
+        complete = next(new, None) is None
+        self._progress.end_pass(complete)
+        return Round(events, complete)
+
+    def _forward_late(self) -> Round:
+        """The late listings that are due, of hours below the floor: what came late in them."""
+        events, checkpoint = 0, self._progress.checkpoint()
+        if checkpoint.listed_until is None or checkpoint.started_at is None:
+            raise ValueError("a checkpoint that is held has both times")
+        all_due = late_listing.listings(checkpoint.listed_until, self._now(), checkpoint.started_at)
+        due = list(
+            takewhile(
+                lambda listing: key_at(listing.hour + late_listing.HOUR) <= checkpoint.floor,
+                islice(all_due, LATE_LISTINGS),
+            )
+        )
+        for hour in sorted({listing.hour for listing in due}):
+            since = min(listing.since for listing in due if listing.hour == hour)
+            events += self._forward(self._list_late(hour, since), late_below=checkpoint.floor)
+        if due:
+            self._progress.set_listed_until(due[-1].due)
+        return Round(events, len(due) < LATE_LISTINGS)
+
+    def _retry_suspects(self) -> None:
+        """Forward the suspects that are due, as late events; other events do not wait long for them."""
+        until = time.monotonic() + RETRYING
+        for key in self._progress.due_suspects(self._now()):
+            self._forward(iter((key,)), late_below=AFTER_ALL)
+            if time.monotonic() > until:
+                break
+
+    def _list_late(self, hour: datetime, since: datetime) -> Iterator[str]:
+        """Keys of the hour that the passes may have missed, except those that an earlier listing had."""
+        for page in self._log.pages("", prefix=hour_prefix(hour)):
+            for entry in page:
+                known = entry.key in self._late_keys
+                if entry.modified > since and self._is_late(entry) and not known:
+                    yield self._note(entry)
+
+    def _is_late(self, entry: ListedObject) -> bool:
+        return late_listing.is_late(entry.instant, entry.modified, self._window)
+
+    def _note(self, entry: ListedObject) -> str:
+        """The key, noted if it came late: no listing must find again what is forwarded now."""
+        if self._is_late(entry):
+            self._late_keys.add(entry.key)
+        return entry.key
+
+    def _begin(self, keys: Iterator[str]) -> Iterator[str]:
+        for key in keys:
+            self._progress.begin(key)
+            yield key
+
+    def _forward(self, keys: Iterator[str], *, late_below: str) -> int:
+        """Hand the events under `keys` to the pool, in order, and wait until they are delivered."""
+        count = 0
+        for key, event in read_ahead(self._log, keys):
+            count += 1
+            if isinstance(event, Event):
+                item = (event, key < late_below)
+                self._pool.put(event.lane, item, size=len(event.packed), at=seconds_of(key))
+                continue
+            if event is not None:
+                self._delivery.set_aside(key, str(event))
+            self._progress.finish(key)
+        self._pool.drain()
+        return count
+
+    def _deliver(self, event: Event, late: bool) -> None:
+        suspect = self._progress.is_suspect(event.key)
+        refusal = self._delivery.deliver(event, late=late, suspect=suspect)
+        if refusal and not refusal.final and self._progress.suspect(event.key, self._now()):
+            log.warning("to be retried later: %s: %s", event.key, refusal.reason)
+            return
+        if refusal:
+            before = ", as in the hour before" if suspect and not refusal.final else ""
+            self._delivery.set_aside(event.key, refusal.reason + before)
+        self._progress.finish(event.key)

@@ -1,0 +1,159 @@
+"""Asking Marquez with patience: until it answers, or it is clear that the event itself is at fault."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lineage_log.event import Event
+from lineage_log.marquez_client import Answer, MarquezClient
+
+log = logging.getLogger("forwarder")
+
+# Failures before the event is suspected; then how often in turn the server must take another one.
+TRIES, PROOFS = 3, 3
+FRESH = 10.0  # seconds for which a success proves that the server takes events
+REMEMBERED = 1000  # lanes that fail
+
+
+class StoppedError(Exception):
+    """The process was asked to stop."""
+
+
+class UnreachableError(Exception):
+    """Marquez has not taken an event for so long that another node should try."""
+
+
+class UnansweredError(Exception):
+    """Marquez takes events, but does not answer a query about one run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """In seconds. `longest_pause`: between tries. `give_up`: without any success, until UnreachableError."""
+
+    longest_pause: float = 5
+    give_up: float = 30
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why Marquez, which takes other events, does not have this one. Not `final`: a retry may succeed."""
+
+    reason: str
+    final: bool = True
+
+
+class PatientClient:
+    """A MarquezClient that tries again. Whoever calls keeps the order of a lane: one call after the other.
+
+    Raises StoppedError, UnreachableError, and what `may_post` raises.
+    """
+
+    def __init__(
+        self,
+        marquez: MarquezClient,
+        patience: Patience,
+        *,
+        stop: threading.Event,
+        may_post: Callable[[], None],
+        on_answer: Callable[[Event, Answer], None],
+    ) -> None:
+        """`may_post` is called before each request; it raises when this process must not post any more.
+
+        `on_answer` receives the answer to each post of an event.
+        """
+        self._marquez, self._patience, self._stop = marquez, patience, stop
+        self._may_post, self._on_answer = may_post, on_answer
+        self._succeeded_at = -FRESH
+        self._failing_since: float | None = None
+        self._failing_lanes: set[str] = set()  # whose last event was not taken, though a retry may succeed
+
+    def begin(self) -> None:
+        """Forget how long Marquez has been failing."""
+        self._failing_since = None
+
+    def post(self, event: Event, *, patient: bool | None = None) -> Refusal | None:
+        """Post until Marquez takes the event (None), or it is clear that it takes others but not this one.
+
+        `patient`: that takes several failures, else a single one. By default the first event of a lane
+        gets several tries, and those after a failed one get one each: a job of which Marquez takes nothing
+        does not delay the others.
+        """
+        text = event.text
+        if patient is None:
+            patient = event.lane not in self._failing_lanes
+        tries, proofs_needed = (TRIES, PROOFS) if patient else (1, 1)
+        failures = proofs = pauses = 0
+        while True:
+            answer = self._ask(lambda: self._marquez.post(text))
+            self._on_answer(event, answer)
+            if answer.delivered:
+                self._failing_lanes.discard(event.lane)
+                return None
+            if answer.refused and (self._succeeded_lately() or self._takes_others()):
+                return Refusal(str(answer))
+            failures += 1
+            # Some bad events are answered with 500. Retrying one for ever would hold up those after it.
+            if not answer.refused and failures >= tries and self._takes_others():
+                proofs += 1
+                if proofs == proofs_needed:
+                    return self._failure(event, answer, failures)
+            else:
+                proofs = 0
+                self._pause(pauses, f"{event.key}: {answer}")
+                pauses += 1
+
+    def run(self, run_id: str) -> Answer:
+        """What Marquez knows of a run, conclusively. Raises UnansweredError."""
+        tries = 0
+        while not (answer := self.run_once(run_id)).is_conclusive:
+            tries += 1
+            if tries >= TRIES and self._takes_others():
+                raise UnansweredError(str(answer))
+            self._pause(tries, f"asking for run {run_id}: {answer}")
+        return answer
+
+    def run_once(self, run_id: str) -> Answer:
+        """Like `run`, asked once: the answer may be inconclusive."""
+        return self._ask(lambda: self._marquez.run(run_id))
+
+    def _failure(self, event: Event, answer: Answer, failures: int) -> Refusal:
+        """The refusal of an event at which the server failed while it took others."""
+        if len(self._failing_lanes) < REMEMBERED:
+            self._failing_lanes.add(event.lane)
+        times = f"{failures} times " if failures > 1 else ""
+        reason = f"{times}{answer}, while the server took another event"
+        if event.has_valid_time:
+            return Refusal(reason, final=False)
+        return Refusal(f"{reason}; its eventTime is not a time with a zone")
+
+    def _takes_others(self) -> bool:
+        return self._ask(self._marquez.probe).delivered
+
+    def _succeeded_lately(self) -> bool:
+        return time.monotonic() - self._succeeded_at < FRESH
+
+    def _ask(self, request: Callable[[], Answer]) -> Answer:
+        if self._stop.is_set():
+            raise StoppedError
+        self._may_post()
+        answer = request()
+        if answer.delivered:
+            self._succeeded_at, self._failing_since = time.monotonic(), None
+        return answer
+
+    def _pause(self, number: int, what: str) -> None:
+        """Wait, a little longer each time."""
+        now = time.monotonic()
+        since = self._failing_since = self._failing_since or now
+        if now - since > self._patience.give_up:
+            raise UnreachableError(f"every request has failed for {now - since:.0f} s; the last: {what}")
+        pause = min(0.5 * 2**number, self._patience.longest_pause) * random.uniform(0.5, 1)  # noqa: S311 - jitter
+        log.warning("not delivered, retrying in %.1f s: %s", pause, what)
+        if self._stop.wait(pause):
+            raise StoppedError

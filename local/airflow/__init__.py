@@ -1,0 +1,1 @@
+"""What an environment of the local MWAA runs on: real Airflow processes."""

@@ -1,0 +1,213 @@
+"""The environment variables of an environment's Airflow processes: MWAA's way of configuring it.
+
+Later ones win: what suits one machine, what MWAA suggests, the customer's options, what MWAA forces.
+
+MWAA runs tasks with CeleryExecutor; here LocalExecutor takes its place, unless a tag of the environment or a
+variable of the local MWAA asks for Celery: one more process, and PostgreSQL as the broker instead of SQS.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.home import REGION
+from local.mwaa.rules import Json, ValidationError, version_of
+from local.processes import LOOPBACK
+
+USER, PASSWORD = "admin", "admin"  # the login of a web server on loopback
+AUTH_BACKENDS = ("airflow.api.auth.backend.basic_auth", "airflow.api.auth.backend.session")  # 2.x
+AUTH_MANAGER = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"  # 3.x
+LOCAL, CELERY = "LocalExecutor", "CeleryExecutor"
+EXECUTOR_TAG = "mwaa-local-executor"  # tag of an environment; EXECUTOR_VARIABLE sets it for all
+EXECUTOR_VARIABLE = "MWAA_LOCAL_EXECUTOR"
+# Their locked Celery provider (3.17.1) loses every task on Airflow 2: apache/airflow issue 63729.
+WITHOUT_CELERY = ("2.11.2",)
+WORKERS = "4"  # tasks that run at the same time
+# Customers' options that MWAA drops or replaces by its own, besides those in `forced`:
+DROPPED_SECTIONS = ("CELERY", "CELERY_BROKER_TRANSPORT_OPTIONS", "METRICS")
+DROPPED = ("AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS", "AIRFLOW__OPERATORS__DEFAULT_QUEUE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installation:
+    """What the variables of one environment are made of."""
+
+    name: str
+    version: str
+    airflow_home: Path
+    venv: Path
+    constraints: Path
+    database_url: str  # SQLAlchemy's, with the driver that the version wants
+    port: int  # of the API server (3.x) or web server (2.x)
+    fernet_key: str
+    secret: str  # signs tokens and cookies
+    executor: str = LOCAL
+
+    @property
+    def major(self) -> int:
+        return version_of(self.version)[0]
+
+
+def executor_of(environment: Json) -> str:
+    """LOCAL or CELERY. Raises ValidationError for anything else, and for Celery where it does not work."""
+    chosen = environment["Tags"].get(EXECUTOR_TAG) or os.environ.get(EXECUTOR_VARIABLE) or LOCAL
+    if chosen not in (LOCAL, CELERY):
+        raise ValidationError(
+            f"The executor of {environment['Name']} is {chosen!r} (tag {EXECUTOR_TAG} or variable "
+            f"{EXECUTOR_VARIABLE}); allowed are {LOCAL} and {CELERY}."
+        )
+    if chosen == CELERY and environment["AirflowVersion"] in WITHOUT_CELERY:
+        raise ValidationError(
+            f"{environment['Name']} cannot run {CELERY} here: the Celery provider of Airflow "
+            f"{environment['AirflowVersion']} loses every task (apache/airflow issue 63729). Choose {LOCAL}, "
+            "or another version."
+        )
+    return str(chosen)
+
+
+def variables(
+    of: Installation, options: Mapping[str, str], aws: Mapping[str, str], base: Mapping[str, str]
+) -> dict[str, str]:
+    """The whole environment of a process. `options` as in AirflowConfigurationOptions (`section.key`),
+    `aws` the AWS_* variables that point at the local cloud, `base` PATH and the like."""
+    chosen = {option_variable(key): value for key, value in options.items()}
+    allowed = {
+        key: value
+        for key, value in chosen.items()
+        if key not in DROPPED and key.split("__")[1] not in DROPPED_SECTIONS
+    }
+    return {
+        **base,
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        **aws,
+        **_for_one_machine(of),
+        **_suggested(of),
+        **allowed,
+        **_forced(of),
+    }
+
+
+def option_variable(key: str) -> str:
+    """`section.key` -> AIRFLOW__SECTION__KEY, as Airflow itself reads it."""
+    section, _, option = key.rpartition(".")
+    return f"AIRFLOW__{section.replace('.', '_').upper()}__{option.upper()}"
+
+
+def _for_one_machine(of: Installation) -> dict[str, str]:
+    """Small and quick: few processes, changed DAG files seen within seconds."""
+    common = {
+        "AIRFLOW__CORE__PARALLELISM": WORKERS,
+        "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "5",
+        "AIRFLOW__CORE__MIN_SERIALIZED_DAG_FETCH_INTERVAL": "5",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "3",
+    }
+    if of.major == 2:
+        return common | {
+            "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "5",
+            "AIRFLOW__SCHEDULER__PARSING_PROCESSES": "1",
+            "AIRFLOW__WEBSERVER__WORKERS": "1",
+        }
+    return common | {
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+        "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
+        "AIRFLOW__API__WORKERS": "1",
+    }
+
+
+def _suggested(of: Installation) -> dict[str, str]:
+    """What MWAA sets unless the customer does."""
+    lookup = json.dumps({"connections_lookup_pattern": "^(?!aws_default$).*$"})
+    suggested = {
+        "AIRFLOW_CONN_AWS_DEFAULT": "aws://",
+        "AIRFLOW__SCHEDULER__SCHEDULE_AFTER_TASK_EXECUTION": "False",
+        "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "1800.0",
+        "AIRFLOW__SECRETS__BACKEND_KWARGS": lookup,
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    }
+    return suggested if of.major == 2 else suggested | {"AIRFLOW__WORKERS__SECRETS_BACKEND_KWARGS": lookup}
+
+
+def _forced(of: Installation) -> dict[str, str]:
+    """What the customer cannot change."""
+    url = f"http://{LOOPBACK}:{of.port}"
+    common = {
+        "AIRFLOW_HOME": str(of.airflow_home),
+        "AIRFLOW_ENV_NAME": of.name,
+        "AIRFLOW_VERSION": of.version,
+        "AIRFLOW_CONSTRAINTS_FILE": str(of.constraints),
+        "PATH": f"{of.venv / 'bin'}:/usr/local/bin:/usr/bin:/bin",
+        "PYTHONUNBUFFERED": "1",
+        "TZ": "UTC",
+        "MALLOC_ARENA_MAX": "2",  # glibc's arenas per thread are most of an idle process's memory
+        "AIRFLOW__CORE__EXECUTOR": of.executor,
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__FERNET_KEY": of.fernet_key,
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": of.database_url,
+        "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
+        "AIRFLOW__SCHEDULER__STANDALONE_DAG_PROCESSOR": "True",
+        "AIRFLOW__METRICS__STATSD_ON": "False",  # MWAA's sidecar, which would collect them, is not here
+        **(_celery(of) if of.executor == CELERY else {}),
+    }
+    if of.major == 2:
+        return common | {
+            "AIRFLOW__API__AUTH_BACKENDS": ",".join(AUTH_BACKENDS),
+            "AIRFLOW__WEBSERVER__SECRET_KEY": of.secret,
+            "AIRFLOW__WEBSERVER__BASE_URL": url,
+        }
+    return common | {
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        # Nobody has to log in; on MWAA IAM decides who may.
+        "AIRFLOW__CORE__AUTH_MANAGER": AUTH_MANAGER,
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__API__SECRET_KEY": of.secret,
+        "AIRFLOW__API_AUTH__JWT_SECRET": of.secret,
+        "AIRFLOW__EXECUTION_API__JWT_EXPIRATION_TIME": "86400",
+        "AIRFLOW__TRIGGERER__QUEUES_ENABLED": "False",
+    }
+
+
+def _celery(of: Installation) -> dict[str, str]:
+    """MWAA's way, but for the broker: there SQS, here tables beside Airflow's own."""
+    common = {
+        "AIRFLOW__CELERY__BROKER_URL": f"sqla+{of.database_url}",
+        "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{of.database_url}",
+        "AIRFLOW__CELERY__WORKER_ENABLE_REMOTE_CONTROL": "False",  # neither broker can broadcast
+        "AIRFLOW__CELERY__WORKER_CONCURRENCY": WORKERS,
+    }
+    # Airflow 3 does not know it any more: its task runner is always forked.
+    return common | ({"AIRFLOW__CORE__EXECUTE_TASKS_NEW_PYTHON_INTERPRETER": "True"} if of.major == 2 else {})
+
+
+@dataclass(frozen=True)
+class Component:
+    """One Airflow process: its name here, MWAA's name for it, and the arguments of `airflow`."""
+
+    name: str
+    mwaa_name: str
+    arguments: tuple[str, ...]
+
+
+def components(of: Installation) -> list[Component]:
+    """What runs for one environment. Task logs are read from disk, so nobody serves them."""
+    address = ("--port", str(of.port), "--workers", "1")
+    web = (
+        Component("webserver", "webserver", ("webserver", "--hostname", LOOPBACK, *address))
+        if of.major == 2
+        else Component("api-server", "webserver", ("api-server", "--host", LOOPBACK, *address))
+    )
+    worker = Component(
+        "worker", "worker", ("celery", "worker", "--skip-serve-logs", "--without-mingle", "--without-gossip")
+    )
+    return [
+        web,
+        Component("scheduler", "scheduler", ("scheduler", "--skip-serve-logs")),
+        Component("dag-processor", "scheduler", ("dag-processor",)),
+        Component("triggerer", "scheduler", ("triggerer", "--skip-serve-logs")),
+        *([worker] if of.executor == CELERY else []),
+    ]

@@ -1,0 +1,107 @@
+"""The files of one environment, below `<home>/state/mwaa/<name>`, laid out as MWAA lays them out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from local.airflow.install import Image, install_requirements
+from local.home import Home
+from local.mwaa.bucket import Bucket, DagSync, extract
+from local.mwaa.rules import Json
+
+log = logging.getLogger("mwaa")
+
+IMAGE_TAG = "mwaa-local-image"  # tag of an environment; MWAA_LOCAL_IMAGE sets it for all
+MWAA_IMAGE = Path(__file__).parent / "mwaa_image"
+
+
+class Files:
+    """Virtual environment, plugins, DAGs, and small JSON files that record the state."""
+
+    def __init__(self, home: Home, name: str) -> None:
+        self.folder = home.root / "state" / "mwaa" / name
+        self.airflow_home = self.folder / "airflow"
+        self._home = home
+        self._name = name
+        self._buckets: dict[str, Bucket] = {}
+
+    def requirements(self, environment: Json) -> Path | None:
+        path = environment.get("RequirementsS3Path")
+        if not path:
+            return None
+        target = self.folder / "requirements.txt"
+        bucket = self._bucket(environment)
+        bucket.fetch(path, environment.get("RequirementsS3ObjectVersion"), target)
+        # Where wheels in plugins.zip or dags/ are on MWAA:
+        text = target.read_text().replace("/usr/local/airflow", str(self.airflow_home))
+        target.write_text(text)
+        return target
+
+    def venv(self, image: Image, requirements: Path | None, step: Callable[[str], None]) -> Path:
+        text = requirements.read_text() if requirements else ""
+        digest = hashlib.sha256(f"{image.folder.name}\n{text}".encode()).hexdigest()[:10]
+        venv = self.folder / f"venv-{digest}"
+        if venv.exists():
+            return venv
+        image.copy_to(venv)
+        if requirements is not None:
+            step("installing requirements.txt")
+            constraints = image.constraints(self.folder, text)
+            out = self.folder / "requirements.log"
+            if not install_requirements(self._home, venv, requirements, constraints, out):
+                log.error("%s: requirements.txt could not be installed, see %s", self._name, out)
+        return venv
+
+    def plugins(self, environment: Json) -> None:
+        plugins = self.airflow_home / "plugins"
+        path = environment.get("PluginsS3Path")
+        if path:
+            archive = self.folder / "plugins.zip"
+            bucket = self._bucket(environment)
+            bucket.fetch(path, environment.get("PluginsS3ObjectVersion"), archive)
+            extract(archive, plugins)
+        else:
+            shutil.rmtree(plugins, ignore_errors=True)
+            plugins.mkdir(parents=True)
+        config = self.airflow_home / "config"
+        shutil.rmtree(config, ignore_errors=True)
+        config.mkdir()
+        if self.newer_image(environment):
+            shutil.copy(MWAA_IMAGE / "airflow_local_settings.py", config)
+
+    def dags(self, environment: Json) -> DagSync:
+        folder = self.airflow_home / "dags"
+        folder.mkdir(exist_ok=True)
+        bucket = self._bucket(environment)
+        return DagSync(bucket, environment["DagS3Path"], folder, self.folder / "dags.json")
+
+    @staticmethod
+    def newer_image(environment: Json) -> bool:
+        chosen = environment["Tags"].get(IMAGE_TAG) or os.environ.get("MWAA_LOCAL_IMAGE") or "new"
+        return bool(chosen != "old")
+
+    def read(self, name: str) -> Json:
+        try:
+            content: Json = json.loads((self.folder / name).read_text())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return content
+
+    def write(self, name: str, content: Json) -> None:
+        path = self.folder / name
+        temporary = path.with_suffix(".tmp")
+        temporary.touch(mode=0o600)
+        temporary.write_text(json.dumps(content))
+        temporary.replace(path)
+
+    def _bucket(self, environment: Json) -> Bucket:
+        arn = environment["SourceBucketArn"]
+        if arn not in self._buckets:
+            self._buckets[arn] = Bucket(arn)
+        return self._buckets[arn]

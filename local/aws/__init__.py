@@ -1,0 +1,1 @@
+"""What stands for AWS: MiniStack for its services, and a PostgreSQL server for Airflow's databases."""

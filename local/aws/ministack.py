@@ -1,0 +1,113 @@
+"""The emulated AWS: MiniStack, one process in a Python environment of its own.
+
+Its own environment because it pins botocore. It keeps its state below `<home>/state/aws` and loads it when it
+starts again, on the same port: S3 objects are written at once, everything else when it is ended with SIGTERM
+(`make local-down`, a shutdown). After a crash or a power cut `pulumi refresh` sees what is missing and
+`pulumi up` creates it again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from local.home import ACCOUNT, REGION, Home
+from local.processes import LOOPBACK, LocalError, Started, clean_environ, find, kept_port, wait_until
+from local.processes import start as start_process
+from local.processes import stop as stop_process
+from local.uv import uv
+
+VERSION = "1.5.33"
+NAME = "aws"  # of the process (see local.processes)
+START_SECONDS = 60.0
+
+Report = Callable[[str], None]
+
+
+def start(home: Home, report: Report = lambda _: None) -> Started:
+    """Start MiniStack unless it runs already; return when it answers.
+
+    Raises LocalError when it cannot be installed or does not start.
+    """
+    running = find(home, NAME)
+    if running is not None and _healthy(running.port):
+        return running
+    python = ensure(home, report)
+    state = home.dir("state", "aws")
+    port = kept_port(state / "port", must_be_free=running is None)
+    environment = clean_environ(
+        GATEWAY_PORT=str(port),
+        BIND_HOST=LOOPBACK,
+        MINISTACK_ACCOUNT_ID=ACCOUNT,
+        MINISTACK_REGION=REGION,
+        AWS_DEFAULT_REGION=REGION,
+        PERSIST_STATE="1",
+        STATE_DIR=str(state / "services"),
+        S3_PERSIST="1",
+        S3_DATA_DIR=str(state / "s3"),
+        TMPDIR=str(home.dir("state", "aws", "tmp")),
+        # Listeners that nobody needs here, and other people's containers that it would look after.
+        IOT_MTLS_ENABLED="0",
+        SFTP_ENABLED="0",
+        DOCKER_HOST=f"unix://{state}/no-docker.sock",
+        LOG_LEVEL="WARNING",
+    )
+    process = start_process(home, NAME, [python, "-m", "ministack"], env=environment, port=port)
+    wait_until(
+        lambda: _healthy(port), "MiniStack (emulated AWS)", seconds=START_SECONDS, process=process, every=0.1
+    )
+    return process
+
+
+def stop(home: Home) -> None:
+    """Stop MiniStack; it saves its state on the way."""
+    stop_process(home, NAME)
+
+
+def environ(home: Home) -> dict[str, str]:
+    """The variables that point boto3 (and all that is built on it) at the emulated AWS."""
+    return {
+        "AWS_ENDPOINT_URL": f"http://{LOOPBACK}:{kept_port(home.dir('state', 'aws') / 'port')}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",  # botocore puts `api.` before MWAA's host
+        "AWS_EC2_METADATA_DISABLED": "true",
+        # Nobody's own profile may lead a local command to a real account.
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+
+
+def ensure(home: Home, report: Report = lambda _: None) -> Path:
+    """MiniStack's Python; its environment is installed on first use. Raises LocalError."""
+    folder = home.tools / f"ministack-{VERSION}"
+    python = folder / "bin" / "python"
+    if (folder / "complete").exists():
+        return python
+    report(f"MiniStack {VERSION}: installing (once)")
+    for command in (
+        [str(uv(home)), "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)],
+        [str(uv(home)), "pip", "install", "--quiet", "--python", str(python), f"ministack=={VERSION}"],
+    ):
+        result = subprocess.run(command, env=clean_environ(), capture_output=True, text=True, check=False)
+        if result.returncode != 0:
+            raise LocalError(f"Installing MiniStack failed: {' '.join(command)}\n{result.stderr.strip()}")
+    (folder / "complete").touch()
+    return python
+
+
+def _healthy(port: int | None) -> bool:
+    if port is None:
+        return False
+    try:
+        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/_ministack/health", timeout=2) as answer:
+            return "services" in json.load(answer)
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,176 @@
+"""Amazon MWAA's own API on this machine: `python -m local mwaa --port P [--no-airflow]`.
+
+boto3's `mwaa` client works against it (AWS_ENDPOINT_URL_MWAA, AWS_DISABLE_HOST_PREFIX_INJECTION=true). The
+environments are real Airflow processes (`local.airflow`); with `--no-airflow` they are AVAILABLE at once and
+nothing runs. `GET /local/environments` is ours: what each environment is doing now, for `make local`.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from local.home import Home
+from local.mwaa.lifecycle import Fleet, NotFoundError, Runtime
+from local.mwaa.rules import Json, ValidationError
+from local.processes import LOOPBACK, LocalError
+
+PAGE = 25
+REST_METHODS = ("GET", "PUT", "POST", "PATCH", "DELETE")
+
+
+class RestApiError(Exception):
+    """Airflow's REST API answered with an error status (below 500 the client's, else the server's)."""
+
+    def __init__(self, status: int, body: Any) -> None:
+        super().__init__(status)
+        self.status = status
+        self.body = body
+
+
+class Api:
+    """The operations. Each takes (path parameter, query, body) and returns the answer's body."""
+
+    def __init__(self, fleet: Fleet, runtime: Runtime) -> None:
+        self._fleet = fleet
+        self._runtime = runtime
+
+    def create(self, name: str, _query: Json, body: Json) -> Json:
+        return {"Arn": self._fleet.create(name, body)["Arn"]}
+
+    def get(self, name: str, _query: Json, _body: Json) -> Json:
+        return {"Environment": self._fleet.keeper(name).environment}
+
+    def update(self, name: str, _query: Json, body: Json) -> Json:
+        keeper = self._fleet.keeper(name)
+        keeper.update(body)
+        return {"Arn": keeper.environment["Arn"]}
+
+    def delete(self, name: str, _query: Json, _body: Json) -> Json:
+        self._fleet.keeper(name).delete()
+        return {}
+
+    def list(self, _name: str, query: Json, _body: Json) -> Json:
+        names = self._fleet.names()
+        start = int(query.get("NextToken") or 0)
+        size = min(int(query.get("MaxResults") or PAGE), PAGE)
+        page: Json = {"Environments": names[start : start + size]}
+        return page | ({"NextToken": str(start + size)} if start + size < len(names) else {})
+
+    def tags(self, arn: str, _query: Json, _body: Json) -> Json:
+        return {"Tags": self._fleet.keeper(arn.rpartition("/")[2]).environment["Tags"]}
+
+    def tag(self, arn: str, _query: Json, body: Json) -> Json:
+        self._fleet.keeper(arn.rpartition("/")[2]).tag(lambda tags: tags.update(body.get("Tags") or {}))
+        return {}
+
+    def untag(self, arn: str, query: Json, _body: Json) -> Json:
+        def remove(tags: dict[str, str]) -> None:
+            for key in query.get("tagKeys") or ():
+                tags.pop(key, None)
+
+        self._fleet.keeper(arn.rpartition("/")[2]).tag(remove)
+        return {}
+
+    def web_token(self, name: str, _query: Json, _body: Json) -> Json:
+        """A token of the right shape; the local web server's login does not ask for it."""
+        host = self._available(name)["WebserverUrl"]
+        return {"WebToken": secrets.token_urlsafe(32), "WebServerHostname": host, "AirflowIdentity": "admin"}
+
+    def cli_token(self, name: str, _query: Json, _body: Json) -> Json:
+        return {
+            "CliToken": secrets.token_urlsafe(32),
+            "WebServerHostname": self._available(name)["WebserverUrl"],
+        }
+
+    def rest(self, name: str, _query: Json, body: Json) -> Json:
+        method, path = str(body.get("Method")), str(body.get("Path"))
+        if method not in REST_METHODS:
+            raise ValidationError(f"Method is {method!r}; allowed are {', '.join(REST_METHODS)}")
+        # The service model says 64 characters, but the sensors of Airflow's own provider send longer ones.
+        if not path.startswith("/"):
+            raise ValidationError(f"Path is {path!r}; it must begin with /")
+        environment = self._available(name)
+        status, answer = self._runtime.call(
+            environment, method, path, body.get("QueryParameters") or {}, body.get("Body")
+        )
+        if status >= 400:
+            raise RestApiError(status, answer)
+        return {"RestApiStatusCode": status, "RestApiResponse": answer}
+
+    def environments(self, _name: str, _query: Json, _body: Json) -> Json:
+        return {"environments": self._fleet.describe()}
+
+    def _available(self, name: str) -> Json:
+        environment = self._fleet.keeper(name).environment
+        if environment["Status"] in ("CREATING", "CREATE_FAILED", "DELETING", "UNAVAILABLE"):
+            raise ValidationError(
+                f"Environment {name} is {environment['Status']}; wait until it is AVAILABLE."
+            )
+        return environment
+
+
+Operation = Callable[[str, Json, Json], Json]
+
+
+def app(home: Home, runtime: Runtime) -> Starlette:
+    """The web application; environments of an earlier server on this home are taken up again."""
+    api = Api(Fleet(home, runtime), runtime)
+    routes: list[tuple[str, str, Operation]] = [
+        ("GET", "/environments", api.list),
+        ("PUT", "/environments/{name}", api.create),
+        ("GET", "/environments/{name}", api.get),
+        ("PATCH", "/environments/{name}", api.update),
+        ("DELETE", "/environments/{name}", api.delete),
+        ("GET", "/tags/{name:path}", api.tags),
+        ("POST", "/tags/{name:path}", api.tag),
+        ("DELETE", "/tags/{name:path}", api.untag),
+        ("POST", "/webtoken/{name}", api.web_token),
+        ("POST", "/clitoken/{name}", api.cli_token),
+        ("POST", "/restapi/{name}", api.rest),
+        ("GET", "/local/environments", api.environments),
+    ]
+    return Starlette(
+        routes=[Route(path, _endpoint(operation), methods=[method]) for method, path, operation in routes]
+    )
+
+
+def _endpoint(operation: Operation) -> Callable[[Request], Any]:
+    async def endpoint(request: Request) -> Response:
+        raw = await request.body()
+        query: Json = dict(request.query_params)
+        query["tagKeys"] = request.query_params.getlist("tagKeys")
+        try:
+            body = json.loads(raw) if raw else {}
+            answer = await run_in_threadpool(operation, request.path_params.get("name", ""), query, body)
+        except ValueError as error:
+            return _error(400, "ValidationException", {"message": f"The request is malformed: {error}"})
+        except ValidationError as error:
+            return _error(400, "ValidationException", {"message": str(error)})
+        except NotFoundError as error:
+            return _error(404, "ResourceNotFoundException", {"message": str(error)})
+        except RestApiError as error:
+            kind = "RestApiClientException" if error.status < 500 else "RestApiServerException"
+            return _error(400, kind, {"RestApiStatusCode": error.status, "RestApiResponse": error.body})
+        except LocalError as error:
+            return _error(500, "InternalServerException", {"message": str(error)})
+        return JSONResponse(answer)
+
+    return endpoint
+
+
+def _error(status: int, kind: str, body: Json) -> Response:
+    return JSONResponse(body, status_code=status, headers={"x-amzn-ErrorType": kind})
+
+
+def serve(home: Home, runtime: Runtime, port: int) -> None:
+    uvicorn.run(app(home, runtime), host=LOOPBACK, port=port, log_level="warning")

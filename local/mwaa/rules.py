@@ -1,0 +1,247 @@
+"""What MWAA accepts and returns: defaults, limits and the shape of an environment.
+
+Pure functions. An *environment* here is the dictionary that GetEnvironment returns (member names as in AWS's
+API, times in seconds since the epoch).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from local.home import ACCOUNT, REGION
+
+Json = dict[str, Any]
+
+LATEST = "3.3.1"
+OFFERED = ("2.7.2", "2.8.1", "2.9.2", "2.10.1", "2.10.3", "2.11.0", "2.11.2", "3.0.6", "3.2.1", "3.3.1")
+CLASSES = ("mw1.micro", "mw1.small", "mw1.medium", "mw1.large", "mw1.xlarge", "mw1.2xlarge")
+ACCESS_MODES = ("PUBLIC_ONLY", "PRIVATE_ONLY", "PUBLIC_AND_PRIVATE")
+MAX_WORKERS = 25
+ENVIRONMENTS_PER_REGION = 10
+LOG_GROUPS = {  # member of LoggingConfiguration -> end of the log group's name
+    "DagProcessingLogs": "DAGProcessing",
+    "SchedulerLogs": "Scheduler",
+    "TaskLogs": "Task",
+    "WebserverLogs": "WebServer",
+    "WorkerLogs": "Worker",
+}
+LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
+REQUIRED = ("ExecutionRoleArn", "SourceBucketArn", "DagS3Path", "NetworkConfiguration")
+PATTERNS = {
+    "Name": r"[a-zA-Z][0-9a-zA-Z_-]{0,79}",
+    "ExecutionRoleArn": r"arn:aws(-[a-z]+)?:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+",
+    "SourceBucketArn": r"arn:aws(-[a-z]+)?:s3:::[a-z0-9.\-]+",
+    "KmsKey": r"(arn:aws(-[a-z]+)?:kms:[a-z0-9-]+:\d+:)?(key/)?([a-f0-9-]{36}|mrk-[a-f0-9]+|alias/.+)",
+    "WeeklyMaintenanceWindowStart": r"(MON|TUE|WED|THU|FRI|SAT|SUN):([01]\d|2[0-3]):(00|30)",
+}
+# Members that a request may set and an environment then shows as they are.
+SETTINGS = (
+    "ExecutionRoleArn",
+    "SourceBucketArn",
+    "DagS3Path",
+    "PluginsS3Path",
+    "PluginsS3ObjectVersion",
+    "RequirementsS3Path",
+    "RequirementsS3ObjectVersion",
+    "StartupScriptS3Path",
+    "StartupScriptS3ObjectVersion",
+    "AirflowConfigurationOptions",
+    "AirflowVersion",
+    "EnvironmentClass",
+    "MaxWorkers",
+    "MinWorkers",
+    "Schedulers",
+    "MinWebservers",
+    "MaxWebservers",
+    "WeeklyMaintenanceWindowStart",
+    "WebserverAccessMode",
+)
+ONLY_AT_CREATION = ("KmsKey", "EndpointManagement")
+
+
+class ValidationError(Exception):
+    """The request breaks a rule: answered as ValidationException with this message."""
+
+
+def version_of(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+def arn(name: str) -> str:
+    return f"arn:aws:airflow:{REGION}:{ACCOUNT}:environment/{name}"
+
+
+def created(name: str, request: Json, unique: str) -> Json:
+    """The environment that a CreateEnvironment request asks for, with MWAA's defaults; without a `Status`.
+
+    `unique` is a UUID for its host names and queue. Raises ValidationError.
+    """
+    missing = [member for member in REQUIRED if not request.get(member)]
+    if missing:
+        raise ValidationError(f"Missing required parameters: {', '.join(missing)}")
+    size = request.get("EnvironmentClass") or "mw1.small"
+    digits = unique.replace("-", "")
+    single = size == "mw1.micro"  # one of everything, no scaling
+    environment: Json = {
+        "Name": name,
+        "Arn": arn(name),
+        "CreatedAt": time.time(),
+        "AirflowVersion": LATEST,
+        "AirflowConfigurationOptions": {},
+        "EnvironmentClass": size,
+        "MaxWorkers": 1 if single else 10,
+        "MinWorkers": 1,
+        "Schedulers": 1 if single else 2,
+        "MinWebservers": 1 if single else 2,
+        "MaxWebservers": 1 if single else 2,
+        "WeeklyMaintenanceWindowStart": "SUN:03:30",
+        "WebserverAccessMode": "PRIVATE_ONLY",
+        "EndpointManagement": "SERVICE",
+        "NetworkConfiguration": request["NetworkConfiguration"],
+        "LoggingConfiguration": _logging(name, {}, request.get("LoggingConfiguration") or {}),
+        "Tags": request.get("Tags") or {},
+        "ServiceRoleArn": f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/airflow.amazonaws.com/"
+        "AWSServiceRoleForAmazonMWAA",
+        "CeleryExecutorQueue": f"arn:aws:sqs:{REGION}:{ACCOUNT}:airflow-celery-{unique}",
+        "DatabaseVpcEndpointService": f"com.amazonaws.vpce.{REGION}.vpce-svc-{digits[:17]}",
+        "WebserverVpcEndpointService": f"com.amazonaws.vpce.{REGION}.vpce-svc-{digits[-17:]}",
+        "WebserverUrl": f"{unique}.c2.{REGION}.airflow.amazonaws.com",
+    }
+    environment |= {m: request[m] for m in (*SETTINGS, *ONLY_AT_CREATION) if request.get(m) is not None}
+    check(environment)
+    return environment
+
+
+def updated(environment: Json, request: Json) -> Json:
+    """The environment after an UpdateEnvironment request; absent members stay. Raises ValidationError."""
+    after = environment | {m: request[m] for m in SETTINGS if request.get(m) is not None}
+    for kind in ("Plugins", "Requirements", "StartupScript"):
+        # Another object without a version means its newest one, not the version number of the object before.
+        if request.get(f"{kind}S3Path") and not request.get(f"{kind}S3ObjectVersion"):
+            after.pop(f"{kind}S3ObjectVersion", None)
+    if network := request.get("NetworkConfiguration"):
+        after["NetworkConfiguration"] = environment["NetworkConfiguration"] | {
+            "SecurityGroupIds": network.get("SecurityGroupIds")
+        }
+    after["LoggingConfiguration"] = _logging(
+        environment["Name"], environment["LoggingConfiguration"], request.get("LoggingConfiguration") or {}
+    )
+    check(after)
+    if version_of(after["AirflowVersion"]) < version_of(environment["AirflowVersion"]):
+        raise ValidationError(
+            f"AirflowVersion {after['AirflowVersion']} is older than the environment's "
+            f"{environment['AirflowVersion']}; to downgrade, delete the environment and create it again."
+        )
+    strategy = request.get("WorkerReplacementStrategy")
+    if strategy not in (None, "FORCED", "GRACEFUL"):
+        raise ValidationError(f"WorkerReplacementStrategy is {strategy!r}; allowed are FORCED and GRACEFUL.")
+    return after
+
+
+def check(environment: Json) -> None:
+    """Raise ValidationError, naming the member, what was given and what is allowed."""
+    for member, pattern in PATTERNS.items():
+        value = environment.get(member)
+        if value is not None and not re.fullmatch(pattern, str(value)):
+            raise ValidationError(f"{member} is {value!r}; it must match {pattern}")
+    _one_of("AirflowVersion", environment["AirflowVersion"], OFFERED)
+    _one_of("EnvironmentClass", environment["EnvironmentClass"], CLASSES)
+    _one_of("WebserverAccessMode", environment["WebserverAccessMode"], ACCESS_MODES)
+    _one_of("EndpointManagement", environment["EndpointManagement"], ("SERVICE", "CUSTOMER"))
+    version = version_of(environment["AirflowVersion"])
+    if environment["WebserverAccessMode"] == "PUBLIC_AND_PRIVATE" and version < (3, 2):
+        raise ValidationError(
+            "WebserverAccessMode PUBLIC_AND_PRIVATE needs Airflow 3.2 or later, "
+            f"not {environment['AirflowVersion']}"
+        )
+    _check_network(environment["NetworkConfiguration"])
+    _check_sizes(environment)
+    _check_options(environment["AirflowConfigurationOptions"])
+
+
+def changes_what_runs(before: Json, after: Json) -> bool:
+    """Whether an update from one environment to the other must restart Airflow on this machine."""
+    members = (
+        "AirflowVersion",
+        "AirflowConfigurationOptions",
+        "SourceBucketArn",
+        "DagS3Path",
+        "PluginsS3Path",
+        "PluginsS3ObjectVersion",
+        "RequirementsS3Path",
+        "RequirementsS3ObjectVersion",
+    )
+    return any(before.get(member) != after.get(member) for member in members)
+
+
+def _one_of(member: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValidationError(f"{member} is {value!r}; allowed are {', '.join(allowed)}")
+
+
+def _check_network(network: Mapping[str, Any]) -> None:
+    subnets = network.get("SubnetIds") or []
+    groups = network.get("SecurityGroupIds") or []
+    if len(subnets) != 2 or len(set(subnets)) != 2:
+        raise ValidationError(
+            "NetworkConfiguration.SubnetIds must name exactly 2 subnets, in different Availability Zones;"
+            f" given: {', '.join(subnets) or 'none'}"
+        )
+    if not 1 <= len(groups) <= 5:
+        raise ValidationError(
+            f"NetworkConfiguration.SecurityGroupIds must name 1 to 5 groups; given: {len(groups)}"
+        )
+
+
+def _check_sizes(environment: Json) -> None:
+    single = environment["EnvironmentClass"] == "mw1.micro"
+    limits = {
+        "MinWorkers": (1, 1 if single else MAX_WORKERS),
+        "MaxWorkers": (1, 1 if single else MAX_WORKERS),
+        "Schedulers": (1, 1) if single else (2, 5),
+        "MinWebservers": (1, 1) if single else (2, 5),
+        "MaxWebservers": (1, 1) if single else (2, 5),
+    }
+    for member, (low, high) in limits.items():
+        value = environment[member]
+        if not isinstance(value, int) or not low <= value <= high:
+            allowed = str(low) if low == high else f"{low} to {high}"
+            raise ValidationError(f"{member} is {value}; {environment['EnvironmentClass']} allows {allowed}")
+    for kind in ("Workers", "Webservers"):
+        least, most = environment[f"Min{kind}"], environment[f"Max{kind}"]
+        if least > most:
+            raise ValidationError(f"Min{kind} ({least}) is greater than Max{kind} ({most})")
+
+
+def _check_options(options: Mapping[str, str]) -> None:
+    for key, value in options.items():
+        if len(key) > 64 or not re.fullmatch(r"[a-z]+([a-z0-9._]*[a-z0-9_]+)?", key):
+            raise ValidationError(
+                f"AirflowConfigurationOptions: key {key!r} must be at most 64 characters: "
+                "lower-case letters, digits, dots and underscores, beginning with a letter"
+            )
+        if "." not in key:
+            raise ValidationError(f"AirflowConfigurationOptions: key {key!r} must be written section.option")
+        if not isinstance(value, str) or not re.fullmatch(r"[ -~]{1,65536}", value):
+            raise ValidationError(
+                f"AirflowConfigurationOptions: the value of {key!r} must be printable ASCII, not empty"
+            )
+
+
+def _logging(name: str, before: Json, request: Json) -> Json:
+    """All five modules; one that the request does not name keeps its setting (at first: tasks only)."""
+    result: Json = {}
+    for module, group in LOG_GROUPS.items():
+        wanted = request.get(module)
+        if wanted is None:
+            wanted = before.get(module) or {"Enabled": module == "TaskLogs", "LogLevel": "INFO"}
+        _one_of(f"LoggingConfiguration.{module}.LogLevel", wanted.get("LogLevel"), LOG_LEVELS)
+        result[module] = {"Enabled": bool(wanted.get("Enabled")), "LogLevel": wanted["LogLevel"]}
+        if result[module]["Enabled"]:
+            result[module]["CloudWatchLogGroupArn"] = (
+                f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:airflow-{name}-{group}"
+            )
+    return result

@@ -1,0 +1,114 @@
+"""The functions of the `aws` package that a program may call."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from local.home import ACCOUNT
+from local.provider.service import as_provider_error, client, error_code
+from local.provider.values import Props, ProviderError
+
+LETTERS = {"us-east-1": "abcdef", "us-west-2": "abcd"}  # other regions: three zones
+# Amazon's own parameters exist in every account; the emulated one has none.
+PUBLIC_IMAGES = "/aws/service/ami-"
+
+
+def invoke(function: str, args: Props, region: str) -> Props:
+    """The function's result. Raises ProviderError for an unknown function, or as the real one does."""
+    if function not in FUNCTIONS:
+        raise ProviderError(
+            f"the local cloud does not know the function {function} yet (local/provider/functions.py)"
+        )
+    return FUNCTIONS[function](args, region)
+
+
+def get_region(args: Props, region: str) -> Props:
+    region = args.get("region") or args.get("name") or region
+    return {
+        "id": region,
+        "name": region,
+        "region": region,
+        "description": region,
+        "endpoint": f"ec2.{region}.amazonaws.com",
+    }
+
+
+def get_caller_identity(_args: Props, _region: str) -> Props:
+    return {
+        "id": ACCOUNT,
+        "accountId": ACCOUNT,
+        "arn": f"arn:aws:iam::{ACCOUNT}:user/local",
+        "userId": "AIDALOCAL",
+    }
+
+
+def get_partition(_args: Props, _region: str) -> Props:
+    return {
+        "id": "aws",
+        "partition": "aws",
+        "dnsSuffix": "amazonaws.com",
+        "reverseDnsPrefix": "com.amazonaws",
+    }
+
+
+def get_availability_zones(_args: Props, region: str) -> Props:
+    letters = LETTERS.get(region, "abc")
+    return {
+        "id": region,
+        "region": region,
+        "names": [f"{region}{letter}" for letter in letters],
+        "zoneIds": [f"{_short(region)}-az{i}" for i in range(1, len(letters) + 1)],
+        "groupNames": [f"{region}-zg-1"],
+    }
+
+
+def _short(region: str) -> str:
+    """`use1` of us-east-1."""
+    parts = region.split("-")
+    return parts[0] + "".join(part[0] for part in parts[1:-1]) + parts[-1]
+
+
+def get_parameter(args: Props, region: str) -> Props:
+    name = str(args["name"])
+    decrypt = args.get("withDecryption", True)
+    parameter = _public_image(name, region) if name.startswith(PUBLIC_IMAGES) else _parameter(name, decrypt)
+    return {
+        "id": name,
+        "name": name,
+        "region": region,
+        "arn": parameter["ARN"],
+        "type": parameter["Type"],
+        "value": parameter["Value"],
+        "insecureValue": parameter["Value"] if parameter["Type"] != "SecureString" else None,
+        "version": parameter["Version"],
+        "withDecryption": decrypt,
+    }
+
+
+def _public_image(name: str, region: str) -> dict[str, Any]:
+    image = "ami-0" + hashlib.sha256(name.encode()).hexdigest()[:16]
+    return {"Value": image, "Type": "String", "Version": 1, "ARN": f"arn:aws:ssm:{region}::parameter{name}"}
+
+
+def _parameter(name: str, decrypt: bool) -> dict[str, Any]:
+    try:
+        answer = client("ssm").get_parameter(Name=name, WithDecryption=decrypt)
+    except ClientError as error:
+        if error_code(error) == "ParameterNotFound":
+            raise ProviderError(f"reading SSM Parameter ({name}): couldn't find resource") from error
+        raise as_provider_error(f"reading SSM Parameter ({name})", error) from error
+    parameter: dict[str, Any] = answer["Parameter"]
+    return parameter
+
+
+FUNCTIONS: dict[str, Callable[[Props, str], Props]] = {
+    "aws:index/getRegion:getRegion": get_region,
+    "aws:index/getCallerIdentity:getCallerIdentity": get_caller_identity,
+    "aws:index/getPartition:getPartition": get_partition,
+    "aws:index/getAvailabilityZones:getAvailabilityZones": get_availability_zones,
+    "aws:ssm/getParameter:getParameter": get_parameter,
+}

@@ -1,0 +1,77 @@
+"""What the services of the local cloud share: their protocol, boto3's clients, errors in the user's words.
+
+Everything here blocks: callers use threads.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local.home import REGION
+from local.provider.values import Props, ProviderError
+
+T = TypeVar("T")
+_lock = threading.Lock()
+
+
+class Service(Protocol):
+    """One resource type in a service of the local cloud. The outputs it returns win over the table's."""
+
+    def create(self, inputs: Props) -> tuple[str, Props]:
+        """(id, computed outputs)."""
+
+    def read(self, identifier: str, state: Props) -> Props | None:
+        """What differs from or confirms `state`; None when the resource is gone."""
+
+    def update(self, identifier: str, old: Props, new: Props) -> Props:
+        """Bring it from the old inputs to the new; computed outputs."""
+
+    def delete(self, identifier: str, state: Props) -> None:
+        """Remove it; nothing to do when it is gone already."""
+
+
+@functools.cache
+def _cached_client(service: str) -> Any:
+    import boto3  # a quarter of a second that a preview need not spend
+    from botocore.config import Config
+
+    config = Config(
+        retries={"max_attempts": 2}, connect_timeout=5, read_timeout=60, s3={"addressing_style": "path"}
+    )
+    return boto3.client(service, region_name=REGION, config=config)  # type: ignore[call-overload]
+
+
+def client(service: str) -> Any:
+    """The boto3 client, one per service; the environment says where the local cloud is (`local.aws`)."""
+    variable = "AWS_ENDPOINT_URL_MWAA" if service == "mwaa" else "AWS_ENDPOINT_URL"
+    if not os.environ.get(variable):
+        raise ProviderError(
+            f"{variable} is not set, and the local cloud must never touch a real account; "
+            'start it with `make local`, then: eval "$(make -s local-env)"'
+        )
+    with _lock:
+        return _cached_client(service)
+
+
+def call(what: str, operation: Callable[..., T], *arguments: Any) -> T:
+    """`operation(*arguments)`; an error of botocore becomes a ProviderError about `what`."""
+    try:
+        return operation(*arguments)
+    except (BotoCoreError, ClientError) as error:
+        raise as_provider_error(what, error) from error
+
+
+def error_code(error: Exception) -> str:
+    """The code of botocore's ClientError, else an empty string."""
+    response: dict[str, Any] = getattr(error, "response", None) or {}
+    return str(response.get("Error", {}).get("Code", ""))
+
+
+def as_provider_error(what: str, error: Exception) -> ProviderError:
+    return ProviderError(f"{what}: {error}")

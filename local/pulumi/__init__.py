@@ -1,0 +1,1 @@
+"""The Pulumi CLI, and what it needs around it to work on the local cloud."""

@@ -1,0 +1,216 @@
+"""Deploy a mode on this machine with the real program and engine, and wait until its Airflows are at work."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import psutil
+
+from local.airflow.process import stop_airflows
+from local.aws import ministack
+from local.home import CHECKOUT, Home
+from local.marquez import back_end as lineage
+from local.processes import (
+    LOOPBACK,
+    LocalError,
+    all_running,
+    answers,
+    clean_environ,
+    find,
+    kept_port,
+    start,
+    stop,
+    tail,
+    wait_until,
+)
+from local.pulumi import cli as pulumi_cli
+
+MODES = ("standard", "bluegreen", "hamarquez", "fullha")
+EXAMPLE = "example_blue_green_zero_downtime"
+GIB = 1024**3
+MEMORY_PER_AIRFLOW = 1.5 * GIB  # measured: docs/local.md
+DEPLOY_SECONDS = 1200
+FIRST_RUN_SECONDS = 300
+
+Report = Callable[[str], None]
+
+
+def up(home: Home, mode: str, report: Report) -> None:
+    """Deploy `mode`; return when its Airflows have run tasks. Can be run again. Raises LocalError."""
+    if mode not in MODES:
+        raise LocalError(f"MODE={mode} is not one of {', '.join(MODES)}")
+    _check_memory(home, mode)
+    pulumi_cli.install(home, pulumi_cli.ensure(home, report))
+    ministack.start(home, report)
+    _start_mwaa(home)
+    env = pulumi_cli.environ(home)
+    pulumi_cli.init_stack(home, mode)
+    _deploy(home, mode, env, report)
+    # Environments of an earlier run are AVAILABLE at once, while their Airflows still start.
+    _follow(env, report, lambda known: all(e["ready"] for e in known), "all Airflows to become healthy")
+    outputs = json.loads(_run(["pulumi", "stack", "output", "--json", "-s", mode], env))
+    report("DAGs: mwaactl dags push")
+    _run(["mwaactl", "dags", "push", "-s", mode], env)
+    back_end = lineage.start_back_end(home, mode, clean_environ(**env))
+    lineage.start_forwarder(home, mode, outputs["lineage_log_bucket"], back_end, clean_environ(**env))
+    _wait_for_work(outputs, env, report)
+    report("ready")
+    print(_summary(home, mode, outputs, back_end), flush=True)
+
+
+def down(home: Home, report: Report) -> None:
+    """Stop every process of this home, servers before what they depend on; the state stays."""
+    lineage.stop(home)
+    stop(home, "mwaa", descendants=False)  # first, or it would start its Airflows again
+    stop_airflows(home)
+    stop(home, *(p.name for p in all_running(home) if p.name != ministack.NAME))
+    ministack.stop(home)
+    report("every local process has stopped; `make local` resumes from here, `make clean` removes the rest")
+
+
+def _start_mwaa(home: Home) -> None:
+    # The port of earlier starts, so that the exports in a user's shell stay valid.
+    port = kept_port(home.state / "mwaa.port", must_be_free=find(home, "mwaa") is None)
+    command = [sys.executable, "-m", "local", "mwaa", "--port", str(port)]
+    process = start(home, "mwaa", command, env=clean_environ(**pulumi_cli.environ(home)), port=port)
+    url = f"http://{LOOPBACK}:{port}/environments"
+    wait_until(lambda: answers(url), "local MWAA", seconds=30, process=process)
+
+
+def _check_memory(home: Home, mode: str) -> None:
+    """Refuse now rather than meet the kernel's out-of-memory killer half-way. Raises LocalError."""
+    if find(home, "mwaa") is not None:
+        return  # what runs already is not counted as free
+    airflows = 2 if mode in ("bluegreen", "fullha") else 1
+    needed, free = airflows * MEMORY_PER_AIRFLOW, psutil.virtual_memory().available
+    if free < needed:
+        raise LocalError(
+            f"{mode} needs about {needed / GIB:.1f} GB of free memory for {airflows} Airflow(s), "
+            f"{free / GIB:.1f} GB are free.\nClose something, or start a single one: make local MODE=standard"
+        )
+
+
+def _run(command: list[str], env: Mapping[str, str]) -> str:
+    """Run a command in the checkout as a user would; return its stdout. Raises LocalError with its output."""
+    done = subprocess.run(
+        command, cwd=CHECKOUT, env=clean_environ(**env), capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise LocalError(f"{' '.join(command)} failed:\n{done.stdout.strip()}\n{done.stderr.strip()}")
+    return done.stdout
+
+
+def _deploy(home: Home, mode: str, env: Mapping[str, str], report: Report) -> None:
+    """`pulumi up`, with a line whenever an environment enters a new phase."""
+    command = ["pulumi", "up", "-s", mode, "--yes", "--skip-preview", "--non-interactive"]
+    report(f"deploying: {' '.join(command)}")
+    log = home.logs / f"up-{mode}.log"
+    with log.open("wb") as out:
+        child = subprocess.Popen(
+            command, cwd=CHECKOUT, env=clean_environ(**env), stdout=out, stderr=subprocess.STDOUT
+        )
+    try:
+        _follow(env, report, lambda _: child.poll() is not None, f"`pulumi up` to finish (log: {log})")
+    finally:
+        if child.poll() is None:
+            child.terminate()  # the engine finishes its current steps; the next `make local` resumes
+            child.wait()
+    if child.returncode != 0:
+        raise LocalError(f"pulumi up failed:\n{tail(log, 40)}\n(whole log: {log})")
+
+
+def _follow(
+    env: Mapping[str, str], report: Report, done: Callable[[list[dict[str, Any]]], bool], what: str
+) -> None:
+    """Report what the local MWAA is doing until `done(environments)`. Raises LocalError after 20 minutes."""
+    deadline = time.monotonic() + DEPLOY_SECONDS
+    phases: dict[str, str] = {}
+    while not done(environments := _environments(env)):
+        for name, phase in ((e["name"], e["phase"]) for e in environments):
+            if phase and phases.get(name) != phase:
+                report(f"{name}: {phase}")
+            phases[name] = phase
+        if time.monotonic() > deadline:
+            raise LocalError(f"after {DEPLOY_SECONDS} s, still waiting for {what}")
+        time.sleep(0.5)
+
+
+def _environments(env: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The local MWAA's environments and their phases; empty while it does not answer."""
+    try:
+        url = f"{env['AWS_ENDPOINT_URL_MWAA']}/local/environments"
+        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - ours, on loopback
+            environments: list[dict[str, Any]] = json.load(answer)["environments"]
+            return environments
+    except (OSError, ValueError):
+        return []
+
+
+def _wait_for_work(outputs: Mapping[str, Any], env: Mapping[str, str], report: Report) -> None:
+    """Wait until the example DAG has run on the owner and been skipped on the standby."""
+    owner = _run(["mwaactl", "active", "-s", outputs["stack"]], env).strip()
+    deadline = time.monotonic() + FIRST_RUN_SECONDS
+    for colour, environment in outputs["airflow_environments"].items():
+        awaited, verb = ("success", "run") if colour == owner else ("skipped", "be skipped")
+        report(f"{colour}: waiting for {EXAMPLE}, due every minute, to {verb}")
+        while awaited not in (states := _task_states(environment["name"], env)):
+            if time.monotonic() > deadline:
+                raise LocalError(
+                    f"{EXAMPLE} has no task in state {awaited} on {colour} after {FIRST_RUN_SECONDS} s; "
+                    f"its tasks are in: {', '.join(sorted(states)) or 'no run yet'}.\n"
+                    f"See http://{environment['webserver_url']} or the logs in {Home.find().logs}"
+                )
+            time.sleep(1)
+
+
+def _task_states(name: str, env: Mapping[str, str]) -> set[str]:
+    """The states of the example DAG's tasks in scheduled runs."""
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import ClientError
+
+    session = boto3.Session(
+        env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], region_name=env["AWS_REGION"]
+    )
+    config = Config(inject_host_prefix=False)  # botocore puts `env.` before MWAA's host
+    client = session.client("mwaa", endpoint_url=env["AWS_ENDPOINT_URL_MWAA"], config=config)
+    path = f"/dags/{EXAMPLE}/dagRuns/~/taskInstances"
+    try:
+        answer = client.invoke_rest_api(Name=name, Path=path, Method="GET", QueryParameters={"limit": 1000})
+    except ClientError:  # 404 until the DAG has been parsed
+        return set()
+    tasks = answer["RestApiResponse"]["task_instances"]
+    return {str(task["state"]) for task in tasks if task["dag_run_id"].startswith("scheduled__")}
+
+
+def _summary(home: Home, mode: str, outputs: Mapping[str, Any], back_end: lineage.BackEnd) -> str:
+    """What runs where, and what to try next."""
+    airflows = [
+        f"  {colour:<8} http://{at['webserver_url']}   Airflow {at['airflow_version']}, login admin / admin"
+        for colour, at in outputs["airflow_environments"].items()
+    ]
+    commands = [f"mwaactl status -s {mode}", f"pulumi stack output -s {mode}", f"pulumi destroy -s {mode}"]
+    if "green" in outputs["airflow_environments"]:
+        commands.insert(1, f"mwaactl switch green -s {mode}")
+    endpoint = ministack.environ(home)["AWS_ENDPOINT_URL"]
+    return "\n".join(
+        [
+            "",
+            f"{outputs['name']} is up ({mode}).",
+            *airflows,
+            f"  lineage  {back_end.page}   {back_end.kind}",
+            f"  AWS      {endpoint}   MiniStack: S3, SSM, Secrets Manager, ...",
+            f"  logs     {home.logs}",
+            "",
+            "Try next:",
+            '  eval "$(make -s local-env)"',
+            *(f"  {line}" for line in commands),
+            "  make local-down",
+        ]
+    )

@@ -1,0 +1,105 @@
+"""IAM documents: every one of the program linted, and who may do what."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.fakes.mocks import ACCOUNT, MODES, REGION, Deployment, deploy
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # its own: files left open, old escapes, pkg_resources
+    import parliament  # type: ignore[import-untyped]
+
+KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/12345678-1234-1234-1234-123456789012"
+
+
+def documents(deployment: Deployment) -> Iterator[tuple[str, str]]:
+    """Every IAM document as (where, JSON)."""
+    for each in deployment.resources:
+        for key, value in each.inputs.items():
+            if key.lower().endswith("policy") and isinstance(value, str) and value.startswith("{"):
+                yield f"{each.urn} {key}", value
+
+
+@pytest.mark.parametrize("changes", [{}, {"kms_key_arn": KEY}], ids=["own key", "customer key"])
+@pytest.mark.parametrize("mode", MODES)
+def test_no_document_has_a_finding(mode: str, changes: dict[str, str]) -> None:
+    checked = 0
+    for where, text in documents(deploy(mode, changes)):
+        if "assumeRolePolicy" not in where:  # a trust policy has no resource; its test is below
+            findings = parliament.analyze_policy_string(text).findings
+            assert [str(finding) for finding in findings] == [], where
+            checked += 1
+    assert checked >= 4
+
+
+def test_roles_trust_one_amazon_service_each_and_airflow_its_two(in_each_mode: Deployment) -> None:
+    for each in in_each_mode.of_type("Role"):
+        (trust,) = json.loads(each.inputs["assumeRolePolicy"])["Statement"]
+        assert trust["Action"] == "sts:AssumeRole"
+        services = trust["Principal"]["Service"]
+        if each.name.startswith("mwaa-"):
+            assert services == ["airflow.amazonaws.com", "airflow-env.amazonaws.com"]
+        else:
+            assert len(services) == 1
+            assert services[0].endswith(".amazonaws.com")
+
+
+def statements(deployment: Deployment, name: str) -> dict[str, dict[str, Any]]:
+    policy = json.loads(deployment.one("RolePolicy", name).inputs["policy"])
+    return {each["Sid"]: each for each in policy["Statement"]}
+
+
+def test_nobody_may_do_everything(in_each_mode: Deployment) -> None:
+    for _, text in documents(in_each_mode):
+        for each in json.loads(text)["Statement"]:
+            if each["Effect"] == "Allow":
+                actions = each["Action"] if isinstance(each["Action"], list) else [each["Action"]]
+                assert not [action for action in actions if action == "*" or action.endswith(":*")]
+
+
+def test_airflow_reads_the_timeline_but_cannot_write_it(deployed: Any) -> None:
+    own = statements(deployed("fullha"), "mwaa-green")["OwnershipTimeline"]
+    assert own["Action"] == ["ssm:GetParameter", "ssm:GetParameterHistory"]
+    assert own["Resource"] == [f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/mwaa-openlineage/fullha/ownership"]
+
+
+def test_airflow_writes_lineage_events_and_reads_none(deployed: Any) -> None:
+    own = statements(deployed("fullha"), "mwaa-blue")
+    assert own["LineageEvents"]["Action"] == ["s3:PutObject"]
+    assert own["LineageEvents"]["Resource"] == ["arn:aws:s3:::lineage-log-1234567/events/*"]
+    others = [each for sid, each in own.items() if sid != "LineageEvents"]
+    assert "lineage-log" not in json.dumps(others)
+
+
+def test_blue_cannot_touch_greens_bucket_or_logs(deployed: Any) -> None:
+    assert "green" not in json.dumps(statements(deployed("fullha"), "mwaa-blue"))
+
+
+def test_both_sides_read_the_same_secrets(deployed: Any) -> None:
+    fullha = deployed("fullha")
+    blue, green = (statements(fullha, f"mwaa-{colour}") for colour in ("blue", "green"))
+    assert blue["ConnectionsAndVariables"] == green["ConnectionsAndVariables"]
+    assert blue["ConnectionsAndVariables"]["Resource"] == [
+        f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:mwaa-openlineage/fullha/{kind}/*"
+        for kind in ("connections", "variables")
+    ]
+
+
+def test_the_customers_key_is_used_through_queues_and_buckets_only() -> None:
+    own = statements(deploy("standard", {"kms_key_arn": KEY}), "mwaa-blue")
+    assert own["CustomerKey"]["Resource"] == [KEY]
+    assert own["CustomerKey"]["Condition"] == {
+        "StringLike": {"kms:ViaService": [f"sqs.{REGION}.amazonaws.com", f"s3.{REGION}.amazonaws.com"]}
+    }
+    assert "AmazonsKeyOfTheQueues" not in own
+
+
+def test_without_a_customer_key_no_key_of_this_account_is_opened(deployed: Any) -> None:
+    own = statements(deployed("standard"), "mwaa-blue")["AmazonsKeyOfTheQueues"]
+    assert own["NotResource"] == [f"arn:aws:kms:*:{ACCOUNT}:key/*"]

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.fakes.mocks import Deployment, deploy, plain
+
+
+def parts(deployment: Deployment, type: str) -> dict[str, object]:
+    return dict(deployment.one(type, "lineage-log").inputs)
+
+
+@pytest.mark.parametrize("production", [True, False])
+def test_events_survive_a_destroy_in_production_only(production: bool) -> None:
+    assert parts(deploy("standard", {"production": production}), "Bucket")["forceDestroy"] is not production
+
+
+def test_events_and_nothing_else_expire_after_the_retention() -> None:
+    rules = parts(deploy("standard", {"lineage_retention_days": 45}), "BucketLifecycleConfiguration")["rules"]
+    assert isinstance(rules, list)
+    aged = [r for r in rules if "days" in r.get("expiration", {})]
+    expiring = [(r["filter"]["prefix"], r["expiration"]["days"]) for r in aged]
+    assert expiring == [("events/", 45)]
+
+
+def test_the_log_is_private_and_answers_over_tls_only() -> None:
+    deployment = deploy("standard")
+    closed = parts(deployment, "BucketPublicAccessBlock")
+    assert all(closed[key] is True for key in closed if key.startswith(("block", "ignore", "restrict")))
+    (refusal,) = json.loads(str(parts(deployment, "BucketPolicy")["policy"]))["Statement"]
+    assert (refusal["Effect"], refusal["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+
+
+def test_the_airflows_are_told_the_logs_name() -> None:
+    deployment = deploy("bluegreen")
+    assert deployment.exports["lineage_log_bucket"] == "lineage-log-1234567"
+    environments = deployment.of_type("Environment")
+    assert len(environments) == 2
+    for environment in environments:
+        transport = plain(environment.inputs["airflowConfigurationOptions"])["openlineage.transport"]
+        assert json.loads(transport)["bucket"] == "lineage-log-1234567"

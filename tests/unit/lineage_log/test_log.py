@@ -1,0 +1,81 @@
+"""The keys of the lineage log, listing it and reading it."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, cast
+
+import boto3
+import pytest
+from botocore.exceptions import BotoCoreError
+
+from lineage_log.log import Log, hour_prefix, instant_of, key_at
+from tests.fakes.lineage import START, MemoryS3
+
+
+def test_the_time_of_a_key_is_the_time_it_was_made_from() -> None:
+    instant = START + timedelta(microseconds=7)
+    assert instant_of(key_at(instant) + "-0123456789ab.json.gz") == instant
+    assert key_at(instant) == "events/2026/11/23/10/20261123T100000.000007Z"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "events/readme.txt",
+        "events/2026/11/23/10/99991399T999999.000000Z-x.json.gz",
+        "events/2026/11/23/10/20991123T100000.000000Z-x.json.gz",
+    ],
+)
+def test_a_key_of_another_form_has_no_time(key: str) -> None:
+    assert instant_of(key) is None
+
+
+def test_an_hour_is_listed_by_its_own_prefix(s3: MemoryS3) -> None:
+    inside, outside = s3.log(10, "START"), s3.log(3600, "START")
+    pages = Log(cast(Any, s3), "log").pages("", prefix=hour_prefix(START))
+    assert [entry.key for page in pages for entry in page] == [inside]
+    assert outside not in s3.listed
+
+
+@pytest.fixture
+def cut_off() -> Iterator[str]:
+    """The URL of an S3 whose connections end in the middle of an object."""
+    whole = gzip.compress(b'{"eventType": "START"}')
+    head = f'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: {len(whole)}\r\n\r\n'.encode()
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def answer() -> None:
+        try:
+            while True:
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(head + whole[:20])
+        except OSError:
+            pass  # closed
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    yield f"http://127.0.0.1:{server.getsockname()[1]}"
+    server.shutdown(socket.SHUT_RDWR)
+    server.close()
+    thread.join(5)
+
+
+def test_half_an_object_is_a_failure_of_s3_and_not_a_bad_event(cut_off: str) -> None:
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=cut_off,
+        region_name="us-east-1",
+        aws_access_key_id="a",
+        aws_secret_access_key="b",
+    )
+    with pytest.raises(BotoCoreError):
+        Log(s3, "log").read("events/x")
+    s3.close()

@@ -1,0 +1,38 @@
+"""Creating Airflow environments through MWAA's API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from local.provider import mwaa
+from local.provider.values import ProviderError
+from tests.fakes.mwaa_environments import MwaaEnvironments
+
+NETWORK = {"subnetIds": ["a", "b"], "securityGroupIds": ["c"]}
+
+
+def environment(status: str, **more: Any) -> dict[str, Any]:
+    return {"Name": "blue", "Arn": "arn", "Status": status, **more}
+
+
+def test_a_failed_creation_is_reported_with_mwaas_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    reason = {"Error": {"ErrorCode": "INCORRECT_CONFIGURATION", "ErrorMessage": "no such subnet"}}
+    api = MwaaEnvironments(
+        environment("DELETED"), environment("CREATING"), environment("CREATE_FAILED", LastUpdate=reason)
+    )
+    monkeypatch.setattr(mwaa, "client", lambda _: api)
+    monkeypatch.setattr(mwaa, "EVERY_SECONDS", 0)
+    with pytest.raises(ProviderError, match="CREATE_FAILED: INCORRECT_CONFIGURATION no such subnet"):
+        mwaa.Environment().create({"name": "blue", "networkConfiguration": NETWORK})
+    assert len(api.created) == 1
+
+
+def test_an_environment_left_by_an_interrupted_run_is_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    same = {"NetworkConfiguration": {"SubnetIds": ["a", "b"], "SecurityGroupIds": ["c"]}}
+    api = MwaaEnvironments(environment("CREATING", **same), environment("AVAILABLE", **same))
+    monkeypatch.setattr(mwaa, "client", lambda _: api)
+    name, outputs = mwaa.Environment().create({"name": "blue", "networkConfiguration": NETWORK})
+    assert (name, outputs["status"]) == ("blue", "AVAILABLE")
+    assert api.created == []

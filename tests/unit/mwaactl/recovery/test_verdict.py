@@ -1,0 +1,217 @@
+"""The audit's verdict on one run, case by case, from plain records of both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from bluegreen.timeline import Colour, Timeline
+
+from mwaactl.airflow.models import Dag, Run, TaskInstance
+from mwaactl.airflow.notes import copied_note, rerun_note
+from mwaactl.recovery.verdict import Finding, Records, SideRecords, Verdict, judge
+
+DUE = datetime(2026, 11, 23, 10, tzinfo=UTC)
+NOW = DUE + timedelta(hours=1)  # green owns the DAG by then, blue owned the instant
+KEY = ("etl", DUE)
+TIMELINE = Timeline.initial("blue").switched("green", DUE + timedelta(minutes=30), 2)
+COPIED, RERUN = copied_note("green"), rerun_note("green", "nobody executed it")
+
+
+def side(
+    work: str | None,
+    note: str | None = None,
+    *,
+    has_dag: bool = True,
+    paused: bool = False,
+    passed: bool = True,
+    rendered: bool = True,
+    from_lineage: bool = False,
+) -> SideRecords:
+    """One side with at most one run: `work` is its only task's state, and the run's by that; None: no run."""
+    next_due = DUE + timedelta(hours=2) if passed else DUE
+    dags = {"etl": Dag(dag_id="etl", paused=paused, next_due=next_due)} if has_dag else {}
+    if work is None:
+        return SideRecords(dags, {}, {}, frozenset(), from_lineage)
+    state = "success" if work == "skipped" else work
+    run = Run(
+        dag_id="etl",
+        run_id="scheduled",
+        type="scheduled",
+        state=state,
+        due=DUE,
+        start=None,
+        end=None,
+        note=note,
+    )
+    task = TaskInstance(
+        dag_id="etl",
+        run_id="scheduled",
+        task_id="only",
+        map_index=-1,
+        state=work,
+        operator=None,
+        started=work != "skipped",
+        rendered={"op_args": []} if rendered and work != "skipped" else {},
+    )
+    tasks = {run.key: [task]} if not from_lineage else {}
+    return SideRecords(dags, {KEY: run}, tasks, frozenset(), from_lineage)
+
+
+def records(
+    blue: SideRecords | None, green: SideRecords | None, silent: Mapping[Colour, str] | None = None
+) -> Records:
+    sides: dict[Colour, SideRecords] = {}
+    if blue is not None:
+        sides["blue"] = blue
+    if green is not None:
+        sides["green"] = green
+    return Records(timeline=TIMELINE, now=NOW, sides=sides, silent=silent or {})
+
+
+def name(verdict: Verdict) -> str:
+    return verdict.kind if isinstance(verdict, Finding) else verdict
+
+
+TABLE: list[tuple[str, tuple[Any, ...], tuple[Any, ...], str]] = [
+    # what blue (the owner) has, what green has, the verdict
+    ("executed once", ("success",), ("skipped",), "executed"),
+    ("executed once, without a mirror", ("success",), (None,), "executed"),
+    ("failed on its owner", ("failed",), ("skipped",), "failed"),
+    ("executed, with its states copied to the mirror", ("success",), ("success", COPIED), "both"),
+    ("executed twice", ("success",), ("success",), "both"),
+    ("failed on its owner, executed elsewhere", ("failed",), ("success",), "both"),
+    ("executed, and rerun elsewhere", ("success",), ("success", RERUN), "both"),
+    ("running on its owner", ("running",), ("skipped",), "unfinished"),
+    ("running elsewhere", ("success",), ("running",), "unfinished"),
+    ("executed elsewhere, copied to its owner", ("success", COPIED), ("success",), "executed"),
+    ("rerun elsewhere, copied to its owner", ("success", COPIED), ("failed", RERUN), "executed"),
+    ("copied to its owner, executed nowhere", ("success", COPIED), ("skipped",), "nobody"),
+    ("skipped on its owner, executed elsewhere", ("skipped",), ("success",), "wrong side"),
+    ("missing on its owner, executed elsewhere", (None,), ("success",), "wrong side"),
+    ("missing on its owner, failed elsewhere", (None,), ("failed",), "wrong side"),
+    ("skipped on its owner, rerun elsewhere", ("skipped",), ("success", RERUN), "executed"),
+    ("missing on its owner, rerun elsewhere", (None,), ("success", RERUN), "executed"),
+    ("skipped on its owner, rerun elsewhere and failed", ("skipped",), ("failed", RERUN), "failed"),
+    ("skipped on both", ("skipped",), ("skipped",), "nobody"),
+    ("missing on its owner, skipped elsewhere", (None,), ("skipped",), "nobody"),
+    ("cleared by a backfill, skipped all its tasks again", ("skipped", RERUN), ("skipped",), "executed"),
+]
+
+
+@pytest.mark.parametrize(
+    ("blue", "green", "verdict"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE]
+)
+def test_the_verdict_follows_from_what_each_side_did(
+    blue: tuple[Any, ...], green: tuple[Any, ...], verdict: str
+) -> None:
+    assert name(judge(records(side(*blue), side(*green)), KEY)) == verdict
+
+
+def test_copied_states_are_no_execution_unless_tasks_were_rendered() -> None:
+    mirror = side("success", COPIED, rendered=False)
+    assert judge(records(side("success"), mirror), KEY) == "executed"
+
+
+def test_a_task_that_failed_for_want_of_a_verdict_did_not_execute() -> None:
+    assert judge(records(side("success"), side("failed", rendered=False)), KEY) == "executed"
+
+
+SKIPPED = "all its tasks were skipped on blue, its owner"
+
+
+@pytest.mark.parametrize(
+    ("blue", "green", "cause", "obstacle"),
+    [
+        (side("skipped"), side("skipped"), SKIPPED, None),
+        (side(None), side("skipped"), "blue, its owner, never created it", None),
+        (side(None, has_dag=False), side("skipped"), "blue, its owner, has no such DAG", None),
+        (None, side("skipped"), "blue, its owner, has no such DAG", None),
+        (
+            side(None, paused=True, passed=False),
+            side("skipped"),
+            "the DAG is paused on blue, its owner",
+            "blue's scheduler has not reached it yet: unpause the DAG there, or wait",
+        ),
+        (
+            side("skipped"),
+            side(None, passed=False),
+            SKIPPED,
+            "green's scheduler has not reached it yet: unpause the DAG there, or wait",
+        ),
+        (
+            side("skipped"),
+            side("skipped", has_dag=False),
+            SKIPPED,
+            "green owns the DAG now, but does not have it: deploy it there",
+        ),
+        (
+            side("skipped"),
+            None,
+            SKIPPED,
+            "green owns the DAG now, but does not have it: deploy it there",
+        ),
+        (
+            side("skipped"),
+            side("skipped", paused=True),
+            SKIPPED,
+            "the DAG is paused on green, which owns it now: unpause it there",
+        ),
+    ],
+)
+def test_what_nobody_executed_is_explained_and_backfilled_where_that_is_possible(
+    blue: SideRecords | None, green: SideRecords | None, cause: str, obstacle: str | None
+) -> None:
+    finding = judge(records(blue, green), KEY)
+    assert isinstance(finding, Finding)
+    assert (finding.kind, finding.owner, finding.key) == ("nobody", "blue", KEY)
+    assert finding.detail == (f"{cause}; {obstacle}" if obstacle else cause)
+    assert finding.backfill_on == (None if obstacle else "green")
+
+
+def test_a_run_that_its_owner_may_still_create_is_unfinished() -> None:
+    assert judge(records(side(None, passed=False), side("skipped")), KEY) == "unfinished"
+
+
+@pytest.mark.parametrize(("busy", "verdict"), [(frozenset(), "nobody"), (frozenset({"etl"}), "unfinished")])
+def test_without_a_next_run_a_dag_that_is_busy_may_still_create_it(
+    busy: frozenset[str], verdict: str
+) -> None:
+    ended = {"etl": Dag(dag_id="etl", paused=False, next_due=None)}
+    assert name(judge(records(replace(side(None), dags=ended, busy=busy), side("skipped")), KEY)) == verdict
+
+
+def test_a_finding_quotes_the_note_of_an_earlier_rerun() -> None:
+    finding = judge(records(side("success"), side("success", RERUN)), KEY)
+    assert isinstance(finding, Finding)
+    assert finding.runs == {"blue": "success", "green": "success"}
+    assert finding.detail == f"blue owned it, but green worked on it too ({RERUN})"
+
+
+@pytest.mark.parametrize(
+    ("blue", "green", "verdict"),
+    [
+        ((None,), ("skipped",), "unknown"),
+        (("success",), ("skipped",), "executed"),
+        (("failed",), ("skipped",), "failed"),
+        (("running",), ("skipped",), "unfinished"),
+        (("success",), ("success",), "both"),
+        ((None,), ("success",), "wrong side"),
+    ],
+)
+def test_the_lineage_log_stands_in_for_a_silent_owner(
+    blue: tuple[Any, ...], green: tuple[Any, ...], verdict: str
+) -> None:
+    log = side(*blue, has_dag=False, from_lineage=True)
+    assert name(judge(records(log, side(*green), {"blue": "it answered 500"}), KEY)) == verdict
+
+
+def test_nothing_is_backfilled_while_the_side_that_did_not_own_it_is_silent() -> None:
+    log = side(None, has_dag=False, from_lineage=True)
+    finding = judge(records(side("skipped"), log, {"green": "it answered 500"}), KEY)
+    assert isinstance(finding, Finding)
+    assert finding.backfill_on is None
+    assert "green does not answer, and the lineage log has no record of the run" in finding.detail

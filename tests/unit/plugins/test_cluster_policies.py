@@ -1,0 +1,461 @@
+"""The gate in Airflow: what each layer does to tasks, DAGs and callbacks, and how the shim installs them."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from bluegreen import policies, settings, store
+from bluegreen.aws import AwsError
+from bluegreen.store import Answer, Store
+from bluegreen.timeline import Timeline
+
+from tests.fakes.gate import always
+
+SHIM = Path(__file__).parents[3] / "plugins" / "airflow_local_settings.py"
+T = datetime(2025, 11, 23, 10, tzinfo=UTC)
+TIMELINE = Timeline.initial().switched("green", T, 2)
+OURS = T + timedelta(minutes=1)
+THEIRS = T - timedelta(minutes=1)
+
+
+class AirflowException(Exception):  # noqa: N818 - Airflow's own name
+    """As in airflow.exceptions."""
+
+
+class AirflowSkipException(AirflowException):
+    """As in airflow.exceptions."""
+
+
+class Airflow:
+    """The little of Airflow that the policies touch, on the environment green; and its parameter."""
+
+    def __init__(self) -> None:
+        self.source: Any = None
+        self.context: dict[str, Any] | None = None
+        self.reachable = True
+        self.reads = 0
+
+    def read(self, known: Answer | None) -> Answer:
+        self.reads += 1
+        if not self.reachable:
+            raise AwsError("https://ssm: refused")
+        return always(TIMELINE, 2, T - timedelta(hours=1))(known)
+
+    def get_current_context(self) -> dict[str, Any]:
+        if self.context is None:
+            raise RuntimeError("not in a task")
+        return self.context
+
+
+@pytest.fixture
+def airflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Airflow:
+    airflow = Airflow()
+    modules: dict[str, dict[str, Any]] = {
+        "airflow": {},
+        "airflow.exceptions": {
+            "AirflowException": AirflowException,
+            "AirflowSkipException": AirflowSkipException,
+        },
+        "airflow.operators": {},
+        "airflow.operators.python": {"get_current_context": airflow.get_current_context},
+        "sqlalchemy": {"inspect": lambda ti: ti.known},
+    }
+    for name, content in modules.items():
+        module = ModuleType(name)
+        vars(module).update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setenv("AIRFLOW__BLUEGREEN__ENVIRONMENT", "green")
+    monkeypatch.setenv("AIRFLOW__BLUEGREEN__PARAMETER", "/p/s/ownership")
+    monkeypatch.setenv("AIRFLOW__BLUEGREEN__WAIT_SECONDS", "0")
+    for option, value in {"LEAD_SECONDS": "0", "MAX_AGE_SECONDS": "300"}.items():
+        monkeypatch.setenv(f"AIRFLOW__BLUEGREEN__{option}", value)
+    settings.load.cache_clear()
+    source = Store(settings.load(), airflow.read, tmp_path)
+    airflow.source = source
+    monkeypatch.setattr(store, "store", lambda _chosen: source)
+    monkeypatch.setattr(policies, "_verdicts", {})
+    monkeypatch.setattr(policies, "_outage", False)
+    return airflow
+
+
+def run(due: datetime, **attributes: Any) -> SimpleNamespace:
+    plain = {"dag_id": "etl", "run_id": f"scheduled__{due.isoformat()}", "run_type": "scheduled"}
+    more = {"run_after": due, "start_date": None, "clear_number": 0}
+    return SimpleNamespace(**plain | more | attributes)
+
+
+def context(due: datetime, **attributes: Any) -> dict[str, Any]:
+    ti = SimpleNamespace(task_id="work", map_index=-1, try_number=1)
+    return {"dag_run": run(due, **attributes), "ti": ti}
+
+
+def operator(**attributes: Any) -> SimpleNamespace:
+    return SimpleNamespace(**{"_pre_execute_hook": None, "on_skipped_callback": []} | attributes)
+
+
+# --- layer 1: the scheduler ---
+
+
+def born(due: datetime, *, passed: bool = True, **attributes: Any) -> str | None:
+    """The state in which the scheduler makes a task instance of a run."""
+    dag_run = run(due, **attributes)
+    known = SimpleNamespace(persistent=False, detached=False)
+    ti = SimpleNamespace(run_id=dag_run.run_id, dag_id=dag_run.dag_id, state=None, known=known)
+    policies.task_instance_mutation_hook(ti, dag_run if passed else None)
+    state: str | None = ti.state
+    return state
+
+
+def test_task_instances_of_the_others_runs_are_born_skipped(airflow: Airflow) -> None:
+    assert born(THEIRS) == "skipped"
+    assert born(OURS) is None
+
+
+def test_the_scheduler_asks_once_for_all_task_instances_of_a_run(airflow: Airflow) -> None:
+    assert [born(THEIRS) for _ in range(9)] == ["skipped"] * 9
+    assert airflow.reads == 1
+
+
+class Session:
+    """The scheduler's session, as far as Airflow before 3.3 makes the gate look into it."""
+
+    def __init__(self) -> None:
+        self.searches = 0
+        self.objects: list[Any] = []
+        self.new = ()
+
+    def __contains__(self, wanted: Any) -> bool:
+        return any(wanted is other for other in self.objects)
+
+    @property
+    def identity_map(self) -> dict[int, Any]:
+        self.searches += 1
+        return dict(enumerate(self.objects))
+
+
+class DagRun:
+    """As in airflow.models.dagrun."""
+
+    def __init__(self, dag_run: SimpleNamespace) -> None:
+        vars(self).update(vars(dag_run))
+
+
+@pytest.fixture
+def session(airflow: Airflow, monkeypatch: pytest.MonkeyPatch) -> Session:
+    session = Session()
+    modules: dict[str, dict[str, Any]] = {
+        "airflow.models": {},
+        "airflow.models.dagrun": {"DagRun": DagRun},
+        "airflow.settings": {"Session": lambda: session},
+    }
+    for name, content in modules.items():
+        module = ModuleType(name)
+        vars(module).update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(policies, "_recent", None)
+    return session
+
+
+def test_before_airflow_3_3_the_run_is_found_in_the_schedulers_session(session: Session) -> None:
+    theirs, ours = DagRun(run(THEIRS)), DagRun(run(OURS))
+    assert born(THEIRS, passed=False) is None  # a run that is not there is left to its tasks
+    session.objects = [object(), theirs, ours]
+    session.searches = 0
+    assert [born(THEIRS, passed=False) for _ in range(9)] == ["skipped"] * 9
+    assert session.searches == 1
+    assert born(OURS, passed=False) is None
+    session.objects = [ours]
+    assert born(THEIRS, passed=False) is None
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [{"run_id": "manual__1", "run_type": "manual"}, {"run_type": "backfill"}, {"clear_number": 1}],
+)
+def test_the_scheduler_leaves_what_people_asked_for_to_the_tasks(
+    attributes: dict[str, Any], airflow: Airflow
+) -> None:
+    assert born(THEIRS, **attributes) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "persistent", "detached"),
+    [("queued", False, False), (None, True, False), (None, False, True)],
+)
+def test_an_existing_task_instance_is_never_changed(
+    state: str | None, persistent: bool, detached: bool, airflow: Airflow
+) -> None:
+    known = SimpleNamespace(persistent=persistent, detached=detached)
+    ti = SimpleNamespace(run_id="scheduled__1", dag_id="etl", state=state, known=known)
+    policies.task_instance_mutation_hook(ti, run(THEIRS))
+    assert ti.state == state
+
+
+def test_without_the_parameter_the_scheduler_goes_on_and_does_not_ask_again_at_once(airflow: Airflow) -> None:
+    airflow.reachable = False
+    assert [born(THEIRS), born(THEIRS - timedelta(minutes=1))] == [None, None]
+    assert airflow.reads == 1
+
+
+def test_the_scheduler_tells_once_of_an_outage_and_of_its_end(
+    airflow: Airflow, caplog: pytest.LogCaptureFixture
+) -> None:
+    airflow.reachable = False
+    for minute in range(5):
+        born(THEIRS - timedelta(minutes=minute))
+    assert caplog.text.count("leaving all runs to their tasks") == 1
+    assert "https://ssm: refused" in caplog.text
+    airflow.reachable = True
+    airflow.source._closed = (0.0, "")  # the pause is over
+    assert [born(THEIRS - timedelta(minutes=minute)) for minute in range(5)] == ["skipped"] * 5
+    assert caplog.text.count("can be read again") == 1
+
+
+def test_a_clock_just_before_the_instant_is_no_outage(airflow: Airflow) -> None:
+    assert born(datetime.now(UTC) + timedelta(seconds=1)) is None
+    assert born(THEIRS) == "skipped"
+
+
+def test_nothing_that_goes_wrong_in_the_hook_reaches_the_scheduler(
+    airflow: Airflow, caplog: pytest.LogCaptureFixture
+) -> None:
+    policies.task_instance_mutation_hook(SimpleNamespace(run_id="scheduled__1"), None)
+    assert "to its own process" in caplog.text
+
+
+# --- layer 2: before templates are rendered ---
+
+
+def gated_dag(**attributes: Any) -> SimpleNamespace:
+    dag = SimpleNamespace(get_template_env=lambda **_: "jinja", on_success_callback=None, **attributes)
+    policies.dag_policy(dag)
+    return dag
+
+
+def test_parsing_and_showing_a_dag_is_not_gated(airflow: Airflow) -> None:
+    assert gated_dag().get_template_env() == "jinja"
+    assert airflow.reads == 0
+
+
+def test_a_task_of_our_run_renders_its_templates(airflow: Airflow) -> None:
+    airflow.context = context(OURS)
+    assert gated_dag().get_template_env(force_sandboxed=False) == "jinja"
+
+
+def test_a_task_of_the_others_run_is_skipped_before_rendering(airflow: Airflow) -> None:
+    airflow.context = context(THEIRS)
+    dag = gated_dag()
+    with pytest.raises(AirflowSkipException, match=r"blue owns what is due at .* this is green"):
+        dag.get_template_env()
+    assert dag.get_template_env() == "jinja"  # its callbacks may render
+
+
+def test_wrapping_twice_wraps_once(airflow: Airflow) -> None:
+    dag = gated_dag()
+    wrapped = dag.get_template_env
+    policies.dag_policy(dag)
+    assert dag.get_template_env is wrapped
+
+
+# --- layer 3: before the work ---
+
+
+def test_the_work_of_the_others_run_does_not_begin(airflow: Airflow) -> None:
+    task = operator()
+    policies.task_policy(task)
+    task._pre_execute_hook(context(OURS))
+    for _ in range(2):
+        with pytest.raises(AirflowSkipException):
+            task._pre_execute_hook(context(THEIRS))
+
+
+def test_a_tasks_log_says_what_the_gate_found_and_what_it_took(
+    airflow: Airflow, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "bluegreen")
+    for minute in (2, 1):
+        task = operator()
+        policies.task_policy(task)
+        task._pre_execute_hook(context(T + timedelta(minutes=minute)))
+        task._pre_execute_hook(context(T + timedelta(minutes=minute)))
+    messages = [record.getMessage() for record in caplog.records]
+    assert [re.sub(r"[\d.]+ ms", "N ms", line) for line in messages] == [
+        "blue/green gate: green owns 2025-11-23T10:02:00+00:00; N ms, asked SSM",
+        "blue/green gate: green owns 2025-11-23T10:01:00+00:00; N ms, did not ask SSM",
+    ]
+
+
+def test_a_dag_authors_own_hook_is_still_called_for_our_runs_only(airflow: Airflow) -> None:
+    called: list[str] = []
+    task = operator(_pre_execute_hook=lambda context: called.append(context["dag_run"].run_id))
+    policies.task_policy(task)
+    policies.task_policy(task)
+    task._pre_execute_hook(context(OURS))
+    with pytest.raises(AirflowSkipException):
+        task._pre_execute_hook(context(THEIRS))
+    assert called == [run(OURS).run_id]
+
+
+def test_mapped_tasks_are_gated(airflow: Airflow) -> None:
+    task = SimpleNamespace(
+        partial_kwargs={"start_from_trigger": True}, start_trigger_args="args", on_skipped_callback=()
+    )
+    policies.task_policy(task)
+    with pytest.raises(AirflowSkipException):
+        task.partial_kwargs["pre_execute"](context(THEIRS))
+    assert task.partial_kwargs["start_from_trigger"] is False
+    assert task.start_trigger_args is None
+
+
+def test_no_task_starts_in_the_triggerer(airflow: Airflow) -> None:
+    task = operator(start_from_trigger=True)
+    policies.task_policy(task)
+    assert task.start_from_trigger is False
+
+
+def test_without_a_verdict_a_task_neither_runs_nor_is_skipped(airflow: Airflow) -> None:
+    airflow.reachable = False
+    task = operator()
+    policies.task_policy(task)
+    with pytest.raises(AirflowException, match=r"no verdict on scheduled__.* of etl") as caught:
+        task._pre_execute_hook(context(OURS))
+    assert not isinstance(caught.value, AirflowSkipException)
+    assert "/p/s/ownership" in str(caught.value)
+
+
+def test_without_settings_no_task_runs(airflow: Airflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__BLUEGREEN__ENVIRONMENT", "")
+    settings.load.cache_clear()
+    task = operator()
+    policies.task_policy(task)
+    with pytest.raises(AirflowException, match=r"AIRFLOW__BLUEGREEN__ENVIRONMENT.* is not set"):
+        task._pre_execute_hook(context(OURS))
+
+
+# --- callbacks ---
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("known_run", [False, True])
+def test_a_run_that_is_only_mirrored_calls_nobody(several: bool, known_run: bool, airflow: Airflow) -> None:
+    calls: list[str] = []
+
+    def tell(context: dict[str, Any]) -> None:
+        calls.append(context["run_id"])
+
+    dag = SimpleNamespace(
+        dag_id="etl",
+        get_template_env=None,
+        on_success_callback=[tell] if several else tell,
+        on_failure_callback=None,
+    )
+    policies.dag_policy(dag)
+    callback: Callable[..., None] = dag.on_success_callback[0] if several else dag.on_success_callback
+    for due in (OURS, THEIRS):
+        callback(
+            {"dag": dag, "run_id": run(due).run_id} | (context(due) if known_run else {}),
+        )
+    assert calls == [run(OURS).run_id]
+
+
+def test_a_callback_is_called_when_nobody_can_say_whose_run_it_is(airflow: Airflow) -> None:
+    calls: list[bool] = []
+    task = operator(on_skipped_callback=[lambda _: calls.append(True)])
+    policies.task_policy(task)
+    task.on_skipped_callback[0]({"run_id": "manual__x", "dag": SimpleNamespace(dag_id="etl")})
+    airflow.reachable = False
+    task.on_skipped_callback[0](context(THEIRS))
+    assert calls == [True, True]
+
+
+# --- the shim ---
+
+
+@pytest.fixture
+def forget_modules() -> Iterator[None]:
+    before = dict(sys.modules)
+    yield
+    for name in set(sys.modules) - set(before):
+        if "airflow_local_settings" in name:
+            del sys.modules[name]
+
+
+def load(name: str) -> ModuleType:
+    """Execute the shim as a module of some name, as Airflow, MWAA or the plugin manager do."""
+    spec = importlib.util.spec_from_file_location(name, SHIM)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+NAMES = ["task_instance_mutation_hook", "dag_policy", "task_policy"]
+
+
+def test_airflow_finds_the_policies_in_the_shim_itself(airflow: Airflow, forget_modules: None) -> None:
+    module = load("airflow_local_settings")
+    assert module.__all__ == NAMES
+    assert [getattr(module, name) for name in NAMES] == list(policies.POLICIES)
+
+
+def test_newer_images_get_the_policies_on_their_own_module(airflow: Airflow, forget_modules: None) -> None:
+    amazons: Any = ModuleType("airflow_local_settings")
+    amazons.__all__ = []
+    sys.modules["airflow_local_settings"] = amazons
+    for _ in range(2):  # once by Amazon's module, once by the plugin manager
+        load("customer_plugins_airflow_local_settings")
+    assert amazons.__all__ == NAMES
+    assert amazons.task_policy is policies.task_policy
+
+
+def test_a_policy_that_is_there_already_is_called_first(airflow: Airflow, forget_modules: None) -> None:
+    calls: list[Any] = []
+    amazons: Any = ModuleType("airflow_local_settings")
+    amazons.__all__ = ["task_policy", "task_instance_mutation_hook"]
+    amazons.task_policy = lambda task: calls.append(task._pre_execute_hook)
+    amazons.task_instance_mutation_hook = lambda task_instance: calls.append(task_instance.state)
+    sys.modules["airflow_local_settings"] = amazons
+    for _ in range(2):
+        load("customer_plugins_airflow_local_settings")
+    task = operator()
+    amazons.task_policy(task)
+    known = SimpleNamespace(persistent=False, detached=False)
+    ti = SimpleNamespace(run_id=run(THEIRS).run_id, dag_id="etl", state=None, known=known)
+    amazons.task_instance_mutation_hook(ti, run(THEIRS))
+    assert calls == [None, None]
+    assert task._pre_execute_hook is not None
+    assert ti.state == "skipped"
+
+
+def test_if_the_gate_cannot_be_loaded_every_task_fails_and_says_why(
+    airflow: Airflow, forget_modules: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "bluegreen.policies", None)
+    module = load("airflow_local_settings")
+    plain = operator(start_from_trigger=True)
+    mapped = SimpleNamespace(partial_kwargs={}, start_trigger_args="args")
+    for task in (plain, mapped):
+        module.task_policy(task)
+    assert mapped.start_trigger_args is None
+    assert plain.start_from_trigger is False
+    message = r"gate could not be loaded.*plugins\.zip.*bluegreen\.policies"
+    for hook in (plain._pre_execute_hook, plain.pre_execute, mapped.partial_kwargs["pre_execute"]):
+        with pytest.raises(AirflowException, match=message):
+            hook(context={})
+
+
+def test_the_plugin_manager_is_told_to_leave_the_package_alone() -> None:
+    """It would execute each file as a module of its bare name: `import settings` in a DAG would find ours."""
+    rules = (SHIM.parent / ".airflowignore").read_text().splitlines()
+    assert "bluegreen/" in rules  # valid in both of Airflow's syntaxes, for a folder of this name only
+    assert "airflow_local_settings.py" in rules

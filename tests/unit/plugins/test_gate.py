@@ -1,0 +1,218 @@
+"""Whose run it is: verdicts by kind of run, due instant, clearing and retrying."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import bluegreen
+import pytest
+from bluegreen import settings, store
+from bluegreen.gate import Gate, Run, describe
+from bluegreen.settings import Settings, SettingsError
+from bluegreen.store import Store
+from bluegreen.timeline import Timeline
+
+from tests.fakes.gate import always
+
+T = datetime(2025, 11, 23, 10, tzinfo=UTC)
+SWITCH = T + timedelta(minutes=5)
+NOW = T + timedelta(minutes=60)
+TIMELINE = Timeline.initial().switched("green", SWITCH, 2).dag_moved("serial", "blue", SWITCH, 2)
+
+
+def at(minutes: float) -> datetime:
+    return T + timedelta(minutes=minutes)
+
+
+def gate(environment: str, tmp_path: Path) -> Gate:
+    chosen = Settings(environment, "/p/s/ownership", max_age=timedelta(days=1))
+    source = Store(chosen, always(TIMELINE, 2, T), tmp_path / environment, NOW.timestamp)
+    return Gate(chosen, source, lambda: NOW)
+
+
+def executed_by(run: Run, tmp_path: Path, **how: Any) -> list[str]:
+    """The environments that would execute the run, if both had it."""
+    return [colour for colour in ("blue", "green") if gate(colour, tmp_path).verdict(run, wait=0, **how).mine]
+
+
+@pytest.mark.parametrize(("minutes", "owner"), [(4.99, "blue"), (5, "green"), (30, "green")])
+def test_a_scheduled_run_belongs_to_the_owner_of_its_due_instant(
+    minutes: float, owner: str, tmp_path: Path
+) -> None:
+    assert executed_by(Run("etl", "r", "scheduled", at(minutes)), tmp_path) == [owner]
+    late = Run("etl", "r", "scheduled", at(minutes), started=at(50))
+    assert executed_by(late, tmp_path, retried=True) == [owner]
+
+
+def test_a_dag_kept_back_stays(tmp_path: Path) -> None:
+    assert executed_by(Run("serial", "r", "scheduled", at(30)), tmp_path) == ["blue"]
+
+
+@pytest.mark.parametrize("kind", ["manual", "operator_triggered", "backfill", "asset_materialization"])
+def test_what_somebody_made_runs_where_it_was_made(kind: str, tmp_path: Path) -> None:
+    assert executed_by(Run("etl", "r", kind, at(30)), tmp_path) == ["blue", "green"]
+    assert executed_by(Run("etl", "r", kind, at(30), cleared=True), tmp_path) == ["blue", "green"]
+
+
+def test_a_kind_of_run_that_is_not_known_is_never_executed_twice(tmp_path: Path) -> None:
+    assert executed_by(Run("etl", "r", "invented_later", at(30)), tmp_path) == ["green"]
+
+
+def test_an_asset_triggered_run_follows_its_producer(tmp_path: Path) -> None:
+    drained_late = Run("etl", "r", "asset_triggered", at(30), produced_here=True)
+    assert gate("blue", tmp_path).verdict(drained_late, wait=0).mine
+
+
+def test_an_asset_event_from_outside_is_worked_on_by_the_owner_only(tmp_path: Path) -> None:
+    assert executed_by(Run("etl", "r", "asset_triggered", at(30)), tmp_path) == ["green"]
+
+
+def test_a_cleared_run_belongs_to_whoever_owned_the_moment_it_started_again(tmp_path: Path) -> None:
+    run = Run("etl", "scheduled__1", "scheduled", at(1), started=at(50), cleared=True)
+    assert executed_by(run, tmp_path) == ["green"]
+    reason = gate("blue", tmp_path).verdict(run, wait=0).reason
+    assert "scheduled__1 of etl was cleared on blue, but green owns the work now" in reason
+    assert reason.endswith("clear it on green")
+
+
+def test_a_run_that_was_cleared_before_a_switch_is_finished_where_it_began(tmp_path: Path) -> None:
+    assert executed_by(Run("etl", "r", "scheduled", at(1), started=at(4), cleared=True), tmp_path) == ["blue"]
+
+
+@pytest.mark.parametrize("how", [{"cleared": True}, {"retried": True}])
+def test_cleared_and_retried_runs_read_afresh(how: dict[str, bool], tmp_path: Path) -> None:
+    asked: list[bool] = []
+
+    class Source:
+        def timeline(self, instant: datetime, *, wait: float, afresh: bool = False) -> Timeline:
+            asked.append(afresh)
+            return TIMELINE
+
+    judge = Gate(Settings("blue", "/p"), Source(), lambda: NOW)  # type: ignore[arg-type]
+    judge.verdict(Run("etl", "r", "scheduled", at(1)), wait=0)
+    judge.verdict(
+        Run("etl", "r", "scheduled", at(1), cleared=how.get("cleared", False)),
+        wait=0,
+        retried=how.get("retried", False),
+    )
+    assert asked == [False, True]
+
+
+# --- Airflow's DAG runs ---
+
+
+def dag_run(**attributes: Any) -> SimpleNamespace:
+    return SimpleNamespace(
+        **{"dag_id": "etl", "run_id": "r", "run_type": "scheduled", "start_date": at(9)} | attributes
+    )
+
+
+def test_airflow_3_names_the_due_instant() -> None:
+    run = describe(dag_run(run_after=at(5), data_interval_end=at(4), clear_number=0))
+    assert run == Run("etl", "r", "scheduled", at(5), started=at(9))
+
+
+def test_in_airflow_2_the_end_of_the_data_interval_is_the_due_instant() -> None:
+    assert describe(dag_run(data_interval_end=at(5), clear_number=None)).due == at(5)
+
+
+def test_a_run_type_may_be_an_enum() -> None:
+    assert describe(dag_run(run_type=SimpleNamespace(value="manual"), run_after=None)).kind == "manual"
+
+
+def test_a_run_with_a_clear_number_was_cleared() -> None:
+    assert describe(dag_run(run_after=at(5), clear_number=2)).cleared
+
+
+@pytest.mark.parametrize(
+    ("attributes", "produced"),
+    [
+        ({"consumed_asset_events": [SimpleNamespace(source_dag_id="producer")]}, True),
+        (
+            {
+                "consumed_asset_events": [
+                    SimpleNamespace(source_dag_id="producer"),
+                    SimpleNamespace(source_dag_id=None),
+                ]
+            },
+            False,
+        ),
+        ({"consumed_asset_events": []}, False),
+        ({}, False),
+    ],
+)
+def test_only_events_that_all_came_from_tasks_were_produced_here(
+    attributes: dict[str, Any], produced: bool
+) -> None:
+    assert (
+        describe(dag_run(run_type="asset_triggered", run_after=at(5), **attributes)).produced_here is produced
+    )
+
+
+def test_in_airflow_2_the_context_knows_the_events() -> None:
+    events = {"s3://a": [SimpleNamespace(source_dag_id="producer")]}
+    run = dag_run(run_type="dataset_triggered", data_interval_end=at(5))
+    assert describe(run, {"triggering_dataset_events": events}).produced_here
+    assert not describe(run, {"triggering_dataset_events": {}}).produced_here
+
+
+# --- settings, and what DAG authors may ask ---
+
+
+@pytest.fixture
+def options(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    settings.load.cache_clear()
+    for name, value in {"ENVIRONMENT": "green", "PARAMETER": "/p/s/ownership"}.items():
+        monkeypatch.setenv(f"AIRFLOW__BLUEGREEN__{name}", value)
+    for name in ("LEAD_SECONDS", "MAX_AGE_SECONDS", "WAIT_SECONDS"):
+        monkeypatch.setenv(f"AIRFLOW__BLUEGREEN__{name}", "")
+    return monkeypatch
+
+
+def test_settings_come_from_airflows_configuration(options: pytest.MonkeyPatch) -> None:
+    options.setenv("AIRFLOW__BLUEGREEN__WAIT_SECONDS", "2.5")
+    assert settings.load() == Settings("green", "/p/s/ownership", wait=timedelta(seconds=2.5))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("ENVIRONMENT", "", r"AIRFLOW__BLUEGREEN__ENVIRONMENT\) is not set"),
+        ("ENVIRONMENT", "red", "is 'red', not blue or green"),
+        ("PARAMETER", " ", r"AIRFLOW__BLUEGREEN__PARAMETER\) is not set"),
+        (
+            "LEAD_SECONDS",
+            "soon",
+            "bluegreen.lead_seconds must be a number of seconds from 0 to 86400, not 'soon'",
+        ),
+        ("WAIT_SECONDS", "-1", "bluegreen.wait_seconds must be"),
+        ("MAX_AGE_SECONDS", "nan", "bluegreen.max_age_seconds must be"),
+    ],
+)
+def test_wrong_settings_are_named(name: str, value: str, complaint: str, options: pytest.MonkeyPatch) -> None:
+    options.setenv(f"AIRFLOW__BLUEGREEN__{name}", value)
+    with pytest.raises(SettingsError, match=complaint):
+        settings.load()
+
+
+def test_a_dag_author_can_ask_who_owns_the_work(options: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    source = Store(settings.load(), always(TIMELINE, 2, T), tmp_path)
+    options.setattr(store, "store", lambda _: source)
+    assert bluegreen.owner(instant=at(1)) == "blue"
+    assert bluegreen.owner() == "green"
+    assert bluegreen.is_active()
+    assert not bluegreen.is_active("serial")
+    with pytest.raises(ValueError, match="needs a time zone"):
+        bluegreen.owner(instant=datetime(2025, 11, 23))  # noqa: DTZ001 - that is the mistake
+
+
+def test_a_dag_file_that_imports_it_loads_nothing_of_aws() -> None:
+    """Importing is free and asks nobody: only a call does."""
+    program = "import sys; from bluegreen import is_active, owner; print('botocore' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

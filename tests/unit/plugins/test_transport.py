@@ -1,0 +1,330 @@
+"""The lineage log: what is written where, and what is not."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import sys
+import tempfile
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import attr
+import bluegreen.transport
+import pytest
+from bluegreen import aws, policies, settings, store
+from bluegreen.gate import Verdict
+from bluegreen.store import Store
+from bluegreen.timeline import Timeline
+from bluegreen.transport import LineageLogTransport
+from openlineage.client.event_v2 import Job, Run, RunEvent, RunState
+from openlineage.client.facet_v2 import RunFacet
+from openlineage.client.transport import get_default_factory
+
+from tests.fakes.gate import always
+
+T = datetime(2025, 11, 23, 10, tzinfo=UTC)
+OURS = T + timedelta(minutes=1)
+THEIRS = T - timedelta(minutes=1)
+PATIENT, QUICK = bluegreen.transport.PATIENT, bluegreen.transport.QUICK
+
+
+@attr.define
+class DagRunFacet(RunFacet):
+    """The provider's `airflowDagRun` and `airflow` facets, as far as the transport reads them."""
+
+    dagRun: dict[str, Any]  # noqa: N815 - the facet's own name
+
+
+@attr.define
+class StateFacet(RunFacet):
+    """The provider's `airflowState`."""
+
+    tasksState: dict[str, str]  # noqa: N815 - the facet's own name
+
+
+class S3:
+    """A bucket that may be unreachable. `attempts` are the limits that requests were given, in seconds."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.attempts: list[float] = []
+        self.failures = 0
+        self.hangs = False
+        self.now = 0.0
+
+    def request(self, service: str, method: str, path: str, **more: Any) -> None:
+        assert (service, method) == ("s3", "PUT")
+        self.attempts.append(more["timeout"])
+        if self.hangs:
+            self.now += more["timeout"]
+            raise aws.AwsError("https://s3: timed out")
+        if self.failures:
+            self.failures -= 1
+            raise aws.AwsError("https://s3: refused")
+        self.objects[path] = more
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def s3() -> S3:
+    return S3()
+
+
+@pytest.fixture
+def transport(s3: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> LineageLogTransport:
+    monkeypatch.setenv("AIRFLOW__BLUEGREEN__ENVIRONMENT", "green")
+    monkeypatch.setenv("AIRFLOW__BLUEGREEN__PARAMETER", "/p/s/ownership")
+    for option in ("LEAD_SECONDS", "MAX_AGE_SECONDS", "WAIT_SECONDS"):
+        monkeypatch.setenv(f"AIRFLOW__BLUEGREEN__{option}", "")
+    settings.load.cache_clear()
+    read = always(Timeline.initial().switched("green", T, 2), 2, T - timedelta(hours=1))
+    source = Store(settings.load(), read, tmp_path)
+    monkeypatch.setattr(store, "store", lambda _chosen: source)
+    config = {"type": "bluegreen.transport.LineageLogTransport", "bucket": "log", "prefix": "events/"}
+    transport = get_default_factory().create(config)
+    assert isinstance(transport, LineageLogTransport)
+    monkeypatch.setattr(aws, "request", s3.request)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    clock = SimpleNamespace(time=time.time, monotonic=lambda: s3.now, sleep=s3.sleep)
+    monkeypatch.setattr(bluegreen.transport, "time", clock)
+    return transport
+
+
+def event(
+    facets: dict[str, RunFacet] | None = None,
+    at: str = "2025-11-23T11:01:02.5+01:00",
+    logical: datetime = T,
+) -> RunEvent:
+    begin = f"{int(logical.timestamp() * 1000):012x}"  # as the provider has it
+    run = Run(runId=f"{begin[:8]}-{begin[8:]}-7000-8000-000000000000", facets=facets or {})
+    return RunEvent(
+        eventType=RunState.START, eventTime=at, run=run, job=Job("ns", "etl"), producer="https://airflow"
+    )
+
+
+def of_run(name: str = "airflowDagRun", **dag_run: Any) -> RunEvent:
+    plain = {"dag_id": "etl", "run_id": "r", "run_type": "scheduled", "clear_number": 0}
+    return event({name: DagRunFacet(dagRun=plain | dag_run)})
+
+
+def test_an_event_is_one_compressed_object_under_its_time(transport: LineageLogTransport, s3: S3) -> None:
+    transport.emit(event())
+    [(key, request)] = s3.objects.items()
+    assert re.fullmatch(r"/events/2025/11/23/10/20251123T100102\.500000Z-[0-9a-f]{12}\.json\.gz", key)
+    assert request["bucket"] == "log"
+    assert request["headers"] == {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    written = json.loads(gzip.decompress(request["body"]))
+    assert written["job"] == {"namespace": "ns", "name": "etl"} | {"facets": {}}
+    assert written["eventType"] == "START"
+
+
+def test_two_events_of_one_moment_are_two_objects(transport: LineageLogTransport, s3: S3) -> None:
+    transport.emit(event())
+    transport.emit(event())
+    assert len(s3.objects) == 2
+
+
+@pytest.mark.parametrize("facet", ["airflowDagRun", "airflow"])
+@pytest.mark.parametrize("instant", ["run_after", "data_interval_end"])
+def test_events_of_the_others_runs_are_dropped(
+    facet: str, instant: str, transport: LineageLogTransport, s3: S3
+) -> None:
+    transport.emit(of_run(facet, **{instant: THEIRS.isoformat()}))
+    assert (len(s3.objects), transport.dropped) == (0, 1)
+    transport.emit(of_run(facet, **{instant: OURS.isoformat()}))
+    assert (len(s3.objects), transport.written) == (1, 1)
+
+
+@pytest.mark.parametrize("kind", ["manual", "backfill", "operator_triggered", "asset_triggered"])
+def test_events_of_runs_that_were_made_here_are_kept(
+    kind: str, transport: LineageLogTransport, s3: S3
+) -> None:
+    transport.emit(of_run(run_type=kind, run_after=THEIRS.isoformat()))
+    assert len(s3.objects) == 1
+
+
+@pytest.mark.parametrize(
+    ("logical", "ended", "kept"),
+    [(OURS, OURS, 1), (THEIRS, OURS, 0), (THEIRS, THEIRS, 0)],
+    ids=["ours", "perhaps due before the switch", "theirs"],
+)
+def test_a_finished_run_of_which_only_skipped_tasks_are_known_is_kept_if_it_was_surely_ours(
+    logical: datetime, ended: datetime, kept: int, transport: LineageLogTransport, s3: S3
+) -> None:
+    transport.emit(
+        event({"airflowState": StateFacet({"a": "skipped", "b": "skipped"})}, ended.isoformat(), logical)
+    )
+    assert len(s3.objects) == kept
+    transport.emit(
+        event({"airflowState": StateFacet({"a": "skipped", "b": "success"})}, ended.isoformat(), logical)
+    )
+    assert len(s3.objects) == kept + 1
+
+
+@pytest.mark.parametrize("mine", [True, False])
+def test_in_a_tasks_process_its_events_go_by_what_the_gate_has_said(
+    mine: bool, transport: LineageLogTransport, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not every provider says that a run was cleared, and so is ours now though it was theirs."""
+    verdict = Verdict(mine, "cleared or not")
+    monkeypatch.setattr(policies, "_verdicts", {("etl", "r", "extract", -1, 2): verdict})
+    for due in (OURS, THEIRS):
+        transport.emit(of_run("airflow", data_interval_end=due.isoformat()))
+    assert len(s3.objects) == (2 if mine else 0)
+    transport.emit(of_run("airflow", data_interval_end=THEIRS.isoformat(), run_id="another"))
+    assert len(s3.objects) == (2 if mine else 0)
+
+
+@pytest.mark.parametrize(
+    ("state", "started", "known", "kept"),
+    [
+        ("success", OURS, {}, 1),
+        ("failed", OURS, {}, 1),
+        ("success", THEIRS, {}, 0),
+        ("skipped", OURS, {}, 0),
+        ("success", OURS, {"clear_number": 0}, 0),
+    ],
+    ids=["cleared here", "cleared and failed", "made true", "mirrored late", "known not to be cleared"],
+)
+def test_the_end_of_a_cleared_run_is_kept_where_its_tasks_worked(
+    state: str, started: datetime, known: dict[str, int], kept: int, transport: LineageLogTransport, s3: S3
+) -> None:
+    dag_run = {"dag_id": "etl", "run_id": "r", "run_type": "scheduled", "start_date": started.isoformat()}
+    facet = DagRunFacet(dagRun=dag_run | {"data_interval_end": THEIRS.isoformat()} | known)
+    transport.emit(event({"airflowDagRun": facet, "airflowState": StateFacet({"a": "skipped", "b": state})}))
+    assert len(s3.objects) == kept
+
+
+def test_an_event_that_nobody_can_judge_is_kept(
+    transport: LineageLogTransport, s3: S3, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("AIRFLOW__BLUEGREEN__ENVIRONMENT", "")
+    settings.load.cache_clear()
+    transport.emit(of_run(run_after=THEIRS.isoformat()))
+    assert len(s3.objects) == 1
+    assert "kept, although the owner of its run is unknown" in caplog.text
+
+
+class Stats:
+    """Airflow's metrics: the counters that were increased."""
+
+    def __init__(self) -> None:
+        self.counted: list[str] = []
+
+    def incr(self, name: str) -> None:
+        self.counted.append(name)
+
+
+def test_a_lost_event_is_counted_and_logged_and_fails_nobody(
+    transport: LineageLogTransport, s3: S3, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stats = Stats()
+    provider = SimpleNamespace(Stats=stats)  # a module of Airflow's, which is not installed here
+    monkeypatch.setitem(sys.modules, "airflow.providers.openlineage.plugins.adapter", provider)
+    s3.failures = 4
+    transport.emit(event())
+    transport.emit(event())
+    assert (transport.failed, transport.written) == (2, 0)
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+    assert "lineage event lost: AwsError: s3://log/events/2025/11/23/10/" in caplog.text
+    assert "https://s3: refused" in caplog.text
+    assert stats.counted == ["ol.emit.failed"] * 2
+
+
+def test_an_event_that_is_none_fails_nobody(transport: LineageLogTransport, s3: S3) -> None:
+    transport.emit(object())
+    assert (len(s3.objects), transport.failed) == (0, 1)
+
+
+def test_an_event_gets_a_second_chance(transport: LineageLogTransport, s3: S3) -> None:
+    s3.failures = 1
+    transport.emit(event())
+    assert (len(s3.objects), len(s3.attempts), transport.failed) == (1, 2, 0)
+
+
+def test_while_s3_hangs_one_event_in_a_while_is_patient(
+    transport: LineageLogTransport, s3: S3, tmp_path: Path
+) -> None:
+    s3.hangs = True
+    for _ in range(3):
+        transport.emit(event())
+    assert s3.attempts == [*PATIENT, *QUICK, *QUICK]
+    [mark] = tmp_path.glob("bluegreen-*/hanging-log")
+    os.utime(mark, (0, 0))  # the pause is over
+    s3.attempts.clear()
+    transport.emit(event())
+    transport.emit(event())
+    assert s3.attempts == [*PATIENT, *QUICK]
+    assert transport.failed == 5
+
+
+def test_while_one_is_patient_the_others_are_not(
+    transport: LineageLogTransport, s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3.hangs = True
+    transport.emit(event())
+    [mark] = tmp_path.glob("bluegreen-*/hanging-log")
+    os.utime(mark, (0, 0))  # the pause is over
+    s3.attempts.clear()
+
+    def request(*args: Any, **more: Any) -> None:
+        monkeypatch.setattr(aws, "request", s3.request)
+        transport.emit(event())  # another process's
+        s3.request(*args, **more)
+
+    monkeypatch.setattr(aws, "request", request)
+    transport.emit(event())
+    assert s3.attempts == [*QUICK, *PATIENT]
+
+
+def test_an_event_that_is_written_tells_that_s3_hangs_no_more(transport: LineageLogTransport, s3: S3) -> None:
+    s3.hangs = True
+    transport.emit(event())
+    s3.hangs = False
+    transport.emit(event())
+    s3.failures = 1
+    transport.emit(event())
+    assert s3.attempts == [*PATIENT, *QUICK, *PATIENT]
+    assert (transport.failed, transport.written) == (1, 2)
+
+
+def test_what_is_refused_at_once_does_not_hang(transport: LineageLogTransport, s3: S3) -> None:
+    s3.failures = 4
+    transport.emit(event())
+    transport.emit(event())
+    assert s3.attempts == [*PATIENT, *PATIENT]
+
+
+def test_without_a_folder_of_its_own_each_event_is_patient(
+    transport: LineageLogTransport, s3: S3, tmp_path: Path
+) -> None:
+    (tmp_path / f"bluegreen-{os.geteuid()}").touch()
+    s3.hangs = True
+    transport.emit(event())
+    transport.emit(event())
+    assert s3.attempts == [*PATIENT, *PATIENT]
+
+
+def test_what_hangs_without_a_limit_of_its_own_is_not_waited_for(
+    transport: LineageLogTransport, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers = threading.Event()
+    monkeypatch.setattr(aws, "request", lambda *_args, **_more: answers.wait())
+    monkeypatch.setattr(bluegreen.transport, "PATIENT", (0.01, 0.01))
+    transport.emit(event())
+    answers.set()
+    assert "no answer within 0.01 s" in caplog.text
+
+
+def test_a_transport_without_a_bucket_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs the lineage log's name"):
+        LineageLogTransport.config_class.from_dict({"type": "x"})
