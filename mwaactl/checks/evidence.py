@@ -219,7 +219,7 @@ def _cut_dependencies(
     return tuple(
         sorted(
             filter(is_cut, _dependencies(api, known)),
-            key=lambda dependency: (dependency.dag_id, dependency.other or "", dependency.how),
+            key=lambda dependency: (dependency.dag_id, dependency.other or "", dependency.relation),
         )
     )
 
@@ -232,7 +232,7 @@ def _dependencies(api: AirflowApi, dag_ids: Collection[str]) -> set[Dependency]:
         naming = {dag_id: fields for dag_id, all_tasks in tasks.items() if (fields := _naming(all_tasks))}
         by_name = list(pool.map(lambda item: _named_dependencies(api, *item), naming.items()))
         by_asset = {
-            Dependency(dag_id=consumer, other=producer, how=f"is triggered by {asset.uri} from")
+            Dependency(dag_id=consumer, other=producer, relation=f"is triggered by {asset.uri} from")
             for asset in assets.result()
             for consumer in asset.consumers
             for producer in asset.producers
@@ -255,7 +255,7 @@ def _named_dependencies(api: AirflowApi, dag_id: str, naming: Mapping[str, str])
             if isinstance(name, str) and name:
                 rendered[instance.task_id].add(name)
     return {
-        Dependency(dag_id=dag_id, other=name, how=DAG_FIELDS[naming[task_id]])
+        Dependency(dag_id=dag_id, other=name, relation=DAG_FIELDS[naming[task_id]])
         for task_id, names in rendered.items()
         for name in names or (None,)
         if name != dag_id

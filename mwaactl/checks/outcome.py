@@ -14,7 +14,7 @@ from mwaactl.json_model import Instant, Model
 
 Result = Literal["pass", "warn", "fail", "not checked"]
 Outcome = tuple[Result, str]
-T = TypeVar("T")
+_T = TypeVar("_T")
 NO_OTHER = "the stack has no other environment to compare with"
 NAMED = 5  # how many names are listed before the rest is counted
 
@@ -56,7 +56,7 @@ class Dependency(Model):
 
     dag_id: str
     other: str | None
-    how: str
+    relation: str  # "waits for", "triggers", ...
 
 
 class Evidence(Model):
@@ -92,7 +92,7 @@ class Sides(Model):
         return dag_id not in self.settled and (not self.dags or dag_id in self.dags)
 
 
-def of_both(sides: Sides, field: str, value: Callable[[Observation], T | None]) -> tuple[T, T] | str:
+def of_both(sides: Sides, field: str, value: Callable[[Observation], _T | None]) -> tuple[_T, _T] | str:
     """The target's and the source's `value` of a field, or the reason why they cannot be compared."""
     target, source = value(sides.target), value(sides.source) if sides.source is not None else None
     if target is not None and source is not None:

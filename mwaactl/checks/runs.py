@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from mwaactl.airflow.models import Dag
 from mwaactl.checks.outcome import NO_OTHER, Outcome, Sides, colour_of, counted, listed, of_both
@@ -67,7 +67,7 @@ def same_instants(sides: Sides) -> Outcome:
     names = [
         f"{dag_id} ({difference})"
         for dag_id in active
-        if (difference := _different_instants(target[dag_id], source[dag_id], sides.now))
+        if (difference := _different_instants(sides, target[dag_id], source[dag_id]))
     ]
     if names:
         return "warn", (
@@ -78,16 +78,18 @@ def same_instants(sides: Sides) -> Outcome:
     return "pass", f"no difference known for {counted(len(active), 'DAG')}"
 
 
-def _different_instants(target: Dag, source: Dag, now: datetime) -> str | None:
+def _different_instants(sides: Sides, target: Dag, source: Dag) -> str | None:
     """What shows that the two sides have different due instants; None: nothing does."""
     if "@continuous" in (target.schedule, source.schedule):
         return "@continuous"
     on_target, on_source = target.next_due, source.next_due
     if on_target is None or on_source is None:
         return None
-    if min(on_target, on_source) > now + AHEAD:
-        # A schedule has only one next instant.
-        return f"next at {iso(on_target)} and {iso(on_source)}" if on_target != on_source else None
+    if min(on_target, on_source) > sides.now + AHEAD:
+        if on_target == on_source:  # a schedule has only one next instant
+            return None
+        here, there = sides.target.colour, colour_of(sides.source)
+        return f"next on {here} at {iso(on_target)}, on {there} at {iso(on_source)}"
     period = _period(target.schedule)
     if period and period == _period(source.schedule) and (on_target - on_source) % period:
         return f"every {target.schedule}, but in another phase"
@@ -124,12 +126,12 @@ def cross_dag(sides: Sides) -> Outcome | None:
     dependencies = sides.evidence.cut_dependencies
     if dependencies is None:
         return "not checked", sides.evidence.why_not("cut_dependencies")
-    cut = [f"{each.dag_id} {each.how} {each.other}" for each in dependencies if each.other is not None]
+    cut = [f"{each.dag_id} {each.relation} {each.other}" for each in dependencies if each.other is not None]
     if cut:
         return "fail", (
             f"these would be on different sides: {listed(cut)}. Move them together: repeat --dag for each DAG"
         )
-    unknown = [f"{each.dag_id} ({each.how})" for each in dependencies]
+    unknown = [f"{each.dag_id} ({each.relation})" for each in dependencies]
     if unknown:
         return "warn", f"only a run shows which DAG it depends on: {listed(unknown)}"
     return "pass", "no dependency between DAGs is cut"

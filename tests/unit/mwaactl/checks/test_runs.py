@@ -188,7 +188,7 @@ def test_two_next_instants_in_the_future_must_be_one(aws: Cloud) -> None:
     assert both_due(aws, START + MINUTE, START + MINUTE) == "pass"
     assert both_due(aws, START + MINUTE, START + 1.5 * MINUTE) == "warn"
     detail = checked(aws)["same-instants"].detail
-    assert "daily (next at 2026-11-23T10:01:30.000Z and 2026-11-23T10:01:00.000Z)" in detail
+    assert "daily (next on green at 2026-11-23T10:01:30.000Z, on blue at 2026-11-23T10:01:00.000Z)" in detail
 
 
 def test_a_run_that_one_side_has_made_and_the_other_not_yet_proves_nothing(aws: Cloud) -> None:
