@@ -11,14 +11,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    # The names are what this package is for, so they are all exported.
-    from mwaactl.dag_files import push as push_dags  # noqa: F401
+    from mwaactl.dag_files import push_dags as push_dags
     from mwaactl.deployment import Deployment as Deployment
     from mwaactl.errors import ControlError as ControlError
     from mwaactl.recovery.audit import audit as audit
     from mwaactl.recovery.audit import backfill as backfill
-    from mwaactl.recovery.failover import carry_out as carry_out_failover  # noqa: F401
-    from mwaactl.recovery.failover import plan as plan_failover  # noqa: F401
+    from mwaactl.recovery.failover import carry_out_failover as carry_out_failover
+    from mwaactl.recovery.failover import plan_failover as plan_failover
     from mwaactl.switching.drain import wait_until_drained as wait_until_drained
     from mwaactl.switching.plan import plan as plan
     from mwaactl.switching.plan import plan_rollback as plan_rollback
@@ -26,25 +25,24 @@ if TYPE_CHECKING:
     from mwaactl.switching.write import carry_out as carry_out
     from mwaactl.switching.write import dry_run as dry_run
 
-_HOMES = {
-    "ControlError": "errors:ControlError",
-    "Deployment": "deployment:Deployment",
-    "audit": "recovery.audit:audit",
-    "backfill": "recovery.audit:backfill",
-    "carry_out": "switching.write:carry_out",
-    "carry_out_failover": "recovery.failover:carry_out",
-    "dry_run": "switching.write:dry_run",
-    "plan": "switching.plan:plan",
-    "plan_failover": "recovery.failover:plan",
-    "plan_rollback": "switching.plan:plan_rollback",
-    "push_dags": "dag_files:push",
-    "status": "switching.status:status",
-    "wait_until_drained": "switching.drain:wait_until_drained",
+_MODULES = {
+    "ControlError": "errors",
+    "Deployment": "deployment",
+    "audit": "recovery.audit",
+    "backfill": "recovery.audit",
+    "carry_out": "switching.write",
+    "carry_out_failover": "recovery.failover",
+    "dry_run": "switching.write",
+    "plan": "switching.plan",
+    "plan_failover": "recovery.failover",
+    "plan_rollback": "switching.plan",
+    "push_dags": "dag_files",
+    "status": "switching.status",
+    "wait_until_drained": "switching.drain",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, _, attribute = _HOMES[name].partition(":")
-    return getattr(import_module(f"{__name__}.{module}"), attribute)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -109,7 +109,9 @@ def _syntax_error(path: Path, content: bytes) -> str | None:
     return None
 
 
-def push(deployment: Deployment, folder: Path, *, delete: bool = False, dry_run: bool = False) -> PushResult:
+def push_dags(
+    deployment: Deployment, folder: Path, *, delete: bool = False, dry_run: bool = False
+) -> PushResult:
     """Bring every environment's DAGs folder to the content of `folder`.
 
     `delete` also removes what is not in `folder` (the bucket is versioned: it can be brought back). An

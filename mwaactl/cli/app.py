@@ -72,14 +72,14 @@ def dags_push(
     as_json: JsonOption = False,
 ) -> None:
     """Upload one folder to the buckets of all environments: new and changed files, after a syntax check."""
-    from mwaactl.dag_files import push
+    from mwaactl.dag_files import push_dags
     from mwaactl.stack import find_project
 
     with session(as_json):
         source = folder if folder is not None else find_project(cwd) / "dags"
         with busy("Comparing" if dry_run else "Uploading", as_json):
             deployment = open_deployment(stack, cwd)
-            result = push(deployment, source, delete=delete, dry_run=dry_run)
+            result = push_dags(deployment, source, delete=delete, dry_run=dry_run)
         error = None
         if result.behind:
             error = Unfinished(

@@ -119,7 +119,7 @@ def failover(
     safe at any time; it goes on where it was interrupted.
     """
     from mwaactl import clock
-    from mwaactl.recovery import failover as operation
+    from mwaactl.recovery.failover import carry_out_failover, dry_run_failover, plan_failover
     from mwaactl.screens.recovery import show_failover, show_plan
 
     with session(as_json):
@@ -127,17 +127,17 @@ def failover(
         begin = past(since, clock.now(), "--since") if since is not None else None
         with busy("Looking at what was due and what was completed", as_json) as progress:
             deployment = open_deployment(stack, cwd)
-            plan = operation.plan(deployment, colour, since=begin, force=force or (), progress=progress)
+            plan = plan_failover(deployment, colour, since=begin, force=force or (), progress=progress)
         if not as_json:
             show_plan(console(), plan)
         if error := checks_failed(plan.checks):
-            stop(error, lambda: operation.dry_run(plan), as_json=as_json)
+            stop(error, lambda: dry_run_failover(plan), as_json=as_json)
         if dry_run:
-            result = operation.dry_run(plan)
+            result = dry_run_failover(plan)
         else:
             confirm(f"Give all work of {deployment.name} to {colour}?", yes=yes, as_json=as_json)
             with _countdown(as_json) as on_wait:
-                result = operation.carry_out(
+                result = carry_out_failover(
                     plan, with_fence=fence, wait=not no_wait, reason=reason, on_wait=on_wait
                 )
         show = partial(show_failover, stack=deployment.name)

@@ -1,7 +1,7 @@
 """The emergency: take the work from an environment that may be dead, together with what was due lately.
 
-    failover = plan(deployment, "green", since=now - timedelta(minutes=15))
-    result = carry_out(failover, with_fence=True)
+    failover = plan_failover(deployment, "green", since=now - timedelta(minutes=15))
+    result = carry_out_failover(failover, with_fence=True)
 
 What the old side completed of it is known only if that side, or the lineage log, can still report it.
 Everything else is executed on the target: at least once, not exactly once.
@@ -101,7 +101,7 @@ class FailoverResult(Model):
 # --- the plan ---
 
 
-def plan(
+def plan_failover(
     deployment: Deployment,
     target: Colour,
     *,
@@ -211,8 +211,8 @@ def _fenced(deployment: Deployment, target: Colour, force: Collection[str]) -> C
 # --- carrying it out ---
 
 
-def dry_run(failover: FailoverPlan) -> FailoverResult:
-    """What `carry_out` would do."""
+def dry_run_failover(failover: FailoverPlan) -> FailoverResult:
+    """What `carry_out_failover` would do."""
     window = failover.window
     return FailoverResult(
         target=failover.target,
@@ -227,7 +227,7 @@ def dry_run(failover: FailoverPlan) -> FailoverResult:
     )
 
 
-def carry_out(
+def carry_out_failover(
     failover: FailoverPlan,
     *,
     with_fence: bool = False,

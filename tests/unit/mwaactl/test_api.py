@@ -17,12 +17,12 @@ def test_what_type_checkers_see_is_what_is_there() -> None:
         node for node in ast.parse(Path(mwaactl.__file__).read_text()).body if isinstance(node, ast.If)
     )
     promised = {
-        str(alias.asname): f"{node.module}:{alias.name}"
+        str(alias.asname): str(node.module)
         for node in block.body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    assert promised == {name: f"mwaactl.{home}" for name, home in mwaactl._HOMES.items()}
+    assert promised == {name: f"mwaactl.{module}" for name, module in mwaactl._MODULES.items()}
     assert all(callable(getattr(mwaactl, name)) for name in promised)
 
 

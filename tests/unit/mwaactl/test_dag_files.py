@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from mwaactl.dag_files import PushResult, collect, push
+from mwaactl.dag_files import PushResult, collect, push_dags
 from mwaactl.errors import CheckFailed, UsageError
 from tests.fakes.aws import client_error, cloud, deployment
 
@@ -76,7 +76,7 @@ def folder(tmp_path: Path) -> Path:
 def pushed(folder: Path, s3: S3, **options: Any) -> PushResult:
     aws = cloud()
     aws.s3 = s3
-    return push(deployment(aws), folder, **options)
+    return push_dags(deployment(aws), folder, **options)
 
 
 def test_both_buckets_get_the_same_files_and_no_hidden_ones(folder: Path) -> None:

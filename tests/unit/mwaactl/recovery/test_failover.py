@@ -70,8 +70,8 @@ def answer(aws: Cloud, name: str = "blue") -> None:
 
 def fail_over(stack: Stack, aws: Cloud, **more: Any) -> FailoverResult:
     planned = {key: more.pop(key) for key in ("since", "force", "witnesses") if key in more}
-    plan = failover.plan(Deployment(stack, cast(Clients, aws)), "green", **planned)
-    return failover.carry_out(plan, **more)
+    plan = failover.plan_failover(Deployment(stack, cast(Clients, aws)), "green", **planned)
+    return failover.carry_out_failover(plan, **more)
 
 
 def due(runs: Collection[Any]) -> list[datetime]:
@@ -243,11 +243,11 @@ def test_the_old_side_may_deny_what_the_log_says(stack: Stack, aws: Cloud) -> No
 
 
 def test_what_is_completed_while_it_waits_is_not_executed_again(stack: Stack, aws: Cloud) -> None:
-    plan = failover.plan(Deployment(stack, cast(Clients, aws)), "green")
+    plan = failover.plan_failover(Deployment(stack, cast(Clients, aws)), "green")
     assert plan.window is not None
     assert len(plan.window.having("rerun")) == 10
     completed(aws, ("a", 58))
-    assert len(failover.carry_out(plan).rerun) == 9
+    assert len(failover.carry_out_failover(plan).rerun) == 9
 
 
 def test_a_log_that_cannot_be_read_is_reported_and_changes_nothing(stack: Stack, aws: Cloud) -> None:
@@ -370,11 +370,11 @@ def test_after_an_ordinary_switch_the_old_sides_last_runs_can_still_be_taken(
 
 
 def test_another_operator_who_was_faster_wins(stack: Stack, aws: Cloud) -> None:
-    plan = failover.plan(Deployment(stack, cast(Clients, aws)), "green")
+    plan = failover.plan_failover(Deployment(stack, cast(Clients, aws)), "green")
     other = standing(cast(Any, aws)).switched("green", minutes(NOW) + timedelta(seconds=5), 2)
     aws.ssm.store({"Name": OWNERSHIP, "Value": other.dump()})
     with pytest.raises(LostRace):
-        failover.carry_out(plan)
+        failover.carry_out_failover(plan)
     assert aws.green.changes == 0
 
 
@@ -389,7 +389,7 @@ def test_the_fence_denies_everything_and_stops_switches(stack: Stack, aws: Cloud
         "Resource": "*",
     }
     aws.iam.policies["x", "mwaactl-fence"] = "{}"
-    back = failover.plan(Deployment(stack, cast(Clients, aws)), "blue", force=["target-api"])
+    back = failover.plan_failover(Deployment(stack, cast(Clients, aws)), "blue", force=["target-api"])
     assert [(check.name, check.stops) for check in back.checks] == [("target-api", False), ("fenced", True)]
     assert "mwaactl unfence blue" in back.checks[1].detail
 
@@ -523,7 +523,7 @@ def test_a_switch_that_lands_behind_a_failover_has_the_last_word_in_the_plain_pa
     stack: Stack, aws: Cloud
 ) -> None:
     ours = Deployment(stack, cast(Clients, aws))
-    plan = failover.plan(ours, "green")
+    plan = failover.plan_failover(ours, "green")
     steps: list[str] = []
 
     def switch_back(operation: str) -> None:
@@ -539,7 +539,7 @@ def test_a_switch_that_lands_behind_a_failover_has_the_last_word_in_the_plain_pa
             aws.ssm.put_parameter(Name=ACTIVE, Value="blue", Type="String", Overwrite=True)
 
     aws.ssm.before = switch_back
-    failover.carry_out(plan, wait=False)
+    failover.carry_out_failover(plan, wait=False)
     assert newest_owner(standing(cast(Any, aws))) == "blue"
     assert aws.ssm.values(ACTIVE)[-1] == "blue"
 
@@ -547,7 +547,7 @@ def test_a_switch_that_lands_behind_a_failover_has_the_last_word_in_the_plain_pa
 def test_a_plain_parameter_that_cannot_be_written_leaves_the_failover_unfinished(
     stack: Stack, aws: Cloud
 ) -> None:
-    plan = failover.plan(Deployment(stack, cast(Clients, aws)), "green")
+    plan = failover.plan_failover(Deployment(stack, cast(Clients, aws)), "green")
     puts: list[str] = []
 
     def deny(operation: str) -> None:
@@ -558,7 +558,7 @@ def test_a_plain_parameter_that_cannot_be_written_leaves_the_failover_unfinished
 
     aws.ssm.before = deny
     with pytest.raises(Unfinished, match="does not say so yet"):
-        failover.carry_out(plan)
+        failover.carry_out_failover(plan)
     assert newest_owner(standing(cast(Any, aws))) == "green"
     aws.ssm.before = lambda _: None
     fail_over(stack, aws)
