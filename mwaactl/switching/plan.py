@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from bluegreen.timeline import DAG_ID, Colour, Timeline, other_colour
 
 from mwaactl.checks.outcome import Check, listed
-from mwaactl.checks.registry import known, look, run_checks
+from mwaactl.checks.registry import forced_checks, observe_sides, run_checks
 from mwaactl.deployment import Deployment
 from mwaactl.errors import UsageError
 from mwaactl.ownership.parameter import Ownership, Snapshot, aws_now, too_far
@@ -98,7 +98,7 @@ def plan(
         raise UsageError("dags is empty: name the DAGs to move alone, or leave it out to move all work")
     if wrong := [dag_id for dag_id in chosen if not DAG_ID.fullmatch(dag_id)]:
         raise UsageError(f"no DAG can have the id {', '.join(map(repr, wrong))}: repeat --dag for each DAG")
-    forced = known(force)
+    forced = forced_checks(force)
     deployment.stack.require(target)
     ownership = deployment.ownership
     before = ownership.read()
@@ -113,7 +113,7 @@ def plan_rollback(
 
     The rest is as for `plan`; also raises UsageError if there was no switch yet.
     """
-    forced = known(force)
+    forced = forced_checks(force)
     ownership = deployment.ownership
     before = ownership.read()
     owner, previous = newest_owner(before.timeline), previous_owner(before.timeline)
@@ -192,13 +192,12 @@ def _notes(before: Snapshot, ownership: Ownership) -> Iterator[str]:
 def _checked(plan: SwitchPlan) -> SwitchPlan:
     """The plan with the outcome of its checks and the source's activity at that time."""
     timeline, apis = plan.before.timeline, plan.deployment.airflows
-    sides = look(
+    sides = observe_sides(
         plan.deployment,
         plan.target,
         timeline,
         dags=plan.dags,
         now=lambda: aws_now(plan.before, plan.deployment.ownership.lead),
-        apis=apis,
     )
     watch, activity, source, likely = None, None, sides.source, set[str]()
     if source is not None and source.dags is not None and source.in_flight is not None:

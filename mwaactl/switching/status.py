@@ -10,7 +10,7 @@ from bluegreen.timeline import Colour
 from mwaactl.airflow.models import Run
 from mwaactl.checks.observation import Observation, observe
 from mwaactl.checks.outcome import Check
-from mwaactl.checks.registry import look, run_checks
+from mwaactl.checks.registry import observe_sides, run_checks
 from mwaactl.deployment import Deployment
 from mwaactl.errors import ControlError, Unreachable
 from mwaactl.json_model import Instant, Model
@@ -79,20 +79,18 @@ def status(deployment: Deployment) -> Status:
             )
     except Unreachable as error:
         not_checked["active_environment"] = str(error)
-    apis = deployment.airflows
-    seen = observe(deployment, apis=apis)
+    seen = observe(deployment)
     for colour, observation in seen.items():
         not_checked |= {f"{colour}.{field}": why for field, why in observation.not_checked.items()}
     target = _standby(line, seen)
     checks: tuple[Check, ...] = ()
     if target is not None and ownership is not None:
-        sides = look(
+        sides = observe_sides(
             deployment,
             target,
             ownership.timeline,
             now=partial(aws_now, ownership, store.lead),
-            apis=apis,
-            seen=seen,
+            observations=seen,
             thorough=False,
         )
         checks = run_checks(sides)

@@ -74,7 +74,7 @@ def test_a_serial_dag_with_an_unfinished_run_stays_and_the_others_move(aws: Clou
     Airflows(aws, {"daily": Work(3600, 60), "plain": Work(3600, 60, alone=False), "idle": Work(3600, 1)})
     aws.ssm.clock.forward(30)
     made = planned(aws)
-    assert check(made) == ("pass", "busy on blue, to be moved when idle: daily")
+    assert check(made) == ("pass", "busy on blue, will move once idle: daily")
     done = carry_out(made)
     assert held(done) == {"daily": "scheduled__10:00:00 is unfinished"}
     timeline = standing(aws)
@@ -207,7 +207,7 @@ def test_a_source_that_cannot_be_asked_stops_a_switch_of_serial_dags(aws: Cloud)
     made = planned(aws)
     result, detail = check(made)
     assert result == "fail"
-    assert "blue cannot be asked" in detail
+    assert "blue cannot report whether these DAGs still run there" in detail
     assert "daily" in detail
     assert "off" not in detail
     with pytest.raises(CheckFailed, match="serial-dags"):
@@ -228,7 +228,7 @@ def test_a_source_that_cannot_be_asked_is_no_hindrance_if_nothing_is_serial(aws:
     Airflows(aws, {"plain": Work(3600, 60, alone=False)})
     mute(aws, BLUE)
     made = planned(aws)
-    assert check(made) == ("pass", "green has none")
+    assert check(made) == ("pass", "green has no serial DAG")
     assert carry_out(made).changed
 
 
