@@ -16,7 +16,7 @@ import pulumi
 import pulumi_aws as aws
 from bluegreen.timeline import COLOURS, Timeline, TimelineError, other_colour, valid
 
-from components.settings import Settings
+from components.config.settings import Settings
 
 READ_ATTEMPTS = 20
 READ_PAUSE_SECONDS = 0.1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from local.provider.kind import MANAGED, NAMED, Inputs, Kind, ec2
+from local.provider.kinds.kind import MANAGED, NAMED, Inputs, Kind, ec2
 
 RULE = ec2("security-group-rule", "sgr", "securityGroupId", securityGroupRuleId="{id}")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from local.home import ACCOUNT
-from local.provider.kind import Inputs, Kind
+from local.provider.kinds.kind import Inputs, Kind
 from local.provider.values import Props
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from local.provider import iam, mwaa, records, storage
-from local.provider.service import Service
+from local.provider.services import iam, mwaa, records, storage
+from local.provider.services.service import Service
 
 SERVICES: dict[str, Service] = {**storage.SERVICES, **records.SERVICES, **iam.SERVICES, **mwaa.SERVICES}

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from components.airflow_versions import AIRFLOW_VERSIONS
+from components.config.airflow_versions import AIRFLOW_VERSIONS
 
 ENVIRONMENT_CLASSES = ("micro", "small", "medium", "large", "xlarge", "2xlarge")
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from components.userdata import BOOT, PROGRAMS, Ec2Boot, HaBoot, ec2_user_data, ha_user_data
+from components.marquez.userdata import BOOT, PROGRAMS, Ec2Boot, HaBoot, ec2_user_data, ha_user_data
 
 USER_DATA_LIMIT = 16384  # bytes, EC2's
 SHELLCHECK = Path(sys.executable).with_name("shellcheck")

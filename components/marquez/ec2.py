@@ -12,8 +12,8 @@ import pulumi_aws as aws
 import pulumi_random as random
 
 from components import iam_policies
-from components.marquez import AMI_PARAMETER, Marquez, MarquezArgs, database_login
-from components.userdata import Ec2Boot, ec2_user_data
+from components.marquez.back_end import AMI_PARAMETER, Marquez, MarquezArgs, database_login
+from components.marquez.userdata import Ec2Boot, ec2_user_data
 
 DATA_GIB = 30
 BACKUP_ROLE_POLICY = "arn:aws:iam::aws:policy/service-role/AWSBackupServiceRolePolicyForBackup"

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.airflow_versions import at_least
-from components.setting_types import AMAZONS, OURS, PINNED
+from components.config.airflow_versions import at_least
+from components.config.types import AMAZONS, OURS, PINNED
 
 SMALLEST_CLASS = "mw1.micro"
 

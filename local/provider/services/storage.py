@@ -13,7 +13,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from local.home import REGION
-from local.provider.service import Service, as_provider_error, client, error_code
+from local.provider.services.service import Service, as_provider_error, client, error_code
 from local.provider.values import Props, ProviderError
 
 GONE = ("NoSuchBucket", "NoSuchKey", "404", "NotFound")

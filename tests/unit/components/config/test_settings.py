@@ -11,8 +11,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.airflow_versions import AIRFLOW_VERSIONS, at_least, major
-from components.settings import EnvironmentSettings, Settings, SettingsError, declared_defaults
+from components.config.airflow_versions import AIRFLOW_VERSIONS, at_least, major
+from components.config.settings import EnvironmentSettings, Settings, SettingsError, declared_defaults
 from tests.fakes.mocks import MODES, PROJECT, ROOT, deploy
 
 DECLARED: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from components.airflow_versions import AIRFLOW_VERSIONS
-from components.mwaa import MAINTENANCE
-from components.plugins import FOLDER, plugins_zip, requirements_txt
+from components.airflow.mwaa import MAINTENANCE
+from components.airflow.plugins import FOLDER, plugins_zip, requirements_txt
+from components.config.airflow_versions import AIRFLOW_VERSIONS
 from tests.fakes.mocks import Deployment, deploy, plain
-from tests.unit.components.test_settings import parse
+from tests.unit.components.config.test_settings import parse
 
 Deployed = Callable[[str], Deployment]
 

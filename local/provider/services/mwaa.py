@@ -9,7 +9,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from local.provider.service import Service, as_provider_error, client, error_code
+from local.provider.services.service import Service, as_provider_error, client, error_code
 from local.provider.values import Props, ProviderError
 
 EVERY_SECONDS = 0.5

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from components.archive import zip_bytes
-from components.settings import EnvironmentSettings
+from components.config.settings import EnvironmentSettings
 
-FOLDER = Path(__file__).resolve().parent.parent / "plugins"
+FOLDER = Path(__file__).resolve().parents[2] / "plugins"
 
 
 def requirements_txt(environment: EnvironmentSettings) -> str:

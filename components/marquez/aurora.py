@@ -9,7 +9,7 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_random as random
 
-from components.userdata import DATABASE, DATABASE_USER
+from components.marquez.userdata import DATABASE, DATABASE_USER
 
 ENGINE = aws.rds.EngineType.AURORA_POSTGRESQL
 VERSION = "16.8"  # raised here, never automatically: what runs is what was tested

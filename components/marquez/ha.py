@@ -12,10 +12,10 @@ import base64
 import pulumi
 import pulumi_aws as aws
 
-from components.aurora import PORT as DATABASE_PORT
-from components.aurora import Aurora, AuroraArgs
-from components.marquez import ADMIN_PORT, AMI_PARAMETER, API_PORT, WEB_PORT, Marquez, MarquezArgs
-from components.userdata import LAUNCH_HOOK, HaBoot, ha_user_data
+from components.marquez.aurora import PORT as DATABASE_PORT
+from components.marquez.aurora import Aurora, AuroraArgs
+from components.marquez.back_end import ADMIN_PORT, AMI_PARAMETER, API_PORT, WEB_PORT, Marquez, MarquezArgs
+from components.marquez.userdata import LAUNCH_HOOK, HaBoot, ha_user_data
 
 MIN_NODES = 2
 MAX_NODES = 4

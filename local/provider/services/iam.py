@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from botocore.exceptions import ClientError
 
-from local.provider.service import Service, as_provider_error, client, error_code
+from local.provider.services.service import Service, as_provider_error, client, error_code
 from local.provider.values import Props, ProviderError
 
 

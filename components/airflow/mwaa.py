@@ -11,14 +11,14 @@ import pulumi
 import pulumi_aws as aws
 from bluegreen.timeline import Colour
 
-from components.airflow_configuration import airflow_logging, airflow_options
-from components.airflow_versions import major
+from components.airflow.configuration import airflow_logging, airflow_options
+from components.airflow.plugins import plugins_zip, requirements_txt
 from components.bucket import PrivateBucket, PrivateBucketArgs
+from components.config.airflow_versions import major
+from components.config.settings import Settings
 from components.iam_policies import AirflowExecution, airflow_execution, assume_role
 from components.lineage_log import LineageLog
 from components.ownership import Names
-from components.plugins import plugins_zip, requirements_txt
-from components.settings import Settings
 
 DAGS = "dags/"
 ENDPOINT_MANAGEMENT = "SERVICE"

@@ -1,6 +1,6 @@
 """The boot scripts of Marquez's nodes, as pure functions of their arguments.
 
-A script writes the files of `components/boot/` to their places, writes everything that differs between
+A script writes the files of `boot/` to their places, writes everything that differs between
 deployments to one file (`/etc/marquez/node.env`), and runs `node.sh` followed by `ec2.sh` or `ha.sh`. It
 holds no secret: a node reads the database password from Secrets Manager, with its own role, whenever Marquez
 starts.
@@ -108,7 +108,7 @@ def _script(values: Mapping[str, str], *, services: tuple[str, ...], steps: str)
     )
     return (
         "#!/bin/bash\n"
-        "# From components/userdata.py. Runs once, as root; its log is /var/log/cloud-init-output.log.\n"
+        "# From components/marquez/userdata.py. Runs once, as root. Log: /var/log/cloud-init-output.log.\n"
         "set -euo pipefail\n"
         f"mkdir -p /etc/marquez\n{here_documents}"
         "set -a\n"

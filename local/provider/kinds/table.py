@@ -6,8 +6,8 @@ error: better than a guess. `kinds_ec2` has the part for EC2; `KINDS` is the who
 
 from __future__ import annotations
 
-from local.provider.kind import BUCKET, MANAGED, NAMED, Inputs, Kind, iam
-from local.provider.kinds_ec2 import EC2
+from local.provider.kinds.ec2 import EC2
+from local.provider.kinds.kind import BUCKET, MANAGED, NAMED, Inputs, Kind, iam
 
 
 def major_upgrade(old: Inputs, new: Inputs) -> tuple[str, ...]:

@@ -9,9 +9,9 @@ import pulumi
 import pulumi_aws as aws
 from bluegreen.timeline import Colour
 
+from components.config.settings import Settings
 from components.lineage_log import EVENTS
 from components.ownership import Names
-from components.settings import Settings
 
 LOG_LEVELS = {
     "dag_processing": "WARNING",

@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from local.provider.service import Service, as_provider_error, client, error_code
+from local.provider.services.service import Service, as_provider_error, client, error_code
 from local.provider.values import Props, ProviderError
 
 SMALLEST_ADVANCED = 4097  # characters: a Standard parameter holds 4,096

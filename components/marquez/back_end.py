@@ -18,16 +18,16 @@ import pulumi_aws as aws
 
 from components import iam_policies
 from components.archive import content_hash, package_files, zip_bytes
+from components.config.settings import Settings
 from components.lineage_log import CHECKPOINTS, DEPLOY, LineageLog
-from components.settings import Settings
-from components.userdata import DATABASE_USER, METRICS_NAMESPACE
+from components.marquez.userdata import DATABASE_USER, METRICS_NAMESPACE
 
 API_PORT = 5000
 ADMIN_PORT = 5001
 WEB_PORT = 3000
 LOCAL_PORT = 8080  # where `open_command` serves the web pages
 ANYWHERE = "0.0.0.0/0"
-CHECKOUT = Path(__file__).resolve().parent.parent
+CHECKOUT = Path(__file__).resolve().parents[2]
 FORWARDER = ("forwarder", "lineage_log")  # the packages that a node runs
 SSM_CORE = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
 # The images are published for x86_64. EC2 resolves the parameter to the newest Amazon Linux 2023 image.

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from components import archive
-from components.userdata import METRICS_NAMESPACE
+from components.marquez.userdata import METRICS_NAMESPACE
 from forwarder.metrics import Metrics
 from lineage_log.delivery import Counts
 from tests.fakes.mocks import ROOT, Deployment, Registration, deploy, is_secret, plain

@@ -18,11 +18,11 @@ import yaml
 from bluegreen.timeline import COLOURS, Colour
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from components import setting_types as types
-from components.airflow_versions import AIRFLOW_VERSIONS, AirflowVersion
-from components.setting_rules import Problem, content_rules, environment_rules, stack_rules
+from components.config import types
+from components.config.airflow_versions import AIRFLOW_VERSIONS, AirflowVersion
+from components.config.rules import Problem, content_rules, environment_rules, stack_rules
 
-PROJECT_FILE = Path(__file__).resolve().parent.parent / "Pulumi.yaml"
+PROJECT_FILE = Path(__file__).resolve().parents[2] / "Pulumi.yaml"
 
 
 class SettingsError(pulumi.RunError):

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.userdata import BOOT
-from tests.unit.components.test_userdata import SCRIPTS
+from components.marquez.userdata import BOOT
+from tests.unit.components.marquez.test_userdata import SCRIPTS
 
 # Each call is written to $CALLS; the first $FAIL calls of the command $FAILING fail.
 STAND_IN = """#!/bin/bash
