@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.config.airflow_versions import at_least
-from components.config.types import AMAZONS, OURS, PINNED
+from components.config.allowed_values import AMAZONS, OURS, PINNED
 
 SMALLEST_CLASS = "mw1.micro"
 

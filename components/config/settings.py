@@ -18,7 +18,7 @@ import yaml
 from bluegreen.timeline import COLOURS, Colour
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from components.config import types
+from components.config import allowed_values as types
 from components.config.airflow_versions import AIRFLOW_VERSIONS, AirflowVersion
 from components.config.rules import Problem, content_rules, environment_rules, stack_rules
 

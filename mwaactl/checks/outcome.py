@@ -85,7 +85,7 @@ class Sides(Model):
     settled: frozenset[str] = frozenset()  # DAGs that the target owns, or will own by a decision
     now: Instant = Field(default_factory=lambda: clock.now())  # by AWS's clock, after the observation
     evidence: Evidence = Evidence()
-    serial: frozenset[str] | None = None  # DAGs whose tasks make them serial (mwaactl.switching.serial)
+    serial: frozenset[str] | None = None  # DAGs whose tasks make them serial (mwaactl.switching.held_dags)
 
     def moving(self, dag_id: str) -> bool:
         """Whether the switch concerns the DAG."""

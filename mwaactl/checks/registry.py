@@ -14,7 +14,7 @@ from datetime import datetime
 from bluegreen.timeline import Colour, Timeline, other_colour
 
 from mwaactl import clock
-from mwaactl.checks import both_sides, fenced, runs, serial, target
+from mwaactl.checks import both_sides, fenced, gate, runs, serial, target
 from mwaactl.checks.evidence import gather
 from mwaactl.checks.observation import Observation, observe
 from mwaactl.checks.outcome import Check, Outcome, Sides
@@ -100,7 +100,7 @@ _DEFINITIONS = (
     ),
     CheckDefinition(
         "gate",
-        runs.gate,
+        gate.check,
         fails_if="the target executed one of the newest scheduled runs that the source owned",
         remedy="the gate does not work there: look for `bluegreen` in the logs, check that `plugins.zip` is "
         "the deployed one",

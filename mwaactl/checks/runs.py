@@ -18,25 +18,6 @@ PERIOD = re.compile(
 )
 
 
-def gate(sides: Sides) -> Outcome:
-    proof, source = sides.evidence.gate, colour_of(sides.source)
-    if proof is None:
-        return "not checked", sides.evidence.why_not("gate")
-    if proof.executed:
-        runs = [f"{dag_id} {run_id}" for dag_id, run_id in proof.executed]
-        return "fail", (
-            f"{sides.target.colour} executed what {source} owned: {listed(runs)}. Its gate does not work: "
-            "look for `bluegreen` in the scheduler's and the tasks' logs"
-        )
-    if not proof.skipped:
-        return "not checked", (
-            f"no evidence yet: {source} owned none of the newest scheduled runs on {sides.target.colour}"
-        )
-    return "pass", (
-        f"skipped the newest scheduled runs that {source} owned (of {counted(proof.skipped, 'DAG')})"
-    )
-
-
 def next_runs(sides: Sides) -> Outcome:
     target = sides.target
     if target.dags is None:

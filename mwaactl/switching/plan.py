@@ -14,8 +14,8 @@ from mwaactl.deployment import Deployment
 from mwaactl.errors import UsageError
 from mwaactl.ownership.parameter import Ownership, Snapshot, aws_now, too_far
 from mwaactl.ownership.reading import Turn, newest_owner, previous_owner, settled, turn
-from mwaactl.switching import serial
-from mwaactl.switching.serial import Activity, Watch
+from mwaactl.switching import held_dags
+from mwaactl.switching.held_dags import Activity, Watch
 
 
 @dataclass(frozen=True)
@@ -202,9 +202,9 @@ def _checked(plan: SwitchPlan) -> SwitchPlan:
     watch, activity, source, likely = None, None, sides.source, set[str]()
     if source is not None and source.dags is not None and source.in_flight is not None:
         watch = Watch(apis[plan.source], apis[plan.target])
-        activity = serial.activity(source.dags, source.in_flight, lambda: sides.target.dags or {})
-        soon = plan.now + plan.lead + serial.SOON
+        activity = held_dags.activity(source.dags, source.in_flight, lambda: sides.target.dags or {})
+        soon = plan.now + plan.lead + held_dags.SOON
         candidates = plan.candidates(timeline, activity, soon)
         likely = {dag_id for dag_id in candidates if activity.busy(dag_id, soon)}
-    sides = serial.known_by_tasks(sides, watch, apis[plan.target], likely)
+    sides = held_dags.known_by_tasks(sides, watch, apis[plan.target], likely)
     return replace(plan, checks=run_checks(sides, plan.forced), watch=watch, activity=activity)

@@ -17,8 +17,8 @@ from mwaactl.airflow.client import AirflowApi, NotFound
 from mwaactl.airflow.models import Dag, Run
 from mwaactl.errors import CheckFailed, ControlError, UsageError
 from mwaactl.switching.drain import wait_until_drained
+from mwaactl.switching.held_dags import Watch
 from mwaactl.switching.plan import SwitchPlan, plan, plan_rollback
-from mwaactl.switching.serial import Watch
 from mwaactl.switching.write import SwitchResult, carry_out, dry_run
 from tests.fakes.aws import (
     ACTIVE,
