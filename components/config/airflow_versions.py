@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from packaging.version import Version
+
 
 @dataclass(frozen=True, kw_only=True)
 class AirflowVersion:
@@ -28,13 +30,9 @@ AIRFLOW_VERSIONS: dict[str, AirflowVersion] = {
 
 def major(version: str) -> int:
     """3 for "3.3.1"."""
-    return int(version.partition(".")[0])
+    return Version(version).major
 
 
 def at_least(version: str, other: str) -> bool:
-    """Whether `version` is `other` or newer; both are dotted numbers."""
-    return _numbers(version) >= _numbers(other)
-
-
-def _numbers(version: str) -> list[int]:
-    return [int(part) for part in version.split(".")]
+    """Whether `version` is `other` or newer."""
+    return Version(version) >= Version(other)

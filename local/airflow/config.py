@@ -14,8 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.version import Version
+
 from local.home import REGION
-from local.mwaa.rules import Json, ValidationError, version_of
+from local.mwaa.rules import Json, ValidationError
 from local.processes import LOOPBACK
 
 USER, PASSWORD = "admin", "admin"  # the login of a web server on loopback
@@ -49,7 +51,7 @@ class Installation:
 
     @property
     def major(self) -> int:
-        return version_of(self.version)[0]
+        return Version(self.version).major
 
 
 def executor_of(environment: Json) -> str:

@@ -17,12 +17,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from packaging.version import Version
+
 from local import processes
 from local.airflow import locks
 from local.airflow.config import PASSWORD, USER
 from local.aws.postgres import Server
 from local.home import Home
-from local.mwaa.rules import version_of
 from local.processes import LocalError
 from local.uv import uv
 
@@ -81,7 +82,7 @@ class Image:
             server.drop(database)
             server.create(database)
             self.migrate(server.url(database), environ)
-            if version_of(self.version) < (3,):
+            if Version(self.version).major < 3:
                 names = ("--username", USER, "--password", PASSWORD, "--email", "admin@example.com")
                 user = (*names, "--firstname", USER, "--lastname", USER, "--role", "Admin")
                 self._airflow(server.url(database), environ, "users", "create", *user)

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from packaging.version import Version
 
 from local import processes
 from local.airflow.config import CELERY, Component, Installation, components, executor_of, variables
@@ -33,7 +34,7 @@ from local.airflow.rest import RestApi
 from local.aws import postgres
 from local.home import Home
 from local.mwaa.bucket import Bucket
-from local.mwaa.rules import Json, ValidationError, version_of
+from local.mwaa.rules import Json, ValidationError
 from local.processes import LOOPBACK, LocalError
 
 log = logging.getLogger("mwaa")
@@ -192,7 +193,7 @@ class Environment:
         shutil.rmtree(self._airflow_home, ignore_errors=True)
 
     def describe(self, environment: Json) -> Json:
-        major = version_of(environment["AirflowVersion"])[0]
+        major = Version(environment["AirflowVersion"]).major
         running = {
             record.name.removeprefix(f"airflow-{self._name}-"): {"pid": record.pid, "log": record.log}
             for record in processes.all_running(self._home)
@@ -209,7 +210,7 @@ class Environment:
         }
 
     def rest(self, environment: Json) -> RestApi:
-        major = version_of(environment["AirflowVersion"])[0]
+        major = Version(environment["AirflowVersion"]).major
         if self._rest is None or self._rest.major != major:
             self._rest = RestApi(f"http://{environment['WebserverUrl']}", major)
         return self._rest
@@ -263,7 +264,7 @@ class Environment:
         if known is None or not server.exists(database):
             server.drop(database)
             server.create(database, image.schema)
-        elif version_of(known) < version_of(image.version):
+        elif Version(known) < Version(image.version):
             before = self._folder / f"database-{known}.sql"
             server.dump(database, before)
             try:

@@ -11,6 +11,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from packaging.version import Version
+
 from local.home import ACCOUNT, REGION
 
 Json = dict[str, Any]
@@ -64,10 +66,6 @@ ONLY_AT_CREATION = ("KmsKey", "EndpointManagement")
 
 class ValidationError(Exception):
     """The request breaks a rule: answered as ValidationException with this message."""
-
-
-def version_of(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))
 
 
 def arn(name: str) -> str:
@@ -130,7 +128,7 @@ def updated(environment: Json, request: Json) -> Json:
         environment["Name"], environment["LoggingConfiguration"], request.get("LoggingConfiguration") or {}
     )
     check(after)
-    if version_of(after["AirflowVersion"]) < version_of(environment["AirflowVersion"]):
+    if Version(after["AirflowVersion"]) < Version(environment["AirflowVersion"]):
         raise ValidationError(
             f"AirflowVersion {after['AirflowVersion']} is older than the environment's "
             f"{environment['AirflowVersion']}; to downgrade, delete the environment and create it again."
@@ -151,8 +149,8 @@ def check(environment: Json) -> None:
     _one_of("EnvironmentClass", environment["EnvironmentClass"], CLASSES)
     _one_of("WebserverAccessMode", environment["WebserverAccessMode"], ACCESS_MODES)
     _one_of("EndpointManagement", environment["EndpointManagement"], ("SERVICE", "CUSTOMER"))
-    version = version_of(environment["AirflowVersion"])
-    if environment["WebserverAccessMode"] == "PUBLIC_AND_PRIVATE" and version < (3, 2):
+    version = Version(environment["AirflowVersion"])
+    if environment["WebserverAccessMode"] == "PUBLIC_AND_PRIVATE" and version < Version("3.2"):
         raise ValidationError(
             "WebserverAccessMode PUBLIC_AND_PRIVATE needs Airflow 3.2 or later, "
             f"not {environment['AirflowVersion']}"

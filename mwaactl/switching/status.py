@@ -60,25 +60,16 @@ def status(deployment: Deployment) -> Status:
     """Look at everything once. What cannot be reached is no error here: it stands in `not_checked`."""
     not_checked: dict[str, str] = {}
     ownership, line, dags = None, None, {}
-    store = deployment.ownership
+    lead = deployment.ownership.lead
     try:
-        ownership = store.read()
+        ownership = deployment.ownership.read()
     except ControlError as error:
         not_checked["ownership"] = str(error)
     else:
-        now = aws_now(ownership, store.lead)
+        now = aws_now(ownership, lead)
         line = OwnershipLine.of(turn(ownership.timeline, now))
         dags = {dag_id: OwnershipLine.of(own) for dag_id, own in moved_apart(ownership.timeline, now).items()}
-    plain = None
-    try:
-        plain = read_active(deployment)
-        if plain is None:
-            not_checked["active_environment"] = (
-                f"the parameter {deployment.stack.active_environment_parameter} does not exist. The next "
-                "switch writes it"
-            )
-    except Unreachable as error:
-        not_checked["active_environment"] = str(error)
+    plain = _active_environment(deployment, not_checked)
     observations = observe(deployment)
     for colour, observation in observations.items():
         not_checked |= {f"{colour}.{field}": why for field, why in observation.not_checked.items()}
@@ -89,7 +80,7 @@ def status(deployment: Deployment) -> Status:
             deployment,
             target,
             ownership.timeline,
-            now=partial(aws_now, ownership, store.lead),
+            now=partial(aws_now, ownership, lead),
             observations=observations,
             thorough=False,
         )
@@ -110,6 +101,18 @@ def status(deployment: Deployment) -> Status:
         switch_checks=checks,
         not_checked=not_checked,
     )
+
+
+def _active_environment(deployment: Deployment, not_checked: dict[str, str]) -> str | None:
+    try:
+        plain = read_active(deployment)
+    except Unreachable as error:
+        not_checked["active_environment"] = str(error)
+        return None
+    if plain is None:
+        name = deployment.stack.active_environment_parameter
+        not_checked["active_environment"] = f"the parameter {name} does not exist. The next switch writes it"
+    return plain
 
 
 def _standby(line: OwnershipLine | None, observations: Collection[Colour]) -> Colour | None:

@@ -6,15 +6,25 @@ error: better than a guess. `kinds_ec2` has the part for EC2; `KINDS` is the who
 
 from __future__ import annotations
 
+from packaging.version import InvalidVersion, Version
+
 from local.provider.kinds.ec2 import EC2
 from local.provider.kinds.kind import BUCKET, MANAGED, NAMED, Inputs, Kind, iam
 
 
 def major_upgrade(old: Inputs, new: Inputs) -> tuple[str, ...]:
     """Amazon MWAA upgrades an environment in place only within a major version of Airflow."""
-    before, after = (str(inputs.get("airflowVersion") or "").split(".")[0] for inputs in (old, new))
-    raised = before.isdigit() and after.isdigit() and int(after) > int(before)
+    before, after = (_major(inputs.get("airflowVersion")) for inputs in (old, new))
+    raised = before is not None and after is not None and after > before
     return ("airflowVersion",) if raised else ()
+
+
+def _major(version: object) -> int | None:
+    """None for a version that is not set, or not known before the update."""
+    try:
+        return Version(str(version)).major
+    except InvalidVersion:
+        return None
 
 
 KINDS: dict[str, Kind] = {

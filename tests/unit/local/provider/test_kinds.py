@@ -87,3 +87,10 @@ def test_user_data_replaces_an_instance_only_on_request() -> None:
 
 def test_a_value_not_known_yet_counts_as_a_change() -> None:
     assert list(changed_paths({"a": {"b": 1}}, {"a": {"b": UNKNOWN}})) == ["a.b"]
+
+
+@pytest.mark.parametrize("unclear", [None, "", UNKNOWN])
+def test_a_version_that_is_not_known_yet_replaces_nothing(unclear: str | None) -> None:
+    kind = KINDS["aws:mwaa/environment:Environment"]
+    for old, new in ((unclear, "3.3.1"), ("2.11.2", unclear)):
+        assert replacements(kind, ["airflowVersion"], {"airflowVersion": old}, {"airflowVersion": new}) == []
