@@ -48,10 +48,11 @@ fix: .venv/.synced ## Format code and markdown, and fix what the linter can
 
 test: lint unit engine e2e ## Everything that CI runs
 
-lint: .venv/.synced ## Formats (ruff, mdformat), ruff, mypy --strict
+lint: .venv/.synced ## Formats (ruff, mdformat), ruff, directions of imports, mypy --strict
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mdformat --check $(MARKDOWN)
+	.venv/bin/lint-imports --no-logo
 	.venv/bin/mypy
 
 unit: .venv/.synced ## Unit tests under Pulumi mocks, on all cores

@@ -2,14 +2,15 @@
 
 import pulumi
 
+from components.airflow.mwaa import Mwaa, MwaaArgs, identity
+from components.config.settings import Settings
+from components.guard import guard, previous_outputs
 from components.lineage_log import LineageLog, LineageLogArgs
-from components.marquez import Marquez, MarquezArgs
-from components.marquez_ec2 import MarquezEc2
-from components.marquez_ha import MarquezHa
-from components.mwaa import Mwaa, MwaaArgs, identity
+from components.marquez.back_end import Marquez, MarquezArgs
+from components.marquez.ec2 import MarquezEc2
+from components.marquez.ha import MarquezHa
 from components.network import Network, NetworkArgs, choose_zones
-from components.ownership import Names, Ownership, OwnershipArgs, guard, previous_outputs
-from components.settings import Settings
+from components.ownership import Names, Ownership, OwnershipArgs
 from components.tagging import tag_everything
 
 settings = Settings.load()

@@ -28,8 +28,8 @@ from bluegreen.timeline import EPOCH, Entry, Timeline
 from rich.console import Console
 from rich.table import Table
 
-from components.airflow_versions import AIRFLOW_VERSIONS
-from components.plugins import plugins_zip
+from components.airflow.plugins import plugins_zip
+from components.config.airflow_versions import AIRFLOW_VERSIONS
 from local.home import ACCOUNT, Home
 from tests.e2e.zoo.environment import Cloud, Kind, Zoo
 

@@ -36,7 +36,7 @@ from rich.table import Table
 
 from benchmarks import transport
 from benchmarks.marquez import SPEEDS, Speed, double
-from components.airflow_versions import AIRFLOW_VERSIONS
+from components.config.airflow_versions import AIRFLOW_VERSIONS
 from forwarder.checkpoint_keeper import CheckpointKeeper
 from forwarder.forwarder import Forwarder, Timing
 from lineage_log.log import Log, key_at

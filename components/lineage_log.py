@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pulumi
 
 from components.bucket import PrivateBucket, PrivateBucketArgs
-from components.settings import Settings
+from components.config.settings import Settings
 
 EVENTS = "events/"  # one object per event; Airflow writes each once
 CHECKPOINTS = "forwarder/"  # the forwarders' checkpoints

@@ -11,7 +11,7 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_awsx as awsx
 
-from components.settings import Settings
+from components.config.settings import Settings
 
 # What Airflow and the Marquez nodes call; without these endpoints, through the NAT gateway.
 ENDPOINT_SERVICES = (

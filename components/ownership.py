@@ -1,26 +1,14 @@
-"""Which environment owns the work: the two parameters that record it, and the guard that protects it.
-
-The guard compares the stack's previous outputs with what this run of the program would deploy. Without it,
-`pulumi up` could remove or replace the very Airflow environment that is at work.
-"""
+"""Which environment owns the work: the two parameters that record it, and their names."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pulumi
 import pulumi_aws as aws
-from bluegreen.timeline import COLOURS, Timeline, TimelineError, other_colour, valid
+from bluegreen.timeline import Timeline
 
-from components.settings import Settings
-
-READ_ATTEMPTS = 20
-READ_PAUSE_SECONDS = 0.1
-Identity = Mapping[str, Any]
+from components.config.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -67,10 +55,8 @@ class Ownership(pulumi.ComponentResource):
             value=Timeline.initial().dump(),
             opts=pulumi.ResourceOptions(
                 parent=self,
-                ignore_changes=[
-                    "value",
-                    "description",
-                ],  # each switch writes both; these are the initial ones
+                # Each switch writes both; these are the initial ones.
+                ignore_changes=["value", "description"],
             ),
         )
         active = aws.ssm.Parameter(
@@ -87,131 +73,3 @@ class Ownership(pulumi.ComponentResource):
         self.parameter = timeline.name
         self.active_environment_parameter = active.name
         self.register_outputs({"parameter": self.parameter, "active": self.active_environment_parameter})
-
-
-def previous_outputs() -> Mapping[str, Any]:
-    """The stack's outputs before this run; empty on its first deployment.
-
-    On every backend, the engine answers from the state that it is working on. Raises pulumi.RunError.
-    """
-    stack = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
-    attempts = READ_ATTEMPTS
-    while True:
-        attempts -= 1
-        try:
-            answer = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": stack}).value
-            break
-        except Exception as error:  # an invoke raises nothing narrower
-            if not attempts:
-                raise pulumi.RunError(f"Cannot read the current outputs of {stack}: {error}") from error
-            # A file backend may be writing the state just now: "failed to load checkpoint: EOF".
-            time.sleep(READ_PAUSE_SECONDS)
-    return (answer or {}).get("outputs") or {}
-
-
-def guard(settings: Settings, previous: Mapping[str, Any], planned: Mapping[str, Identity]) -> None:
-    """Stop the program if it would take away an environment that owns work, now or from a planned instant on.
-
-    `planned` has the identity of each environment that this run would deploy. Raises pulumi.RunError naming
-    the commands that put it right. Reads the ownership parameter only if any environment would be touched.
-    """
-    touched = touched_environments(previous, planned)
-    parameter = previous.get("ownership_parameter")
-    if not touched or not parameter:
-        return
-    try:
-        current = aws.ssm.get_parameter(name=parameter)
-        lead = timedelta(seconds=settings.switch_lead_seconds)
-        owning = owners(current.value, int(current.version), datetime.now(UTC), lead)
-    except Exception as error:  # an invoke raises nothing narrower
-        lines = [
-            f"This change affects an environment that may own work, and {parameter} cannot be read:",
-            *(f"  {colour} would be {change}" for colour, change in touched.items()),
-            f"  {error}",
-            "Inspect the parameter:",
-            f"  mwaactl status -s {settings.stack}",
-            "If its value is invalid, write a valid one by naming the owner, blue or green:",
-            f"  mwaactl switch blue -s {settings.stack}",
-            "If it was deleted, undo the change and create it again:",
-            f"  pulumi refresh -s {settings.stack}",
-            f"  pulumi up -s {settings.stack}",
-        ]
-        raise pulumi.RunError("\n".join(lines)) from error
-    wrong = violations(touched, owning, existing=_identities(previous), stack=settings.stack)
-    if wrong:
-        raise pulumi.RunError("\n".join(wrong))
-
-
-def touched_environments(previous: Mapping[str, Any], planned: Mapping[str, Identity]) -> dict[str, str]:
-    """Each existing environment that would not stay as it is, and what would happen to it."""
-    touched = {}
-    for colour, before in _identities(previous).items():
-        after = planned.get(colour)
-        if after is None:
-            touched[colour] = "removed"
-        elif changes := [
-            f"{key} {_shown(before[key])} -> {_shown(after.get(key))}"
-            for key in before
-            if before[key] != after.get(key)
-        ]:
-            touched[colour] = f"replaced ({', '.join(changes)})"
-    return touched
-
-
-def owners(value: str, version: int, now: datetime, lead: timedelta) -> set[str]:
-    """Who owns any DAG's work, now or from a planned instant on, by the parameter's value and version.
-
-    Raises TimelineError if that version is not valid.
-    """
-    timeline = Timeline.parse(value)
-    if not valid(timeline, version):
-        raise TimelineError(
-            f"version {version} was written on top of version {timeline.base_version}: a lost race"
-        )
-    entries = [*timeline.owners, *(entry for line in timeline.dags.values() for entry in line)]
-    # A switch may take effect up to its lead later than recorded, so the owner just before it still counts.
-    instants = [now - lead, now, *(entry.since for entry in entries if entry.since > now)]
-    return {timeline.owner(instant, dag) for instant in instants for dag in (None, *timeline.dags)}
-
-
-def violations(
-    touched: Mapping[str, str], owning: Collection[str], *, existing: Collection[str], stack: str
-) -> list[str]:
-    """Lines naming each owner that would be taken away and the commands that help; empty if all is well."""
-    lines = []
-    for colour in COLOURS:
-        if colour not in touched or colour not in owning:
-            continue
-        other = other_colour(colour)
-        lines.append(f"{colour} owns work and would be {touched[colour]}.")
-        if other not in existing:
-            lines += [
-                f"There is no other environment to take over. Undo the change, add {other} and switch to it:",
-                f"  pulumi config set enable_blue_green true -s {stack}",
-                f"  pulumi up -s {stack}",
-                f"  mwaactl switch {other} -s {stack}",
-                "Then make the change again.",
-            ]
-        elif other in touched:
-            lines += [
-                f"{other} cannot take over, because it would be {touched[other]}. Undo the change.",
-                "To change airflow_version, upgrade one environment at a time, the standby first:",
-                f"  pulumi config set --path {other}.airflow_version <version> -s {stack}",
-                "Any other change that replaces an environment needs a new stack.",
-            ]
-        else:
-            lines += [
-                f"Switch to {other} first, then update again:",
-                f"  mwaactl switch {other} -s {stack}",
-                f"  pulumi up -s {stack}",
-            ]
-    return lines
-
-
-def _identities(previous: Mapping[str, Any]) -> dict[str, Identity]:
-    environments = previous.get("airflow_environments") or {}
-    return {colour: outputs.get("identity") or {} for colour, outputs in environments.items()}
-
-
-def _shown(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)  # the engine stores numbers as floats

@@ -19,7 +19,7 @@ EVERY = 60.0  # seconds
 class CloudWatch(Protocol):
     """The part of boto3's client that is used here."""
 
-    def put_metric_data(self, *, Namespace: str, MetricData: list[dict[str, Any]]) -> Any: ...  # noqa: N803
+    def put_metric_data(self, *, Namespace: str, MetricData: Any) -> Any: ...  # noqa: N803
 
 
 class Metrics:

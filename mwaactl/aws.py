@@ -1,4 +1,4 @@
-"""AWS clients, made when first needed, and AWS's errors in one line each.
+"""AWS clients, created when first needed, and AWS's errors in one line each.
 
 boto3 is imported late: it costs more than all else that `mwaactl --help` loads.
 """
@@ -13,19 +13,21 @@ from typing import TYPE_CHECKING, Any
 from mwaactl.errors import Unreachable
 
 if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_iam import IAMClient
     from mypy_boto3_mwaa import MWAAClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_ssm import SSMClient
 
 CONNECT_TIMEOUT = 3  # seconds
-# Seconds, to connect and again to be answered: a longer put is a case to look into, not to wait for.
+# Seconds, to connect and again to receive the answer: a put that takes longer needs a look, not patience.
 PUT_TIMEOUT = 2
 
 
 class Clients:
     """boto3 clients for one region. AWS_PROFILE, AWS_ENDPOINT_URL and its per-service forms apply as usual.
 
-    Make the clients in one thread (`cached_property`); using them from several is safe.
+    Create the clients in one thread (`cached_property`); using them from several is safe.
     """
 
     def __init__(self, region: str) -> None:
@@ -49,7 +51,7 @@ class Clients:
             max_pool_connections=16,
             user_agent_extra="mwaactl",
         )
-        with aws_errors(f"make a client for {service}"):
+        with aws_errors(f"create a client for {service}"):
             return self._session.client(service, config=config)
 
     @cached_property
@@ -72,9 +74,10 @@ class Clients:
         return client
 
     @cached_property
-    def iam(self) -> Any:
-        """IAM: policies by name, so that repeating a call changes nothing."""
-        return self._client("iam", read_timeout=10, attempts=4)
+    def iam(self) -> IAMClient:
+        """For policies by name, so that repeating a call changes nothing."""
+        client: IAMClient = self._client("iam", read_timeout=10, attempts=4)
+        return client
 
     @cached_property
     def s3(self) -> S3Client:
@@ -82,13 +85,14 @@ class Clients:
         return client
 
     @cached_property
-    def cloudwatch(self) -> Any:
-        return self._client("cloudwatch", read_timeout=5, attempts=3)
+    def cloudwatch(self) -> CloudWatchClient:
+        client: CloudWatchClient = self._client("cloudwatch", read_timeout=5, attempts=3)
+        return client
 
 
 @contextmanager
 def aws_errors(doing: str) -> Iterator[None]:
-    """Turn what boto3 raises into Unreachable: "could not <doing>: <why>. <what to do>"."""
+    """Turn what boto3 raises into Unreachable: "could not <doing>: <why>, <what to do>"."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -105,7 +109,7 @@ _BUSY = ("Throttling", "ThrottlingException", "TooManyRequestsException", "Reque
 
 
 def error_code(error: BaseException) -> str:
-    """AWS's error code, or '' for an error that is not an answer of AWS."""
+    """AWS's error code, or '' for an error that is not an answer from AWS."""
     response = getattr(error, "response", None)
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 
@@ -128,7 +132,7 @@ def explain(error: BaseException) -> str:
     if code in _DENIED:
         return f"access denied: {text}"
     if code in _BUSY:
-        return f"AWS throttles the calls ({code}): try again in a minute"
+        return f"AWS is throttling the calls ({code}): try again in a minute"
     if isinstance(error, boto.HTTPClientError | boto.ConnectionError):
         return f"not reachable ({text}): check the network, AWS_ENDPOINT_URL and the region"
     return text

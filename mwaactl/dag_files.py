@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 BATCH = 1000  # keys per DeleteObjects call, S3's limit
-DIGEST = (
-    "sha256"  # name of the object metadata; an ETag is no digest of the content where the bucket uses KMS
-)
+# Name of the object metadata: an ETag is not a digest of the content where the bucket uses KMS.
+DIGEST = "sha256"
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class PushResult(Model):
 
     @property
     def behind(self) -> tuple[str, ...]:
-        return tuple(done.environment for done in self.environments.values() if done.error is not None)
+        return tuple(files.environment for files in self.environments.values() if files.error is not None)
 
 
 def collect(folder: Path) -> dict[str, File]:
@@ -72,7 +71,7 @@ def collect(folder: Path) -> dict[str, File]:
     does not parse.
     """
     if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder: name the one with your DAGs (mwaactl dags push DIR)")
+        raise UsageError(f"{folder} is not a folder: name the one with your DAGs (mwaactl dags push DIR)")
     files = {
         path.relative_to(folder).as_posix(): File(path.read_bytes())
         for path in sorted(folder.rglob("*"))
@@ -114,8 +113,8 @@ def push_dags(
 ) -> PushResult:
     """Bring every environment's DAGs folder to the content of `folder`.
 
-    `delete` also removes what is not in `folder` (the bucket is versioned: it can be brought back). An
-    environment that could not be brought there has its `error` set; the others are done nevertheless.
+    `delete` also removes what is not in `folder` (the bucket is versioned: it can be restored). An
+    environment that could not be brought there has its `error` set; the others are done all the same.
     """
     files = collect(folder)
     s3 = deployment.clients.s3
@@ -124,8 +123,8 @@ def push_dags(
             colour: pool.submit(_push_one, s3, environment, files, delete=delete, dry_run=dry_run)
             for colour, environment in deployment.stack.airflow_environments.items()
         }
-        done = {colour: waiting.result() for colour, waiting in pushes.items()}
-    return PushResult(folder=str(folder), dry_run=dry_run, environments=done)
+        results = {colour: pushing.result() for colour, pushing in pushes.items()}
+    return PushResult(folder=str(folder), dry_run=dry_run, environments=results)
 
 
 def _push_one(
@@ -138,10 +137,10 @@ def _push_one(
     error: str | None = None
     try:
         with aws_errors(f"bring s3://{bucket}/{prefix} to the folder's content"):
-            there = _listing(s3, bucket, prefix)
-            surplus = sorted(there.keys() - files.keys())
+            present = _listing(s3, bucket, prefix)
+            surplus = sorted(present.keys() - files.keys())
             for name, file in files.items():
-                if _same(s3, bucket, prefix + name, file, there.get(name)):
+                if _same(s3, bucket, prefix + name, file, present.get(name)):
                     unchanged += 1
                     continue
                 if not dry_run:
@@ -168,23 +167,23 @@ def _listing(s3: S3Client, bucket: str, prefix: str) -> dict[str, tuple[str, int
     """Name -> (ETag, size) of what is under the prefix."""
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     return {
-        found["Key"].removeprefix(prefix): (found["ETag"].strip('"'), found["Size"])
+        entry["Key"].removeprefix(prefix): (entry["ETag"].strip('"'), entry["Size"])
         for page in pages
-        for found in page.get("Contents", [])
-        if not found["Key"].endswith("/")  # a console's "folder"
+        for entry in page.get("Contents", [])
+        if not entry["Key"].endswith("/")  # a console's "folder"
     }
 
 
-def _same(s3: S3Client, bucket: str, key: str, file: File, there: tuple[str, int] | None) -> bool:
-    if there is None or there[1] != len(file.content):
+def _same(s3: S3Client, bucket: str, key: str, file: File, present: tuple[str, int] | None) -> bool:
+    if present is None or present[1] != len(file.content):
         return False
-    if there[0] == file.md5:
+    if present[0] == file.md5:
         return True
     return s3.head_object(Bucket=bucket, Key=key)["Metadata"].get(DIGEST) == file.sha256
 
 
 def _delete(s3: S3Client, bucket: str, prefix: str, names: list[str], *, dry_run: bool) -> Iterable[str]:
-    gone: list[str] = []
+    deleted: list[str] = []
     for start in range(0, len(names), BATCH):
         batch = names[start : start + BATCH]
         if not dry_run:
@@ -195,7 +194,7 @@ def _delete(s3: S3Client, bucket: str, prefix: str, names: list[str], *, dry_run
                 first = errors[0]
                 raise Unreachable(
                     f"could not delete {len(errors)} objects of s3://{bucket}/{prefix}, "
-                    f"first {first.get('Key')}: {first.get('Code')} {first.get('Message')}"
+                    f"the first being {first.get('Key')}: {first.get('Code')} {first.get('Message')}"
                 )
-        gone += batch
-    return gone
+        deleted += batch
+    return deleted

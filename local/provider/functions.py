@@ -9,7 +9,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from local.home import ACCOUNT
-from local.provider.service import as_provider_error, client, error_code
+from local.provider.services.service import as_provider_error, client, error_code
 from local.provider.values import Props, ProviderError
 
 LETTERS = {"us-east-1": "abcdef", "us-west-2": "abcd"}  # other regions: three zones

@@ -14,13 +14,13 @@ from pulumi.provider.experimental.provider import PropertyDiff, PropertyDiffKind
 
 from local.home import REGION
 from local.provider.functions import invoke
-from local.provider.kind import Kind
-from local.provider.kinds import KINDS
-from local.provider.registry import SERVICES
+from local.provider.kinds.kind import Kind
+from local.provider.kinds.table import KINDS
+from local.provider.kinds.templates import recorded, renew, replacements
 from local.provider.schema import Schema, problems
 from local.provider.server import Plugin
-from local.provider.service import call
-from local.provider.templates import recorded, renew, replacements
+from local.provider.services.registry import SERVICES
+from local.provider.services.service import call
 from local.provider.values import (
     UNKNOWN,
     Named,
@@ -179,7 +179,7 @@ def _kind(token: str) -> Kind:
     if token not in KINDS:
         raise ProviderError(
             f"the local cloud does not know the resource type {token} yet: add it to "
-            "local/provider/kinds.py with what forces its replacement and what it computes"
+            "local/provider/kinds/table.py with what forces its replacement and what it computes"
         )
     return KINDS[token]
 

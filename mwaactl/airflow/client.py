@@ -1,6 +1,6 @@
 """One environment's Airflow REST API, called through Amazon's InvokeRestApi (it adds /api/v1 or /api/v2).
 
-Airflow 2 and 3 differ in a few names and paths; what leaves this module does not.
+Airflow 2 and 3 differ in a few names and paths (`mwaactl.airflow.dialect`); what leaves this module does not.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from mwaactl.airflow import models as read
+from mwaactl.airflow.dialect import dialect
 from mwaactl.airflow.models import Asset, Dag, ImportProblem, Pool, Run, Task, TaskInstance
 from mwaactl.aws import error_code, explain
 from mwaactl.errors import Unreachable
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
     from mypy_boto3_mwaa import MWAAClient
 
 PAGE = 100  # Airflow's own upper limit by default
-UNORDERED_PAGE = 500  # task instances of Airflow 2: a second page of a list without an order is not exact
 MOST_PAGES = 50  # of a listing that has no bound of its own
+PORTION = 50  # runs whose task instances are asked for at once
 CALLS_PER_SECOND = 8.0  # InvokeRestApi allows 10
 BURST = 10
 UNFINISHED = ("queued", "running")
@@ -34,56 +36,54 @@ class AirflowApi:
     """Calls on environment `name` that runs Airflow `major`; each raises Unreachable with the reason."""
 
     def __init__(self, client: MWAAClient, name: str, major: int) -> None:
-        self._client, self.name, self._major = client, name, major
+        self._client, self.name = client, name
+        self._dialect = dialect(major)
         self._pace = _Pace()
 
-    # --- looking ---
+    # --- reading ---
 
     def scheduler(self) -> tuple[str, datetime | None]:
         """The scheduler's health as Airflow judges it ("healthy", "unhealthy"), and its latest heartbeat."""
-        health = self._get("/health" if self._major < 3 else "/monitor/health")["scheduler"]
+        health = self._get(self._dialect.HEALTH)["scheduler"]
         return str(health["status"]), read.instant(health.get("latest_scheduler_heartbeat"))
 
     def dags(self) -> dict[str, Dag]:
-        """By id, all DAGs that are there now."""
-        return {found["dag_id"]: read.dag(found) for found in self._all("/dags", "dags")}
+        """By id, all DAGs that exist now."""
+        return {answer["dag_id"]: self._dialect.dag(answer) for answer in self._all("/dags", "dags")}
 
     def tasks(self, dag_id: str) -> tuple[Task, ...]:
         """A DAG's tasks."""
-        return tuple(read.task(found) for found in self._get(f"/dags/{_part(dag_id)}/tasks")["tasks"])
+        return tuple(map(read.task, self._get(f"/dags/{_part(dag_id)}/tasks")["tasks"]))
 
     def import_errors(self) -> tuple[ImportProblem, ...]:
-        return tuple(read.import_problem(found) for found in self._all("/importErrors", "import_errors"))
+        return tuple(map(read.import_problem, self._all("/importErrors", "import_errors")))
 
     def variables(self) -> dict[str, str | None]:
         """The variables in Airflow's own database; not those of the secrets backend."""
-        return {found["key"]: found.get("value") for found in self._all("/variables", "variables")}
+        return {answer["key"]: answer.get("value") for answer in self._all("/variables", "variables")}
 
     def connections(self) -> frozenset[str]:
         """The ids of the connections in Airflow's own database; not those of the secrets backend."""
-        return frozenset(found["connection_id"] for found in self._all("/connections", "connections"))
+        return frozenset(answer["connection_id"] for answer in self._all("/connections", "connections"))
 
     def assets(self) -> tuple[Asset, ...]:
-        kind = "datasets" if self._major < 3 else "assets"
-        return tuple(read.asset(found) for found in self._all(f"/{kind}", kind))
+        kind = self._dialect.ASSETS
+        return tuple(map(self._dialect.asset, self._all(f"/{kind}", kind)))
 
     def pools(self) -> dict[str, Pool]:
-        return {found["name"]: read.pool(found) for found in self._all("/pools", "pools")}
+        return {answer["name"]: read.pool(answer) for answer in self._all("/pools", "pools")}
 
     def queued_asset_events(self, dag_id: str) -> tuple[str, ...]:
         """The assets whose event waits for the others of this DAG's condition (URIs, or ids of Airflow 3)."""
-        path = "datasets/queuedEvent" if self._major < 3 else "assets/queuedEvents"
         try:
-            answer = self._get(f"/dags/{_part(dag_id)}/{path}")
+            answer = self._get(f"/dags/{_part(dag_id)}/{self._dialect.QUEUED_EVENTS}")
         except NotFound:
-            return ()  # how Airflow says that there are none
-        events = answer.get("queued_events", ())
-        return tuple(str(event.get("uri") or event.get("asset_id")) for event in events)
+            return ()  # Airflow's answer if there are none
+        return tuple(map(self._dialect.queued_asset, answer.get("queued_events", ())))
 
     def unfinished_runs(self) -> tuple[Run, ...]:
         """Runs of any type that are queued or running."""
-        body = {"states": list(UNFINISHED)}
-        return tuple(read.run(found) for found in self._listed("/dags/~/dagRuns/list", "dag_runs", body))
+        return tuple(map(read.run, self._listed_runs({"states": list(UNFINISHED)}, most=MOST_PAGES)))
 
     def last_scheduled_runs(self) -> tuple[Run, ...]:
         """Each DAG's newest scheduled run among the newest 100 runs, newest first."""
@@ -94,10 +94,7 @@ class AirflowApi:
 
     def newest_runs(self, dag_id: str, count: int, *, of_any_type: bool = False) -> tuple[Run, ...]:
         """The scheduled runs among the newest `count` (at most 100) of a DAG (`~`: of all), newest first."""
-        # Airflow 2 has no filter by type and no order by due instant.
-        query = {"order_by": "-execution_date" if self._major < 3 else "-run_after"}
-        if self._major > 2 and not of_any_type:
-            query["run_type"] = "scheduled"
+        query = {**self._dialect.NEWEST_RUNS, **({} if of_any_type else self._dialect.SCHEDULED_ONLY)}
         page = self._get(f"/dags/{_part(dag_id)}/dagRuns", limit=count, **query)
         runs = map(read.run, page["dag_runs"])
         return tuple(run for run in runs if of_any_type or run.type == "scheduled")
@@ -117,45 +114,42 @@ class AirflowApi:
         `dag_ids` empty: of all DAGs. Any number: as many pages as it takes.
         """
         body: dict[str, Any] = {"dag_ids": sorted(dag_ids)} if dag_ids else {}
-        if self._major < 3:
-            found = self._newest_first(since, body)
-        else:
-            body |= {"run_after_gte": iso(since), "run_after_lte": iso(until), "order_by": "run_after"}
-            found = self._listed("/dags/~/dagRuns/list", "dag_runs", body, most=None)
-        # By key: a run that comes into being between two pages shifts one of the first into the second.
-        runs = {run.key: run for run in map(read.run, found) if run.type == "scheduled"}
+        answers = takewhile(
+            lambda answer: not self._dialect.ends_runs_due(answer, since),
+            self._listed_runs(body | self._dialect.runs_due(since, until)),
+        )
+        # By key: a run that is created between two pages shifts one of the first into the second.
+        runs = {run.key: run for run in map(read.run, answers) if run.type == "scheduled"}
         due = [run for run in runs.values() if run.due is not None and since <= run.due < until]
         return tuple(sorted(due, key=lambda run: (run.due, run.dag_id)))
-
-    def _newest_first(self, since: datetime, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Airflow 2 has no filter by due instant: the runs made since, as ids grow with time."""
-        for found in self._listed("/dags/~/dagRuns/list", "dag_runs", {**body, "order_by": "-id"}, most=None):
-            started = read.instant(found.get("start_date"))
-            if started is not None and started < since and found.get("run_type") == "scheduled":
-                return  # made before it started, and due before it was made; so is all that follows
-            yield found
 
     def task_instances(
         self, runs: Collection[Run], states: Collection[str | None] = ()
     ) -> dict[tuple[str, str], list[TaskInstance]]:
         """The task instances of these runs by (DAG id, run id), of all states or of `states`."""
-        found: dict[tuple[str, str], dict[tuple[str, int], TaskInstance]] = {run.key: {} for run in runs}
-        ids = list(found)
+        by_run: dict[tuple[str, str], dict[tuple[str, int], TaskInstance]] = {run.key: {} for run in runs}
+        keys = list(by_run)
         # In portions: Airflow filters by DAG and by run apart, so a portion may bring others' too.
-        for start in range(0, len(ids), 50):
-            portion = ids[start : start + 50]
-            body: dict[str, Any] = {
-                "dag_ids": sorted({dag_id for dag_id, _ in portion}),
-                "dag_run_ids": sorted({run_id for _, run_id in portion}),
-                **({"state": list(states)} if states else {}),
-                **({} if self._major < 3 else {"order_by": "id"}),
-            }
-            path, key = "/dags/~/dagRuns/~/taskInstances/list", "task_instances"
-            size = UNORDERED_PAGE if self._major < 3 else PAGE
-            for one in map(read.task_instance, self._listed(path, key, body, most=None, size=size)):
-                if (one.dag_id, one.run_id) in portion:
-                    found[one.dag_id, one.run_id][one.task_id, one.map_index] = one
-        return {key: list(tasks.values()) for key, tasks in found.items()}
+        for start in range(0, len(keys), PORTION):
+            portion = keys[start : start + PORTION]
+            for instance in self._task_instances(portion, states):
+                if (instance.dag_id, instance.run_id) in portion:
+                    tasks = by_run[instance.dag_id, instance.run_id]
+                    tasks[instance.task_id, instance.map_index] = instance
+        return {key: list(tasks.values()) for key, tasks in by_run.items()}
+
+    def _task_instances(
+        self, keys: Collection[tuple[str, str]], states: Collection[str | None]
+    ) -> Iterator[TaskInstance]:
+        """Those of all combinations of the DAG ids and the run ids in `keys`."""
+        body: dict[str, Any] = {
+            "dag_ids": sorted({dag_id for dag_id, _ in keys}),
+            "dag_run_ids": sorted({run_id for _, run_id in keys}),
+            **({"state": list(states)} if states else {}),
+            **self._dialect.TASK_INSTANCES,
+        }
+        path, size = "/dags/~/dagRuns/~/taskInstances/list", self._dialect.TASK_INSTANCES_PAGE
+        return map(read.task_instance, self._listed(path, "task_instances", body, size=size))
 
     # --- changing ---
 
@@ -163,9 +157,9 @@ class AirflowApi:
         self._call("PATCH", f"/dags/{_part(dag_id)}", {"is_paused": paused})
 
     def put_pool(self, pool: Pool, *, exists: bool) -> None:
-        """Make the pool as it is, or change the one of that name (of the default pool all but its text)."""
+        """Create the pool as it is, or change the one of that name (of the default pool all but its text)."""
         if pool.name == DEFAULT_POOL:
-            # Airflow wants to hear which fields; one a call: how InvokeRestApi passes a list is unknown.
+            # Airflow wants the names of the fields; one a call: how InvokeRestApi passes a list is unknown.
             for field in ("slots", "include_deferred"):
                 self._call("PATCH", f"/pools/{pool.name}", pool.model_dump(), {"update_mask": field})
         elif exists:
@@ -179,79 +173,67 @@ class AirflowApi:
         # Apart, and first: who reads the state must find the note, and Airflow 3.3.1 refuses both in one call
         # for a run without a note (409, "Unique constraint violation").
         self.set_note(run, note)
-        self._call("PATCH", self._run_path(run), {"state": state})
+        self._call("PATCH", _run_path(run), {"state": state})
 
     def set_note(self, run: Run, note: str) -> None:
-        path = self._run_path(run)
-        self._call("PATCH", f"{path}/setNote" if self._major < 3 else path, {"note": note})
+        self._call("PATCH", _run_path(run) + self._dialect.NOTE, {"note": note})
 
     @property
     def reaches_downstream(self) -> bool:
         """Whether `set_task` can set what is downstream in the same call."""
-        return self._major > 2
+        return bool(self._dialect.DOWNSTREAM)
 
     def set_task(
-        self, one: TaskInstance, state: Literal["success", "failed", "skipped"], *, downstream: bool = False
+        self,
+        instance: TaskInstance,
+        state: Literal["success", "failed", "skipped"],
+        *,
+        downstream: bool = False,
     ) -> None:
         """Give a task a final state, with `downstream` (`reaches_downstream`) also all tasks that follow it.
         Airflow then clears what failed downstream of it, which would run it: set the states of a run's tasks
         from upstream to downstream."""
-        path = f"/dags/{_part(one.dag_id)}/dagRuns/{_part(one.run_id)}/taskInstances/{_part(one.task_id)}"
-        if one.map_index >= 0:
-            path += f"/{one.map_index}"
-        body: dict[str, Any] = {"new_state": state}
-        if self._major < 3:
-            body["dry_run"] = False
-        elif downstream:
-            body["include_downstream"] = True
-        self._call("PATCH", path, body)
+        dag, run, task = map(_part, (instance.dag_id, instance.run_id, instance.task_id))
+        path = f"/dags/{dag}/dagRuns/{run}/taskInstances/{task}"
+        if instance.map_index >= 0:
+            path += f"/{instance.map_index}"
+        body = {"new_state": state, **self._dialect.TASK_STATE}
+        self._call("PATCH", path, {**body, **(self._dialect.DOWNSTREAM if downstream else {})})
 
     def clear(self, run: Run) -> None:
-        """Let all tasks of a run be executed again: as a cleared run it belongs to the owner of now."""
-        body: dict[str, Any] = {"dry_run": False}
-        self._call(
-            "POST", f"{self._run_path(run)}/clear", body | ({} if self._major < 3 else {"only_failed": False})
-        )
+        """Let all tasks of a run be executed again: a cleared run belongs to whoever owns the work then."""
+        self._call("POST", f"{_run_path(run)}/clear", self._dialect.CLEAR)
 
     def create(self, run: Run, note: str) -> None:
-        """Make a run for the same interval as another environment's `run`. It is a manual run: it is executed
-        here whoever owns its instant."""
+        """Create a run for the same interval as another environment's `run`. It is a manual run: it is
+        executed here whoever owns its instant."""
         body: dict[str, Any] = {
             "dag_run_id": self.manual_id(run),
             "logical_date": iso(run.logical_date) if run.logical_date else None,
             "note": note,
+            **self._dialect.due_of(run),
         }
         if run.interval is not None:
             begin, end = run.interval
             body |= {"data_interval_start": iso(begin), "data_interval_end": iso(end)}
-        if self._major > 2 and run.due is not None:
-            body["run_after"] = iso(run.due)
         self._call("POST", f"/dags/{_part(run.dag_id)}/dagRuns", body)
 
     @staticmethod
     def manual_id(run: Run) -> str:
-        """The id of the run that `create` makes for another environment's `run`."""
+        """The id of the run that `create` creates for another environment's `run`."""
         return f"manual__{run.run_id.partition('__')[2] or run.run_id}"
 
     # --- calling ---
 
-    @staticmethod
-    def _run_path(run: Run) -> str:
-        return f"/dags/{_part(run.dag_id)}/dagRuns/{_part(run.run_id)}"
-
-    def _all(self, path: str, key: str, **query: Any) -> list[dict[str, Any]]:
+    def _all(self, path: str, key: str) -> list[dict[str, Any]]:
         """Every page of a listing by GET."""
-        return list(
-            _pages(lambda start: self._get(path, limit=PAGE, offset=start, **query), key, most=MOST_PAGES)
-        )
+        return list(_pages(lambda start: self._get(path, limit=PAGE, offset=start), key, MOST_PAGES))
+
+    def _listed_runs(self, body: Mapping[str, Any], most: int | None = None) -> Iterator[dict[str, Any]]:
+        return self._listed("/dags/~/dagRuns/list", "dag_runs", body, most=most)
 
     def _listed(
-        self,
-        path: str,
-        key: str,
-        body: Mapping[str, Any],
-        most: int | None = MOST_PAGES,
-        size: int = PAGE,
+        self, path: str, key: str, body: Mapping[str, Any], *, most: int | None = None, size: int = PAGE
     ) -> Iterator[dict[str, Any]]:
         """Every page of a listing by POST, for filters that are lists: how InvokeRestApi passes a list in
         the query is documented nowhere."""
@@ -276,23 +258,23 @@ class AirflowApi:
             request["Body"] = dict(body)
         self._pace.wait()
         try:
-            answer = self._client.invoke_rest_api(**request)
+            response = self._client.invoke_rest_api(**request)
         except (BotoCoreError, ClientError) as error:
             status = getattr(error, "response", {}).get("RestApiStatusCode")
             kind = NotFound if status == 404 else Refused if 400 <= (status or 0) < 500 else Unreachable
-            raise kind(f"Airflow's REST API on {self.name}: {_why(error)}") from error
-        found = answer.get("RestApiResponse")
-        if not isinstance(found, dict):
-            raise Unreachable(f"Airflow's REST API on {self.name}: no JSON object came from {path}")
-        return found
+            raise kind(f"Airflow's REST API on {self.name}: {_reason(error)}") from error
+        answer = response.get("RestApiResponse")
+        if not isinstance(answer, dict):
+            raise Unreachable(f"Airflow's REST API on {self.name}: the answer to {path} is not a JSON object")
+        return answer
 
 
 class Refused(Unreachable):
-    """Airflow answered that it does not do that."""
+    """Airflow refuses the call."""
 
 
 class NotFound(Refused):
-    """Airflow answered that there is no such thing."""
+    """What the call names does not exist in Airflow."""
 
 
 class _Pace:
@@ -312,14 +294,19 @@ class _Pace:
 
 
 def _pages(ask: Callable[[int], dict[str, Any]], key: str, most: int | None) -> Iterator[dict[str, Any]]:
-    seen = pages = 0
+    """The entries of all pages, at most `most`; `ask` gets the page that begins at an offset."""
+    offset = pages = 0
     while most is None or pages < most:
-        page = ask(seen)
+        page = ask(offset)
         yield from page[key]
         pages += 1
-        seen += len(page[key])
-        if not page[key] or seen >= page.get("total_entries", 0):
+        offset += len(page[key])
+        if not page[key] or offset >= page.get("total_entries", 0):
             return
+
+
+def _run_path(run: Run) -> str:
+    return f"/dags/{_part(run.dag_id)}/dagRuns/{_part(run.run_id)}"
 
 
 def _part(name: str) -> str:
@@ -327,7 +314,7 @@ def _part(name: str) -> str:
     return quote(name, safe="~")
 
 
-def _why(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     code = error_code(error)
     if code in ("RestApiClientException", "RestApiServerException"):
         response = getattr(error, "response", {})

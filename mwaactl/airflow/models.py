@@ -1,8 +1,9 @@
-"""What Airflow tells about its DAGs and runs, the same for Airflow 2 and 3."""
+"""What Airflow reports of its DAGs and runs, the same for Airflow 2 and 3."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from pydantic import Field
@@ -18,9 +19,9 @@ class Dag(Model):
 
     dag_id: str
     paused: bool
-    # Airflow's summary: "*/5 * * * *", "0:05:00", "@continuous", "Asset"; None: none
+    # Airflow's summary: "*/5 * * * *", "0:05:00", "@continuous", "Asset"; None: no schedule
     schedule: str | None = None
-    next_due: Instant | None = None  # the due instant of the next run that the scheduler makes
+    next_due: Instant | None = None  # the due instant of the next run that the scheduler creates
     max_active_runs: int | None = None
 
     @property
@@ -47,7 +48,7 @@ class Run(Model):
     run_id: str
     type: str
     state: str
-    due: Instant | None  # whose run it is follows from this; None only for runs that no schedule made
+    due: Instant | None  # decides whose run it is; None only for runs that no schedule created
     start: Instant | None
     end: Instant | None
     logical_date: Instant | None = None
@@ -72,21 +73,21 @@ class TaskInstance(Model):
     map_index: int  # -1: not mapped
     state: str | None
     operator: str | None
-    started: bool  # whether a process ever worked on it: false for one that was born skipped
+    started: bool  # whether a process ever worked on it: false for one that was skipped from the start
     start: Instant | None = None
     rendered: dict[str, Any] = Field(default_factory=dict)  # its template fields, of one that was rendered
 
     @property
     def executed(self) -> bool:
-        """Whether it did its work, or tried to: the gate leaves one that it stops as skipped."""
+        """Whether it did its work, or tried to: one that the gate stops is skipped."""
         return self.started and self.state not in (None, "skipped", "removed")
 
     @property
     def worked(self) -> bool:
-        """Whether a task of a run of the other side did anything here.
+        """Whether a task of the other side's run did anything here.
 
-        One that waits for a verdict, or that the gate failed for want of one, has a process and a state too,
-        but was never rendered.
+        One that waits for a verdict, or that the gate failed for lack of a verdict, has a process and a state
+        too, but was never rendered.
         """
         gated = self.state in _WITHOUT_VERDICT and not self.rendered
         return self.executed and not gated
@@ -102,7 +103,7 @@ class Pool(Model):
 
 
 class Asset(Model):
-    """An asset (Airflow 2: dataset) with the DAGs that make it and those that it triggers."""
+    """An asset (Airflow 2: dataset) with the DAGs that produce it and those that it triggers."""
 
     id: int
     uri: str
@@ -117,98 +118,81 @@ class ImportProblem(Model):
     message: str  # the last line of the traceback
 
 
-# --- from the JSON of Airflow's REST API, v1 (Airflow 2) or v2 ---
+# --- from JSON: what is the same in v1 and v2 of Airflow's REST API (the rest: `mwaactl.airflow.dialect`) ---
 
 
-def dag(found: dict[str, Any]) -> Dag:
-    schedule = found.get("timetable_summary")
-    if schedule == "None":  # how Airflow 3 says that there is none
-        schedule = None
-    elif schedule is None and (old := found.get("schedule_interval")):
-        schedule = _schedule_of_airflow_2(old)
+def dag(answer: Mapping[str, Any], schedule: str | None, next_due: str | None) -> Dag:
     return Dag(
-        dag_id=found["dag_id"],
-        paused=bool(found["is_paused"]),
+        dag_id=answer["dag_id"],
+        paused=bool(answer["is_paused"]),
         schedule=schedule,
-        next_due=instant(found.get("next_dagrun_run_after") or found.get("next_dagrun_create_after")),
-        max_active_runs=found.get("max_active_runs"),
+        next_due=instant(next_due),
+        max_active_runs=answer.get("max_active_runs"),
     )
 
 
-def _schedule_of_airflow_2(found: dict[str, Any]) -> str | None:
-    parts = {name: number for name, number in found.items() if name != "__type" and number}
-    match found.get("__type"):
-        case "TimeDelta":
-            return str(timedelta(**parts))
-        case "RelativeDelta":
-            return f"relativedelta({', '.join(f'{name}={number}' for name, number in parts.items())})"
-    return found.get("value")
-
-
-def task(found: dict[str, Any]) -> Task:
+def task(answer: Mapping[str, Any]) -> Task:
     return Task(
-        task_id=found["task_id"],
-        operator=(found.get("class_ref") or {}).get("class_name") or found.get("operator_name") or "",
-        downstream=tuple(found.get("downstream_task_ids") or ()),
-        depends_on_past=bool(found.get("depends_on_past")),
-        wait_for_downstream=bool(found.get("wait_for_downstream")),
-        template_fields=tuple(found.get("template_fields") or ()),
+        task_id=answer["task_id"],
+        operator=(answer.get("class_ref") or {}).get("class_name") or answer.get("operator_name") or "",
+        downstream=tuple(answer.get("downstream_task_ids") or ()),
+        depends_on_past=bool(answer.get("depends_on_past")),
+        wait_for_downstream=bool(answer.get("wait_for_downstream")),
+        template_fields=tuple(answer.get("template_fields") or ()),
     )
 
 
-def run(found: dict[str, Any]) -> Run:
-    begin, end = instant(found.get("data_interval_start")), instant(found.get("data_interval_end"))
+def run(answer: Mapping[str, Any]) -> Run:
+    begin, end = instant(answer.get("data_interval_start")), instant(answer.get("data_interval_end"))
     return Run(
-        dag_id=found["dag_id"],
-        run_id=found["dag_run_id"],
-        type=found["run_type"],
-        state=found["state"],
-        due=instant(found.get("run_after")) or end,
-        start=instant(found.get("start_date")),
-        end=instant(found.get("end_date")),
-        logical_date=instant(found.get("logical_date")),
+        dag_id=answer["dag_id"],
+        run_id=answer["dag_run_id"],
+        type=answer["run_type"],
+        state=answer["state"],
+        due=instant(answer.get("run_after")) or end,
+        start=instant(answer.get("start_date")),
+        end=instant(answer.get("end_date")),
+        logical_date=instant(answer.get("logical_date")),
         interval=(begin, end) if begin and end else None,
-        note=found.get("note"),
+        note=answer.get("note"),
     )
 
 
-def task_instance(found: dict[str, Any]) -> TaskInstance:
+def task_instance(answer: Mapping[str, Any]) -> TaskInstance:
     return TaskInstance(
-        dag_id=found["dag_id"],
-        run_id=found["dag_run_id"],
-        task_id=found["task_id"],
-        map_index=found.get("map_index", -1),
-        state=found.get("state"),
-        operator=found.get("operator_name") or found.get("operator"),
-        started=bool(found.get("pid") or found.get("hostname")),
-        start=instant(found.get("start_date")),
-        rendered=found.get("rendered_fields") or {},
+        dag_id=answer["dag_id"],
+        run_id=answer["dag_run_id"],
+        task_id=answer["task_id"],
+        map_index=answer.get("map_index", -1),
+        state=answer.get("state"),
+        operator=answer.get("operator_name") or answer.get("operator"),
+        started=bool(answer.get("pid") or answer.get("hostname")),
+        start=instant(answer.get("start_date")),
+        rendered=answer.get("rendered_fields") or {},
     )
 
 
-def pool(found: dict[str, Any]) -> Pool:
+def pool(answer: Mapping[str, Any]) -> Pool:
     return Pool(
-        name=found["name"],
-        slots=found["slots"],
-        description=found.get("description") or "",
-        include_deferred=bool(found.get("include_deferred")),
+        name=answer["name"],
+        slots=answer["slots"],
+        description=answer.get("description") or "",
+        include_deferred=bool(answer.get("include_deferred")),
     )
 
 
-def asset(found: dict[str, Any]) -> Asset:
-    """`scheduled_dags` since Airflow 3.1, `consuming_dags` before."""
-    consumers = found.get("scheduled_dags") or found.get("consuming_dags") or ()
+def asset(answer: Mapping[str, Any], consumers: Iterable[Mapping[str, Any]] | None) -> Asset:
     return Asset(
-        id=found["id"],
-        uri=found["uri"],
-        producers=tuple(one["dag_id"] for one in found.get("producing_tasks") or ()),
-        consumers=tuple(one["dag_id"] for one in consumers),
+        id=answer["id"],
+        uri=answer["uri"],
+        producers=tuple(task["dag_id"] for task in answer.get("producing_tasks") or ()),
+        consumers=tuple(dag["dag_id"] for dag in consumers or ()),
     )
 
 
-def import_problem(found: dict[str, Any]) -> ImportProblem:
-    lines = [line.strip() for line in str(found.get("stack_trace") or "").splitlines() if line.strip()]
-    return ImportProblem(file=str(found.get("filename")), message=lines[-1] if lines else "no message")
+def import_problem(answer: Mapping[str, Any]) -> ImportProblem:
+    lines = [line.strip() for line in str(answer.get("stack_trace") or "").splitlines() if line.strip()]
+    return ImportProblem(file=str(answer.get("filename")), message=lines[-1] if lines else "no message")
 
 
 def instant(value: Any) -> datetime | None:

@@ -1,4 +1,4 @@
-"""The notes that `mwaactl` leaves on runs, by which it knows again what it did."""
+"""The notes that `mwaactl` leaves on runs, to recognize later what it did to them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ def copied_note(source: Colour) -> str:
 
 
 def copying_note(source: Colour) -> str:
-    """For a mirror while it receives them."""
+    """For a mirror while its states are being copied."""
     return copied_note(source) + _COPYING
 
 
 def has_copied_states(run: Run) -> bool:
-    """Whether the run's states were copied from the other side: no proof that anything was executed here."""
+    """Whether the run's states were copied from the other side: they do not prove that anything ran here."""
     return run.note is not None and run.note.startswith(_COPIED)
 
 
 def copying_interrupted(run: Run) -> bool:
-    """Whether the copying did not come to its end: only some of its states may be the other side's."""
+    """Whether the copying was interrupted: only some of its states may be the other side's."""
     return has_copied_states(run) and run.note is not None and run.note.endswith(_COPYING)
 
 

@@ -1,1 +1,1 @@
-"""The checks before a switch: what they look at, and what each of them says."""
+"""The checks before a switch: what they observe, and what each of them reports."""

@@ -9,11 +9,11 @@ from mwaactl.checks.outcome import Outcome, Sides
 from mwaactl.stack import Environment
 
 POLICY = "mwaactl-fence"  # name of the inline policy that denies everything (mwaactl.recovery.fence)
-ABSENT = ("NoSuchEntity", "NoSuchEntityException")  # how IAM says that a role has no such policy
+ABSENT = ("NoSuchEntity", "NoSuchEntityException")  # IAM's answer for a role without such a policy
 
 
 def is_fenced(clients: Clients, environment: Environment) -> bool:
-    """Whether the fence stands. Raises Unreachable if IAM cannot be asked."""
+    """Whether the environment is fenced. Raises Unreachable if IAM does not answer."""
     from botocore.exceptions import ClientError
 
     with aws_errors(f"look for a fence (iam:GetRolePolicy on {environment.execution_role_arn})"):
@@ -34,13 +34,14 @@ def check(sides: Sides) -> Outcome:
 
 
 def judge(fenced: bool | None, name: str, colour: Colour, why_not: str) -> Outcome:
-    """The outcome of that check from whether the environment is fenced; None: not known, for that reason."""
+    """The outcome for an environment that is fenced or not; None: not known, for the reason `why_not`."""
     if fenced is None:
         return "not checked", why_not
     if not fenced:
         return "pass", f"{name} may reach AWS"
     return "fail", (
-        f"{name} is fenced since a failover: its tasks are denied everything. Once it may work again: "
+        f"{name} has been fenced since a failover: its tasks are denied all access to AWS. Once it may work "
+        f"again: "
         f"mwaactl unfence {colour}"
     )
 

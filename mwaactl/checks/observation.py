@@ -1,4 +1,4 @@
-"""What can be seen of one environment now; what cannot be seen is named with the reason, never guessed."""
+"""What can be observed of one environment now; what cannot be is listed with the reason, never guessed."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from mwaactl import clock
 from mwaactl.airflow.client import AirflowApi
 from mwaactl.airflow.models import Dag, ImportProblem, Pool, Run
 from mwaactl.aws import Clients, aws_errors
-from mwaactl.checks import cloudwatch
-from mwaactl.checks.cloudwatch import Metrics
+from mwaactl.checks.cloudwatch import Metrics, read_metrics
 from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable
 from mwaactl.json_model import Instant, Model
 from mwaactl.stack import Environment
 
-# In these an environment has no webserver that could answer.
+# In these states an environment has no web server that could answer.
 NO_WEBSERVER = ("CREATING", "CREATE_FAILED", "DELETING", "DELETED", "PENDING")
 
 
 class Observation(Model):
-    """One environment. A field that could not be looked at is None; `not_checked` says why, by field."""
+    """One environment. A field that could not be observed is None; `not_checked` has the reason, by field."""
 
     colour: Colour
     name: str
@@ -44,7 +43,7 @@ class Observation(Model):
     # In Airflow's own database. Never printed: values may be secrets.
     variables: dict[str, str | None] | None = Field(default=None, exclude=True, repr=False)
     connections: frozenset[str] | None = Field(default=None, exclude=True, repr=False)
-    metrics: Metrics | None = None  # of CloudWatch, asked only where Airflow does not answer
+    metrics: Metrics | None = None  # from CloudWatch, asked only where Airflow does not answer
     not_checked: dict[str, str]
 
     @property
@@ -58,15 +57,11 @@ class Observation(Model):
         return self.webserver_access == "PRIVATE_ONLY"
 
 
-def observe(
-    deployment: Deployment,
-    colours: Iterable[Colour] | None = None,
-    apis: Mapping[Colour, AirflowApi] | None = None,
-) -> dict[Colour, Observation]:
-    """Look at the stack's environments (all, or those of `colours`), every question at the same time.
+def observe(deployment: Deployment, colours: Iterable[Colour] | None = None) -> dict[Colour, Observation]:
+    """Observe the stack's environments (all, or those of `colours`), every question at the same time.
 
-    `apis` are those that the caller goes on using. Nine calls per environment and one more for every
-    hundred DAGs, pools, variables and so on beyond the first; eight of the nine are Airflow's.
+    Nine calls per environment and one more for every hundred DAGs, pools, variables and so on beyond the
+    first; eight of the nine are Airflow's.
     """
     chosen = {
         colour: environment
@@ -74,38 +69,65 @@ def observe(
         if colours is None or colour in colours
     }
     clients = deployment.clients
-    _ = clients.mwaa, clients.cloudwatch  # made here: boto3 sessions are not for several threads
-    apis = apis or {colour: deployment.airflow(colour) for colour in chosen}
+    _ = clients.mwaa, clients.cloudwatch  # created here: boto3 sessions are not for several threads
     with ThreadPoolExecutor(max_workers=20, thread_name_prefix="observe") as pool:
-        looks = {
-            colour: pool.submit(_observe, colour, environment, clients, apis[colour], pool)
+        observations = {
+            colour: pool.submit(_observe, colour, environment, clients, deployment.airflow(colour), pool)
             for colour, environment in chosen.items()
         }
-        return {colour: look.result() for colour, look in looks.items()}
+        return {colour: observation.result() for colour, observation in observations.items()}
+
+
+def ask(
+    questions: Mapping[str, Callable[[], Any]], pool: ThreadPoolExecutor
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Ask all questions at the same time: the answers by field, and the reasons for those that have none."""
+    pending = {field: pool.submit(question) for field, question in questions.items()}
+    answers, not_checked = {}, {}
+    for field, answer in pending.items():
+        try:
+            answers[field] = answer.result()
+        except Unreachable as error:
+            not_checked[field] = str(error)
+    return answers, not_checked
 
 
 def _observe(
     colour: Colour, environment: Environment, clients: Clients, api: AirflowApi, pool: ThreadPoolExecutor
 ) -> Observation:
-    seen: dict[str, Any] = {
-        "airflow_version": environment.airflow_version,
-        "environment_class": environment.environment_class,
-        "webserver_url": environment.webserver_url,
-    }
     not_checked: dict[str, str] = {}
-    status = None
+    amazons: Mapping[str, Any] = {}
     try:
         with aws_errors(f"ask for the environment {environment.name}"):
-            found = clients.mwaa.get_environment(Name=environment.name)["Environment"]
-        status = found["Status"]
-        seen["airflow_version"] = found.get("AirflowVersion") or environment.airflow_version
-        seen["environment_class"] = found.get("EnvironmentClass") or environment.environment_class
-        seen["webserver_access"] = found.get("WebserverAccessMode")
-        if found.get("WebserverUrl"):
-            seen["webserver_url"] = found["WebserverUrl"]
+            amazons = clients.mwaa.get_environment(Name=environment.name)["Environment"]
     except Unreachable as error:
         not_checked["status"] = str(error)
-    seen["webserver_url"] = _with_scheme(seen["webserver_url"])
+    status = amazons.get("Status")
+    answers, unanswered = _ask_airflow(environment, status, clients, api, pool)
+    health, heartbeat = answers.pop("scheduler", (None, None))
+    return Observation(
+        colour=colour,
+        name=environment.name,
+        airflow_version=amazons.get("AirflowVersion") or environment.airflow_version,
+        environment_class=amazons.get("EnvironmentClass") or environment.environment_class,
+        webserver_url=_with_scheme(amazons.get("WebserverUrl") or environment.webserver_url),
+        webserver_access=amazons.get("WebserverAccessMode"),
+        status=status,
+        scheduler=health,
+        heartbeat=heartbeat,
+        not_checked=not_checked | unanswered,
+        **answers,
+    )
+
+
+def _ask_airflow(
+    environment: Environment,
+    status: str | None,
+    clients: Clients,
+    api: AirflowApi,
+    pool: ThreadPoolExecutor,
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Airflow's answers, and CloudWatch's where it owes some that CloudWatch could replace."""
     questions: dict[str, Callable[[], Any]] = {
         "scheduler": api.scheduler,
         "dags": api.dags,
@@ -117,26 +139,18 @@ def _observe(
         "connections": api.connections,
     }
     if status in NO_WEBSERVER:
-        not_checked |= dict.fromkeys(questions, f"the environment is {status}: it has no webserver yet")
-    else:
-        asked = {field: pool.submit(question) for field, question in questions.items()}
-        for field, answer in asked.items():
-            try:
-                seen[field] = answer.result()
-            except Unreachable as error:
-                not_checked[field] = str(error)
-        if not seen.keys() >= {"scheduler", "dags", "import_errors"}:
-            try:
-                seen["metrics"] = cloudwatch.metrics(clients.cloudwatch, environment.name, clock.now())
-            except Unreachable as error:
-                not_checked["metrics"] = str(error)
-    if "scheduler" in seen:
-        seen["scheduler"], seen["heartbeat"] = seen["scheduler"]
-    return Observation(colour=colour, name=environment.name, status=status, not_checked=not_checked, **seen)
+        return {}, dict.fromkeys(questions, f"the environment is {status}: it has no web server")
+    answers, not_checked = ask(questions, pool)
+    if not answers.keys() >= {"scheduler", "dags", "import_errors"}:
+        try:
+            answers["metrics"] = read_metrics(clients.cloudwatch, environment.name, clock.now())
+        except Unreachable as error:
+            not_checked["metrics"] = str(error)
+    return answers, not_checked
 
 
 def _with_scheme(host: str) -> str:
-    """Amazon names the host only; the local cloud's web servers have no certificate."""
+    """Amazon reports the host only; the local cloud's web servers have no certificate."""
     if "://" in host:
         return host
     return f"http://{host}" if host.startswith("127.0.0.1") else f"https://{host}"

@@ -1,27 +1,28 @@
-"""What a check before a switch is, and what it looks at."""
+"""The outcome of a check before a switch, what the checks look at, and how they word it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Literal
+from collections.abc import Callable, Collection, Mapping
+from typing import Literal, TypeVar
 
 from bluegreen.timeline import Colour
 from pydantic import Field
 
 from mwaactl import clock
-from mwaactl.airflow.models import Dag
 from mwaactl.checks.observation import Observation
 from mwaactl.json_model import Instant, Model
 
 Result = Literal["pass", "warn", "fail", "not checked"]
 Outcome = tuple[Result, str]
+_T = TypeVar("_T")
+NO_OTHER = "the stack has no other environment to compare with"
 NAMED = 5  # how many names are listed before the rest is counted
 
 
 class Check(Model):
     """One check's outcome. A failure that was overridden by name stays a failure, with `forced`.
 
-    "warn" is for the operator to know: it does not stop a switch.
+    "warn" informs the operator and does not stop a switch.
     """
 
     name: str
@@ -35,7 +36,7 @@ class Check(Model):
 
 
 class FileComparison(Model):
-    """The DAG files that are not the same on both sides, by name below the DAGs folder."""
+    """The DAG files that differ between the sides, by name below the DAGs folder."""
 
     only_target: tuple[str, ...] = ()
     only_source: tuple[str, ...] = ()
@@ -50,26 +51,29 @@ class GateProof(Model):
     executed: tuple[tuple[str, str], ...] = ()  # DAG id, run id
 
 
-class Tie(Model):
-    """What makes one DAG depend on another; `other` is None where it could not be found out."""
+class Dependency(Model):
+    """What makes one DAG depend on another; `other` is None where no run has shown it yet."""
 
     dag_id: str
     other: str | None
-    how: str
+    relation: str  # "waits for", "triggers", ...
 
 
 class Evidence(Model):
-    """What took a second look, with the reasons for what was not looked at by field."""
+    """The answers to the second round of questions; `not_checked` has the reason for each missing one."""
 
     files: FileComparison | None = None
     gate: GateProof | None = None
-    waiting: dict[str, tuple[str, ...]] | None = None  # DAG id -> assets, on the source
-    split: tuple[Tie, ...] | None = None  # between DAGs that would be executed on different sides
-    fenced: bool | None = None  # whether the target may not reach AWS since a failover
+    # On the source, the assets whose event waits for the rest of a DAG's condition, by DAG id.
+    waiting_assets: dict[str, tuple[str, ...]] | None = None
+    # Between DAGs that would be executed on different sides.
+    cut_dependencies: tuple[Dependency, ...] | None = None
+    # Whether a failover has cut the target off from AWS.
+    fenced: bool | None = None
     not_checked: dict[str, str] = Field(default_factory=dict)
 
     def why_not(self, field: str) -> str:
-        return self.not_checked.get(field, "it was not looked at")
+        return self.not_checked.get(field, "it was not observed")
 
 
 class Sides(Model):
@@ -78,31 +82,37 @@ class Sides(Model):
     target: Observation
     source: Observation | None
     dags: tuple[str, ...] = ()  # the DAGs that are to move alone; none: all move
-    settled: frozenset[str] = frozenset()  # DAGs that the target owns, or is decided to own
-    now: Instant = Field(default_factory=lambda: clock.now())  # by AWS's clock, after looking
+    settled: frozenset[str] = frozenset()  # DAGs that the target owns, or will own by a decision
+    now: Instant = Field(default_factory=lambda: clock.now())  # by AWS's clock, after the observation
     evidence: Evidence = Evidence()
-    serial: frozenset[str] | None = None  # DAGs known by their tasks to be serial (mwaactl.switching.serial)
+    serial: frozenset[str] | None = None  # DAGs whose tasks make them serial (mwaactl.switching.held_dags)
 
     def moving(self, dag_id: str) -> bool:
         """Whether the switch concerns the DAG."""
         return dag_id not in self.settled and (not self.dags or dag_id in self.dags)
 
 
-def dags_of_both(sides: Sides) -> tuple[tuple[Mapping[str, Dag], Mapping[str, Dag]] | None, str]:
-    """The target's and the source's DAGs, or the reason why they cannot be compared."""
-    for side in (sides.target, sides.source):
-        if side is not None and side.dags is None:
-            return None, side.not_checked["dags"]
-    if sides.source is None or sides.source.dags is None or sides.target.dags is None:
-        return None, NO_OTHER
-    return (sides.target.dags, sides.source.dags), ""
-
-
-NO_OTHER = "the stack has no other environment to compare with"
+def of_both(sides: Sides, field: str, value: Callable[[Observation], _T | None]) -> tuple[_T, _T] | str:
+    """The target's and the source's `value` of a field, or the reason why they cannot be compared."""
+    target, source = value(sides.target), value(sides.source) if sides.source is not None else None
+    if target is not None and source is not None:
+        return target, source
+    both = (side for side in (sides.target, sides.source) if side is not None)
+    return next((side.not_checked[field] for side in both if field in side.not_checked), NO_OTHER)
 
 
 def colour_of(side: Observation | None) -> Colour | str:
     return side.colour if side is not None else "the other side"
+
+
+def differences(groups: Mapping[str, Collection[str]]) -> str:
+    """The groups that have names, as in "only on blue: a, b; only on green: c"; "" if none has."""
+    return "; ".join(f"{title}: {listed(names)}" for title, names in groups.items() if names)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: "1 DAG", "2 DAGs"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def listed(names: Collection[str]) -> str:

@@ -1,43 +1,20 @@
 """The checks before a switch. Each has a name; one that fails stops the switch before anything is written.
 
-A check is a function of what was seen of both sides. One that has no answer is `not checked`: shown, but no
-hindrance, since the side that the work leaves may be the one that is broken. That the target cannot be
-asked is itself a failure. One that warns tells what the operator should know.
-
-| check | fails if (warns if) |
-|---|---|
-| target-available | Amazon does not call the target AVAILABLE |
-| target-api | Airflow on the target does not answer, though its web server is not private |
-| target-scheduler | its heartbeat is old or missing, by this machine's or AWS's clock |
-| import-errors | the target cannot import a DAG file |
-| same-dags | a DAG is on one side only |
-| same-files | a DAG file is in one bucket only, or has another content |
-| pause-state | a DAG is paused on one side only |
-| pools | the target lacks a pool of the source, or has it in another size |
-| variables | variables in Airflow's own database differ (warns: they are equal now) |
-| connections | one is in one database only (warns: on both, contents unknown) |
-| gate | the target executed a scheduled run that the other side owned |
-| fenced | the target is fenced since a failover (`mwaactl unfence`) |
-| next-runs | a run on the target is due for more than a minute and not made |
-| same-instants | (warns: a DAG's due instants differ between the sides) |
-| asset-events | events on the source wait for the others of their DAG's condition |
-| serial-dags | the source cannot be asked whether DAGs run there that must not overlap themselves |
-| moving-dags | with `--dag`: one of them is not on both sides in the same pause state |
-| cross-dag | with `--dag`: DAGs that depend on each other would be on different sides |
+A check is a function of the observation of both sides. One that has no answer is `not checked`: shown, but it
+does not stop the switch, since the side that the work leaves may be the one that is broken. That the target
+does not answer is itself a failure. A warning informs the operator.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
-from bluegreen.timeline import Colour, Timeline
+from bluegreen.timeline import Colour, Timeline, other_colour
 
 from mwaactl import clock
-from mwaactl.airflow.client import AirflowApi
-from mwaactl.checks import both_sides as checks_sides
-from mwaactl.checks import fenced, serial
-from mwaactl.checks import runs as checks_runs
+from mwaactl.checks import both_sides, fenced, gate, runs, serial, target
 from mwaactl.checks.evidence import gather
 from mwaactl.checks.observation import Observation, observe
 from mwaactl.checks.outcome import Check, Outcome, Sides
@@ -45,99 +22,211 @@ from mwaactl.deployment import Deployment
 from mwaactl.errors import UsageError
 from mwaactl.ownership.reading import newest_owner
 
-CHECKS: Mapping[str, Callable[[Sides], Outcome | None]] = {
-    "target-available": checks_sides.available,
-    "target-api": checks_sides.api,
-    "target-scheduler": checks_sides.scheduler,
-    "import-errors": checks_sides.imports,
-    "same-dags": checks_sides.same_dags,
-    "same-files": checks_sides.same_files,
-    "pause-state": checks_sides.pause_state,
-    "pools": checks_sides.pools,
-    "variables": checks_sides.variables,
-    "connections": checks_sides.connections,
-    "gate": checks_runs.gate,
-    "fenced": fenced.check,
-    "next-runs": checks_runs.next_runs,
-    "same-instants": checks_runs.same_instants,
-    "asset-events": checks_runs.asset_events,
-    "moving-dags": checks_sides.moving_dags,
-    "cross-dag": checks_runs.cross_dag,
-    serial.CHECK: serial.check,
-}
+
+@dataclass(frozen=True)
+class CheckDefinition:
+    """One check; the texts are the rows of the table in docs/checks.md."""
+
+    name: str
+    run: Callable[[Sides], Outcome | None]  # None: it does not concern this switch
+    fails_if: str
+    remedy: str
+    warns_if: str = ""
 
 
-def preflight(
+_DEFINITIONS = (
+    CheckDefinition(
+        "target-available",
+        target.available,
+        fails_if="Amazon does not report the target as `AVAILABLE`",
+        remedy="wait until it is created or updated",
+    ),
+    CheckDefinition(
+        "target-api",
+        target.api,
+        fails_if="Airflow on the target does not answer, although its web server is not private",
+        remedy="look at the web server's log; check the permission that the message names",
+    ),
+    CheckDefinition(
+        "target-scheduler",
+        target.scheduler,
+        fails_if="Airflow reports it as unhealthy, or its last heartbeat is older than 60 s by AWS's clock",
+        remedy="look at the scheduler's log and, if the ages are odd, at the clocks",
+    ),
+    CheckDefinition(
+        "import-errors",
+        target.imports,
+        fails_if="the target cannot import a DAG file",
+        remedy="repair the file, `mwaactl dags push`",
+    ),
+    CheckDefinition(
+        "same-dags",
+        both_sides.same_dags,
+        fails_if="a DAG is on one side only",
+        warns_if="only the number of DAGs is known (CloudWatch) and differs",
+        remedy="`mwaactl dags push --delete`, then wait until both sides have read the files",
+    ),
+    CheckDefinition(
+        "same-files",
+        both_sides.same_files,
+        fails_if="a file below the DAGs folder is in one bucket only, or its content differs",
+        remedy="`mwaactl dags push --delete`",
+    ),
+    CheckDefinition(
+        "pause-state",
+        both_sides.pause_state,
+        fails_if="a DAG is paused on one side only",
+        remedy="`--sync` copies the source's pause state to the target",
+    ),
+    CheckDefinition(
+        "pools",
+        both_sides.pools,
+        fails_if="the target lacks a pool of the source, or the number of slots differs",
+        remedy="`--sync` copies the source's pools; pools that only the target has stay",
+    ),
+    CheckDefinition(
+        "variables",
+        both_sides.variables,
+        fails_if="variables in Airflow's own database differ between the sides, such as watermarks",
+        warns_if="there are some, and they are equal now",
+        remedy="move them into the secrets backend that both sides share, or make them equal",
+    ),
+    CheckDefinition(
+        "connections",
+        both_sides.connections,
+        fails_if="a connection is in the database of one side only",
+        warns_if="one is in both databases: their contents are not compared",
+        remedy="move them into the shared secrets backend",
+    ),
+    CheckDefinition(
+        "gate",
+        gate.check,
+        fails_if="the target executed one of the newest scheduled runs that the source owned",
+        remedy="the gate does not work there: look for `bluegreen` in the logs, check that `plugins.zip` is "
+        "the deployed one",
+    ),
+    CheckDefinition(
+        "fenced",
+        fenced.check,
+        fails_if="the target has been fenced since a failover: it may not reach AWS",
+        remedy="`mwaactl unfence`, see [recovery](recovery.md)",
+    ),
+    CheckDefinition(
+        "next-runs",
+        runs.next_runs,
+        fails_if="the next run of an unpaused DAG on the target is more than 60 s overdue: a new environment "
+        "with `catchup=True` is still creating (and skipping) its history",
+        remedy="wait",
+    ),
+    CheckDefinition(
+        "same-instants",
+        runs.same_instants,
+        fails_if="never",
+        warns_if="a DAG's due instants differ between the sides: `@continuous`, or next instants in the "
+        "future that are not the same, or a bare `timedelta` in another phase",
+        remedy="use cron, `DeltaDataIntervalTimetable` or a plain `timedelta` (with "
+        "`create_cron_data_intervals`, which every stack pins, it becomes one)",
+    ),
+    CheckDefinition(
+        "asset-events",
+        runs.asset_events,
+        fails_if="on the source an asset event waits for the others of its DAG's condition (`a & b`): they "
+        "may arrive on the target, and neither side would have all",
+        remedy="wait until the DAG has run, or `--force asset-events`",
+    ),
+    CheckDefinition(
+        "moving-dags",
+        both_sides.moving_dags,
+        fails_if="with `--dag`: a named DAG is not on both sides in the same pause state",
+        remedy="push, `--sync`; forcing `same-dags` or `pause-state` does not cover it",
+    ),
+    CheckDefinition(
+        "cross-dag",
+        runs.cross_dag,
+        fails_if="with `--dag`: DAGs that depend on each other would be on different sides",
+        warns_if="a DAG that moves has a task that depends on another DAG and never ran",
+        remedy="name both DAGs",
+    ),
+    CheckDefinition(
+        serial.CHECK,
+        serial.check,
+        fails_if="the source cannot report whether serial DAGs run there",
+        remedy="see [switching](switching.md#dags-that-must-not-overlap-themselves)",
+    ),
+)
+CHECKS: Mapping[str, CheckDefinition] = {definition.name: definition for definition in _DEFINITIONS}
+
+
+def markdown_table() -> str:
+    """All checks in their order, as docs/checks.md shows them."""
+    rows = [
+        ("check", "fails if", "warns if", "what to do"),
+        ("--",) * 4,
+        *((f"`{check.name}`", check.fails_if, check.warns_if, check.remedy) for check in CHECKS.values()),
+    ]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def observe_sides(
     deployment: Deployment,
     target: Colour,
     timeline: Timeline | None,
     *,
     dags: tuple[str, ...] = (),
-    force: Collection[str] = (),
     now: Callable[[], datetime] | None = None,
-) -> tuple[Check, ...]:
-    """Look at both sides (`look`) and make all checks of a switch to `target`."""
-    return run_checks(look(deployment, target, timeline, dags=dags, now=now), force)
-
-
-def look(
-    deployment: Deployment,
-    target: Colour,
-    timeline: Timeline | None,
-    *,
-    dags: tuple[str, ...] = (),
-    now: Callable[[], datetime] | None = None,
-    apis: Mapping[Colour, AirflowApi] | None = None,
-    seen: Mapping[Colour, Observation] | None = None,
+    observations: Mapping[Colour, Observation] | None = None,
     thorough: bool = True,
 ) -> Sides:
-    """See all that the checks of a switch to `target` (of `dags` alone, if any are named) need.
+    """Observe all that the checks of a switch to `target` (of `dags` alone, if any are named) need.
 
-    `timeline` is the ownership as Airflow applies it, None if it cannot be read; `now` tells AWS's time
-    (None: this machine's); `apis` and `seen` are what the caller has already. Not `thorough`: without the
-    questions that take a call per DAG. What cannot be reached is no error here, but not checked. Raises
+    `timeline` is the ownership as Airflow applies it, None if it cannot be read; `now` reports AWS's time
+    (None: this machine's); `observations` are those that the caller has already. Not `thorough`: without the
+    questions that take a call per DAG. What does not answer is no error here, but not checked. Raises
     UsageError if the stack has no such environment.
     """
     deployment.stack.require(target)
-    apis = apis or {colour: deployment.airflow(colour) for colour in deployment.stack.airflow_environments}
-    seen = seen or observe(deployment, apis=apis)
-    evidence = gather(deployment, seen, apis, target, timeline, dags, thorough=thorough)
+    observations = observations or observe(deployment)
+    evidence = gather(deployment, observations, target, timeline, dags, thorough=thorough)
     return Sides(
-        target=seen[target],
-        source=next((observation for colour, observation in seen.items() if colour != target), None),
+        target=observations[target],
+        source=observations.get(other_colour(target)),
         dags=dags,
-        settled=_settled(timeline, target, seen),
+        settled=_settled(timeline, target, observations),
         now=(now or clock.now)(),
         evidence=evidence,
     )
 
 
-def _settled(timeline: Timeline | None, target: Colour, seen: Mapping[Colour, Observation]) -> frozenset[str]:
+def _settled(
+    timeline: Timeline | None, target: Colour, observations: Mapping[Colour, Observation]
+) -> frozenset[str]:
     if timeline is None:
         return frozenset()
-    known_dags = {dag_id for side in seen.values() for dag_id in side.dags or ()}
+    known_dags = {dag_id for side in observations.values() for dag_id in side.dags or ()}
     return frozenset(dag_id for dag_id in known_dags if newest_owner(timeline, dag_id) == target)
 
 
-def known(names: Iterable[str]) -> frozenset[str]:
-    """The names of checks to override; UsageError if one is not a check's name."""
-    chosen = frozenset(names)
-    unknown = sorted(chosen - CHECKS.keys())
+def forced_checks(names: Iterable[str]) -> frozenset[str]:
+    """The names of the checks to override; UsageError if a name is not a check's."""
+    forced = frozenset(names)
+    unknown = sorted(forced - CHECKS.keys())
     if unknown:
         raise UsageError(f"--force: no check is called {', '.join(unknown)}. The checks: {', '.join(CHECKS)}")
-    return chosen
+    return forced
 
 
-def run_checks(sides: Sides, force: Collection[str] = ()) -> tuple[Check, ...]:
-    """All checks that concern this switch, in the order in which they are shown."""
-    done: list[Check] = []
-    for name, check in CHECKS.items():
-        outcome = check(sides)
+def run_checks(sides: Sides, forced: Collection[str] = ()) -> tuple[Check, ...]:
+    """The outcomes of all checks that concern this switch, in the order in which they are shown."""
+    checks: list[Check] = []
+    for name, definition in CHECKS.items():
+        outcome = definition.run(sides)
         if outcome is None:
             continue
         result, detail = outcome
-        before = next((other.name for other in done if other.detail == detail), None)
+        before = next((check.name for check in checks if check.detail == detail), None)
         if result == "not checked" and before is not None:
             detail = f"for the same reason as {before}"
-        done.append(Check(name=name, result=result, detail=detail, forced=result == "fail" and name in force))
-    return tuple(done)
+        checks.append(
+            Check(name=name, result=result, detail=detail, forced=result == "fail" and name in forced)
+        )
+    return tuple(checks)

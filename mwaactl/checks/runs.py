@@ -1,38 +1,21 @@
-"""The checks of runs: the gate's work so far, the next ones, and what ties DAGs to each other."""
+"""The checks of runs: what the gate skipped, which runs come next, and which DAGs depend on each other."""
 
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from mwaactl.airflow.models import Dag
-from mwaactl.checks.outcome import NO_OTHER, Outcome, Sides, colour_of, dags_of_both, listed
+from mwaactl.checks.outcome import NO_OTHER, Outcome, Sides, colour_of, counted, listed, of_both
 from mwaactl.json_model import iso
 
-GRACE = timedelta(seconds=60)  # for the scheduler to make a run that is due
-# How far ahead an instant must lie to be surely the next one of both sides: they are looked at one after the
-# other, by clocks that differ.
+GRACE = timedelta(seconds=60)  # for the scheduler to create a run that is due
+# How far ahead an instant must be to be certainly the next one on both sides: they are observed one after the
+# other, and their clocks differ.
 AHEAD = timedelta(seconds=10)
 PERIOD = re.compile(
     r"(?:(?P<days>-?\d+) days?, )?(?P<hours>\d+):(?P<minutes>\d\d):(?P<seconds>\d\d(?:\.\d+)?)"
 )
-
-
-def gate(sides: Sides) -> Outcome:
-    proof, source = sides.evidence.gate, colour_of(sides.source)
-    if proof is None:
-        return "not checked", sides.evidence.why_not("gate")
-    if proof.executed:
-        runs = [f"{dag_id} {run_id}" for dag_id, run_id in proof.executed]
-        return "fail", (
-            f"{sides.target.colour} executed what {source} owned: {listed(runs)}. Its gate does not work: "
-            "look for `bluegreen` in the scheduler's and the tasks' logs"
-        )
-    if not proof.skipped:
-        return "not checked", (
-            f"nothing proves it: none of the newest scheduled runs on {sides.target.colour} was {source}'s"
-        )
-    return "pass", f"skipped the newest scheduled runs that {source} owned ({proof.skipped} DAGs)"
 
 
 def next_runs(sides: Sides) -> Outcome:
@@ -48,81 +31,88 @@ def next_runs(sides: Sides) -> Outcome:
     if late:
         oldest = min(late.values())
         return "fail", (
-            f"{target.colour} has not made runs that are due since {iso(oldest)}: {listed(late)}. A new "
-            "environment with catchup=True is still making (and skipping) its history: wait for it"
+            f"{target.colour} has not created runs that have been due since {iso(oldest)}: {listed(late)}. A "
+            "new environment with catchup=True is still creating (and skipping) its history: wait until it "
+            "has caught up"
         )
-    return "pass", f"in the future for {len(next_due)} DAGs"
+    return "pass", f"in the future for {counted(len(next_due), 'DAG')}"
 
 
 def same_instants(sides: Sides) -> Outcome:
-    dags, missing = dags_of_both(sides)
-    if dags is None:
-        return "not checked", missing
+    dags = of_both(sides, "dags", lambda side: side.dags)
+    if isinstance(dags, str):
+        return "not checked", dags
     target, source = dags
     both = sorted(dag_id for dag_id in target.keys() & source.keys() if sides.moving(dag_id))
     active = [dag_id for dag_id in both if not (target[dag_id].paused or source[dag_id].paused)]
-    apart = {dag_id: how for dag_id in active if (how := _apart(target[dag_id], source[dag_id], sides.now))}
-    if apart:
-        names = [f"{dag_id} ({how})" for dag_id, how in apart.items()]
+    names = [
+        f"{dag_id} ({difference})"
+        for dag_id in active
+        if (difference := _different_instants(sides, target[dag_id], source[dag_id]))
+    ]
+    if names:
         return "warn", (
-            f"due at other instants on each side: {listed(names)}. "
-            "Each instant has one owner, but around the switch a run may come early, late or not at all: use "
-            "cron or DeltaDataIntervalTimetable"
+            f"due at different instants on each side: {listed(names)}. Each instant has one owner, but "
+            "around the switch a run may come early, late or not at all: use cron or "
+            "DeltaDataIntervalTimetable"
         )
-    return "pass", f"nothing speaks against it for {len(active)} DAGs"
+    return "pass", f"no difference known for {counted(len(active), 'DAG')}"
 
 
-def _apart(target: Dag, source: Dag, now: datetime) -> str | None:
-    """How it is known that the two sides have different due instants; None: it is not."""
+def _different_instants(sides: Sides, target: Dag, source: Dag) -> str | None:
+    """What shows that the two sides have different due instants; None: nothing does."""
     if "@continuous" in (target.schedule, source.schedule):
         return "@continuous"
-    ours, theirs = target.next_due, source.next_due
-    if ours is None or theirs is None:
+    on_target, on_source = target.next_due, source.next_due
+    if on_target is None or on_source is None:
         return None
-    if min(ours, theirs) > now + AHEAD:
-        # The next instant of one schedule is one instant.
-        return f"next at {iso(ours)} and {iso(theirs)}" if ours != theirs else None
+    if min(on_target, on_source) > sides.now + AHEAD:
+        if on_target == on_source:  # a schedule has only one next instant
+            return None
+        here, there = sides.target.colour, colour_of(sides.source)
+        return f"next on {here} at {iso(on_target)}, on {there} at {iso(on_source)}"
     period = _period(target.schedule)
-    if period and period == _period(source.schedule) and (ours - theirs) % period:
-        return f"every {target.schedule}, from another beginning"
+    if period and period == _period(source.schedule) and (on_target - on_source) % period:
+        return f"every {target.schedule}, but in another phase"
     return None
 
 
 def _period(schedule: str | None) -> timedelta | None:
     """The period of a schedule that is a bare timedelta: "0:05:00", "1 day, 0:00:00"."""
-    found = PERIOD.fullmatch(schedule or "")
-    return (
-        timedelta(**{unit: float(number or 0) for unit, number in found.groupdict().items()})
-        if found
-        else None
-    )
+    match = PERIOD.fullmatch(schedule or "")
+    if match is None:
+        return None
+    return timedelta(**{unit: float(number or 0) for unit, number in match.groupdict().items()})
 
 
 def asset_events(sides: Sides) -> Outcome:
-    waiting = sides.evidence.waiting
+    waiting = sides.evidence.waiting_assets
     if sides.source is None:
         return "not checked", NO_OTHER
     if waiting is None:
-        return "not checked", sides.evidence.why_not("waiting")
+        return "not checked", sides.evidence.why_not("waiting_assets")
     if waiting:
         names = [f"{dag_id} ({listed(assets)})" for dag_id, assets in waiting.items()]
         return "fail", (
-            f"on {sides.source.colour} events wait for the others of their DAG's condition, which may come "
-            f"on {sides.target.colour}: {listed(names)}. Wait until these DAGs ran, or --force asset-events"
+            f"on {sides.source.colour}, asset events wait for the rest of their DAG's condition, which may "
+            f"arrive on {sides.target.colour}: {listed(names)}. Wait until these DAGs have run, or add "
+            "--force asset-events"
         )
-    return "pass", f"none waits on {sides.source.colour} for the others of its condition"
+    return "pass", f"no event on {sides.source.colour} waits for the rest of its DAG's condition"
 
 
 def cross_dag(sides: Sides) -> Outcome | None:
     if not sides.dags:
         return None
-    ties = sides.evidence.split
-    if ties is None:
-        return "not checked", sides.evidence.why_not("split")
-    split = [f"{tie.dag_id} {tie.how} {tie.other}" for tie in ties if tie.other is not None]
-    if split:
-        return "fail", f"these would be on different sides: {listed(split)}. Move them together"
-    unknown = [f"{tie.dag_id} ({tie.how})" for tie in ties]
+    dependencies = sides.evidence.cut_dependencies
+    if dependencies is None:
+        return "not checked", sides.evidence.why_not("cut_dependencies")
+    cut = [f"{each.dag_id} {each.relation} {each.other}" for each in dependencies if each.other is not None]
+    if cut:
+        return "fail", (
+            f"these would be on different sides: {listed(cut)}. Move them together: repeat --dag for each DAG"
+        )
+    unknown = [f"{each.dag_id} ({each.relation})" for each in dependencies]
     if unknown:
-        return "warn", f"which DAG it depends on is only known when it runs: {listed(unknown)}"
+        return "warn", f"only a run shows which DAG it depends on: {listed(unknown)}"
     return "pass", "no dependency between DAGs is cut"

@@ -9,7 +9,7 @@ CHECK = "serial-dags"
 
 
 def check(sides: Sides) -> Outcome | None:
-    """For the preflight: whether the source can report which serial DAGs are busy on it."""
+    """Whether the source can report which serial DAGs are busy on it; None without a source."""
     source = sides.source
     if source is None:
         return None
@@ -18,17 +18,17 @@ def check(sides: Sides) -> Outcome | None:
     if source.in_flight is not None and source.dags is not None:
         busy = {run.dag_id for run in source.in_flight} & serial
         if not busy:
-            return "pass", f"none is busy on {source.colour} now"
-        return "pass", f"busy on {source.colour}, to be moved when idle: {listed(busy)}"
+            return "pass", f"none is busy on {source.colour}"
+        return "pass", f"busy on {source.colour}, will move once idle: {listed(busy)}"
     reason = source.not_checked.get("dags") or source.not_checked["in_flight"]
     if active := {dag_id for dag_id in serial if not dags[dag_id].paused}:
         return "fail", (
-            f"{source.colour} cannot be asked whether these still run there, and they must not overlap "
-            f"themselves: {listed(active)}. If nothing runs there any more: --force {CHECK} ({reason})"
+            f"{source.colour} cannot report whether these DAGs still run there, and they must not overlap "
+            f"themselves: {listed(active)}. If nothing runs there any more, add --force {CHECK} ({reason})"
         )
     if sides.target.dags is None or sides.serial is None:
         return "not checked", reason
-    return "pass", f"{sides.target.colour} has none"
+    return "pass", f"{sides.target.colour} has no serial DAG"
 
 
 def source_answered(sides: Sides) -> bool:
@@ -37,7 +37,7 @@ def source_answered(sides: Sides) -> bool:
 
 
 def concerned(sides: Sides) -> dict[str, Dag]:
-    """The DAGs that are to move, as the source lists them, or the target if the source cannot tell."""
+    """The DAGs that would move, as the source lists them, or the target if the source does not answer."""
     side = sides.source if source_answered(sides) else sides.target
     dags = side.dags if side is not None else None
     return {dag_id: dag for dag_id, dag in (dags or {}).items() if sides.moving(dag_id)}

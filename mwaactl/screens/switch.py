@@ -19,7 +19,7 @@ from mwaactl.deployment import Deployment
 from mwaactl.json_model import iso
 from mwaactl.screens.common import SHOWN, print_note, remainder, since_text
 from mwaactl.switching.drain import DrainProgress
-from mwaactl.switching.serial import HeldDag
+from mwaactl.switching.held_dags import HeldDag
 from mwaactl.switching.write import SwitchResult
 
 

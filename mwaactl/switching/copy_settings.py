@@ -17,7 +17,7 @@ class CopyResult(Model):
 
     paused: tuple[str, ...] = ()
     unpaused: tuple[str, ...] = ()
-    pools: tuple[str, ...] = ()  # made or changed there
+    pools: tuple[str, ...] = ()  # created or changed there
     left: tuple[str, ...] = ()  # DAGs in another pause state that the target owns: its own state counts
 
 
@@ -28,21 +28,20 @@ def copy_settings(deployment: Deployment, source: Colour, target: Colour) -> Cop
     before both sides are read. Raises Unreachable, or Unusable if the ownership cannot be read; what was
     changed until then stays changed, and the same call does the rest.
     """
-    from_side, to_side = deployment.airflow(source), deployment.airflow(target)
-    with ThreadPoolExecutor(max_workers=4, thread_name_prefix="sync") as pool:
-        looks = [(pool.submit(side.dags), pool.submit(side.pools)) for side in (from_side, to_side)]
-        (dags, pools), (target_dags, target_pools) = ((a.result(), b.result()) for a, b in looks)
-    store = deployment.ownership
-    timeline, now = store.read().timeline, clock.now()
+    source_api, target_api = deployment.airflow(source), deployment.airflow(target)
+    with ThreadPoolExecutor(max_workers=4, thread_name_prefix="settings") as pool:
+        asked = [(pool.submit(side.dags), pool.submit(side.pools)) for side in (source_api, target_api)]
+        (dags, pools), (target_dags, target_pools) = ((a.result(), b.result()) for a, b in asked)
+    timeline, now = deployment.ownership.read().timeline, clock.now()
     differing = paused_apart(dags, target_dags)
     own = {dag_id for dag_id in differing if timeline.owner(now, dag_id) == target}
     # Pools first: an unpaused DAG may create runs at once.
     changed = different_pools(pools, target_pools)
     for name in sorted(changed):
-        to_side.put_pool(pools[name], exists=name in target_pools)
+        target_api.put_pool(pools[name], exists=name in target_pools)
     moved = sorted(differing - own)
     for dag_id in moved:
-        to_side.set_paused(dag_id, dags[dag_id].paused)
+        target_api.set_paused(dag_id, dags[dag_id].paused)
     return CopyResult(
         paused=tuple(dag_id for dag_id in moved if dags[dag_id].paused),
         unpaused=tuple(dag_id for dag_id in moved if not dags[dag_id].paused),

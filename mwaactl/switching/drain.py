@@ -21,9 +21,9 @@ from mwaactl.errors import LostRace, Unfinished, Unreachable, UsageError
 from mwaactl.json_model import Instant, Model
 from mwaactl.ownership.parameter import Snapshot, aws_now
 from mwaactl.ownership.reading import newest_owner, turn
-from mwaactl.switching import serial
+from mwaactl.switching import held_dags
+from mwaactl.switching.held_dags import Activity, HeldDag, Watch
 from mwaactl.switching.mirrors import MirrorResult, copy_final_states
-from mwaactl.switching.serial import Activity, HeldDag, Watch
 from mwaactl.switching.write import SwitchResult
 
 POLL = 1.0  # seconds between two looks: a serial DAG may be idle for a few seconds only
@@ -213,7 +213,7 @@ class _Drain:
         if not self._dags:  # none of them goes ahead of the others
             since = max(since, timeline.owners[-1].since)
         owned = [dag_id for dag_id in self._apart if timeline.owner(since, dag_id) == self._source]
-        held = self._watch.held(activity, owned, since + serial.MARGIN)
+        held = self._watch.held(activity, owned, since + held_dags.MARGIN)
         idle = sorted(self._apart - {dag.dag_id for dag in held})
         decided = timeline
         for dag_id in idle:

@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from bluegreen.timeline import DAG_ID, Colour, Timeline, other_colour
 
 from mwaactl.checks.outcome import Check, listed
-from mwaactl.checks.registry import known, look, run_checks
+from mwaactl.checks.registry import forced_checks, observe_sides, run_checks
 from mwaactl.deployment import Deployment
 from mwaactl.errors import UsageError
 from mwaactl.ownership.parameter import Ownership, Snapshot, aws_now, too_far
 from mwaactl.ownership.reading import Turn, newest_owner, previous_owner, settled, turn
-from mwaactl.switching import serial
-from mwaactl.switching.serial import Activity, Watch
+from mwaactl.switching import held_dags
+from mwaactl.switching.held_dags import Activity, Watch
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def plan(
         raise UsageError("dags is empty: name the DAGs to move alone, or leave it out to move all work")
     if wrong := [dag_id for dag_id in chosen if not DAG_ID.fullmatch(dag_id)]:
         raise UsageError(f"no DAG can have the id {', '.join(map(repr, wrong))}: repeat --dag for each DAG")
-    forced = known(force)
+    forced = forced_checks(force)
     deployment.stack.require(target)
     ownership = deployment.ownership
     before = ownership.read()
@@ -113,7 +113,7 @@ def plan_rollback(
 
     The rest is as for `plan`; also raises UsageError if there was no switch yet.
     """
-    forced = known(force)
+    forced = forced_checks(force)
     ownership = deployment.ownership
     before = ownership.read()
     owner, previous = newest_owner(before.timeline), previous_owner(before.timeline)
@@ -192,20 +192,19 @@ def _notes(before: Snapshot, ownership: Ownership) -> Iterator[str]:
 def _checked(plan: SwitchPlan) -> SwitchPlan:
     """The plan with the outcome of its checks and the source's activity at that time."""
     timeline, apis = plan.before.timeline, plan.deployment.airflows
-    sides = look(
+    sides = observe_sides(
         plan.deployment,
         plan.target,
         timeline,
         dags=plan.dags,
         now=lambda: aws_now(plan.before, plan.deployment.ownership.lead),
-        apis=apis,
     )
     watch, activity, source, likely = None, None, sides.source, set[str]()
     if source is not None and source.dags is not None and source.in_flight is not None:
         watch = Watch(apis[plan.source], apis[plan.target])
-        activity = serial.activity(source.dags, source.in_flight, lambda: sides.target.dags or {})
-        soon = plan.now + plan.lead + serial.SOON
+        activity = held_dags.activity(source.dags, source.in_flight, lambda: sides.target.dags or {})
+        soon = plan.now + plan.lead + held_dags.SOON
         candidates = plan.candidates(timeline, activity, soon)
         likely = {dag_id for dag_id in candidates if activity.busy(dag_id, soon)}
-    sides = serial.known_by_tasks(sides, watch, apis[plan.target], likely)
+    sides = held_dags.known_by_tasks(sides, watch, apis[plan.target], likely)
     return replace(plan, checks=run_checks(sides, plan.forced), watch=watch, activity=activity)

@@ -10,7 +10,7 @@ from bluegreen.timeline import Colour
 from mwaactl.airflow.models import Run
 from mwaactl.checks.observation import Observation, observe
 from mwaactl.checks.outcome import Check
-from mwaactl.checks.registry import look, run_checks
+from mwaactl.checks.registry import observe_sides, run_checks
 from mwaactl.deployment import Deployment
 from mwaactl.errors import ControlError, Unreachable
 from mwaactl.json_model import Instant, Model
@@ -79,20 +79,18 @@ def status(deployment: Deployment) -> Status:
             )
     except Unreachable as error:
         not_checked["active_environment"] = str(error)
-    apis = deployment.airflows
-    seen = observe(deployment, apis=apis)
+    seen = observe(deployment)
     for colour, observation in seen.items():
         not_checked |= {f"{colour}.{field}": why for field, why in observation.not_checked.items()}
     target = _standby(line, seen)
     checks: tuple[Check, ...] = ()
     if target is not None and ownership is not None:
-        sides = look(
+        sides = observe_sides(
             deployment,
             target,
             ownership.timeline,
             now=partial(aws_now, ownership, store.lead),
-            apis=apis,
-            seen=seen,
+            observations=seen,
             thorough=False,
         )
         checks = run_checks(sides)
@@ -124,11 +122,11 @@ def _standby(line: OwnershipLine | None, seen: dict[Colour, Observation]) -> Col
 def _draining(
     ownership: Snapshot | None, seen: Mapping[Colour, Observation]
 ) -> dict[Colour, tuple[Run, ...]]:
-    """By side, what it has to finish of DAGs that it does not own next. Not what is only skipped there."""
+    """By side, its unfinished runs of DAGs that it will not own, without those that it only skips."""
     if ownership is None:
         return {}
     timeline = ownership.timeline
-    found = {
+    unfinished = {
         colour: tuple(
             run
             for run in observation.in_flight or ()
@@ -137,4 +135,4 @@ def _draining(
         )
         for colour, observation in seen.items()
     }
-    return {colour: runs for colour, runs in found.items() if runs}
+    return {colour: runs for colour, runs in unfinished.items() if runs}

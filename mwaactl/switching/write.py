@@ -9,8 +9,8 @@
         wait_until_drained(deployment, "green", timeout=3600)
 
 `plan(..., dags=["daily"])` moves single DAGs by decisions of their own, `plan_rollback` all of them back.
-Serial DAGs move only while they are idle (`mwaactl.switching.serial`): `SwitchResult.held` names those that
-were busy, and the same plan made again moves them later.
+Serial DAGs move only while they are idle (`switching.held_dags`): `SwitchResult.held` names those that were
+busy, and the same plan made again moves them later.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable
 from mwaactl.json_model import Instant, Model
 from mwaactl.ownership.parameter import Snapshot, aws_now
 from mwaactl.ownership.reading import newest_owner, turn
-from mwaactl.switching import serial
+from mwaactl.switching import held_dags
 from mwaactl.switching.active_parameter import write_active
+from mwaactl.switching.held_dags import Activity, HeldDag
 from mwaactl.switching.plan import SwitchPlan
-from mwaactl.switching.serial import Activity, HeldDag
 
 
 class SwitchResult(Model):
@@ -151,7 +151,7 @@ def _look_again(plan: SwitchPlan) -> Activity | None:
     try:
         activity = plan.watch.look()
         # Ask about the tasks of those that matter now: between the decision and its write there is no time.
-        soon = aws_now(plan.before, plan.lead) + plan.lead + serial.SOON
+        soon = aws_now(plan.before, plan.lead) + plan.lead + held_dags.SOON
         plan.watch.held(activity, plan.candidates(plan.before.timeline, activity, soon), soon)
         return activity
     except Unreachable as error:
@@ -169,7 +169,7 @@ def _decide(plan: SwitchPlan, before: Snapshot, activity: Activity | None, since
     held: tuple[HeldDag, ...] = ()
     if activity is not None and plan.watch is not None and SERIAL_CHECK not in plan.forced:
         candidates = plan.candidates(timeline, activity, since)
-        held = plan.watch.held(activity, candidates, since + serial.MARGIN)
+        held = plan.watch.held(activity, candidates, since + held_dags.MARGIN)
     stay = {dag.dag_id for dag in held}
     moved = tuple(dag_id for dag_id in plan.moving if dag_id not in stay)
     decided = timeline
@@ -220,7 +220,7 @@ def _notes(after: Snapshot, version: int, decision: _Decision) -> tuple[str, ...
             f"another writer has decided since: {newest_owner(timeline, dag_id)} owns the work next "
             f"(version {after.reading.version})",
         )
-    if begin and decision.since and begin > decision.since + serial.MARGIN:
+    if begin and decision.since and begin > decision.since + held_dags.MARGIN:
         late = (begin - decision.since).total_seconds()
         notes += (
             f"the write arrived {late:.1f} s late: a serial DAG with a run due in that time may overlap "

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from components.airflow_versions import AIRFLOW_VERSIONS
+from components.config.airflow_versions import AIRFLOW_VERSIONS
 from local.processes import clean_environ
 from local.pulumi.cli import environ
 from tests.e2e.zoo.environment import Cloud, Json, Kind, Zoo

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from boto3.s3.transfer import TransferConfig
@@ -12,11 +13,14 @@ from boto3.s3.transfer import TransferConfig
 from local.aws import ministack
 from local.home import Home
 from mwaactl.aws import Clients
-from mwaactl.checks.cloudwatch import Metrics, metrics
-from mwaactl.checks.evidence import differing
+from mwaactl.checks.cloudwatch import Metrics, read_metrics
+from mwaactl.checks.evidence import compare_files
 from mwaactl.checks.outcome import FileComparison
 from mwaactl.stack import parse
 from tests.fakes.aws import outputs
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch.type_defs import DimensionTypeDef, MetricDatumTypeDef
 
 MIB = 1024 * 1024
 
@@ -37,8 +41,11 @@ def test_an_environments_metrics_are_read_back_as_amazon_publishes_them(clients:
     now = datetime.now(UTC)
 
     def put(metric: str, function: str, value: float, age: float, environment: str = "blue") -> None:
-        dimensions = [{"Name": "Function", "Value": function}, {"Name": "Environment", "Value": environment}]
-        point = {
+        dimensions: list[DimensionTypeDef] = [
+            {"Name": "Function", "Value": function},
+            {"Name": "Environment", "Value": environment},
+        ]
+        point: MetricDatumTypeDef = {
             "MetricName": metric,
             "Dimensions": dimensions,
             "Timestamp": now - timedelta(seconds=age),
@@ -46,17 +53,19 @@ def test_an_environments_metrics_are_read_back_as_amazon_publishes_them(clients:
         }
         clients.cloudwatch.put_metric_data(Namespace="AmazonMWAA", MetricData=[point])
 
-    assert metrics(clients.cloudwatch, "blue", now) == Metrics()
+    assert read_metrics(clients.cloudwatch, "blue", now) == Metrics()
     put("SchedulerHeartbeat", "Scheduler", 12, 190)
     put("SchedulerHeartbeat", "Scheduler", 11, 70)
     put("SchedulerHeartbeat", "Scheduler", 11, 10, "green")
     put("ImportErrors", "DAG Processing", 2, 190)
     put("ImportErrors", "DAG Processing", 1, 70)
     put("DagBagSize", "DAG Processing", 41, 70)
-    seen = metrics(clients.cloudwatch, "blue", now)
-    assert (seen.import_errors, seen.dags) == (1, 41)
-    assert seen.heartbeat is not None
-    assert timedelta(seconds=10) <= now - seen.heartbeat <= timedelta(seconds=130), "its minute begins before"
+    metrics = read_metrics(clients.cloudwatch, "blue", now)
+    assert (metrics.import_errors, metrics.dags) == (1, 41)
+    assert metrics.heartbeat is not None
+    assert timedelta(seconds=10) <= now - metrics.heartbeat <= timedelta(seconds=130), (
+        "its minute begins before"
+    )
 
 
 def test_files_are_the_same_by_content_however_they_were_uploaded(clients: Clients) -> None:
@@ -71,8 +80,10 @@ def test_files_are_the_same_by_content_however_they_were_uploaded(clients: Clien
     clients.s3.upload_fileobj(io.BytesIO(content), green, "dags/large.py", Config=parts)
     etags = {clients.s3.head_object(Bucket=bucket, Key="dags/large.py")["ETag"] for bucket in (blue, green)}
     assert len(etags) == 2, "it did come in parts"
-    assert differing(clients.s3, *sides) == FileComparison(same=1)
+    assert compare_files(clients.s3, *sides) == FileComparison(same=1)
 
     clients.s3.upload_fileobj(io.BytesIO(content[:-1] + b"!"), green, "dags/large.py", Config=parts)
     clients.s3.put_object(Bucket=blue, Key="dags/new.py", Body=b"")
-    assert differing(clients.s3, *sides) == FileComparison(different=("large.py",), only_target=("new.py",))
+    assert compare_files(clients.s3, *sides) == FileComparison(
+        different=("large.py",), only_target=("new.py",)
+    )

@@ -21,7 +21,9 @@ def api_of(answers: dict[str, Any], major: int) -> tuple[AirflowApi, Mwaa]:
 
 def sent(mwaa: Mwaa) -> list[tuple[str, str, Any]]:
     """Method, path, and body or query of each call."""
-    return [(one["Method"], one["Path"], one.get("Body", one.get("QueryParameters"))) for one in mwaa.asked]
+    return [
+        (call["Method"], call["Path"], call.get("Body", call.get("QueryParameters"))) for call in mwaa.asked
+    ]
 
 
 def refused(status: int, **body: Any) -> Exception:

@@ -1,4 +1,4 @@
-"""Both sides of a stack as the preflight of a switch to green sees them."""
+"""Both sides of a stack as the checks before a switch to green observe them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from mwaactl.checks.outcome import Check
-from mwaactl.checks.registry import preflight
+from mwaactl.checks.registry import observe_sides, run_checks
 from tests.fakes.aws import Cloud, client_error, deployment, standing
 
 BLUE, GREEN = "mwaa-openlineage-fullha-blue", "mwaa-openlineage-fullha-green"
@@ -15,8 +15,8 @@ TASK_INSTANCES = "POST /dags/~/dagRuns/~/taskInstances/list"
 
 def checked(aws: Cloud, *dags: str) -> dict[str, Check]:
     """The checks of a switch to green, by name."""
-    checks = preflight(deployment(aws), "green", standing(aws), dags=dags)
-    return {check.name: check for check in checks}
+    sides = observe_sides(deployment(aws), "green", standing(aws), dags=dags)
+    return {check.name: check for check in run_checks(sides)}
 
 
 def outcome(aws: Cloud, name: str, *dags: str) -> tuple[str, str]:
@@ -25,15 +25,15 @@ def outcome(aws: Cloud, name: str, *dags: str) -> tuple[str, str]:
 
 
 def silent(aws: Cloud, name: str) -> None:
-    """From now on Airflow's API on that environment does not answer."""
+    """Let Airflow's API on that environment stop answering."""
     aws.mwaa.airflow[name] = dict.fromkeys(
         aws.mwaa.airflow[name], client_error("InternalServerException", 500)
     )
 
 
 def dag_answer(dag_id: str, paused: bool = False, due: datetime | None = None, **more: Any) -> dict[str, Any]:
-    told = due.isoformat() if due else None
-    return {"dag_id": dag_id, "is_paused": paused, "next_dagrun_run_after": told, **more}
+    run_after = due.isoformat() if due else None
+    return {"dag_id": dag_id, "is_paused": paused, "next_dagrun_run_after": run_after, **more}
 
 
 def set_dags(aws: Cloud, name: str, *dags: dict[str, Any]) -> None:

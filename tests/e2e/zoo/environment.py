@@ -19,10 +19,10 @@ from bluegreen.timeline import Colour, Reading, Timeline, latest_valid
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from components.airflow_configuration import SECRETS_BACKEND
-from components.airflow_versions import AIRFLOW_VERSIONS, major
+from components.airflow.configuration import SECRETS_BACKEND
+from components.airflow.plugins import plugins_zip
+from components.config.airflow_versions import AIRFLOW_VERSIONS, major
 from components.lineage_log import EVENTS
-from components.plugins import plugins_zip
 from local.airflow.config import EXECUTOR_TAG
 from local.airflow.files import IMAGE_TAG
 from local.airflow.process import stop_airflows

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from components.network import ENDPOINT_SERVICES, choose_zones, subnet_plan
 from tests.fakes.mocks import REGION, deploy, run
-from tests.unit.components.test_settings import parse
+from tests.unit.components.config.test_settings import parse
 
 vpc_cidrs = st.builds(
     lambda address, prefix: str(IPv4Network((address, prefix), strict=False)),

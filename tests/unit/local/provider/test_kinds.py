@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from local.provider import schema
-from local.provider.kinds import KINDS
-from local.provider.templates import recorded, replacements
+from local.provider.kinds.table import KINDS
+from local.provider.kinds.templates import recorded, replacements
 from local.provider.values import UNKNOWN, changed_paths
 
 NETWORK = {"subnetIds": ["a", "b"], "securityGroupIds": ["c"]}

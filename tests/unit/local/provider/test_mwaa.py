@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from local.provider import mwaa
+from local.provider.services import mwaa
 from local.provider.values import ProviderError
 from tests.fakes.mwaa_environments import MwaaEnvironments
 

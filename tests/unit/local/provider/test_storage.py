@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from local.provider import storage
+from local.provider.services import storage
 from local.provider.values import ProviderError
 from tests.fakes.written_bucket import WrittenBucket
 

@@ -1,4 +1,4 @@
-"""The calls that change something in Airflow, in each version's way; and how calls are made at all."""
+"""The calls that change something in Airflow, in each version's way; and how any call goes out."""
 
 from __future__ import annotations
 
@@ -82,31 +82,31 @@ def test_a_created_run_covers_the_same_interval_under_an_id_that_is_free_for_man
 
 
 @pytest.mark.parametrize(
-    ("run_id", "made"),
+    ("run_id", "manual_id"),
     [
         ("own id", "manual__own id"),
         ("scheduled__a__b", "manual__a__b"),
         ("scheduled__", "manual__scheduled__"),
     ],
 )
-def test_a_created_run_keeps_what_is_its_own_of_the_id(run_id: str, made: str) -> None:
+def test_a_created_run_keeps_what_is_its_own_of_the_id(run_id: str, manual_id: str) -> None:
     api, mwaa = api_of({"POST /dags/etl/dagRuns": {}}, 3)
     api.create(a_run(run_id, interval=None), "note")
     ((_, _, body),) = sent(mwaa)
-    assert body["dag_run_id"] == made
+    assert body["dag_run_id"] == manual_id
     assert "data_interval_start" not in body
 
 
 # --- calling ---
 
 
-def test_what_does_not_exist_is_told_apart_from_what_does_not_answer() -> None:
+def test_what_does_not_exist_differs_from_what_does_not_answer() -> None:
     api, _ = api_of({"/dags/etl/tasks": refused(404, title="DAG not found")}, 2)
     with pytest.raises(NotFound, match="on env: it answered 404: DAG not found"):
         api.tasks("etl")
 
 
-def test_a_conflict_is_told_without_the_statement_that_met_it() -> None:
+def test_a_conflict_is_reported_without_the_statement_that_met_it() -> None:
     conflict = refused(409, detail={"reason": "Unique constraint violation", "statement": "INSERT INTO ..."})
     api, _ = api_of({"POST /dags/etl/dagRuns": conflict}, 3)
     with pytest.raises(Unreachable, match=r"it answered 409: Unique constraint violation$"):
@@ -115,7 +115,7 @@ def test_a_conflict_is_told_without_the_statement_that_met_it() -> None:
 
 def test_an_answer_that_is_no_object_is_an_error() -> None:
     api, _ = api_of({"/dags/etl/tasks": "<html>"}, 3)
-    with pytest.raises(Unreachable, match="no JSON object came from /dags/etl/tasks"):
+    with pytest.raises(Unreachable, match="the answer to /dags/etl/tasks is not a JSON object"):
         api.tasks("etl")
 
 

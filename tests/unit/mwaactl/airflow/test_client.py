@@ -1,4 +1,4 @@
-"""The calls to Airflow's REST API: what each version is sent, and what is made of its answers.
+"""The calls to Airflow's REST API: what each version receives, and how its answers are read.
 
 Airflow refuses names that it does not know, so the bodies are compared whole. The shapes are those of
 2.10.3 and 2.11.2 (v1), 3.0.6 and 3.3.1 (v2).
@@ -29,7 +29,7 @@ from tests.fakes.airflow_api import (
 
 
 @pytest.mark.parametrize(
-    ("told", "schedule"),
+    ("interval", "schedule"),
     [
         (None, None),
         ({"__type": "CronExpression", "value": "0 * * * *"}, "0 * * * *"),
@@ -38,11 +38,11 @@ from tests.fakes.airflow_api import (
         ({"__type": "RelativeDelta", "months": 1, "days": 0, "day": None}, "relativedelta(months=1)"),
     ],
 )
-def test_the_schedule_of_an_airflow_2_dag_reads_as_in_airflow_3(told: Any, schedule: str | None) -> None:
+def test_the_schedule_of_an_airflow_2_dag_reads_as_in_airflow_3(interval: Any, schedule: str | None) -> None:
     answer = {
         "dag_id": "etl",
         "is_paused": False,
-        "schedule_interval": told,
+        "schedule_interval": interval,
         "max_active_runs": 16,
         "next_dagrun_create_after": "2026-11-23T10:00:00+00:00",
     }
@@ -54,7 +54,7 @@ def test_the_schedule_of_an_airflow_2_dag_reads_as_in_airflow_3(told: Any, sched
 
 
 @pytest.mark.parametrize(
-    ("told", "schedule", "by_assets"),
+    ("summary", "schedule", "by_assets"),
     [
         ("None", None, False),
         ("0:05:00", "0:05:00", False),
@@ -64,12 +64,12 @@ def test_the_schedule_of_an_airflow_2_dag_reads_as_in_airflow_3(told: Any, sched
     ],
 )
 def test_the_schedule_of_an_airflow_3_dag_is_its_summary(
-    told: str, schedule: str | None, by_assets: bool
+    summary: str, schedule: str | None, by_assets: bool
 ) -> None:
     answer = {
         "dag_id": "etl",
         "is_paused": True,
-        "timetable_summary": told,
+        "timetable_summary": summary,
         "max_active_runs": 1,
         "next_dagrun_run_after": "2026-11-23T10:00:00Z",
     }
@@ -80,7 +80,7 @@ def test_the_schedule_of_an_airflow_3_dag_is_its_summary(
 
 
 @pytest.mark.parametrize("major", [2, 3])
-def test_tasks_tell_what_they_wait_for_and_what_follows(major: int) -> None:
+def test_tasks_know_what_they_wait_for_and_what_follows(major: int) -> None:
     answer = {
         "task_id": "load",
         "operator_name": "@task",
@@ -127,9 +127,7 @@ def test_variables_and_connections_are_those_of_the_database() -> None:
         (3, "/assets", "assets", "scheduled_dags"),  # since 3.1
     ],
 )
-def test_assets_tell_who_makes_them_and_whom_they_trigger(
-    major: int, path: str, key: str, consumers: str
-) -> None:
+def test_assets_know_their_producers_and_consumers(major: int, path: str, key: str, consumers: str) -> None:
     answer = {
         "id": 4,
         "uri": "s3://b/k",
@@ -147,7 +145,7 @@ def test_assets_tell_who_makes_them_and_whom_they_trigger(
         (3, "/dags/etl/assets/queuedEvents", {"asset_id": 4}, "4"),
     ],
 )
-def test_events_that_wait_for_others_are_told(major: int, path: str, event: Any, name: str) -> None:
+def test_events_that_wait_for_others_are_reported(major: int, path: str, event: Any, name: str) -> None:
     api, _ = api_of({path: {"queued_events": [event], "total_entries": 1}}, major)
     assert api.queued_asset_events("etl") == (name,)
 
@@ -187,12 +185,12 @@ def test_airflow_3_is_asked_for_runs_by_due_instant_page_by_page() -> None:
         run["run_after"] = run["data_interval_end"]
 
     def page(body: dict[str, Any]) -> dict[str, Any]:
-        found = runs[body["page_offset"] :][: body["page_limit"]]
-        return {"dag_runs": found, "total_entries": len(runs)}
+        portion = runs[body["page_offset"] :][: body["page_limit"]]
+        return {"dag_runs": portion, "total_entries": len(runs)}
 
     api, mwaa = api_of({"POST /dags/~/dagRuns/list": page}, 3)
-    seen = api.scheduled_runs(TEN, TEN + 2 * HOUR, ["b", "a"])
-    assert [run.run_id for run in seen] == [f"r{i}" for i in range(120)], "not those due at the end or later"
+    due = api.scheduled_runs(TEN, TEN + 2 * HOUR, ["b", "a"])
+    assert [run.run_id for run in due] == [f"r{i}" for i in range(120)], "not those due at the end or later"
     assert sent(mwaa)[0] == (
         "POST",
         "/dags/~/dagRuns/list",
@@ -215,8 +213,8 @@ def test_a_run_that_two_pages_show_counts_once() -> None:
     assert len(api.scheduled_runs(TEN, TEN + HOUR)) == 1
 
 
-def test_airflow_2_runs_are_read_from_the_newest_back_to_the_first_that_was_made_before() -> None:
-    """A run that is due in time may have been made late; one that was made before cannot be due in time."""
+def test_airflow_2_runs_are_read_from_the_newest_back_to_the_first_that_was_created_before() -> None:
+    """A run that is due in time may be created late; one that was created before cannot be due in time."""
     early = run_answer("early", due=TEN - HOUR)
     late = run_answer("late", due=TEN - HOUR, start_date=(TEN + HOUR).isoformat())
     pages = [
@@ -224,13 +222,13 @@ def test_airflow_2_runs_are_read_from_the_newest_back_to_the_first_that_was_made
         [run_answer("queued", start_date=None), run_answer("first"), early],
         [run_answer("never read")],
     ]
-    asked = iter(pages)
+    answers = iter(pages)
     api, mwaa = api_of(
-        {"POST /dags/~/dagRuns/list": lambda _: {"dag_runs": next(asked), "total_entries": 9}}, 2
+        {"POST /dags/~/dagRuns/list": lambda _: {"dag_runs": next(answers), "total_entries": 9}}, 2
     )
-    seen = api.scheduled_runs(TEN, TEN + 2 * HOUR)
-    assert {run.run_id for run in seen} == {"first", "queued", "new"}
-    assert seen[-1].run_id == "new", "in the order of their due instants"
+    due = api.scheduled_runs(TEN, TEN + 2 * HOUR)
+    assert {run.run_id for run in due} == {"first", "queued", "new"}
+    assert due[-1].run_id == "new", "in the order of their due instants"
     assert [body for _, _, body in sent(mwaa)] == [
         {"order_by": "-id", "page_limit": 100, "page_offset": 0},
         {"order_by": "-id", "page_limit": 100, "page_offset": 3},
@@ -259,7 +257,7 @@ def test_the_newest_runs_may_be_of_any_type(major: int) -> None:
     assert "run_type" not in sent(mwaa)[0][2]
 
 
-def test_a_run_says_when_it_is_due_what_it_covers_and_what_stands_in_its_note() -> None:
+def test_a_run_has_its_due_instant_its_interval_and_its_note() -> None:
     answer = run_answer(run_after=(TEN + HOUR).isoformat(), note="looked at")
     api, _ = api_of({"/dags/~/dagRuns": {"dag_runs": [answer], "total_entries": 1}}, 3)
     (run,) = api.last_scheduled_runs()
@@ -272,14 +270,14 @@ def test_a_run_says_when_it_is_due_what_it_covers_and_what_stands_in_its_note() 
 
 @pytest.mark.parametrize(
     ("major", "own"),
-    [(2, {"page_limit": 500}), (3, {"page_limit": 100, "order_by": "id"})],  # v1 knows no order_by here
+    [(2, {"page_limit": 500}), (3, {"page_limit": 100, "order_by": "id"})],  # v1 has no order_by here
 )
 def test_task_instances_are_asked_for_in_each_versions_way(major: int, own: Any) -> None:
     others = task_answer("of another run of these DAGs")
     answer = {"task_instances": [task_answer(), others], "total_entries": 2}
     api, mwaa = api_of({"POST /dags/~/dagRuns/~/taskInstances/list": answer}, major)
-    found = api.task_instances([a_run(), a_run("none yet")], states=["skipped", None])
-    assert {key: len(tasks) for key, tasks in found.items()} == {
+    by_run = api.task_instances([a_run(), a_run("none yet")], states=["skipped", None])
+    assert {key: len(tasks) for key, tasks in by_run.items()} == {
         ("etl", SCHEDULED): 1,
         ("etl", "none yet"): 0,
     }
@@ -294,17 +292,17 @@ def test_task_instances_are_asked_for_in_each_versions_way(major: int, own: Any)
 
 def test_many_runs_are_asked_for_in_portions_and_each_task_instance_counts_once() -> None:
     def page(body: dict[str, Any]) -> dict[str, Any]:
-        found = [task_answer(run_id) for run_id in body["dag_run_ids"]] * 2
-        return {"task_instances": found, "total_entries": len(found)}
+        answers = [task_answer(run_id) for run_id in body["dag_run_ids"]] * 2
+        return {"task_instances": answers, "total_entries": len(answers)}
 
     api, mwaa = api_of({"POST /dags/~/dagRuns/~/taskInstances/list": page}, 2)
-    found = api.task_instances([a_run(f"r{i}") for i in range(60)])
-    assert {len(tasks) for tasks in found.values()} == {1}
+    by_run = api.task_instances([a_run(f"r{i}") for i in range(60)])
+    assert {len(tasks) for tasks in by_run.values()} == {1}
     assert [len(body["dag_run_ids"]) for _, _, body in sent(mwaa)] == [50, 10]
 
 
 @pytest.mark.parametrize(
-    ("told", "executed"),
+    ("fields", "executed"),
     [
         ({"state": "success", "hostname": "worker"}, True),
         ({"state": "running", "pid": 7}, True),
@@ -314,22 +312,23 @@ def test_many_runs_are_asked_for_in_portions_and_each_task_instance_counts_once(
         ({"state": None, "hostname": "worker"}, False),  # cleared
     ],
 )
-def test_a_task_instance_was_executed_if_a_process_did_more_than_skip_it(told: Any, executed: bool) -> None:
-    answer = {"task_instances": [task_answer(**told)], "total_entries": 1}
+def test_a_task_instance_was_executed_if_a_process_did_more_than_skip_it(fields: Any, executed: bool) -> None:
+    answer = {"task_instances": [task_answer(**fields)], "total_entries": 1}
     api, _ = api_of({"POST /dags/~/dagRuns/~/taskInstances/list": answer}, 3)
-    (one,) = api.task_instances([a_run()])["etl", SCHEDULED]
-    assert one.executed == executed
+    (instance,) = api.task_instances([a_run()])["etl", SCHEDULED]
+    assert instance.executed == executed
 
 
 def test_a_task_instance_keeps_its_start_its_index_and_its_rendered_fields() -> None:
-    told = task_answer(
+    answer = task_answer(
         index=3,
         start_date="2026-11-23T10:00:00Z",
         rendered_fields={"external_dag_id": "up"},
         operator_name="S",
     )
     api, _ = api_of(
-        {"POST /dags/~/dagRuns/~/taskInstances/list": {"task_instances": [told], "total_entries": 1}}, 3
+        {"POST /dags/~/dagRuns/~/taskInstances/list": {"task_instances": [answer], "total_entries": 1}}, 3
     )
-    (one,) = api.task_instances([a_run()])["etl", SCHEDULED]
-    assert (one.start, one.map_index, one.rendered, one.operator) == (TEN, 3, {"external_dag_id": "up"}, "S")
+    (instance,) = api.task_instances([a_run()])["etl", SCHEDULED]
+    assert (instance.start, instance.map_index, instance.operator) == (TEN, 3, "S")
+    assert instance.rendered == {"external_dag_id": "up"}

@@ -1,4 +1,4 @@
-"""What the first look at an environment asks of Airflow's REST API."""
+"""What the observation of an environment asks of Airflow's REST API."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def test_listings_are_read_to_their_end() -> None:
 
     def page(query: dict[str, Any]) -> dict[str, Any]:
         start = query["offset"]
-        found = [{"dag_id": name, "is_paused": False} for name in names[start : start + query["limit"]]]
-        return {"dags": found, "total_entries": len(names)}
+        dags = [{"dag_id": name, "is_paused": False} for name in names[start : start + query["limit"]]]
+        return {"dags": dags, "total_entries": len(names)}
 
     api, mwaa = api_of({"/dags": page}, 3)
     assert list(api.dags()) == names
@@ -31,11 +31,11 @@ def run(
 
 
 def test_airflow_3_runs_are_due_at_run_after() -> None:
-    found = run("daily", "a", run_after="2026-11-23T10:00:00Z", data_interval_end="2026-11-22T00:00:00Z")
-    api, mwaa = api_of({"/dags/~/dagRuns": {"dag_runs": [found], "total_entries": 1}}, 3)
-    (seen,) = api.last_scheduled_runs()
-    assert seen.due is not None
-    assert seen.due.isoformat() == "2026-11-23T10:00:00+00:00"
+    answer = run("daily", "a", run_after="2026-11-23T10:00:00Z", data_interval_end="2026-11-22T00:00:00Z")
+    api, mwaa = api_of({"/dags/~/dagRuns": {"dag_runs": [answer], "total_entries": 1}}, 3)
+    (newest,) = api.last_scheduled_runs()
+    assert newest.due is not None
+    assert newest.due.isoformat() == "2026-11-23T10:00:00+00:00"
     assert mwaa.asked[0]["QueryParameters"]["run_type"] == "scheduled"
 
 
@@ -46,18 +46,18 @@ def test_airflow_2_runs_are_due_at_the_end_of_their_interval_and_filtered_here()
         run("daily", "a", data_interval_end="2026-11-22T10:00:00+00:00"),
     ]
     api, mwaa = api_of({"/dags/~/dagRuns": {"dag_runs": runs, "total_entries": 3}}, major=2)
-    (seen,) = api.last_scheduled_runs()
-    assert seen.run_id == "scheduled__b"
+    (newest,) = api.last_scheduled_runs()
+    assert newest.run_id == "scheduled__b"
     assert "run_type" not in mwaa.asked[0]["QueryParameters"]
 
 
 def test_runs_in_flight_are_the_queued_and_the_running_of_any_type() -> None:
     def page(body: dict[str, Any]) -> dict[str, Any]:
-        found = [run("daily", "a", kind="manual", state=state) for state in body["states"]]
-        return {"dag_runs": found, "total_entries": 2}
+        runs = [run("daily", "a", kind="manual", state=state) for state in body["states"]]
+        return {"dag_runs": runs, "total_entries": 2}
 
     api, _ = api_of({"POST /dags/~/dagRuns/list": page}, 3)
-    assert [seen.state for seen in api.unfinished_runs()] == ["queued", "running"]
+    assert [unfinished.state for unfinished in api.unfinished_runs()] == ["queued", "running"]
 
 
 @pytest.mark.parametrize(("major", "path"), [(2, "/health"), (3, "/monitor/health")])

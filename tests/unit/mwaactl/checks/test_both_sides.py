@@ -1,4 +1,4 @@
-"""The checks of the target as such, and of what both sides must have alike."""
+"""The checks of the target alone, and of what must be the same on both sides."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ BUCKETS = (f"{BLUE}-dags", f"{GREEN}-dags")
 
 
 def heartbeat(aws: Cloud, age: float | None, word: str = "healthy") -> None:
-    told = None if age is None else (START - timedelta(seconds=age)).isoformat()
-    answer = {"scheduler": {"status": word, "latest_scheduler_heartbeat": told}}
+    beat_at = None if age is None else (START - timedelta(seconds=age)).isoformat()
+    answer = {"scheduler": {"status": word, "latest_scheduler_heartbeat": beat_at}}
     aws.mwaa.airflow[GREEN]["/monitor/health"] = answer
 
 
 @pytest.mark.parametrize(("age", "result"), [(-1, "pass"), (5, "pass"), (60, "pass"), (61, "fail")])
 def test_a_heartbeat_is_fresh_for_a_minute_whatever_airflow_says(aws: Cloud, age: float, result: str) -> None:
     heartbeat(aws, age)
-    found, detail = outcome(aws, "target-scheduler")
-    assert found == result
-    assert ("61 s old, although Airflow calls it healthy" in detail) == (result == "fail")
+    actual, detail = outcome(aws, "target-scheduler")
+    assert actual == result
+    assert ("61 s old, although Airflow reports it as healthy" in detail) == (result == "fail")
 
 
 def test_a_scheduler_that_airflow_calls_unhealthy_fails_however_fresh(aws: Cloud) -> None:
@@ -61,7 +61,7 @@ def private(aws: Cloud) -> Cloud:
     return aws
 
 
-def test_a_private_target_is_checked_by_cloudwatch_and_what_was_not_is_told(private: Cloud) -> None:
+def test_a_private_target_is_checked_by_cloudwatch_as_far_as_it_goes(private: Cloud) -> None:
     beat(private, ImportErrors=0, DagBagSize=2)
     checks = checked(private)
     assert {name: check.result for name, check in checks.items() if check.result != "not checked"} == {
@@ -75,9 +75,11 @@ def test_a_private_target_is_checked_by_cloudwatch_and_what_was_not_is_told(priv
     }
     assert "private web server" in checks["target-api"].detail
     assert "inside its VPC" in checks["target-api"].detail
-    assert checks["target-scheduler"].detail == "CloudWatch has a heartbeat of the minute 09:59 UTC"
-    assert checks["import-errors"].detail == "none by CloudWatch"
-    assert checks["same-dags"].detail.startswith("both have 2 DAGs (CloudWatch); whether the same")
+    assert checks["target-scheduler"].detail == "CloudWatch has a heartbeat at 09:59 UTC"
+    assert checks["import-errors"].detail == "none according to CloudWatch"
+    assert checks["same-dags"].detail.startswith(
+        "both have 2 DAGs, but CloudWatch does not report whether they are the same"
+    )
     assert not any(check.stops for check in checks.values())
 
 
@@ -95,7 +97,7 @@ def test_a_private_target_without_a_heartbeat_in_cloudwatch_fails(private: Cloud
     assert (result, "no heartbeat" in detail) == ("fail", True)
 
 
-def test_a_private_target_that_cloudwatch_does_not_tell_of_fails(private: Cloud) -> None:
+def test_a_private_target_that_cloudwatch_does_not_report_on_fails(private: Cloud) -> None:
     private.cloudwatch.error = client_error("AccessDenied", 403)
     result, detail = outcome(private, "target-scheduler")
     assert (result, "access denied" in detail) == ("fail", True)
@@ -108,20 +110,20 @@ def test_a_public_target_that_is_silent_stays_a_failure_whatever_cloudwatch_says
     assert (checks["target-api"].result, checks["target-scheduler"].result) == ("fail", "pass")
 
 
-def test_a_public_target_of_which_nobody_knows_fails_once(aws: Cloud) -> None:
+def test_a_public_target_that_nobody_reports_on_fails_once(aws: Cloud) -> None:
     silent(aws, GREEN)
     aws.cloudwatch.error = client_error("AccessDenied", 403)
     checks = checked(aws)
     assert (checks["target-api"].result, checks["target-scheduler"].result) == ("fail", "not checked")
 
 
-def test_import_errors_and_another_number_of_dags_are_seen_in_cloudwatch(private: Cloud) -> None:
+def test_cloudwatch_reports_import_errors_and_a_different_number_of_dags(private: Cloud) -> None:
     beat(private, ImportErrors=3, DagBagSize=1)
     checks = checked(private)
     assert checks["import-errors"].result == "fail"
     assert "3 on" in checks["import-errors"].detail
     assert checks["same-dags"].result == "warn"
-    assert "green has 1 DAGs, blue 2" in checks["same-dags"].detail
+    assert "green has 1 DAG and blue has 2" in checks["same-dags"].detail
 
 
 # --- the files ---
@@ -140,7 +142,7 @@ def test_equal_files_are_known_by_their_etags(aws: Cloud) -> None:
     for bucket in BUCKETS:
         put(aws, bucket, "etl.py", b"one")
         aws.s3.objects[bucket, "plugins.zip"] = bucket.encode()
-    assert outcome(aws, "same-files") == ("pass", "1 files with the same content in both buckets")
+    assert outcome(aws, "same-files") == ("pass", "1 file with the same content in both buckets")
     assert aws.s3.read == []
 
 
@@ -154,7 +156,7 @@ def test_files_that_differ_or_lie_in_one_bucket_only_fail_with_their_names(aws: 
     assert outcome(aws, "same-files") == (
         "fail",
         "different: a.py, b.py; only in green's bucket: old.py; only in blue's bucket: sub/new.py. "
-        "Upload one directory to both: mwaactl dags push --delete",
+        "Upload the same directory to both: mwaactl dags push --delete",
     )
 
 
@@ -191,27 +193,27 @@ def test_buckets_that_cannot_be_read_are_not_checked(aws: Cloud) -> None:
 
 
 def pools(aws: Cloud, name: str, **slots: int) -> None:
-    found = [{"name": pool, "slots": count} for pool, count in slots.items()]
-    aws.mwaa.airflow[name]["/pools"] = {"pools": found, "total_entries": len(found)}
+    answers = [{"name": pool, "slots": count} for pool, count in slots.items()]
+    aws.mwaa.airflow[name]["/pools"] = {"pools": answers, "total_entries": len(answers)}
 
 
 def test_pools_that_the_target_lacks_or_has_in_another_size_fail_and_name_sync(aws: Cloud) -> None:
     pools(aws, BLUE, default_pool=128, etl=4, api=2)
-    pools(aws, GREEN, default_pool=64, etl=4, theirs=1)
+    pools(aws, GREEN, default_pool=64, etl=4, own=1)
     assert outcome(aws, "pools") == (
         "fail",
-        "not on green: api; of other size: default_pool. --sync copies blue's pools",
+        "not on green: api; different size: default_pool. Add --sync to copy blue's pools",
     )
 
 
 def test_pools_that_only_the_target_has_do_not_matter(aws: Cloud) -> None:
-    pools(aws, GREEN, default_pool=128, theirs=1)
-    assert outcome(aws, "pools") == ("pass", "green has blue's 1")
+    pools(aws, GREEN, default_pool=128, own=1)
+    assert outcome(aws, "pools") == ("pass", "green has blue's 1 pool")
 
 
 def variables(aws: Cloud, name: str, **values: str) -> None:
-    found = [{"key": key, "value": value} for key, value in values.items()]
-    aws.mwaa.airflow[name]["/variables"] = {"variables": found, "total_entries": len(found)}
+    answers = [{"key": key, "value": value} for key, value in values.items()]
+    aws.mwaa.airflow[name]["/variables"] = {"variables": answers, "total_entries": len(answers)}
 
 
 def test_variables_that_differ_fail_by_name_and_never_show_a_value(aws: Cloud) -> None:
@@ -220,8 +222,8 @@ def test_variables_that_differ_fail_by_name_and_never_show_a_value(aws: Cloud) -
     result, detail = outcome(aws, "variables")
     assert result == "fail"
     assert "with different values: mark; only on green: there; only on blue: here." in detail
-    seen = status(deployment(aws))
-    for shown in (json.dumps(seen.model_dump(mode="json")), repr(seen), str(seen)):
+    report = status(deployment(aws))
+    for shown in (json.dumps(report.model_dump(mode="json")), repr(report), str(report)):
         assert "mark" in shown
         assert "s3cret" not in shown
 
@@ -240,8 +242,8 @@ def test_no_variables_outside_the_shared_backend_pass(aws: Cloud) -> None:
 
 
 def connections(aws: Cloud, name: str, *ids: str) -> None:
-    found = [{"connection_id": one} for one in ids]
-    aws.mwaa.airflow[name]["/connections"] = {"connections": found, "total_entries": len(found)}
+    answers = [{"connection_id": connection_id} for connection_id in ids]
+    aws.mwaa.airflow[name]["/connections"] = {"connections": answers, "total_entries": len(answers)}
 
 
 @pytest.mark.parametrize(
@@ -258,13 +260,13 @@ def test_connections_are_compared_by_id(
 ) -> None:
     connections(aws, BLUE, *blue)
     connections(aws, GREEN, *green)
-    found, detail = outcome(aws, "connections")
-    assert (found, named in detail) == (result, True)
+    actual, detail = outcome(aws, "connections")
+    assert (actual, named in detail) == (result, True)
 
 
 @pytest.mark.parametrize("name", ["pools", "variables", "connections"])
 @pytest.mark.parametrize("side", [BLUE, GREEN])
-def test_what_one_side_does_not_tell_is_not_checked(aws: Cloud, name: str, side: str) -> None:
+def test_what_one_side_does_not_report_is_not_checked(aws: Cloud, name: str, side: str) -> None:
     aws.mwaa.airflow[side][f"/{name}"] = client_error("InternalServerException", 500)
     result, detail = outcome(aws, name)
     assert (result, side in detail) == ("not checked", True)

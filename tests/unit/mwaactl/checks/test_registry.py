@@ -1,19 +1,29 @@
-"""What is seen of the environments, and what the checks make of it."""
+"""What is observed of the environments, what the checks conclude, and where they are documented."""
 
 from __future__ import annotations
 
-from mwaactl.checks.registry import CHECKS
+from pathlib import Path
+
+from mwaactl.checks.registry import CHECKS, markdown_table
 from mwaactl.switching.plan import plan
 from mwaactl.switching.write import carry_out
 from tests.fakes.aws import Cloud, client_error, deployment
 from tests.fakes.preflight import BLUE, GREEN, checked
+
+DOCS = Path(__file__).parents[4] / "docs"
+
+
+def test_the_docs_have_the_table_of_the_registry() -> None:
+    assert f"\n\n{markdown_table()}\n" in (DOCS / "checks.md").read_text(), (
+        "print(mwaactl.checks.registry.markdown_table())"
+    )
 
 
 def test_two_healthy_and_equal_sides_pass_every_check_that_has_something_to_go_by(aws: Cloud) -> None:
     checks = checked(aws, "daily")
     assert set(checks) == set(CHECKS)
     assert {name for name, check in checks.items() if check.result != "pass"} == {"gate"}
-    assert checks["gate"].detail.startswith("nothing proves it")
+    assert checks["gate"].detail.startswith("no evidence yet")
 
 
 def test_a_target_that_is_being_updated_fails(aws: Cloud) -> None:
@@ -73,7 +83,10 @@ def test_an_import_error_fails_with_the_file_and_the_last_line(aws: Cloud) -> No
         "total_entries": 1,
     }
     check = checked(aws)["import-errors"]
-    assert (check.result, check.detail) == ("fail", f"1 on {GREEN}, first etl.py: NameError: no x")
+    assert (check.result, check.detail) == (
+        "fail",
+        f"1 on {GREEN}, the first in etl.py: NameError: no x. Repair the file, then: mwaactl dags push",
+    )
 
 
 def test_a_dag_on_one_side_only_fails_and_names_side_and_command(aws: Cloud) -> None:
@@ -82,7 +95,7 @@ def test_a_dag_on_one_side_only_fails_and_names_side_and_command(aws: Cloud) -> 
     check = checked(aws)["same-dags"]
     assert (check.result, check.detail) == (
         "fail",
-        "only on blue: new. Upload one directory to both: mwaactl dags push",
+        "only on blue: new. Upload the same directory to both: mwaactl dags push",
     )
 
 
@@ -91,7 +104,7 @@ def test_a_dag_paused_on_one_side_only_fails(aws: Cloud) -> None:
     check = checked(aws)["pause-state"]
     assert (check.result, check.detail) == (
         "fail",
-        "paused on green only: daily. --sync copies blue's state",
+        "paused on green only: daily. Add --sync to copy blue's pause state",
     )
 
 
@@ -133,7 +146,7 @@ def test_a_dead_source_leaves_a_single_dag_unchecked_unless_the_target_lacks_it(
     assert checked(aws, "typo")["moving-dags"].detail == "not on green: typo"
 
 
-def test_an_environment_that_is_gone_is_told(aws: Cloud) -> None:
+def test_an_environment_that_is_gone_fails_with_its_name(aws: Cloud) -> None:
     del aws.mwaa.environments[GREEN]
     check = checked(aws)["target-available"]
     assert check.result == "fail"

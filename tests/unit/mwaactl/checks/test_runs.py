@@ -1,4 +1,4 @@
-"""The checks of runs: the gate's work so far, the next ones, and what ties DAGs to each other."""
+"""The checks of runs: the gate's work so far, the next ones, and which DAGs depend on each other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from mwaactl.airflow.notes import copied_note
 from mwaactl.aws import Clients
-from mwaactl.checks.registry import look, run_checks
+from mwaactl.checks.registry import observe_sides, run_checks
 from mwaactl.deployment import Deployment
 from mwaactl.stack import parse
 from mwaactl.switching.plan import plan
@@ -48,16 +48,16 @@ def ran(
     airflow = aws.mwaa.airflow[GREEN]
     airflow["/dags/~/dagRuns"] = {"dag_runs": [run], "total_entries": 1}
 
-    def instances(body: dict[str, Any]) -> dict[str, Any]:
+    def task_instances(body: dict[str, Any]) -> dict[str, Any]:
         assert body["dag_run_ids"] == ["r1"]
-        found = [
+        instances = [
             {"dag_id": "daily", "dag_run_id": "r1", "task_id": f"t{i}", "map_index": -1, **task}
             for i, task in enumerate(tasks)
             if task["state"] in body["state"]
         ]
-        return {"task_instances": found, "total_entries": len(found)}
+        return {"task_instances": instances, "total_entries": len(instances)}
 
-    airflow[TASK_INSTANCES] = instances
+    airflow[TASK_INSTANCES] = task_instances
 
 
 SKIPPED = {"state": "skipped", "hostname": ""}
@@ -66,7 +66,7 @@ EXECUTED = {"state": "success", "hostname": "worker", "start_date": (START - MIN
 
 def test_a_run_of_the_other_side_that_was_skipped_proves_the_gate(aws: Cloud) -> None:
     ran(aws, SKIPPED, SKIPPED)
-    assert outcome(aws, "gate") == ("pass", "skipped the newest scheduled runs that blue owned (1 DAGs)")
+    assert outcome(aws, "gate") == ("pass", "skipped the newest scheduled runs that blue owned (of 1 DAG)")
 
 
 @pytest.mark.parametrize("state", ["success", "running", "failed", "up_for_retry", "deferred"])
@@ -88,7 +88,7 @@ def test_an_empty_task_that_no_process_worked_on_is_no_failure(aws: Cloud) -> No
     assert outcome(aws, "gate")[0] == "pass"
 
 
-def test_a_mirror_that_was_made_true_is_neither_proof_nor_failure(aws: Cloud) -> None:
+def test_a_mirror_with_copied_states_is_neither_proof_nor_failure(aws: Cloud) -> None:
     ran(aws, EXECUTED, note=f"{copied_note('blue')} blue")
     assert outcome(aws, "gate")[0] == "not checked"
 
@@ -126,18 +126,18 @@ def test_runs_from_before_the_timelines_memory_are_not_judged(aws: Cloud) -> Non
     assert outcome(aws, "gate")[0] == "not checked"
 
 
-def test_a_gate_that_nothing_proves_is_told_with_the_reason(aws: Cloud) -> None:
+def test_a_gate_without_evidence_is_not_checked_with_the_reason(aws: Cloud) -> None:
     result, detail = outcome(aws, "gate")
     assert (result, detail) == (
         "not checked",
-        "nothing proves it: none of the newest scheduled runs on green was blue's",
+        "no evidence yet: blue owned none of the newest scheduled runs on green",
     )
     aws.mwaa.airflow[GREEN]["/dags/~/dagRuns"] = client_error("InternalServerException", 500)
     assert GREEN in outcome(aws, "gate")[1]
 
 
 def test_without_the_ownership_nobody_knows_whose_runs_they_were(aws: Cloud) -> None:
-    sides = look(deployment(aws), "green", None, dags=("daily",))
+    sides = observe_sides(deployment(aws), "green", None, dags=("daily",))
     checks = {check.name: check for check in run_checks(sides)}
     assert "ownership timeline could not be read" in checks["gate"].detail
     assert checks["cross-dag"].result == "not checked"
@@ -158,11 +158,11 @@ def test_a_run_that_is_due_for_more_than_a_minute_and_not_made_fails(
         dag_answer("none"),
         dag_answer("p", True, START - 9 * MINUTE),
     )
-    found, detail = outcome(aws, "next-runs")
-    assert found == result
+    actual, detail = outcome(aws, "next-runs")
+    assert actual == result
     if result == "fail":
-        assert "due since 2026-11-23T09:58:59.000Z: daily." in detail
-        assert "still making (and skipping) its history" in detail
+        assert "not created runs that have been due since 2026-11-23T09:58:59.000Z: daily." in detail
+        assert "still creating (and skipping) its history" in detail
 
 
 def test_of_a_single_dag_that_moves_only_its_own_next_run_counts(aws: Cloud) -> None:
@@ -171,7 +171,7 @@ def test_of_a_single_dag_that_moves_only_its_own_next_run_counts(aws: Cloud) -> 
             aws, name, dag_answer("daily", due=START + MINUTE), dag_answer("old", due=START - 9 * MINUTE)
         )
     assert outcome(aws, "next-runs")[0] == "fail"
-    assert outcome(aws, "next-runs", "daily") == ("pass", "in the future for 1 DAGs")
+    assert outcome(aws, "next-runs", "daily") == ("pass", "in the future for 1 DAG")
 
 
 # --- due instants ---
@@ -188,7 +188,7 @@ def test_two_next_instants_in_the_future_must_be_one(aws: Cloud) -> None:
     assert both_due(aws, START + MINUTE, START + MINUTE) == "pass"
     assert both_due(aws, START + MINUTE, START + 1.5 * MINUTE) == "warn"
     detail = checked(aws)["same-instants"].detail
-    assert "daily (next at 2026-11-23T10:01:30.000Z and 2026-11-23T10:01:00.000Z)" in detail
+    assert "daily (next on green at 2026-11-23T10:01:30.000Z, on blue at 2026-11-23T10:01:00.000Z)" in detail
 
 
 def test_a_run_that_one_side_has_made_and_the_other_not_yet_proves_nothing(aws: Cloud) -> None:
@@ -226,15 +226,15 @@ def test_a_continuous_dag_always_warns_and_a_paused_one_never(aws: Cloud) -> Non
 
 def by_assets(aws: Cloud, *dag_ids: str, paused: bool = False) -> None:
     for name in (BLUE, GREEN):
-        set_dags(aws, name, *(dag_answer(one, paused, timetable_summary="Asset") for one in dag_ids))
+        set_dags(aws, name, *(dag_answer(dag_id, paused, timetable_summary="Asset") for dag_id in dag_ids))
 
 
 NONE_QUEUED = client_error("RestApiClientException", 400, RestApiStatusCode=404, RestApiResponse={})
 
 
 def queued(aws: Cloud, dag_id: str, *events: int) -> None:
-    found = [{"asset_id": event} for event in events]
-    answer: Any = {"queued_events": found, "total_entries": len(found)} if found else NONE_QUEUED
+    queue = [{"asset_id": event} for event in events]
+    answer: Any = {"queued_events": queue, "total_entries": len(queue)} if queue else NONE_QUEUED
     aws.mwaa.airflow[BLUE][f"/dags/{dag_id}/assets/queuedEvents"] = answer
 
 
@@ -245,7 +245,7 @@ def test_an_event_that_waits_on_the_source_fails_with_the_dag_and_the_ways_out(a
     queued(aws, "other")
     result, detail = outcome(aws, "asset-events")
     assert result == "fail"
-    assert "report (7, s3://b/k). Wait until these DAGs ran, or --force asset-events" in detail
+    assert "report (7, s3://b/k). Wait until these DAGs have run, or add --force asset-events" in detail
     assert outcome(aws, "asset-events", "other")[0] == "pass", "report does not move"
 
 
@@ -258,19 +258,19 @@ def test_no_waiting_event_passes_and_paused_dags_are_not_asked(aws: Cloud) -> No
     assert outcome(aws, "asset-events")[0] == "pass"
 
 
-def test_events_that_cannot_be_asked_for_are_not_checked(aws: Cloud) -> None:
+def test_events_that_cannot_be_read_are_not_checked(aws: Cloud) -> None:
     silent(aws, BLUE)
     assert outcome(aws, "asset-events")[0] == "not checked"
 
 
-# --- ties between DAGs ---
+# --- dependencies between DAGs ---
 
 
-def tied(aws: Cloud, dag_id: str, field: str, named: str | None) -> None:
+def depends(aws: Cloud, dag_id: str, field: str, named: str | None) -> None:
     """On blue, a task of the DAG names another in a template field, if it ever ran."""
-    task = {"task_id": "tie", "template_fields": ["x", field], "operator_name": "OurOwnSensor"}
+    task = {"task_id": "link", "template_fields": ["x", field], "operator_name": "OurOwnSensor"}
     run = {"dag_id": dag_id, "dag_run_id": "r", "run_type": "manual", "state": "success"}
-    rendered = {"dag_id": dag_id, "dag_run_id": "r", "task_id": "tie", "state": "success"}
+    rendered = {"dag_id": dag_id, "dag_run_id": "r", "task_id": "link", "state": "success"}
     airflow = aws.mwaa.airflow[BLUE]
     airflow[f"/dags/{dag_id}/tasks"] = {"tasks": [task, {"task_id": "plain"}]}
     airflow[f"/dags/{dag_id}/dagRuns"] = {"dag_runs": [run] if named else [], "total_entries": 1}
@@ -281,39 +281,40 @@ def tied(aws: Cloud, dag_id: str, field: str, named: str | None) -> None:
 
 
 def test_dags_that_a_move_would_separate_fail_with_both_names(aws: Cloud) -> None:
-    tied(aws, "daily", "external_dag_id", "hourly")
+    depends(aws, "daily", "external_dag_id", "hourly")
     assert outcome(aws, "cross-dag", "daily") == (
         "fail",
-        "these would be on different sides: daily waits for hourly. Move them together",
+        "these would be on different sides: daily waits for hourly. "
+        "Move them together: repeat --dag for each DAG",
     )
     assert outcome(aws, "cross-dag", "hourly")[0] == "fail", "from either end"
     assert outcome(aws, "cross-dag", "daily", "hourly") == ("pass", "no dependency between DAGs is cut")
 
 
-def test_a_dag_that_triggers_another_is_tied_to_it(aws: Cloud) -> None:
-    tied(aws, "hourly", "trigger_dag_id", "daily")
+def test_a_dag_that_triggers_another_depends_on_it(aws: Cloud) -> None:
+    depends(aws, "hourly", "trigger_dag_id", "daily")
     assert "hourly triggers daily" in outcome(aws, "cross-dag", "daily")[1]
 
 
-def test_a_tie_of_other_dags_or_to_itself_does_not_matter(aws: Cloud) -> None:
+def test_a_dependency_of_other_dags_or_on_itself_does_not_matter(aws: Cloud) -> None:
     for name in (BLUE, GREEN):
-        set_dags(aws, name, *(dag_answer(one) for one in ("daily", "a", "b")))
-    tied(aws, "a", "external_dag_id", "b")
+        set_dags(aws, name, *(dag_answer(dag_id) for dag_id in ("daily", "a", "b")))
+    depends(aws, "a", "external_dag_id", "b")
     assert outcome(aws, "cross-dag", "daily")[0] == "pass"
-    tied(aws, "a", "external_dag_id", "a")
+    depends(aws, "a", "external_dag_id", "a")
     assert outcome(aws, "cross-dag", "a")[0] == "pass"
-    tied(aws, "a", "external_dag_id", "of another Airflow")
+    depends(aws, "a", "external_dag_id", "of another Airflow")
     assert outcome(aws, "cross-dag", "a")[0] == "pass"
 
 
-def test_a_tie_that_never_ran_warns_for_a_dag_that_moves(aws: Cloud) -> None:
-    tied(aws, "daily", "external_dag_id", None)
+def test_a_dependency_that_never_ran_warns_for_a_dag_that_moves(aws: Cloud) -> None:
+    depends(aws, "daily", "external_dag_id", None)
     result, detail = outcome(aws, "cross-dag", "daily")
     assert (result, "daily (waits for)" in detail) == ("warn", True)
     assert outcome(aws, "cross-dag", "hourly")[0] == "pass"
 
 
-def test_the_maker_of_an_asset_and_whom_it_triggers_are_tied(aws: Cloud) -> None:
+def test_the_producer_of_an_asset_and_its_consumer_depend_on_each_other(aws: Cloud) -> None:
     asset = {
         "id": 1,
         "uri": "s3://b/k",
@@ -321,18 +322,18 @@ def test_the_maker_of_an_asset_and_whom_it_triggers_are_tied(aws: Cloud) -> None
         "scheduled_dags": [{"dag_id": "daily"}],
     }
     aws.mwaa.airflow[BLUE]["/assets"] = {"assets": [asset], "total_entries": 1}
-    assert "daily is triggered by s3://b/k of hourly" in outcome(aws, "cross-dag", "daily")[1]
+    assert "daily is triggered by s3://b/k from hourly" in outcome(aws, "cross-dag", "daily")[1]
     assert outcome(aws, "cross-dag", "daily", "hourly")[0] == "pass"
 
 
 def test_dags_that_were_separated_before_are_joined_by_a_move(aws: Cloud) -> None:
-    tied(aws, "daily", "external_dag_id", "hourly")
+    depends(aws, "daily", "external_dag_id", "hourly")
     carry_out(plan(deployment(aws), "green", dags=["hourly"], force=["cross-dag"]))
     aws.ssm.clock.forward(60)
     assert outcome(aws, "cross-dag", "daily")[0] == "pass"
     assert standing(aws).owner(aws.ssm.clock.now, "hourly") == "green"
 
 
-def test_ties_that_cannot_be_asked_for_are_not_checked(aws: Cloud) -> None:
+def test_dependencies_that_cannot_be_read_are_not_checked(aws: Cloud) -> None:
     aws.mwaa.airflow[BLUE]["/assets"] = client_error("InternalServerException", 500)
     assert outcome(aws, "cross-dag", "daily")[0] == "not checked"

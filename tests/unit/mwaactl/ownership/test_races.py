@@ -18,8 +18,8 @@ from mwaactl.airflow.models import Dag, Run
 from mwaactl.errors import ControlError, LostRace, Unfinished, Unreachable
 from mwaactl.ownership.parameter import aws_now
 from mwaactl.ownership.reading import newest_owner
+from mwaactl.switching.held_dags import Activity, Watch
 from mwaactl.switching.plan import SwitchPlan
-from mwaactl.switching.serial import Activity, Watch
 from mwaactl.switching.write import SwitchResult, carry_out
 from tests.fakes.aws import ACTIVE, LEAD, OWNERSHIP, Clock, Cloud, cloud, deployment, standing
 

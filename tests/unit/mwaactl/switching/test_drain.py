@@ -20,9 +20,9 @@ from mwaactl.screens import switch as screens
 from mwaactl.switching import drain as follow_module
 from mwaactl.switching.copy_settings import CopyResult
 from mwaactl.switching.drain import DrainProgress, wait_until_drained
+from mwaactl.switching.held_dags import HeldDag
 from mwaactl.switching.mirrors import MirrorResult, UncopiedRun
 from mwaactl.switching.plan import plan
-from mwaactl.switching.serial import HeldDag
 from mwaactl.switching.write import carry_out
 from tests.fakes.aws import OWNERSHIP, START, Cloud, client_error, deployment, opens, standing
 from tests.fakes.serial import NAMES, Airflows, Work, run_answer

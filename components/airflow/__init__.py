@@ -1,0 +1,1 @@
+"""One Airflow environment on Amazon MWAA, and what it loads."""

@@ -1,0 +1,31 @@
+"""What an Airflow environment loads besides its DAGs: plugins.zip and requirements.txt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from components.archive import zip_bytes
+from components.config.settings import EnvironmentSettings
+
+FOLDER = Path(__file__).resolve().parents[2] / "plugins"
+
+
+def requirements_txt(environment: EnvironmentSettings) -> str:
+    """OpenLineage in the versions that fit this Airflow, then the stack's own lines."""
+    fits = environment.airflow
+    ours = (
+        f"apache-airflow-providers-openlineage=={fits.openlineage_provider}",
+        f"openlineage-python=={fits.openlineage_client}",
+    )
+    return "\n".join([*ours, *environment.requirements, ""])
+
+
+def plugins_zip(folder: Path = FOLDER) -> bytes:
+    """A zip of a folder's files, without caches; the same bytes for the same content."""
+    return zip_bytes(
+        {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
+        }
+    )

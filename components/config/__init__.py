@@ -1,0 +1,1 @@
+"""The stack's settings: their types, rules and defaults."""

@@ -1,0 +1,162 @@
+"""The type of each setting: what its value must be on its own. The descriptions complete "must be ..."."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Network
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from components.config.airflow_versions import AIRFLOW_VERSIONS
+
+ENVIRONMENT_CLASSES = ("micro", "small", "medium", "large", "xlarge", "2xlarge")
+
+# Options, or with a dot at the end whole sections, that this program or Amazon MWAA sets itself.
+OURS = (
+    "bluegreen.",
+    "openlineage.namespace",
+    "openlineage.transport",
+    "secrets.backend",
+    "secrets.backend_kwargs",
+    "scheduler.create_cron_data_intervals",
+    "scheduler.catchup_by_default",
+)
+AMAZONS = (
+    "celery.broker_url",
+    "celery.result_backend",
+    "core.executor",
+    "core.fernet_key",
+    "core.load_examples",
+    "core.sql_alchemy_conn",
+    "database.sql_alchemy_conn",
+    "logging.logging_config_class",
+    "metrics.",
+)
+PINNED = ("apache-airflow", "apache-airflow-providers-openlineage", "openlineage-python")
+
+
+def _matching(pattern: str, description: str) -> Any:
+    return Field(pattern=rf"^(?:{pattern})$", description=description)
+
+
+def _none_if_empty(value: Any) -> Any:
+    """In Pulumi.yaml, only an empty string can mean "not set"."""
+    return None if value == "" else value
+
+
+def _network(value: str) -> str:
+    network = IPv4Network(value)  # refuses host bits: AWS would silently drop them
+    if not 16 <= network.prefixlen <= 24:
+        raise ValueError(value)
+    return str(network)
+
+
+def _two_zones(value: tuple[str, ...]) -> tuple[str, ...]:
+    if value and len(set(value)) != 2:
+        raise ValueError(value)
+    return value
+
+
+def _half_steps(value: float) -> float:
+    if value * 2 != int(value * 2):
+        raise ValueError(value)
+    return value
+
+
+def _not_arm(value: str) -> str:
+    """The nodes' AMI is for x86_64; a g after the generation in a family's name means Graviton."""
+    if re.match(r"(?:[a-z]+\d+g|a1\.)", value):
+        raise ValueError(value)
+    return value
+
+
+def _not_amazons(value: str) -> str:
+    if value.lower().startswith(("aws", "ssm")):
+        raise ValueError(value)
+    return value
+
+
+def _in_order(value: dict[str, str]) -> dict[str, str]:
+    return dict(sorted(value.items()))
+
+
+Switch = Annotated[bool, Field(description="true or false")]
+Workers = Annotated[int, Field(ge=1, le=25, description="a whole number from 1 to 25")]
+Schedulers = Annotated[int, Field(ge=1, le=5, description="a whole number from 2 to 5 (mw1.micro: 1)")]
+RetentionDays = Annotated[int, Field(ge=1, le=3650, description="a whole number of days from 1 to 3650")]
+LeadSeconds = Annotated[float, Field(ge=1, le=300, description="a number of seconds from 1 to 300")]
+AuroraCapacity = Annotated[
+    float,
+    Field(ge=0.5, le=256, description="Aurora capacity units from 0.5 to 256 in steps of 0.5"),
+    AfterValidator(_half_steps),
+]
+
+VpcCidr = Annotated[
+    str,
+    AfterValidator(_network),
+    Field(description="an IPv4 network of /16 to /24 without host bits, like 10.0.0.0/16"),
+]
+Region = Annotated[str, _matching(r"[a-z]{2,}(-[a-z]+)+-\d", "an AWS region, like us-east-1")]
+AvailabilityZones = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^[a-z]{2,}(-[a-z]+)+-\d[a-z]$")], ...],
+    AfterValidator(_two_zones),
+    Field(description="two different zones of the stack's region, like us-east-1a and us-east-1b, or none"),
+]
+
+AirflowVersionName = Annotated[
+    str, _matching("|".join(map(re.escape, AIRFLOW_VERSIONS)), f"one of {', '.join(AIRFLOW_VERSIONS)}")
+]
+EnvironmentClass = Annotated[
+    str,
+    _matching(
+        rf"mw1\.({'|'.join(ENVIRONMENT_CLASSES)})",
+        f"one of {', '.join(f'mw1.{each}' for each in ENVIRONMENT_CLASSES)}",
+    ),
+]
+AirflowOptions = Annotated[
+    dict[str, str], AfterValidator(_in_order), Field(description='an object like {"core.parallelism": "64"}')
+]
+Requirements = Annotated[
+    tuple[str, ...], Field(description='a list of lines for pip, like ["pandas==2.3.3"]')
+]
+Overrides = Annotated[
+    dict[str, Any], Field(description='an object of settings, like {"airflow_version": "3.0.6"}')
+]
+
+KEY_ARN = r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/([a-f0-9-]{36}|mrk-[a-f0-9]{32})$"
+KmsKeyArn = Annotated[
+    Annotated[str, Field(pattern=KEY_ARN)] | None,
+    BeforeValidator(_none_if_empty),
+    Field(description="the ARN of a KMS key (not of an alias), or empty"),
+]
+CertificateArn = Annotated[
+    Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[A-Za-z0-9-]+$")] | None,
+    BeforeValidator(_none_if_empty),
+    Field(description="the ARN of an ACM certificate, or empty"),
+]
+LineageNamespace = Annotated[
+    Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/@+-]{1,255}$")] | None,
+    BeforeValidator(_none_if_empty),
+    Field(description="letters, digits and ._:/@+-, at most 255, or empty for one namespace per environment"),
+]
+ImageTag = Annotated[
+    str, _matching(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", "a container image tag, like 0.51.1")
+]
+InstanceType = Annotated[
+    str,
+    _matching(r"[a-z][a-z0-9-]*\.[a-z0-9-]+", "an EC2 instance type with x86_64 processors, like t3.medium"),
+    AfterValidator(_not_arm),
+]
+Project = Annotated[
+    str,
+    AfterValidator(_not_amazons),
+    Field(description="a name that does not begin with aws or ssm: Parameter Store keeps those for Amazon"),
+]
+Tags = Annotated[
+    dict[str, str], AfterValidator(_in_order), Field(description='an object like {"team": "data"}')
+]
+
+Nat = Literal["single", "per_az"]
+WebserverAccess = Literal["PUBLIC_ONLY", "PRIVATE_ONLY", "PUBLIC_AND_PRIVATE"]
+WorkerReplacement = Literal["FORCED", "GRACEFUL"]

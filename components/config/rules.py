@@ -1,0 +1,127 @@
+"""The rules between settings, and the messages that report a problem with the command that fixes it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from components.config.airflow_versions import at_least
+from components.config.allowed_values import AMAZONS, OURS, PINNED
+
+SMALLEST_CLASS = "mw1.micro"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One invalid setting.
+
+    `key` is a path as `pulumi config set --path` takes it; `allowed` completes "must be".
+    """
+
+    key: str
+    value: Any
+    allowed: str
+    remove: bool = False
+
+    def text(self, stack: str) -> str:
+        """Two lines: the problem, and the command that fixes it."""
+        if self.key == "project":
+            return f"  name = {self.value!r} in Pulumi.yaml: must be {self.allowed}\n      edit Pulumi.yaml"
+        key = f"{self.key}[0]" if isinstance(self.value, list) and not self.remove else self.key
+        path = "--path " if re.search(r"[.\[]", key) else ""
+        key = f"'{key}'" if "[" in key else key
+        verb, value = ("rm", "") if self.remove else ("set", " <value>")
+        shown = "(not set)" if self.value is None else f"= {self.value!r}"
+        return (
+            f"  {self.key} {shown}: must be {self.allowed}\n"
+            f"      pulumi config {verb} {path}{key}{value} -s {stack}"
+        )
+
+
+def environment_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
+    """The problems between the settings of one environment.
+
+    `known` has the values that are valid on their own; a rule is skipped if one of its values is missing.
+    """
+    size, version = known.get("environment_class"), known.get("airflow_version")
+    for key in ("min_workers", "max_workers", "schedulers"):
+        if key in known and size == SMALLEST_CLASS and known[key] != 1:
+            yield Problem(key, known[key], f"1 with environment_class {SMALLEST_CLASS}, which does not scale")
+    if size not in (None, SMALLEST_CLASS) and known.get("schedulers") == 1:
+        yield Problem("schedulers", 1, f"2 to 5 with environment_class {size}")
+    if {"min_workers", "max_workers"} <= known.keys() and known["min_workers"] > known["max_workers"]:
+        yield Problem("max_workers", known["max_workers"], f"min_workers ({known['min_workers']}) or more")
+    access = known.get("webserver_access")
+    if access == "PUBLIC_AND_PRIVATE" and version is not None and not at_least(version, "3.2"):
+        yield Problem(
+            "webserver_access", access, f"PUBLIC_ONLY or PRIVATE_ONLY before Airflow 3.2 (this is {version})"
+        )
+
+
+def content_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
+    """The problems within `airflow_options` and `requirements`; `known` as in `environment_rules`."""
+    yield from _option_rules(known.get("airflow_options", {}))
+    yield from _requirement_rules(known.get("requirements", ()))
+
+
+def _option_rules(options: Mapping[str, str]) -> Iterator[Problem]:
+    for option, value in options.items():
+        key = f'airflow_options["{option}"]'
+        if _named(option, OURS):
+            yield Problem(key, value, "removed: this program sets it", remove=True)
+        elif _named(option, AMAZONS):
+            yield Problem(key, value, "removed: Amazon MWAA sets it and ignores other values", remove=True)
+        elif not re.fullmatch(r"[a-z0-9_-]+\.[A-Za-z0-9_.-]+", option) or len(option) > 64:
+            yield Problem(key, value, "named section.option, with at most 64 characters", remove=True)
+        elif not re.fullmatch(r"[ -~]*", value):
+            yield Problem(key, value, "printable ASCII on one line")
+
+
+def _named(option: str, names: tuple[str, ...]) -> bool:
+    return any(option.startswith(name) if name.endswith(".") else option == name for name in names)
+
+
+def _requirement_rules(lines: tuple[str, ...]) -> Iterator[Problem]:
+    for index, line in enumerate(lines):
+        key = f"requirements[{index}]"
+        package = re.split(r"[^A-Za-z0-9._-]", line.strip(), maxsplit=1)[0].lower().replace("_", "-")
+        if "\n" in line or not line.strip():
+            yield Problem(key, line, "a single line for pip")
+        elif package in PINNED:
+            yield Problem(key, line, "removed: its version follows from airflow_version", remove=True)
+
+
+def stack_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
+    """The problems between the settings that both environments share; `known` as in `environment_rules`."""
+    region = known.get("region")
+    zones = known.get("availability_zones", ())
+    if region is not None and any(zone[:-1] != region for zone in zones):
+        yield Problem("availability_zones", list(zones), f"zones of the stack's region, {region}")
+    for key in ("kms_key_arn", "marquez_certificate_arn"):
+        arn = known.get(key)
+        if arn is not None and region is not None and arn.split(":")[3] != region:
+            yield Problem(key, arn, f"in the stack's region, {region}")
+    low, high = known.get("aurora_min_capacity"), known.get("aurora_max_capacity")
+    if high is not None and high < 1:
+        yield Problem("aurora_max_capacity", high, "1 or more")
+    elif low is not None and high is not None and low > high:
+        yield Problem("aurora_max_capacity", high, f"aurora_min_capacity ({low}) or more")
+    yield from _tag_rules(known.get("tags", {}))
+
+
+def _tag_rules(tags: Mapping[str, str]) -> Iterator[Problem]:
+    if len(tags) > 40:
+        yield Problem("tags", f"{len(tags)} tags", "40 tags or fewer")
+    for tag, value in tags.items():
+        key = f'tags["{tag}"]'
+        if tag.lower().startswith("aws:"):
+            yield Problem(key, value, "removed: aws: is Amazon's own prefix", remove=True)
+        elif not re.fullmatch(r"[\w .:/=+@-]{1,128}", tag) or not re.fullmatch(r"[\w .:/=+@-]{0,256}", value):
+            yield Problem(
+                key,
+                value,
+                "a key of 1-128 and a value of 0-256 letters, digits, spaces and _.:/=+@-",
+                remove=True,
+            )

@@ -1,0 +1,223 @@
+"""The stack's configuration, typed and validated.
+
+Defaults and descriptions of the keys are in Pulumi.yaml, and only there: Pulumi adds them to the stack file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self, get_args, get_origin, get_type_hints
+
+import pulumi
+import yaml
+from bluegreen.timeline import COLOURS, Colour
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from components.config import allowed_values as types
+from components.config.airflow_versions import AIRFLOW_VERSIONS, AirflowVersion
+from components.config.rules import Problem, content_rules, environment_rules, stack_rules
+
+PROJECT_FILE = Path(__file__).resolve().parents[2] / "Pulumi.yaml"
+
+
+class SettingsError(pulumi.RunError):
+    """The configuration is invalid; the message lists every problem."""
+
+    def __init__(self, problems: Sequence[Problem], stack: str) -> None:
+        # Both colours may report the same problem.
+        texts = list(dict.fromkeys(problem.text(stack) for problem in problems))
+        noun = "setting" if len(texts) == 1 else "settings"
+        super().__init__(
+            "\n".join([f"{len(texts)} invalid {noun} in stack {stack}; nothing was changed:", *texts])
+        )
+
+
+class EnvironmentSettings(BaseModel):
+    """What may differ between the two Airflow environments; `blue:` and `green:` override it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    airflow_version: types.AirflowVersionName
+    environment_class: types.EnvironmentClass
+    min_workers: types.Workers
+    max_workers: types.Workers
+    schedulers: types.Schedulers
+    webserver_access: types.WebserverAccess
+    worker_replacement_strategy: types.WorkerReplacement
+    airflow_options: types.AirflowOptions
+    requirements: types.Requirements
+
+    @property
+    def airflow(self) -> AirflowVersion:
+        """The packages that fit this environment's Airflow."""
+        return AIRFLOW_VERSIONS[self.airflow_version]
+
+
+class Settings(EnvironmentSettings):
+    """Every setting of one stack, valid as a whole."""
+
+    project: types.Project
+    stack: str
+    region: types.Region
+
+    enable_blue_green: types.Switch
+    enable_ha_marquez: types.Switch
+    production: types.Switch
+    tags: types.Tags
+
+    vpc_cidr: types.VpcCidr
+    availability_zones: types.AvailabilityZones
+    nat: types.Nat
+    vpc_endpoints: types.Switch
+
+    blue: types.Overrides
+    green: types.Overrides
+    kms_key_arn: types.KmsKeyArn
+    switch_lead_seconds: types.LeadSeconds
+
+    lineage_namespace: types.LineageNamespace
+    lineage_retention_days: types.RetentionDays
+    marquez_image_tag: types.ImageTag
+    marquez_web_image_tag: types.ImageTag
+    marquez_instance_type: types.InstanceType
+    marquez_certificate_arn: types.CertificateArn
+    aurora_min_capacity: types.AuroraCapacity
+    aurora_max_capacity: types.AuroraCapacity
+
+    @classmethod
+    def load(cls) -> Self:
+        """The running stack's settings. Raises SettingsError if any is invalid."""
+        config = pulumi.Config()
+        prefix = f"{config.name}:"
+        keys = [key.removeprefix(prefix) for key in _configured() if key.startswith(prefix)]
+        raw = {key: _decoded(key, config.get(key)) for key in keys}
+        if not cls.model_fields.keys() <= raw.keys() | {"project", "stack", "region"}:
+            raw = declared_defaults() | raw
+        region = pulumi.Config("aws").get("region")
+        return cls.parse(raw, project=pulumi.get_project(), stack=pulumi.get_stack(), region=region)
+
+    @classmethod
+    def parse(cls, raw: Mapping[str, Any], *, project: str, stack: str, region: str | None) -> Self:
+        """The settings in `raw` (key to value; lists and objects decoded). Raises as `load` does."""
+        own = {"project": project, "stack": stack, "region": region}
+        keys = cls.model_fields.keys() - own.keys()
+        problems = [
+            Problem(key, raw[key], "a key of Pulumi.yaml", remove=True) for key in sorted(raw.keys() - keys)
+        ]
+        known, invalid = _checked(cls, {**raw, **own})
+        problems += [replace(each, key="aws:region") if each.key == "region" else each for each in invalid]
+        problems += [*stack_rules(known), *content_rules(known)]
+        for colour in COLOURS:
+            problems += _environment_problems(colour, known)
+        if problems:
+            raise SettingsError(problems, stack)
+        return cls(**known)
+
+    @property
+    def name(self) -> str:
+        """`{project}-{stack}`, the prefix of physical names: at most 50 letters, digits and hyphens.
+
+        A name that AWS would refuse is shortened or cleaned, and ends in a digest that keeps it unique.
+        """
+        plain = f"{self.project}-{self.stack}"
+        clean = re.sub(r"[^A-Za-z0-9]+", "-", plain).strip("-")
+        clean = clean if clean[:1].isalpha() else f"m{clean}"
+        if clean == plain and len(clean) <= 50:
+            return clean
+        return f"{clean[:41].rstrip('-')}-{hashlib.sha256(plain.encode()).hexdigest()[:8]}"
+
+    @property
+    def mode(self) -> str:
+        """`standard`, `bluegreen`, `hamarquez` or `fullha`."""
+        alone, together = ("hamarquez", "fullha") if self.enable_ha_marquez else ("standard", "bluegreen")
+        return together if self.enable_blue_green else alone
+
+    @property
+    def colours(self) -> tuple[Colour, ...]:
+        """The environments of this stack; there is always blue."""
+        return COLOURS if self.enable_blue_green else COLOURS[:1]
+
+    def environment(self, colour: Colour) -> EnvironmentSettings:
+        """The settings of one environment: the stack's, with that colour's overrides."""
+        overrides = self.blue if colour == "blue" else self.green
+        return EnvironmentSettings(**_merged(self.model_dump(), overrides))
+
+    def namespace(self, colour: Colour) -> str:
+        """The OpenLineage namespace of one environment."""
+        return self.lineage_namespace or f"{self.name}-{colour}"
+
+    @property
+    def all_tags(self) -> dict[str, str]:
+        """The tags of every resource."""
+        return {"project": self.project, "stack": self.stack, "managed-by": "pulumi", **self.tags}
+
+
+def declared_defaults() -> dict[str, Any]:
+    """The defaults of Pulumi.yaml. The engine adds them itself; other hosts of the program do not."""
+    declared = yaml.safe_load(PROJECT_FILE.read_text())["config"]
+    return {key: about["default"] for key, about in declared.items()}
+
+
+def _configured() -> set[str]:
+    """The full names of all keys that have a value, as in `pulumi.Config`."""
+    return {*pulumi.runtime.config.get_config_env(), *pulumi.runtime.config.CONFIG.get()}
+
+
+def _decoded(key: str, value: str | None) -> Any:
+    """Decode a list or an object, which Pulumi passes as JSON; any other value stays as it is."""
+    field = Settings.model_fields.get(key)
+    if value is None or field is None or get_origin(field.annotation) not in (dict, tuple):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value  # the type's check reports it
+
+
+def _checked(
+    model: type[BaseModel], raw: Mapping[str, Any], only: Collection[str] | None = None
+) -> tuple[dict[str, Any], list[Problem]]:
+    """The values that are valid on their own, and the problems of the others.
+
+    One field at a time, because the rules between settings apply to the values that are valid.
+    """
+    hints = get_type_hints(model, include_extras=True)
+    known: dict[str, Any] = {}
+    problems = []
+    for name, field in model.model_fields.items():
+        if only is not None and name not in only:
+            continue
+        try:
+            known[name] = TypeAdapter(hints[name]).validate_python(raw.get(name))
+        except ValidationError:
+            allowed = field.description or " or ".join(map(repr, get_args(field.annotation)))
+            problems.append(Problem(name, raw.get(name), allowed))
+    return known, problems
+
+
+def _environment_problems(colour: Colour, known: Mapping[str, Any]) -> Iterator[Problem]:
+    """The problems of one colour's overrides, and of its environment as a whole if the stack has it."""
+    overrides = known.get(colour, {})
+    keys = EnvironmentSettings.model_fields.keys()
+    for key in overrides.keys() - keys:
+        yield Problem(f"{colour}.{key}", overrides[key], f"one of {', '.join(keys)}", remove=True)
+    valid, invalid = _checked(EnvironmentSettings, overrides, only=overrides.keys() & keys)
+    for problem in [*invalid, *content_rules(valid)]:
+        yield replace(problem, key=f"{colour}.{problem.key}")
+    if colour == "blue" or known.get("enable_blue_green") is True:
+        of_the_stack = set(environment_rules(known))
+        for problem in environment_rules(_merged(known, valid)):
+            yield problem if problem in of_the_stack else replace(problem, key=f"{colour}.{problem.key}")
+
+
+def _merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """One environment's settings: overrides replace, only `airflow_options` are merged."""
+    merged = {key: base[key] for key in EnvironmentSettings.model_fields if key in base} | dict(overrides)
+    if "airflow_options" in base and "airflow_options" in overrides:
+        merged["airflow_options"] = {**base["airflow_options"], **overrides["airflow_options"]}
+    return merged

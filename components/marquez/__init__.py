@@ -1,0 +1,1 @@
+"""The lineage back end: on one EC2 node, or highly available."""

@@ -1,0 +1,296 @@
+"""The contract of both lineage back ends, and the parts they share.
+
+The contract: one private name and port for people and other producers of lineage, a command that opens the
+web pages on the user's own machine, and nodes that forward the lineage log to Marquez. Marquez has no
+authentication, so only the VPC's own addresses can reach it.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+
+from components import iam_policies
+from components.archive import content_hash, package_files, zip_bytes
+from components.config.settings import Settings
+from components.lineage_log import CHECKPOINTS, DEPLOY, LineageLog
+from components.marquez.userdata import DATABASE_USER, METRICS_NAMESPACE
+
+API_PORT = 5000
+ADMIN_PORT = 5001
+WEB_PORT = 3000
+LOCAL_PORT = 8080  # where `open_command` serves the web pages
+ANYWHERE = "0.0.0.0/0"
+CHECKOUT = Path(__file__).resolve().parents[2]
+FORWARDER = ("forwarder", "lineage_log")  # the packages that a node runs
+SSM_CORE = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
+# The images are published for x86_64. EC2 resolves the parameter to the newest Amazon Linux 2023 image.
+AMI_PARAMETER = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarquezArgs:
+    """`name`: the deployment's physical prefix, `{project}-{stack}`.
+
+    `private_subnet_ids` and `availability_zones` are in the same order: the first subnet lies in the
+    first zone.
+    """
+
+    name: str
+    region: str
+    settings: Settings
+    vpc_id: pulumi.Input[str]
+    vpc_cidr: str
+    private_subnet_ids: pulumi.Input[Sequence[str]]
+    availability_zones: Sequence[str]
+    lineage_log: LineageLog
+
+
+class Marquez(pulumi.ComponentResource):
+    """The base of both back ends.
+
+    Both have this type, and the program gives both the same name. So the private zone and its record keep
+    their URNs when the mode changes: the record is updated in place, and AWS never sees a second zone of the
+    same name, which it would refuse.
+    """
+
+    url: pulumi.Output[str]
+    open_command: pulumi.Output[str]
+    backend: pulumi.Output[str]
+
+    def __init__(self, name: str, args: MarquezArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("mwaa-openlineage:index:Marquez", name, None, opts)
+        self._name = name
+        self._args = args
+        self._child = pulumi.ResourceOptions(parent=self)
+        self._host = f"marquez.{args.name}.internal"
+        self._zone = aws.route53.Zone(
+            f"{name}-zone",
+            name=f"{args.name}.internal",
+            comment="Private names of the lineage back end",
+            vpcs=[aws.route53.ZoneVpcArgs(vpc_id=args.vpc_id)],
+            tags=self._tags("zone"),
+            opts=self._child,
+        )
+        self._forwarder = self._forwarder_archive()
+        self._alarms()
+
+    def _forwarder_archive(self) -> aws.s3.BucketObjectv2:
+        """What the nodes fetch at boot; a change of its content changes the key, and so the boot script."""
+        files = {path: data for name in FORWARDER for path, data in package_files(CHECKOUT / name).items()}
+        log = self._args.lineage_log
+        return aws.s3.BucketObjectv2(
+            f"{self._name}-forwarder",
+            bucket=log.bucket,
+            key=f"{DEPLOY}forwarder-{content_hash(files)}.zip",
+            content_base64=base64.b64encode(zip_bytes(files)).decode(),
+            content_type="application/zip",
+            # The bucket must be closed and encrypted before anything is in it.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[log]),
+        )
+
+    def _alarms(self) -> None:
+        self._alarm(
+            "behind",
+            "Lineage has been more than 5 minutes behind, or without a forwarder, for 10 minutes",
+            metric="SecondsBehind",
+            statistic="Maximum",
+            threshold=300,
+            minutes=10,
+            missing="breaching",
+        )
+        self._alarm(
+            "set-aside",
+            "Marquez has permanently rejected lineage events: see `mwaactl lineage set-aside list`",
+            metric="SetAside",
+            statistic="Sum",
+            threshold=0,
+            minutes=1,
+            missing="notBreaching",
+        )
+
+    def _alarm(
+        self,
+        role: str,
+        description: str,
+        *,
+        metric: str,
+        statistic: str,
+        threshold: float,
+        minutes: int,
+        missing: str,
+    ) -> None:
+        """Watch what the forwarder reports each minute. The alarm has no action: operators add their own."""
+        aws.cloudwatch.MetricAlarm(
+            f"{self._name}-{role}",
+            alarm_description=description,
+            namespace=METRICS_NAMESPACE,
+            metric_name=metric,
+            dimensions={"LineageLog": self._args.lineage_log.bucket},
+            statistic=statistic,
+            comparison_operator="GreaterThanThreshold",
+            threshold=threshold,
+            period=60,
+            evaluation_periods=minutes,
+            treat_missing_data=missing,
+            tags=self._tags(role),
+            opts=self._child,
+        )
+
+    def _publish(
+        self,
+        *,
+        backend: str,
+        scheme: str,
+        target: pulumi.Input[str],
+        port: int,
+        address: pulumi.Input[str] | None = None,
+        alias: aws.route53.RecordAliasArgs | None = None,
+    ) -> None:
+        """Point the private name at the back end, and set the outputs.
+
+        Either `address` (IPv4) or `alias` (a load balancer). `target`: a shell word that yields the instance
+        through which `port` is forwarded.
+        """
+        aws.route53.Record(
+            f"{self._name}-record",
+            zone_id=self._zone.zone_id,
+            name=self._host,
+            type="A",  # in both back ends, so that the record is updated and not replaced
+            records=None if address is None else [address],
+            ttl=None if address is None else 30,
+            aliases=None if alias is None else [alias],
+            opts=self._child,
+        )
+        self.backend = pulumi.Output.from_input(backend)
+        self.url = pulumi.Output.from_input(f"{scheme}://{self._host}")
+        self.open_command = pulumi.Output.concat(
+            f"aws ssm start-session --region {self._args.region} --target ",
+            target,
+            " --document-name AWS-StartPortForwardingSession"
+            f" --parameters portNumber={port},localPortNumber={LOCAL_PORT}",
+        )
+        self.register_outputs({"url": self.url, "open_command": self.open_command, "backend": self.backend})
+
+    def _tags(self, role: str) -> dict[str, str]:
+        return {"Name": f"{self._args.name}-marquez-{role}"}
+
+    def _checkpoint(self, database_id: pulumi.Input[str]) -> pulumi.Output[str]:
+        """Key of the forwarder's checkpoint: one per database, so that a new one is filled from the start."""
+        return pulumi.Output.concat(CHECKPOINTS, database_id, ".json")
+
+    def _boot(self, values: Mapping[str, str]) -> dict[str, Any]:
+        """The fields of `userdata.NodeBoot`, from the settings and from `values`, those of the outputs."""
+        settings = self._args.settings
+        return {
+            "region": self._args.region,
+            "image_tag": settings.marquez_image_tag,
+            "web_image_tag": settings.marquez_web_image_tag,
+            "database_secret_arn": values["secret"],
+            "lineage_bucket": values["bucket"],
+            "forwarder_key": values["key"],
+            "forwarder_checkpoint": values["checkpoint"],
+            "retention_days": settings.lineage_retention_days,
+        }
+
+    def _security_group(self, role: str, description: str) -> aws.ec2.SecurityGroup:
+        return aws.ec2.SecurityGroup(
+            f"{self._name}-{role}",
+            description=description,
+            vpc_id=self._args.vpc_id,
+            tags=self._tags(role),
+            opts=self._child,
+        )
+
+    def _from_network(self, group: aws.ec2.SecurityGroup, role: str, ports: Sequence[int]) -> None:
+        """Allow `ports` from the VPC's own addresses."""
+        for port in ports:
+            aws.vpc.SecurityGroupIngressRule(
+                f"{self._name}-{role}-from-vpc-{port}",
+                security_group_id=group.id,
+                description="Lineage API and web pages, from inside the VPC",
+                ip_protocol="tcp",
+                from_port=port,
+                to_port=port,
+                cidr_ipv4=self._args.vpc_cidr,
+                opts=self._child,
+            )
+
+    def _between(
+        self, source: aws.ec2.SecurityGroup, target: aws.ec2.SecurityGroup, rules: Mapping[str, int]
+    ) -> None:
+        """Allow traffic from `source` to `target` only: `{logical name: port}`."""
+        for rule, port in rules.items():
+            aws.vpc.SecurityGroupEgressRule(
+                f"{self._name}-{rule}-out",
+                security_group_id=source.id,
+                description=rule,
+                ip_protocol="tcp",
+                from_port=port,
+                to_port=port,
+                referenced_security_group_id=target.id,
+                opts=self._child,
+            )
+            aws.vpc.SecurityGroupIngressRule(
+                f"{self._name}-{rule}-in",
+                security_group_id=target.id,
+                description=rule,
+                ip_protocol="tcp",
+                from_port=port,
+                to_port=port,
+                referenced_security_group_id=source.id,
+                opts=self._child,
+            )
+
+    def _to_https(self, group: aws.ec2.SecurityGroup, role: str) -> None:
+        """Allow HTTPS to AWS's APIs, the image registries and PyPI, none of which has fixed addresses."""
+        aws.vpc.SecurityGroupEgressRule(
+            f"{self._name}-{role}-to-https",
+            security_group_id=group.id,
+            description="AWS APIs, image registries, packages",
+            ip_protocol="tcp",
+            from_port=443,
+            to_port=443,
+            cidr_ipv4=ANYWHERE,
+            opts=self._child,
+        )
+
+    def _node_profile(
+        self, role: str, *, secret_arn: pulumi.Input[str], group_name: str | None = None
+    ) -> tuple[aws.iam.InstanceProfile, list[pulumi.Resource]]:
+        """A node's instance profile, and the permissions that must exist before the node boots."""
+        node_role = aws.iam.Role(
+            f"{self._name}-{role}",
+            description="Marquez node",
+            assume_role_policy=iam_policies.assume_role("ec2.amazonaws.com"),
+            opts=self._child,
+        )
+        session = aws.iam.RolePolicyAttachment(
+            f"{self._name}-{role}-session", role=node_role.name, policy_arn=SSM_CORE, opts=self._child
+        )
+        own = aws.iam.RolePolicy(
+            f"{self._name}-{role}",
+            role=node_role.name,
+            policy=iam_policies.marquez_node(
+                region=self._args.region,
+                log_bucket_arn=self._args.lineage_log.bucket_arn,
+                secret_arn=secret_arn,
+                metrics_namespace=METRICS_NAMESPACE,
+                kms_key_arn=self._args.settings.kms_key_arn,
+                group_name=group_name,
+            ),
+            opts=self._child,
+        )
+        profile = aws.iam.InstanceProfile(f"{self._name}-{role}", role=node_role.name, opts=self._child)
+        return profile, [session, own]
+
+
+def database_login(password: pulumi.Output[str]) -> pulumi.Output[str]:
+    """The secret's value, in the same format as Aurora's own."""
+    return pulumi.Output.json_dumps({"username": DATABASE_USER, "password": password})

@@ -1,0 +1,122 @@
+"""The boot scripts of Marquez's nodes, as pure functions of their arguments.
+
+A script writes the files of `boot/` to their places, writes everything that differs between
+deployments to one file (`/etc/marquez/node.env`), and runs `node.sh` followed by `ec2.sh` or `ha.sh`. It
+holds no secret: a node reads the database password from Secrets Manager, with its own role, whenever Marquez
+starts.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+BOOT = Path(__file__).parent / "boot"
+# Pinned to the patch; both mirrors serve Docker's official image, this one without Docker Hub's rate limit.
+POSTGRES_IMAGE = "public.ecr.aws/docker/library/postgres:16.11"
+DATABASE = DATABASE_USER = "marquez"
+LAUNCH_HOOK = "marquez-answers"
+METRICS_NAMESPACE = "MwaaOpenLineage"
+
+SERVICES = ("marquez", "marquez-web", "marquez-watchdog", "lineage-forwarder")
+PROGRAMS = ("marquez-secret", "marquez-watchdog")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeBoot:
+    """What every node needs to know. `forwarder_checkpoint`: the key of the forwarder's checkpoint."""
+
+    region: str
+    image_tag: str
+    web_image_tag: str
+    database_secret_arn: str
+    lineage_bucket: str
+    forwarder_key: str
+    forwarder_checkpoint: str
+    retention_days: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ec2Boot(NodeBoot):
+    data_volume_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class HaBoot(NodeBoot):
+    database_host: str
+    group_name: str
+
+
+def ec2_user_data(boot: Ec2Boot) -> str:
+    """The script of the single node: all in containers; only the web pages (with /api/) are published."""
+    values = {
+        **_common(boot),
+        "POSTGRES_URL": f"jdbc:postgresql://marquez-db:5432/{DATABASE}?connectTimeout=5",
+        "POSTGRES_IMAGE": POSTGRES_IMAGE,
+        "API_ADDRESS": "127.0.0.1",
+        "WEB_PORT": "80",
+        "DATA_VOLUME": boot.data_volume_id,
+    }
+    return _script(values, services=("marquez-db", *SERVICES), steps="ec2.sh")
+
+
+def ha_user_data(boot: HaBoot) -> str:
+    """The script of a node behind the load balancer, the only one that can reach the published ports."""
+    # After a failover, DNS may still point to the former writer: accept a writable database only.
+    options = (
+        "sslmode=verify-full&sslrootcert=/etc/marquez/rds-ca.pem"
+        "&targetServerType=primary&connectTimeout=5&socketTimeout=600&tcpKeepAlive=true"
+    )
+    values = {
+        **_common(boot),
+        "POSTGRES_URL": f"jdbc:postgresql://{boot.database_host}:5432/{DATABASE}?{options}",
+        "API_ADDRESS": "0.0.0.0",  # noqa: S104 - the node's security group admits the load balancer only
+        "WEB_PORT": "3000",
+        "GROUP_NAME": boot.group_name,
+        "LAUNCH_HOOK": LAUNCH_HOOK,
+    }
+    return _script(values, services=SERVICES, steps="ha.sh")
+
+
+def _common(boot: NodeBoot) -> dict[str, str]:
+    return {
+        "AWS_REGION": boot.region,
+        "AWS_DEFAULT_REGION": boot.region,
+        "MARQUEZ_IMAGE": f"docker.io/marquezproject/marquez:{boot.image_tag}",
+        "MARQUEZ_WEB_IMAGE": f"docker.io/marquezproject/marquez-web:{boot.web_image_tag}",
+        # After a failover the database has another address: do not cache the old one for Java's 30 s.
+        "JAVA_OPTS": "-XX:MaxRAMPercentage=40 -XX:+ExitOnOutOfMemoryError -Dsun.net.inetaddr.ttl=5",
+        "POSTGRES_USER": DATABASE_USER,
+        "DATABASE_SECRET": boot.database_secret_arn,
+        "LINEAGE_BUCKET": boot.lineage_bucket,
+        "FORWARDER_KEY": boot.forwarder_key,
+        "FORWARDER_CHECKPOINT": boot.forwarder_checkpoint,
+        "METRICS_NAMESPACE": METRICS_NAMESPACE,
+        "LINEAGE_RETENTION_DAYS": str(boot.retention_days),
+    }
+
+
+def _script(values: Mapping[str, str], *, services: tuple[str, ...], steps: str) -> str:
+    files = {"/etc/marquez/marquez.yml": _read("marquez.yml")}
+    files |= {f"/usr/local/bin/{name}": _read(name) for name in PROGRAMS}
+    files |= {f"/etc/systemd/system/{name}.service": _read(f"{name}.service") for name in services}
+    files["/etc/marquez/node.env"] = "".join(f"{k}={shlex.quote(v)}\n" for k, v in values.items())
+    here_documents = "".join(
+        f"cat >{path} <<'END-OF-FILE'\n{text}END-OF-FILE\n" for path, text in files.items()
+    )
+    return (
+        "#!/bin/bash\n"
+        "# From components/marquez/userdata.py. Runs once, as root. Log: /var/log/cloud-init-output.log.\n"
+        "set -euo pipefail\n"
+        f"mkdir -p /etc/marquez\n{here_documents}"
+        "set -a\n"
+        "# shellcheck source=/dev/null\n"
+        "source /etc/marquez/node.env\n"
+        f"set +a\n\n{_read('node.sh')}\n{_read(steps)}"
+    )
+
+
+def _read(name: str) -> str:
+    return (BOOT / name).read_text(encoding="utf-8")

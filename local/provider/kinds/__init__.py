@@ -1,0 +1,1 @@
+"""The table of AWS resource types, and what follows from it."""

@@ -1,8 +1,0 @@
-"""The resource types that are created for real, and by what; the others of the table are only recorded."""
-
-from __future__ import annotations
-
-from local.provider import iam, mwaa, records, storage
-from local.provider.service import Service
-
-SERVICES: dict[str, Service] = {**storage.SERVICES, **records.SERVICES, **iam.SERVICES, **mwaa.SERVICES}

@@ -1,0 +1,1 @@
+"""The resource types that are created for real, in the emulated AWS."""

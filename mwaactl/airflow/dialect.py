@@ -1,0 +1,48 @@
+"""What Airflow's REST API v1 (Airflow 2) and v2 (Airflow 3) do differently: one module for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+from mwaactl.airflow import v1, v2
+from mwaactl.airflow.models import Asset, Dag, Run
+
+
+class Dialect(Protocol):
+    """The paths, queries, bodies and answers of one version; `v1` and `v2` are modules of this shape."""
+
+    HEALTH: str
+    ASSETS: str  # the path of the listing, and its key in the answer
+    QUEUED_EVENTS: str  # below a DAG
+    NOTE: str  # below a run
+    CLEAR: Mapping[str, bool]
+    NEWEST_RUNS: Mapping[str, str]  # the query for runs, newest first
+    SCHEDULED_ONLY: Mapping[str, str]  # what limits it to scheduled ones; empty where the version cannot
+    TASK_INSTANCES: Mapping[str, str]
+    TASK_INSTANCES_PAGE: int
+    TASK_STATE: Mapping[str, bool]  # what the call that sets a task's state contains besides the state
+    DOWNSTREAM: Mapping[str, bool]  # what makes it set all that follow, too; empty where the version cannot
+
+    def dag(self, answer: Mapping[str, Any]) -> Dag: ...
+
+    def asset(self, answer: Mapping[str, Any]) -> Asset: ...
+
+    def queued_asset(self, event: Mapping[str, Any]) -> str: ...
+
+    def runs_due(self, since: datetime, until: datetime, /) -> dict[str, str]:
+        """The filters and the order of a listing that has all runs due in [since, until)."""
+
+    def ends_runs_due(self, answer: Mapping[str, Any], since: datetime, /) -> bool:
+        """Whether neither this run of that listing nor any after it is due at `since` or later."""
+
+    def due_of(self, run: Run, /) -> dict[str, str]:
+        """The field that gives a new run the due instant of `run`."""
+
+
+def dialect(major: int) -> Dialect:
+    """The dialect of Airflow `major`."""
+    if major < 3:
+        return v1
+    return v2

@@ -1,0 +1,61 @@
+"""Airflow's REST API v1, of Airflow 2 (`mwaactl.airflow.dialect`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from mwaactl.airflow import models as read
+from mwaactl.airflow.models import Asset, Dag, Run
+
+HEALTH = "/health"
+ASSETS = "datasets"
+QUEUED_EVENTS = "datasets/queuedEvent"
+NOTE = "/setNote"
+CLEAR: Mapping[str, bool] = {"dry_run": False}
+NEWEST_RUNS: Mapping[str, str] = {"order_by": "-execution_date"}  # no order by due instant exists
+SCHEDULED_ONLY: Mapping[str, str] = {}
+TASK_INSTANCES: Mapping[str, str] = {}  # no order to ask for
+TASK_INSTANCES_PAGE = 500  # without an order, a second page may repeat or skip some of the first
+TASK_STATE: Mapping[str, bool] = {"dry_run": False}
+DOWNSTREAM: Mapping[str, bool] = {}
+
+
+def dag(answer: Mapping[str, Any]) -> Dag:
+    interval = answer.get("schedule_interval")
+    return read.dag(answer, _schedule(interval) if interval else None, answer.get("next_dagrun_create_after"))
+
+
+def _schedule(interval: Mapping[str, Any]) -> str | None:
+    """A schedule in the form that Airflow 3 has for it."""
+    parts = {name: number for name, number in interval.items() if name != "__type" and number}
+    match interval.get("__type"):
+        case "TimeDelta":
+            return str(timedelta(**parts))
+        case "RelativeDelta":
+            return f"relativedelta({', '.join(f'{name}={number}' for name, number in parts.items())})"
+    return interval.get("value")
+
+
+def asset(answer: Mapping[str, Any]) -> Asset:
+    return read.asset(answer, answer.get("consuming_dags"))
+
+
+def queued_asset(event: Mapping[str, Any]) -> str:
+    return str(event["uri"])
+
+
+def runs_due(_since: datetime, _until: datetime) -> dict[str, str]:
+    """No filter by due instant exists: the newest runs first, as ids grow with time."""
+    return {"order_by": "-id"}
+
+
+def ends_runs_due(answer: Mapping[str, Any], since: datetime) -> bool:
+    """A scheduled run is created before it starts, and due before it is created; so are those after it."""
+    start = read.instant(answer.get("start_date"))
+    return start is not None and start < since and answer.get("run_type") == "scheduled"
+
+
+def due_of(_run: Run) -> dict[str, str]:
+    return {}

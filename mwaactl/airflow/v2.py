@@ -1,0 +1,50 @@
+"""Airflow's REST API v2, of Airflow 3 (`mwaactl.airflow.dialect`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from mwaactl.airflow import models as read
+from mwaactl.airflow.models import Asset, Dag, Run
+from mwaactl.json_model import iso
+
+HEALTH = "/monitor/health"
+ASSETS = "assets"
+QUEUED_EVENTS = "assets/queuedEvents"
+NOTE = ""
+CLEAR: Mapping[str, bool] = {"dry_run": False, "only_failed": False}
+NEWEST_RUNS: Mapping[str, str] = {"order_by": "-run_after"}
+SCHEDULED_ONLY: Mapping[str, str] = {"run_type": "scheduled"}
+TASK_INSTANCES: Mapping[str, str] = {"order_by": "id"}
+TASK_INSTANCES_PAGE = 100
+TASK_STATE: Mapping[str, bool] = {}
+DOWNSTREAM: Mapping[str, bool] = {"include_downstream": True}
+
+
+def dag(answer: Mapping[str, Any]) -> Dag:
+    summary = answer.get("timetable_summary")
+    schedule = None if summary == "None" else summary
+    return read.dag(answer, schedule, answer.get("next_dagrun_run_after"))
+
+
+def asset(answer: Mapping[str, Any]) -> Asset:
+    """`scheduled_dags` since Airflow 3.1, `consuming_dags` in 3.0."""
+    return read.asset(answer, answer.get("scheduled_dags") or answer.get("consuming_dags"))
+
+
+def queued_asset(event: Mapping[str, Any]) -> str:
+    return str(event["asset_id"])
+
+
+def runs_due(since: datetime, until: datetime) -> dict[str, str]:
+    return {"run_after_gte": iso(since), "run_after_lte": iso(until), "order_by": "run_after"}
+
+
+def ends_runs_due(_answer: Mapping[str, Any], _since: datetime) -> bool:
+    return False
+
+
+def due_of(run: Run) -> dict[str, str]:
+    return {"run_after": iso(run.due)} if run.due is not None else {}

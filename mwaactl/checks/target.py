@@ -1,0 +1,89 @@
+"""The checks of the target alone: whether it is available, answers, schedules and imports its DAG files."""
+
+from __future__ import annotations
+
+from datetime import UTC, timedelta
+
+from mwaactl.checks.outcome import Outcome, Sides
+
+HEARTBEAT = timedelta(seconds=60)  # Airflow beats every 5 s and reports 30 s as unhealthy
+CLOUDWATCH_HEARTBEAT = timedelta(minutes=5)  # one value a minute, and late
+
+
+def available(sides: Sides) -> Outcome:
+    target = sides.target
+    if target.status is None:
+        return "fail", target.not_checked["status"]
+    if target.status != "AVAILABLE":
+        return "fail", f"{target.name} is {target.status}: wait until it is AVAILABLE"
+    return "pass", f"{target.name} is AVAILABLE"
+
+
+def api(sides: Sides) -> Outcome:
+    target = sides.target
+    reason = next(
+        (target.not_checked[field] for field in ("scheduler", "dags") if field in target.not_checked), None
+    )
+    if reason is None:
+        return "pass", f"Airflow {target.airflow_version} answers"
+    if target.private:
+        return "not checked", (
+            f"{target.name} has a private web server, which cannot be reached from here. CloudWatch reports "
+            "its scheduler, its import errors and the number of its DAGs; for everything else run this "
+            f"inside its VPC ({reason})"
+        )
+    return "fail", reason
+
+
+def scheduler(sides: Sides) -> Outcome:
+    target = sides.target
+    if target.scheduler is None:
+        return _scheduler_in_cloudwatch(sides)
+    if target.scheduler != "healthy":
+        return "fail", (
+            f"Airflow reports {target.name}'s scheduler as {target.scheduler}: look at the scheduler's log"
+        )
+    if target.heartbeat is None:
+        return "not checked", f"Airflow reports {target.name}'s scheduler as healthy, but no heartbeat"
+    age = sides.now - target.heartbeat
+    if age > HEARTBEAT:
+        return "fail", (
+            f"the last heartbeat of {target.name}'s scheduler is {age.total_seconds():.0f} s old, although "
+            "Airflow reports it as healthy: look at the scheduler's log and at the clocks"
+        )
+    return "pass", f"its last heartbeat is {max(0.0, age.total_seconds()):.0f} s old"
+
+
+def _scheduler_in_cloudwatch(sides: Sides) -> Outcome:
+    target = sides.target
+    reason = target.not_checked["scheduler"]
+    if target.metrics is None:
+        if not target.private:
+            return "not checked", reason
+        reason = target.not_checked.get("metrics", reason)
+        return "fail", f"neither Airflow nor CloudWatch reports on it: {reason}"
+    beat = target.metrics.heartbeat
+    if beat is None or sides.now - beat > CLOUDWATCH_HEARTBEAT:
+        return "fail", (
+            f"Airflow does not answer, and CloudWatch has no heartbeat of {target.name}'s scheduler in the "
+            f"last {CLOUDWATCH_HEARTBEAT.total_seconds() / 60:.0f} minutes"
+        )
+    return "pass", f"CloudWatch has a heartbeat at {beat.astimezone(UTC):%H:%M} UTC"
+
+
+def imports(sides: Sides) -> Outcome:
+    target = sides.target
+    if target.import_errors is None:
+        count = target.metrics.import_errors if target.metrics is not None else None
+        if count is None:
+            return "not checked", target.not_checked["import_errors"]
+        if count:
+            return "fail", f"{count} on {target.name} according to CloudWatch: see the DAG processing log"
+        return "pass", "none according to CloudWatch"
+    if target.import_errors:
+        first = target.import_errors[0]
+        return "fail", (
+            f"{len(target.import_errors)} on {target.name}, the first in {first.file}: {first.message}. "
+            "Repair the file, then: mwaactl dags push"
+        )
+    return "pass", "none"

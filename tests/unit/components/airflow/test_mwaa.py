@@ -1,0 +1,218 @@
+"""One Airflow environment: what it loads, how it is configured, and what makes a new version of it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.airflow.mwaa import MAINTENANCE
+from components.airflow.plugins import FOLDER, plugins_zip, requirements_txt
+from components.config.airflow_versions import AIRFLOW_VERSIONS
+from tests.fakes.mocks import Deployment, deploy, plain
+from tests.unit.components.config.test_settings import parse
+
+Deployed = Callable[[str], Deployment]
+
+
+def environment(deployment: Deployment, colour: str = "blue") -> dict[str, Any]:
+    """What the program says of one environment; the SDK sends the options as a secret."""
+    inputs = deployment.one("Environment", f"mwaa-{colour}").inputs
+    return {key: plain(value) for key, value in inputs.items()}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "package" / "__pycache__").mkdir(parents=True)
+    (tmp_path / "package" / "module.py").write_text("x = 1\n")
+    (tmp_path / "package" / "__pycache__" / "module.cpython-312.pyc").write_bytes(b"cache")
+    (tmp_path / ".airflowignore").write_text("package/\n")
+    return tmp_path
+
+
+def test_plugins_are_packed_at_the_root_without_caches(folder: Path) -> None:
+    assert zipfile.ZipFile(io.BytesIO(plugins_zip(folder))).namelist() == [
+        ".airflowignore",
+        "package/module.py",
+    ]
+
+
+def test_the_same_plugins_are_the_same_bytes_whenever_they_were_written(folder: Path) -> None:
+    before = plugins_zip(folder)
+    module = folder / "package" / "module.py"
+    content = module.read_bytes()
+    module.unlink()
+    module.write_bytes(content)
+    module.chmod(0o755)
+    assert plugins_zip(folder) == before
+
+
+def test_changed_plugins_are_other_bytes(folder: Path) -> None:
+    before = plugins_zip(folder)
+    (folder / "package" / "module.py").write_text("x = 2\n")
+    assert plugins_zip(folder) != before
+
+
+def test_the_projects_own_plugins_are_shipped(deployed: Deployed) -> None:
+    sent = deployed("standard").one("BucketObjectv2", "mwaa-blue-plugins").inputs["contentBase64"]
+    names = zipfile.ZipFile(io.BytesIO(base64.b64decode(sent))).namelist()
+    assert "bluegreen/timeline.py" in names
+    assert set(names) == {
+        path.relative_to(FOLDER).as_posix()
+        for path in FOLDER.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+@pytest.mark.parametrize("version", AIRFLOW_VERSIONS)
+def test_requirements_pin_openlineage_for_each_version(version: str) -> None:
+    fits = AIRFLOW_VERSIONS[version]
+    lines = requirements_txt(
+        parse({"airflow_version": version, "requirements": ["pandas==2.3.3"]}).environment("blue")
+    ).splitlines()
+    assert lines == [
+        f"apache-airflow-providers-openlineage=={fits.openlineage_provider}",
+        f"openlineage-python=={fits.openlineage_client}",
+        "pandas==2.3.3",
+    ]
+
+
+def test_the_environment_gets_the_versions_of_the_uploaded_objects(deployed: Deployed) -> None:
+    blue = environment(deployed("standard"))
+    assert blue["requirementsS3Path"] == "requirements.txt"
+    assert blue["requirementsS3ObjectVersion"] == "version-of-mwaa-blue-requirements"
+    assert blue["pluginsS3Path"] == "plugins.zip"
+    assert blue["pluginsS3ObjectVersion"] == "version-of-mwaa-blue-plugins"
+    assert blue["dagS3Path"] == "dags/"
+
+
+def test_airflow_is_told_who_it_is_and_where_the_timeline_and_the_log_are(deployed: Deployed) -> None:
+    options = environment(deployed("fullha"), "green")["airflowConfigurationOptions"]
+    assert options["bluegreen.environment"] == "green"
+    assert options["bluegreen.parameter"] == "/mwaa-openlineage/fullha/ownership"
+    assert options["bluegreen.lead_seconds"] == "5"
+    assert options["openlineage.namespace"] == "mwaa-openlineage-fullha-green"
+    assert json.loads(options["openlineage.transport"]) == {
+        "type": "bluegreen.transport.LineageLogTransport",
+        "bucket": "lineage-log-1234567",
+        "prefix": "events/",
+    }
+    secrets = json.loads(options["secrets.backend_kwargs"])
+    asked = re.compile(secrets.pop("variables_lookup_pattern"))
+    assert secrets == {
+        "connections_prefix": "mwaa-openlineage/fullha/connections",
+        "variables_prefix": "mwaa-openlineage/fullha/variables",
+        "connections_lookup_pattern": "^(?!aws_default$).*$",
+        "config_prefix": None,
+    }
+    assert not asked.match("load_dags")
+    assert asked.match("load_dags_2")
+    assert asked.match("watermark")
+
+
+def test_blue_and_green_differ_by_identity_only(deployed: Deployed) -> None:
+    fullha = deployed("fullha")
+    blue, green = (json.dumps(environment(fullha, colour), sort_keys=True) for colour in ("blue", "green"))
+    for colour in ("blue", "green"):
+        assert f'"weeklyMaintenanceWindowStart": "{MAINTENANCE[colour]}"' in (
+            blue if colour == "blue" else green
+        )
+    same = green.replace("green.", "#").replace(MAINTENANCE["green"], MAINTENANCE["blue"])
+    assert same.replace("green", "blue").replace("#", "green.") == blue.replace("blue.", "#").replace(
+        "#", "blue."
+    )
+
+
+@pytest.mark.parametrize("version", AIRFLOW_VERSIONS)
+def test_an_upgrade_does_not_shift_data_intervals(version: str) -> None:
+    options = environment(deploy("standard", {"airflow_version": version}))["airflowConfigurationOptions"]
+    assert options["scheduler.create_cron_data_intervals"] == "True"
+    assert options["scheduler.catchup_by_default"] == "False"
+
+
+def test_options_are_ones_that_mwaa_takes(deployed: Deployed) -> None:
+    for key, value in environment(deployed("fullha"))["airflowConfigurationOptions"].items():
+        assert len(key) <= 64
+        assert value.isascii()
+        assert value.isprintable()
+
+
+def test_the_stacks_own_options_are_passed_on() -> None:
+    options = environment(deploy("standard", {"airflow_options": {"core.parallelism": "64"}}))
+    assert options["airflowConfigurationOptions"]["core.parallelism"] == "64"
+
+
+def test_green_can_be_another_version_and_size() -> None:
+    green = {"airflow_version": "3.0.6", "environment_class": "mw1.medium", "max_workers": 9}
+    deployment = deploy("fullha", {"green": green})
+    assert environment(deployment, "green")["airflowVersion"] == "3.0.6"
+    assert environment(deployment, "green")["environmentClass"] == "mw1.medium"
+    assert environment(deployment, "green")["maxWorkers"] == 9
+    assert environment(deployment, "blue")["airflowVersion"] == "3.3.1"
+    assert deployment.exports["airflow_environments"]["green"]["identity"]["airflow_major"] == 3
+
+
+def test_one_namespace_can_be_shared() -> None:
+    deployment = deploy("fullha", {"lineage_namespace": "warehouse"})
+    for colour in ("blue", "green"):
+        assert (
+            environment(deployment, colour)["airflowConfigurationOptions"]["openlineage.namespace"]
+            == "warehouse"
+        )
+
+
+def test_every_kind_of_log_is_kept(deployed: Deployed) -> None:
+    logs = environment(deployed("standard"))["loggingConfiguration"]
+    assert len(logs) == 5
+    assert all(log["enabled"] for log in logs.values())
+
+
+def test_an_environment_waits_for_its_permissions_network_rules_and_bucket(deployed: Deployed) -> None:
+    urns = deployed("standard").one("Environment", "mwaa-blue").request.dependencies
+    for part in (
+        "RolePolicy",
+        "SecurityGroupIngressRule",
+        "SecurityGroupEgressRule",
+        "BucketPublicAccessBlock",
+    ):
+        assert [urn for urn in urns if part in urn], part
+
+
+def test_a_graceful_update_may_take_as_long_as_amazon_lets_it(deployed: Deployed) -> None:
+    assert deployed("standard").one("Environment", "mwaa-blue").request.customTimeouts.update == "14h"
+
+
+def test_objects_wait_until_their_bucket_keeps_versions(deployed: Deployed) -> None:
+    for name in ("requirements", "plugins", "dags"):
+        urns = deployed("standard").one("BucketObjectv2", f"mwaa-blue-{name}").request.dependencies
+        assert [urn for urn in urns if "BucketVersioning" in urn]
+
+
+@pytest.mark.parametrize(("production", "days"), [(False, 30), (True, 365)])
+def test_the_logs_expire_and_go_with_the_environment(production: bool, days: int) -> None:
+    deployment = deploy("standard", {"production": production})
+    groups = deployment.of_type("LogGroup")
+    assert {group.inputs["name"].rpartition("-")[2] for group in groups} == {
+        "DAGProcessing",
+        "Scheduler",
+        "Task",
+        "WebServer",
+        "Worker",
+    }
+    assert {group.inputs["retentionInDays"] for group in groups} == {days}
+    environment_urns = deployment.one("Environment", "mwaa-blue").request.dependencies
+    assert {group.urn for group in groups} <= set(environment_urns), "Amazon MWAA makes what it does not find"
+
+
+def test_a_fence_does_not_keep_an_environment_from_being_destroyed(deployed: Deployed) -> None:
+    for colour in ("blue", "green"):
+        role = deployed("fullha").one("Role", f"mwaa-{colour}")
+        assert role.inputs["forceDetachPolicies"] is True
+        assert role.inputs.get("inlinePolicies") is None, "the program must not take other policies away"
