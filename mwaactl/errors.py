@@ -19,12 +19,12 @@ class CheckFailed(ControlError):  # noqa: N818 - reads as what happened
 
 class UsageError(ControlError):
     exit_code = 2
-    meaning = "the command line is wrong"
+    meaning = "the command does not fit: a wrong option, or not for this stack"
 
 
 class LostRace(ControlError):  # noqa: N818
     exit_code = 3
-    meaning = "another writer was first: its decision stands"
+    meaning = "another writer was first: that decision stands"
 
 
 class Unreachable(ControlError):  # noqa: N818
@@ -46,3 +46,9 @@ EXIT_CODES: dict[int, str] = {0: "done, or nothing to do"} | {
     error.exit_code: error.meaning
     for error in (CheckFailed, UsageError, LostRace, Unreachable, Unfinished, Unusable)
 }
+
+
+def exit_code_table() -> str:
+    """The exit codes as docs/switching.md has them."""
+    rows = [f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items()]
+    return "\n".join(["| code | meaning |", "| -- | -- |", *rows])

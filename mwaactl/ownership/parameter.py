@@ -108,14 +108,14 @@ class Ownership:
             pages = self.clients.ssm.get_paginator("get_parameter_history").paginate(Name=self.name)
             versions = [
                 Version(
-                    number=found["Version"],
-                    value=found["Value"],
-                    modified=found["LastModifiedDate"],
-                    user=found.get("LastModifiedUser", ""),
-                    description=found.get("Description", ""),
+                    number=record["Version"],
+                    value=record["Value"],
+                    modified=record["LastModifiedDate"],
+                    user=record.get("LastModifiedUser", ""),
+                    description=record.get("Description", ""),
                 )
                 for page in pages
-                for found in page["Parameters"]
+                for record in page["Parameters"]
             ]
         return sorted(versions, key=lambda version: version.number, reverse=True)
 
@@ -236,7 +236,7 @@ class Ownership:
     def _arrived(self, value: str, expected: int) -> int | None:
         """The version under which `value` has arrived, None if not yet; LostRace if it cannot count."""
         newer = {version.number: version.value for version in self.versions() if version.number >= expected}
-        arrived = [number for number, found in newer.items() if found == value]
+        arrived = [number for number, stored in newer.items() if stored == value]
         if not arrived and expected in newer:
             raise self._lost(expected)
         return min(arrived, default=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 
 from bluegreen.timeline import Colour
@@ -79,10 +79,10 @@ def status(deployment: Deployment) -> Status:
             )
     except Unreachable as error:
         not_checked["active_environment"] = str(error)
-    seen = observe(deployment)
-    for colour, observation in seen.items():
+    observations = observe(deployment)
+    for colour, observation in observations.items():
         not_checked |= {f"{colour}.{field}": why for field, why in observation.not_checked.items()}
-    target = _standby(line, seen)
+    target = _standby(line, observations)
     checks: tuple[Check, ...] = ()
     if target is not None and ownership is not None:
         sides = observe_sides(
@@ -90,7 +90,7 @@ def status(deployment: Deployment) -> Status:
             target,
             ownership.timeline,
             now=partial(aws_now, ownership, store.lead),
-            observations=seen,
+            observations=observations,
             thorough=False,
         )
         checks = run_checks(sides)
@@ -104,23 +104,23 @@ def status(deployment: Deployment) -> Status:
         version=ownership.reading.version if ownership else None,
         invalid_version=ownership.top if ownership and ownership.covered else None,
         active_environment=plain,
-        environments=seen,
-        draining=_draining(ownership, seen),
+        environments=observations,
+        draining=_draining(ownership, observations),
         switch_target=target,
         switch_checks=checks,
         not_checked=not_checked,
     )
 
 
-def _standby(line: OwnershipLine | None, seen: dict[Colour, Observation]) -> Colour | None:
+def _standby(line: OwnershipLine | None, observations: Collection[Colour]) -> Colour | None:
     if line is None:
         return None
     owner_next = line.next_owner or line.owner
-    return next((colour for colour in seen if colour != owner_next), None)
+    return next((colour for colour in observations if colour != owner_next), None)
 
 
 def _draining(
-    ownership: Snapshot | None, seen: Mapping[Colour, Observation]
+    ownership: Snapshot | None, observations: Mapping[Colour, Observation]
 ) -> dict[Colour, tuple[Run, ...]]:
     """By side, its unfinished runs of DAGs that it will not own, without those that it only skips."""
     if ownership is None:
@@ -133,6 +133,6 @@ def _draining(
             if newest_owner(timeline, run.dag_id) != colour
             and (run.type != "scheduled" or run.due is None or timeline.owner(run.due, run.dag_id) == colour)
         )
-        for colour, observation in seen.items()
+        for colour, observation in observations.items()
     }
     return {colour: runs for colour, runs in unfinished.items() if runs}
