@@ -38,7 +38,8 @@ clean: local-down ## Remove all that was set up (state, tools, caches)
 	@rmdir "$(LOCAL)" 2>/dev/null || true
 
 .PHONY: check fix test lint unit engine e2e
-check: lint unit ## What to run before a commit: lint and unit tests, under 2 minutes
+check: .venv/.synced ## What to run before a commit: lint and unit tests side by side, under 2 minutes
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint unit
 
 fix: .venv/.synced ## Format code and markdown, and fix what the linter can
 	.venv/bin/ruff check --fix .
