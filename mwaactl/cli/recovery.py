@@ -92,7 +92,7 @@ def failover(
     since: Annotated[
         str | None,
         typer.Option(
-            help="From when on the old side may have failed; default: 15m, or as an interrupted failover.",
+            help="When the old side may have begun to fail; default: 15m, or that of an interrupted failover.",
             metavar="AGO|INSTANT",
         ),
     ] = None,
@@ -103,8 +103,8 @@ def failover(
         bool,
         typer.Option(
             "--no-wait",
-            help="Do not wait (5 minutes) for processes that still judge by what they read before: what they "
-            "start on the old side is executed twice, what they skip on the target not at all.",
+            help="Do not wait (5 minutes) for processes that may still act on the ownership they read before: "
+            "what they start on the old side runs twice, what they skip on the target does not run.",
         ),
     ] = False,
     reason: ReasonOption = "",
@@ -115,8 +115,8 @@ def failover(
 ) -> None:
     """Emergency: take the work, and what was due lately, from an environment that may be dead.
 
-    What is not known as completed is executed again on the target: at least once. To repeat the command is
-    safe at any time; it goes on where it was interrupted.
+    What is not known to be completed runs again on the target: at least once. The command can be repeated at
+    any time; it goes on where it was interrupted.
     """
     from mwaactl import clock
     from mwaactl.recovery.failover import carry_out_failover, dry_run_failover, plan_failover
@@ -150,7 +150,7 @@ def unfence(
     cwd: CwdOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let an environment reach AWS again that `failover --fence` has fenced."""
+    """Remove the fence of `failover --fence`, so that an environment can reach AWS again."""
     from mwaactl.recovery.fence import unfence as remove_fence
 
     with session(as_json):

@@ -24,7 +24,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_installed_command_runs_outside_of_a_checkout(tools: Path, tmp_path: Path) -> None:
-    command = [tools / "bin" / "mwaactl", "status", "--json"]
+    command = [str(tools / "bin" / "mwaactl"), "status", "--json"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, "no Pulumi.yaml" in done.stdout) == (2, True)
 
