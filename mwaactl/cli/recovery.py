@@ -92,7 +92,7 @@ def failover(
     since: Annotated[
         str | None,
         typer.Option(
-            help="When the old side may have begun to fail; default: 15m, or that of an interrupted failover.",
+            help="When the old side may have begun to fail; default: 15m, or as an interrupted failover.",
             metavar="AGO|INSTANT",
         ),
     ] = None,
@@ -103,8 +103,8 @@ def failover(
         bool,
         typer.Option(
             "--no-wait",
-            help="Do not wait (5 minutes) for processes that may still act on the ownership they read before: "
-            "what they start on the old side runs twice, what they skip on the target does not run.",
+            help="Do not wait (5 minutes) for processes that may still act on an older ownership: what they "
+            "start on the old side runs twice, what they skip on the target does not run.",
         ),
     ] = False,
     reason: ReasonOption = "",
