@@ -193,6 +193,6 @@ def _unfinished(result: FailoverResult, stack: str) -> Unfinished | None:
         return None
     first = result.left[0]
     return Unfinished(
-        f"{len(result.left)} runs were not completed; the first is {first.dag_id} {first.run_id}: "
+        f"{len(result.left)} runs are still unsettled; the first is {first.dag_id} {first.run_id}: "
         f"{first.reason.rstrip('.')}. Repeat: mwaactl failover {result.target} -s {stack}"
     )
