@@ -15,6 +15,7 @@ from mwaactl.errors import UsageError
 from mwaactl.ownership.parameter import Ownership, Snapshot, aws_now, too_far
 from mwaactl.ownership.reading import Turn, newest_owner, previous_owner, settled, turn
 from mwaactl.switching import held_dags
+from mwaactl.switching.copy_settings import copy_settings
 from mwaactl.switching.held_dags import Activity, Watch
 
 
@@ -100,8 +101,7 @@ def plan(
         raise UsageError(f"no DAG can have the id {', '.join(map(repr, wrong))}: repeat --dag for each DAG")
     forced = forced_checks(force)
     deployment.stack.require(target)
-    ownership = deployment.ownership
-    before = ownership.read()
+    before = deployment.ownership.read()
     notes = _copy_settings(deployment, before, target) if sync else ()
     return _plan(deployment, before, target, lead, forced, dags=chosen, notes=notes)
 
@@ -114,8 +114,7 @@ def plan_rollback(
     The rest is as for `plan`; also raises UsageError if there was no switch yet.
     """
     forced = forced_checks(force)
-    ownership = deployment.ownership
-    before = ownership.read()
+    before = deployment.ownership.read()
     owner, previous = newest_owner(before.timeline), previous_owner(before.timeline)
     if previous is None:
         raise UsageError(
@@ -123,17 +122,14 @@ def plan_rollback(
             f"owner before {owner}. DAGs that were moved alone come back with: "
             f"mwaactl switch {owner} -s {deployment.name}"
         )
-    target = previous
-    deployment.stack.require(target)
-    return _plan(deployment, before, target, lead, forced, rollback=True)
+    deployment.stack.require(previous)
+    return _plan(deployment, before, previous, lead, forced, rollback=True)
 
 
 def _copy_settings(deployment: Deployment, before: Snapshot, target: Colour) -> tuple[str, ...]:
-    from mwaactl.switching.copy_settings import copy_settings
-
     if newest_owner(before.timeline) == target:
         return (f"nothing was copied to {target}: it owns the work, so its own pause state and pools count",)
-    source: Colour = other_colour(target)
+    source = other_colour(target)
     result = copy_settings(deployment, source, target)
     parts = [
         f"{what} {listed(names)}"

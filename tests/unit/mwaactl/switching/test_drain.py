@@ -410,7 +410,7 @@ def test_sync_copies_before_the_checks_and_not_in_a_dry_run(
         calls.append((source, target))
         return CopyResult(paused=("daily",), pools=("small",))
 
-    monkeypatch.setattr("mwaactl.switching.copy_settings.copy_settings", copied)
+    monkeypatch.setattr("mwaactl.switching.plan.copy_settings", copied)
     dry = typed("switch", "green", "--sync", "--dry-run")
     assert (dry.exit_code, calls) == (0, [])
     assert "copies nothing" in dry.stderr
