@@ -16,7 +16,7 @@ import pytest
 from components.airflow_versions import AIRFLOW_VERSIONS
 from components.mwaa import MAINTENANCE
 from components.plugins import FOLDER, plugins_zip, requirements_txt
-from tests.fakes.mocks import Deployment, deploy, plain
+from tests.fakes.pulumi_mocks import Deployment, deploy, plain
 from tests.unit.components.test_settings import parse
 
 Deployed = Callable[[str], Deployment]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.mocks import ACCOUNT, MODES, REGION, Deployment, deploy
+from tests.fakes.pulumi_mocks import ACCOUNT, MODES, REGION, Deployment, deploy
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its own: files left open, old escapes, pkg_resources

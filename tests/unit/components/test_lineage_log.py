@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.fakes.mocks import Deployment, deploy, plain
+from tests.fakes.pulumi_mocks import Deployment, deploy, plain
 
 
 def parts(deployment: Deployment, type: str) -> dict[str, object]:

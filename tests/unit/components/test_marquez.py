@@ -21,7 +21,8 @@ from components import archive
 from components.userdata import METRICS_NAMESPACE
 from forwarder.metrics import Metrics
 from lineage_log.delivery import Counts
-from tests.fakes.mocks import ROOT, Deployment, Registration, deploy, is_secret, plain
+from tests.fakes.cloudwatch import FakeCloudWatch
+from tests.fakes.pulumi_mocks import ROOT, Deployment, Registration, deploy, is_secret, plain
 
 EC2, HA = "bluegreen", "fullha"
 KEY = "arn:aws:kms:us-east-1:123456789012:key/12345678-1234-1234-1234-123456789012"
@@ -275,11 +276,11 @@ def test_events_that_marquez_refuses_raise_an_alarm(back_end: str) -> None:
 
 @pytest.mark.parametrize("role", ["behind", "set-aside"])
 def test_the_alarms_watch_what_the_forwarder_reports(role: str) -> None:
-    sent: list[dict[str, Any]] = []
+    cloudwatch = FakeCloudWatch()
     bucket = deployed(EC2).one("MetricAlarm", f"marquez-{role}").inputs["dimensions"]["LineageLog"]
-    Metrics(CloudWatch(sent), METRICS_NAMESPACE, bucket).report(Counts(), 5)
+    Metrics(cloudwatch, METRICS_NAMESPACE, bucket).report(Counts(), 5)
     alarm = deployed(EC2).one("MetricAlarm", f"marquez-{role}").inputs
-    [request] = sent
+    [request] = cloudwatch.requests
     names = [metric["MetricName"] for metric in request["MetricData"]]
     dimensions = {
         dimension["Name"]: dimension["Value"] for dimension in request["MetricData"][0]["Dimensions"]
@@ -287,16 +288,6 @@ def test_the_alarms_watch_what_the_forwarder_reports(role: str) -> None:
     assert request["Namespace"] == alarm["namespace"]
     assert alarm["metricName"] in names
     assert dimensions == alarm["dimensions"]
-
-
-class CloudWatch:
-    """CloudWatch, as the forwarder reports to it."""
-
-    def __init__(self, sent: list[dict[str, Any]]) -> None:
-        self._sent = sent
-
-    def put_metric_data(self, **request: Any) -> None:
-        self._sent.append(request)
 
 
 # HA

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.network import ENDPOINT_SERVICES, choose_zones, subnet_plan
-from tests.fakes.mocks import REGION, deploy, run
+from tests.fakes.pulumi_mocks import REGION, deploy, run
 from tests.unit.components.test_settings import parse
 
 vpc_cidrs = st.builds(

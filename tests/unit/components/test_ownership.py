@@ -18,7 +18,7 @@ from components.ownership import (
     touched_environments,
     violations,
 )
-from tests.fakes.mocks import PROJECT, deploy, plain, run
+from tests.fakes.pulumi_mocks import PROJECT, deploy, plain, run
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 LEAD = timedelta(seconds=5)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.mocks import MODES, PROJECT, ROOT, Deployment, Registration, deploy, is_secret
+from tests.fakes.pulumi_mocks import MODES, PROJECT, ROOT, Deployment, Registration, deploy, is_secret
 
 Deployed = Callable[[str], Deployment]
 

@@ -19,8 +19,12 @@ from mwaactl.errors import Unfinished
 from mwaactl.lineage import replay as lineage_replay
 from mwaactl.lineage import set_aside as lineage_set_aside
 from mwaactl.lineage.replay import Window
-from tests.fakes.aws import Cloud, opens
-from tests.fakes.lineage import CHECKPOINT_KEY, START, FakeMarquez, MemoryS3, forwarder, keeper_of
+from tests.fakes.clients import FakeClients, opens
+from tests.fakes.clock import START
+from tests.fakes.forwarders import CHECKPOINT_KEY, forwarder, keeper_of
+from tests.fakes.lineage_events import log_event
+from tests.fakes.marquez import FakeMarquez
+from tests.fakes.s3 import LINEAGE_LOG, FakeS3
 
 Run = Callable[..., Result]
 QUICK = Patience(longest_pause=0.01, give_up=0.05)
@@ -28,12 +32,12 @@ WINDOW = ("--since", "2026-11-23T10:00:00Z", "--until", "2026-11-23T11:00:00Z")
 
 
 @pytest.fixture
-def s3() -> MemoryS3:
-    return MemoryS3(page_size=7)
+def s3() -> FakeS3:
+    return FakeS3(page_size=7)
 
 
 @pytest.fixture
-def run(aws: Cloud, s3: MemoryS3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+def run(aws: FakeClients, s3: FakeS3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     aws.s3 = s3
     aws.ssm.clock.now = START + timedelta(hours=2)
     opens(monkeypatch, aws)
@@ -56,9 +60,9 @@ def output(result: Result) -> dict[str, Any]:
 # status
 
 
-def test_status_counts_the_events_by_hour(run: Run, s3: MemoryS3) -> None:
+def test_status_counts_the_events_by_hour(run: Run, s3: FakeS3) -> None:
     for minute in (1, 2, 61, -24 * 60):
-        s3.log(minute * 60, "START")
+        log_event(s3, minute * 60, "START")
     status = output(run("status", "--json"))
     counts = {hour["hour"]: hour["events"] for hour in status["hours"] if hour["events"]}
     assert counts == {"2026-11-23T10:00:00.000Z": 2, "2026-11-23T11:00:00.000Z": 1}
@@ -66,11 +70,11 @@ def test_status_counts_the_events_by_hour(run: Run, s3: MemoryS3) -> None:
     assert len(status["hours"]) == 24
 
 
-def test_status_reports_the_lag_of_each_back_end(run: Run, s3: MemoryS3, marquez: FakeMarquez) -> None:
-    s3.log(10, "START")
+def test_status_reports_the_lag_of_each_back_end(run: Run, s3: FakeS3, marquez: FakeMarquez) -> None:
+    log_event(s3, 10, "START")
     forwarder(s3, marquez, seconds=60).once(1)
-    s3.log(3600, "START", run="waiting")
-    s3.log(3700, "START", run="waiting too")
+    log_event(s3, 3600, "START", run="waiting")
+    log_event(s3, 3700, "START", run="waiting too")
     status = output(run("status", "--json"))
     [checkpoint] = status["checkpoints"]
     assert checkpoint["waiting"] == 2
@@ -79,8 +83,8 @@ def test_status_reports_the_lag_of_each_back_end(run: Run, s3: MemoryS3, marquez
     assert "none running" in run("status").stdout
 
 
-def test_status_counts_the_events_to_retry(run: Run, s3: MemoryS3, marquez: FakeMarquez) -> None:
-    s3.log(10, "START")
+def test_status_counts_the_events_to_retry(run: Run, s3: FakeS3, marquez: FakeMarquez) -> None:
+    log_event(s3, 10, "START")
     marquez.answers = [500] * 5
     forwarder(s3, marquez, seconds=60).once(1)
     [checkpoint] = output(run("status", "--json"))["checkpoints"]
@@ -88,11 +92,11 @@ def test_status_counts_the_events_to_retry(run: Run, s3: MemoryS3, marquez: Fake
     assert "to retry" in run("status").stdout
 
 
-def test_status_shows_a_forwarder_that_went_silent(run: Run, s3: MemoryS3) -> None:
+def test_status_shows_a_forwarder_that_went_silent(run: Run, s3: FakeS3) -> None:
     keeper_of(s3, "node-1").try_take(START)
-    s3.modified[CHECKPOINT_KEY] = START + timedelta(hours=2, seconds=-5)
+    s3.lineage.modified[CHECKPOINT_KEY] = START + timedelta(hours=2, seconds=-5)
     assert output(run("status", "--json"))["checkpoints"][0]["silent"] is False
-    s3.modified[CHECKPOINT_KEY] = START + timedelta(hours=2, seconds=-31)
+    s3.lineage.modified[CHECKPOINT_KEY] = START + timedelta(hours=2, seconds=-31)
     assert output(run("status", "--json"))["checkpoints"][0]["silent"] is True
     assert "node-1, saved 31 s ago" in run("status").stdout
 
@@ -119,8 +123,8 @@ def test_status_of_an_empty_log_says_that_no_forwarder_has_started(run: Run) -> 
     assert "No forwarder has started yet" in result.stdout
 
 
-def test_status_of_a_broken_checkpoint_says_how_to_start_over(run: Run, s3: MemoryS3) -> None:
-    s3.put_object(Bucket="log", Key="forwarder/db.json", Body=b"{}")
+def test_status_of_a_broken_checkpoint_says_how_to_start_over(run: Run, s3: FakeS3) -> None:
+    s3.put_object(Bucket=LINEAGE_LOG, Key="forwarder/db.json", Body=b"{}")
     result = run("status")
     assert result.exit_code == 6
     assert "aws s3 rm s3://mwaa-openlineage-fullha-lineage/forwarder/db.json" in result.stderr
@@ -129,34 +133,34 @@ def test_status_of_a_broken_checkpoint_says_how_to_start_over(run: Run, s3: Memo
 # replay
 
 
-def test_a_replay_posts_the_window_in_order(run: Run, s3: MemoryS3, marquez: FakeMarquez) -> None:
+def test_a_replay_posts_the_window_in_order(run: Run, s3: FakeS3, marquez: FakeMarquez) -> None:
     for second in (-1, 0, 5, 3599, 3600):
-        s3.log(second, "RUNNING", name=str(second))
+        log_event(s3, second, "RUNNING", name=str(second))
     result = run("replay", *WINDOW, "--to", marquez.url, "--json")
     assert result.exit_code == 0
     assert marquez.accepted("name") == ["0", "5", "3599"]
     done = output(result)
     assert (done["events"], done["posted"], done["refused"], done["resumed"]) == (3, 3, 0, False)
-    assert not [key for key in s3.objects if key.startswith("forwarder/")]
+    assert not [key for key in s3.lineage.objects if key.startswith("forwarder/")]
 
 
-def test_a_dry_run_counts_and_posts_nothing(run: Run, s3: MemoryS3, marquez: FakeMarquez) -> None:
+def test_a_dry_run_counts_and_posts_nothing(run: Run, s3: FakeS3, marquez: FakeMarquez) -> None:
     for second in range(20):
-        s3.log(second, "RUNNING", name=str(second))
+        log_event(s3, second, "RUNNING", name=str(second))
     result = run("replay", "--since", "2h", "--dry-run", "--to", marquez.url)
     assert "Would post 20 events" in result.stdout
     assert marquez.tried == 0
 
 
-def test_a_replay_of_nothing_says_so(run: Run, s3: MemoryS3, marquez: FakeMarquez) -> None:
-    s3.log(1, "START")
+def test_a_replay_of_nothing_says_so(run: Run, s3: FakeS3, marquez: FakeMarquez) -> None:
+    log_event(s3, 1, "START")
     result = run("replay", *WINDOW, "--namespace", "other", "--to", marquez.url)
     assert result.exit_code == 0
     assert "There are no events of namespace other in s3://" in result.stdout
 
 
-def test_a_replay_of_one_namespace_leaves_the_others(run: Run, s3: MemoryS3, marquez: FakeMarquez) -> None:
-    s3.log(1, "START")
+def test_a_replay_of_one_namespace_leaves_the_others(run: Run, s3: FakeS3, marquez: FakeMarquez) -> None:
+    log_event(s3, 1, "START")
     arguments = ("replay", *WINDOW, "--to", marquez.url, "--json")
     for namespace, count in (("other", 0), ("test", 1)):
         assert output(run(*arguments, "--namespace", namespace, "--dry-run"))["events"] == count
@@ -164,19 +168,19 @@ def test_a_replay_of_one_namespace_leaves_the_others(run: Run, s3: MemoryS3, mar
 
 
 def test_a_replay_to_a_back_end_that_is_ahead_keeps_its_newest_state(
-    run: Run, s3: MemoryS3, marquez: FakeMarquez
+    run: Run, s3: FakeS3, marquez: FakeMarquez
 ) -> None:
-    s3.log(10, "START", run="one")
-    s3.log(3700, "COMPLETE", run="one")
+    log_event(s3, 10, "START", run="one")
+    log_event(s3, 3700, "COMPLETE", run="one")
     forwarder(s3, marquez).once(1)
     assert run("replay", *WINDOW, "--to", marquez.url).exit_code == 0
     assert marquez.of_run("one") == ["START", "COMPLETE", "START", "COMPLETE"]
     assert marquez.state("one") == "COMPLETED"
 
 
-def test_an_interrupted_replay_resumes_where_it_stopped(run: Run, s3: MemoryS3, marquez: FakeMarquez) -> None:
+def test_an_interrupted_replay_resumes_where_it_stopped(run: Run, s3: FakeS3, marquez: FakeMarquez) -> None:
     for second in range(30):
-        s3.log(second, "RUNNING", name=f"{second:02}")
+        log_event(s3, second, "RUNNING", name=f"{second:02}")
     marquez.answers, marquez.probes = [201] * 10 + [503] * 10_000, 503
     stopped = run("replay", *WINDOW, "--to", marquez.url)
     assert stopped.exit_code == 5
@@ -191,19 +195,19 @@ def test_an_interrupted_replay_resumes_where_it_stopped(run: Run, s3: MemoryS3, 
 
 
 def test_a_replay_that_its_operator_interrupts_can_be_resumed(
-    s3: MemoryS3, marquez: FakeMarquez, tmp_path: Path
+    s3: FakeS3, marquez: FakeMarquez, tmp_path: Path
 ) -> None:
     for second in range(30):
-        s3.log(second, "RUNNING", name=f"{second:02}")
+        log_event(s3, second, "RUNNING", name=f"{second:02}")
     window = Window(
         stack="fullha",
-        bucket="log",
+        bucket=LINEAGE_LOG,
         to=marquez.url,
         since=START,
         until=START + timedelta(hours=1),
         namespace=None,
     )
-    clients = cast(Clients, Cloud(ssm=cast(Any, None), s3=s3))
+    clients = cast(Clients, FakeClients(ssm=cast(Any, None), s3=s3))
 
     def interrupt(read: int, _total: int) -> None:
         if read == 20:
@@ -220,9 +224,9 @@ def test_a_replay_that_its_operator_interrupts_can_be_resumed(
     assert sorted(set(marquez.accepted("name"))) == [f"{second:02}" for second in range(30)]
 
 
-def test_a_replay_can_start_over(run: Run, s3: MemoryS3, marquez: FakeMarquez) -> None:
+def test_a_replay_can_start_over(run: Run, s3: FakeS3, marquez: FakeMarquez) -> None:
     for second in range(3):
-        s3.log(second, "RUNNING", name=str(second))
+        log_event(s3, second, "RUNNING", name=str(second))
     marquez.answers, marquez.probes = [201] + [503] * 10_000, 503
     assert run("replay", *WINDOW, "--to", marquez.url).exit_code == 5
     marquez.answers, marquez.probes = [], 201
@@ -230,9 +234,9 @@ def test_a_replay_can_start_over(run: Run, s3: MemoryS3, marquez: FakeMarquez) -
     assert marquez.accepted("name") == ["0", "0", "1", "2"]
 
 
-def test_a_replay_reports_what_was_refused(run: Run, s3: MemoryS3, marquez: FakeMarquez) -> None:
-    bad = s3.log(1, "START", run="bad")
-    s3.log(2, "START", run="good")
+def test_a_replay_reports_what_was_refused(run: Run, s3: FakeS3, marquez: FakeMarquez) -> None:
+    bad = log_event(s3, 1, "START", run="bad")
+    log_event(s3, 2, "START", run="good")
     marquez.answers = [422]
     result = run("replay", *WINDOW, "--to", marquez.url, "--json")
     assert result.exit_code == 5
@@ -242,10 +246,10 @@ def test_a_replay_reports_what_was_refused(run: Run, s3: MemoryS3, marquez: Fake
 
 
 def test_a_replay_retries_once_what_failed_while_other_events_were_taken(
-    run: Run, s3: MemoryS3, marquez: FakeMarquez
+    run: Run, s3: FakeS3, marquez: FakeMarquez
 ) -> None:
-    s3.log(1, "START", run="one")
-    s3.log(2, "COMPLETE", run="one")
+    log_event(s3, 1, "START", run="one")
+    log_event(s3, 2, "COMPLETE", run="one")
     marquez.answers = [500] * 5
     assert run("replay", *WINDOW, "--to", marquez.url).exit_code == 0
     assert marquez.of_run("one") == ["COMPLETE", "START", "COMPLETE"]
@@ -270,17 +274,17 @@ def test_a_replay_refuses_wrong_arguments(run: Run, arguments: list[str], messag
     assert message in result.stderr
 
 
-def test_a_replay_to_a_back_end_that_is_away_ends_before_anything_is_posted(run: Run, s3: MemoryS3) -> None:
-    s3.log(1, "START")
+def test_a_replay_to_a_back_end_that_is_away_ends_before_anything_is_posted(run: Run, s3: FakeS3) -> None:
+    log_event(s3, 1, "START")
     result = run("replay", *WINDOW)
     assert result.exit_code == 4
     assert "lineage_open_command" in result.stderr
 
 
 def test_a_replay_whose_checkpoint_is_broken_can_start_over(
-    run: Run, s3: MemoryS3, marquez: FakeMarquez, tmp_path: Path
+    run: Run, s3: FakeS3, marquez: FakeMarquez, tmp_path: Path
 ) -> None:
-    s3.log(1, "START")
+    log_event(s3, 1, "START")
     marquez.answers, marquez.probes = [503] * 10_000, 503
     assert run("replay", *WINDOW, "--to", marquez.url).exit_code == 5
     [file] = (tmp_path / "mwaactl").glob("replay-*.json")
@@ -296,13 +300,13 @@ def test_a_replay_whose_checkpoint_is_broken_can_start_over(
 
 
 @pytest.fixture
-def refused(s3: MemoryS3, marquez: FakeMarquez) -> list[str]:
+def refused(s3: FakeS3, marquez: FakeMarquez) -> list[str]:
     """Three events of three runs, set aside."""
     for number in range(3):
-        s3.log(number, "START", run=str(number), job=str(number))
+        log_event(s3, number, "START", run=str(number), job=str(number))
     marquez.answers = [422] * 3
     forwarder(s3, marquez, posters=1).once(1)
-    return sorted(key for key in s3.objects if key.startswith("set-aside/"))
+    return sorted(key for key in s3.lineage.objects if key.startswith("set-aside/"))
 
 
 def test_the_list_shows_reason_and_key(run: Run, refused: list[str]) -> None:
@@ -323,7 +327,7 @@ def test_an_empty_list_says_so(run: Run, marquez: FakeMarquez) -> None:
 
 
 def test_what_the_back_end_takes_is_no_longer_set_aside(
-    run: Run, s3: MemoryS3, marquez: FakeMarquez, refused: list[str]
+    run: Run, s3: FakeS3, marquez: FakeMarquez, refused: list[str]
 ) -> None:
     result = run("set-aside", "retry", "--all", "--to", marquez.url, "--json")
     assert result.exit_code == 0
@@ -332,32 +336,28 @@ def test_what_the_back_end_takes_is_no_longer_set_aside(
     assert output(run("set-aside", "list", "--json"))["total"] == 0
 
 
-def test_what_is_still_refused_stays(
-    run: Run, s3: MemoryS3, marquez: FakeMarquez, refused: list[str]
-) -> None:
+def test_what_is_still_refused_stays(run: Run, s3: FakeS3, marquez: FakeMarquez, refused: list[str]) -> None:
     marquez.answers = [422]
     result = run("set-aside", "retry", "--all", "--to", marquez.url)
     assert result.exit_code == 5
     assert "1 events are still refused" in result.stderr
-    assert [key for key in s3.objects if key.startswith("set-aside/")] == refused[:1]
+    assert [key for key in s3.lineage.objects if key.startswith("set-aside/")] == refused[:1]
 
 
 def test_single_events_can_be_named_by_either_key(
-    run: Run, s3: MemoryS3, marquez: FakeMarquez, refused: list[str]
+    run: Run, s3: FakeS3, marquez: FakeMarquez, refused: list[str]
 ) -> None:
     in_log = refused[1].replace("set-aside/", "events/")
     assert run("set-aside", "retry", refused[0], in_log, "--to", marquez.url).exit_code == 0
-    assert [key for key in s3.objects if key.startswith("set-aside/")] == refused[2:]
+    assert [key for key in s3.lineage.objects if key.startswith("set-aside/")] == refused[2:]
 
 
-def test_a_dry_retry_changes_nothing(
-    run: Run, s3: MemoryS3, marquez: FakeMarquez, refused: list[str]
-) -> None:
+def test_a_dry_retry_changes_nothing(run: Run, s3: FakeS3, marquez: FakeMarquez, refused: list[str]) -> None:
     tried = marquez.tried
     result = run("set-aside", "retry", "--all", "--dry-run", "--to", marquez.url)
     assert "Would post 3 events" in result.stdout
     assert marquez.tried == tried
-    assert sorted(key for key in s3.objects if key.startswith("set-aside/")) == refused
+    assert sorted(key for key in s3.lineage.objects if key.startswith("set-aside/")) == refused
 
 
 @pytest.mark.parametrize(
@@ -374,10 +374,10 @@ def test_a_retry_refuses_wrong_arguments(run: Run, arguments: list[str], message
     assert message in result.stderr
 
 
-def test_a_retried_start_does_not_reopen_its_run(run: Run, s3: MemoryS3, marquez: FakeMarquez) -> None:
-    s3.log(10, "START", run="one")
+def test_a_retried_start_does_not_reopen_its_run(run: Run, s3: FakeS3, marquez: FakeMarquez) -> None:
+    log_event(s3, 10, "START", run="one")
     marquez.answers = [422]
-    s3.log(20, "COMPLETE", run="one")
+    log_event(s3, 20, "COMPLETE", run="one")
     forwarder(s3, marquez).once(1)
     assert run("set-aside", "retry", "--all", "--to", marquez.url).exit_code == 0
     assert marquez.of_run("one") == ["COMPLETE", "START", "COMPLETE"]
@@ -385,11 +385,11 @@ def test_a_retried_start_does_not_reopen_its_run(run: Run, s3: MemoryS3, marquez
 
 
 def test_what_waits_behind_an_old_checkpoint_is_not_counted_to_the_end(
-    run: Run, s3: MemoryS3, monkeypatch: pytest.MonkeyPatch
+    run: Run, s3: FakeS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mwaactl.lineage.status.COUNTED", 2)
     for second in range(50):
-        s3.log(second, "RUNNING", name=str(second))
+        log_event(s3, second, "RUNNING", name=str(second))
     keeper_of(s3, "node-1").try_take(datetime(2026, 11, 1, tzinfo=UTC))
     [checkpoint] = output(run("status", "--json"))["checkpoints"]
     assert checkpoint["more_waiting"] is True

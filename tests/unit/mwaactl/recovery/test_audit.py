@@ -18,9 +18,12 @@ from mwaactl.errors import Unreachable
 from mwaactl.recovery import audit
 from mwaactl.recovery.audit import Audit
 from mwaactl.stack import Stack, parse
-from tests.fakes.aws import OWNERSHIP, client_error, opens, outputs, standing
+from tests.fakes.airflow_model import Dag, Run
+from tests.fakes.clients import FakeClients, clients_of_models, opens, outputs, standing
+from tests.fakes.clock import minutes
+from tests.fakes.errors import client_error
 from tests.fakes.lineage_events import log_complete, log_dag
-from tests.fakes.recovery import Cloud, Dag, Run, cloud, minutes
+from tests.fakes.ssm import OWNERSHIP
 
 CHAIN = Dag({"first": ("second",), "second": ()}, next_due=minutes(100))
 DONE = {"first": "success", "second": "success"}
@@ -28,9 +31,9 @@ SKIPPED = {"first": "skipped", "second": "skipped"}
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Cloud:
+def aws(monkeypatch: pytest.MonkeyPatch) -> FakeClients:
     """Two environments, one hour after the beginning; green owns what is due from minute 30 on."""
-    doubles = cloud({"chain": CHAIN})
+    doubles = clients_of_models({"chain": CHAIN})
     doubles.ssm.clock.now = minutes(20)
     timeline = standing(cast(Any, doubles)).switched("green", minutes(30), 2)
     doubles.ssm.store({"Name": OWNERSHIP, "Value": timeline.dump()})
@@ -45,15 +48,17 @@ def stack() -> Stack:
     return parse(outputs("fullha"))
 
 
-def compare(stack: Stack, aws: Cloud) -> Audit:
+def compare(stack: Stack, aws: FakeClients) -> Audit:
     return audit.audit(Deployment(stack, cast(Clients, aws)), since=minutes(0), until=minutes(60))
 
 
-def backfill(stack: Stack, aws: Cloud, report: Audit) -> Audit:
+def backfill(stack: Stack, aws: FakeClients, report: Audit) -> Audit:
     return audit.backfill(Deployment(stack, cast(Clients, aws)), report)
 
 
-def both(aws: Cloud, minute: int, blue: dict[str, str] | None, green: dict[str, str] | None) -> list[Run]:
+def both(
+    aws: FakeClients, minute: int, blue: dict[str, str] | None, green: dict[str, str] | None
+) -> list[Run]:
     """One instant with the tasks' states on each side; None: the side has no run."""
     states = ((aws.blue, blue), (aws.green, green))
     return [airflow.add("chain", minutes(minute), tasks) for airflow, tasks in states if tasks is not None]
@@ -63,7 +68,7 @@ def kinds(report: Audit) -> list[tuple[str, Any]]:
     return [(finding.kind, finding.due) for finding in report.findings]
 
 
-def test_runs_that_their_owners_executed_are_no_findings(stack: Stack, aws: Cloud) -> None:
+def test_runs_that_their_owners_executed_are_no_findings(stack: Stack, aws: FakeClients) -> None:
     both(aws, 10, DONE, SKIPPED)
     both(aws, 40, SKIPPED, DONE)
     report = compare(stack, aws)
@@ -71,7 +76,7 @@ def test_runs_that_their_owners_executed_are_no_findings(stack: Stack, aws: Clou
     assert (report.instants, report.unfinished, report.failed) == (2, 0, 0)
 
 
-def test_a_run_that_both_executed_is_found(stack: Stack, aws: Cloud) -> None:
+def test_a_run_that_both_executed_is_found(stack: Stack, aws: FakeClients) -> None:
     both(aws, 10, DONE, DONE)
     report = compare(stack, aws)
     assert kinds(report) == [("both", minutes(10))]
@@ -80,27 +85,27 @@ def test_a_run_that_both_executed_is_found(stack: Stack, aws: Cloud) -> None:
     assert report.findings[0].backfill_on is None
 
 
-def test_a_run_that_only_the_wrong_side_executed_is_found(stack: Stack, aws: Cloud) -> None:
+def test_a_run_that_only_the_wrong_side_executed_is_found(stack: Stack, aws: FakeClients) -> None:
     both(aws, 10, SKIPPED, DONE)
     both(aws, 40, DONE, None)
     assert kinds(compare(stack, aws)) == [("wrong side", minutes(10)), ("wrong side", minutes(40))]
 
 
-def test_a_run_that_was_skipped_on_its_owner_was_executed_by_nobody(stack: Stack, aws: Cloud) -> None:
+def test_a_run_that_was_skipped_on_its_owner_was_executed_by_nobody(stack: Stack, aws: FakeClients) -> None:
     both(aws, 10, SKIPPED, SKIPPED)
     report = compare(stack, aws)
     assert kinds(report) == [("nobody", minutes(10))]
     assert "skipped on blue" in report.findings[0].detail
 
 
-def test_a_run_that_its_owner_never_made_was_executed_by_nobody(stack: Stack, aws: Cloud) -> None:
+def test_a_run_that_its_owner_never_made_was_executed_by_nobody(stack: Stack, aws: FakeClients) -> None:
     both(aws, 40, SKIPPED, None)
     report = compare(stack, aws)
     assert kinds(report) == [("nobody", minutes(40))]
     assert report.findings[0].backfill_on == "green"
 
 
-def test_a_run_that_its_owner_may_still_make_is_unfinished(stack: Stack, aws: Cloud) -> None:
+def test_a_run_that_its_owner_may_still_make_is_unfinished(stack: Stack, aws: FakeClients) -> None:
     aws.green.dags["chain"].next_due = minutes(40)
     both(aws, 40, SKIPPED, None)
     report = compare(stack, aws)
@@ -109,7 +114,7 @@ def test_a_run_that_its_owner_may_still_make_is_unfinished(stack: Stack, aws: Cl
 
 
 def test_a_dag_with_no_next_run_is_past_it_unless_it_waits_for_its_runs_to_end(
-    stack: Stack, aws: Cloud
+    stack: Stack, aws: FakeClients
 ) -> None:
     """Before 3.3 Airflow reports no next run while max_active_runs is reached."""
     aws.green.dags["chain"].next_due = None
@@ -120,7 +125,7 @@ def test_a_dag_with_no_next_run_is_past_it_unless_it_waits_for_its_runs_to_end(
     assert (report.findings, report.unfinished) == ((), 1)
 
 
-def test_a_paused_or_missing_dag_on_the_owner_is_found(stack: Stack, aws: Cloud) -> None:
+def test_a_paused_or_missing_dag_on_the_owner_is_found(stack: Stack, aws: FakeClients) -> None:
     aws.green.dags["chain"].paused = True
     aws.green.dags["chain"].next_due = minutes(40)
     both(aws, 40, SKIPPED, None)
@@ -131,7 +136,7 @@ def test_a_paused_or_missing_dag_on_the_owner_is_found(stack: Stack, aws: Cloud)
     assert "no such DAG" in compare(stack, aws).findings[0].detail
 
 
-def test_unfinished_and_failed_runs_are_counted(stack: Stack, aws: Cloud) -> None:
+def test_unfinished_and_failed_runs_are_counted(stack: Stack, aws: FakeClients) -> None:
     both(aws, 10, DONE, SKIPPED)[0].state = "running"
     both(aws, 20, {"first": "success", "second": "failed"}, SKIPPED)[0].state = "failed"
     report = compare(stack, aws)
@@ -139,7 +144,7 @@ def test_unfinished_and_failed_runs_are_counted(stack: Stack, aws: Cloud) -> Non
 
 
 def test_a_mirror_with_copied_states_was_not_executed_unless_it_was_cleared_later(
-    stack: Stack, aws: Cloud
+    stack: Stack, aws: FakeClients
 ) -> None:
     mirror = both(aws, 10, DONE, DONE)[1]
     mirror.note = "mwaactl: executed on blue"
@@ -151,21 +156,21 @@ def test_a_mirror_with_copied_states_was_not_executed_unless_it_was_cleared_late
     assert kinds(compare(stack, aws)) == [("both", minutes(10))]
 
 
-def test_an_owner_with_a_mirror_with_copied_states_lost_nothing(stack: Stack, aws: Cloud) -> None:
+def test_an_owner_with_a_mirror_with_copied_states_lost_nothing(stack: Stack, aws: FakeClients) -> None:
     """After a failover: green owns the instant by the back-dated decision, blue had completed it."""
     mirror = both(aws, 40, DONE, SKIPPED)[1]
     mirror.note = "mwaactl: executed on blue"
     assert compare(stack, aws).findings == ()
 
 
-def test_a_task_that_failed_for_want_of_a_verdict_was_not_executed(stack: Stack, aws: Cloud) -> None:
+def test_a_task_that_failed_for_want_of_a_verdict_was_not_executed(stack: Stack, aws: FakeClients) -> None:
     mirror = both(aws, 10, DONE, {"first": "failed", "second": "upstream_failed"})[1]
     mirror.state = "failed"
     mirror.tasks["first", -1].rendered = {}
     assert compare(stack, aws).findings == ()
 
 
-def test_a_dags_own_decision_says_who_owns_it(stack: Stack, aws: Cloud) -> None:
+def test_a_dags_own_decision_says_who_owns_it(stack: Stack, aws: FakeClients) -> None:
     aws.ssm.clock.now = minutes(31)
     timeline = standing(cast(Any, aws)).dag_moved("chain", "blue", minutes(35), 3)
     aws.ssm.store({"Name": OWNERSHIP, "Value": timeline.dump()})
@@ -174,7 +179,7 @@ def test_a_dags_own_decision_says_who_owns_it(stack: Stack, aws: Cloud) -> None:
     assert compare(stack, aws).findings == ()
 
 
-def test_half_an_audit_is_none(stack: Stack, aws: Cloud) -> None:
+def test_half_an_audit_is_none(stack: Stack, aws: FakeClients) -> None:
     def silent(method: str, path: str) -> None:
         raise client_error("InternalServerException", 500)
 
@@ -184,21 +189,21 @@ def test_half_an_audit_is_none(stack: Stack, aws: Cloud) -> None:
 
 
 @pytest.fixture
-def blue_is_gone(aws: Cloud) -> None:
+def blue_is_gone(aws: FakeClients) -> None:
     def silent(method: str, path: str) -> None:
         raise client_error("InternalServerException", 500)
 
     aws.blue.before = silent
 
 
-def by_lineage(stack: Stack, aws: Cloud) -> Audit:
+def by_lineage(stack: Stack, aws: FakeClients) -> Audit:
     return audit.audit(
         Deployment(stack, cast(Clients, aws)), since=minutes(0), until=minutes(60), lineage=True
     )
 
 
 @pytest.mark.usefixtures("blue_is_gone")
-def test_the_lineage_log_stands_in_for_a_side_that_does_not_answer(stack: Stack, aws: Cloud) -> None:
+def test_the_lineage_log_stands_in_for_a_side_that_does_not_answer(stack: Stack, aws: FakeClients) -> None:
     for minute in (10, 12, 14, 16, 18):
         aws.green.mirror("chain", minutes(minute))
     aws.green.add("chain", minutes(20), DONE)
@@ -216,7 +221,7 @@ def test_the_lineage_log_stands_in_for_a_side_that_does_not_answer(stack: Stack,
 
 
 @pytest.mark.usefixtures("blue_is_gone")
-def test_nothing_is_backfilled_that_the_silent_side_may_have_executed(stack: Stack, aws: Cloud) -> None:
+def test_nothing_is_backfilled_that_the_silent_side_may_have_executed(stack: Stack, aws: FakeClients) -> None:
     log_complete(aws.s3, "chain", minutes(10), at=minutes(11))
     both(aws, 40, None, SKIPPED)
     report = by_lineage(stack, aws)
@@ -225,14 +230,14 @@ def test_nothing_is_backfilled_that_the_silent_side_may_have_executed(stack: Sta
     assert "blue does not answer" in report.findings[0].detail
 
 
-def test_sides_that_answer_are_asked_themselves(stack: Stack, aws: Cloud) -> None:
+def test_sides_that_answer_are_asked_themselves(stack: Stack, aws: FakeClients) -> None:
     both(aws, 10, DONE, SKIPPED)
     log_complete(aws.s3, "chain", minutes(40), at=minutes(41))
     report = by_lineage(stack, aws)
     assert (report.instants, report.findings, report.by_lineage) == (1, (), {})
 
 
-def test_the_log_does_not_stand_in_for_both_sides(stack: Stack, aws: Cloud, blue_is_gone: None) -> None:
+def test_the_log_does_not_stand_in_for_both_sides(stack: Stack, aws: FakeClients, blue_is_gone: None) -> None:
     for environment in ("blue", "green"):
         namespace = f"mwaa-openlineage-fullha-{environment}"
         log_complete(aws.s3, "chain", minutes(10), at=minutes(11), namespace=namespace)
@@ -242,7 +247,7 @@ def test_the_log_does_not_stand_in_for_both_sides(stack: Stack, aws: Cloud, blue
 
 
 @pytest.mark.usefixtures("blue_is_gone")
-def test_a_shared_namespace_does_not_tell_who_executed_a_run(aws: Cloud) -> None:
+def test_a_shared_namespace_does_not_tell_who_executed_a_run(aws: FakeClients) -> None:
     exports = outputs("fullha")
     for environment in exports["airflow_environments"].values():
         environment["lineage_namespace"] = "shared"
@@ -251,7 +256,7 @@ def test_a_shared_namespace_does_not_tell_who_executed_a_run(aws: Cloud) -> None
         by_lineage(parse(exports), aws)
 
 
-def test_what_nobody_executed_is_cleared_once_on_the_current_owner(stack: Stack, aws: Cloud) -> None:
+def test_what_nobody_executed_is_cleared_once_on_the_current_owner(stack: Stack, aws: FakeClients) -> None:
     both(aws, 10, SKIPPED, SKIPPED)
     backfilled = backfill(stack, aws, compare(stack, aws))
     assert [(finding.due, finding.backfill_on) for finding in backfilled.backfilled] == [
@@ -260,7 +265,7 @@ def test_what_nobody_executed_is_cleared_once_on_the_current_owner(stack: Stack,
     assert backfilled.open == ()
     assert compare(stack, aws).unfinished == 1
     aws.green.work()
-    assert aws.green.executed == [("chain", aws.green.one("chain", minutes(10)).run_id)]
+    assert aws.green.executed == [("chain", aws.green.scheduled("chain", minutes(10)).run_id)]
     assert aws.blue.executed == []
     assert compare(stack, aws).findings == ()
     backfill(stack, aws, backfilled)
@@ -268,7 +273,7 @@ def test_what_nobody_executed_is_cleared_once_on_the_current_owner(stack: Stack,
     assert len(aws.green.executed) == 1
 
 
-def test_what_the_owner_never_made_is_made_once(stack: Stack, aws: Cloud) -> None:
+def test_what_the_owner_never_made_is_made_once(stack: Stack, aws: FakeClients) -> None:
     both(aws, 40, SKIPPED, None)
     first = compare(stack, aws)
     for _ in range(2):
@@ -282,7 +287,7 @@ def test_what_the_owner_never_made_is_made_once(stack: Stack, aws: Cloud) -> Non
     assert compare(stack, aws).findings == ()
 
 
-def test_what_the_other_side_may_still_execute_is_not_backfilled(stack: Stack, aws: Cloud) -> None:
+def test_what_the_other_side_may_still_execute_is_not_backfilled(stack: Stack, aws: FakeClients) -> None:
     """Blue owned the instant and is behind; green, the current owner, must not be faster."""
     aws.blue.dags["chain"].next_due = minutes(5)
     both(aws, 10, None, SKIPPED)
@@ -293,7 +298,7 @@ def test_what_the_other_side_may_still_execute_is_not_backfilled(stack: Stack, a
     assert "unpause" in finding.detail
 
 
-def test_a_run_is_not_started_where_it_is_paused_now(stack: Stack, aws: Cloud) -> None:
+def test_a_run_is_not_started_where_it_is_paused_now(stack: Stack, aws: FakeClients) -> None:
     aws.green.dags["chain"].paused = True
     both(aws, 10, SKIPPED, SKIPPED)
     finding = compare(stack, aws).findings[0]
@@ -301,7 +306,7 @@ def test_a_run_is_not_started_where_it_is_paused_now(stack: Stack, aws: Cloud) -
     assert "paused on green" in finding.detail
 
 
-def test_what_is_executed_meanwhile_is_not_backfilled(stack: Stack, aws: Cloud) -> None:
+def test_what_is_executed_meanwhile_is_not_backfilled(stack: Stack, aws: FakeClients) -> None:
     run = both(aws, 10, SKIPPED, SKIPPED)[0]
     report = compare(stack, aws)
     aws.blue._clear(run, run.tasks)
@@ -313,12 +318,12 @@ def test_what_is_executed_meanwhile_is_not_backfilled(stack: Stack, aws: Cloud) 
 
 
 @pytest.fixture
-def run(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+def run(aws: FakeClients, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     opens(monkeypatch, aws)
     return lambda *arguments: CliRunner().invoke(cli.app, ["audit", *arguments])
 
 
-def test_the_exit_code_says_whether_there_is_something(run: Callable[..., Result], aws: Cloud) -> None:
+def test_the_exit_code_says_whether_there_is_something(run: Callable[..., Result], aws: FakeClients) -> None:
     both(aws, 10, DONE, SKIPPED)
     assert run().exit_code == 0
     both(aws, 40, SKIPPED, None)
@@ -332,13 +337,15 @@ def test_the_exit_code_says_whether_there_is_something(run: Callable[..., Result
     assert run().exit_code == 0
 
 
-def test_a_double_cannot_be_backfilled_and_stays_a_finding(run: Callable[..., Result], aws: Cloud) -> None:
+def test_a_double_cannot_be_backfilled_and_stays_a_finding(
+    run: Callable[..., Result], aws: FakeClients
+) -> None:
     both(aws, 10, DONE, DONE)
     assert run("--backfill", "--yes").exit_code == 1
     assert aws.green.changes == aws.blue.changes == 0
 
 
-def test_a_backfill_that_is_refused_ends_with_5(run: Callable[..., Result], aws: Cloud) -> None:
+def test_a_backfill_that_is_refused_ends_with_5(run: Callable[..., Result], aws: FakeClients) -> None:
     both(aws, 10, SKIPPED, SKIPPED)
 
     def refuses(method: str, path: str) -> None:
@@ -352,7 +359,9 @@ def test_a_backfill_that_is_refused_ends_with_5(run: Callable[..., Result], aws:
 
 
 @pytest.mark.usefixtures("blue_is_gone")
-def test_it_says_that_a_side_is_known_by_its_lineage_only(run: Callable[..., Result], aws: Cloud) -> None:
+def test_it_says_that_a_side_is_known_by_its_lineage_only(
+    run: Callable[..., Result], aws: FakeClients
+) -> None:
     log_complete(aws.s3, "chain", minutes(10), at=minutes(11))
     aws.green.mirror("chain", minutes(12))
     assert run().exit_code == 4
@@ -374,7 +383,7 @@ def test_a_window_that_makes_no_sense_is_wrong_usage(
     assert run(*arguments).exit_code == 2
 
 
-def test_only_the_window_is_looked_at(run: Callable[..., Result], aws: Cloud) -> None:
+def test_only_the_window_is_looked_at(run: Callable[..., Result], aws: FakeClients) -> None:
     both(aws, 10, SKIPPED, SKIPPED)
     assert run("--since", "2026-11-23T10:11:00Z").exit_code == 0
     assert run("--until", "50m").exit_code == 0

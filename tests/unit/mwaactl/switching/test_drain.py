@@ -24,15 +24,18 @@ from mwaactl.switching.mirrors import MirrorResult, UncopiedRun
 from mwaactl.switching.plan import plan
 from mwaactl.switching.serial import HeldDag
 from mwaactl.switching.write import carry_out
-from tests.fakes.aws import OWNERSHIP, START, Cloud, client_error, deployment, opens, standing
-from tests.fakes.serial import NAMES, Airflows, Work, run_answer
+from tests.fakes.airflow_schedule import NAMES, ScheduledAirflows, Work, run_answer
+from tests.fakes.clients import FakeClients, deployment, opens, standing
+from tests.fakes.clock import START
+from tests.fakes.errors import client_error
+from tests.fakes.ssm import OWNERSHIP
 
 
-def switch(aws: Cloud, target: Colour = "green", *dags: str) -> None:
+def switch(aws: FakeClients, target: Colour = "green", *dags: str) -> None:
     carry_out(plan(deployment(aws), target, dags=dags or None))
 
 
-def waited(aws: Cloud, target: Colour = "green", **options: Any) -> DrainProgress:
+def waited(aws: FakeClients, target: Colour = "green", **options: Any) -> DrainProgress:
     return wait_until_drained(deployment(aws), target, **{"timeout": 1000, **options})
 
 
@@ -67,8 +70,10 @@ def scheduled(dag_id: str, seconds: float, kind: str = "scheduled") -> Run:
     return Run(dag_id=dag_id, run_id="r", type=kind, state="success", due=at(seconds), start=None, end=None)
 
 
-def test_it_moves_held_dags_and_ends_when_the_old_side_has_nothing_left(aws: Cloud, mirrors: Mirrors) -> None:
-    airflows = Airflows(
+def test_it_moves_held_dags_and_ends_when_the_old_side_has_nothing_left(
+    aws: FakeClients, mirrors: Mirrors
+) -> None:
+    airflows = ScheduledAirflows(
         aws, {"slow": Work(600, 90), "quick": Work(600, 20), "plain": Work(600, 200, alone=False)}
     )
     switch(aws)
@@ -94,8 +99,8 @@ def test_it_moves_held_dags_and_ends_when_the_old_side_has_nothing_left(aws: Clo
     ]
 
 
-def test_mirrors_are_made_true_for_what_the_old_side_owned(aws: Cloud, mirrors: Mirrors) -> None:
-    Airflows(aws, {"slow": Work(600, 60), "plain": Work(600, 1, alone=False)})
+def test_mirrors_are_made_true_for_what_the_old_side_owned(aws: FakeClients, mirrors: Mirrors) -> None:
+    ScheduledAirflows(aws, {"slow": Work(600, 60), "plain": Work(600, 1, alone=False)})
     switch(aws)
     assert waited(aws).mirrors == MirrorResult(copied=2, already=0, left=())
     (call,) = mirrors.calls
@@ -109,8 +114,10 @@ def test_mirrors_are_made_true_for_what_the_old_side_owned(aws: Cloud, mirrors: 
     assert not call["owned"](scheduled("slow", 120))
 
 
-def test_the_window_of_mirrors_begins_with_the_old_sides_ownership(aws: Cloud, mirrors: Mirrors) -> None:
-    Airflows(aws, {"plain": Work(600, 1, alone=False)})
+def test_the_window_of_mirrors_begins_with_the_old_sides_ownership(
+    aws: FakeClients, mirrors: Mirrors
+) -> None:
+    ScheduledAirflows(aws, {"plain": Work(600, 1, alone=False)})
     switch(aws)
     aws.ssm.clock.forward(100)
     switch(aws, "blue")
@@ -118,8 +125,8 @@ def test_the_window_of_mirrors_begins_with_the_old_sides_ownership(aws: Cloud, m
     assert (mirrors.calls[0]["since"], mirrors.calls[0]["until"]) == (at(5), at(105))
 
 
-def test_mirrors_that_are_not_there_yet_are_tried_once_more(aws: Cloud, mirrors: Mirrors) -> None:
-    Airflows(aws, {"plain": Work(600, 1, alone=False)})
+def test_mirrors_that_are_not_there_yet_are_tried_once_more(aws: FakeClients, mirrors: Mirrors) -> None:
+    ScheduledAirflows(aws, {"plain": Work(600, 1, alone=False)})
     late = UncopiedRun(dag_id="plain", run_id="r", due=START, reason="its mirror is still queued")
     gone = UncopiedRun(dag_id="gone", run_id="r", due=START, reason="green has no run for it")
     mirrors.answers = [
@@ -130,8 +137,8 @@ def test_mirrors_that_are_not_there_yet_are_tried_once_more(aws: Cloud, mirrors:
     assert waited(aws).mirrors == MirrorResult(copied=4, already=1, left=(gone,))
 
 
-def test_a_timeout_leaves_what_stands_and_the_same_call_goes_on(aws: Cloud, mirrors: Mirrors) -> None:
-    Airflows(aws, {"slow": Work(600, 90)})
+def test_a_timeout_leaves_what_stands_and_the_same_call_goes_on(aws: FakeClients, mirrors: Mirrors) -> None:
+    ScheduledAirflows(aws, {"slow": Work(600, 90)})
     switch(aws)
     first = waited(aws, timeout=30)
     assert (first.finished, first.drained, [one.dag_id for one in first.held]) == (False, False, ["slow"])
@@ -141,8 +148,8 @@ def test_a_timeout_leaves_what_stands_and_the_same_call_goes_on(aws: Cloud, mirr
     assert waited(aws, timeout=0).finished, "nothing is left to do"
 
 
-def test_runs_that_the_old_side_has_still_to_start_are_waited_for(aws: Cloud, mirrors: Mirrors) -> None:
-    Airflows(aws, {"plain": Work(600, 1, first=3, alone=False)})
+def test_runs_that_the_old_side_has_still_to_start_are_waited_for(aws: FakeClients, mirrors: Mirrors) -> None:
+    ScheduledAirflows(aws, {"plain": Work(600, 1, first=3, alone=False)})
     switch(aws)
     states: list[DrainProgress] = []
     waited(aws, on_change=states.append)
@@ -150,8 +157,8 @@ def test_runs_that_the_old_side_has_still_to_start_are_waited_for(aws: Cloud, mi
     assert aws.ssm.clock.now >= at(5), "green owns first"
 
 
-def test_a_dag_whose_next_run_is_not_planned_yet_is_waited_for(aws: Cloud, mirrors: Mirrors) -> None:
-    airflows = Airflows(aws, {"plain": Work(600, 1, alone=False)})
+def test_a_dag_whose_next_run_is_not_planned_yet_is_waited_for(aws: FakeClients, mirrors: Mirrors) -> None:
+    airflows = ScheduledAirflows(aws, {"plain": Work(600, 1, alone=False)})
     switch(aws)
     airflows.unplanned.add(("blue", "plain"))
     first = waited(aws, timeout=30)
@@ -161,19 +168,21 @@ def test_a_dag_whose_next_run_is_not_planned_yet_is_waited_for(aws: Cloud, mirro
     assert waited(aws).finished, "none will come on either side"
 
 
-def test_manual_runs_are_the_old_sides_own_and_its_mirrors_are_not(aws: Cloud, mirrors: Mirrors) -> None:
+def test_manual_runs_are_the_old_sides_own_and_its_mirrors_are_not(
+    aws: FakeClients, mirrors: Mirrors
+) -> None:
     manual = run_answer("plain", "manual__1", at(60), "manual", side="blue")
     mirror = run_answer("plain", "scheduled__later", at(60), side="blue")
     work = Work(600, 1, alone=False, others=[manual, mirror])
-    Airflows(aws, {"plain": work})
+    ScheduledAirflows(aws, {"plain": work})
     switch(aws)
     assert waited(aws, timeout=60).draining == {"plain": 1}
     work.others.remove(manual)
     assert waited(aws).finished
 
 
-def test_an_old_side_that_cannot_be_asked_is_never_called_drained(aws: Cloud, mirrors: Mirrors) -> None:
-    Airflows(aws, {"plain": Work(600, 20, alone=False)})
+def test_an_old_side_that_cannot_be_asked_is_never_called_drained(aws: FakeClients, mirrors: Mirrors) -> None:
+    ScheduledAirflows(aws, {"plain": Work(600, 20, alone=False)})
     switch(aws)
     answers = aws.mwaa.airflow[NAMES["blue"]]
     aws.mwaa.airflow[NAMES["blue"]] = dict.fromkeys(answers, client_error("InternalServerException", 500))
@@ -189,8 +198,8 @@ def test_an_old_side_that_cannot_be_asked_is_never_called_drained(aws: Cloud, mi
     assert (done.finished, done.trouble) == (True, None)
 
 
-def test_a_target_that_cannot_be_asked_for_mirrors_is_asked_again(aws: Cloud, mirrors: Mirrors) -> None:
-    Airflows(aws, {"plain": Work(600, 1, alone=False)})
+def test_a_target_that_cannot_be_asked_for_mirrors_is_asked_again(aws: FakeClients, mirrors: Mirrors) -> None:
+    ScheduledAirflows(aws, {"plain": Work(600, 1, alone=False)})
     mirrors.answers = [Unreachable("green is away")]
     switch(aws)
     states: list[DrainProgress] = []
@@ -200,9 +209,9 @@ def test_a_target_that_cannot_be_asked_for_mirrors_is_asked_again(aws: Cloud, mi
 
 @pytest.mark.parametrize("dags", [(), ("slow",)])
 def test_somebody_who_switches_back_meanwhile_wins(
-    aws: Cloud, mirrors: Mirrors, dags: tuple[str, ...]
+    aws: FakeClients, mirrors: Mirrors, dags: tuple[str, ...]
 ) -> None:
-    Airflows(aws, {"slow": Work(600, 90), "idle": Work(600, 1, first=300)})
+    ScheduledAirflows(aws, {"slow": Work(600, 90), "idle": Work(600, 1, first=300)})
     switch(aws)
     aws.ssm.clock.forward(10)
 
@@ -216,9 +225,9 @@ def test_somebody_who_switches_back_meanwhile_wins(
 
 
 def test_a_dag_that_somebody_takes_back_alone_is_not_taken_from_him_again(
-    aws: Cloud, mirrors: Mirrors
+    aws: FakeClients, mirrors: Mirrors
 ) -> None:
-    Airflows(aws, {"long": Work(6000, 900), "idle": Work(6000, 1, first=3000)})
+    ScheduledAirflows(aws, {"long": Work(6000, 900), "idle": Work(6000, 1, first=3000)})
     switch(aws)
     aws.ssm.clock.forward(10)
 
@@ -231,8 +240,8 @@ def test_a_dag_that_somebody_takes_back_alone_is_not_taken_from_him_again(
     assert standing(aws).owner(aws.ssm.clock.now + timedelta(seconds=60), "idle") == "blue"
 
 
-def test_two_who_wait_at_once_do_each_others_work(aws: Cloud, mirrors: Mirrors) -> None:
-    airflows = Airflows(aws, {"slow": Work(600, 30)})
+def test_two_who_wait_at_once_do_each_others_work(aws: FakeClients, mirrors: Mirrors) -> None:
+    airflows = ScheduledAirflows(aws, {"slow": Work(600, 30)})
     switch(aws)
     inner: list[DrainProgress] = []
 
@@ -249,8 +258,8 @@ def test_two_who_wait_at_once_do_each_others_work(aws: Cloud, mirrors: Mirrors) 
     assert airflows.overlaps() == []
 
 
-def test_named_dags_are_followed_alone(aws: Cloud, mirrors: Mirrors) -> None:
-    Airflows(aws, {"slow": Work(600, 60), "other": Work(600, 300)})
+def test_named_dags_are_followed_alone(aws: FakeClients, mirrors: Mirrors) -> None:
+    ScheduledAirflows(aws, {"slow": Work(600, 60), "other": Work(600, 300)})
     switch(aws, "green", "slow")
     done = waited(aws, dags=["slow"])
     assert (done.finished, set(done.moved)) == (True, {"slow"})
@@ -259,16 +268,16 @@ def test_named_dags_are_followed_alone(aws: Cloud, mirrors: Mirrors) -> None:
     assert not mirrors.calls[0]["owned"](scheduled("other", 0))
 
 
-def test_without_a_switch_there_is_nothing_to_wait_for(aws: Cloud) -> None:
-    Airflows(aws, {"plain": Work(600, 1)})
+def test_without_a_switch_there_is_nothing_to_wait_for(aws: FakeClients) -> None:
+    ScheduledAirflows(aws, {"plain": Work(600, 1)})
     with pytest.raises(UsageError, match="mwaactl switch green --wait -s fullha"):
         waited(aws)
     assert len(aws.ssm.values()) == 1
 
 
-def test_a_move_whose_put_was_not_answered_can_no_longer_arrive(aws: Cloud, mirrors: Mirrors) -> None:
+def test_a_move_whose_put_was_not_answered_can_no_longer_arrive(aws: FakeClients, mirrors: Mirrors) -> None:
     """Found idle a minute ago is no reason to move a DAG now."""
-    airflows = Airflows(aws, {"slow": Work(32, 20, odd=45)})
+    airflows = ScheduledAirflows(aws, {"slow": Work(32, 20, odd=45)})
     switch(aws)
     aws.ssm.puts = ["late", "late"]
     assert not waited(aws, timeout=30).finished
@@ -285,15 +294,15 @@ Type = Callable[..., Result]
 
 
 @pytest.fixture
-def typed(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> Type:
+def typed(aws: FakeClients, monkeypatch: pytest.MonkeyPatch) -> Type:
     opens(monkeypatch, aws)
     return lambda *arguments: CliRunner().invoke(cli.app, arguments)
 
 
 def test_wait_tells_what_drains_and_that_the_old_side_is_safe(
-    aws: Cloud, typed: Type, mirrors: Mirrors
+    aws: FakeClients, typed: Type, mirrors: Mirrors
 ) -> None:
-    Airflows(aws, {"slow": Work(600, 60), "plain": Work(600, 90, alone=False)})
+    ScheduledAirflows(aws, {"slow": Work(600, 60), "plain": Work(600, 90, alone=False)})
     result = typed("switch", "green", "--wait")
     assert result.exit_code == 0, result.output
     for expected in (
@@ -308,8 +317,8 @@ def test_wait_tells_what_drains_and_that_the_old_side_is_safe(
     assert (again.exit_code, "safe to maintain" in again.stdout) == (0, True)
 
 
-def test_a_switch_names_what_is_held_and_the_command_that_goes_on(aws: Cloud, typed: Type) -> None:
-    Airflows(aws, {"slow": Work(600, 60)})
+def test_a_switch_names_what_is_held_and_the_command_that_goes_on(aws: FakeClients, typed: Type) -> None:
+    ScheduledAirflows(aws, {"slow": Work(600, 60)})
     for _ in range(2):
         result = typed("switch", "green")
         assert result.exit_code == 0
@@ -346,8 +355,8 @@ def test_a_terminal_shows_a_table_of_what_is_left() -> None:
         assert expected in shown
 
 
-def test_wait_prints_one_json_object(aws: Cloud, typed: Type, mirrors: Mirrors) -> None:
-    Airflows(aws, {"slow": Work(600, 60)})
+def test_wait_prints_one_json_object(aws: FakeClients, typed: Type, mirrors: Mirrors) -> None:
+    ScheduledAirflows(aws, {"slow": Work(600, 60)})
     result = typed("switch", "green", "--wait", "--json")
     value = json.loads(result.stdout)
     assert (result.exit_code, value["changed"], value["drain"]["finished"]) == (0, True, True)
@@ -357,8 +366,8 @@ def test_wait_prints_one_json_object(aws: Cloud, typed: Type, mirrors: Mirrors) 
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_a_timeout_exits_5_with_the_command_to_go_on(aws: Cloud, typed: Type, as_json: bool) -> None:
-    Airflows(aws, {"slow": Work(600, 60)})
+def test_a_timeout_exits_5_with_the_command_to_go_on(aws: FakeClients, typed: Type, as_json: bool) -> None:
+    ScheduledAirflows(aws, {"slow": Work(600, 60)})
     result = typed("switch", "green", "--wait", "--timeout", "10", *(["--json"] if as_json else []))
     assert result.exit_code == 5
     told = result.stderr
@@ -371,9 +380,9 @@ def test_a_timeout_exits_5_with_the_command_to_go_on(aws: Cloud, typed: Type, as
 
 
 def test_ctrl_c_exits_5_and_the_same_command_goes_on(
-    aws: Cloud, typed: Type, mirrors: Mirrors, monkeypatch: pytest.MonkeyPatch
+    aws: FakeClients, typed: Type, mirrors: Mirrors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    airflows = Airflows(aws, {"slow": Work(600, 60)})
+    airflows = ScheduledAirflows(aws, {"slow": Work(600, 60)})
     with monkeypatch.context() as patch:
 
         def interrupted(seconds: float) -> None:
@@ -390,7 +399,7 @@ def test_ctrl_c_exits_5_and_the_same_command_goes_on(
     assert airflows.overlaps() == []
 
 
-def test_ctrl_c_while_writing_exits_5(aws: Cloud, typed: Type) -> None:
+def test_ctrl_c_while_writing_exits_5(aws: FakeClients, typed: Type) -> None:
     def interrupted(operation: str) -> None:
         if operation == "put":
             raise KeyboardInterrupt
@@ -402,7 +411,7 @@ def test_ctrl_c_while_writing_exits_5(aws: Cloud, typed: Type) -> None:
 
 
 def test_sync_copies_before_the_checks_and_not_in_a_dry_run(
-    aws: Cloud, typed: Type, monkeypatch: pytest.MonkeyPatch
+    aws: FakeClients, typed: Type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[tuple[str, str]] = []
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from tests.fakes.aws import START, Cloud, standing
+from tests.fakes.clients import FakeClients, standing
+from tests.fakes.clock import START
 
 NAMES = {colour: f"mwaa-openlineage-fullha-{colour}" for colour in ("blue", "green")}
 
@@ -34,12 +35,12 @@ class Executed:
     end: datetime
 
 
-class Airflows:
+class ScheduledAirflows:
     """Answers both sides' REST APIs from the standing ownership. `asked` counts calls by method and path."""
 
-    def __init__(self, aws: Cloud, works: dict[str, Work], seconds_per_call: float = 0.0) -> None:
+    def __init__(self, aws: FakeClients, works: dict[str, Work], seconds_per_call: float = 0.0) -> None:
         self.aws, self.works, self.pause = aws, works, seconds_per_call
-        self.unplanned: set[tuple[str, str]] = set()  # (side, DAG) whose next run is not told
+        self.unplanned: set[tuple[str, str]] = set()  # (side, DAG) whose next run is not reported
         for side, name in NAMES.items():
             answers = aws.mwaa.airflow[name]
             answers["/dags"] = lambda query, side=side: self._dags(side)
