@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass
 class FakeCloudWatch:
-    """`points`: (timestamp, value) by environment and metric; `requests`: what was reported; `error`: raised."""
+    """`points`: (timestamp, value) by environment and metric; `requests`: reports; `error`: of any call."""
 
     points: dict[tuple[str, str], list[tuple[datetime, float]]] = field(default_factory=dict)
     asked: list[dict[str, Any]] = field(default_factory=list)

@@ -56,7 +56,7 @@ def test_one_of_two_forwarders_that_begin_at_the_same_time_wins() -> None:
 
 
 def test_a_dead_forwarder_is_replaced_after_the_lease_and_not_before(s3: FakeS3) -> None:
-    clock = Clock()
+    clock = Clock(seconds=1000)
     dead, heir = keeper_of(s3, "dead", clock), keeper_of(s3, "heir", clock)
     assert dead.try_take(START) is not None
     far = replace(FRESH, floor="events/1", done=frozenset({"events/2", "events/3"}))
@@ -69,7 +69,7 @@ def test_a_dead_forwarder_is_replaced_after_the_lease_and_not_before(s3: FakeS3)
 
 
 def test_a_living_forwarder_keeps_the_checkpoint_however_long_it_works(s3: FakeS3) -> None:
-    clock = Clock()
+    clock = Clock(seconds=1000)
     living, waiting = keeper_of(s3, "living", clock), keeper_of(s3, "waiting", clock)
     checkpoint = living.try_take(START)
     assert checkpoint is not None
@@ -80,7 +80,7 @@ def test_a_living_forwarder_keeps_the_checkpoint_however_long_it_works(s3: FakeS
 
 
 def test_the_checkpoint_is_ours_only_well_within_the_lease(s3: FakeS3) -> None:
-    clock = Clock()
+    clock = Clock(seconds=1000)
     mine = keeper_of(s3, "a", clock)
     assert not mine.is_ours
     checkpoint = mine.try_take(START)
@@ -96,7 +96,7 @@ def test_the_checkpoint_is_ours_only_well_within_the_lease(s3: FakeS3) -> None:
 
 
 def test_a_forwarder_that_was_paused_posts_nothing_after_another_took_over(s3: FakeS3) -> None:
-    clock = Clock()
+    clock = Clock(seconds=1000)
     paused, heir = keeper_of(s3, "paused", clock, lease=3), keeper_of(s3, "heir", clock, lease=3)
     nobody = FakeMarquez(url="http://127.0.0.1:9")
     waking = forwarder(s3, nobody, keeper=paused)
@@ -131,7 +131,7 @@ def test_a_forwarder_whose_successful_write_was_not_answered_continues(s3: FakeS
 
 
 def test_a_forwarder_that_lost_the_checkpoint_cannot_write_it(s3: FakeS3) -> None:
-    clock = Clock()
+    clock = Clock(seconds=1000)
     slow, heir = keeper_of(s3, "slow", clock), keeper_of(s3, "heir", clock)
     checkpoint = slow.try_take(START)
     assert checkpoint is not None
