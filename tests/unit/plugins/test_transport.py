@@ -138,7 +138,7 @@ def test_two_events_of_one_moment_are_two_objects(transport: LineageLogTransport
 @pytest.mark.parametrize("facet", ["airflowDagRun", "airflow"])
 @pytest.mark.parametrize("instant", ["run_after", "data_interval_end"])
 def test_events_of_the_others_runs_are_dropped(
-    facet: str, instant: str, transport: LineageLogTransport, s3: S3
+    facet: str, instant: str, transport: LineageLogTransport, s3: UnreliableS3
 ) -> None:
     transport.emit(of_run(facet, **{instant: THEIRS.isoformat()}))
     assert (len(s3.objects), transport.dropped) == (0, 1)
@@ -148,7 +148,7 @@ def test_events_of_the_others_runs_are_dropped(
 
 @pytest.mark.parametrize("kind", ["manual", "backfill", "operator_triggered", "asset_triggered"])
 def test_events_of_runs_that_were_made_here_are_kept(
-    kind: str, transport: LineageLogTransport, s3: S3
+    kind: str, transport: LineageLogTransport, s3: UnreliableS3
 ) -> None:
     transport.emit(of_run(run_type=kind, run_after=THEIRS.isoformat()))
     assert len(s3.objects) == 1
@@ -160,7 +160,7 @@ def test_events_of_runs_that_were_made_here_are_kept(
     ids=["ours", "perhaps due before the switch", "theirs"],
 )
 def test_a_finished_run_of_which_only_skipped_tasks_are_known_is_kept_if_it_was_surely_ours(
-    logical: datetime, ended: datetime, kept: int, transport: LineageLogTransport, s3: S3
+    logical: datetime, ended: datetime, kept: int, transport: LineageLogTransport, s3: UnreliableS3
 ) -> None:
     transport.emit(
         event({"airflowState": StateFacet({"a": "skipped", "b": "skipped"})}, ended.isoformat(), logical)
@@ -198,7 +198,12 @@ def test_in_a_tasks_process_its_events_go_by_what_the_gate_has_said(
     ids=["cleared here", "cleared and failed", "made true", "mirrored late", "known not to be cleared"],
 )
 def test_the_end_of_a_cleared_run_is_kept_where_its_tasks_worked(
-    state: str, started: datetime, known: dict[str, int], kept: int, transport: LineageLogTransport, s3: S3
+    state: str,
+    started: datetime,
+    known: dict[str, int],
+    kept: int,
+    transport: LineageLogTransport,
+    s3: UnreliableS3,
 ) -> None:
     dag_run = {"dag_id": "etl", "run_id": "r", "run_type": "scheduled", "start_date": started.isoformat()}
     facet = DagRunFacet(dagRun=dag_run | {"data_interval_end": THEIRS.isoformat()} | known)
