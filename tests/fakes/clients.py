@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, cast
 
-import pytest
 from bluegreen.timeline import Timeline, latest_valid
 
 from mwaactl.aws import Clients
@@ -120,11 +119,6 @@ def clients_of_models(dags: Mapping[str, Dag]) -> FakeClients:
 def deployment(aws: FakeClients, mode: str = "fullha", **changes: Any) -> Deployment:
     """A deployed stack whose AWS is `aws`, with the outputs of `mode`; a new one, as each command opens."""
     return Deployment(parse(outputs(mode, **changes)), cast(Clients, aws))
-
-
-def opens(monkeypatch: pytest.MonkeyPatch, aws: FakeClients) -> None:
-    """Let every command find a stack whose AWS is `aws`."""
-    monkeypatch.setattr(Deployment, "open", lambda stack, _cwd: deployment(aws, stack or "fullha"))
 
 
 def standing(aws: FakeClients) -> Timeline:

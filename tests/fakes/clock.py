@@ -34,3 +34,8 @@ class Clock:
 def minutes(count: float) -> datetime:
     """The instant `count` minutes after START."""
     return START + timedelta(minutes=count)
+
+
+def at(seconds: float) -> datetime:
+    """The instant `seconds` after START."""
+    return START + timedelta(seconds=seconds)

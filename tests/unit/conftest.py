@@ -7,8 +7,6 @@ from functools import cache
 
 import pytest
 
-from mwaactl import clock as mwaactl_clock
-from tests.fakes.clients import FakeClients, fresh_clients
 from tests.fakes.marquez import FakeMarquez, serve
 from tests.fakes.pulumi_mocks import MODES, Deployment, deploy
 from tests.fakes.s3 import FakeS3
@@ -38,13 +36,3 @@ def marquez() -> Iterator[FakeMarquez]:
     yield fake
     server.shutdown()
     server.server_close()
-
-
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> FakeClients:
-    """A freshly deployed stack in the hands of `mwaactl`, whose clock moves only when told."""
-    made = fresh_clients()
-    monkeypatch.setattr(mwaactl_clock, "now", lambda: made.ssm.clock.now)
-    monkeypatch.setattr(mwaactl_clock, "sleep", made.ssm.clock.forward)
-    monkeypatch.setattr("mwaactl.airflow.client._Pace.wait", lambda pace: None)  # no real time passes
-    return made

@@ -22,7 +22,7 @@ from mwaactl.switching.serial import Watch
 from mwaactl.switching.write import SwitchResult, carry_out, dry_run
 from tests.fakes.airflow_schedule import NAMES, ScheduledAirflows, Work, run_answer
 from tests.fakes.clients import LEAD, FakeClients, deployment, fresh_clients, standing
-from tests.fakes.clock import START
+from tests.fakes.clock import START, at
 from tests.fakes.errors import client_error
 from tests.fakes.ssm import ACTIVE, OWNERSHIP
 
@@ -50,10 +50,6 @@ def held(done: SwitchResult) -> dict[str, str]:
 
 def check(made: SwitchPlan) -> tuple[str, str]:
     return next((one.result, one.detail) for one in made.checks if one.name == "serial-dags")
-
-
-def at(seconds: float) -> datetime:
-    return START + timedelta(seconds=seconds)
 
 
 def mute(aws: FakeClients, name: str) -> None:
