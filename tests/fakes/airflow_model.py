@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
 
-from tests.fakes.errors import refused
+from tests.fakes.errors import client_error, refused
 
 FINAL = ("success", "failed")
 FAILED = ("failed", "upstream_failed")
@@ -117,6 +117,17 @@ class AirflowModel:
         return {key: task.state for key, task in self.scheduled(dag_id, due).tasks.items()}
 
     # --- the REST API ---
+
+    def silence(self) -> None:
+        """Let every request fail until `answer`."""
+
+        def fail(method: str, path: str) -> None:
+            raise client_error("InternalServerException", 500)
+
+        self.before = fail
+
+    def answer(self) -> None:
+        self.before = lambda method, path: None
 
     def call(self, method: str, path: str, query: Mapping[str, Any], body: Mapping[str, Any]) -> Any:
         self.before(method, path)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 START = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 
 
@@ -39,3 +41,10 @@ def minutes(count: float) -> datetime:
 def at(seconds: float) -> datetime:
     """The instant `seconds` after START."""
     return START + timedelta(seconds=seconds)
+
+
+def stop_time(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    """Let `mwaactl` read the time from `clock`, which its sleeping moves; no real time passes."""
+    monkeypatch.setattr("mwaactl.clock.now", lambda: clock.now)
+    monkeypatch.setattr("mwaactl.clock.sleep", clock.forward)
+    monkeypatch.setattr("mwaactl.airflow.client._Pace.wait", lambda pace: None)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mwaactl import clock as mwaactl_clock
 from tests.fakes.clients import FakeClients, fresh_clients
+from tests.fakes.clock import stop_time
 from tests.fakes.commands import Command, commands
 from tests.fakes.mirrors import FakeMirrorCopy
 
@@ -14,9 +14,7 @@ from tests.fakes.mirrors import FakeMirrorCopy
 def aws(monkeypatch: pytest.MonkeyPatch) -> FakeClients:
     """A freshly deployed stack in the hands of `mwaactl`, whose clock moves only when told."""
     clients = fresh_clients()
-    monkeypatch.setattr(mwaactl_clock, "now", lambda: clients.ssm.clock.now)
-    monkeypatch.setattr(mwaactl_clock, "sleep", clients.ssm.clock.forward)
-    monkeypatch.setattr("mwaactl.airflow.client._Pace.wait", lambda pace: None)  # no real time passes
+    stop_time(monkeypatch, clients.ssm.clock)
     return clients
 
 
