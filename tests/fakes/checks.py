@@ -8,7 +8,6 @@ from typing import Any
 from mwaactl.checks.outcome import Check
 from mwaactl.checks.registry import observe_sides, run_checks
 from tests.fakes.clients import FakeClients, deployment, standing
-from tests.fakes.errors import client_error
 
 TASK_INSTANCES = "POST /dags/~/dagRuns/~/taskInstances/list"
 
@@ -22,13 +21,6 @@ def checked(aws: FakeClients, *dags: str) -> dict[str, Check]:
 def outcome(aws: FakeClients, name: str, *dags: str) -> tuple[str, str]:
     check = checked(aws, *dags)[name]
     return check.result, check.detail
-
-
-def silent(aws: FakeClients, name: str) -> None:
-    """Let Airflow's API on that environment stop answering."""
-    aws.mwaa.airflow[name] = dict.fromkeys(
-        aws.mwaa.airflow[name], client_error("InternalServerException", 500)
-    )
 
 
 def dag_answer(dag_id: str, paused: bool = False, due: datetime | None = None, **more: Any) -> dict[str, Any]:

@@ -7,6 +7,10 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 
+class Killed(BaseException):
+    """The operator's process ends here, as if by SIGKILL."""
+
+
 def client_error(code: str, status: int = 400, operation: str = "Call", **more: Any) -> ClientError:
     response: Any = {
         "Error": {"Code": code, "Message": f"the message of {code}"},

@@ -58,6 +58,11 @@ class FakeMwaa:
             answer = answer(body if "Body" in request else query)
         return {"RestApiStatusCode": 200, "RestApiResponse": answer}
 
+    def silence(self, name: str) -> None:
+        """Let that environment's Airflow stop answering."""
+        error = client_error("InternalServerException", 500)
+        self.airflow[name] = dict.fromkeys(self.airflow[name], error)
+
     def _answer(self, answers: dict[str, Any], method: str, path: str) -> Any:
         if method == "GET" and path.endswith("/tasks") and "/dags" in answers:
             answers = {path: {"tasks": []}} | answers  # a DAG of nothing special

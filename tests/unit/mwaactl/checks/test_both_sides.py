@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mwaactl.switching.status import status
-from tests.fakes.checks import checked, outcome, silent
+from tests.fakes.checks import checked, outcome
 from tests.fakes.clients import BLUE, GREEN, FakeClients, deployment
 from tests.fakes.clock import START
 from tests.fakes.errors import client_error
@@ -61,7 +61,7 @@ def beat(aws: FakeClients, name: str = GREEN, age: float = 60, count: float = 12
 def private(aws: FakeClients) -> FakeClients:
     """Green's web server is private and does not answer."""
     aws.mwaa.environments[GREEN]["WebserverAccessMode"] = "PRIVATE_ONLY"
-    silent(aws, GREEN)
+    aws.mwaa.silence(GREEN)
     return aws
 
 
@@ -108,14 +108,14 @@ def test_a_private_target_that_cloudwatch_does_not_report_on_fails(private: Fake
 
 
 def test_a_public_target_that_is_silent_stays_a_failure_whatever_cloudwatch_says(aws: FakeClients) -> None:
-    silent(aws, GREEN)
+    aws.mwaa.silence(GREEN)
     beat(aws)
     checks = checked(aws)
     assert (checks["target-api"].result, checks["target-scheduler"].result) == ("fail", "pass")
 
 
 def test_a_public_target_that_nobody_reports_on_fails_once(aws: FakeClients) -> None:
-    silent(aws, GREEN)
+    aws.mwaa.silence(GREEN)
     aws.cloudwatch.error = client_error("AccessDenied", 403)
     checks = checked(aws)
     assert (checks["target-api"].result, checks["target-scheduler"].result) == ("fail", "not checked")

@@ -14,7 +14,7 @@ from mwaactl.deployment import Deployment
 from mwaactl.stack import parse
 from mwaactl.switching.plan import plan
 from mwaactl.switching.write import carry_out
-from tests.fakes.checks import TASK_INSTANCES, checked, dag_answer, outcome, set_dags, silent
+from tests.fakes.checks import TASK_INSTANCES, checked, dag_answer, outcome, set_dags
 from tests.fakes.clients import BLUE, GREEN, FakeClients, deployment, outputs, standing
 from tests.fakes.clock import START
 from tests.fakes.errors import client_error
@@ -258,7 +258,7 @@ def test_no_waiting_event_passes_and_paused_dags_are_not_asked(aws: FakeClients)
 
 
 def test_events_that_cannot_be_read_are_not_checked(aws: FakeClients) -> None:
-    silent(aws, BLUE)
+    aws.mwaa.silence(BLUE)
     assert outcome(aws, "asset-events")[0] == "not checked"
 
 

@@ -19,7 +19,7 @@ from mwaactl.recovery.failover import FailoverResult
 from tests.fakes.clients import FakeClients, deployment, standing
 from tests.fakes.clock import minutes
 from tests.fakes.dead_blue import DONE, LATELY, NOW, blue_died, completed
-from tests.fakes.errors import client_error
+from tests.fakes.errors import Killed, client_error
 from tests.fakes.ssm import ACTIVE, OWNERSHIP
 
 CALLS = 60  # more than a failover makes here
@@ -250,10 +250,6 @@ def test_a_run_that_skipped_all_its_tasks_when_executed_again_is_not_cleared_for
         for task in run.tasks.values():
             task.state = "skipped"
     assert fail_over(aws).rerun == ()
-
-
-class Killed(BaseException):
-    """The operator's process ended here."""
 
 
 def killed_at(count: int, aws: FakeClients) -> None:

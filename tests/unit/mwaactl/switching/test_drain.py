@@ -12,18 +12,12 @@ from mwaactl.airflow.models import Run
 from mwaactl.errors import LostRace, Unreachable, UsageError
 from mwaactl.switching.drain import DrainProgress, wait_until_drained
 from mwaactl.switching.mirrors import MirrorResult, UncopiedRun
-from mwaactl.switching.plan import plan
-from mwaactl.switching.write import carry_out
 from tests.fakes.airflow_schedule import NAMES, ScheduledAirflows, Work, run_answer
 from tests.fakes.clients import FakeClients, deployment, standing
 from tests.fakes.clock import START, at
-from tests.fakes.errors import client_error
 from tests.fakes.mirrors import FakeMirrorCopy
 from tests.fakes.ssm import OWNERSHIP
-
-
-def switch(aws: FakeClients, target: Colour = "green", *dags: str) -> None:
-    carry_out(plan(deployment(aws), target, dags=dags or None))
+from tests.fakes.switches import switched
 
 
 def waited(aws: FakeClients, target: Colour = "green", **options: Any) -> DrainProgress:
@@ -40,7 +34,7 @@ def test_it_moves_held_dags_and_ends_when_the_old_side_has_nothing_left(
     airflows = ScheduledAirflows(
         aws, {"slow": Work(600, 90), "quick": Work(600, 20), "plain": Work(600, 200, alone=False)}
     )
-    switch(aws)
+    switched(aws)
     states: list[DrainProgress] = []
     done = waited(aws, on_change=states.append)
     assert done.finished
@@ -65,7 +59,7 @@ def test_it_moves_held_dags_and_ends_when_the_old_side_has_nothing_left(
 
 def test_mirrors_are_made_true_for_what_the_old_side_owned(aws: FakeClients, mirrors: FakeMirrorCopy) -> None:
     ScheduledAirflows(aws, {"slow": Work(600, 60), "plain": Work(600, 1, alone=False)})
-    switch(aws)
+    switched(aws)
     assert waited(aws).mirrors == MirrorResult(copied=2, already=0, left=())
     (call,) = mirrors.calls
     moved = standing(aws).dags["slow"][-1].since
@@ -82,9 +76,9 @@ def test_the_window_of_mirrors_begins_with_the_old_sides_ownership(
     aws: FakeClients, mirrors: FakeMirrorCopy
 ) -> None:
     ScheduledAirflows(aws, {"plain": Work(600, 1, alone=False)})
-    switch(aws)
+    switched(aws)
     aws.ssm.clock.forward(100)
-    switch(aws, "blue")
+    switched(aws, "blue")
     waited(aws, "blue")
     assert (mirrors.calls[0]["since"], mirrors.calls[0]["until"]) == (at(5), at(105))
 
@@ -99,7 +93,7 @@ def test_mirrors_that_are_not_there_yet_are_tried_once_more(
         MirrorResult(copied=3, already=1, left=(late, gone)),
         MirrorResult(copied=1, already=4, left=(gone,)),
     ]
-    switch(aws)
+    switched(aws)
     assert waited(aws).mirrors == MirrorResult(copied=4, already=1, left=(gone,))
 
 
@@ -107,7 +101,7 @@ def test_a_timeout_leaves_what_stands_and_the_same_call_goes_on(
     aws: FakeClients, mirrors: FakeMirrorCopy
 ) -> None:
     ScheduledAirflows(aws, {"slow": Work(600, 90)})
-    switch(aws)
+    switched(aws)
     first = waited(aws, timeout=30)
     assert (first.finished, first.drained, [one.dag_id for one in first.held]) == (False, False, ["slow"])
     assert aws.ssm.clock.now == at(30)
@@ -120,7 +114,7 @@ def test_runs_that_the_old_side_has_still_to_start_are_waited_for(
     aws: FakeClients, mirrors: FakeMirrorCopy
 ) -> None:
     ScheduledAirflows(aws, {"plain": Work(600, 1, first=3, alone=False)})
-    switch(aws)
+    switched(aws)
     states: list[DrainProgress] = []
     waited(aws, on_change=states.append)
     assert states[0].due == {"plain": at(3)}
@@ -131,7 +125,7 @@ def test_a_dag_whose_next_run_is_not_planned_yet_is_waited_for(
     aws: FakeClients, mirrors: FakeMirrorCopy
 ) -> None:
     airflows = ScheduledAirflows(aws, {"plain": Work(600, 1, alone=False)})
-    switch(aws)
+    switched(aws)
     airflows.unplanned.add(("blue", "plain"))
     first = waited(aws, timeout=30)
     assert first.due == {"plain": None}
@@ -147,7 +141,7 @@ def test_manual_runs_are_the_old_sides_own_and_its_mirrors_are_not(
     mirror = run_answer("plain", "scheduled__later", at(60), side="blue")
     work = Work(600, 1, alone=False, others=[manual, mirror])
     ScheduledAirflows(aws, {"plain": work})
-    switch(aws)
+    switched(aws)
     assert waited(aws, timeout=60).draining == {"plain": 1}
     work.others.remove(manual)
     assert waited(aws).finished
@@ -157,9 +151,9 @@ def test_an_old_side_that_cannot_be_asked_is_never_called_drained(
     aws: FakeClients, mirrors: FakeMirrorCopy
 ) -> None:
     ScheduledAirflows(aws, {"plain": Work(600, 20, alone=False)})
-    switch(aws)
+    switched(aws)
     answers = aws.mwaa.airflow[NAMES["blue"]]
-    aws.mwaa.airflow[NAMES["blue"]] = dict.fromkeys(answers, client_error("InternalServerException", 500))
+    aws.mwaa.silence(NAMES["blue"])
     states: list[DrainProgress] = []
     done = waited(aws, timeout=100, on_change=states.append)
     assert not done.finished
@@ -177,7 +171,7 @@ def test_a_target_that_cannot_be_asked_for_mirrors_is_asked_again(
 ) -> None:
     ScheduledAirflows(aws, {"plain": Work(600, 1, alone=False)})
     mirrors.answers = [Unreachable("green is away")]
-    switch(aws)
+    switched(aws)
     states: list[DrainProgress] = []
     assert waited(aws, on_change=states.append).finished
     assert "green is away" in {state.trouble for state in states}
@@ -188,12 +182,12 @@ def test_somebody_who_switches_back_meanwhile_wins(
     aws: FakeClients, mirrors: FakeMirrorCopy, dags: tuple[str, ...]
 ) -> None:
     ScheduledAirflows(aws, {"slow": Work(600, 90), "idle": Work(600, 1, first=300)})
-    switch(aws)
+    switched(aws)
     aws.ssm.clock.forward(10)
 
     def other_operator(state: DrainProgress) -> None:
         if state.seconds > 20 and standing(aws).owners[-1].owner == "green":
-            switch(aws, "blue")
+            switched(aws, "blue")
 
     with pytest.raises(LostRace, match=r"somebody else has given the work back to blue"):
         waited(aws, on_change=other_operator, timeout=None)
@@ -204,12 +198,12 @@ def test_a_dag_that_somebody_takes_back_alone_is_not_taken_from_him_again(
     aws: FakeClients, mirrors: FakeMirrorCopy
 ) -> None:
     ScheduledAirflows(aws, {"long": Work(6000, 900), "idle": Work(6000, 1, first=3000)})
-    switch(aws)
+    switched(aws)
     aws.ssm.clock.forward(10)
 
     def other_operator(state: DrainProgress) -> None:
         if "idle" not in standing(aws).dags:
-            switch(aws, "blue", "idle")
+            switched(aws, "blue", "idle")
 
     with pytest.raises(LostRace, match="somebody else has given idle back to blue"):
         waited(aws, on_change=other_operator)
@@ -218,7 +212,7 @@ def test_a_dag_that_somebody_takes_back_alone_is_not_taken_from_him_again(
 
 def test_two_who_wait_at_once_do_each_others_work(aws: FakeClients, mirrors: FakeMirrorCopy) -> None:
     airflows = ScheduledAirflows(aws, {"slow": Work(600, 30)})
-    switch(aws)
+    switched(aws)
     inner: list[DrainProgress] = []
 
     def other_operator(state: DrainProgress) -> None:
@@ -236,7 +230,7 @@ def test_two_who_wait_at_once_do_each_others_work(aws: FakeClients, mirrors: Fak
 
 def test_named_dags_are_followed_alone(aws: FakeClients, mirrors: FakeMirrorCopy) -> None:
     ScheduledAirflows(aws, {"slow": Work(600, 60), "other": Work(600, 300)})
-    switch(aws, "green", "slow")
+    switched(aws, "green", "slow")
     done = waited(aws, dags=["slow"])
     assert (done.finished, set(done.moved)) == (True, {"slow"})
     assert aws.ssm.clock.now < at(100), "the other DAG's run is not waited for"
@@ -256,7 +250,7 @@ def test_a_move_whose_put_was_not_answered_can_no_longer_arrive(
 ) -> None:
     """Found idle a minute ago is no reason to move a DAG now."""
     airflows = ScheduledAirflows(aws, {"slow": Work(32, 20, odd=45)})
-    switch(aws)
+    switched(aws)
     aws.ssm.puts = ["late", "late"]
     assert not waited(aws, timeout=30).finished
     aws.ssm.deliver()

@@ -18,7 +18,7 @@ from mwaactl.switching import mirrors
 from mwaactl.switching.mirrors import MirrorResult
 from tests.fakes.airflow_model import AirflowModel, Dag, Task
 from tests.fakes.clock import minutes
-from tests.fakes.errors import client_error
+from tests.fakes.errors import Killed, client_error
 from tests.fakes.mwaa import FakeMwaa
 
 CHAIN = Dag({"first": ("second",), "second": ("third",), "third": ()})
@@ -256,10 +256,6 @@ def test_a_side_that_never_answers_is_an_error(pair: Pair) -> None:
 # --- any DAG, any states, killed anywhere ---
 
 ENDS = ("success", "failed", "skipped", "upstream_failed", "removed")
-
-
-class Killed(BaseException):
-    """The operator's process ended here."""
 
 
 @st.composite

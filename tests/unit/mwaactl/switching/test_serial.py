@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, cast
 
@@ -12,51 +12,25 @@ from bluegreen.timeline import Colour
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mwaactl import clock as mwaactl_clock
 from mwaactl.airflow.client import AirflowApi, NotFound
 from mwaactl.airflow.models import Dag, Run
 from mwaactl.errors import CheckFailed, ControlError, UsageError
 from mwaactl.switching.drain import wait_until_drained
-from mwaactl.switching.plan import SwitchPlan, plan, plan_rollback
+from mwaactl.switching.plan import plan_rollback
 from mwaactl.switching.serial import Watch
 from mwaactl.switching.write import SwitchResult, carry_out, dry_run
 from tests.fakes.airflow_schedule import NAMES, ScheduledAirflows, Work, run_answer
 from tests.fakes.clients import LEAD, FakeClients, deployment, fresh_clients, standing
-from tests.fakes.clock import START, at
-from tests.fakes.errors import client_error
+from tests.fakes.clock import START, at, stop_time
+from tests.fakes.errors import Killed
 from tests.fakes.ssm import ACTIVE, OWNERSHIP
+from tests.fakes.switches import check_of, planned, switched
 
 BLUE, GREEN = NAMES["blue"], NAMES["green"]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def unpaced() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:  # no real time passes
-        patch.setattr("mwaactl.airflow.client._Pace.wait", lambda pace: None)
-        yield
-
-
-def planned(aws: FakeClients, target: Colour = "green", *dags: str, **options: Any) -> SwitchPlan:
-    return plan(deployment(aws), target, dags=dags or None, **options)
-
-
-def switched(aws: FakeClients, target: Colour = "green", *dags: str, **options: Any) -> SwitchResult:
-    return carry_out(planned(aws, target, *dags, **options))
-
-
 def held(done: SwitchResult) -> dict[str, str]:
     return {one.dag_id: one.reason for one in done.held}
-
-
-def check(made: SwitchPlan) -> tuple[str, str]:
-    return next((one.result, one.detail) for one in made.checks if one.name == "serial-dags")
-
-
-def mute(aws: FakeClients, name: str) -> None:
-    """That side's Airflow answers no more."""
-    aws.mwaa.airflow[name] = dict.fromkeys(
-        aws.mwaa.airflow[name], client_error("InternalServerException", 500)
-    )
 
 
 def test_a_serial_dag_with_an_unfinished_run_stays_and_the_others_move(aws: FakeClients) -> None:
@@ -65,7 +39,7 @@ def test_a_serial_dag_with_an_unfinished_run_stays_and_the_others_move(aws: Fake
     )
     aws.ssm.clock.forward(30)
     made = planned(aws)
-    assert check(made) == ("pass", "busy on blue, will move once idle: daily")
+    assert check_of(made, "serial-dags") == ("pass", "busy on blue, will move once idle: daily")
     done = carry_out(made)
     assert held(done) == {"daily": "scheduled__10:00:00 is unfinished"}
     timeline = standing(aws)
@@ -194,50 +168,10 @@ def test_a_rollback_finds_a_held_dag_where_it_belongs_and_holds_what_runs_on_the
     assert airflows.overlaps() == []
 
 
-def test_a_source_that_cannot_be_asked_stops_a_switch_of_serial_dags(aws: FakeClients) -> None:
-    ScheduledAirflows(aws, {"daily": Work(3600, 60), "off": Work(60, 60, paused=True)})
-    mute(aws, BLUE)
-    made = planned(aws)
-    result, detail = check(made)
-    assert result == "fail"
-    assert "blue cannot report whether these DAGs still run there" in detail
-    assert "daily" in detail
-    assert "off" not in detail
-    with pytest.raises(CheckFailed, match="serial-dags"):
-        carry_out(made)
-    assert len(aws.ssm.values()) == 1
-    done = switched(aws, force=["serial-dags"])
-    assert (done.changed, done.held) == (True, ())
-    assert "[forced: serial-dags]" in aws.ssm.stored[OWNERSHIP][-1]["Description"]
-
-
-def test_a_source_that_cannot_be_asked_stops_dags_that_depend_on_their_past_too(aws: FakeClients) -> None:
-    ScheduledAirflows(aws, {"past": Work(3600, 60, alone=False, past=True)})
-    mute(aws, BLUE)
-    assert check(planned(aws))[0] == "fail"
-
-
-def test_a_source_that_cannot_be_asked_is_no_hindrance_if_nothing_is_serial(aws: FakeClients) -> None:
-    ScheduledAirflows(aws, {"plain": Work(3600, 60, alone=False)})
-    mute(aws, BLUE)
-    made = planned(aws)
-    assert check(made) == ("pass", "green has no serial DAG")
-    assert carry_out(made).changed
-
-
-def test_serial_dags_are_not_checked_if_neither_side_answers(aws: FakeClients) -> None:
-    ScheduledAirflows(aws, {"daily": Work(3600, 60)})
-    mute(aws, BLUE)
-    mute(aws, GREEN)
-    made = planned(aws, force=["target-api", "target-scheduler"])
-    assert check(made)[0] == "not checked"
-    assert carry_out(made).changed
-
-
 def test_a_source_that_falls_silent_after_the_checks_stops_the_write(aws: FakeClients) -> None:
     ScheduledAirflows(aws, {"daily": Work(3600, 60)})
     made = planned(aws)
-    mute(aws, BLUE)
+    aws.mwaa.silence(BLUE)
     with pytest.raises(CheckFailed, match=r"no longer answers which DAGs are busy.*--force serial-dags"):
         carry_out(made)
     assert len(aws.ssm.values()) == 1
@@ -325,10 +259,6 @@ def test_a_dag_whose_tasks_are_gone_counts_as_serial() -> None:
     assert Watch(api, api).serial([Dag(dag_id="a", paused=False)]) == {"a"}
 
 
-class Killed(BaseException):
-    pass
-
-
 def deadly(aws: FakeClients, call: int) -> Callable[[], None]:
     """The process dies at its n-th call to AWS; returns what revives it."""
     left = [call]
@@ -358,8 +288,7 @@ def test_a_command_killed_at_any_call_goes_on_with_the_same_command(
     written = set()
     for call in [*range(1, 60), *range(60, 300, 13)]:
         aws = fresh_clients()
-        monkeypatch.setattr(mwaactl_clock, "now", lambda aws=aws: aws.ssm.clock.now)
-        monkeypatch.setattr(mwaactl_clock, "sleep", aws.ssm.clock.forward)
+        stop_time(monkeypatch, aws.ssm.clock)
         works = {"a": Work(60, 4), "slow": Work(60, 15), "plain": Work(20, 5, alone=False)}
         airflows = ScheduledAirflows(aws, works)
         revive = deadly(aws, call)
@@ -426,8 +355,7 @@ def test_serial_dags_never_overlap_across_the_sides_whatever_operators_do(
     airflows = ScheduledAirflows(aws, works, seconds_per_call=0.1)
     aws.ssm.puts = puts
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mwaactl_clock, "now", lambda: aws.ssm.clock.now)
-        patch.setattr(mwaactl_clock, "sleep", aws.ssm.clock.forward)
+        stop_time(patch, aws.ssm.clock)
         for action, target, seconds, call in actions:
             revive = deadly(aws, call) if call < 60 else lambda: None
             try:

@@ -15,12 +15,9 @@ from mwaactl.switching.write import SwitchResult, carry_out, dry_run
 from tests.fakes.clients import LEAD, FakeClients, deployment, standing
 from tests.fakes.clock import START
 from tests.fakes.ssm import ACTIVE, OWNERSHIP
+from tests.fakes.switches import planned
 
 LEAD_TIME = timedelta(seconds=LEAD)
-
-
-def planned(aws: FakeClients, target: Colour, *dags: str, **options: Any) -> SwitchPlan:
-    return plan(deployment(aws), target, dags=dags or None, **options)
 
 
 def moved(aws: FakeClients, target: Colour, *dags: str, **options: Any) -> SwitchResult:

@@ -8,7 +8,7 @@ from typing import Any
 from mwaactl.switching.plan import plan
 from mwaactl.switching.status import Status, status
 from mwaactl.switching.write import carry_out
-from tests.fakes.checks import TASK_INSTANCES, dag_answer, set_dags, silent
+from tests.fakes.checks import TASK_INSTANCES, dag_answer, set_dags
 from tests.fakes.clients import BLUE, GREEN, FakeClients, deployment
 from tests.fakes.clock import START
 from tests.fakes.ssm import ACTIVE
@@ -75,7 +75,7 @@ def test_of_a_dag_that_moved_alone_only_its_own_runs_drain(aws: FakeClients) -> 
 
 def test_an_old_side_that_does_not_answer_says_nothing_of_what_drains(aws: FakeClients) -> None:
     switch(aws)
-    silent(aws, BLUE)
+    aws.mwaa.silence(BLUE)
     now = seen(aws)
     assert now.draining == {}
     assert "blue.in_flight" in now.not_checked

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from bluegreen.timeline import Colour, Timeline, latest_valid
 from botocore.exceptions import EndpointConnectionError
 
-from mwaactl import clock as mwaactl_clock
-from mwaactl.aws import Clients
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable, Unusable, UsageError
 from mwaactl.ownership.parameter import Ownership
 from mwaactl.ownership.reading import newest_owner
 from mwaactl.switching.plan import SwitchPlan, plan
 from mwaactl.switching.write import SwitchResult, carry_out, dry_run
 from tests.fakes.clients import LEAD, FakeClients, deployment, fresh_clients, standing
-from tests.fakes.clock import START
-from tests.fakes.errors import client_error
+from tests.fakes.clock import START, stop_time
+from tests.fakes.errors import Killed, client_error
 from tests.fakes.ssm import ACTIVE, OWNERSHIP
 
 LEAD_TIME = timedelta(seconds=LEAD)
@@ -345,10 +343,6 @@ def test_a_small_difference_of_the_clocks_is_left_alone(aws: FakeClients) -> Non
     assert done.notes == ()
 
 
-class Killed(BaseException):
-    """The command ends here, as if by SIGKILL."""
-
-
 def killed_at(aws: FakeClients, call: int, **options: Any) -> bool:
     """Run a switch that is killed just before its `call`th call to AWS; False if it made fewer."""
     calls = 0
@@ -376,7 +370,7 @@ def test_a_command_killed_at_any_call_is_finished_by_the_same_command(
     ends = set()
     for call in range(1, 100):
         aws = fresh_clients()
-        monkeypatch.setattr(mwaactl_clock, "now", lambda aws=aws: aws.ssm.clock.now)
+        stop_time(monkeypatch, aws.ssm.clock)
         if not killed_at(aws, call, dags=dags):
             break
         aws.ssm.clock.forward(30)
@@ -410,24 +404,3 @@ def test_a_full_switch_takes_a_dag_along_that_was_moved_alone(aws: FakeClients) 
     assert done.changed, "blue owns the common line, but not every DAG"
     assert done.owns_from is not None
     assert standing(aws).owner(done.owns_from, "daily") == "blue"
-
-
-def test_the_reading_carries_the_readers_lead(aws: FakeClients) -> None:
-    aws.ssm.store({"Name": OWNERSHIP, "Value": Timeline.initial().switched("green", START, 2).dump()})
-    snapshot = Ownership(cast(Clients, aws), OWNERSHIP, LEAD_TIME).read()
-    assert snapshot.timeline.owners[-1].since == START + LEAD_TIME
-
-
-def test_a_version_that_arrives_while_the_history_is_read_is_the_newest(aws: FakeClients) -> None:
-    """The answer to GetParameter was an invalid value; somebody switches before the history is asked for."""
-    stale = Timeline.initial().dump()
-    aws.ssm.store({"Name": OWNERSHIP, "Value": stale})
-
-    def meanwhile(operation: str) -> None:
-        if operation == "history" and len(aws.ssm.stored[OWNERSHIP]) == 2:
-            valid = Timeline.initial().switched("green", START + LEAD_TIME, version=3)
-            aws.ssm.store({"Name": OWNERSHIP, "Value": valid.dump()})
-
-    aws.ssm.before = meanwhile
-    seen = Ownership(cast(Clients, aws), OWNERSHIP, LEAD_TIME).read()
-    assert (seen.top, seen.reading.version, seen.covered) == (3, 3, False)
