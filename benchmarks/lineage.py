@@ -45,9 +45,9 @@ from lineage_log.read_ahead import READERS
 from local.aws import ministack
 from local.home import REGION, Home
 from local.processes import clean_environ
-from tests.fakes.s3 import FakeS3
+from tests.fakes.s3 import LINEAGE_LOG, FakeS3
 
-BUCKET = "log"
+BUCKET = LINEAGE_LOG
 JOBS = 50
 KINDS = ("START", "COMPLETE")
 SPACING = timedelta(milliseconds=50)  # between events
@@ -105,7 +105,7 @@ def fill(s3: Any, count: int) -> FakeS3:
     """Write the log to `s3`; return the same log in memory."""
     memory, objects = FakeS3(), list(events(count))
     for key, content in objects:
-        memory.lineage.objects[key], memory.lineage.modified[key] = content, datetime.now(UTC)
+        memory.lineage.put(key, content)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda each: s3.put_object(Bucket=BUCKET, Key=each[0], Body=each[1]), objects))
     return memory

@@ -151,8 +151,8 @@ class Deployment:
         """The resources of these types, given by their last part (`Environment`)."""
         return [each for each in self.resources if each.type.rpartition(":")[2] in types]
 
-    def one(self, type: str, name: str) -> Registration:
-        """The one resource of a type (its last part) and a logical name."""
+    def resource(self, type: str, name: str) -> Registration:
+        """The only resource of a type (its last part) and a logical name."""
         (resource,) = [each for each in self.of_type(type) if each.name == name]
         return resource
 

@@ -36,14 +36,14 @@ def outputs(**colours: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def test_the_timeline_begins_with_blue_for_ever() -> None:
-    parameter = deploy("fullha").one("Parameter", "ownership").inputs
+    parameter = deploy("fullha").resource("Parameter", "ownership").inputs
     assert parameter["name"] == PARAMETER
     assert parameter["type"] == "String"
     assert Timeline.parse(plain(parameter["value"])) == Timeline.initial("blue")
 
 
 def test_other_systems_are_told_blue_at_first() -> None:
-    parameter = deploy("fullha").one("Parameter", "ownership-active").inputs
+    parameter = deploy("fullha").resource("Parameter", "ownership-active").inputs
     assert parameter["name"] == "/mwaa-openlineage/fullha/active-environment"
     assert plain(parameter["value"]) == "blue"
 
@@ -233,7 +233,7 @@ def test_upgrading_the_standby_to_the_next_major_version_goes_on() -> None:
     changes = {"airflow_version": "2.11.2", "green": {"airflow_version": "3.3.1"}}
     previous = before("fullha", airflow_version="2.11.2")
     deployment = deploy("fullha", changes, previous=previous, parameter=BLUE_OWNS)
-    assert deployment.one("Environment", "mwaa-green").inputs["airflowVersion"] == "3.3.1"
+    assert deployment.resource("Environment", "mwaa-green").inputs["airflowVersion"] == "3.3.1"
 
 
 def test_an_update_in_place_of_the_owner_goes_on() -> None:
