@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from local.home import Home
-from tests.engine.deployment import Cloud, Project
+from tests.engine.deployment import LocalCloud, Project
 
 STACK = "fullha"
 STEPS = {
@@ -48,12 +48,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="engine-benchmark-") as folder:
         home = Home(Path(folder) / "home")
         try:
-            cloud = Cloud.start(home)
+            cloud = LocalCloud.start(home)
             (Path(folder) / "project").mkdir()
             project = Project.of_checkout(cloud, Path(folder) / "project", STACK)
             measured = [measure(project) for _ in range(runs)]
         finally:
-            Cloud(home, {}).stop()
+            LocalCloud(home, {}).stop()
     table = Table(
         "step", "min (s)", "median (s)", title=f"{STACK}, {runs} runs, load {os.getloadavg()[0]:.1f}"
     )

@@ -31,7 +31,7 @@ from rich.table import Table
 from components.airflow.plugins import plugins_zip
 from components.config.airflow_versions import AIRFLOW_VERSIONS
 from local.home import ACCOUNT, Home
-from tests.e2e.zoo.environment import Cloud, Kind, Zoo
+from tests.e2e.zoo.environment import Kind, Zoo, ZooCloud
 
 DAGS = Path(__file__).parent / "gate_dags"
 GATE_LOG = re.compile(r"blue/green gate: [^;]*; ([\d.]+) ms, (asked|did not ask) SSM")
@@ -59,7 +59,7 @@ class Row:
 class Environment(Zoo):
     """Blue, which owns everything except the DAG `standby`."""
 
-    def __init__(self, cloud: Cloud, version: str, runs: int, tasks: int) -> None:
+    def __init__(self, cloud: ZooCloud, version: str, runs: int, tasks: int) -> None:
         super().__init__(cloud, Kind(version, "new", "LocalExecutor"))
         self.runs_wanted, self.tasks_wanted = runs, tasks
         self.folder = cloud.home.root / "state" / "mwaa" / self.name
@@ -164,12 +164,12 @@ def measure(environment: Environment) -> list[Row]:
 
 
 @contextmanager
-def clouded() -> Iterator[Cloud]:
+def clouded() -> Iterator[ZooCloud]:
     """Run an emulated AWS and a local MWAA in a home of their own."""
     os.environ["MWAA_LOCAL_TOOLS"] = str(Home.find().tools)
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         os.environ["MWAA_LOCAL_HOME"] = folder
-        cloud = Cloud(Home(Path(folder)))
+        cloud = ZooCloud(Home(Path(folder)))
         try:
             cloud.start()
             yield cloud

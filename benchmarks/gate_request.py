@@ -46,7 +46,7 @@ NAME = "/p/s/ownership"
 RECORD = {"Name": NAME, "Value": Timeline.initial().dump(), "Version": 1, "LastModifiedDate": 1763891000.5}
 
 
-class Ssm(BaseHTTPRequestHandler):
+class SsmServer(BaseHTTPRequestHandler):
     """Answers each request with the parameter."""
 
     def do_POST(self) -> None:
@@ -67,7 +67,7 @@ def serve(folder: Path) -> tuple[int, int]:
     authority = trustme.CA(key_type=trustme.KeyType.RSA)
     trusted = folder / "trusted.pem"  # the usual certificates, and ours
     trusted.write_text(Path(DEFAULT_CA_BUNDLE).read_text() + authority.cert_pem.bytes().decode())
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Ssm)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), SsmServer)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost", key_type=trustme.KeyType.RSA).configure_cert(tls)
     server.socket = tls.wrap_socket(server.socket, server_side=True)

@@ -45,9 +45,9 @@ from lineage_log.read_ahead import READERS
 from local.aws import ministack
 from local.home import REGION, Home
 from local.processes import clean_environ
-from tests.fakes.lineage import MemoryS3
+from tests.fakes.s3 import LINEAGE_LOG, FakeS3
 
-BUCKET = "log"
+BUCKET = LINEAGE_LOG
 JOBS = 50
 KINDS = ("START", "COMPLETE")
 SPACING = timedelta(milliseconds=50)  # between events
@@ -101,11 +101,11 @@ def rate(work: Callable[[Any, str], None], s3: Any, speed: Speed, count: int) ->
     return count / seconds
 
 
-def fill(s3: Any, count: int) -> MemoryS3:
+def fill(s3: Any, count: int) -> FakeS3:
     """Write the log to `s3`; return the same log in memory."""
-    memory, objects = MemoryS3(), list(events(count))
+    memory, objects = FakeS3(), list(events(count))
     for key, content in objects:
-        memory.objects[key], memory.modified[key] = content, datetime.now(UTC)
+        memory.lineage.put(key, content)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda each: s3.put_object(Bucket=BUCKET, Key=each[0], Body=each[1]), objects))
     return memory

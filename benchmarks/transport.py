@@ -29,7 +29,7 @@ from benchmarks.gate import Environment, clouded
 from benchmarks.marquez import SPEEDS, Double, double
 from local.aws import ministack
 from local.processes import LOOPBACK, free_port
-from tests.e2e.zoo.environment import Cloud
+from tests.e2e.zoo.environment import ZooCloud
 
 DAGS = Path(__file__).parent / "transport_dags"
 EMITS, EMIT_SECONDS = 4, 10.0  # of the client alone: as many, or as long, whichever ends first
@@ -69,7 +69,7 @@ ROWS = (
 class Tasks(Environment):
     """Blue, with one DAG per row and one run of each."""
 
-    def __init__(self, cloud: Cloud, version: str, tasks: int, marquez: Double, hanging: Double) -> None:
+    def __init__(self, cloud: ZooCloud, version: str, tasks: int, marquez: Double, hanging: Double) -> None:
         super().__init__(cloud, version, 1, tasks)
         self.notes = self.ledger_file.parent
         self.marquez = marquez

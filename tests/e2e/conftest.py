@@ -16,13 +16,13 @@ import psutil
 import pytest
 
 from local.home import Home
-from tests.e2e.zoo.environment import Cloud as ZooCloud
+from tests.e2e.zoo.environment import ZooCloud
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 STACK = "fullha"
 
 
-class Cloud:
+class FullHaCloud:
     """`make local` of full HA and the shell it prints."""
 
     def __init__(self, home: Path) -> None:
@@ -115,8 +115,8 @@ class Cloud:
 
 
 @pytest.fixture(scope="session")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    cloud = Cloud(tmp_path_factory.mktemp("cloud"))
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FullHaCloud]:
+    cloud = FullHaCloud(tmp_path_factory.mktemp("cloud"))
     try:
         cloud.up()
         yield cloud

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.demo_graph import drawn, told
-from tests.e2e.conftest import CHECKOUT, STACK, Cloud
+from tests.e2e.conftest import CHECKOUT, STACK, FullHaCloud
 
 DAG = "example_blue_green_zero_downtime"
 
 
-def test_make_local_leaves_blue_working_green_standing_by_and_the_checkout_clean(cloud: Cloud) -> None:
+def test_make_local_leaves_blue_working_green_standing_by_and_the_checkout_clean(cloud: FullHaCloud) -> None:
     summary = cloud.up_output
     assert "blue" in summary
     assert "green" in summary
@@ -29,12 +29,12 @@ def test_make_local_leaves_blue_working_green_standing_by_and_the_checkout_clean
     assert cloud.git_status() == cloud.git_status_before
 
 
-def test_a_second_up_changes_nothing(cloud: Cloud) -> None:
+def test_a_second_up_changes_nothing(cloud: FullHaCloud) -> None:
     done = cloud.pulumi("up", "--yes", "--skip-preview", "--expect-no-changes")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_after_a_switch_green_does_the_work_and_each_due_run_was_executed_once(cloud: Cloud) -> None:
+def test_after_a_switch_green_does_the_work_and_each_due_run_was_executed_once(cloud: FullHaCloud) -> None:
     done = cloud.run("mwaactl", "switch", "green", "--yes", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     assert cloud.run("mwaactl", "status", "--json").returncode == 0
@@ -64,7 +64,7 @@ def test_after_a_switch_green_does_the_work_and_each_due_run_was_executed_once(c
     assert both == minutes, "an instant is missing on one side"
 
 
-def test_lineage_tells_only_of_runs_where_they_were_executed(cloud: Cloud) -> None:
+def test_lineage_tells_only_of_runs_where_they_were_executed(cloud: FullHaCloud) -> None:
     def told() -> bool:
         return {
             e["job"]["namespace"].rpartition("-")[2] for e in cloud.events() if DAG in e["job"]["name"]
@@ -90,7 +90,7 @@ def test_lineage_tells_only_of_runs_where_they_were_executed(cloud: Cloud) -> No
     assert judged > 10
 
 
-def test_the_demo_is_known_to_marquez_as_the_guide_draws_it(cloud: Cloud) -> None:
+def test_the_demo_is_known_to_marquez_as_the_guide_draws_it(cloud: FullHaCloud) -> None:
     asked = datetime.now(UTC)
     for dag in ("demo_raw", "demo_clean", "demo_load", "demo_use"):
         cloud.api("green", f"/dags/{dag}/dagRuns", {"logical_date": None})
@@ -112,7 +112,9 @@ def test_the_demo_is_known_to_marquez_as_the_guide_draws_it(cloud: Cloud) -> Non
     assert {(each["column"], each["success"]) for each in outcome} == {("sale_id", True), ("user_id", False)}
 
 
-def test_removing_the_owner_is_refused_and_the_message_names_the_way(cloud: Cloud, tmp_path: Path) -> None:
+def test_removing_the_owner_is_refused_and_the_message_names_the_way(
+    cloud: FullHaCloud, tmp_path: Path
+) -> None:
     """Green owns: a preview without blue/green fails. With a copy of the stack file, which stays as it is."""
     copy = tmp_path / "without-green.yaml"
     original = (CHECKOUT / f"Pulumi.{STACK}.yaml").read_text()
@@ -123,7 +125,7 @@ def test_removing_the_owner_is_refused_and_the_message_names_the_way(cloud: Clou
     assert cloud.git_status() == cloud.git_status_before
 
 
-def test_destroy_ends_the_airflows_and_leaves_nothing(cloud: Cloud) -> None:
+def test_destroy_ends_the_airflows_and_leaves_nothing(cloud: FullHaCloud) -> None:
     done = cloud.pulumi("destroy", "--yes", "--skip-preview")
     assert done.returncode == 0, done.stdout + done.stderr
     state = json.loads(cloud.pulumi("stack", "export").stdout)
@@ -132,7 +134,7 @@ def test_destroy_ends_the_airflows_and_leaves_nothing(cloud: Cloud) -> None:
     assert not [name for name in cloud.process_names() if name.startswith("airflow-")]
 
 
-def test_local_down_leaves_no_process(cloud: Cloud) -> None:
+def test_local_down_leaves_no_process(cloud: FullHaCloud) -> None:
     done = cloud.run("python", "-m", "local", "down")
     assert done.returncode == 0, done.stdout + done.stderr
     assert cloud.leftovers() == []

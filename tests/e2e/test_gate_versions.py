@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.e2e.zoo.environment import LATE, Cloud, Json, Kind, Zoo, of_run
+from tests.e2e.zoo.environment import LATE, Json, Kind, Zoo, ZooCloud, of_run
 from tests.e2e.zoo.expected import EXPECTED, FAILING, Line
 
 # MWAA runs tasks by Celery; the others are quicker and lighter.
@@ -25,7 +25,7 @@ FINISHED = ("success", "failed")
 
 
 @pytest.fixture(scope="module", params=os.environ.get("GATE_ENVIRONMENTS", KINDS).split(","))
-def zoo(request: pytest.FixtureRequest, zoo_cloud: Cloud) -> Iterator[Zoo]:
+def zoo(request: pytest.FixtureRequest, zoo_cloud: ZooCloud) -> Iterator[Zoo]:
     zoo = Zoo(zoo_cloud, Kind(*request.param.split("-")))
     zoo.create()
     yield zoo

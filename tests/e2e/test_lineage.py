@@ -21,7 +21,7 @@ import pytest
 from components.config.airflow_versions import AIRFLOW_VERSIONS
 from local.processes import clean_environ
 from local.pulumi.cli import environ
-from tests.e2e.zoo.environment import Cloud, Json, Kind, Zoo
+from tests.e2e.zoo.environment import Json, Kind, Zoo, ZooCloud
 from tests.engine.forwarding import Bucket, Double, Node, first_holder, holding
 
 KIND = os.environ.get("LINEAGE_ENVIRONMENT", f"{max(AIRFLOW_VERSIONS)}-new-LocalExecutor")
@@ -94,7 +94,7 @@ class Seen:
 
 
 @pytest.fixture(scope="module")
-def seen(zoo_cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
+def seen(zoo_cloud: ZooCloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     airflow = Airflow(zoo_cloud, Kind(*KIND.split("-")))
     airflow.create()
     with ExitStack() as clean:
@@ -102,7 +102,7 @@ def seen(zoo_cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     airflow.delete()
 
 
-def work_through(airflow: Airflow, cloud: Cloud, clean: ExitStack, folder: Path) -> Seen:
+def work_through(airflow: Airflow, cloud: ZooCloud, clean: ExitStack, folder: Path) -> Seen:
     marquez = Double.start(clean)
     log = airflow.lineage_log()
     env = clean_environ(**environ(cloud.home))

@@ -8,27 +8,27 @@ from pathlib import Path
 import pytest
 
 from local.home import Home
-from tests.engine.deployment import Cloud, Project
+from tests.engine.deployment import LocalCloud, Project
 
 
 @pytest.fixture(scope="session")
-def cloud() -> Iterator[Cloud]:
+def cloud() -> Iterator[LocalCloud]:
     """A local cloud of the tests' own; the tools (CLI, MiniStack) are those that `make local` set up."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MWAA_LOCAL_TOOLS", str(Home.find().tools))
         folder = Path(tempfile.mkdtemp(prefix="engine-"))
         patch.setenv("MWAA_LOCAL_HOME", str(folder / "home"))
         home = Home(folder / "home")
-        cloud = Cloud(home, {})  # so that what has started is ended when a later part does not
+        cloud = LocalCloud(home, {})  # so that what has started is ended when a later part does not
         try:
-            yield Cloud.start(home)
+            yield LocalCloud.start(home)
         finally:
             cloud.stop()
             shutil.rmtree(folder)
 
 
 @pytest.fixture
-def program(cloud: Cloud, tmp_path: Path) -> Iterator[Callable[[str], Project]]:
+def program(cloud: LocalCloud, tmp_path: Path) -> Iterator[Callable[[str], Project]]:
     """Makes a project of a few lines; a later call changes the program. It is destroyed at the end."""
     made: list[Project] = []
 

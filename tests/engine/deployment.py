@@ -29,14 +29,14 @@ ENVIRONMENT = "aws:mwaa/environment:Environment"
 
 
 @dataclass(frozen=True)
-class Cloud:
+class LocalCloud:
     """A running local cloud whose Airflow environments are AVAILABLE at once and run nothing."""
 
     home: Home
     env: Mapping[str, str]
 
     @classmethod
-    def start(cls, home: Home) -> Cloud:
+    def start(cls, home: Home) -> LocalCloud:
         pulumi_cli.install(home, pulumi_cli.ensure(home))
         ministack.start(home)
         port = free_port()
@@ -98,14 +98,14 @@ class Result:
 class Project:
     """The project (the checkout's own program, a copy of its stack files) and one of its stacks."""
 
-    cloud: Cloud
+    cloud: LocalCloud
     folder: Path
     stack: str
     copied: Mapping[str, bytes]
     """The stack files as they were copied."""
 
     @classmethod
-    def of_checkout(cls, cloud: Cloud, folder: Path, stack: str) -> Project:
+    def of_checkout(cls, cloud: LocalCloud, folder: Path, stack: str) -> Project:
         """The real program: a folder with copies of what `pulumi config set` may write."""
         for name in ("__main__.py", ".venv"):
             (folder / name).symlink_to(CHECKOUT / name)
@@ -116,7 +116,7 @@ class Project:
         return cls(cloud, folder, stack, copied)
 
     @classmethod
-    def of_program(cls, cloud: Cloud, folder: Path, program: str) -> Project:
+    def of_program(cls, cloud: LocalCloud, folder: Path, program: str) -> Project:
         """A few lines of Python as a program, on the stack `test`."""
         (folder / "Pulumi.yaml").write_text(f"name: {folder.name.lower()}\nruntime: python\n")
         (folder / "__main__.py").write_text(program)

@@ -16,7 +16,7 @@ import pytest
 from local.home import Home
 from local.processes import LocalError
 from local.pulumi import cli, shim
-from tests.engine.deployment import Cloud, Project
+from tests.engine.deployment import LocalCloud, Project
 
 FILE = """\
 # Why this stack is
@@ -29,7 +29,7 @@ config:
 
 
 @pytest.fixture
-def project(cloud: Cloud, tmp_path: Path) -> Project:
+def project(cloud: LocalCloud, tmp_path: Path) -> Project:
     """A project whose program exports a secret, with a stack file as a person writes it."""
     (tmp_path / "Pulumi.test.yaml").write_text(FILE)
     program = "import pulumi\npulumi.export('secret', pulumi.Output.secret('geheim'))\n"
@@ -114,7 +114,7 @@ def test_nothing_outlives_a_killed_cli_and_its_lock_is_no_obstacle(project: Proj
     assert project.up().ok
 
 
-def test_a_shim_on_path_is_not_taken_for_the_cli(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shim_on_path_is_not_taken_for_the_cli(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(cloud.home.dir("bin")))
     assert cli.on_path() is None
 

@@ -23,7 +23,7 @@ import pytest
 from lineage_log.log import key_at
 from mwaactl.aws import Clients
 from mwaactl.lineage.replay import Window, replay
-from tests.engine.deployment import Cloud
+from tests.engine.deployment import LocalCloud
 from tests.engine.forwarding import Bucket, Double, Node, first_holder, holding, wait
 
 LEASE = 2.0  # seconds
@@ -67,7 +67,7 @@ def clean() -> Iterator[ExitStack]:
 
 
 @pytest.fixture
-def log(cloud: Cloud) -> Iterator[Log]:
+def log(cloud: LocalCloud) -> Iterator[Log]:
     s3 = cloud.client("s3")
     bucket = f"log-{uuid.uuid4().hex[:12]}"
     s3.create_bucket(Bucket=bucket)
@@ -84,7 +84,9 @@ def marquez(clean: ExitStack) -> Double:
 
 
 @pytest.fixture
-def start(cloud: Cloud, log: Log, marquez: Double, clean: ExitStack, tmp_path: Path) -> Callable[[], Node]:
+def start(
+    cloud: LocalCloud, log: Log, marquez: Double, clean: ExitStack, tmp_path: Path
+) -> Callable[[], Node]:
     return lambda: Node.start(clean, cloud.env, tmp_path, log.bucket, marquez.url, LEASE)
 
 

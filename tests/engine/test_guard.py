@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.engine.deployment import Cloud, Project
+from tests.engine.deployment import LocalCloud, Project
 
 
 @pytest.fixture(scope="module")
-def project(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def project(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     project = Project.of_checkout(cloud, tmp_path_factory.mktemp("guard"), "guarded")
     project.set(**{"aws:region": "us-east-1"})
     project.enter("bluegreen")

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.engine.deployment import ENVIRONMENT, MODES, Cloud, Project
+from tests.engine.deployment import ENVIRONMENT, MODES, LocalCloud, Project
 
 SEEN_OUTPUTS: dict[str, set[str]] = {}
 
 
 @pytest.fixture(scope="module", params=MODES)
 def project(
-    request: pytest.FixtureRequest, cloud: Cloud, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Project]:
     """A mode's own stack with its own stack file, deployed."""
     project = Project.of_checkout(cloud, tmp_path_factory.mktemp(request.param), request.param)

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.engine.deployment import ENVIRONMENT, Cloud, Project
+from tests.engine.deployment import ENVIRONMENT, LocalCloud, Project
 
 KEY = "arn:aws:kms:us-east-1:000000000000:key/11111111-2222-3333-4444-555555555555"
 CERTIFICATE = "arn:aws:acm:us-east-1:000000000000:certificate/11111111-2222-3333-4444-555555555555"
 
 
 @pytest.fixture(scope="module")
-def project(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def project(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """Full HA with every option that adds resources."""
     project = Project.of_checkout(cloud, tmp_path_factory.mktemp("options"), "options")
     project.set(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.engine.deployment import Cloud, Project
+from tests.engine.deployment import LocalCloud, Project
 
 
-def test_all_wrong_settings_are_named_and_nothing_is_registered(cloud: Cloud, tmp_path: Path) -> None:
+def test_all_wrong_settings_are_named_and_nothing_is_registered(cloud: LocalCloud, tmp_path: Path) -> None:
     project = Project.of_checkout(cloud, tmp_path, "wrong")
     project.set(**{"aws:region": "us-east-1"}, nat="both", airflow_version="1.0", vpc_cidr="10.0.0.0/30")
     result = project.up()

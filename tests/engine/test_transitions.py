@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.engine.deployment import ENVIRONMENT, MODES, Cloud, Project
+from tests.engine.deployment import ENVIRONMENT, MODES, LocalCloud, Project
 
 # A round trip over all ordered pairs, so that each transition begins where the one before ended.
 ROUND = ["standard", "bluegreen", "standard", "hamarquez", "standard", "fullha", "bluegreen"]
@@ -16,7 +16,7 @@ TRANSITIONS = list(pairwise(ROUND))
 
 
 @pytest.fixture(scope="module")
-def project(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def project(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     project = Project.of_checkout(cloud, tmp_path_factory.mktemp("transitions"), "moving")
     project.set(**{"aws:region": "us-east-1"})
     yield project

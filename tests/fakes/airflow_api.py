@@ -7,27 +7,23 @@ from typing import Any, cast
 
 from mwaactl.airflow.client import AirflowApi
 from mwaactl.airflow.models import Run, TaskInstance
-from tests.fakes.aws import Mwaa, client_error
+from tests.fakes.mwaa import FakeMwaa
 
 TEN = datetime(2026, 11, 23, 10, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 SCHEDULED = "scheduled__2026-11-23T09:00:00+00:00"
 
 
-def api_of(answers: dict[str, Any], major: int) -> tuple[AirflowApi, Mwaa]:
-    mwaa = Mwaa(airflow={"env": answers})
+def api_of(answers: dict[str, Any], major: int) -> tuple[AirflowApi, FakeMwaa]:
+    mwaa = FakeMwaa(airflow={"env": answers})
     return AirflowApi(cast(Any, mwaa), "env", major), mwaa
 
 
-def sent(mwaa: Mwaa) -> list[tuple[str, str, Any]]:
+def sent(mwaa: FakeMwaa) -> list[tuple[str, str, Any]]:
     """Method, path, and body or query of each call."""
     return [
         (call["Method"], call["Path"], call.get("Body", call.get("QueryParameters"))) for call in mwaa.asked
     ]
-
-
-def refused(status: int, **body: Any) -> Exception:
-    return client_error("RestApiClientException", 400, RestApiStatusCode=status, RestApiResponse=body)
 
 
 def run_answer(run_id: str = SCHEDULED, kind: str = "scheduled", due: datetime = TEN, **more: Any) -> Any:

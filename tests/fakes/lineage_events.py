@@ -1,17 +1,52 @@
-"""Events of Airflow's OpenLineage provider in a log, with the facets that report a DAG run's state."""
+"""Events in a lineage log: plain ones, and those of Airflow's OpenLineage provider with its facets."""
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from lineage_log.log import key_at
-from tests.fakes.lineage import MemoryS3
+from tests.fakes.clock import START
+from tests.fakes.s3 import FakeS3
 
 BLUE = "mwaa-openlineage-fullha-blue"
+
+
+def set_aside_key(key: str) -> str:
+    return key.replace("events/", "set-aside/", 1)
+
+
+def log_event(
+    s3: FakeS3,
+    seconds: float,
+    kind: str,
+    run: str = "run",
+    name: str = "",
+    job: str = "job",
+    late: float = 0,
+) -> str:
+    """Write one event as the Airflows do, `seconds` after START; return its key.
+
+    It appears `late` seconds after its own time.
+    """
+    instant = START + timedelta(seconds=seconds)
+    event = {
+        "eventTime": instant.isoformat(),
+        "eventType": kind,
+        "run": {"runId": run},
+        "job": {"namespace": "test", "name": job},
+        "name": name,
+    }
+    unique = hashlib.sha256(f"{seconds}{kind}{run}{name}".encode()).hexdigest()[:12]
+    key = f"{key_at(instant)}-{unique}.json.gz"
+    with s3.lock:
+        s3.lineage.objects[key] = gzip.compress(json.dumps(event).encode())
+        s3.lineage.modified[key] = instant.replace(microsecond=0) + timedelta(seconds=late)
+    return key
 
 
 def run_id(dag_id: str, due: datetime, namespace: str = BLUE) -> str:
@@ -32,16 +67,16 @@ def dag_run(dag_id: str, due: datetime, **changes: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def write(s3: MemoryS3, at: datetime, event: dict[str, Any]) -> str:
-    """One event in the log, of that time; returns its key."""
+def write(s3: FakeS3, at: datetime, event: dict[str, Any]) -> str:
+    """Write one event of that time to the log; return its key."""
     key = f"{key_at(at)}-{uuid.uuid4().hex[:12]}.json.gz"
-    s3.objects[key] = gzip.compress(json.dumps({"eventTime": at.isoformat()} | event).encode())
-    s3.modified[key] = at.replace(microsecond=0)
+    s3.lineage.objects[key] = gzip.compress(json.dumps({"eventTime": at.isoformat()} | event).encode())
+    s3.lineage.modified[key] = at.replace(microsecond=0)
     return key
 
 
 def log_dag(
-    s3: MemoryS3,
+    s3: FakeS3,
     kind: str,
     dag_id: str,
     due: datetime,
@@ -68,12 +103,12 @@ def log_dag(
     )
 
 
-def log_complete(s3: MemoryS3, dag_id: str, due: datetime, *, at: datetime, **more: Any) -> str:
+def log_complete(s3: FakeS3, dag_id: str, due: datetime, *, at: datetime, **more: Any) -> str:
     """The COMPLETE of a run whose tasks succeeded; `more` as of `log_dag`."""
     return log_dag(s3, "COMPLETE", dag_id, due, at=at, **{"states": {"a": "success"}} | more)
 
 
-def log_task(s3: MemoryS3, kind: str, dag_id: str, due: datetime, *, at: datetime, **changes: Any) -> str:
+def log_task(s3: FakeS3, kind: str, dag_id: str, due: datetime, *, at: datetime, **changes: Any) -> str:
     """A task's event; `changes` of its DAG run."""
     return write(
         s3,

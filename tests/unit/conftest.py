@@ -7,10 +7,9 @@ from functools import cache
 
 import pytest
 
-from mwaactl import clock as mwaactl_clock
-from tests.fakes.aws import Cloud, cloud
-from tests.fakes.lineage import FakeMarquez, MemoryS3, serve
-from tests.fakes.mocks import MODES, Deployment, deploy
+from tests.fakes.marquez import FakeMarquez, serve
+from tests.fakes.pulumi_mocks import MODES, Deployment, deploy
+from tests.fakes.s3 import FakeS3
 
 
 @pytest.fixture(scope="session")
@@ -26,8 +25,8 @@ def in_each_mode(request: pytest.FixtureRequest, deployed: Callable[[str], Deplo
 
 
 @pytest.fixture
-def s3() -> MemoryS3:
-    return MemoryS3(page_size=3)
+def s3() -> FakeS3:
+    return FakeS3(page_size=3)
 
 
 @pytest.fixture
@@ -37,13 +36,3 @@ def marquez() -> Iterator[FakeMarquez]:
     yield fake
     server.shutdown()
     server.server_close()
-
-
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Cloud:
-    """A freshly deployed stack in the hands of `mwaactl`, whose clock moves only when told."""
-    made = cloud()
-    monkeypatch.setattr(mwaactl_clock, "now", lambda: made.ssm.clock.now)
-    monkeypatch.setattr(mwaactl_clock, "sleep", made.ssm.clock.forward)
-    monkeypatch.setattr("mwaactl.airflow.client._Pace.wait", lambda pace: None)  # no real time passes
-    return made

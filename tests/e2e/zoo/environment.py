@@ -50,7 +50,7 @@ class Kind:
         return f"{self.version}-{self.image}-{self.executor}"
 
 
-class Cloud:
+class ZooCloud:
     """The emulated AWS and the local MWAA in a home of their own."""
 
     def __init__(self, home: Home) -> None:
@@ -92,7 +92,7 @@ class Zoo:
     files = FOLDER  # with `dags`, and `plugins` that are added to plugins.zip
     owner: Colour = "green"
 
-    def __init__(self, cloud: Cloud, kind: Kind) -> None:
+    def __init__(self, cloud: ZooCloud, kind: Kind) -> None:
         self.kind = kind
         self.major = major(kind.version)
         self.name = f"zoo-{kind}".lower().replace(".", "-")

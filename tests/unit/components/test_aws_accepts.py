@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.fakes.mocks import MODES, Deployment, deploy, plain
+from tests.fakes.pulumi_mocks import MODES, Deployment, deploy, plain
 
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234-1234-1234-123456789012"
 LONG_NAME = "a_stack.with-a-long-name" * 3

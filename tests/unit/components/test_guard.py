@@ -12,7 +12,7 @@ import pytest
 from bluegreen.timeline import Timeline, TimelineError
 
 from components.guard import READ_ATTEMPTS, owners, previous_outputs, touched_environments, violations
-from tests.fakes.mocks import PROJECT, deploy, run
+from tests.fakes.pulumi_mocks import PROJECT, deploy, run
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 LEAD = timedelta(seconds=5)
@@ -214,7 +214,7 @@ def test_upgrading_the_standby_to_the_next_major_version_goes_on() -> None:
     changes = {"airflow_version": "2.11.2", "green": {"airflow_version": "3.3.1"}}
     previous = before("fullha", airflow_version="2.11.2")
     deployment = deploy("fullha", changes, previous=previous, parameter=BLUE_OWNS)
-    assert deployment.one("Environment", "mwaa-green").inputs["airflowVersion"] == "3.3.1"
+    assert deployment.resource("Environment", "mwaa-green").inputs["airflowVersion"] == "3.3.1"
 
 
 def test_an_update_in_place_of_the_owner_goes_on() -> None:

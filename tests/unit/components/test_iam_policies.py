@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.mocks import ACCOUNT, MODES, REGION, Deployment, deploy
+from tests.fakes.pulumi_mocks import ACCOUNT, MODES, REGION, Deployment, deploy
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its own: files left open, old escapes, pkg_resources
@@ -51,7 +51,7 @@ def test_roles_trust_one_amazon_service_each_and_airflow_its_two(in_each_mode: D
 
 
 def statements(deployment: Deployment, name: str) -> dict[str, dict[str, Any]]:
-    policy = json.loads(deployment.one("RolePolicy", name).inputs["policy"])
+    policy = json.loads(deployment.resource("RolePolicy", name).inputs["policy"])
     return {each["Sid"]: each for each in policy["Statement"]}
 
 

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from tests.fakes.mocks import Deployment, deploy, plain
+from tests.fakes.pulumi_mocks import Deployment, deploy, plain
 
 
 def parts(deployment: Deployment, type: str) -> dict[str, object]:
-    return dict(deployment.one(type, "lineage-log").inputs)
+    return dict(deployment.resource(type, "lineage-log").inputs)
 
 
 @pytest.mark.parametrize("production", [True, False])

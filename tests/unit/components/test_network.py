@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.network import ENDPOINT_SERVICES, choose_zones, subnet_plan
-from tests.fakes.mocks import REGION, deploy, run
+from tests.fakes.pulumi_mocks import REGION, deploy, run
 from tests.unit.components.config.test_settings import parse
 
 vpc_cidrs = st.builds(
@@ -59,8 +59,8 @@ def test_the_plan_of_the_default_network_never_changes() -> None:
 
 def test_no_setting_but_the_network_itself_moves_a_subnet() -> None:
     changes = {"nat": "per_az", "vpc_endpoints": True, "production": True, "enable_blue_green": True}
-    before = deploy("standard").one("Vpc", "network").inputs
-    after = deploy("standard", changes).one("Vpc", "network").inputs
+    before = deploy("standard").resource("Vpc", "network").inputs
+    after = deploy("standard", changes).resource("Vpc", "network").inputs
     assert before["subnetSpecs"] == after["subnetSpecs"]
     assert before["availabilityZoneNames"] == after["availabilityZoneNames"]
 
@@ -109,12 +109,12 @@ def test_a_region_of_one_zone_is_refused_with_a_way_out() -> None:
 
 @pytest.mark.parametrize(("nat", "strategy"), [("single", "Single"), ("per_az", "OnePerAz")])
 def test_nat_gateways_follow_the_setting(nat: str, strategy: str) -> None:
-    vpc = deploy("standard", {"nat": nat}).one("Vpc", "network")
+    vpc = deploy("standard", {"nat": nat}).resource("Vpc", "network")
     assert vpc.inputs["natGateways"] == {"strategy": strategy}
 
 
 def test_s3_is_always_reached_inside_the_network() -> None:
-    (endpoint,) = deploy("standard").one("Vpc", "network").inputs["vpcEndpointSpecs"]
+    (endpoint,) = deploy("standard").resource("Vpc", "network").inputs["vpcEndpointSpecs"]
     assert endpoint["serviceName"] == f"com.amazonaws.{REGION}.s3"
     assert endpoint["vpcEndpointType"] == "Gateway"
 
@@ -133,6 +133,6 @@ def test_interface_endpoints_answer_the_private_subnets_only() -> None:
 
 
 def test_the_default_security_group_lets_nothing_through() -> None:
-    group = deploy("standard").one("DefaultSecurityGroup", "network")
+    group = deploy("standard").resource("DefaultSecurityGroup", "network")
     assert "ingress" not in group.inputs
     assert "egress" not in group.inputs

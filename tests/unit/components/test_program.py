@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.mocks import MODES, PROJECT, ROOT, Deployment, Registration, deploy, is_secret
+from tests.fakes.pulumi_mocks import MODES, PROJECT, ROOT, Deployment, Registration, deploy, is_secret
 
 Deployed = Callable[[str], Deployment]
 
@@ -119,7 +119,7 @@ def test_everything_that_can_be_tagged_is_tagged(in_each_mode: Deployment) -> No
 
 def test_a_resources_own_tags_win_over_the_stacks() -> None:
     deployment = deploy("standard", {"tags": {"team": "data", "Name": "nobody"}})
-    zone = deployment.one("Zone", "marquez-zone")
+    zone = deployment.resource("Zone", "marquez-zone")
     assert zone.inputs["tags"]["team"] == "data"
     assert zone.inputs["tags"]["Name"] != "nobody"
 
@@ -233,7 +233,7 @@ def test_airflow_and_marquez_are_created_side_by_side(in_each_mode: Deployment) 
 def test_blue_and_green_do_not_wait_for_each_other(deployed: Deployed) -> None:
     fullha = deployed("fullha")
     for colour, other in (("blue", "green"), ("green", "blue")):
-        urns = needs(fullha, fullha.one("Environment", f"mwaa-{colour}"))
+        urns = needs(fullha, fullha.resource("Environment", f"mwaa-{colour}"))
         assert not [urn for urn in urns if other in logical_name(urn)]
 
 
@@ -248,8 +248,8 @@ def test_production_keeps_its_buckets_and_development_removes_them(deployed: Dep
 
 
 def test_the_parameters_values_belong_to_the_switch(in_each_mode: Deployment) -> None:
-    assert in_each_mode.one("Parameter", "ownership").ignore_changes == ["value", "description"]
-    assert in_each_mode.one("Parameter", "ownership-active").ignore_changes == ["value"]
+    assert in_each_mode.resource("Parameter", "ownership").ignore_changes == ["value", "description"]
+    assert in_each_mode.resource("Parameter", "ownership-active").ignore_changes == ["value"]
 
 
 def test_a_mode_asks_aws_for_its_zones_only_and_for_an_image(in_each_mode: Deployment) -> None:

@@ -11,31 +11,34 @@ import pytest
 
 from forwarder.checkpoint_keeper import LostCheckpointError
 from lineage_log.checkpoint import Checkpoint
-from tests.fakes.lineage import CHECKPOINT_KEY, START, Clock, FakeMarquez, MemoryS3, forwarder, keeper_of
+from tests.fakes.clock import START, Clock
+from tests.fakes.forwarders import CHECKPOINT_KEY, forwarder, keeper_of
+from tests.fakes.marquez import FakeMarquez
+from tests.fakes.s3 import FakeS3
 
 FRESH = Checkpoint(started_at=START, listed_until=START)
 
 
 @pytest.fixture
-def s3() -> MemoryS3:
-    return MemoryS3()
+def s3() -> FakeS3:
+    return FakeS3()
 
 
-def test_two_forwarders_cannot_both_begin(s3: MemoryS3) -> None:
+def test_two_forwarders_cannot_both_begin(s3: FakeS3) -> None:
     first, second = keeper_of(s3, "a"), keeper_of(s3, "b")
     assert first.try_take(START) == FRESH
     assert second.try_take(START) is None
 
 
 def test_one_of_two_forwarders_that_begin_at_the_same_time_wins() -> None:
-    class Slow(MemoryS3):
+    class Slow(FakeS3):
         """Both have read before either writes."""
 
         def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
             try:
                 return super().get_object(Bucket=Bucket, Key=Key)
             finally:
-                if not self.objects:
+                if not self.lineage.objects:
                     both_have_read.wait(5)
 
     both_have_read = threading.Barrier(2)
@@ -52,8 +55,8 @@ def test_one_of_two_forwarders_that_begin_at_the_same_time_wins() -> None:
     assert sorted(checkpoint is not None for checkpoint in taken) == [False, True]
 
 
-def test_a_dead_forwarder_is_replaced_after_the_lease_and_not_before(s3: MemoryS3) -> None:
-    clock = Clock()
+def test_a_dead_forwarder_is_replaced_after_the_lease_and_not_before(s3: FakeS3) -> None:
+    clock = Clock(seconds=1000)
     dead, heir = keeper_of(s3, "dead", clock), keeper_of(s3, "heir", clock)
     assert dead.try_take(START) is not None
     far = replace(FRESH, floor="events/1", done=frozenset({"events/2", "events/3"}))
@@ -65,8 +68,8 @@ def test_a_dead_forwarder_is_replaced_after_the_lease_and_not_before(s3: MemoryS
     assert heir.try_take(START) == far
 
 
-def test_a_living_forwarder_keeps_the_checkpoint_however_long_it_works(s3: MemoryS3) -> None:
-    clock = Clock()
+def test_a_living_forwarder_keeps_the_checkpoint_however_long_it_works(s3: FakeS3) -> None:
+    clock = Clock(seconds=1000)
     living, waiting = keeper_of(s3, "living", clock), keeper_of(s3, "waiting", clock)
     checkpoint = living.try_take(START)
     assert checkpoint is not None
@@ -76,8 +79,8 @@ def test_a_living_forwarder_keeps_the_checkpoint_however_long_it_works(s3: Memor
         assert waiting.try_take(START) is None
 
 
-def test_the_checkpoint_is_ours_only_well_within_the_lease(s3: MemoryS3) -> None:
-    clock = Clock()
+def test_the_checkpoint_is_ours_only_well_within_the_lease(s3: FakeS3) -> None:
+    clock = Clock(seconds=1000)
     mine = keeper_of(s3, "a", clock)
     assert not mine.is_ours
     checkpoint = mine.try_take(START)
@@ -92,8 +95,8 @@ def test_the_checkpoint_is_ours_only_well_within_the_lease(s3: MemoryS3) -> None
     assert not mine.is_ours
 
 
-def test_a_forwarder_that_was_paused_posts_nothing_after_another_took_over(s3: MemoryS3) -> None:
-    clock = Clock()
+def test_a_forwarder_that_was_paused_posts_nothing_after_another_took_over(s3: FakeS3) -> None:
+    clock = Clock(seconds=1000)
     paused, heir = keeper_of(s3, "paused", clock, lease=3), keeper_of(s3, "heir", clock, lease=3)
     nobody = FakeMarquez(url="http://127.0.0.1:9")
     waking = forwarder(s3, nobody, keeper=paused)
@@ -106,7 +109,7 @@ def test_a_forwarder_that_was_paused_posts_nothing_after_another_took_over(s3: M
         waking._check_lease()
 
 
-def test_a_released_checkpoint_is_free_at_once(s3: MemoryS3) -> None:
+def test_a_released_checkpoint_is_free_at_once(s3: FakeS3) -> None:
     first, second = keeper_of(s3, "a"), keeper_of(s3, "b")
     checkpoint = first.try_take(START)
     assert checkpoint is not None
@@ -114,20 +117,21 @@ def test_a_released_checkpoint_is_free_at_once(s3: MemoryS3) -> None:
     assert second.try_take(START) == checkpoint
 
 
-def test_a_forwarder_whose_successful_write_was_not_answered_continues(s3: MemoryS3) -> None:
+def test_a_forwarder_whose_successful_write_was_not_answered_continues(s3: FakeS3) -> None:
     """S3 took the write, the answer was lost, and the repeated write was refused."""
     mine, other = keeper_of(s3, "a"), keeper_of(s3, "b")
     checkpoint = mine.try_take(START)
     assert checkpoint is not None
-    s3.objects[CHECKPOINT_KEY] = json.dumps(json.loads(s3.objects[CHECKPOINT_KEY]) | {"beat": 2}).encode()
+    written = json.loads(s3.lineage.objects[CHECKPOINT_KEY])
+    s3.lineage.objects[CHECKPOINT_KEY] = json.dumps(written | {"beat": 2}).encode()
     moved = replace(checkpoint, floor="events/x")
     mine.save(moved)
     mine.release(moved)
     assert other.try_take(START) == moved
 
 
-def test_a_forwarder_that_lost_the_checkpoint_cannot_write_it(s3: MemoryS3) -> None:
-    clock = Clock()
+def test_a_forwarder_that_lost_the_checkpoint_cannot_write_it(s3: FakeS3) -> None:
+    clock = Clock(seconds=1000)
     slow, heir = keeper_of(s3, "slow", clock), keeper_of(s3, "heir", clock)
     checkpoint = slow.try_take(START)
     assert checkpoint is not None

@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.lineage import Clock, FakeMarquez, MemoryS3, forwarder, set_aside_key
+from tests.fakes.clock import Clock
+from tests.fakes.forwarders import forwarder
+from tests.fakes.lineage_events import log_event, set_aside_key
+from tests.fakes.marquez import FakeMarquez
+from tests.fakes.s3 import FakeS3
 
 HOUR = 3600.0
 
@@ -18,17 +22,17 @@ def fails_at(run: str, status: int = 500) -> Any:
     return lambda event: status if event["run"]["runId"] == run else None
 
 
-def set_aside(s3: MemoryS3) -> list[str]:
-    return [key for key in s3.objects if key.startswith("set-aside/")]
+def set_aside(s3: FakeS3) -> list[str]:
+    return [key for key in s3.lineage.objects if key.startswith("set-aside/")]
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])
 def test_a_suspect_is_retried_for_an_hour_and_then_set_aside(
-    s3: MemoryS3, marquez: FakeMarquez, status: int
+    s3: FakeS3, marquez: FakeMarquez, status: int
 ) -> None:
     clock = Clock()
-    bad = s3.log(1, "START", run="bad")
-    s3.log(2, "START", run="good")
+    bad = log_event(s3, 1, "START", run="bad")
+    log_event(s3, 2, "START", run="good")
     marquez.poison = fails_at("bad", status)
     worker, tried = forwarder(s3, marquez, clock=clock), []
     for minute in range(70):
@@ -39,13 +43,13 @@ def test_a_suspect_is_retried_for_an_hour_and_then_set_aside(
             assert set_aside(s3) == [] or minute == 63
     assert marquez.accepted("run") == [{"runId": "good"}]
     assert tried == [0, 1, 3, 7, 15, 31, 63]
-    assert s3.metadata[set_aside_key(bad)]["reason"] == (
+    assert s3.lineage.metadata[set_aside_key(bad)]["reason"] == (
         f"HTTP {status}: answer, while the server took another event, as in the hour before"
     )
 
 
 def test_failures_at_random_set_nothing_aside_and_leave_each_run_as_it_ended(
-    s3: MemoryS3, marquez: FakeMarquez
+    s3: FakeS3, marquez: FakeMarquez
 ) -> None:
     """Half of all posts for three minutes, while Marquez takes each probe: the worst case."""
     chance, clock = random.Random(1), Clock()
@@ -53,7 +57,7 @@ def test_failures_at_random_set_nothing_aside_and_leave_each_run_as_it_ended(
     runs = [str(number) for number in range(150)]
     for number, run in enumerate(runs):
         for kind, second in (("START", 0), ("RUNNING", 0.3), ("COMPLETE", 0.6)):
-            s3.log(number + second, kind, run=run, job=f"job-{number % 9}")
+            log_event(s3, number + second, kind, run=run, job=f"job-{number % 9}")
     marquez.poison = lambda _: 500 if chance.random() < 0.5 else None
     for clock.seconds in (40, 100, 160, 220):
         worker.once(1)
@@ -70,10 +74,10 @@ def test_failures_at_random_set_nothing_aside_and_leave_each_run_as_it_ended(
 
 
 def test_a_suspect_is_not_forgotten_when_another_forwarder_takes_over(
-    s3: MemoryS3, marquez: FakeMarquez
+    s3: FakeS3, marquez: FakeMarquez
 ) -> None:
-    s3.log(1, "START", run="bad")
-    s3.log(500, "START", run="good")
+    log_event(s3, 1, "START", run="bad")
+    log_event(s3, 500, "START", run="good")
     marquez.poison = fails_at("bad")
     forwarder(s3, marquez, seconds=1000).once(1)
     marquez.poison = lambda _: None
@@ -85,12 +89,12 @@ def test_a_suspect_is_not_forgotten_when_another_forwarder_takes_over(
     assert marquez.of_run("bad") == ["START"]
 
 
-def test_a_suspect_that_expired_is_forgotten(s3: MemoryS3, marquez: FakeMarquez) -> None:
-    bad = s3.log(1, "START", run="bad")
+def test_a_suspect_that_expired_is_forgotten(s3: FakeS3, marquez: FakeMarquez) -> None:
+    bad = log_event(s3, 1, "START", run="bad")
     marquez.poison = fails_at("bad")
     worker = forwarder(s3, marquez, seconds=100)
     worker.once(1)
-    del s3.objects[bad]
+    del s3.lineage.objects[bad]
     forwarder(s3, marquez, seconds=200).once(1)
     checkpoint = worker._keeper.try_take(worker._now())
     assert checkpoint is not None
@@ -98,11 +102,11 @@ def test_a_suspect_that_expired_is_forgotten(s3: MemoryS3, marquez: FakeMarquez)
 
 
 def test_a_job_of_which_marquez_takes_nothing_costs_the_others_little(
-    s3: MemoryS3, marquez: FakeMarquez
+    s3: FakeS3, marquez: FakeMarquez
 ) -> None:
     for number in range(20):
-        s3.log(number, "START", run="bad", name=str(number))
-    s3.log(20, "START", run="good", job="other")
+        log_event(s3, number, "START", run="bad", name=str(number))
+    log_event(s3, 20, "START", run="good", job="other")
     marquez.poison = fails_at("bad")
     forwarder(s3, marquez, seconds=50).once(1)
     assert marquez.of_run("good") == ["START"]
@@ -110,10 +114,10 @@ def test_a_job_of_which_marquez_takes_nothing_costs_the_others_little(
 
 
 def test_events_for_which_there_is_no_room_as_suspects_are_set_aside(
-    s3: MemoryS3, marquez: FakeMarquez, monkeypatch: pytest.MonkeyPatch
+    s3: FakeS3, marquez: FakeMarquez, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lineage_log.checkpoint.MOST_SUSPECTS", 2)
-    keys = [s3.log(number, "START", run="bad", name=str(number)) for number in range(3)]
+    keys = [log_event(s3, number, "START", run="bad", name=str(number)) for number in range(3)]
     marquez.poison = fails_at("bad")
     forwarder(s3, marquez, seconds=50).once(1)
     assert set_aside(s3) == [set_aside_key(keys[2])]
@@ -121,38 +125,36 @@ def test_events_for_which_there_is_no_room_as_suspects_are_set_aside(
 
 @pytest.mark.parametrize("time", ["yesterday", "2026-11-23T10:00:00", None, 7])
 def test_an_event_whose_time_is_wrong_is_set_aside_at_once(
-    s3: MemoryS3, marquez: FakeMarquez, time: Any
+    s3: FakeS3, marquez: FakeMarquez, time: Any
 ) -> None:
-    bad = s3.log(1, "START")
-    event = json.loads(gzip.decompress(s3.objects[bad])) | {"eventTime": time}
-    s3.objects[bad] = gzip.compress(json.dumps(event).encode())
+    bad = log_event(s3, 1, "START")
+    event = json.loads(gzip.decompress(s3.lineage.objects[bad])) | {"eventTime": time}
+    s3.lineage.objects[bad] = gzip.compress(json.dumps(event).encode())
     forwarder(s3, marquez, seconds=50).once(1)
     assert marquez.tried == 5
-    reason = s3.metadata[set_aside_key(bad)]["reason"]
+    reason = s3.lineage.metadata[set_aside_key(bad)]["reason"]
     assert reason.startswith("5 times HTTP 500")
     assert reason.endswith("its eventTime is not a time with a zone")
 
 
-def test_a_late_event_that_is_half_written_does_not_reopen_its_run(
-    s3: MemoryS3, marquez: FakeMarquez
-) -> None:
+def test_a_late_event_that_is_half_written_does_not_reopen_its_run(s3: FakeS3, marquez: FakeMarquez) -> None:
     def half(event: dict[str, Any]) -> int | None:
         return marquez.knowledge.take(event, "") and 500 if event["eventType"] == "START" else None
 
-    s3.log(20, "COMPLETE", run="one")
+    log_event(s3, 20, "COMPLETE", run="one")
     forwarder(s3, marquez, seconds=40).once(1)
-    s3.log(10, "START", run="one", late=35)
+    log_event(s3, 10, "START", run="one", late=35)
     marquez.poison = half
     forwarder(s3, marquez, seconds=46).once(1)
     assert marquez.state("one") == "COMPLETED"
 
 
 def test_a_late_event_stays_a_suspect_until_its_runs_end_is_posted_again(
-    s3: MemoryS3, marquez: FakeMarquez
+    s3: FakeS3, marquez: FakeMarquez
 ) -> None:
-    s3.log(20, "COMPLETE", run="one")
+    log_event(s3, 20, "COMPLETE", run="one")
     forwarder(s3, marquez, seconds=40).once(1)
-    s3.log(10, "START", run="one", late=35)
+    log_event(s3, 10, "START", run="one", late=35)
     marquez.poison = lambda event: 500 if event["eventType"] == "COMPLETE" else None
     forwarder(s3, marquez, seconds=46).once(1)
     assert marquez.state("one") == "RUNNING"

@@ -14,18 +14,11 @@ import pytest
 
 from lineage_log.checkpoint import BadCheckpointError
 from lineage_log.patient_client import Patience, UnreachableError
-from tests.fakes.lineage import (
-    CHECKPOINT_KEY,
-    QUICK,
-    START,
-    Clock,
-    FakeMarquez,
-    MemoryS3,
-    forwarder,
-    keeper_of,
-    run_until,
-    running,
-)
+from tests.fakes.clock import START, Clock
+from tests.fakes.forwarders import CHECKPOINT_KEY, QUICK, forwarder, keeper_of, run_until, running
+from tests.fakes.lineage_events import log_event
+from tests.fakes.marquez import FakeMarquez
+from tests.fakes.s3 import LINEAGE_LOG, FakeS3
 
 HOUR = 3600.0
 
@@ -34,11 +27,11 @@ HOUR = 3600.0
 
 
 def test_more_events_in_the_window_than_one_pass_takes_are_all_forwarded(
-    s3: MemoryS3, marquez: FakeMarquez, monkeypatch: pytest.MonkeyPatch
+    s3: FakeS3, marquez: FakeMarquez, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("forwarder.rounds.PASS", 10)
     for second in range(100):
-        s3.log(second, "RUNNING", name=str(second))
+        log_event(s3, second, "RUNNING", name=str(second))
     run_until(lambda: len(marquez.posted) == 100, running(s3, marquez, "a", seconds=110))
 
 
@@ -47,11 +40,11 @@ def test_more_events_in_the_window_than_one_pass_takes_are_all_forwarded(
 
 @pytest.mark.parametrize("busy", [True, False])
 def test_a_checkpoint_that_is_spoilt_while_it_is_held_ends_the_forwarder_with_the_repair(
-    s3: MemoryS3, marquez: FakeMarquez, busy: bool
+    s3: FakeS3, marquez: FakeMarquez, busy: bool
 ) -> None:
     stop, ended = threading.Event(), []
     worker = forwarder(s3, marquez, keeper=keeper_of(s3, "a", lease=0.2), stop=stop)
-    s3.log(1, "START")
+    log_event(s3, 1, "START")
 
     def run() -> None:
         try:
@@ -60,7 +53,7 @@ def test_a_checkpoint_that_is_spoilt_while_it_is_held_ends_the_forwarder_with_th
             ended.append(str(error))
 
     def spoil(_event: dict[str, Any]) -> int | None:
-        s3.objects[CHECKPOINT_KEY] = b"spoilt"
+        s3.lineage.objects[CHECKPOINT_KEY] = b"spoilt"
         return 503 if busy else None
 
     marquez.poison = spoil
@@ -70,7 +63,7 @@ def test_a_checkpoint_that_is_spoilt_while_it_is_held_ends_the_forwarder_with_th
     stop.set()
     thread.join(10)
     assert len(ended) == 1
-    assert "aws s3 rm s3://log/forwarder/checkpoint.json" in ended[0]
+    assert f"aws s3 rm s3://{LINEAGE_LOG}/forwarder/checkpoint.json" in ended[0]
 
 
 # Clocks
@@ -78,7 +71,7 @@ def test_a_checkpoint_that_is_spoilt_while_it_is_held_ends_the_forwarder_with_th
 
 @pytest.mark.parametrize("ahead", [-600, 90, 600])
 def test_a_node_whose_clock_is_wrong_forwards_what_comes_in_time(marquez: FakeMarquez, ahead: float) -> None:
-    class Dated(MemoryS3):
+    class Dated(FakeS3):
         seconds = 0.0
 
         def put_object(self, **arguments: Any) -> dict[str, Any]:
@@ -90,11 +83,11 @@ def test_a_node_whose_clock_is_wrong_forwards_what_comes_in_time(marquez: FakeMa
 
     bucket, clock = Dated(), Clock()
     worker = forwarder(bucket, marquez, clock=clock)
-    bucket.log(190, "START", run="before")
+    log_event(bucket, 190, "START", run="before")
     for bucket.seconds in (200, 260):
         clock.seconds = bucket.seconds + ahead
         worker.once(1)
-    bucket.log(195, "START", run="after", late=58)
+    log_event(bucket, 195, "START", run="after", late=58)
     worker.once(1)
     assert [event["run"]["runId"] for event in marquez.posted] == ["before", "after"]
 
@@ -103,7 +96,7 @@ def test_a_node_whose_clock_is_wrong_forwards_what_comes_in_time(marquez: FakeMa
 
 
 def test_what_came_late_is_not_forgotten_when_marquez_goes_away_meanwhile(
-    s3: MemoryS3, marquez: FakeMarquez
+    s3: FakeS3, marquez: FakeMarquez
 ) -> None:
     clock = Clock()
     impatient = replace(QUICK, patience=Patience(longest_pause=0.01, give_up=0.1))
@@ -112,7 +105,7 @@ def test_what_came_late_is_not_forgotten_when_marquez_goes_away_meanwhile(
     worker.once(1)
     clock.seconds = HOUR
     worker.once(1)
-    s3.log(60, "START", run="late", late=HOUR)
+    log_event(s3, 60, "START", run="late", late=HOUR)
     marquez.answers, marquez.probes = [503] * 10_000, 503
     clock.seconds = 3 * HOUR
     with pytest.raises(UnreachableError):
@@ -125,11 +118,11 @@ def test_what_came_late_is_not_forgotten_when_marquez_goes_away_meanwhile(
 # Events that nobody would write
 
 
-def test_a_run_id_that_is_not_text_stops_nothing(s3: MemoryS3, marquez: FakeMarquez) -> None:
-    s3.log(20, "COMPLETE", run="one")
+def test_a_run_id_that_is_not_text_stops_nothing(s3: FakeS3, marquez: FakeMarquez) -> None:
+    log_event(s3, 20, "COMPLETE", run="one")
     forwarder(s3, marquez, seconds=40).once(1)
-    late = s3.log(10, "START", run="other", late=35)
-    event = json.loads(gzip.decompress(s3.objects[late])) | {"run": {"runId": "\ud800"}}
-    s3.objects[late] = gzip.compress(json.dumps(event).encode())
+    late = log_event(s3, 10, "START", run="other", late=35)
+    event = json.loads(gzip.decompress(s3.lineage.objects[late])) | {"run": {"runId": "\ud800"}}
+    s3.lineage.objects[late] = gzip.compress(json.dumps(event).encode())
     forwarder(s3, marquez, seconds=46).once(1)
     assert [event["run"]["runId"] for event in marquez.posted] == ["one", "\ud800"]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lineage_log.checkpoint import Checkpoint, Progress
-from tests.fakes.lineage import START
+from tests.fakes.clock import START
 
 FRESH = Checkpoint(started_at=START, listed_until=START)
 

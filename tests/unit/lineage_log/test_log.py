@@ -14,7 +14,9 @@ import pytest
 from botocore.exceptions import BotoCoreError
 
 from lineage_log.log import Log, hour_prefix, instant_of, key_at
-from tests.fakes.lineage import START, MemoryS3
+from tests.fakes.clock import START
+from tests.fakes.lineage_events import log_event
+from tests.fakes.s3 import LINEAGE_LOG, FakeS3
 
 
 def test_the_time_of_a_key_is_the_time_it_was_made_from() -> None:
@@ -36,9 +38,9 @@ def test_a_key_of_another_form_has_no_time(key: str) -> None:
     assert instant_of(key) is None
 
 
-def test_an_hour_is_listed_by_its_own_prefix(s3: MemoryS3) -> None:
-    inside, outside = s3.log(10, "START"), s3.log(3600, "START")
-    pages = Log(cast(Any, s3), "log").pages("", prefix=hour_prefix(START))
+def test_an_hour_is_listed_by_its_own_prefix(s3: FakeS3) -> None:
+    inside, outside = log_event(s3, 10, "START"), log_event(s3, 3600, "START")
+    pages = Log(cast(Any, s3), LINEAGE_LOG).pages("", prefix=hour_prefix(START))
     assert [entry.key for page in pages for entry in page] == [inside]
     assert outside not in s3.listed
 

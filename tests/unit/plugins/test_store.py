@@ -30,7 +30,7 @@ def due(seconds: float) -> datetime:
     return datetime.fromtimestamp(NOW + seconds, UTC)
 
 
-class Clock:
+class HostClock:
     """A host's clock that only moves when told."""
 
     def __init__(self) -> None:
@@ -40,10 +40,10 @@ class Clock:
         return self.now
 
 
-class Ssm:
+class CountedParameter:
     """The parameter: counts its reads, and fails as often as told."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: HostClock) -> None:
         self.clock = clock
         self.reads = 0
         self.failures = 0
@@ -59,23 +59,23 @@ class Ssm:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> HostClock:
+    return HostClock()
 
 
 @pytest.fixture
-def ssm(clock: Clock) -> Ssm:
-    return Ssm(clock)
+def ssm(clock: HostClock) -> CountedParameter:
+    return CountedParameter(clock)
 
 
 @pytest.fixture
-def process(ssm: Ssm, clock: Clock, tmp_path: Path) -> Callable[[], Store]:
+def process(ssm: CountedParameter, clock: HostClock, tmp_path: Path) -> Callable[[], Store]:
     """A new process of the same host: its own memory, the shared cache."""
     return lambda: Store(SETTINGS, ssm, tmp_path / "cache", clock)
 
 
 @pytest.fixture
-def slept(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> list[float]:
+def slept(monkeypatch: pytest.MonkeyPatch, clock: HostClock) -> list[float]:
     """Sleeping moves both clocks at once."""
     naps: list[float] = []
     monotonic = [0.0]
@@ -90,14 +90,14 @@ def slept(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> list[float]:
     return naps
 
 
-def test_one_read_serves_all_processes_of_a_host(process: Callable[[], Store], ssm: Ssm) -> None:
+def test_one_read_serves_all_processes_of_a_host(process: Callable[[], Store], ssm: CountedParameter) -> None:
     for _ in range(5):
         assert process().timeline(due(-10), wait=0) == Timeline.initial()
     assert ssm.reads == 1
 
 
 def test_a_copy_serves_instants_up_to_the_start_of_its_fetch_only(
-    process: Callable[[], Store], ssm: Ssm, clock: Clock
+    process: Callable[[], Store], ssm: CountedParameter, clock: HostClock
 ) -> None:
     ssm.takes = 3
     store = process()
@@ -110,7 +110,7 @@ def test_a_copy_serves_instants_up_to_the_start_of_its_fetch_only(
 
 
 def test_a_copy_beyond_the_maximum_age_is_read_again(
-    process: Callable[[], Store], ssm: Ssm, clock: Clock
+    process: Callable[[], Store], ssm: CountedParameter, clock: HostClock
 ) -> None:
     process().timeline(due(-10), wait=0)
     clock.now += 300
@@ -121,14 +121,18 @@ def test_a_copy_beyond_the_maximum_age_is_read_again(
     assert ssm.reads == 2
 
 
-def test_a_copy_from_the_future_is_read_again(process: Callable[[], Store], ssm: Ssm, clock: Clock) -> None:
+def test_a_copy_from_the_future_is_read_again(
+    process: Callable[[], Store], ssm: CountedParameter, clock: HostClock
+) -> None:
     process().timeline(due(-10), wait=0)
     clock.now -= 5  # the clock was set back
     process().timeline(due(-10), wait=0)
     assert ssm.reads == 2
 
 
-def test_asking_afresh_reads_again(process: Callable[[], Store], ssm: Ssm, clock: Clock) -> None:
+def test_asking_afresh_reads_again(
+    process: Callable[[], Store], ssm: CountedParameter, clock: HostClock
+) -> None:
     process().timeline(due(-10), wait=0)
     clock.now += 1
     process().timeline(due(-10), wait=0, afresh=True)
@@ -136,7 +140,7 @@ def test_asking_afresh_reads_again(process: Callable[[], Store], ssm: Ssm, clock
 
 
 def test_before_the_instant_by_this_clock_there_is_no_answer(
-    process: Callable[[], Store], ssm: Ssm, slept: list[float]
+    process: Callable[[], Store], ssm: CountedParameter, slept: list[float]
 ) -> None:
     with pytest.raises(TooEarly, match=r"clock is 2\.000 s before the instant the run is due"):
         process().timeline(due(2), wait=1)
@@ -145,7 +149,9 @@ def test_before_the_instant_by_this_clock_there_is_no_answer(
     assert slept == [2.0]
 
 
-def test_an_outage_is_waited_out(process: Callable[[], Store], ssm: Ssm, slept: list[float]) -> None:
+def test_an_outage_is_waited_out(
+    process: Callable[[], Store], ssm: CountedParameter, slept: list[float]
+) -> None:
     ssm.failures = 4
     assert process().timeline(due(-10), wait=60) == Timeline.initial()
     assert len(slept) == 4
@@ -153,7 +159,7 @@ def test_an_outage_is_waited_out(process: Callable[[], Store], ssm: Ssm, slept: 
 
 
 def test_a_long_outage_ends_in_an_error_that_names_the_parameter(
-    process: Callable[[], Store], ssm: Ssm, slept: list[float]
+    process: Callable[[], Store], ssm: CountedParameter, slept: list[float]
 ) -> None:
     ssm.failures = 1000
     with pytest.raises(OwnershipUnknown, match=r"/project/stack/ownership: AwsError: https://ssm: refused"):
@@ -162,7 +168,7 @@ def test_a_long_outage_ends_in_an_error_that_names_the_parameter(
 
 
 def test_the_scheduler_asks_once_and_after_a_failure_not_again_for_a_while(
-    process: Callable[[], Store], ssm: Ssm, slept: list[float]
+    process: Callable[[], Store], ssm: CountedParameter, slept: list[float]
 ) -> None:
     ssm.failures = 1
     store = process()
@@ -176,7 +182,7 @@ def test_the_scheduler_asks_once_and_after_a_failure_not_again_for_a_while(
 
 
 def test_what_another_process_has_read_is_used_while_the_scheduler_does_not_ask(
-    process: Callable[[], Store], ssm: Ssm
+    process: Callable[[], Store], ssm: CountedParameter
 ) -> None:
     ssm.failures = 1
     scheduler = process()
@@ -199,7 +205,7 @@ def test_what_another_process_has_read_is_used_while_the_scheduler_does_not_ask(
     ],
 )
 def test_a_damaged_cache_is_read_again(
-    process: Callable[[], Store], ssm: Ssm, tmp_path: Path, content: str
+    process: Callable[[], Store], ssm: CountedParameter, tmp_path: Path, content: str
 ) -> None:
     process().timeline(due(-10), wait=0)
     [file] = (tmp_path / "cache").glob("*.json")
@@ -214,7 +220,7 @@ def test_the_cache_is_readable_by_its_user_only(process: Callable[[], Store], tm
 
 
 def test_a_cache_that_others_could_have_written_is_not_used(
-    process: Callable[[], Store], ssm: Ssm, tmp_path: Path
+    process: Callable[[], Store], ssm: CountedParameter, tmp_path: Path
 ) -> None:
     process().timeline(due(-10), wait=0)
     (tmp_path / "cache").chmod(0o777)
@@ -223,7 +229,7 @@ def test_a_cache_that_others_could_have_written_is_not_used(
 
 
 def test_a_cache_of_another_user_is_not_used(
-    process: Callable[[], Store], ssm: Ssm, monkeypatch: pytest.MonkeyPatch
+    process: Callable[[], Store], ssm: CountedParameter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process().timeline(due(-10), wait=0)
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
@@ -231,14 +237,16 @@ def test_a_cache_of_another_user_is_not_used(
     assert ssm.reads == 2
 
 
-def test_an_unwritable_cache_only_costs_more_reads(ssm: Ssm, clock: Clock, tmp_path: Path) -> None:
+def test_an_unwritable_cache_only_costs_more_reads(
+    ssm: CountedParameter, clock: HostClock, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
     for _ in range(2):
         Store(SETTINGS, ssm, tmp_path / "file" / "cache", clock).timeline(due(-10), wait=0)
     assert ssm.reads == 2
 
 
-def test_a_late_write_is_applied_as_effective(clock: Clock, tmp_path: Path) -> None:
+def test_a_late_write_is_applied_as_effective(clock: HostClock, tmp_path: Path) -> None:
     switched = Timeline.initial().switched("green", due(-60), 2)
     read = always(switched, 2, modified=due(-30))
     timeline = Store(SETTINGS, read, tmp_path / "cache", clock).timeline(due(-1), wait=0)
@@ -278,7 +286,7 @@ def seconds_until_unknown(store: Store) -> float:
 
 
 def test_a_scheduler_is_not_held_up_and_a_late_answer_serves_the_next_call(
-    hanging: HangingParameter, clock: Clock, tmp_path: Path
+    hanging: HangingParameter, clock: HostClock, tmp_path: Path
 ) -> None:
     store = Store(SETTINGS, hanging, tmp_path / "cache", clock)
     assert seconds_until_unknown(store) < 2
@@ -291,7 +299,7 @@ def test_a_scheduler_is_not_held_up_and_a_late_answer_serves_the_next_call(
 
 
 def test_hanging_reads_do_not_pile_up(
-    hanging: HangingParameter, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hanging: HangingParameter, clock: HostClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_module, "LAST_TRY_SECONDS", 0.01)
     store = Store(SETTINGS, hanging, tmp_path / "cache", clock, pause=0)
@@ -306,7 +314,7 @@ def test_hanging_reads_do_not_pile_up(
 
 
 def test_a_forked_process_is_not_bothered_by_what_hangs_in_its_parent(
-    hanging: HangingParameter, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hanging: HangingParameter, clock: HostClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_module, "LAST_TRY_SECONDS", 0.01)
     store = Store(SETTINGS, hanging, tmp_path / "cache", clock, pause=0)
@@ -329,7 +337,7 @@ def test_a_forked_process_is_not_bothered_by_what_hangs_in_its_parent(
 class Quota:
     """The parameter of many hosts: counts what they ask of SSM."""
 
-    def __init__(self, clock: Clock, *versions: tuple[str, int]) -> None:
+    def __init__(self, clock: HostClock, *versions: tuple[str, int]) -> None:
         self.clock = clock
         self.calls: Counter[str] = Counter()
         self.versions = [(value, version, due(version - 999)) for value, version in versions]
@@ -356,7 +364,7 @@ LOSER = FIRST.switched("green", due(-400), 2)
 
 @pytest.mark.parametrize("newest_is_valid", [True, False])
 def test_500_tasks_a_minute_stay_far_below_ssms_limits(
-    newest_is_valid: bool, clock: Clock, tmp_path: Path
+    newest_is_valid: bool, clock: HostClock, tmp_path: Path
 ) -> None:
     versions = [(FIRST.dump(), 1), (WINNER.dump(), 2), (LOSER.dump(), 3)][: 2 if newest_is_valid else 3]
     ssm = Quota(clock, *versions)
@@ -372,7 +380,7 @@ def test_500_tasks_a_minute_stay_far_below_ssms_limits(
     assert ssm.calls["GetParameterHistory"] == (0 if newest_is_valid else 5)  # one for each host
 
 
-def test_tasks_of_one_instant_cost_one_read_for_each_host(clock: Clock, tmp_path: Path) -> None:
+def test_tasks_of_one_instant_cost_one_read_for_each_host(clock: HostClock, tmp_path: Path) -> None:
     ssm = Quota(clock, (FIRST.dump(), 1))
     for task in range(500):
         Store(SETTINGS, ssm.parameter().read, tmp_path / f"host-{task % 5}", clock).timeline(due(-1), wait=0)
@@ -382,20 +390,20 @@ def test_tasks_of_one_instant_cost_one_read_for_each_host(clock: Clock, tmp_path
 # --- the parameter itself ---
 
 
-def test_a_valid_value_takes_one_request(clock: Clock) -> None:
+def test_a_valid_value_takes_one_request(clock: HostClock) -> None:
     ssm = Quota(clock, (FIRST.dump(), 1))
     answer = ssm.parameter().read(None)
     assert answer == Answer((FIRST.dump(), 1, due(-998)), (FIRST.dump(), 1, due(-998)))
     assert ssm.calls == {"GetParameter": 1}
 
 
-def test_when_a_value_lost_its_race_an_older_one_stands(clock: Clock) -> None:
+def test_when_a_value_lost_its_race_an_older_one_stands(clock: HostClock) -> None:
     ssm = Quota(clock, (FIRST.dump(), 1), (WINNER.dump(), 2), (LOSER.dump(), 3))
     answer = ssm.parameter().read(None)
     assert (answer.valid[1], answer.newest[1]) == (2, 3)
 
 
-def test_the_history_is_read_again_when_the_newest_version_is_another_one(clock: Clock) -> None:
+def test_the_history_is_read_again_when_the_newest_version_is_another_one(clock: HostClock) -> None:
     ssm = Quota(clock, (FIRST.dump(), 1), (LOSER.dump(), 5))
     known = ssm.parameter().read(None)
     ssm.parameter().read(known)
@@ -405,7 +413,7 @@ def test_the_history_is_read_again_when_the_newest_version_is_another_one(clock:
     assert ssm.calls["GetParameterHistory"] == 2
 
 
-def test_a_history_that_lags_is_not_remembered(clock: Clock) -> None:
+def test_a_history_that_lags_is_not_remembered(clock: HostClock) -> None:
     ssm = Quota(clock, (FIRST.dump(), 1), (WINNER.dump(), 2), (LOSER.dump(), 3))
     late = Quota(clock, (FIRST.dump(), 1))
     reader = ssm.parameter()
@@ -415,7 +423,7 @@ def test_a_history_that_lags_is_not_remembered(clock: Clock) -> None:
     assert ssm.parameter().read(known).valid[1] == 2
 
 
-def test_a_long_history_is_read_page_by_page_and_an_endless_one_is_not(clock: Clock) -> None:
+def test_a_long_history_is_read_page_by_page_and_an_endless_one_is_not(clock: HostClock) -> None:
     asked: list[Any] = []
 
     def ask(action: str, **more: Any) -> dict[str, Any]:
@@ -432,7 +440,7 @@ def test_a_long_history_is_read_page_by_page_and_an_endless_one_is_not(clock: Cl
     assert asked == [None, None, *(f"page {number}" for number in range(2, 11))]
 
 
-def test_without_any_valid_version_the_reader_says_why(clock: Clock) -> None:
+def test_without_any_valid_version_the_reader_says_why(clock: HostClock) -> None:
     ssm = Quota(clock, ("?", 1))
     with pytest.raises(TimelineError, match=r"version 1: .* not JSON"):
         ssm.parameter().read(None)

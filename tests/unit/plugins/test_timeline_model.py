@@ -62,7 +62,7 @@ def moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-class Ssm:
+class LaggingSsm:
     """The parameter, its true time, and the puts on their way to it; a client for readers and writers."""
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class Ssm:
     def get_parameter(self, Name: str) -> dict[str, Any]:  # noqa: N803 - AWS's name
         return {"Parameter": list(self._seen(self.lags[0]))[-1]}
 
-    def get_paginator(self, _: str) -> Ssm:
+    def get_paginator(self, _: str) -> LaggingSsm:
         return self
 
     def paginate(self, Name: str) -> Iterator[dict[str, Any]]:  # noqa: N803 - AWS's name
@@ -139,7 +139,7 @@ class OneOwner(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.ssm = Ssm()
+        self.ssm = LaggingSsm()
         self.folder = tempfile.TemporaryDirectory(prefix="timeline-model-")
         self.verdicts: dict[tuple[str, float], tuple[str, str]] = {}
         self.unsent: list[str] = []

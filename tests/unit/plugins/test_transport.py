@@ -49,7 +49,7 @@ class StateFacet(RunFacet):
     tasksState: dict[str, str]  # noqa: N815 - the facet's own name
 
 
-class S3:
+class UnreliableS3:
     """A bucket that may be unreachable. `attempts` are the limits that requests were given, in seconds."""
 
     def __init__(self) -> None:
@@ -75,12 +75,12 @@ class S3:
 
 
 @pytest.fixture
-def s3() -> S3:
-    return S3()
+def s3() -> UnreliableS3:
+    return UnreliableS3()
 
 
 @pytest.fixture
-def transport(s3: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> LineageLogTransport:
+def transport(s3: UnreliableS3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> LineageLogTransport:
     monkeypatch.setenv("AIRFLOW__BLUEGREEN__ENVIRONMENT", "green")
     monkeypatch.setenv("AIRFLOW__BLUEGREEN__PARAMETER", "/p/s/ownership")
     for option in ("LEAD_SECONDS", "MAX_AGE_SECONDS", "WAIT_SECONDS"):
@@ -116,7 +116,9 @@ def of_run(name: str = "airflowDagRun", **dag_run: Any) -> RunEvent:
     return event({name: DagRunFacet(dagRun=plain | dag_run)})
 
 
-def test_an_event_is_one_compressed_object_under_its_time(transport: LineageLogTransport, s3: S3) -> None:
+def test_an_event_is_one_compressed_object_under_its_time(
+    transport: LineageLogTransport, s3: UnreliableS3
+) -> None:
     transport.emit(event())
     [(key, request)] = s3.objects.items()
     assert re.fullmatch(r"/events/2025/11/23/10/20251123T100102\.500000Z-[0-9a-f]{12}\.json\.gz", key)
@@ -127,7 +129,7 @@ def test_an_event_is_one_compressed_object_under_its_time(transport: LineageLogT
     assert written["eventType"] == "START"
 
 
-def test_two_events_of_one_moment_are_two_objects(transport: LineageLogTransport, s3: S3) -> None:
+def test_two_events_of_one_moment_are_two_objects(transport: LineageLogTransport, s3: UnreliableS3) -> None:
     transport.emit(event())
     transport.emit(event())
     assert len(s3.objects) == 2
@@ -136,7 +138,7 @@ def test_two_events_of_one_moment_are_two_objects(transport: LineageLogTransport
 @pytest.mark.parametrize("facet", ["airflowDagRun", "airflow"])
 @pytest.mark.parametrize("instant", ["run_after", "data_interval_end"])
 def test_events_of_the_others_runs_are_dropped(
-    facet: str, instant: str, transport: LineageLogTransport, s3: S3
+    facet: str, instant: str, transport: LineageLogTransport, s3: UnreliableS3
 ) -> None:
     transport.emit(of_run(facet, **{instant: THEIRS.isoformat()}))
     assert (len(s3.objects), transport.dropped) == (0, 1)
@@ -146,7 +148,7 @@ def test_events_of_the_others_runs_are_dropped(
 
 @pytest.mark.parametrize("kind", ["manual", "backfill", "operator_triggered", "asset_triggered"])
 def test_events_of_runs_that_were_made_here_are_kept(
-    kind: str, transport: LineageLogTransport, s3: S3
+    kind: str, transport: LineageLogTransport, s3: UnreliableS3
 ) -> None:
     transport.emit(of_run(run_type=kind, run_after=THEIRS.isoformat()))
     assert len(s3.objects) == 1
@@ -158,7 +160,7 @@ def test_events_of_runs_that_were_made_here_are_kept(
     ids=["ours", "perhaps due before the switch", "theirs"],
 )
 def test_a_finished_run_of_which_only_skipped_tasks_are_known_is_kept_if_it_was_surely_ours(
-    logical: datetime, ended: datetime, kept: int, transport: LineageLogTransport, s3: S3
+    logical: datetime, ended: datetime, kept: int, transport: LineageLogTransport, s3: UnreliableS3
 ) -> None:
     transport.emit(
         event({"airflowState": StateFacet({"a": "skipped", "b": "skipped"})}, ended.isoformat(), logical)
@@ -172,7 +174,7 @@ def test_a_finished_run_of_which_only_skipped_tasks_are_known_is_kept_if_it_was_
 
 @pytest.mark.parametrize("mine", [True, False])
 def test_in_a_tasks_process_its_events_go_by_what_the_gate_has_said(
-    mine: bool, transport: LineageLogTransport, s3: S3, monkeypatch: pytest.MonkeyPatch
+    mine: bool, transport: LineageLogTransport, s3: UnreliableS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not every provider says that a run was cleared, and so is ours now though it was theirs."""
     verdict = Verdict(mine, "cleared or not")
@@ -196,7 +198,12 @@ def test_in_a_tasks_process_its_events_go_by_what_the_gate_has_said(
     ids=["cleared here", "cleared and failed", "made true", "mirrored late", "known not to be cleared"],
 )
 def test_the_end_of_a_cleared_run_is_kept_where_its_tasks_worked(
-    state: str, started: datetime, known: dict[str, int], kept: int, transport: LineageLogTransport, s3: S3
+    state: str,
+    started: datetime,
+    known: dict[str, int],
+    kept: int,
+    transport: LineageLogTransport,
+    s3: UnreliableS3,
 ) -> None:
     dag_run = {"dag_id": "etl", "run_id": "r", "run_type": "scheduled", "start_date": started.isoformat()}
     facet = DagRunFacet(dagRun=dag_run | {"data_interval_end": THEIRS.isoformat()} | known)
@@ -205,7 +212,10 @@ def test_the_end_of_a_cleared_run_is_kept_where_its_tasks_worked(
 
 
 def test_an_event_that_nobody_can_judge_is_kept(
-    transport: LineageLogTransport, s3: S3, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    transport: LineageLogTransport,
+    s3: UnreliableS3,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("AIRFLOW__BLUEGREEN__ENVIRONMENT", "")
     settings.load.cache_clear()
@@ -225,7 +235,10 @@ class Stats:
 
 
 def test_a_lost_event_is_counted_and_logged_and_fails_nobody(
-    transport: LineageLogTransport, s3: S3, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    transport: LineageLogTransport,
+    s3: UnreliableS3,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stats = Stats()
     provider = SimpleNamespace(Stats=stats)  # a module of Airflow's, which is not installed here
@@ -240,19 +253,19 @@ def test_a_lost_event_is_counted_and_logged_and_fails_nobody(
     assert stats.counted == ["ol.emit.failed"] * 2
 
 
-def test_an_event_that_is_none_fails_nobody(transport: LineageLogTransport, s3: S3) -> None:
+def test_an_event_that_is_none_fails_nobody(transport: LineageLogTransport, s3: UnreliableS3) -> None:
     transport.emit(object())
     assert (len(s3.objects), transport.failed) == (0, 1)
 
 
-def test_an_event_gets_a_second_chance(transport: LineageLogTransport, s3: S3) -> None:
+def test_an_event_gets_a_second_chance(transport: LineageLogTransport, s3: UnreliableS3) -> None:
     s3.failures = 1
     transport.emit(event())
     assert (len(s3.objects), len(s3.attempts), transport.failed) == (1, 2, 0)
 
 
 def test_while_s3_hangs_one_event_in_a_while_is_patient(
-    transport: LineageLogTransport, s3: S3, tmp_path: Path
+    transport: LineageLogTransport, s3: UnreliableS3, tmp_path: Path
 ) -> None:
     s3.hangs = True
     for _ in range(3):
@@ -268,7 +281,7 @@ def test_while_s3_hangs_one_event_in_a_while_is_patient(
 
 
 def test_while_one_is_patient_the_others_are_not(
-    transport: LineageLogTransport, s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    transport: LineageLogTransport, s3: UnreliableS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     s3.hangs = True
     transport.emit(event())
@@ -286,7 +299,9 @@ def test_while_one_is_patient_the_others_are_not(
     assert s3.attempts == [*QUICK, *PATIENT]
 
 
-def test_an_event_that_is_written_tells_that_s3_hangs_no_more(transport: LineageLogTransport, s3: S3) -> None:
+def test_an_event_that_is_written_tells_that_s3_hangs_no_more(
+    transport: LineageLogTransport, s3: UnreliableS3
+) -> None:
     s3.hangs = True
     transport.emit(event())
     s3.hangs = False
@@ -297,7 +312,7 @@ def test_an_event_that_is_written_tells_that_s3_hangs_no_more(transport: Lineage
     assert (transport.failed, transport.written) == (1, 2)
 
 
-def test_what_is_refused_at_once_does_not_hang(transport: LineageLogTransport, s3: S3) -> None:
+def test_what_is_refused_at_once_does_not_hang(transport: LineageLogTransport, s3: UnreliableS3) -> None:
     s3.failures = 4
     transport.emit(event())
     transport.emit(event())
@@ -305,7 +320,7 @@ def test_what_is_refused_at_once_does_not_hang(transport: LineageLogTransport, s
 
 
 def test_without_a_folder_of_its_own_each_event_is_patient(
-    transport: LineageLogTransport, s3: S3, tmp_path: Path
+    transport: LineageLogTransport, s3: UnreliableS3, tmp_path: Path
 ) -> None:
     (tmp_path / f"bluegreen-{os.geteuid()}").touch()
     s3.hangs = True

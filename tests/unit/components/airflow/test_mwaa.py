@@ -16,7 +16,7 @@ import pytest
 from components.airflow.mwaa import MAINTENANCE
 from components.airflow.plugins import FOLDER, plugins_zip, requirements_txt
 from components.config.airflow_versions import AIRFLOW_VERSIONS
-from tests.fakes.mocks import Deployment, deploy, plain
+from tests.fakes.pulumi_mocks import Deployment, deploy, plain
 from tests.unit.components.config.test_settings import parse
 
 Deployed = Callable[[str], Deployment]
@@ -24,7 +24,7 @@ Deployed = Callable[[str], Deployment]
 
 def environment(deployment: Deployment, colour: str = "blue") -> dict[str, Any]:
     """What the program says of one environment; the SDK sends the options as a secret."""
-    inputs = deployment.one("Environment", f"mwaa-{colour}").inputs
+    inputs = deployment.resource("Environment", f"mwaa-{colour}").inputs
     return {key: plain(value) for key, value in inputs.items()}
 
 
@@ -61,7 +61,7 @@ def test_changed_plugins_are_other_bytes(folder: Path) -> None:
 
 
 def test_the_projects_own_plugins_are_shipped(deployed: Deployed) -> None:
-    sent = deployed("standard").one("BucketObjectv2", "mwaa-blue-plugins").inputs["contentBase64"]
+    sent = deployed("standard").resource("BucketObjectv2", "mwaa-blue-plugins").inputs["contentBase64"]
     names = zipfile.ZipFile(io.BytesIO(base64.b64decode(sent))).namelist()
     assert "bluegreen/timeline.py" in names
     assert set(names) == {
@@ -175,7 +175,7 @@ def test_every_kind_of_log_is_kept(deployed: Deployed) -> None:
 
 
 def test_an_environment_waits_for_its_permissions_network_rules_and_bucket(deployed: Deployed) -> None:
-    urns = deployed("standard").one("Environment", "mwaa-blue").request.dependencies
+    urns = deployed("standard").resource("Environment", "mwaa-blue").request.dependencies
     for part in (
         "RolePolicy",
         "SecurityGroupIngressRule",
@@ -186,12 +186,12 @@ def test_an_environment_waits_for_its_permissions_network_rules_and_bucket(deplo
 
 
 def test_a_graceful_update_may_take_as_long_as_amazon_lets_it(deployed: Deployed) -> None:
-    assert deployed("standard").one("Environment", "mwaa-blue").request.customTimeouts.update == "14h"
+    assert deployed("standard").resource("Environment", "mwaa-blue").request.customTimeouts.update == "14h"
 
 
 def test_objects_wait_until_their_bucket_keeps_versions(deployed: Deployed) -> None:
     for name in ("requirements", "plugins", "dags"):
-        urns = deployed("standard").one("BucketObjectv2", f"mwaa-blue-{name}").request.dependencies
+        urns = deployed("standard").resource("BucketObjectv2", f"mwaa-blue-{name}").request.dependencies
         assert [urn for urn in urns if "BucketVersioning" in urn]
 
 
@@ -207,12 +207,12 @@ def test_the_logs_expire_and_go_with_the_environment(production: bool, days: int
         "Worker",
     }
     assert {group.inputs["retentionInDays"] for group in groups} == {days}
-    environment_urns = deployment.one("Environment", "mwaa-blue").request.dependencies
+    environment_urns = deployment.resource("Environment", "mwaa-blue").request.dependencies
     assert {group.urn for group in groups} <= set(environment_urns), "Amazon MWAA makes what it does not find"
 
 
 def test_a_fence_does_not_keep_an_environment_from_being_destroyed(deployed: Deployed) -> None:
     for colour in ("blue", "green"):
-        role = deployed("fullha").one("Role", f"mwaa-{colour}")
+        role = deployed("fullha").resource("Role", f"mwaa-{colour}")
         assert role.inputs["forceDetachPolicies"] is True
         assert role.inputs.get("inlinePolicies") is None, "the program must not take other policies away"

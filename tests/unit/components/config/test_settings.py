@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from components.config.airflow_versions import AIRFLOW_VERSIONS, at_least, major
 from components.config.settings import EnvironmentSettings, Settings, SettingsError, declared_defaults
-from tests.fakes.mocks import MODES, PROJECT, ROOT, deploy
+from tests.fakes.pulumi_mocks import MODES, PROJECT, ROOT, deploy
 
 DECLARED: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
 DEFAULTS = declared_defaults()

@@ -21,7 +21,8 @@ from components import archive
 from components.marquez.userdata import METRICS_NAMESPACE
 from forwarder.metrics import Metrics
 from lineage_log.delivery import Counts
-from tests.fakes.mocks import ROOT, Deployment, Registration, deploy, is_secret, plain
+from tests.fakes.cloudwatch import FakeCloudWatch
+from tests.fakes.pulumi_mocks import ROOT, Deployment, Registration, deploy, is_secret, plain
 
 EC2, HA = "bluegreen", "fullha"
 KEY = "arn:aws:kms:us-east-1:123456789012:key/12345678-1234-1234-1234-123456789012"
@@ -82,8 +83,8 @@ def test_the_world_is_reached_over_https_only(mode: str) -> None:
 
 
 def test_a_change_of_mode_updates_the_name_in_place() -> None:
-    zones = [deployed(mode).one("Zone", "marquez-zone") for mode in (EC2, HA)]
-    records = [deployed(mode).one("Record", "marquez-record") for mode in (EC2, HA)]
+    zones = [deployed(mode).resource("Zone", "marquez-zone") for mode in (EC2, HA)]
+    records = [deployed(mode).resource("Record", "marquez-record") for mode in (EC2, HA)]
     for before, after in (zones, records):
         assert before.urn.replace(f"::{EC2}::", f"::{HA}::").split("::")[2:] == after.urn.split("::")[2:]
     assert [record.inputs["type"] for record in records] == ["A", "A"]
@@ -243,13 +244,13 @@ def test_the_volume_is_encrypted_and_saved_daily() -> None:
 
 
 def test_a_failed_host_gives_the_node_back() -> None:
-    alarm = deployed(EC2).one("MetricAlarm", "marquez-recover")
+    alarm = deployed(EC2).resource("MetricAlarm", "marquez-recover")
     assert alarm.inputs["metricName"] == "StatusCheckFailed_System"
     assert alarm.inputs["alarmActions"] == ["arn:aws:automate:us-east-1:ec2:recover"]
 
 
 def test_the_database_password_reaches_the_engine_as_a_secret_only() -> None:
-    version = deployed(EC2).one("SecretVersion", "marquez-database")
+    version = deployed(EC2).resource("SecretVersion", "marquez-database")
     assert is_secret(version.inputs["secretString"])
     assert json.loads(plain(version.inputs["secretString"])) == {"username": "marquez", "password": "s3cret"}
 
@@ -260,7 +261,7 @@ def test_one_port_of_the_single_node_is_open() -> None:
 
 @pytest.mark.parametrize("back_end", [EC2, HA])
 def test_a_forwarder_that_is_behind_or_gone_raises_an_alarm(back_end: str) -> None:
-    alarm = deployed(back_end).one("MetricAlarm", "marquez-behind").inputs
+    alarm = deployed(back_end).resource("MetricAlarm", "marquez-behind").inputs
     assert (alarm["metricName"], alarm["statistic"], alarm["threshold"]) == ("SecondsBehind", "Maximum", 300)
     assert alarm["treatMissingData"] == "breaching"
     assert (alarm["period"], alarm["evaluationPeriods"]) == (60, 10)
@@ -268,18 +269,18 @@ def test_a_forwarder_that_is_behind_or_gone_raises_an_alarm(back_end: str) -> No
 
 @pytest.mark.parametrize("back_end", [EC2, HA])
 def test_events_that_marquez_refuses_raise_an_alarm(back_end: str) -> None:
-    alarm = deployed(back_end).one("MetricAlarm", "marquez-set-aside").inputs
+    alarm = deployed(back_end).resource("MetricAlarm", "marquez-set-aside").inputs
     assert (alarm["metricName"], alarm["statistic"], alarm["threshold"]) == ("SetAside", "Sum", 0)
     assert alarm["treatMissingData"] == "notBreaching"
 
 
 @pytest.mark.parametrize("role", ["behind", "set-aside"])
 def test_the_alarms_watch_what_the_forwarder_reports(role: str) -> None:
-    sent: list[dict[str, Any]] = []
-    bucket = deployed(EC2).one("MetricAlarm", f"marquez-{role}").inputs["dimensions"]["LineageLog"]
-    Metrics(CloudWatch(sent), METRICS_NAMESPACE, bucket).report(Counts(), 5)
-    alarm = deployed(EC2).one("MetricAlarm", f"marquez-{role}").inputs
-    [request] = sent
+    cloudwatch = FakeCloudWatch()
+    bucket = deployed(EC2).resource("MetricAlarm", f"marquez-{role}").inputs["dimensions"]["LineageLog"]
+    Metrics(cloudwatch, METRICS_NAMESPACE, bucket).report(Counts(), 5)
+    alarm = deployed(EC2).resource("MetricAlarm", f"marquez-{role}").inputs
+    [request] = cloudwatch.requests
     names = [metric["MetricName"] for metric in request["MetricData"]]
     dimensions = {
         dimension["Name"]: dimension["Value"] for dimension in request["MetricData"][0]["Dimensions"]
@@ -287,16 +288,6 @@ def test_the_alarms_watch_what_the_forwarder_reports(role: str) -> None:
     assert request["Namespace"] == alarm["namespace"]
     assert alarm["metricName"] in names
     assert dimensions == alarm["dimensions"]
-
-
-class CloudWatch:
-    """CloudWatch, as the forwarder reports to it."""
-
-    def __init__(self, sent: list[dict[str, Any]]) -> None:
-        self._sent = sent
-
-    def put_metric_data(self, **request: Any) -> None:
-        self._sent.append(request)
 
 
 # HA
@@ -313,7 +304,7 @@ def test_each_door_behind_the_balancer_opens_to_the_one_in_front_of_it() -> None
 
 
 def test_the_balancer_looks_at_the_database_and_what_replaces_nodes_does_not() -> None:
-    api = deployed(HA).one("TargetGroup", "marquez-api").inputs["healthCheck"]
+    api = deployed(HA).resource("TargetGroup", "marquez-api").inputs["healthCheck"]
     assert (api["path"], api["port"]) == ("/healthcheck", "5001")
     assert api["timeout"] > 5
     (group,) = deployed(HA).of_type("Group")
@@ -331,8 +322,8 @@ def test_the_api_and_the_pages_share_one_port() -> None:
 
 def test_a_certificate_moves_all_to_https() -> None:
     deployment = deployed(HA, marquez_certificate_arn=CERTIFICATE)
-    plain_http = deployment.one("Listener", "marquez-http")
-    https = deployment.one("Listener", "marquez-https")
+    plain_http = deployment.resource("Listener", "marquez-http")
+    https = deployment.resource("Listener", "marquez-https")
     assert plain_http.inputs["defaultActions"][0]["redirect"]["protocol"] == "HTTPS"
     assert https.inputs["certificateArn"] == CERTIFICATE
     assert "TLS13" in https.inputs["sslPolicy"]
@@ -361,7 +352,7 @@ def test_a_node_can_tell_its_group_that_it_is_ready() -> None:
     settings = node_settings(deployed(HA))
     assert settings["GROUP_NAME"] == group.inputs["name"]
     assert settings["LAUNCH_HOOK"] == group.inputs["initialLifecycleHooks"][0]["name"]
-    policy = deployed(HA).one("RolePolicy", "marquez-nodes").inputs["policy"]
+    policy = deployed(HA).resource("RolePolicy", "marquez-nodes").inputs["policy"]
     assert f'autoScalingGroupName/{group.inputs["name"]}"' in policy
 
 
@@ -378,7 +369,7 @@ def test_no_rollback_is_asked_for_because_aws_has_none_for_an_image_that_is_a_pa
 
 
 def test_the_database_has_a_member_in_each_zone_and_keeps_its_own_password() -> None:
-    cluster = deployed(HA).one("Cluster", "marquez-database")
+    cluster = deployed(HA).resource("Cluster", "marquez-database")
     zones = [each.inputs["availabilityZone"] for each in deployed(HA).of_type("ClusterInstance")]
     assert len(zones) == len(set(zones)) == 2
     assert cluster.inputs["manageMasterUserPassword"] is True
@@ -396,7 +387,7 @@ def test_the_nodes_trust_only_the_database_that_rds_vouches_for() -> None:
 
 @pytest.mark.parametrize("production", [True, False])
 def test_the_database_is_guarded_in_production_only(production: bool) -> None:
-    cluster = deployed(HA, production=production).one("Cluster", "marquez-database")
+    cluster = deployed(HA, production=production).resource("Cluster", "marquez-database")
     assert cluster.inputs["deletionProtection"] is production
     assert cluster.inputs["skipFinalSnapshot"] is not production
     assert ("finalSnapshotIdentifier" in cluster.inputs) is production

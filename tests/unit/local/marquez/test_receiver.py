@@ -18,8 +18,11 @@ from starlette.testclient import TestClient
 
 from lineage_log.marquez_client import Answer, MarquezClient
 from local.marquez.receiver import application
-from tests.fakes.lineage import START, FakeMarquez, MemoryS3, forwarder
+from tests.fakes.clock import START
+from tests.fakes.forwarders import forwarder
 from tests.fakes.lineage_events import write
+from tests.fakes.marquez import FakeMarquez
+from tests.fakes.s3 import FakeS3
 
 RUN = "01939c5e-7e57-7000-8000-000000000001"
 
@@ -174,7 +177,7 @@ def test_a_run_is_answered_for_as_marquez_does(tmp_path: Path) -> None:
 
 def test_a_late_start_leaves_no_run_open(tmp_path: Path) -> None:
     """The forwarder itself, and the receiver as the server that it posts to."""
-    s3 = MemoryS3()
+    s3 = FakeS3()
     with (
         TestClient(application(tmp_path)) as client,
         patch.object(MarquezClient, "_request", lambda _, *request: _answer(client, *request)),

@@ -8,7 +8,21 @@ import pytest
 
 from local.provider.services import mwaa
 from local.provider.values import ProviderError
-from tests.fakes.mwaa_environments import MwaaEnvironments
+
+
+class ScriptedMwaa:
+    """Answers with one environment after the other."""
+
+    def __init__(self, *environments: dict[str, Any]) -> None:
+        self.environments = list(environments)
+        self.created: list[dict[str, Any]] = []
+
+    def get_environment(self, Name: str) -> dict[str, Any]:  # noqa: N803 - boto3's
+        return {"Environment": self.environments.pop(0)}
+
+    def create_environment(self, **arguments: Any) -> None:
+        self.created.append(arguments)
+
 
 NETWORK = {"subnetIds": ["a", "b"], "securityGroupIds": ["c"]}
 
@@ -19,7 +33,7 @@ def environment(status: str, **more: Any) -> dict[str, Any]:
 
 def test_a_failed_creation_is_reported_with_mwaas_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     reason = {"Error": {"ErrorCode": "INCORRECT_CONFIGURATION", "ErrorMessage": "no such subnet"}}
-    api = MwaaEnvironments(
+    api = ScriptedMwaa(
         environment("DELETED"), environment("CREATING"), environment("CREATE_FAILED", LastUpdate=reason)
     )
     monkeypatch.setattr(mwaa, "client", lambda _: api)
@@ -31,7 +45,7 @@ def test_a_failed_creation_is_reported_with_mwaas_reason(monkeypatch: pytest.Mon
 
 def test_an_environment_left_by_an_interrupted_run_is_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
     same = {"NetworkConfiguration": {"SubnetIds": ["a", "b"], "SecurityGroupIds": ["c"]}}
-    api = MwaaEnvironments(environment("CREATING", **same), environment("AVAILABLE", **same))
+    api = ScriptedMwaa(environment("CREATING", **same), environment("AVAILABLE", **same))
     monkeypatch.setattr(mwaa, "client", lambda _: api)
     name, outputs = mwaa.Environment().create({"name": "blue", "networkConfiguration": NETWORK})
     assert (name, outputs["status"]) == ("blue", "AVAILABLE")

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from mwaactl.switching.status import status
-from tests.fakes.aws import START, Cloud, client_error, deployment
-from tests.fakes.preflight import BLUE, GREEN, checked, outcome, silent
+from tests.fakes.checks import checked, outcome
+from tests.fakes.clients import BLUE, GREEN, FakeClients, deployment
+from tests.fakes.clock import START
+from tests.fakes.errors import client_error
 
 BUCKETS = (f"{BLUE}-dags", f"{GREEN}-dags")
 
@@ -18,26 +20,28 @@ BUCKETS = (f"{BLUE}-dags", f"{GREEN}-dags")
 # --- the scheduler's heartbeat ---
 
 
-def heartbeat(aws: Cloud, age: float | None, word: str = "healthy") -> None:
+def heartbeat(aws: FakeClients, age: float | None, word: str = "healthy") -> None:
     beat_at = None if age is None else (START - timedelta(seconds=age)).isoformat()
     answer = {"scheduler": {"status": word, "latest_scheduler_heartbeat": beat_at}}
     aws.mwaa.airflow[GREEN]["/monitor/health"] = answer
 
 
 @pytest.mark.parametrize(("age", "result"), [(-1, "pass"), (5, "pass"), (60, "pass"), (61, "fail")])
-def test_a_heartbeat_is_fresh_for_a_minute_whatever_airflow_says(aws: Cloud, age: float, result: str) -> None:
+def test_a_heartbeat_is_fresh_for_a_minute_whatever_airflow_says(
+    aws: FakeClients, age: float, result: str
+) -> None:
     heartbeat(aws, age)
     actual, detail = outcome(aws, "target-scheduler")
     assert actual == result
     assert ("61 s old, although Airflow reports it as healthy" in detail) == (result == "fail")
 
 
-def test_a_scheduler_that_airflow_calls_unhealthy_fails_however_fresh(aws: Cloud) -> None:
+def test_a_scheduler_that_airflow_calls_unhealthy_fails_however_fresh(aws: FakeClients) -> None:
     heartbeat(aws, 1, "unhealthy")
     assert outcome(aws, "target-scheduler")[0] == "fail"
 
 
-def test_a_scheduler_without_a_heartbeat_is_not_checked(aws: Cloud) -> None:
+def test_a_scheduler_without_a_heartbeat_is_not_checked(aws: FakeClients) -> None:
     heartbeat(aws, None)
     assert outcome(aws, "target-scheduler")[0] == "not checked"
 
@@ -45,7 +49,7 @@ def test_a_scheduler_without_a_heartbeat_is_not_checked(aws: Cloud) -> None:
 # --- a web server that does not answer ---
 
 
-def beat(aws: Cloud, name: str = GREEN, age: float = 60, count: float = 12, **more: float) -> None:
+def beat(aws: FakeClients, name: str = GREEN, age: float = 60, count: float = 12, **more: float) -> None:
     """What CloudWatch has of an environment."""
     at = START - timedelta(seconds=age)
     aws.cloudwatch.points[name, "SchedulerHeartbeat"] = [(at, count)]
@@ -54,14 +58,14 @@ def beat(aws: Cloud, name: str = GREEN, age: float = 60, count: float = 12, **mo
 
 
 @pytest.fixture
-def private(aws: Cloud) -> Cloud:
+def private(aws: FakeClients) -> FakeClients:
     """Green's web server is private and does not answer."""
     aws.mwaa.environments[GREEN]["WebserverAccessMode"] = "PRIVATE_ONLY"
-    silent(aws, GREEN)
+    aws.mwaa.silence(GREEN)
     return aws
 
 
-def test_a_private_target_is_checked_by_cloudwatch_as_far_as_it_goes(private: Cloud) -> None:
+def test_a_private_target_is_checked_by_cloudwatch_as_far_as_it_goes(private: FakeClients) -> None:
     beat(private, ImportErrors=0, DagBagSize=2)
     checks = checked(private)
     assert {name: check.result for name, check in checks.items() if check.result != "not checked"} == {
@@ -83,41 +87,41 @@ def test_a_private_target_is_checked_by_cloudwatch_as_far_as_it_goes(private: Cl
     assert not any(check.stops for check in checks.values())
 
 
-def test_a_private_target_that_answers_is_checked_like_any_other(aws: Cloud) -> None:
+def test_a_private_target_that_answers_is_checked_like_any_other(aws: FakeClients) -> None:
     aws.mwaa.environments[GREEN]["WebserverAccessMode"] = "PRIVATE_ONLY"
     assert outcome(aws, "target-api") == ("pass", "Airflow 3.0.6 answers")
     assert aws.cloudwatch.asked == [], "nothing to ask it for"
 
 
 @pytest.mark.parametrize("points", [{}, {"age": 301}, {"count": 0}])
-def test_a_private_target_without_a_heartbeat_in_cloudwatch_fails(private: Cloud, points: Any) -> None:
+def test_a_private_target_without_a_heartbeat_in_cloudwatch_fails(private: FakeClients, points: Any) -> None:
     if points:
         beat(private, **points)
     result, detail = outcome(private, "target-scheduler")
     assert (result, "no heartbeat" in detail) == ("fail", True)
 
 
-def test_a_private_target_that_cloudwatch_does_not_report_on_fails(private: Cloud) -> None:
+def test_a_private_target_that_cloudwatch_does_not_report_on_fails(private: FakeClients) -> None:
     private.cloudwatch.error = client_error("AccessDenied", 403)
     result, detail = outcome(private, "target-scheduler")
     assert (result, "access denied" in detail) == ("fail", True)
 
 
-def test_a_public_target_that_is_silent_stays_a_failure_whatever_cloudwatch_says(aws: Cloud) -> None:
-    silent(aws, GREEN)
+def test_a_public_target_that_is_silent_stays_a_failure_whatever_cloudwatch_says(aws: FakeClients) -> None:
+    aws.mwaa.silence(GREEN)
     beat(aws)
     checks = checked(aws)
     assert (checks["target-api"].result, checks["target-scheduler"].result) == ("fail", "pass")
 
 
-def test_a_public_target_that_nobody_reports_on_fails_once(aws: Cloud) -> None:
-    silent(aws, GREEN)
+def test_a_public_target_that_nobody_reports_on_fails_once(aws: FakeClients) -> None:
+    aws.mwaa.silence(GREEN)
     aws.cloudwatch.error = client_error("AccessDenied", 403)
     checks = checked(aws)
     assert (checks["target-api"].result, checks["target-scheduler"].result) == ("fail", "not checked")
 
 
-def test_cloudwatch_reports_import_errors_and_a_different_number_of_dags(private: Cloud) -> None:
+def test_cloudwatch_reports_import_errors_and_a_different_number_of_dags(private: FakeClients) -> None:
     beat(private, ImportErrors=3, DagBagSize=1)
     checks = checked(private)
     assert checks["import-errors"].result == "fail"
@@ -129,24 +133,19 @@ def test_cloudwatch_reports_import_errors_and_a_different_number_of_dags(private
 # --- the files ---
 
 
-def put(aws: Cloud, bucket: str, name: str, content: bytes, etag: str = "", **metadata: str) -> None:
-    place = (bucket, f"dags/{name}")
-    aws.s3.objects[place] = content
-    if etag:
-        aws.s3.etags[place] = etag
-    if metadata:
-        aws.s3.metadata[place] = metadata
+def put(aws: FakeClients, bucket: str, name: str, content: bytes, etag: str = "", **metadata: str) -> None:
+    aws.s3.buckets[bucket].put(f"dags/{name}", content, metadata, etag or None)
 
 
-def test_equal_files_are_known_by_their_etags(aws: Cloud) -> None:
+def test_equal_files_are_known_by_their_etags(aws: FakeClients) -> None:
     for bucket in BUCKETS:
         put(aws, bucket, "etl.py", b"one")
-        aws.s3.objects[bucket, "plugins.zip"] = bucket.encode()
+        aws.s3.buckets[bucket].put("plugins.zip", bucket.encode())
     assert outcome(aws, "same-files") == ("pass", "1 file with the same content in both buckets")
     assert aws.s3.read == []
 
 
-def test_files_that_differ_or_lie_in_one_bucket_only_fail_with_their_names(aws: Cloud) -> None:
+def test_files_that_differ_or_lie_in_one_bucket_only_fail_with_their_names(aws: FakeClients) -> None:
     blue, green = BUCKETS
     for name, here, there in (("a.py", b"one", b"two"), ("b.py", b"one", b"more"), ("c.py", b"x", b"x")):
         put(aws, blue, name, here)
@@ -160,7 +159,7 @@ def test_files_that_differ_or_lie_in_one_bucket_only_fail_with_their_names(aws: 
     )
 
 
-def test_files_that_came_in_parts_are_compared_by_their_content(aws: Cloud) -> None:
+def test_files_that_came_in_parts_are_compared_by_their_content(aws: FakeClients) -> None:
     blue, green = BUCKETS
     put(aws, blue, "etl.py", b"same", etag="1-2")
     put(aws, green, "etl.py", b"same", etag="9-1")
@@ -169,21 +168,21 @@ def test_files_that_came_in_parts_are_compared_by_their_content(aws: Cloud) -> N
     assert outcome(aws, "same-files")[0] == "fail"
 
 
-def test_the_digest_that_dags_push_notes_spares_reading_a_file(aws: Cloud) -> None:
+def test_the_digest_that_dags_push_notes_spares_reading_a_file(aws: FakeClients) -> None:
     for bucket, digest in zip(BUCKETS, ("d", "d"), strict=True):
         put(aws, bucket, "etl.py", b"same", etag=bucket, sha256=digest)
     assert outcome(aws, "same-files")[0] == "pass"
-    aws.s3.metadata[BUCKETS[0], "dags/etl.py"] = {"sha256": "other"}
+    aws.s3.buckets[BUCKETS[0]].metadata["dags/etl.py"] = {"sha256": "other"}
     assert outcome(aws, "same-files")[0] == "fail"
     assert aws.s3.read == []
 
 
-def test_what_python_leaves_beside_the_files_does_not_count(aws: Cloud) -> None:
+def test_what_python_leaves_beside_the_files_does_not_count(aws: FakeClients) -> None:
     put(aws, BUCKETS[0], "__pycache__/etl.cpython-312.pyc", b"x")
     assert outcome(aws, "same-files")[0] == "pass"
 
 
-def test_buckets_that_cannot_be_read_are_not_checked(aws: Cloud) -> None:
+def test_buckets_that_cannot_be_read_are_not_checked(aws: FakeClients) -> None:
     aws.s3.error = client_error("AccessDenied", 403)
     result, detail = outcome(aws, "same-files")
     assert (result, "access denied" in detail) == ("not checked", True)
@@ -192,12 +191,12 @@ def test_buckets_that_cannot_be_read_are_not_checked(aws: Cloud) -> None:
 # --- pools, variables, connections ---
 
 
-def pools(aws: Cloud, name: str, **slots: int) -> None:
+def pools(aws: FakeClients, name: str, **slots: int) -> None:
     answers = [{"name": pool, "slots": count} for pool, count in slots.items()]
     aws.mwaa.airflow[name]["/pools"] = {"pools": answers, "total_entries": len(answers)}
 
 
-def test_pools_that_the_target_lacks_or_has_in_another_size_fail_and_name_sync(aws: Cloud) -> None:
+def test_pools_that_the_target_lacks_or_has_in_another_size_fail_and_name_sync(aws: FakeClients) -> None:
     pools(aws, BLUE, default_pool=128, etl=4, api=2)
     pools(aws, GREEN, default_pool=64, etl=4, own=1)
     assert outcome(aws, "pools") == (
@@ -206,17 +205,17 @@ def test_pools_that_the_target_lacks_or_has_in_another_size_fail_and_name_sync(a
     )
 
 
-def test_pools_that_only_the_target_has_do_not_matter(aws: Cloud) -> None:
+def test_pools_that_only_the_target_has_do_not_matter(aws: FakeClients) -> None:
     pools(aws, GREEN, default_pool=128, own=1)
     assert outcome(aws, "pools") == ("pass", "green has blue's 1 pool")
 
 
-def variables(aws: Cloud, name: str, **values: str) -> None:
+def variables(aws: FakeClients, name: str, **values: str) -> None:
     answers = [{"key": key, "value": value} for key, value in values.items()]
     aws.mwaa.airflow[name]["/variables"] = {"variables": answers, "total_entries": len(answers)}
 
 
-def test_variables_that_differ_fail_by_name_and_never_show_a_value(aws: Cloud) -> None:
+def test_variables_that_differ_fail_by_name_and_never_show_a_value(aws: FakeClients) -> None:
     variables(aws, BLUE, mark="s3cret-1", here="s3cret-2", same="s3cret-3")
     variables(aws, GREEN, mark="s3cret-4", there="s3cret-5", same="s3cret-3")
     result, detail = outcome(aws, "variables")
@@ -228,7 +227,7 @@ def test_variables_that_differ_fail_by_name_and_never_show_a_value(aws: Cloud) -
         assert "s3cret" not in shown
 
 
-def test_variables_that_are_equal_now_warn(aws: Cloud) -> None:
+def test_variables_that_are_equal_now_warn(aws: FakeClients) -> None:
     for name in (BLUE, GREEN):
         variables(aws, name, mark="7", token="***")
     result, detail = outcome(aws, "variables")
@@ -237,11 +236,11 @@ def test_variables_that_are_equal_now_warn(aws: Cloud) -> None:
     assert "Airflow hides the values of token" in detail
 
 
-def test_no_variables_outside_the_shared_backend_pass(aws: Cloud) -> None:
+def test_no_variables_outside_the_shared_backend_pass(aws: FakeClients) -> None:
     assert outcome(aws, "variables")[0] == "pass"
 
 
-def connections(aws: Cloud, name: str, *ids: str) -> None:
+def connections(aws: FakeClients, name: str, *ids: str) -> None:
     answers = [{"connection_id": connection_id} for connection_id in ids]
     aws.mwaa.airflow[name]["/connections"] = {"connections": answers, "total_entries": len(answers)}
 
@@ -256,7 +255,7 @@ def connections(aws: Cloud, name: str, *ids: str) -> None:
     ],
 )
 def test_connections_are_compared_by_id(
-    aws: Cloud, blue: list[str], green: list[str], result: str, named: str
+    aws: FakeClients, blue: list[str], green: list[str], result: str, named: str
 ) -> None:
     connections(aws, BLUE, *blue)
     connections(aws, GREEN, *green)
@@ -266,7 +265,7 @@ def test_connections_are_compared_by_id(
 
 @pytest.mark.parametrize("name", ["pools", "variables", "connections"])
 @pytest.mark.parametrize("side", [BLUE, GREEN])
-def test_what_one_side_does_not_report_is_not_checked(aws: Cloud, name: str, side: str) -> None:
+def test_what_one_side_does_not_report_is_not_checked(aws: FakeClients, name: str, side: str) -> None:
     aws.mwaa.airflow[side][f"/{name}"] = client_error("InternalServerException", 500)
     result, detail = outcome(aws, name)
     assert (result, side in detail) == ("not checked", True)

@@ -9,17 +9,19 @@ import pytest
 
 from mwaactl.checks.cloudwatch import Metrics, read_metrics
 from mwaactl.errors import Unreachable
-from tests.fakes.aws import START, CloudWatch, client_error
+from tests.fakes.clock import START
+from tests.fakes.cloudwatch import FakeCloudWatch
+from tests.fakes.errors import client_error
 
 MINUTE = timedelta(minutes=1)
 
 
-def metrics_from(client: CloudWatch) -> Metrics:
+def metrics_from(client: FakeCloudWatch) -> Metrics:
     return read_metrics(cast(Any, client), "env", START)
 
 
 def test_the_newest_values_count_in_whatever_order_they_come() -> None:
-    client = CloudWatch(
+    client = FakeCloudWatch(
         {
             ("env", "SchedulerHeartbeat"): [
                 (START - 3 * MINUTE, 12),
@@ -36,16 +38,16 @@ def test_the_newest_values_count_in_whatever_order_they_come() -> None:
 
 
 def test_an_environment_without_metrics_has_none() -> None:
-    assert metrics_from(CloudWatch()) == Metrics()
+    assert metrics_from(FakeCloudWatch()) == Metrics()
 
 
 def test_values_older_than_ten_minutes_do_not_count() -> None:
-    client = CloudWatch({("env", "SchedulerHeartbeat"): [(START - 11 * MINUTE, 12)]})
+    client = FakeCloudWatch({("env", "SchedulerHeartbeat"): [(START - 11 * MINUTE, 12)]})
     assert metrics_from(client).heartbeat is None
 
 
 def test_each_metric_is_asked_for_as_amazon_publishes_it() -> None:
-    client = CloudWatch()
+    client = FakeCloudWatch()
     metrics_from(client)
     (request,) = client.asked
     queries = [query["MetricStat"] for query in request["MetricDataQueries"]]
@@ -62,4 +64,4 @@ def test_each_metric_is_asked_for_as_amazon_publishes_it() -> None:
 
 def test_a_refusal_is_reported_in_one_line() -> None:
     with pytest.raises(Unreachable, match="could not ask CloudWatch for the metrics of env: access denied"):
-        metrics_from(CloudWatch(error=client_error("AccessDenied", 403)))
+        metrics_from(FakeCloudWatch(error=client_error("AccessDenied", 403)))

@@ -7,8 +7,9 @@ from pathlib import Path
 from mwaactl.checks.registry import CHECKS, markdown_table
 from mwaactl.switching.plan import plan
 from mwaactl.switching.write import carry_out
-from tests.fakes.aws import Cloud, client_error, deployment
-from tests.fakes.preflight import BLUE, GREEN, checked
+from tests.fakes.checks import checked
+from tests.fakes.clients import BLUE, GREEN, FakeClients, deployment
+from tests.fakes.errors import client_error
 
 DOCS = Path(__file__).parents[4] / "docs"
 
@@ -19,20 +20,20 @@ def test_the_docs_have_the_table_of_the_registry() -> None:
     )
 
 
-def test_two_healthy_and_equal_sides_pass_every_check_that_has_something_to_go_by(aws: Cloud) -> None:
+def test_two_healthy_and_equal_sides_pass_every_check_that_has_something_to_go_by(aws: FakeClients) -> None:
     checks = checked(aws, "daily")
     assert set(checks) == set(CHECKS)
     assert {name for name, check in checks.items() if check.result != "pass"} == {"gate"}
     assert checks["gate"].detail.startswith("no evidence yet")
 
 
-def test_a_target_that_is_being_updated_fails(aws: Cloud) -> None:
+def test_a_target_that_is_being_updated_fails(aws: FakeClients) -> None:
     aws.mwaa.environments[GREEN]["Status"] = "UPDATING"
     check = checked(aws)["target-available"]
     assert (check.result, "UPDATING" in check.detail) == ("fail", True)
 
 
-def test_a_target_that_is_still_created_is_not_asked(aws: Cloud) -> None:
+def test_a_target_that_is_still_created_is_not_asked(aws: FakeClients) -> None:
     aws.mwaa.environments[GREEN]["Status"] = "CREATING"
     checks = checked(aws)
     assert checks["target-api"].result == "fail"
@@ -40,7 +41,7 @@ def test_a_target_that_is_still_created_is_not_asked(aws: Cloud) -> None:
     assert {request["Name"] for request in aws.mwaa.asked} == {BLUE}
 
 
-def test_a_target_whose_api_is_silent_fails_once_and_leaves_the_rest_not_checked(aws: Cloud) -> None:
+def test_a_target_whose_api_is_silent_fails_once_and_leaves_the_rest_not_checked(aws: FakeClients) -> None:
     error = client_error(
         "RestApiServerException", 502, RestApiStatusCode=502, RestApiResponse={"detail": "down"}
     )
@@ -62,7 +63,7 @@ def test_a_target_whose_api_is_silent_fails_once_and_leaves_the_rest_not_checked
     assert checks["pause-state"].detail == "for the same reason as target-api"
 
 
-def test_a_source_that_is_dead_does_not_hinder(aws: Cloud) -> None:
+def test_a_source_that_is_dead_does_not_hinder(aws: FakeClients) -> None:
     aws.mwaa.airflow[BLUE] = dict.fromkeys(
         aws.mwaa.airflow[BLUE], client_error("InternalServerException", 500)
     )
@@ -72,12 +73,12 @@ def test_a_source_that_is_dead_does_not_hinder(aws: Cloud) -> None:
     assert not any(check.stops for check in checks.values())
 
 
-def test_an_unhealthy_scheduler_fails(aws: Cloud) -> None:
+def test_an_unhealthy_scheduler_fails(aws: FakeClients) -> None:
     aws.mwaa.airflow[GREEN]["/monitor/health"] = {"scheduler": {"status": "unhealthy"}}
     assert checked(aws)["target-scheduler"].result == "fail"
 
 
-def test_an_import_error_fails_with_the_file_and_the_last_line(aws: Cloud) -> None:
+def test_an_import_error_fails_with_the_file_and_the_last_line(aws: FakeClients) -> None:
     aws.mwaa.airflow[GREEN]["/importErrors"] = {
         "import_errors": [{"filename": "etl.py", "stack_trace": "Traceback:\n  ...\nNameError: no x\n"}],
         "total_entries": 1,
@@ -89,7 +90,7 @@ def test_an_import_error_fails_with_the_file_and_the_last_line(aws: Cloud) -> No
     )
 
 
-def test_a_dag_on_one_side_only_fails_and_names_side_and_command(aws: Cloud) -> None:
+def test_a_dag_on_one_side_only_fails_and_names_side_and_command(aws: FakeClients) -> None:
     aws.mwaa.airflow[BLUE]["/dags"]["dags"].append({"dag_id": "new", "is_paused": False})
     aws.mwaa.airflow[BLUE]["/dags"]["total_entries"] = 3
     check = checked(aws)["same-dags"]
@@ -99,7 +100,7 @@ def test_a_dag_on_one_side_only_fails_and_names_side_and_command(aws: Cloud) -> 
     )
 
 
-def test_a_dag_paused_on_one_side_only_fails(aws: Cloud) -> None:
+def test_a_dag_paused_on_one_side_only_fails(aws: FakeClients) -> None:
     aws.mwaa.airflow[GREEN]["/dags"]["dags"][0]["is_paused"] = True
     check = checked(aws)["pause-state"]
     assert (check.result, check.detail) == (
@@ -108,7 +109,7 @@ def test_a_dag_paused_on_one_side_only_fails(aws: Cloud) -> None:
     )
 
 
-def test_the_pause_state_of_a_dag_that_the_target_owns_already_does_not_matter(aws: Cloud) -> None:
+def test_the_pause_state_of_a_dag_that_the_target_owns_already_does_not_matter(aws: FakeClients) -> None:
     carry_out(plan(deployment(aws), "green", dags=["daily"]))
     aws.mwaa.airflow[BLUE]["/dags"]["dags"][0]["is_paused"] = True
     assert checked(aws)["pause-state"].result == "pass"
@@ -116,13 +117,13 @@ def test_the_pause_state_of_a_dag_that_the_target_owns_already_does_not_matter(a
     assert checked(aws)["pause-state"].detail.startswith("paused on green only: hourly.")
 
 
-def test_single_dags_that_are_alike_on_both_sides_pass(aws: Cloud) -> None:
+def test_single_dags_that_are_alike_on_both_sides_pass(aws: FakeClients) -> None:
     check = checked(aws, "hourly", "daily")["moving-dags"]
     assert (check.result, check.detail) == ("pass", "on both sides, in the same pause state: daily, hourly")
     assert "moving-dags" not in checked(aws), "nothing to say when all DAGs move"
 
 
-def test_a_single_dag_that_a_side_does_not_have_fails_and_names_the_side(aws: Cloud) -> None:
+def test_a_single_dag_that_a_side_does_not_have_fails_and_names_the_side(aws: FakeClients) -> None:
     aws.mwaa.airflow[BLUE]["/dags"]["dags"].append({"dag_id": "new", "is_paused": False})
     aws.mwaa.airflow[BLUE]["/dags"]["total_entries"] = 3
     assert checked(aws, "new")["moving-dags"].detail == "not on green: new"
@@ -131,14 +132,14 @@ def test_a_single_dag_that_a_side_does_not_have_fails_and_names_the_side(aws: Cl
     assert checked(aws, "daily")["moving-dags"].result == "pass", "whatever other DAGs are like"
 
 
-def test_a_single_dag_paused_on_one_side_only_fails(aws: Cloud) -> None:
+def test_a_single_dag_paused_on_one_side_only_fails(aws: FakeClients) -> None:
     aws.mwaa.airflow[GREEN]["/dags"]["dags"][0]["is_paused"] = True
     check = checked(aws, "daily")["moving-dags"]
     assert (check.result, check.detail) == ("fail", "paused on green only: daily")
     assert checked(aws, "hourly")["moving-dags"].result == "pass"
 
 
-def test_a_dead_source_leaves_a_single_dag_unchecked_unless_the_target_lacks_it(aws: Cloud) -> None:
+def test_a_dead_source_leaves_a_single_dag_unchecked_unless_the_target_lacks_it(aws: FakeClients) -> None:
     aws.mwaa.airflow[BLUE] = dict.fromkeys(
         aws.mwaa.airflow[BLUE], client_error("InternalServerException", 500)
     )
@@ -146,7 +147,7 @@ def test_a_dead_source_leaves_a_single_dag_unchecked_unless_the_target_lacks_it(
     assert checked(aws, "typo")["moving-dags"].detail == "not on green: typo"
 
 
-def test_an_environment_that_is_gone_fails_with_its_name(aws: Cloud) -> None:
+def test_an_environment_that_is_gone_fails_with_its_name(aws: FakeClients) -> None:
     del aws.mwaa.environments[GREEN]
     check = checked(aws)["target-available"]
     assert check.result == "fail"

@@ -14,17 +14,10 @@ from mwaactl.deployment import Deployment
 from mwaactl.stack import parse
 from mwaactl.switching.plan import plan
 from mwaactl.switching.write import carry_out
-from tests.fakes.aws import START, Cloud, client_error, deployment, outputs, standing
-from tests.fakes.preflight import (
-    BLUE,
-    GREEN,
-    TASK_INSTANCES,
-    checked,
-    dag_answer,
-    outcome,
-    set_dags,
-    silent,
-)
+from tests.fakes.checks import TASK_INSTANCES, checked, dag_answer, outcome, set_dags
+from tests.fakes.clients import BLUE, GREEN, FakeClients, deployment, outputs, standing
+from tests.fakes.clock import START
+from tests.fakes.errors import client_error
 
 MINUTE = timedelta(minutes=1)
 
@@ -33,7 +26,11 @@ MINUTE = timedelta(minutes=1)
 
 
 def ran(
-    aws: Cloud, *tasks: dict[str, Any], due: datetime = START - MINUTE, note: str | None = None, **more: Any
+    aws: FakeClients,
+    *tasks: dict[str, Any],
+    due: datetime = START - MINUTE,
+    note: str | None = None,
+    **more: Any,
 ) -> None:
     """Green has one scheduled run of daily, with these task instances."""
     run = {
@@ -64,41 +61,41 @@ SKIPPED = {"state": "skipped", "hostname": ""}
 EXECUTED = {"state": "success", "hostname": "worker", "start_date": (START - MINUTE).isoformat()}
 
 
-def test_a_run_of_the_other_side_that_was_skipped_proves_the_gate(aws: Cloud) -> None:
+def test_a_run_of_the_other_side_that_was_skipped_proves_the_gate(aws: FakeClients) -> None:
     ran(aws, SKIPPED, SKIPPED)
     assert outcome(aws, "gate") == ("pass", "skipped the newest scheduled runs that blue owned (of 1 DAG)")
 
 
 @pytest.mark.parametrize("state", ["success", "running", "failed", "up_for_retry", "deferred"])
-def test_a_run_of_the_other_side_that_was_worked_on_fails_and_is_named(aws: Cloud, state: str) -> None:
+def test_a_run_of_the_other_side_that_was_worked_on_fails_and_is_named(aws: FakeClients, state: str) -> None:
     ran(aws, SKIPPED, {**EXECUTED, "state": state, "rendered_fields": {"bash_command": "true"}})
     result, detail = outcome(aws, "gate")
     assert (result, "green executed what blue owned: daily r1." in detail) == ("fail", True)
 
 
 @pytest.mark.parametrize("state", ["running", "up_for_retry", "failed"])
-def test_a_task_that_waits_for_a_verdict_or_had_none_is_no_failure(aws: Cloud, state: str) -> None:
+def test_a_task_that_waits_for_a_verdict_or_had_none_is_no_failure(aws: FakeClients, state: str) -> None:
     """As after an outage of the parameter store: the gate stops it before its templates are rendered."""
     ran(aws, SKIPPED, {**EXECUTED, "state": state, "rendered_fields": {}})
     assert outcome(aws, "gate")[0] == "pass"
 
 
-def test_an_empty_task_that_no_process_worked_on_is_no_failure(aws: Cloud) -> None:
+def test_an_empty_task_that_no_process_worked_on_is_no_failure(aws: FakeClients) -> None:
     ran(aws, {"state": "success", "hostname": ""})
     assert outcome(aws, "gate")[0] == "pass"
 
 
-def test_a_mirror_with_copied_states_is_neither_proof_nor_failure(aws: Cloud) -> None:
+def test_a_mirror_with_copied_states_is_neither_proof_nor_failure(aws: FakeClients) -> None:
     ran(aws, EXECUTED, note=f"{copied_note('blue')} blue")
     assert outcome(aws, "gate")[0] == "not checked"
 
 
-def test_a_run_that_is_not_finished_proves_nothing_yet(aws: Cloud) -> None:
+def test_a_run_that_is_not_finished_proves_nothing_yet(aws: FakeClients) -> None:
     ran(aws, state="queued")
     assert outcome(aws, "gate")[0] == "not checked"
 
 
-def switched_there_and_back(aws: Cloud) -> None:
+def switched_there_and_back(aws: FakeClients) -> None:
     """Green owned from 10:00:05 to 10:10:05."""
     stack = parse(outputs())
     for colour, seconds in (("green", 600.0), ("blue", 600.0)):
@@ -106,13 +103,13 @@ def switched_there_and_back(aws: Cloud) -> None:
         aws.ssm.clock.forward(seconds)
 
 
-def test_a_run_that_the_target_owned_says_nothing(aws: Cloud) -> None:
+def test_a_run_that_the_target_owned_says_nothing(aws: FakeClients) -> None:
     switched_there_and_back(aws)
     ran(aws, EXECUTED, due=START + 5 * MINUTE)
     assert outcome(aws, "gate")[0] == "not checked"
 
 
-def test_a_run_that_was_cleared_while_the_target_owned_was_rightly_executed(aws: Cloud) -> None:
+def test_a_run_that_was_cleared_while_the_target_owned_was_rightly_executed(aws: FakeClients) -> None:
     switched_there_and_back(aws)
     ran(aws, {**EXECUTED, "start_date": (START + 5 * MINUTE).isoformat()}, due=START - MINUTE)
     assert outcome(aws, "gate")[0] == "pass"
@@ -120,13 +117,13 @@ def test_a_run_that_was_cleared_while_the_target_owned_was_rightly_executed(aws:
     assert outcome(aws, "gate")[0] == "fail"
 
 
-def test_runs_from_before_the_timelines_memory_are_not_judged(aws: Cloud) -> None:
+def test_runs_from_before_the_timelines_memory_are_not_judged(aws: FakeClients) -> None:
     switched_there_and_back(aws)
     ran(aws, EXECUTED, due=START - timedelta(days=2))
     assert outcome(aws, "gate")[0] == "not checked"
 
 
-def test_a_gate_without_evidence_is_not_checked_with_the_reason(aws: Cloud) -> None:
+def test_a_gate_without_evidence_is_not_checked_with_the_reason(aws: FakeClients) -> None:
     result, detail = outcome(aws, "gate")
     assert (result, detail) == (
         "not checked",
@@ -136,7 +133,7 @@ def test_a_gate_without_evidence_is_not_checked_with_the_reason(aws: Cloud) -> N
     assert GREEN in outcome(aws, "gate")[1]
 
 
-def test_without_the_ownership_nobody_knows_whose_runs_they_were(aws: Cloud) -> None:
+def test_without_the_ownership_nobody_knows_whose_runs_they_were(aws: FakeClients) -> None:
     sides = observe_sides(deployment(aws), "green", None, dags=("daily",))
     checks = {check.name: check for check in run_checks(sides)}
     assert "ownership timeline could not be read" in checks["gate"].detail
@@ -148,7 +145,7 @@ def test_without_the_ownership_nobody_knows_whose_runs_they_were(aws: Cloud) -> 
 
 @pytest.mark.parametrize(("late", "result"), [(-30, "pass"), (59, "pass"), (61, "fail")])
 def test_a_run_that_is_due_for_more_than_a_minute_and_not_made_fails(
-    aws: Cloud, late: float, result: str
+    aws: FakeClients, late: float, result: str
 ) -> None:
     due = START - timedelta(seconds=late)
     set_dags(
@@ -165,7 +162,7 @@ def test_a_run_that_is_due_for_more_than_a_minute_and_not_made_fails(
         assert "still creating (and skipping) its history" in detail
 
 
-def test_of_a_single_dag_that_moves_only_its_own_next_run_counts(aws: Cloud) -> None:
+def test_of_a_single_dag_that_moves_only_its_own_next_run_counts(aws: FakeClients) -> None:
     for name in (BLUE, GREEN):
         set_dags(
             aws, name, dag_answer("daily", due=START + MINUTE), dag_answer("old", due=START - 9 * MINUTE)
@@ -177,21 +174,23 @@ def test_of_a_single_dag_that_moves_only_its_own_next_run_counts(aws: Cloud) -> 
 # --- due instants ---
 
 
-def both_due(aws: Cloud, blue: datetime | None, green: datetime | None, schedule: str = "0 * * * *") -> str:
+def both_due(
+    aws: FakeClients, blue: datetime | None, green: datetime | None, schedule: str = "0 * * * *"
+) -> str:
     """The result of the check when daily is next due so on the two sides."""
     for name, due in ((BLUE, blue), (GREEN, green)):
         set_dags(aws, name, dag_answer("daily", due=due, timetable_summary=schedule))
     return outcome(aws, "same-instants")[0]
 
 
-def test_two_next_instants_in_the_future_must_be_one(aws: Cloud) -> None:
+def test_two_next_instants_in_the_future_must_be_one(aws: FakeClients) -> None:
     assert both_due(aws, START + MINUTE, START + MINUTE) == "pass"
     assert both_due(aws, START + MINUTE, START + 1.5 * MINUTE) == "warn"
     detail = checked(aws)["same-instants"].detail
     assert "daily (next on green at 2026-11-23T10:01:30.000Z, on blue at 2026-11-23T10:01:00.000Z)" in detail
 
 
-def test_a_run_that_one_side_has_made_and_the_other_not_yet_proves_nothing(aws: Cloud) -> None:
+def test_a_run_that_one_side_has_made_and_the_other_not_yet_proves_nothing(aws: FakeClients) -> None:
     assert both_due(aws, START, START + MINUTE) == "pass"
     assert both_due(aws, START + timedelta(seconds=9), START + MINUTE) == "pass", "clocks may differ"
     assert both_due(aws, None, START + MINUTE) == "pass"
@@ -209,12 +208,12 @@ def test_a_run_that_one_side_has_made_and_the_other_not_yet_proves_nothing(aws: 
     ],
 )
 def test_bare_timedeltas_are_compared_by_their_phase(
-    aws: Cloud, schedule: str, seconds: int, result: str
+    aws: FakeClients, schedule: str, seconds: int, result: str
 ) -> None:
     assert both_due(aws, START - MINUTE, START - MINUTE + timedelta(seconds=seconds), schedule) == result
 
 
-def test_a_continuous_dag_always_warns_and_a_paused_one_never(aws: Cloud) -> None:
+def test_a_continuous_dag_always_warns_and_a_paused_one_never(aws: FakeClients) -> None:
     assert both_due(aws, None, None, "@continuous") == "warn"
     for name in (BLUE, GREEN):
         set_dags(aws, name, dag_answer("daily", True, timetable_summary="@continuous"))
@@ -224,7 +223,7 @@ def test_a_continuous_dag_always_warns_and_a_paused_one_never(aws: Cloud) -> Non
 # --- events of assets ---
 
 
-def by_assets(aws: Cloud, *dag_ids: str, paused: bool = False) -> None:
+def by_assets(aws: FakeClients, *dag_ids: str, paused: bool = False) -> None:
     for name in (BLUE, GREEN):
         set_dags(aws, name, *(dag_answer(dag_id, paused, timetable_summary="Asset") for dag_id in dag_ids))
 
@@ -232,13 +231,13 @@ def by_assets(aws: Cloud, *dag_ids: str, paused: bool = False) -> None:
 NONE_QUEUED = client_error("RestApiClientException", 400, RestApiStatusCode=404, RestApiResponse={})
 
 
-def queued(aws: Cloud, dag_id: str, *events: int) -> None:
+def queued(aws: FakeClients, dag_id: str, *events: int) -> None:
     queue = [{"asset_id": event} for event in events]
     answer: Any = {"queued_events": queue, "total_entries": len(queue)} if queue else NONE_QUEUED
     aws.mwaa.airflow[BLUE][f"/dags/{dag_id}/assets/queuedEvents"] = answer
 
 
-def test_an_event_that_waits_on_the_source_fails_with_the_dag_and_the_ways_out(aws: Cloud) -> None:
+def test_an_event_that_waits_on_the_source_fails_with_the_dag_and_the_ways_out(aws: FakeClients) -> None:
     by_assets(aws, "report", "other")
     queued(aws, "report", 4, 7)
     aws.mwaa.airflow[BLUE]["/assets"] = {"assets": [{"id": 4, "uri": "s3://b/k"}], "total_entries": 1}
@@ -249,7 +248,7 @@ def test_an_event_that_waits_on_the_source_fails_with_the_dag_and_the_ways_out(a
     assert outcome(aws, "asset-events", "other")[0] == "pass", "report does not move"
 
 
-def test_no_waiting_event_passes_and_paused_dags_are_not_asked(aws: Cloud) -> None:
+def test_no_waiting_event_passes_and_paused_dags_are_not_asked(aws: FakeClients) -> None:
     by_assets(aws, "report")
     queued(aws, "report")
     assert outcome(aws, "asset-events")[0] == "pass"
@@ -258,15 +257,15 @@ def test_no_waiting_event_passes_and_paused_dags_are_not_asked(aws: Cloud) -> No
     assert outcome(aws, "asset-events")[0] == "pass"
 
 
-def test_events_that_cannot_be_read_are_not_checked(aws: Cloud) -> None:
-    silent(aws, BLUE)
+def test_events_that_cannot_be_read_are_not_checked(aws: FakeClients) -> None:
+    aws.mwaa.silence(BLUE)
     assert outcome(aws, "asset-events")[0] == "not checked"
 
 
 # --- dependencies between DAGs ---
 
 
-def depends(aws: Cloud, dag_id: str, field: str, named: str | None) -> None:
+def depends(aws: FakeClients, dag_id: str, field: str, named: str | None) -> None:
     """On blue, a task of the DAG names another in a template field, if it ever ran."""
     task = {"task_id": "link", "template_fields": ["x", field], "operator_name": "OurOwnSensor"}
     run = {"dag_id": dag_id, "dag_run_id": "r", "run_type": "manual", "state": "success"}
@@ -280,7 +279,7 @@ def depends(aws: Cloud, dag_id: str, field: str, named: str | None) -> None:
     }
 
 
-def test_dags_that_a_move_would_separate_fail_with_both_names(aws: Cloud) -> None:
+def test_dags_that_a_move_would_separate_fail_with_both_names(aws: FakeClients) -> None:
     depends(aws, "daily", "external_dag_id", "hourly")
     assert outcome(aws, "cross-dag", "daily") == (
         "fail",
@@ -291,12 +290,12 @@ def test_dags_that_a_move_would_separate_fail_with_both_names(aws: Cloud) -> Non
     assert outcome(aws, "cross-dag", "daily", "hourly") == ("pass", "no dependency between DAGs is cut")
 
 
-def test_a_dag_that_triggers_another_depends_on_it(aws: Cloud) -> None:
+def test_a_dag_that_triggers_another_depends_on_it(aws: FakeClients) -> None:
     depends(aws, "hourly", "trigger_dag_id", "daily")
     assert "hourly triggers daily" in outcome(aws, "cross-dag", "daily")[1]
 
 
-def test_a_dependency_of_other_dags_or_on_itself_does_not_matter(aws: Cloud) -> None:
+def test_a_dependency_of_other_dags_or_on_itself_does_not_matter(aws: FakeClients) -> None:
     for name in (BLUE, GREEN):
         set_dags(aws, name, *(dag_answer(dag_id) for dag_id in ("daily", "a", "b")))
     depends(aws, "a", "external_dag_id", "b")
@@ -307,14 +306,14 @@ def test_a_dependency_of_other_dags_or_on_itself_does_not_matter(aws: Cloud) -> 
     assert outcome(aws, "cross-dag", "a")[0] == "pass"
 
 
-def test_a_dependency_that_never_ran_warns_for_a_dag_that_moves(aws: Cloud) -> None:
+def test_a_dependency_that_never_ran_warns_for_a_dag_that_moves(aws: FakeClients) -> None:
     depends(aws, "daily", "external_dag_id", None)
     result, detail = outcome(aws, "cross-dag", "daily")
     assert (result, "daily (waits for)" in detail) == ("warn", True)
     assert outcome(aws, "cross-dag", "hourly")[0] == "pass"
 
 
-def test_the_producer_of_an_asset_and_its_consumer_depend_on_each_other(aws: Cloud) -> None:
+def test_the_producer_of_an_asset_and_its_consumer_depend_on_each_other(aws: FakeClients) -> None:
     asset = {
         "id": 1,
         "uri": "s3://b/k",
@@ -326,7 +325,7 @@ def test_the_producer_of_an_asset_and_its_consumer_depend_on_each_other(aws: Clo
     assert outcome(aws, "cross-dag", "daily", "hourly")[0] == "pass"
 
 
-def test_dags_that_were_separated_before_are_joined_by_a_move(aws: Cloud) -> None:
+def test_dags_that_were_separated_before_are_joined_by_a_move(aws: FakeClients) -> None:
     depends(aws, "daily", "external_dag_id", "hourly")
     carry_out(plan(deployment(aws), "green", dags=["hourly"], force=["cross-dag"]))
     aws.ssm.clock.forward(60)
@@ -334,6 +333,6 @@ def test_dags_that_were_separated_before_are_joined_by_a_move(aws: Cloud) -> Non
     assert standing(aws).owner(aws.ssm.clock.now, "hourly") == "green"
 
 
-def test_dependencies_that_cannot_be_read_are_not_checked(aws: Cloud) -> None:
+def test_dependencies_that_cannot_be_read_are_not_checked(aws: FakeClients) -> None:
     aws.mwaa.airflow[BLUE]["/assets"] = client_error("InternalServerException", 500)
     assert outcome(aws, "cross-dag", "daily")[0] == "not checked"

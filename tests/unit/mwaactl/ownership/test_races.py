@@ -21,7 +21,9 @@ from mwaactl.ownership.reading import newest_owner
 from mwaactl.switching.held_dags import Activity, Watch
 from mwaactl.switching.plan import SwitchPlan
 from mwaactl.switching.write import SwitchResult, carry_out
-from tests.fakes.aws import ACTIVE, LEAD, OWNERSHIP, Clock, Cloud, cloud, deployment, standing
+from tests.fakes.clients import LEAD, FakeClients, deployment, fresh_clients, standing
+from tests.fakes.clock import Clock
+from tests.fakes.ssm import ACTIVE, OWNERSHIP
 
 LEAD_TIME = timedelta(seconds=LEAD)
 
@@ -59,7 +61,7 @@ class Stage:
 
     def __init__(self, writers: list[Writer], puts: list[str]) -> None:
         self.writers, self.local = writers, threading.local()
-        self.aws: Cloud = cloud(clock=Clock())
+        self.aws: FakeClients = fresh_clients(clock=Clock())
         self.aws.ssm.puts = [*puts]
         self.aws.ssm.before = self._wait
         self.aws.ssm.user = lambda: f"writer {self.writers.index(self.local.writer)}"

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from mwaactl import clock
-from mwaactl.airflow import client as airflow_api
-from mwaactl.aws import Clients
-from mwaactl.cli import app as cli
-from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable
 from mwaactl.recovery import audit
 from mwaactl.recovery.audit import Audit
-from mwaactl.stack import Stack, parse
-from tests.fakes.aws import OWNERSHIP, client_error, opens, outputs, standing
+from tests.fakes.airflow_model import Dag, Run
+from tests.fakes.clients import FakeClients, clients_of_models, deployment, outputs, standing
+from tests.fakes.clock import minutes, stop_time
+from tests.fakes.commands import Command
+from tests.fakes.errors import client_error
 from tests.fakes.lineage_events import log_complete, log_dag
-from tests.fakes.recovery import Cloud, Dag, Run, cloud, minutes
+from tests.fakes.ssm import OWNERSHIP
 
 CHAIN = Dag({"first": ("second",), "second": ()}, next_due=minutes(100))
 DONE = {"first": "success", "second": "success"}
@@ -28,32 +24,28 @@ SKIPPED = {"first": "skipped", "second": "skipped"}
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Cloud:
+def aws(monkeypatch: pytest.MonkeyPatch) -> FakeClients:
     """Two environments, one hour after the beginning; green owns what is due from minute 30 on."""
-    doubles = cloud({"chain": CHAIN})
+    doubles = clients_of_models({"chain": CHAIN})
     doubles.ssm.clock.now = minutes(20)
-    timeline = standing(cast(Any, doubles)).switched("green", minutes(30), 2)
+    timeline = standing(doubles).switched("green", minutes(30), 2)
     doubles.ssm.store({"Name": OWNERSHIP, "Value": timeline.dump()})
     doubles.ssm.clock.now = minutes(60)
-    monkeypatch.setattr(clock, "now", lambda: doubles.ssm.clock.now)
-    monkeypatch.setattr(airflow_api._Pace, "wait", lambda pace: None)
+    stop_time(monkeypatch, doubles.ssm.clock)
     return doubles
 
 
-@pytest.fixture
-def stack() -> Stack:
-    return parse(outputs("fullha"))
+def compare(aws: FakeClients) -> Audit:
+    return audit.audit(deployment(aws), since=minutes(0), until=minutes(60))
 
 
-def compare(stack: Stack, aws: Cloud) -> Audit:
-    return audit.audit(Deployment(stack, cast(Clients, aws)), since=minutes(0), until=minutes(60))
+def backfill(aws: FakeClients, report: Audit) -> Audit:
+    return audit.backfill(deployment(aws), report)
 
 
-def backfill(stack: Stack, aws: Cloud, report: Audit) -> Audit:
-    return audit.backfill(Deployment(stack, cast(Clients, aws)), report)
-
-
-def both(aws: Cloud, minute: int, blue: dict[str, str] | None, green: dict[str, str] | None) -> list[Run]:
+def both(
+    aws: FakeClients, minute: int, blue: dict[str, str] | None, green: dict[str, str] | None
+) -> list[Run]:
     """One instant with the tasks' states on each side; None: the side has no run."""
     states = ((aws.blue, blue), (aws.green, green))
     return [airflow.add("chain", minutes(minute), tasks) for airflow, tasks in states if tasks is not None]
@@ -63,142 +55,130 @@ def kinds(report: Audit) -> list[tuple[str, Any]]:
     return [(finding.kind, finding.due) for finding in report.findings]
 
 
-def test_runs_that_their_owners_executed_are_no_findings(stack: Stack, aws: Cloud) -> None:
+def test_runs_that_their_owners_executed_are_no_findings(aws: FakeClients) -> None:
     both(aws, 10, DONE, SKIPPED)
     both(aws, 40, SKIPPED, DONE)
-    report = compare(stack, aws)
+    report = compare(aws)
     assert report.findings == ()
     assert (report.instants, report.unfinished, report.failed) == (2, 0, 0)
 
 
-def test_a_run_that_both_executed_is_found(stack: Stack, aws: Cloud) -> None:
+def test_a_run_that_both_executed_is_found(aws: FakeClients) -> None:
     both(aws, 10, DONE, DONE)
-    report = compare(stack, aws)
+    report = compare(aws)
     assert kinds(report) == [("both", minutes(10))]
     assert report.findings[0].owner == "blue"
     assert report.findings[0].runs == {"blue": "success", "green": "success"}
     assert report.findings[0].backfill_on is None
 
 
-def test_a_run_that_only_the_wrong_side_executed_is_found(stack: Stack, aws: Cloud) -> None:
+def test_a_run_that_only_the_wrong_side_executed_is_found(aws: FakeClients) -> None:
     both(aws, 10, SKIPPED, DONE)
     both(aws, 40, DONE, None)
-    assert kinds(compare(stack, aws)) == [("wrong side", minutes(10)), ("wrong side", minutes(40))]
+    assert kinds(compare(aws)) == [("wrong side", minutes(10)), ("wrong side", minutes(40))]
 
 
-def test_a_run_that_was_skipped_on_its_owner_was_executed_by_nobody(stack: Stack, aws: Cloud) -> None:
+def test_a_run_that_was_skipped_on_its_owner_was_executed_by_nobody(aws: FakeClients) -> None:
     both(aws, 10, SKIPPED, SKIPPED)
-    report = compare(stack, aws)
+    report = compare(aws)
     assert kinds(report) == [("nobody", minutes(10))]
     assert "skipped on blue" in report.findings[0].detail
 
 
-def test_a_run_that_its_owner_never_made_was_executed_by_nobody(stack: Stack, aws: Cloud) -> None:
+def test_a_run_that_its_owner_never_made_was_executed_by_nobody(aws: FakeClients) -> None:
     both(aws, 40, SKIPPED, None)
-    report = compare(stack, aws)
+    report = compare(aws)
     assert kinds(report) == [("nobody", minutes(40))]
     assert report.findings[0].backfill_on == "green"
 
 
-def test_a_run_that_its_owner_may_still_make_is_unfinished(stack: Stack, aws: Cloud) -> None:
+def test_a_run_that_its_owner_may_still_make_is_unfinished(aws: FakeClients) -> None:
     aws.green.dags["chain"].next_due = minutes(40)
     both(aws, 40, SKIPPED, None)
-    report = compare(stack, aws)
+    report = compare(aws)
     assert report.findings == ()
     assert report.unfinished == 1
 
 
-def test_a_dag_with_no_next_run_is_past_it_unless_it_waits_for_its_runs_to_end(
-    stack: Stack, aws: Cloud
-) -> None:
+def test_a_dag_with_no_next_run_is_past_it_unless_it_waits_for_its_runs_to_end(aws: FakeClients) -> None:
     """Before 3.3 Airflow reports no next run while max_active_runs is reached."""
     aws.green.dags["chain"].next_due = None
     both(aws, 40, SKIPPED, None)
-    assert kinds(compare(stack, aws)) == [("nobody", minutes(40))]
+    assert kinds(compare(aws)) == [("nobody", minutes(40))]
     aws.green.add("chain", minutes(-10), DONE, state="running")
-    report = compare(stack, aws)
+    report = compare(aws)
     assert (report.findings, report.unfinished) == ((), 1)
 
 
-def test_a_paused_or_missing_dag_on_the_owner_is_found(stack: Stack, aws: Cloud) -> None:
+def test_a_paused_or_missing_dag_on_the_owner_is_found(aws: FakeClients) -> None:
     aws.green.dags["chain"].paused = True
     aws.green.dags["chain"].next_due = minutes(40)
     both(aws, 40, SKIPPED, None)
-    paused = compare(stack, aws).findings[0]
+    paused = compare(aws).findings[0]
     assert "paused" in paused.detail
     assert paused.backfill_on is None, "once it is unpaused, its scheduler may make the run"
     del aws.green.dags["chain"]
-    assert "no such DAG" in compare(stack, aws).findings[0].detail
+    assert "no such DAG" in compare(aws).findings[0].detail
 
 
-def test_unfinished_and_failed_runs_are_counted(stack: Stack, aws: Cloud) -> None:
+def test_unfinished_and_failed_runs_are_counted(aws: FakeClients) -> None:
     both(aws, 10, DONE, SKIPPED)[0].state = "running"
     both(aws, 20, {"first": "success", "second": "failed"}, SKIPPED)[0].state = "failed"
-    report = compare(stack, aws)
+    report = compare(aws)
     assert (report.unfinished, report.failed, report.findings) == (1, 1, ())
 
 
-def test_a_mirror_with_copied_states_was_not_executed_unless_it_was_cleared_later(
-    stack: Stack, aws: Cloud
-) -> None:
+def test_a_mirror_with_copied_states_was_not_executed_unless_it_was_cleared_later(aws: FakeClients) -> None:
     mirror = both(aws, 10, DONE, DONE)[1]
     mirror.note = "mwaactl: executed on blue"
     for task in mirror.tasks.values():
         task.rendered = {}
-    assert compare(stack, aws).findings == ()
+    assert compare(aws).findings == ()
     aws.green._clear(mirror, mirror.tasks)
     aws.green.work()
-    assert kinds(compare(stack, aws)) == [("both", minutes(10))]
+    assert kinds(compare(aws)) == [("both", minutes(10))]
 
 
-def test_an_owner_with_a_mirror_with_copied_states_lost_nothing(stack: Stack, aws: Cloud) -> None:
+def test_an_owner_with_a_mirror_with_copied_states_lost_nothing(aws: FakeClients) -> None:
     """After a failover: green owns the instant by the back-dated decision, blue had completed it."""
     mirror = both(aws, 40, DONE, SKIPPED)[1]
     mirror.note = "mwaactl: executed on blue"
-    assert compare(stack, aws).findings == ()
+    assert compare(aws).findings == ()
 
 
-def test_a_task_that_failed_for_want_of_a_verdict_was_not_executed(stack: Stack, aws: Cloud) -> None:
+def test_a_task_that_failed_for_want_of_a_verdict_was_not_executed(aws: FakeClients) -> None:
     mirror = both(aws, 10, DONE, {"first": "failed", "second": "upstream_failed"})[1]
     mirror.state = "failed"
     mirror.tasks["first", -1].rendered = {}
-    assert compare(stack, aws).findings == ()
+    assert compare(aws).findings == ()
 
 
-def test_a_dags_own_decision_says_who_owns_it(stack: Stack, aws: Cloud) -> None:
+def test_a_dags_own_decision_says_who_owns_it(aws: FakeClients) -> None:
     aws.ssm.clock.now = minutes(31)
-    timeline = standing(cast(Any, aws)).dag_moved("chain", "blue", minutes(35), 3)
+    timeline = standing(aws).dag_moved("chain", "blue", minutes(35), 3)
     aws.ssm.store({"Name": OWNERSHIP, "Value": timeline.dump()})
     aws.ssm.clock.now = minutes(60)
     both(aws, 40, DONE, SKIPPED)
-    assert compare(stack, aws).findings == ()
+    assert compare(aws).findings == ()
 
 
-def test_half_an_audit_is_none(stack: Stack, aws: Cloud) -> None:
-    def silent(method: str, path: str) -> None:
-        raise client_error("InternalServerException", 500)
-
-    aws.green.before = silent
+def test_half_an_audit_is_none(aws: FakeClients) -> None:
+    aws.green.silence()
     with pytest.raises(Unreachable):
-        compare(stack, aws)
+        compare(aws)
 
 
 @pytest.fixture
-def blue_is_gone(aws: Cloud) -> None:
-    def silent(method: str, path: str) -> None:
-        raise client_error("InternalServerException", 500)
-
-    aws.blue.before = silent
+def blue_is_gone(aws: FakeClients) -> None:
+    aws.blue.silence()
 
 
-def by_lineage(stack: Stack, aws: Cloud) -> Audit:
-    return audit.audit(
-        Deployment(stack, cast(Clients, aws)), since=minutes(0), until=minutes(60), lineage=True
-    )
+def by_lineage(aws: FakeClients, **changes: Any) -> Audit:
+    return audit.audit(deployment(aws, **changes), since=minutes(0), until=minutes(60), lineage=True)
 
 
 @pytest.mark.usefixtures("blue_is_gone")
-def test_the_lineage_log_stands_in_for_a_side_that_does_not_answer(stack: Stack, aws: Cloud) -> None:
+def test_the_lineage_log_stands_in_for_a_side_that_does_not_answer(aws: FakeClients) -> None:
     for minute in (10, 12, 14, 16, 18):
         aws.green.mirror("chain", minutes(minute))
     aws.green.add("chain", minutes(20), DONE)
@@ -209,103 +189,103 @@ def test_the_lineage_log_stands_in_for_a_side_that_does_not_answer(stack: Stack,
     log_dag(aws.s3, "FAIL", "chain", minutes(12), at=minutes(13))
     log_dag(aws.s3, "START", "chain", minutes(14), at=minutes(15))
     log_complete(aws.s3, "chain", minutes(44), at=minutes(45))
-    report = by_lineage(stack, aws)
+    report = by_lineage(aws)
     assert kinds(report) == [("both", minutes(20)), ("both", minutes(42)), ("wrong side", minutes(44))]
     assert (report.instants, report.failed, report.unfinished, report.unknown) == (9, 1, 1, 2)
     assert "InternalServerException" in report.by_lineage["blue"]
 
 
 @pytest.mark.usefixtures("blue_is_gone")
-def test_nothing_is_backfilled_that_the_silent_side_may_have_executed(stack: Stack, aws: Cloud) -> None:
+def test_nothing_is_backfilled_that_the_silent_side_may_have_executed(aws: FakeClients) -> None:
     log_complete(aws.s3, "chain", minutes(10), at=minutes(11))
     both(aws, 40, None, SKIPPED)
-    report = by_lineage(stack, aws)
+    report = by_lineage(aws)
     assert kinds(report) == [("nobody", minutes(40))]
     assert report.findings[0].backfill_on is None
     assert "blue does not answer" in report.findings[0].detail
 
 
-def test_sides_that_answer_are_asked_themselves(stack: Stack, aws: Cloud) -> None:
+def test_sides_that_answer_are_asked_themselves(aws: FakeClients) -> None:
     both(aws, 10, DONE, SKIPPED)
     log_complete(aws.s3, "chain", minutes(40), at=minutes(41))
-    report = by_lineage(stack, aws)
+    report = by_lineage(aws)
     assert (report.instants, report.findings, report.by_lineage) == (1, (), {})
 
 
-def test_the_log_does_not_stand_in_for_both_sides(stack: Stack, aws: Cloud, blue_is_gone: None) -> None:
+def test_the_log_does_not_stand_in_for_both_sides(aws: FakeClients, blue_is_gone: None) -> None:
     for environment in ("blue", "green"):
         namespace = f"mwaa-openlineage-fullha-{environment}"
         log_complete(aws.s3, "chain", minutes(10), at=minutes(11), namespace=namespace)
     aws.green.before = aws.blue.before
     with pytest.raises(Unreachable):
-        by_lineage(stack, aws)
+        by_lineage(aws)
 
 
 @pytest.mark.usefixtures("blue_is_gone")
-def test_a_shared_namespace_does_not_tell_who_executed_a_run(aws: Cloud) -> None:
+def test_a_shared_namespace_does_not_tell_who_executed_a_run(aws: FakeClients) -> None:
     exports = outputs("fullha")
     for environment in exports["airflow_environments"].values():
         environment["lineage_namespace"] = "shared"
     log_complete(aws.s3, "chain", minutes(10), at=minutes(11), namespace="shared")
     with pytest.raises(Unreachable, match="share the namespace shared"):
-        by_lineage(parse(exports), aws)
+        by_lineage(aws, airflow_environments=exports["airflow_environments"])
 
 
-def test_what_nobody_executed_is_cleared_once_on_the_current_owner(stack: Stack, aws: Cloud) -> None:
+def test_what_nobody_executed_is_cleared_once_on_the_current_owner(aws: FakeClients) -> None:
     both(aws, 10, SKIPPED, SKIPPED)
-    backfilled = backfill(stack, aws, compare(stack, aws))
+    backfilled = backfill(aws, compare(aws))
     assert [(finding.due, finding.backfill_on) for finding in backfilled.backfilled] == [
         (minutes(10), "green")
     ]
     assert backfilled.open == ()
-    assert compare(stack, aws).unfinished == 1
+    assert compare(aws).unfinished == 1
     aws.green.work()
-    assert aws.green.executed == [("chain", aws.green.one("chain", minutes(10)).run_id)]
+    assert aws.green.executed == [("chain", aws.green.scheduled("chain", minutes(10)).run_id)]
     assert aws.blue.executed == []
-    assert compare(stack, aws).findings == ()
-    backfill(stack, aws, backfilled)
+    assert compare(aws).findings == ()
+    backfill(aws, backfilled)
     aws.green.work()
     assert len(aws.green.executed) == 1
 
 
-def test_what_the_owner_never_made_is_made_once(stack: Stack, aws: Cloud) -> None:
+def test_what_the_owner_never_made_is_made_once(aws: FakeClients) -> None:
     both(aws, 40, SKIPPED, None)
-    first = compare(stack, aws)
+    first = compare(aws)
     for _ in range(2):
-        backfill(stack, aws, first)
-        assert compare(stack, aws).unfinished == 1
+        backfill(aws, first)
+        assert compare(aws).unfinished == 1
     aws.green.work()
     assert len(aws.green.executed) == 1
-    backfill(stack, aws, first)
+    backfill(aws, first)
     aws.green.work()
     assert len(aws.green.executed) == 1
-    assert compare(stack, aws).findings == ()
+    assert compare(aws).findings == ()
 
 
-def test_what_the_other_side_may_still_execute_is_not_backfilled(stack: Stack, aws: Cloud) -> None:
+def test_what_the_other_side_may_still_execute_is_not_backfilled(aws: FakeClients) -> None:
     """Blue owned the instant and is behind; green, the current owner, must not be faster."""
     aws.blue.dags["chain"].next_due = minutes(5)
     both(aws, 10, None, SKIPPED)
-    assert compare(stack, aws).unfinished == 1
+    assert compare(aws).unfinished == 1
     aws.blue.dags["chain"].paused = True
-    finding = compare(stack, aws).findings[0]
+    finding = compare(aws).findings[0]
     assert finding.backfill_on is None
     assert "unpause" in finding.detail
 
 
-def test_a_run_is_not_started_where_it_is_paused_now(stack: Stack, aws: Cloud) -> None:
+def test_a_run_is_not_started_where_it_is_paused_now(aws: FakeClients) -> None:
     aws.green.dags["chain"].paused = True
     both(aws, 10, SKIPPED, SKIPPED)
-    finding = compare(stack, aws).findings[0]
+    finding = compare(aws).findings[0]
     assert finding.backfill_on is None
     assert "paused on green" in finding.detail
 
 
-def test_what_is_executed_meanwhile_is_not_backfilled(stack: Stack, aws: Cloud) -> None:
+def test_what_is_executed_meanwhile_is_not_backfilled(aws: FakeClients) -> None:
     run = both(aws, 10, SKIPPED, SKIPPED)[0]
-    report = compare(stack, aws)
+    report = compare(aws)
     aws.blue._clear(run, run.tasks)
-    assert backfill(stack, aws, report).backfilled == ()
+    assert backfill(aws, report).backfilled == ()
     assert aws.green.changes == 0
 
 
@@ -313,12 +293,12 @@ def test_what_is_executed_meanwhile_is_not_backfilled(stack: Stack, aws: Cloud) 
 
 
 @pytest.fixture
-def run(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    opens(monkeypatch, aws)
-    return lambda *arguments: CliRunner().invoke(cli.app, ["audit", *arguments])
+def run(run: Command) -> Command:
+    """Runs `mwaactl audit`."""
+    return lambda *arguments: run("audit", *arguments)
 
 
-def test_the_exit_code_says_whether_there_is_something(run: Callable[..., Result], aws: Cloud) -> None:
+def test_the_exit_code_says_whether_there_is_something(run: Command, aws: FakeClients) -> None:
     both(aws, 10, DONE, SKIPPED)
     assert run().exit_code == 0
     both(aws, 40, SKIPPED, None)
@@ -332,13 +312,13 @@ def test_the_exit_code_says_whether_there_is_something(run: Callable[..., Result
     assert run().exit_code == 0
 
 
-def test_a_double_cannot_be_backfilled_and_stays_a_finding(run: Callable[..., Result], aws: Cloud) -> None:
+def test_a_double_cannot_be_backfilled_and_stays_a_finding(run: Command, aws: FakeClients) -> None:
     both(aws, 10, DONE, DONE)
     assert run("--backfill", "--yes").exit_code == 1
     assert aws.green.changes == aws.blue.changes == 0
 
 
-def test_a_backfill_that_is_refused_ends_with_5(run: Callable[..., Result], aws: Cloud) -> None:
+def test_a_backfill_that_is_refused_ends_with_5(run: Command, aws: FakeClients) -> None:
     both(aws, 10, SKIPPED, SKIPPED)
 
     def refuses(method: str, path: str) -> None:
@@ -352,7 +332,7 @@ def test_a_backfill_that_is_refused_ends_with_5(run: Callable[..., Result], aws:
 
 
 @pytest.mark.usefixtures("blue_is_gone")
-def test_it_says_that_a_side_is_known_by_its_lineage_only(run: Callable[..., Result], aws: Cloud) -> None:
+def test_it_says_that_a_side_is_known_by_its_lineage_only(run: Command, aws: FakeClients) -> None:
     log_complete(aws.s3, "chain", minutes(10), at=minutes(11))
     aws.green.mirror("chain", minutes(12))
     assert run().exit_code == 4
@@ -368,13 +348,11 @@ def test_it_says_that_a_side_is_known_by_its_lineage_only(run: Callable[..., Res
     "arguments",
     [("--since", "yesterday"), ("--since", "2026-11-23T10:00:00"), ("--since", "1h", "--until", "2h")],
 )
-def test_a_window_that_makes_no_sense_is_wrong_usage(
-    run: Callable[..., Result], arguments: tuple[str, ...]
-) -> None:
+def test_a_window_that_makes_no_sense_is_wrong_usage(run: Command, arguments: tuple[str, ...]) -> None:
     assert run(*arguments).exit_code == 2
 
 
-def test_only_the_window_is_looked_at(run: Callable[..., Result], aws: Cloud) -> None:
+def test_only_the_window_is_looked_at(run: Command, aws: FakeClients) -> None:
     both(aws, 10, SKIPPED, SKIPPED)
     assert run("--since", "2026-11-23T10:11:00Z").exit_code == 0
     assert run("--until", "50m").exit_code == 0

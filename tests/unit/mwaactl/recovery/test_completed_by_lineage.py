@@ -11,61 +11,62 @@ from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable
 from mwaactl.recovery.completed_by_lineage import LineageLog
 from mwaactl.stack import parse
-from tests.fakes.aws import Cloud, deployment, outputs
-from tests.fakes.lineage import MemoryS3, refusal
+from tests.fakes.clients import FakeClients, deployment, outputs
+from tests.fakes.clock import minutes
+from tests.fakes.errors import client_error
 from tests.fakes.lineage_events import dag_run, log_complete, log_dag, log_task, write
-from tests.fakes.recovery import minutes
+from tests.fakes.s3 import FakeS3
 
 DUE, END = minutes(10), minutes(12)
 OLD = {"run_after": None}  # Airflow 2 has no such field
 
 
 @pytest.fixture
-def s3(aws: Cloud) -> MemoryS3:
-    aws.s3 = MemoryS3(page_size=3)
-    return cast(MemoryS3, aws.s3)
+def s3(aws: FakeClients) -> FakeS3:
+    aws.s3 = FakeS3(page_size=3)
+    return aws.s3
 
 
-def witness(aws: Cloud, **more: Any) -> LineageLog:
+def witness(aws: FakeClients, **more: Any) -> LineageLog:
     return LineageLog(deployment(aws, "fullha"), "blue", **more)
 
 
-def known(aws: Cloud) -> set[tuple[str, Any]]:
+def known(aws: FakeClients) -> set[tuple[str, Any]]:
     completed = witness(aws).completed(minutes(5), minutes(30))
     assert set(completed.values()) <= {True}, "it never says that a run was not completed"
     return set(completed)
 
 
-def test_a_run_that_succeeded_is_known(aws: Cloud, s3: MemoryS3) -> None:
+def test_a_run_that_succeeded_is_known(aws: FakeClients, s3: FakeS3) -> None:
     log_dag(s3, "START", "etl", DUE, at=minutes(11))
     log_complete(s3, "etl", DUE, at=END)
     assert known(aws) == {("etl", DUE)}
 
 
-def test_a_run_of_airflow_2_is_due_at_the_end_of_its_interval(aws: Cloud, s3: MemoryS3) -> None:
+def test_a_run_of_airflow_2_is_due_at_the_end_of_its_interval(aws: FakeClients, s3: FakeS3) -> None:
     log_complete(s3, "etl", DUE, at=END, run=dag_run("etl", DUE, **OLD))
     assert known(aws) == {("etl", DUE)}
 
 
-def test_the_old_provider_says_at_the_start_which_run_it_is(aws: Cloud, s3: MemoryS3) -> None:
+def test_the_old_provider_says_at_the_start_which_run_it_is(aws: FakeClients, s3: FakeS3) -> None:
     log_dag(s3, "START", "etl", DUE, at=minutes(11), run=dag_run("etl", DUE, **OLD))
     log_complete(s3, "etl", DUE, at=END, run={})
     assert known(aws) == {("etl", DUE)}
 
 
-def test_the_old_provider_says_with_each_task_which_run_it_is(aws: Cloud, s3: MemoryS3) -> None:
+def test_the_old_provider_says_with_each_task_which_run_it_is(aws: FakeClients, s3: FakeS3) -> None:
     log_complete(s3, "etl", DUE, at=END, run={})
     log_task(s3, "COMPLETE", "etl", DUE, at=minutes(11), **OLD)
     assert known(aws) == {("etl", DUE)}
 
 
-def test_a_completion_that_no_event_ties_to_a_run_is_not_known(aws: Cloud, s3: MemoryS3) -> None:
+def test_a_completion_that_no_event_ties_to_a_run_is_not_known(aws: FakeClients, s3: FakeS3) -> None:
     log_complete(s3, "etl", DUE, at=END, run={})
     log_task(s3, "COMPLETE", "etl", minutes(11), at=minutes(12), **OLD)
     assert known(aws) == set()
 
 
-def test_a_run_whose_tasks_completed_is_not_completed_itself(aws: Cloud, s3: MemoryS3) -> None:
+def test_a_run_whose_tasks_completed_is_not_completed_itself(aws: FakeClients, s3: FakeS3) -> None:
     log_dag(s3, "START", "etl", DUE, at=minutes(11))
     log_task(s3, "COMPLETE", "etl", DUE, at=END)
     assert known(aws) == set()
@@ -88,7 +89,7 @@ def test_a_run_whose_tasks_completed_is_not_completed_itself(aws: Cloud, s3: Mem
     ],
 )
 def test_anything_less_than_a_scheduled_run_that_succeeded_there_is_not_known(
-    aws: Cloud, s3: MemoryS3, more: dict[str, Any]
+    aws: FakeClients, s3: FakeS3, more: dict[str, Any]
 ) -> None:
     log_complete(s3, "other", DUE, at=END)
     log_complete(s3, "etl", DUE, at=END, **more)
@@ -98,7 +99,7 @@ def test_anything_less_than_a_scheduled_run_that_succeeded_there_is_not_known(
 @pytest.mark.parametrize("old_provider", [False, True])
 @pytest.mark.parametrize("undone", ["dag", "task", "failed", "same instant"])
 def test_a_run_that_was_cleared_or_failed_afterwards_is_not_known(
-    aws: Cloud, s3: MemoryS3, undone: str, old_provider: bool
+    aws: FakeClients, s3: FakeS3, undone: str, old_provider: bool
 ) -> None:
     run = dag_run("etl", DUE, **OLD) if old_provider else dag_run("etl", DUE)
     log_dag(s3, "START", "etl", DUE, at=minutes(11), run=run)
@@ -117,20 +118,20 @@ def test_a_run_that_was_cleared_or_failed_afterwards_is_not_known(
 
 
 def test_a_task_that_ends_after_its_run_by_another_machines_clock_undoes_nothing(
-    aws: Cloud, s3: MemoryS3
+    aws: FakeClients, s3: FakeS3
 ) -> None:
     log_complete(s3, "etl", DUE, at=END)
     log_task(s3, "COMPLETE", "etl", DUE, at=minutes(12.001))
     assert known(aws) == {("etl", DUE)}
 
 
-def test_only_runs_of_the_window_are_reported(aws: Cloud, s3: MemoryS3) -> None:
+def test_only_runs_of_the_window_are_reported(aws: FakeClients, s3: FakeS3) -> None:
     for minute in (4, 5, 29, 30):
         log_complete(s3, "etl", minutes(minute), at=minutes(40))
     assert known(aws) == {("etl", minutes(5)), ("etl", minutes(29))}
 
 
-def test_other_producers_events_are_ignored(aws: Cloud, s3: MemoryS3) -> None:
+def test_other_producers_events_are_ignored(aws: FakeClients, s3: FakeS3) -> None:
     log_complete(s3, "etl", DUE, at=END)
     job = {"namespace": "mwaa-openlineage-fullha-blue", "name": "spark"}
     write(s3, END, {"eventType": "COMPLETE", "run": {"runId": "7", "facets": []}, "job": job})
@@ -139,7 +140,7 @@ def test_other_producers_events_are_ignored(aws: Cloud, s3: MemoryS3) -> None:
     assert known(aws) == {("etl", DUE)}
 
 
-def test_in_a_shared_namespace_both_environments_events_count(aws: Cloud, s3: MemoryS3) -> None:
+def test_in_a_shared_namespace_both_environments_events_count(aws: FakeClients, s3: FakeS3) -> None:
     shared = outputs("fullha")
     for environment in shared["airflow_environments"].values():
         environment["lineage_namespace"] = "shared"
@@ -148,7 +149,7 @@ def test_in_a_shared_namespace_both_environments_events_count(aws: Cloud, s3: Me
     assert asked.completed(minutes(5), minutes(30)) == {("etl", DUE): True}
 
 
-def test_an_event_is_read_once_and_a_late_one_is_found(aws: Cloud, s3: MemoryS3) -> None:
+def test_an_event_is_read_once_and_a_late_one_is_found(aws: FakeClients, s3: FakeS3) -> None:
     reported: list[tuple[int, int]] = []
     asked = witness(aws, progress=lambda read, total: reported.append((read, total)))
     for minute in range(6, 16):
@@ -160,7 +161,7 @@ def test_an_event_is_read_once_and_a_late_one_is_found(aws: Cloud, s3: MemoryS3)
     assert reported == [(10, 10), (1, 1)]
 
 
-def test_a_log_without_an_event_of_the_environment_knows_nothing(aws: Cloud, s3: MemoryS3) -> None:
+def test_a_log_without_an_event_of_the_environment_knows_nothing(aws: FakeClients, s3: FakeS3) -> None:
     log_complete(s3, "etl", DUE, at=END, namespace="mwaa-openlineage-fullha-green")
     log_complete(s3, "etl", minutes(1), at=minutes(2))
     with pytest.raises(Unreachable, match="no event of mwaa-openlineage-fullha-blue's runs since"):
@@ -169,38 +170,39 @@ def test_a_log_without_an_event_of_the_environment_knows_nothing(aws: Cloud, s3:
 
 @pytest.mark.parametrize("content", [b"\x1f\x8bcut off", b"{", None])
 def test_a_log_with_an_event_that_cannot_be_read_knows_nothing(
-    aws: Cloud, s3: MemoryS3, content: bytes | None
+    aws: FakeClients, s3: FakeS3, content: bytes | None
 ) -> None:
     log_complete(s3, "etl", DUE, at=END)
     key = log_dag(s3, "START", "etl", DUE, at=minutes(14))
     if content is None:
-        aws.s3 = Vanishing(s3, key)
+        aws.s3 = VanishingObject(s3, key)
     else:
-        s3.objects[key] = content
+        s3.lineage.objects[key] = content
     with pytest.raises(Unreachable, match=f"{key} cannot be read"):
         known(aws)
 
 
-class Vanishing:
-    """A bucket from which an object is removed after it was listed."""
+class VanishingObject(FakeS3):
+    """An S3 from which an object is removed after it was listed."""
 
-    def __init__(self, s3: MemoryS3, key: str) -> None:
-        self.list_objects_v2, self._s3, self._key = s3.list_objects_v2, s3, key
+    def __init__(self, s3: FakeS3, key: str) -> None:
+        super().__init__(page_size=s3.page_size)
+        self.buckets, self._key = s3.buckets, key
 
     def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803 - boto3's names
         if Key == self._key:
-            raise refusal("NoSuchKey", "GetObject")
-        return self._s3.get_object(Bucket=Bucket, Key=Key)
+            self.lineage.remove(Key)
+        return super().get_object(Bucket=Bucket, Key=Key)
 
 
 @pytest.mark.parametrize(
     ("operation", "code"), [("list_objects_v2", "NoSuchBucket"), ("get_object", "AccessDenied")]
 )
 def test_a_bucket_that_refuses_is_reported(
-    aws: Cloud, s3: MemoryS3, monkeypatch: pytest.MonkeyPatch, operation: str, code: str
+    aws: FakeClients, s3: FakeS3, monkeypatch: pytest.MonkeyPatch, operation: str, code: str
 ) -> None:
     def refuses(**_: str) -> None:
-        raise refusal(code, operation)
+        raise client_error(code, operation=operation)
 
     log_complete(s3, "etl", DUE, at=END)
     monkeypatch.setattr(s3, operation, refuses)

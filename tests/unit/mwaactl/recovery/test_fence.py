@@ -11,7 +11,7 @@ from mwaactl.deployment import Deployment
 from mwaactl.recovery.fence import fence, unfence
 from mwaactl.stack import Stack, parse
 from mwaactl.switching.plan import plan
-from tests.fakes.aws import Cloud, outputs
+from tests.fakes.clients import FakeClients, outputs
 
 
 def stack_with_roles() -> Stack:
@@ -22,12 +22,12 @@ def stack_with_roles() -> Stack:
     return parse(exports)
 
 
-def checked(aws: Cloud) -> Check:
+def checked(aws: FakeClients) -> Check:
     checks = plan(Deployment(stack_with_roles(), cast(Clients, aws)), "green").checks
     return next(check for check in checks if check.name == "fenced")
 
 
-def test_a_switch_to_a_fenced_environment_is_stopped_and_says_what_to_do(aws: Cloud) -> None:
+def test_a_switch_to_a_fenced_environment_is_stopped_and_says_what_to_do(aws: FakeClients) -> None:
     assert checked(aws).result == "pass"
     fence(cast(Clients, aws), stack_with_roles().require("green"))
     assert list(aws.iam.policies) == [("green-role", POLICY)]
@@ -36,19 +36,19 @@ def test_a_switch_to_a_fenced_environment_is_stopped_and_says_what_to_do(aws: Cl
     assert "mwaactl unfence green" in check.detail
 
 
-def test_a_fence_on_the_side_that_the_work_leaves_does_not_matter(aws: Cloud) -> None:
+def test_a_fence_on_the_side_that_the_work_leaves_does_not_matter(aws: FakeClients) -> None:
     fence(cast(Clients, aws), stack_with_roles().require("blue"))
     assert checked(aws).result == "pass"
 
 
-def test_who_may_not_ask_iam_is_told_so(aws: Cloud) -> None:
+def test_who_may_not_ask_iam_is_told_so(aws: FakeClients) -> None:
     aws.iam.refuses = True
     check = checked(aws)
     assert check.result == "not checked"
     assert "iam:GetRolePolicy" in check.detail
 
 
-def test_a_fence_goes_when_it_is_taken_away_and_only_then(aws: Cloud) -> None:
+def test_a_fence_goes_when_it_is_taken_away_and_only_then(aws: FakeClients) -> None:
     clients, green = cast(Clients, aws), stack_with_roles().require("green")
     for _ in range(2):
         fence(clients, green)

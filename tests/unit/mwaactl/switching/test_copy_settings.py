@@ -12,7 +12,8 @@ from mwaactl.errors import Unreachable
 from mwaactl.switching.copy_settings import CopyResult, copy_settings
 from mwaactl.switching.plan import plan
 from mwaactl.switching.write import carry_out
-from tests.fakes.aws import Cloud, client_error, deployment
+from tests.fakes.clients import FakeClients, deployment
+from tests.fakes.errors import client_error
 
 BLUE, GREEN = "mwaa-openlineage-fullha-blue", "mwaa-openlineage-fullha-green"
 
@@ -26,7 +27,7 @@ def pool_answer(**slots: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-def airflows(aws: Cloud) -> Cloud:
+def airflows(aws: FakeClients) -> FakeClients:
     """Both sides with the default pool, daily active and hourly paused; every change is accepted."""
     for name in (BLUE, GREEN):
         answers = aws.mwaa.airflow[name]
@@ -36,7 +37,7 @@ def airflows(aws: Cloud) -> Cloud:
     return aws
 
 
-def changes(aws: Cloud) -> list[tuple[str, str, str, Any]]:
+def changes(aws: FakeClients) -> list[tuple[str, str, str, Any]]:
     return [
         (request["Name"], request["Method"], request["Path"], request.get("Body"))
         for request in aws.mwaa.asked
@@ -44,16 +45,16 @@ def changes(aws: Cloud) -> list[tuple[str, str, str, Any]]:
     ]
 
 
-def synced(aws: Cloud) -> CopyResult:
+def synced(aws: FakeClients) -> CopyResult:
     return copy_settings(deployment(aws), "blue", "green")
 
 
-def test_sides_that_are_alike_are_left_alone(airflows: Cloud) -> None:
+def test_sides_that_are_alike_are_left_alone(airflows: FakeClients) -> None:
     assert synced(airflows) == CopyResult()
     assert changes(airflows) == []
 
 
-def test_the_pause_state_is_copied_to_the_target_only(airflows: Cloud) -> None:
+def test_the_pause_state_is_copied_to_the_target_only(airflows: FakeClients) -> None:
     daily, hourly = airflows.mwaa.airflow[GREEN]["/dags"]["dags"]
     daily["is_paused"], hourly["is_paused"] = True, False
     assert synced(airflows) == CopyResult(paused=("hourly",), unpaused=("daily",))
@@ -63,13 +64,13 @@ def test_the_pause_state_is_copied_to_the_target_only(airflows: Cloud) -> None:
     ]
 
 
-def test_a_dag_of_one_side_only_is_no_matter_of_sync(airflows: Cloud) -> None:
+def test_a_dag_of_one_side_only_is_no_matter_of_sync(airflows: FakeClients) -> None:
     airflows.mwaa.airflow[BLUE]["/dags"]["dags"].append({"dag_id": "new", "is_paused": True})
     airflows.mwaa.airflow[BLUE]["/dags"]["total_entries"] = 3
     assert synced(airflows) == CopyResult()
 
 
-def test_a_dag_that_the_target_owns_keeps_its_own_pause_state(airflows: Cloud) -> None:
+def test_a_dag_that_the_target_owns_keeps_its_own_pause_state(airflows: FakeClients) -> None:
     carry_out(
         plan(
             deployment(
@@ -85,7 +86,7 @@ def test_a_dag_that_the_target_owns_keeps_its_own_pause_state(airflows: Cloud) -
     assert synced(airflows) == CopyResult(unpaused=("hourly",), left=("daily",))
 
 
-def test_missing_pools_are_made_and_different_ones_changed(airflows: Cloud) -> None:
+def test_missing_pools_are_made_and_different_ones_changed(airflows: FakeClients) -> None:
     airflows.mwaa.airflow[BLUE]["/pools"] = pool_answer(default_pool=64, etl=4, api=2)
     airflows.mwaa.airflow[GREEN]["/pools"] = pool_answer(default_pool=128, etl=8, theirs=1)
     assert synced(airflows).pools == ("api", "default_pool", "etl")
@@ -99,21 +100,21 @@ def test_missing_pools_are_made_and_different_ones_changed(airflows: Cloud) -> N
     assert changes(airflows)[-1][-1] == etl
 
 
-def test_of_the_default_pool_each_field_is_named_in_a_call_of_its_own(airflows: Cloud) -> None:
+def test_of_the_default_pool_each_field_is_named_in_a_call_of_its_own(airflows: FakeClients) -> None:
     airflows.mwaa.airflow[BLUE]["/pools"] = pool_answer(default_pool=64)
     synced(airflows)
     masks = [r["QueryParameters"] for r in airflows.mwaa.asked if r["Path"] == "/pools/default_pool"]
     assert masks == [{"update_mask": "slots"}, {"update_mask": "include_deferred"}]
 
 
-def test_pools_come_before_dags_that_may_start_runs_at_once(airflows: Cloud) -> None:
+def test_pools_come_before_dags_that_may_start_runs_at_once(airflows: FakeClients) -> None:
     airflows.mwaa.airflow[BLUE]["/pools"] = pool_answer(default_pool=128, etl=4)
     airflows.mwaa.airflow[GREEN]["/dags"]["dags"][0]["is_paused"] = True
     synced(airflows)
     assert [path for _, _, path, _ in changes(airflows)] == ["/pools", "/dags/daily"]
 
 
-def test_a_side_that_does_not_answer_stops_it_before_any_change(airflows: Cloud) -> None:
+def test_a_side_that_does_not_answer_stops_it_before_any_change(airflows: FakeClients) -> None:
     airflows.mwaa.airflow[GREEN]["/dags"]["dags"][0]["is_paused"] = True
     airflows.mwaa.airflow[GREEN]["/pools"] = client_error("InternalServerException", 500)
     with pytest.raises(Unreachable, match=GREEN):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, cast
 
@@ -12,69 +12,34 @@ from bluegreen.timeline import Colour
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mwaactl import clock as mwaactl_clock
 from mwaactl.airflow.client import AirflowApi, NotFound
 from mwaactl.airflow.models import Dag, Run
 from mwaactl.errors import CheckFailed, ControlError, UsageError
 from mwaactl.switching.drain import wait_until_drained
 from mwaactl.switching.held_dags import Watch
-from mwaactl.switching.plan import SwitchPlan, plan, plan_rollback
+from mwaactl.switching.plan import plan_rollback
 from mwaactl.switching.write import SwitchResult, carry_out, dry_run
-from tests.fakes.aws import (
-    ACTIVE,
-    LEAD,
-    OWNERSHIP,
-    START,
-    Cloud,
-    client_error,
-    cloud,
-    deployment,
-    standing,
-)
-from tests.fakes.serial import NAMES, Airflows, Work, run_answer
+from tests.fakes.airflow_schedule import NAMES, ScheduledAirflows, Work, run_answer
+from tests.fakes.clients import LEAD, FakeClients, deployment, fresh_clients, standing
+from tests.fakes.clock import START, at, stop_time
+from tests.fakes.errors import Killed
+from tests.fakes.ssm import ACTIVE, OWNERSHIP
+from tests.fakes.switches import check_of, planned, switched
 
 BLUE, GREEN = NAMES["blue"], NAMES["green"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def unpaced() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:  # no real time passes
-        patch.setattr("mwaactl.airflow.client._Pace.wait", lambda pace: None)
-        yield
-
-
-def planned(aws: Cloud, target: Colour = "green", *dags: str, **options: Any) -> SwitchPlan:
-    return plan(deployment(aws), target, dags=dags or None, **options)
-
-
-def switched(aws: Cloud, target: Colour = "green", *dags: str, **options: Any) -> SwitchResult:
-    return carry_out(planned(aws, target, *dags, **options))
 
 
 def held(done: SwitchResult) -> dict[str, str]:
     return {one.dag_id: one.reason for one in done.held}
 
 
-def check(made: SwitchPlan) -> tuple[str, str]:
-    return next((one.result, one.detail) for one in made.checks if one.name == "serial-dags")
-
-
-def at(seconds: float) -> datetime:
-    return START + timedelta(seconds=seconds)
-
-
-def mute(aws: Cloud, name: str) -> None:
-    """That side's Airflow answers no more."""
-    aws.mwaa.airflow[name] = dict.fromkeys(
-        aws.mwaa.airflow[name], client_error("InternalServerException", 500)
+def test_a_serial_dag_with_an_unfinished_run_stays_and_the_others_move(aws: FakeClients) -> None:
+    ScheduledAirflows(
+        aws, {"daily": Work(3600, 60), "plain": Work(3600, 60, alone=False), "idle": Work(3600, 1)}
     )
-
-
-def test_a_serial_dag_with_an_unfinished_run_stays_and_the_others_move(aws: Cloud) -> None:
-    Airflows(aws, {"daily": Work(3600, 60), "plain": Work(3600, 60, alone=False), "idle": Work(3600, 1)})
     aws.ssm.clock.forward(30)
     made = planned(aws)
-    assert check(made) == ("pass", "busy on blue, will move once idle: daily")
+    assert check_of(made, "serial-dags") == ("pass", "busy on blue, will move once idle: daily")
     done = carry_out(made)
     assert held(done) == {"daily": "scheduled__10:00:00 is unfinished"}
     timeline = standing(aws)
@@ -85,47 +50,49 @@ def test_a_serial_dag_with_an_unfinished_run_stays_and_the_others_move(aws: Clou
     assert aws.ssm.values(ACTIVE)[-1] == "green"
 
 
-def test_a_serial_dag_that_is_due_before_the_target_owns_stays(aws: Cloud) -> None:
+def test_a_serial_dag_that_is_due_before_the_target_owns_stays(aws: FakeClients) -> None:
     works = {
         "before": Work(3600, 1, first=4),
         "just": Work(3600, 1, first=9.5),
         "after": Work(3600, 1, first=10),
     }
-    Airflows(aws, works)
+    ScheduledAirflows(aws, works)
     assert held(switched(aws)) == {
         "before": "its next run is due 2026-11-23T10:00:04.000Z",
         "just": "its next run is due 2026-11-23T10:00:09.500Z",
     }
 
 
-def test_a_write_that_takes_as_long_as_an_answered_one_can_makes_no_overlap(aws: Cloud) -> None:
-    airflows = Airflows(aws, {"etl": Work(20, 24, first=8)})
+def test_a_write_that_takes_as_long_as_an_answered_one_can_makes_no_overlap(aws: FakeClients) -> None:
+    airflows = ScheduledAirflows(aws, {"etl": Work(20, 24, first=8)})
     aws.ssm.puts = ["slow"]
     switched(aws)
     aws.ssm.clock.forward(100)
     assert airflows.overlaps() == []
 
 
-def test_a_run_of_any_type_holds_a_serial_dag_back(aws: Cloud) -> None:
+def test_a_run_of_any_type_holds_a_serial_dag_back(aws: FakeClients) -> None:
     manual = run_answer("etl", "manual__1", at(-60), "manual", side="blue")
-    Airflows(aws, {"etl": Work(3600, 0, others=[manual, {**manual, "dag_run_id": "manual__2"}])})
+    ScheduledAirflows(aws, {"etl": Work(3600, 0, others=[manual, {**manual, "dag_run_id": "manual__2"}])})
     aws.ssm.clock.forward(1)
     assert held(switched(aws)) == {"etl": "manual__1 and 1 more are unfinished"}
 
 
-def test_a_paused_serial_dag_moves_unless_a_run_is_frozen_in_it(aws: Cloud) -> None:
+def test_a_paused_serial_dag_moves_unless_a_run_is_frozen_in_it(aws: FakeClients) -> None:
     frozen = run_answer("frozen", "manual__1", at(-60), "manual", side="blue")
-    Airflows(aws, {"off": Work(3, 1, paused=True), "frozen": Work(60, 1, paused=True, others=[frozen])})
+    ScheduledAirflows(
+        aws, {"off": Work(3, 1, paused=True), "frozen": Work(60, 1, paused=True, others=[frozen])}
+    )
     assert held(switched(aws)) == {"frozen": "manual__1 is unfinished, and the DAG is paused"}
 
 
-def test_tasks_are_asked_of_busy_dags_only_and_before_the_question(aws: Cloud) -> None:
+def test_tasks_are_asked_of_busy_dags_only_and_before_the_question(aws: FakeClients) -> None:
     works = {
         "past": Work(3600, 60, alone=False, past=True),
         "soon": Work(3600, 1, first=40, alone=False, past=True),
         "late": Work(3600, 1, first=400, alone=False, past=True),
     }
-    Airflows(aws, works)
+    ScheduledAirflows(aws, works)
     made = planned(aws)
     asked = [one["Path"] for one in aws.mwaa.asked if one["Path"].endswith("/tasks")]
     assert sorted(asked) == ["/dags/past/tasks", "/dags/soon/tasks"]
@@ -134,8 +101,8 @@ def test_tasks_are_asked_of_busy_dags_only_and_before_the_question(aws: Cloud) -
     assert len(aws.mwaa.asked) == 2, "the DAGs and the runs"
 
 
-def test_what_became_busy_while_the_operator_thought_is_seen(aws: Cloud) -> None:
-    Airflows(
+def test_what_became_busy_while_the_operator_thought_is_seen(aws: FakeClients) -> None:
+    ScheduledAirflows(
         aws, {"daily": Work(3600, 60, first=300), "past": Work(3600, 60, first=300, alone=False, past=True)}
     )
     made = planned(aws)
@@ -143,9 +110,9 @@ def test_what_became_busy_while_the_operator_thought_is_seen(aws: Cloud) -> None
     assert set(held(carry_out(made))) == {"daily", "past"}
 
 
-def test_the_same_command_moves_what_is_idle_now_and_decides_nothing_else(aws: Cloud) -> None:
+def test_the_same_command_moves_what_is_idle_now_and_decides_nothing_else(aws: FakeClients) -> None:
     works = {"a": Work(3600, 60), "b": Work(3600, 60), "slow": Work(3600, 900)}
-    Airflows(aws, works)
+    ScheduledAirflows(aws, works)
     assert set(held(switched(aws))) == {"a", "b", "slow"}
     aws.ssm.clock.forward(30)
     again = switched(aws)
@@ -164,8 +131,8 @@ def test_the_same_command_moves_what_is_idle_now_and_decides_nothing_else(aws: C
     assert not switched(aws).changed
 
 
-def test_a_held_dag_does_not_go_ahead_of_a_switch_that_is_planned_for_later(aws: Cloud) -> None:
-    Airflows(aws, {"a": Work(3600, 60)})
+def test_a_held_dag_does_not_go_ahead_of_a_switch_that_is_planned_for_later(aws: FakeClients) -> None:
+    ScheduledAirflows(aws, {"a": Work(3600, 60)})
     switched(aws, lead=600)
     aws.ssm.clock.forward(120)
     assert switched(aws).moved == ("a",)
@@ -173,8 +140,8 @@ def test_a_held_dag_does_not_go_ahead_of_a_switch_that_is_planned_for_later(aws:
     assert standing(aws).owner(at(600), "a") == "green"
 
 
-def test_a_named_serial_dag_that_is_busy_stays_and_the_others_move(aws: Cloud) -> None:
-    Airflows(aws, {"busy": Work(3600, 60), "idle": Work(3600, 60, first=900)})
+def test_a_named_serial_dag_that_is_busy_stays_and_the_others_move(aws: FakeClients) -> None:
+    ScheduledAirflows(aws, {"busy": Work(3600, 60), "idle": Work(3600, 60, first=900)})
     done = switched(aws, "green", "busy", "idle")
     assert (done.changed, done.moved, set(held(done))) == (True, ("idle",), {"busy"})
     assert set(standing(aws).dags) == {"idle"}
@@ -185,9 +152,9 @@ def test_a_named_serial_dag_that_is_busy_stays_and_the_others_move(aws: Cloud) -
 
 
 def test_a_rollback_finds_a_held_dag_where_it_belongs_and_holds_what_runs_on_the_other_side(
-    aws: Cloud,
+    aws: FakeClients,
 ) -> None:
-    airflows = Airflows(aws, {"slow": Work(3600, 600), "quick": Work(60, 20, first=30)})
+    airflows = ScheduledAirflows(aws, {"slow": Work(3600, 600), "quick": Work(60, 20, first=30)})
     assert set(held(switched(aws))) == {"slow"}
     aws.ssm.clock.forward(35)  # green executes quick
     done = carry_out(plan_rollback(deployment(aws)))
@@ -201,81 +168,43 @@ def test_a_rollback_finds_a_held_dag_where_it_belongs_and_holds_what_runs_on_the
     assert airflows.overlaps() == []
 
 
-def test_a_source_that_cannot_be_asked_stops_a_switch_of_serial_dags(aws: Cloud) -> None:
-    Airflows(aws, {"daily": Work(3600, 60), "off": Work(60, 60, paused=True)})
-    mute(aws, BLUE)
+def test_a_source_that_falls_silent_after_the_checks_stops_the_write(aws: FakeClients) -> None:
+    ScheduledAirflows(aws, {"daily": Work(3600, 60)})
     made = planned(aws)
-    result, detail = check(made)
-    assert result == "fail"
-    assert "blue cannot report whether these DAGs still run there" in detail
-    assert "daily" in detail
-    assert "off" not in detail
-    with pytest.raises(CheckFailed, match="serial-dags"):
-        carry_out(made)
-    assert len(aws.ssm.values()) == 1
-    done = switched(aws, force=["serial-dags"])
-    assert (done.changed, done.held) == (True, ())
-    assert "[forced: serial-dags]" in aws.ssm.stored[OWNERSHIP][-1]["Description"]
-
-
-def test_a_source_that_cannot_be_asked_stops_dags_that_depend_on_their_past_too(aws: Cloud) -> None:
-    Airflows(aws, {"past": Work(3600, 60, alone=False, past=True)})
-    mute(aws, BLUE)
-    assert check(planned(aws))[0] == "fail"
-
-
-def test_a_source_that_cannot_be_asked_is_no_hindrance_if_nothing_is_serial(aws: Cloud) -> None:
-    Airflows(aws, {"plain": Work(3600, 60, alone=False)})
-    mute(aws, BLUE)
-    made = planned(aws)
-    assert check(made) == ("pass", "green has no serial DAG")
-    assert carry_out(made).changed
-
-
-def test_serial_dags_are_not_checked_if_neither_side_answers(aws: Cloud) -> None:
-    Airflows(aws, {"daily": Work(3600, 60)})
-    mute(aws, BLUE)
-    mute(aws, GREEN)
-    made = planned(aws, force=["target-api", "target-scheduler"])
-    assert check(made)[0] == "not checked"
-    assert carry_out(made).changed
-
-
-def test_a_source_that_falls_silent_after_the_checks_stops_the_write(aws: Cloud) -> None:
-    Airflows(aws, {"daily": Work(3600, 60)})
-    made = planned(aws)
-    mute(aws, BLUE)
+    aws.mwaa.silence(BLUE)
     with pytest.raises(CheckFailed, match=r"no longer answers which DAGs are busy.*--force serial-dags"):
         carry_out(made)
     assert len(aws.ssm.values()) == 1
 
 
-def test_forcing_moves_a_dag_that_is_never_idle_and_is_recorded(aws: Cloud) -> None:
-    Airflows(aws, {"endless": Work(60, 60)})
+def test_forcing_moves_a_dag_that_is_never_idle_and_is_recorded(aws: FakeClients) -> None:
+    ScheduledAirflows(aws, {"endless": Work(60, 60)})
     assert switched(aws, force=["serial-dags"]).held == ()
     assert aws.ssm.stored[OWNERSHIP][-1]["Description"] == "mwaactl switch green [forced: serial-dags]"
 
 
-def test_a_dry_run_names_what_would_be_held_and_writes_nothing(aws: Cloud) -> None:
-    Airflows(aws, {"daily": Work(3600, 60)})
+def test_a_dry_run_names_what_would_be_held_and_writes_nothing(aws: FakeClients) -> None:
+    ScheduledAirflows(aws, {"daily": Work(3600, 60)})
     seen = dry_run(planned(aws))
     assert (seen.changed, set(held(seen))) == (True, {"daily"})
     assert len(aws.ssm.values()) == 1
 
 
-def test_a_dry_run_finds_out_that_the_parameter_has_no_room(aws: Cloud) -> None:
-    Airflows(aws, {f"a_dag_with_a_rather_long_name_{number}": Work(3600, 60) for number in range(150)})
+def test_a_dry_run_finds_out_that_the_parameter_has_no_room(aws: FakeClients) -> None:
+    ScheduledAirflows(
+        aws, {f"a_dag_with_a_rather_long_name_{number}": Work(3600, 60) for number in range(150)}
+    )
     with pytest.raises(UsageError, match=r"was not written: .*too many DAGs"):
         dry_run(planned(aws))
 
 
-def test_names_that_no_dag_can_have_are_refused(aws: Cloud) -> None:
+def test_names_that_no_dag_can_have_are_refused(aws: FakeClients) -> None:
     with pytest.raises(UsageError, match="'a,b'"):
         planned(aws, "green", "a,b", force=["moving-dags"])
 
 
-def test_unfinished_runs_of_a_dag_that_is_gone_keep_it_where_it_is(aws: Cloud) -> None:
-    airflows = Airflows(aws, {"a": Work(3600, 60)})
+def test_unfinished_runs_of_a_dag_that_is_gone_keep_it_where_it_is(aws: FakeClients) -> None:
+    airflows = ScheduledAirflows(aws, {"a": Work(3600, 60)})
     switched(aws)
     gone = run_answer("a", "scheduled__1", at(0))
     aws.mwaa.airflow[BLUE]["/dags"] = aws.mwaa.airflow[GREEN]["/dags"] = {"dags": [], "total_entries": 0}
@@ -330,11 +259,7 @@ def test_a_dag_whose_tasks_are_gone_counts_as_serial() -> None:
     assert Watch(api, api).serial([Dag(dag_id="a", paused=False)]) == {"a"}
 
 
-class Killed(BaseException):
-    pass
-
-
-def deadly(aws: Cloud, call: int) -> Callable[[], None]:
+def deadly(aws: FakeClients, call: int) -> Callable[[], None]:
     """The process dies at its n-th call to AWS; returns what revives it."""
     left = [call]
     invoke = aws.mwaa.invoke_rest_api
@@ -362,11 +287,10 @@ def test_a_command_killed_at_any_call_goes_on_with_the_same_command(
 ) -> None:
     written = set()
     for call in [*range(1, 60), *range(60, 300, 13)]:
-        aws = cloud()
-        monkeypatch.setattr(mwaactl_clock, "now", lambda aws=aws: aws.ssm.clock.now)
-        monkeypatch.setattr(mwaactl_clock, "sleep", aws.ssm.clock.forward)
+        aws = fresh_clients()
+        stop_time(monkeypatch, aws.ssm.clock)
         works = {"a": Work(60, 4), "slow": Work(60, 15), "plain": Work(20, 5, alone=False)}
-        airflows = Airflows(aws, works)
+        airflows = ScheduledAirflows(aws, works)
         revive = deadly(aws, call)
         try:
             switched(aws, "green", *dags)
@@ -427,12 +351,11 @@ WORKS = st.fixed_dictionaries({"a": work(), "b": work(), "c": work(alone=False, 
 def test_serial_dags_never_overlap_across_the_sides_whatever_operators_do(
     works: dict[str, Work], actions: list[tuple[str, Colour, int, int]], puts: list[str | Exception]
 ) -> None:
-    aws = cloud()
-    airflows = Airflows(aws, works, seconds_per_call=0.1)
+    aws = fresh_clients()
+    airflows = ScheduledAirflows(aws, works, seconds_per_call=0.1)
     aws.ssm.puts = puts
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mwaactl_clock, "now", lambda: aws.ssm.clock.now)
-        patch.setattr(mwaactl_clock, "sleep", aws.ssm.clock.forward)
+        stop_time(patch, aws.ssm.clock)
         for action, target, seconds, call in actions:
             revive = deadly(aws, call) if call < 60 else lambda: None
             try:
@@ -457,7 +380,7 @@ def test_serial_dags_never_overlap_across_the_sides_whatever_operators_do(
         assert airflows.overlaps() == []
 
 
-def test_held_dags_share_one_line_of_the_value(aws: Cloud) -> None:
-    Airflows(aws, {name: Work(3600, 60) for name in ("b", "a")})
+def test_held_dags_share_one_line_of_the_value(aws: FakeClients) -> None:
+    ScheduledAirflows(aws, {name: Work(3600, 60) for name in ("b", "a")})
     switched(aws)
     assert list(json.loads(aws.ssm.values()[-1])["dags"]) == ["a,b"]

@@ -16,8 +16,10 @@ from mwaactl.airflow.models import Run
 from mwaactl.errors import Unreachable
 from mwaactl.switching import mirrors
 from mwaactl.switching.mirrors import MirrorResult
-from tests.fakes.aws import client_error
-from tests.fakes.recovery import Airflow, Dag, Mwaa, Task, minutes
+from tests.fakes.airflow_model import AirflowModel, Dag, Task
+from tests.fakes.clock import minutes
+from tests.fakes.errors import Killed, client_error
+from tests.fakes.mwaa import FakeMwaa
 
 CHAIN = Dag({"first": ("second",), "second": ("third",), "third": ()})
 VERSIONS = {"2.11": (2, True), "3.0": (3, True), "3.3": (3, False)}
@@ -34,9 +36,9 @@ class Pair:
 
     def __init__(self, dags: dict[str, Dag], version: str = "3.3") -> None:
         major, finishes = VERSIONS[version]
-        self.blue = Airflow(major, finishes, dags)
-        self.green = Airflow(major, finishes, dags)
-        client = cast(Any, Mwaa({"blue": self.blue, "green": self.green}))
+        self.blue = AirflowModel(major, finishes, dags)
+        self.green = AirflowModel(major, finishes, dags)
+        client = cast(Any, FakeMwaa(models={"blue": self.blue, "green": self.green}))
         self.source, self.target = (AirflowApi(client, name, major) for name in ("blue", "green"))
 
     def copy_final_states(self, **more: Any) -> MirrorResult:
@@ -60,7 +62,7 @@ def test_a_mirror_gets_the_states_and_the_note_of_what_was_executed(pair: Pair) 
     done = pair.copy_final_states()
     assert (done.copied, done.already, done.left) == (1, 0, ())
     assert pair.green.states("chain", minutes(1)) == pair.blue.states("chain", minutes(1))
-    assert pair.green.one("chain", minutes(1)).note == "mwaactl: executed on blue"
+    assert pair.green.scheduled("chain", minutes(1)).note == "mwaactl: executed on blue"
 
 
 def test_a_failed_run_fails_its_mirror_and_nothing_is_executed(pair: Pair) -> None:
@@ -70,7 +72,7 @@ def test_a_failed_run_fails_its_mirror_and_nothing_is_executed(pair: Pair) -> No
     assert pair.copy_final_states().copied == 1
     pair.green.work()
     assert pair.green.executed == []
-    assert pair.green.one("chain", minutes(1)).state == "failed"
+    assert pair.green.scheduled("chain", minutes(1)).state == "failed"
     # upstream_failed cannot be set; failed holds back the same
     assert list(pair.green.states("chain", minutes(1)).values()) == ["success", "failed", "failed"]
 
@@ -148,7 +150,7 @@ def test_a_mirror_that_failed_for_want_of_a_verdict_is_made_true_too(pair: Pair)
     pair.green.work()
     assert pair.green.executed == []
     assert set(pair.green.states("chain", minutes(1)).values()) == {"success"}
-    assert pair.green.one("chain", minutes(1)).state == "success"
+    assert pair.green.scheduled("chain", minutes(1)).state == "success"
 
 
 def test_only_finished_runs_that_the_source_owned_are_looked_at(pair: Pair) -> None:
@@ -219,7 +221,7 @@ def test_a_run_that_airflow_is_about_to_execute_after_all_is_ended_and_reported(
     assert "ended at once" in done.left[0].reason
 
 
-def failing_after(count: int, where: Airflow, error: Exception) -> None:
+def failing_after(count: int, where: AirflowModel, error: Exception) -> None:
     calls = iter(range(count))
 
     def before(method: str, path: str) -> None:
@@ -254,10 +256,6 @@ def test_a_side_that_never_answers_is_an_error(pair: Pair) -> None:
 # --- any DAG, any states, killed anywhere ---
 
 ENDS = ("success", "failed", "skipped", "upstream_failed", "removed")
-
-
-class Killed(BaseException):
-    """The operator's process ended here."""
 
 
 @st.composite

@@ -8,18 +8,20 @@ from typing import Any
 from mwaactl.switching.plan import plan
 from mwaactl.switching.status import Status, status
 from mwaactl.switching.write import carry_out
-from tests.fakes.aws import ACTIVE, START, Cloud, deployment
-from tests.fakes.preflight import BLUE, GREEN, TASK_INSTANCES, dag_answer, set_dags, silent
+from tests.fakes.checks import TASK_INSTANCES, dag_answer, set_dags
+from tests.fakes.clients import BLUE, GREEN, FakeClients, deployment
+from tests.fakes.clock import START
+from tests.fakes.ssm import ACTIVE
 
 MINUTE = timedelta(minutes=1)
 UNFINISHED = "POST /dags/~/dagRuns/list"
 
 
-def seen(aws: Cloud) -> Status:
+def seen(aws: FakeClients) -> Status:
     return status(deployment(aws))
 
 
-def running(aws: Cloud, name: str, *runs: tuple[str, datetime, str]) -> None:
+def running(aws: FakeClients, name: str, *runs: tuple[str, datetime, str]) -> None:
     """An environment's unfinished runs: DAG, due instant, type."""
     found = [
         {
@@ -34,18 +36,20 @@ def running(aws: Cloud, name: str, *runs: tuple[str, datetime, str]) -> None:
     aws.mwaa.airflow[name][UNFINISHED] = {"dag_runs": found, "total_entries": len(found)}
 
 
-def switch(aws: Cloud, **options: Any) -> None:
+def switch(aws: FakeClients, **options: Any) -> None:
     carry_out(plan(deployment(aws), "green", **options))
     aws.ssm.clock.forward(60)
 
 
-def test_before_a_switch_nothing_drains(aws: Cloud) -> None:
+def test_before_a_switch_nothing_drains(aws: FakeClients) -> None:
     running(aws, BLUE, ("daily", START, "scheduled"))
     running(aws, GREEN, ("daily", START, "scheduled"))
     assert seen(aws).draining == {}, "green only skips"
 
 
-def test_after_a_switch_the_old_side_finishes_what_was_its_own_and_what_was_made_there(aws: Cloud) -> None:
+def test_after_a_switch_the_old_side_finishes_what_was_its_own_and_what_was_made_there(
+    aws: FakeClients,
+) -> None:
     switch(aws)
     running(
         aws,
@@ -61,7 +65,7 @@ def test_after_a_switch_the_old_side_finishes_what_was_its_own_and_what_was_made
     }
 
 
-def test_of_a_dag_that_moved_alone_only_its_own_runs_drain(aws: Cloud) -> None:
+def test_of_a_dag_that_moved_alone_only_its_own_runs_drain(aws: FakeClients) -> None:
     switch(aws, dags=["hourly"])
     running(aws, BLUE, ("daily", START, "scheduled"), ("hourly", START, "scheduled"))
     now = seen(aws)
@@ -69,19 +73,19 @@ def test_of_a_dag_that_moved_alone_only_its_own_runs_drain(aws: Cloud) -> None:
     assert set(now.dags) == {"hourly"}
 
 
-def test_an_old_side_that_does_not_answer_says_nothing_of_what_drains(aws: Cloud) -> None:
+def test_an_old_side_that_does_not_answer_says_nothing_of_what_drains(aws: FakeClients) -> None:
     switch(aws)
-    silent(aws, BLUE)
+    aws.mwaa.silence(BLUE)
     now = seen(aws)
     assert now.draining == {}
     assert "blue.in_flight" in now.not_checked
 
 
-def test_differences_between_the_sides_are_shown_without_a_call_per_dag(aws: Cloud) -> None:
+def test_differences_between_the_sides_are_shown_without_a_call_per_dag(aws: FakeClients) -> None:
     for name, due in ((BLUE, START + MINUTE), (GREEN, START + 2 * MINUTE)):
         set_dags(aws, name, *(dag_answer(f"dag{i}", due=due, timetable_summary="Asset") for i in range(30)))
     aws.mwaa.airflow[BLUE]["/pools"]["pools"][0]["slots"] = 1
-    aws.s3.objects[f"{BLUE}-dags", "dags/etl.py"] = b"x"
+    aws.s3.buckets[f"{BLUE}-dags"].put("dags/etl.py", b"x")
     results = {check.name: check.result for check in seen(aws).switch_checks}
     assert {name for name, result in results.items() if result in ("fail", "warn")} == {
         "same-files",
@@ -92,7 +96,7 @@ def test_differences_between_the_sides_are_shown_without_a_call_per_dag(aws: Clo
     assert len(aws.mwaa.asked) == 16, "eight of each side"
 
 
-def test_the_gate_is_proved_by_one_call_more(aws: Cloud) -> None:
+def test_the_gate_is_proved_by_one_call_more(aws: FakeClients) -> None:
     run = {"dag_id": "daily", "dag_run_id": "r", "run_type": "scheduled", "state": "success"}
     found = [{**run, "run_after": (START - MINUTE).isoformat()}]
     aws.mwaa.airflow[GREEN]["/dags/~/dagRuns"] = {"dag_runs": found, "total_entries": 1}
@@ -103,6 +107,6 @@ def test_the_gate_is_proved_by_one_call_more(aws: Cloud) -> None:
     assert asked.count(TASK_INSTANCES) == 1
 
 
-def test_a_plain_parameter_that_is_missing_is_named(aws: Cloud) -> None:
+def test_a_plain_parameter_that_is_missing_is_named(aws: FakeClients) -> None:
     del aws.ssm.stored[ACTIVE]
     assert "does not exist" in status(deployment(aws)).not_checked["active_environment"]

@@ -4,44 +4,35 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from bluegreen.timeline import Colour, Timeline, latest_valid
 from botocore.exceptions import EndpointConnectionError
 
-from mwaactl import clock as mwaactl_clock
-from mwaactl.aws import Clients
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable, Unusable, UsageError
 from mwaactl.ownership.parameter import Ownership
 from mwaactl.ownership.reading import newest_owner
 from mwaactl.switching.plan import SwitchPlan, plan
 from mwaactl.switching.write import SwitchResult, carry_out, dry_run
-from tests.fakes.aws import (
-    ACTIVE,
-    LEAD,
-    OWNERSHIP,
-    START,
-    Cloud,
-    client_error,
-    cloud,
-    deployment,
-    standing,
-)
+from tests.fakes.clients import LEAD, FakeClients, deployment, fresh_clients, standing
+from tests.fakes.clock import START, stop_time
+from tests.fakes.errors import Killed, client_error
+from tests.fakes.ssm import ACTIVE, OWNERSHIP
 
 LEAD_TIME = timedelta(seconds=LEAD)
 GREEN = "mwaa-openlineage-fullha-green"
 
 
-def planned(aws: Cloud, target: Colour = "green", mode: str = "fullha", **options: Any) -> SwitchPlan:
+def planned(aws: FakeClients, target: Colour = "green", mode: str = "fullha", **options: Any) -> SwitchPlan:
     return plan(deployment(aws, mode), target, **options)
 
 
-def switched(aws: Cloud, target: Colour = "green", reason: str = "", **options: Any) -> SwitchResult:
+def switched(aws: FakeClients, target: Colour = "green", reason: str = "", **options: Any) -> SwitchResult:
     return carry_out(planned(aws, target, **options), reason=reason)
 
 
-def test_the_target_owns_from_now_plus_the_lead(aws: Cloud) -> None:
+def test_the_target_owns_from_now_plus_the_lead(aws: FakeClients) -> None:
     done = switched(aws, reason="upgrade")
     assert done.changed
     assert done.owns_from == START + LEAD_TIME
@@ -53,14 +44,14 @@ def test_the_target_owns_from_now_plus_the_lead(aws: Cloud) -> None:
     assert aws.ssm.stored[OWNERSHIP][-1]["Description"] == "mwaactl switch green: upgrade"
 
 
-def test_a_longer_lead_is_taken_and_a_shorter_one_raised(aws: Cloud) -> None:
+def test_a_longer_lead_is_taken_and_a_shorter_one_raised(aws: FakeClients) -> None:
     assert switched(aws, lead=60).owns_from == START + timedelta(seconds=60)
     back = switched(aws, "blue", lead=0)
     assert back.owns_from == aws.ssm.clock.now + LEAD_TIME
     assert any("lead raised to 5 s" in note for note in back.notes)
 
 
-def test_a_switch_to_the_owner_changes_nothing(aws: Cloud) -> None:
+def test_a_switch_to_the_owner_changes_nothing(aws: FakeClients) -> None:
     switched(aws)
     before = [*aws.ssm.values(), *aws.ssm.values(ACTIVE)]
     again = switched(aws)
@@ -70,7 +61,7 @@ def test_a_switch_to_the_owner_changes_nothing(aws: Cloud) -> None:
     assert [*aws.ssm.values(), *aws.ssm.values(ACTIVE)] == before
 
 
-def test_a_switch_back_before_the_first_one_began_leaves_no_green_run_behind(aws: Cloud) -> None:
+def test_a_switch_back_before_the_first_one_began_leaves_no_green_run_behind(aws: FakeClients) -> None:
     switched(aws, lead=60)
     aws.ssm.clock.forward(1)
     switched(aws, "blue")
@@ -78,21 +69,21 @@ def test_a_switch_back_before_the_first_one_began_leaves_no_green_run_behind(aws
     assert aws.ssm.values(ACTIVE)[-1] == "blue"
 
 
-def test_a_dry_run_writes_nothing(aws: Cloud) -> None:
+def test_a_dry_run_writes_nothing(aws: FakeClients) -> None:
     seen = dry_run(planned(aws))
     assert seen.changed
     assert seen.owns_from is None
     assert len(aws.ssm.values()) == len(aws.ssm.values(ACTIVE)) == 1
 
 
-def test_a_failed_check_stops_before_anything_is_written(aws: Cloud) -> None:
+def test_a_failed_check_stops_before_anything_is_written(aws: FakeClients) -> None:
     aws.mwaa.environments[GREEN]["Status"] = "UPDATING"
     with pytest.raises(CheckFailed, match="target-available"):
         switched(aws)
     assert len(aws.ssm.values()) == 1
 
 
-def test_a_forced_check_is_recorded_in_the_history(aws: Cloud) -> None:
+def test_a_forced_check_is_recorded_in_the_history(aws: FakeClients) -> None:
     aws.mwaa.environments[GREEN]["Status"] = "UPDATING"
     switched(aws, force=["target-available"], reason="x" * 2000)
     description = aws.ssm.stored[OWNERSHIP][-1]["Description"]
@@ -100,22 +91,22 @@ def test_a_forced_check_is_recorded_in_the_history(aws: Cloud) -> None:
     assert len(description) == 1024, "SSM's limit"
 
 
-def test_a_check_that_passes_is_not_called_forced(aws: Cloud) -> None:
+def test_a_check_that_passes_is_not_called_forced(aws: FakeClients) -> None:
     switched(aws, force=["same-dags"])
     assert "forced" not in aws.ssm.stored[OWNERSHIP][-1]["Description"]
 
 
-def test_forcing_an_unknown_check_names_the_checks(aws: Cloud) -> None:
+def test_forcing_an_unknown_check_names_the_checks(aws: FakeClients) -> None:
     with pytest.raises(UsageError, match="same-dags"):
         planned(aws, force=["everything"])
 
 
-def test_a_single_mode_names_the_command_that_adds_green(aws: Cloud) -> None:
+def test_a_single_mode_names_the_command_that_adds_green(aws: FakeClients) -> None:
     with pytest.raises(UsageError, match="pulumi config set enable_blue_green true -s standard"):
         planned(aws, mode="standard")
 
 
-def test_someone_who_wrote_after_the_checks_is_not_overwritten(aws: Cloud) -> None:
+def test_someone_who_wrote_after_the_checks_is_not_overwritten(aws: FakeClients) -> None:
     mine = planned(aws)
     theirs = planned(aws)
     carry_out(theirs)
@@ -124,7 +115,7 @@ def test_someone_who_wrote_after_the_checks_is_not_overwritten(aws: Cloud) -> No
     assert len(aws.ssm.values()) == 2
 
 
-def meanwhile(aws: Cloud, value: str) -> None:
+def meanwhile(aws: FakeClients, value: str) -> None:
     """Let another writer's value arrive just before our next put."""
 
     def other(operation: str) -> None:
@@ -135,7 +126,7 @@ def meanwhile(aws: Cloud, value: str) -> None:
     aws.ssm.before = other
 
 
-def test_a_lost_race_leaves_the_winner_standing(aws: Cloud) -> None:
+def test_a_lost_race_leaves_the_winner_standing(aws: FakeClients) -> None:
     since = START + timedelta(seconds=20)
     meanwhile(aws, Timeline.initial().switched("green", since, 2).dump())
     aws.ssm.store({"Name": ACTIVE, "Value": "elsewhere"})
@@ -150,7 +141,7 @@ def test_a_lost_race_leaves_the_winner_standing(aws: Cloud) -> None:
     assert aws.ssm.values(ACTIVE)[-1] == "elsewhere", "the loser decides nothing"
 
 
-def test_a_stale_value_on_top_counts_for_nothing_and_is_covered_by_the_next_command(aws: Cloud) -> None:
+def test_a_stale_value_on_top_counts_for_nothing_and_is_covered_by_the_next_command(aws: FakeClients) -> None:
     switched(aws)
     aws.ssm.store({"Name": OWNERSHIP, "Value": Timeline.initial().dump()})  # as a stale `pulumi up` would
     assert newest_owner(standing(aws)) == "green"
@@ -161,7 +152,7 @@ def test_a_stale_value_on_top_counts_for_nothing_and_is_covered_by_the_next_comm
     assert (top.base_version, newest_owner(top)) == (3, "green")
 
 
-def test_a_switch_goes_on_from_what_stands_below_a_stale_value(aws: Cloud) -> None:
+def test_a_switch_goes_on_from_what_stands_below_a_stale_value(aws: FakeClients) -> None:
     first = switched(aws)
     aws.ssm.store({"Name": OWNERSHIP, "Value": "not even JSON"})
     aws.ssm.clock.forward(100)
@@ -173,7 +164,7 @@ def test_a_switch_goes_on_from_what_stands_below_a_stale_value(aws: Cloud) -> No
     assert timeline.owner(aws.ssm.clock.now + LEAD_TIME) == "blue"
 
 
-def test_a_put_whose_answer_was_lost_is_found_by_reading_back(aws: Cloud) -> None:
+def test_a_put_whose_answer_was_lost_is_found_by_reading_back(aws: FakeClients) -> None:
     aws.ssm.puts = ["unanswered"]
     done = switched(aws)
     assert done.changed
@@ -182,7 +173,7 @@ def test_a_put_whose_answer_was_lost_is_found_by_reading_back(aws: Cloud) -> Non
     assert aws.ssm.values(ACTIVE)[-1] == "green"
 
 
-def test_a_put_that_did_not_arrive_can_no_longer_count(aws: Cloud) -> None:
+def test_a_put_that_did_not_arrive_can_no_longer_count(aws: FakeClients) -> None:
     aws.ssm.puts = ["late"]
     with pytest.raises(Unreachable, match="was not written: the put was not answered"):
         switched(aws)
@@ -192,7 +183,9 @@ def test_a_put_that_did_not_arrive_can_no_longer_count(aws: Cloud) -> None:
     assert switched(aws).changed
 
 
-def test_a_put_whose_place_was_taken_by_a_put_that_was_not_answered_either_says_by_what(aws: Cloud) -> None:
+def test_a_put_whose_place_was_taken_by_a_put_that_was_not_answered_either_says_by_what(
+    aws: FakeClients,
+) -> None:
     aws.ssm.puts = ["late", "unanswered"]
     with pytest.raises(
         LostRace, match=r"written first, by .*the standing decisions, on top again.* blue owns"
@@ -203,7 +196,7 @@ def test_a_put_whose_place_was_taken_by_a_put_that_was_not_answered_either_says_
 
 
 def test_a_put_that_arrives_before_its_place_is_taken_counts(
-    aws: Cloud, monkeypatch: pytest.MonkeyPatch
+    aws: FakeClients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aws.ssm.puts = ["late"]
     real = aws.ssm.put_parameter
@@ -223,7 +216,7 @@ def test_a_put_that_arrives_before_its_place_is_taken_counts(
 
 
 def test_a_put_that_may_have_arrived_though_the_history_does_not_show_it_yet_is_not_called_void(
-    aws: Cloud, monkeypatch: pytest.MonkeyPatch
+    aws: FakeClients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aws.ssm.puts = ["unanswered"]
     monkeypatch.setattr(Ownership, "versions", lambda ownership: [])
@@ -232,14 +225,14 @@ def test_a_put_that_may_have_arrived_though_the_history_does_not_show_it_yet_is_
     assert newest_owner(standing(aws)) == "green"
 
 
-def test_a_put_that_cannot_be_found_nor_kept_from_counting_is_reported_as_not_known(aws: Cloud) -> None:
+def test_a_put_that_cannot_be_found_nor_kept_from_counting_is_reported_as_not_known(aws: FakeClients) -> None:
     aws.ssm.puts = ["late", "late"]
     with pytest.raises(Unfinished, match="not known whether it was written"):
         switched(aws)
 
 
 def test_a_command_that_was_held_up_just_before_the_put_writes_nothing(
-    aws: Cloud, monkeypatch: pytest.MonkeyPatch
+    aws: FakeClients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dump = Timeline.dump
 
@@ -253,7 +246,7 @@ def test_a_command_that_was_held_up_just_before_the_put_writes_nothing(
     assert len(aws.ssm.values()) == 1
 
 
-def test_a_late_put_counts_from_its_arrival_plus_the_lead(aws: Cloud) -> None:
+def test_a_late_put_counts_from_its_arrival_plus_the_lead(aws: FakeClients) -> None:
     aws.ssm.puts = ["late", "late"]
     with pytest.raises(Unfinished):
         switched(aws)
@@ -265,7 +258,7 @@ def test_a_late_put_counts_from_its_arrival_plus_the_lead(aws: Cloud) -> None:
     assert switched(aws).owns_from == arrived + LEAD_TIME
 
 
-def test_repeating_after_an_unknown_outcome_makes_the_late_put_invalid(aws: Cloud) -> None:
+def test_repeating_after_an_unknown_outcome_makes_the_late_put_invalid(aws: FakeClients) -> None:
     aws.ssm.puts = ["late", "late"]
     with pytest.raises(Unfinished):
         switched(aws)
@@ -279,7 +272,7 @@ def test_repeating_after_an_unknown_outcome_makes_the_late_put_invalid(aws: Clou
     assert Timeline.parse(aws.ssm.values()[-1]).base_version == 1, "on top, and not valid"
 
 
-def test_an_unanswered_put_behind_another_writer_is_a_lost_race(aws: Cloud) -> None:
+def test_an_unanswered_put_behind_another_writer_is_a_lost_race(aws: FakeClients) -> None:
     aws.ssm.puts = ["late"]
     meanwhile(aws, Timeline.initial().switched("green", START + timedelta(seconds=20), 2).dump())
     with pytest.raises(LostRace, match="bob"):
@@ -295,7 +288,7 @@ def test_an_unanswered_put_behind_another_writer_is_a_lost_race(aws: Cloud) -> N
     ],
 )
 def test_a_put_that_was_refused_says_that_nothing_was_written(
-    aws: Cloud, error: Exception, told: str
+    aws: FakeClients, error: Exception, told: str
 ) -> None:
     aws.ssm.puts = [error]
     with pytest.raises(Unreachable, match=told):
@@ -303,20 +296,20 @@ def test_a_put_that_was_refused_says_that_nothing_was_written(
     assert len(aws.ssm.values()) == 1
 
 
-def test_a_server_error_of_the_put_is_an_unknown_outcome(aws: Cloud) -> None:
+def test_a_server_error_of_the_put_is_an_unknown_outcome(aws: FakeClients) -> None:
     aws.ssm.puts = [client_error("InternalServerError", 500)] * 2
     with pytest.raises(Unfinished):
         switched(aws)
 
 
-def test_concurrent_updates_refused_by_ssm_are_a_lost_race(aws: Cloud) -> None:
+def test_concurrent_updates_refused_by_ssm_are_a_lost_race(aws: FakeClients) -> None:
     aws.ssm.puts = [client_error("TooManyUpdates")]
     with pytest.raises(LostRace, match="nothing was written"):
         switched(aws)
 
 
 def test_the_plain_parameter_that_could_not_be_written_is_written_by_the_same_command(
-    aws: Cloud, monkeypatch: pytest.MonkeyPatch
+    aws: FakeClients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = aws.ssm.put_parameter
 
@@ -334,7 +327,7 @@ def test_the_plain_parameter_that_could_not_be_written_is_written_by_the_same_co
 
 
 @pytest.mark.parametrize("seconds", [60, -60])
-def test_a_wrong_clock_is_corrected_by_awss(aws: Cloud, seconds: float) -> None:
+def test_a_wrong_clock_is_corrected_by_awss(aws: FakeClients, seconds: float) -> None:
     aws.ssm.skew = timedelta(seconds=seconds)
     done = switched(aws)
     assert done.owns_from is not None
@@ -343,18 +336,14 @@ def test_a_wrong_clock_is_corrected_by_awss(aws: Cloud, seconds: float) -> None:
     assert any("AWS's time is used" in note for note in done.notes)
 
 
-def test_a_small_difference_of_the_clocks_is_left_alone(aws: Cloud) -> None:
+def test_a_small_difference_of_the_clocks_is_left_alone(aws: FakeClients) -> None:
     aws.ssm.skew = timedelta(seconds=2)
     done = switched(aws)
     assert done.owns_from == START + aws.ssm.skew + LEAD_TIME, "by when AWS took it, as the readers see it"
     assert done.notes == ()
 
 
-class Killed(BaseException):
-    """The command ends here, as if by SIGKILL."""
-
-
-def killed_at(aws: Cloud, call: int, **options: Any) -> bool:
+def killed_at(aws: FakeClients, call: int, **options: Any) -> bool:
     """Run a switch that is killed just before its `call`th call to AWS; False if it made fewer."""
     calls = 0
 
@@ -380,8 +369,8 @@ def test_a_command_killed_at_any_call_is_finished_by_the_same_command(
 ) -> None:
     ends = set()
     for call in range(1, 100):
-        aws = cloud()
-        monkeypatch.setattr(mwaactl_clock, "now", lambda aws=aws: aws.ssm.clock.now)
+        aws = fresh_clients()
+        stop_time(monkeypatch, aws.ssm.clock)
         if not killed_at(aws, call, dags=dags):
             break
         aws.ssm.clock.forward(30)
@@ -394,20 +383,20 @@ def test_a_command_killed_at_any_call_is_finished_by_the_same_command(
     assert ends == {True, False}, "killed before the write, and after it"
 
 
-def test_a_missing_parameter_says_how_to_create_it(aws: Cloud) -> None:
+def test_a_missing_parameter_says_how_to_create_it(aws: FakeClients) -> None:
     del aws.ssm.stored[OWNERSHIP]
     with pytest.raises(Unusable, match="pulumi refresh"):
         planned(aws)
 
 
-def test_a_parameter_without_a_valid_version_is_refused(aws: Cloud) -> None:
+def test_a_parameter_without_a_valid_version_is_refused(aws: FakeClients) -> None:
     aws.ssm.stored[OWNERSHIP] = []
     aws.ssm.store({"Name": OWNERSHIP, "Value": "rubbish"})
     with pytest.raises(Unusable, match="version 1"):
         planned(aws)
 
 
-def test_a_full_switch_takes_a_dag_along_that_was_moved_alone(aws: Cloud) -> None:
+def test_a_full_switch_takes_a_dag_along_that_was_moved_alone(aws: FakeClients) -> None:
     moved = Timeline.initial().dag_moved("daily", "green", START, 2)
     aws.ssm.store({"Name": OWNERSHIP, "Value": moved.dump()})
     aws.ssm.clock.forward(60)
@@ -415,24 +404,3 @@ def test_a_full_switch_takes_a_dag_along_that_was_moved_alone(aws: Cloud) -> Non
     assert done.changed, "blue owns the common line, but not every DAG"
     assert done.owns_from is not None
     assert standing(aws).owner(done.owns_from, "daily") == "blue"
-
-
-def test_the_reading_carries_the_readers_lead(aws: Cloud) -> None:
-    aws.ssm.store({"Name": OWNERSHIP, "Value": Timeline.initial().switched("green", START, 2).dump()})
-    snapshot = Ownership(cast(Clients, aws), OWNERSHIP, LEAD_TIME).read()
-    assert snapshot.timeline.owners[-1].since == START + LEAD_TIME
-
-
-def test_a_version_that_arrives_while_the_history_is_read_is_the_newest(aws: Cloud) -> None:
-    """The answer to GetParameter was an invalid value; somebody switches before the history is asked for."""
-    stale = Timeline.initial().dump()
-    aws.ssm.store({"Name": OWNERSHIP, "Value": stale})
-
-    def meanwhile(operation: str) -> None:
-        if operation == "history" and len(aws.ssm.stored[OWNERSHIP]) == 2:
-            valid = Timeline.initial().switched("green", START + LEAD_TIME, version=3)
-            aws.ssm.store({"Name": OWNERSHIP, "Value": valid.dump()})
-
-    aws.ssm.before = meanwhile
-    seen = Ownership(cast(Clients, aws), OWNERSHIP, LEAD_TIME).read()
-    assert (seen.top, seen.reading.version, seen.covered) == (3, 3, False)

@@ -6,17 +6,12 @@ It is what shows that a mirror is never executed: whatever the API clears is exe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
 
-from bluegreen.timeline import Timeline
-
-from tests.fakes.aws import ACTIVE, OWNERSHIP, START, Clock, Iam, Ssm, client_error
-from tests.fakes.lineage import MemoryS3
-
-BLUE, GREEN = "mwaa-openlineage-fullha-blue", "mwaa-openlineage-fullha-green"
+from tests.fakes.errors import client_error, refused
 
 FINAL = ("success", "failed")
 FAILED = ("failed", "upstream_failed")
@@ -52,18 +47,18 @@ class Dag:
     external: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # of a marker: DAG and task
 
     def below(self, task_id: str) -> set[str]:
-        found: set[str] = set()
+        below: set[str] = set()
         queue = list(self.tasks[task_id])
         while queue:
             name = queue.pop()
-            if name not in found:
-                found.add(name)
+            if name not in below:
+                below.add(name)
                 queue += self.tasks[name]
-        return found
+        return below
 
 
 @dataclass
-class Airflow:
+class AirflowModel:
     """One Airflow. `finishes_tasks`: whether a run that is set to success takes finished tasks along."""
 
     major: int = 3
@@ -88,13 +83,13 @@ class Airflow:
         """A scheduled run with its tasks' states; several states of one task are those of its map indexes."""
         tasks: dict[Key, Task] = {}
         operators = self.dags[dag_id].operators
-        for task_id, found in states.items():
-            mapped = {-1: found} if isinstance(found, str) else dict(enumerate(found))
-            for index, one in mapped.items():
-                pid = 7 if worked and one in FINAL else None
+        for task_id, given in states.items():
+            mapped = {-1: given} if isinstance(given, str) else dict(enumerate(given))
+            for index, task_state in mapped.items():
+                pid = 7 if worked and task_state in FINAL else None
                 rendered: dict[str, Any] = {"op_args": []} if pid else {}
                 operator = operators.get(task_id, "PythonOperator")
-                tasks[task_id, index] = Task(one, operator, pid, rendered)
+                tasks[task_id, index] = Task(task_state, operator, pid, rendered)
         run = Run(dag_id, f"scheduled__{due.isoformat()}", due, state, "scheduled", tasks)
         self.runs.append(run)
         return run
@@ -110,17 +105,29 @@ class Airflow:
                 continue
             self.executed.append((run.dag_id, run.run_id))
             run.state = "success"
-            for one in run.tasks.values():
-                if one.state not in FINISHED:
-                    one.state, one.pid, one.rendered = "success", 7, {"op_args": []}
+            for task in run.tasks.values():
+                if task.state not in FINISHED:
+                    task.state, task.pid, task.rendered = "success", 7, {"op_args": []}
 
-    def one(self, dag_id: str, due: datetime) -> Run:
+    def scheduled(self, dag_id: str, due: datetime) -> Run:
+        """The scheduled run of that due instant."""
         return next(run for run in self.runs if (run.dag_id, run.due, run.kind) == (dag_id, due, "scheduled"))
 
     def states(self, dag_id: str, due: datetime) -> dict[Key, str | None]:
-        return {key: one.state for key, one in self.one(dag_id, due).tasks.items()}
+        return {key: task.state for key, task in self.scheduled(dag_id, due).tasks.items()}
 
     # --- the REST API ---
+
+    def silence(self) -> None:
+        """Let every request fail until `answer`."""
+
+        def fail(method: str, path: str) -> None:
+            raise client_error("InternalServerException", 500)
+
+        self.before = fail
+
+    def answer(self) -> None:
+        self.before = lambda method, path: None
 
     def call(self, method: str, path: str, query: Mapping[str, Any], body: Mapping[str, Any]) -> Any:
         self.before(method, path)
@@ -131,7 +138,7 @@ class Airflow:
             return self._list_tasks(body) if "taskInstances" in parts else self._list_runs(body)
         dag = self.dags.get(parts[1])
         if dag is None:
-            raise _refused(404, f"no DAG {parts[1]}")
+            raise refused(404, detail=f"no DAG {parts[1]}")
         if parts[2:] == ["tasks"]:
             return {
                 "tasks": [
@@ -147,7 +154,7 @@ class Airflow:
             return self._create(parts[1], body)
         run = next((r for r in self.runs if (r.dag_id, r.run_id) == (parts[1], parts[3])), None)
         if run is None:
-            raise _refused(404, f"no run {parts[3]}")
+            raise refused(404, detail=f"no run {parts[3]}")
         if method == "GET":
             return self._run(run)
         self.changes += 1
@@ -162,27 +169,27 @@ class Airflow:
 
     def _patch_run(self, run: Run, body: Mapping[str, Any]) -> None:
         if run.note is None and {"note", "state"} <= body.keys():
-            raise _refused(409, "Unique constraint violation")  # Airflow 3.3.1
+            raise refused(409, detail="Unique constraint violation")  # Airflow 3.3.1
         run.note = body.get("note", run.note)
         if "state" not in body:
             return
         run.state = body["state"]
-        for one in run.tasks.values():
-            if one.state not in FINISHED:
-                one.state = body["state"] if one.state == "running" else "skipped"
+        for task in run.tasks.values():
+            if task.state not in FINISHED:
+                task.state = body["state"] if task.state == "running" else "skipped"
             elif run.state == "success" and self.finishes_tasks:
-                one.state = "success"
+                task.state = "success"
 
     def _patch_task(self, run: Run, task_id: str, index: int, body: Mapping[str, Any]) -> None:
         if (task_id, index) not in run.tasks or task_id not in self.dags[run.dag_id].tasks:
-            raise _refused(404, f"no task {task_id}")
+            raise refused(404, detail=f"no task {task_id}")
         below = self.dags[run.dag_id].below(task_id)
         chosen = {(task_id, index)}
         if body.get("include_downstream"):
             assert self.major > 2
             chosen |= {key for key in run.tasks if key[0] in below}
         if all(run.tasks[key].state == body["new_state"] for key in chosen):
-            raise _refused(409, "it is in that state already")
+            raise refused(409, detail="it is in that state already")
         for key in chosen:
             run.tasks[key].state = body["new_state"]
         self._spread(run, {task_id} | below, but=task_id)
@@ -209,7 +216,7 @@ class Airflow:
     def _create(self, dag_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
         run_id, due = body["dag_run_id"], datetime.fromisoformat(body["run_after"])
         if any((run.dag_id, run.run_id) == (dag_id, run_id) for run in self.runs):
-            raise _refused(409, f"the run {run_id} exists")
+            raise refused(409, detail=f"the run {run_id} exists")
         self.changes += 1
         tasks = {(task_id, -1): Task(None) for task_id in self.dags[dag_id].tasks}
         run = Run(dag_id, run_id, due, "queued", "manual", tasks, body["note"])
@@ -222,32 +229,32 @@ class Airflow:
         return {"dag_id": dag_id, "is_paused": dag.paused, "next_dagrun_run_after": due}
 
     def _list_runs(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        found = [
+        runs = [
             self._run(run)
             for run in sorted(self.runs, key=lambda run: run.due)
             if not body.get("dag_ids") or run.dag_id in body["dag_ids"]
             if not body.get("states") or run.state in body["states"]
         ]
-        return _page("dag_runs", found, body)
+        return _page("dag_runs", runs, body)
 
     def _list_tasks(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        found = [
+        tasks = [
             {
                 "dag_id": run.dag_id,
                 "dag_run_id": run.run_id,
                 "task_id": task_id,
                 "map_index": index,
-                "state": one.state,
-                "operator": one.operator,
-                "pid": one.pid,
+                "state": task.state,
+                "operator": task.operator,
+                "pid": task.pid,
                 "hostname": "",
-                "rendered_fields": one.rendered,
+                "rendered_fields": task.rendered,
             }
             for run in self.runs
             if run.dag_id in body["dag_ids"] and run.run_id in body["dag_run_ids"]
-            for (task_id, index), one in run.tasks.items()
+            for (task_id, index), task in run.tasks.items()
         ]
-        return _page("task_instances", found, body)
+        return _page("task_instances", tasks, body)
 
     def _run(self, run: Run) -> dict[str, Any]:
         due = run.due.isoformat()
@@ -266,69 +273,7 @@ class Airflow:
         }
 
 
-@dataclass
-class Mwaa:
-    """Amazon MWAA over such Airflows, by environment name."""
-
-    airflows: Mapping[str, Airflow]
-
-    def invoke_rest_api(self, **request: Any) -> dict[str, Any]:
-        found = self.airflows[request["Name"]].call(
-            request["Method"], request["Path"], request.get("QueryParameters", {}), request.get("Body", {})
-        )
-        return {"RestApiStatusCode": 200, "RestApiResponse": found}
-
-
-def minutes(count: float) -> datetime:
-    """So many minutes after the doubles' beginning."""
-    return START + timedelta(minutes=count)
-
-
-def _page(key: str, found: list[Any], body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def _page(key: str, items: list[Any], body: Mapping[str, Any] | None = None) -> dict[str, Any]:
     begin = (body or {}).get("page_offset", 0)
     end = begin + (body or {}).get("page_limit", 100)
-    return {key: found[begin:end], "total_entries": len(found)}
-
-
-def _refused(status: int, detail: str) -> Exception:
-    return client_error(
-        "RestApiClientException",
-        400,
-        "InvokeRestApi",
-        RestApiStatusCode=status,
-        RestApiResponse={"detail": detail},
-    )
-
-
-@dataclass
-class Cloud:
-    """Stands for `mwaactl.aws.Clients`: a full HA stack with two such Airflows; blue owns everything."""
-
-    ssm: Ssm
-    mwaa: Mwaa
-    iam: Iam = field(default_factory=Iam)
-    s3: MemoryS3 = field(default_factory=MemoryS3)
-    region: str = "us-east-1"
-
-    @property
-    def ssm_writer(self) -> Ssm:
-        return self.ssm
-
-    @property
-    def blue(self) -> Airflow:
-        return self.mwaa.airflows[BLUE]
-
-    @property
-    def green(self) -> Airflow:
-        return self.mwaa.airflows[GREEN]
-
-
-def cloud(dags: Mapping[str, Dag]) -> Cloud:
-    """Both sides have the same DAGs (copied) and no runs."""
-    ssm = Ssm(Clock())
-    ssm.store({"Name": OWNERSHIP, "Value": Timeline.initial().dump()})
-    ssm.store({"Name": ACTIVE, "Value": "blue"})
-    sides = {
-        name: Airflow(dags={dag_id: replace(dag) for dag_id, dag in dags.items()}) for name in (BLUE, GREEN)
-    }
-    return Cloud(ssm, Mwaa(sides))
+    return {key: items[begin:end], "total_entries": len(items)}

@@ -151,8 +151,8 @@ class Deployment:
         """The resources of these types, given by their last part (`Environment`)."""
         return [each for each in self.resources if each.type.rpartition(":")[2] in types]
 
-    def one(self, type: str, name: str) -> Registration:
-        """The one resource of a type (its last part) and a logical name."""
+    def resource(self, type: str, name: str) -> Registration:
+        """The only resource of a type (its last part) and a logical name."""
         (resource,) = [each for each in self.of_type(type) if each.name == name]
         return resource
 
@@ -174,7 +174,7 @@ def plain(value: Any) -> Any:
     return value["value"] if is_secret(value) else value
 
 
-class Cloud(mocks.Mocks):
+class AwsMocks(mocks.Mocks):
     """Answers what AWS would, for the types in the tables above."""
 
     def __init__(self, deployment: Deployment, invokes: Mapping[str, Invoke]) -> None:
@@ -221,8 +221,8 @@ class Warnings(logging.Handler):
 class Monitor(mocks.MockMonitor):
     """The mocked engine; records what MockMonitor forgets: options and the stack's outputs."""
 
-    def __init__(self, cloud: Cloud, deployment: Deployment) -> None:
-        super().__init__(cloud)
+    def __init__(self, answers: AwsMocks, deployment: Deployment) -> None:
+        super().__init__(answers)
         self.deployment = deployment
 
     def Invoke(self, request: Any) -> Any:  # noqa: N802 - the protocol's name
@@ -326,7 +326,7 @@ def run(
 
     async def update() -> None:
         set_all_config(dict(config or {}))
-        monitor = Monitor(Cloud(deployment, invokes or {}), deployment)
+        monitor = Monitor(AwsMocks(deployment, invokes or {}), deployment)
         mocks.set_mocks(
             monitor.mocks,
             project=project,

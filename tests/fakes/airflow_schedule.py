@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from tests.fakes.aws import START, Cloud, standing
+from tests.fakes.clients import FakeClients, standing
+from tests.fakes.clock import START
 
 NAMES = {colour: f"mwaa-openlineage-fullha-{colour}" for colour in ("blue", "green")}
 
@@ -34,12 +35,12 @@ class Executed:
     end: datetime
 
 
-class Airflows:
-    """Answers both sides' REST APIs from the standing ownership. `asked` counts calls by method and path."""
+class ScheduledAirflows:
+    """Answers both sides' REST APIs from the standing ownership. Each call takes `seconds_per_call`."""
 
-    def __init__(self, aws: Cloud, works: dict[str, Work], seconds_per_call: float = 0.0) -> None:
+    def __init__(self, aws: FakeClients, works: dict[str, Work], seconds_per_call: float = 0.0) -> None:
         self.aws, self.works, self.pause = aws, works, seconds_per_call
-        self.unplanned: set[tuple[str, str]] = set()  # (side, DAG) whose next run is not told
+        self.unplanned: set[tuple[str, str]] = set()  # (side, DAG) whose next run is not reported
         for side, name in NAMES.items():
             answers = aws.mwaa.airflow[name]
             answers["/dags"] = lambda query, side=side: self._dags(side)
@@ -55,29 +56,29 @@ class Airflows:
     def executed(self, dag_id: str) -> list[Executed]:
         """What was or is executed of a DAG until now, in the order of the due instants."""
         work, timeline = self.works[dag_id], standing(self.aws)
-        done: list[Executed] = []
+        executed: list[Executed] = []
         free = dict.fromkeys(NAMES, START)  # a side's next run waits for its last
         for number, due in enumerate(self._due(work)):
             side = timeline.owner(due, dag_id)
             start = max(due, free[side]) if work.alone or work.past else due
             seconds = work.odd if work.odd is not None and number % 2 else work.seconds
             free[side] = start + timedelta(seconds=seconds)
-            done.append(Executed(side, due, start, free[side]))
-        return done
+            executed.append(Executed(side, due, start, free[side]))
+        return executed
 
     def overlaps(self) -> list[tuple[str, Executed, Executed]]:
         """Runs of a serial DAG on one side that overlap one on the other."""
         return [
-            (dag_id, one, other)
+            (dag_id, blue, green)
             for dag_id, work in self.works.items()
             if work.alone or work.past
             for runs in (self.executed(dag_id),)
-            for one in runs
-            for other in runs
-            if one.side == "blue"
-            and other.side == "green"
-            and one.start < other.end
-            and other.start < one.end
+            for blue in runs
+            for green in runs
+            if blue.side == "blue"
+            and green.side == "green"
+            and blue.start < green.end
+            and green.start < blue.end
         ]
 
     def _due(self, work: Work) -> Iterator[datetime]:
@@ -90,8 +91,8 @@ class Airflows:
         self.aws.ssm.clock.forward(self.pause)
         dags = []
         for dag_id, work in self.works.items():
-            made = sum(1 for _ in self._due(work))
-            due = START + timedelta(seconds=work.first + made * work.period)
+            passed = sum(1 for _ in self._due(work))
+            due = START + timedelta(seconds=work.first + passed * work.period)
             dags.append(
                 {
                     "dag_id": dag_id,
@@ -105,16 +106,16 @@ class Airflows:
 
     def _runs(self, side: str, body: dict[str, Any]) -> dict[str, Any]:
         self.aws.ssm.clock.forward(self.pause)
-        found: list[dict[str, Any]] = []
+        runs: list[dict[str, Any]] = []
         if "states" in body:  # the unfinished ones
             for dag_id, work in self.works.items():
-                found += [{**other, "dag_id": dag_id} for other in work.others if other.get("side") == side]
-                found += [
+                runs += [{**other, "dag_id": dag_id} for other in work.others if other.get("side") == side]
+                runs += [
                     run_answer(dag_id, f"scheduled__{run.due:%H:%M:%S}", run.due)
                     for run in self.executed(dag_id)
                     if run.side == side and run.due <= self.now < run.end
                 ]
-        return {"dag_runs": found, "total_entries": len(found)}
+        return {"dag_runs": runs, "total_entries": len(runs)}
 
 
 def run_answer(

@@ -7,28 +7,20 @@ from typing import Any
 
 from mwaactl.checks.outcome import Check
 from mwaactl.checks.registry import observe_sides, run_checks
-from tests.fakes.aws import Cloud, client_error, deployment, standing
+from tests.fakes.clients import FakeClients, deployment, standing
 
-BLUE, GREEN = "mwaa-openlineage-fullha-blue", "mwaa-openlineage-fullha-green"
 TASK_INSTANCES = "POST /dags/~/dagRuns/~/taskInstances/list"
 
 
-def checked(aws: Cloud, *dags: str) -> dict[str, Check]:
+def checked(aws: FakeClients, *dags: str) -> dict[str, Check]:
     """The checks of a switch to green, by name."""
     sides = observe_sides(deployment(aws), "green", standing(aws), dags=dags)
     return {check.name: check for check in run_checks(sides)}
 
 
-def outcome(aws: Cloud, name: str, *dags: str) -> tuple[str, str]:
+def outcome(aws: FakeClients, name: str, *dags: str) -> tuple[str, str]:
     check = checked(aws, *dags)[name]
     return check.result, check.detail
-
-
-def silent(aws: Cloud, name: str) -> None:
-    """Let Airflow's API on that environment stop answering."""
-    aws.mwaa.airflow[name] = dict.fromkeys(
-        aws.mwaa.airflow[name], client_error("InternalServerException", 500)
-    )
 
 
 def dag_answer(dag_id: str, paused: bool = False, due: datetime | None = None, **more: Any) -> dict[str, Any]:
@@ -36,5 +28,5 @@ def dag_answer(dag_id: str, paused: bool = False, due: datetime | None = None, *
     return {"dag_id": dag_id, "is_paused": paused, "next_dagrun_run_after": run_after, **more}
 
 
-def set_dags(aws: Cloud, name: str, *dags: dict[str, Any]) -> None:
+def set_dags(aws: FakeClients, name: str, *dags: dict[str, Any]) -> None:
     aws.mwaa.airflow[name]["/dags"] = {"dags": list(dags), "total_entries": len(dags)}

@@ -1,0 +1,127 @@
+"""What `mwaactl` has of a deployed stack: its clients, its outputs and its ownership."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any, cast
+
+from bluegreen.timeline import Timeline, latest_valid
+
+from mwaactl.aws import Clients
+from mwaactl.deployment import Deployment
+from mwaactl.stack import parse
+from tests.fakes.airflow_model import AirflowModel, Dag
+from tests.fakes.clock import Clock
+from tests.fakes.cloudwatch import FakeCloudWatch
+from tests.fakes.iam import FakeIam
+from tests.fakes.mwaa import AIRFLOW, FakeMwaa
+from tests.fakes.s3 import FakeS3
+from tests.fakes.ssm import ACTIVE, OWNERSHIP, FakeSsm
+
+LEAD = 5.0
+BLUE, GREEN = "mwaa-openlineage-fullha-blue", "mwaa-openlineage-fullha-green"
+
+
+@dataclass
+class FakeClients:
+    """Stands for `mwaactl.aws.Clients`."""
+
+    ssm: FakeSsm
+    mwaa: FakeMwaa = field(default_factory=FakeMwaa)
+    s3: FakeS3 = field(default_factory=lambda: FakeS3(page_size=2))
+    cloudwatch: FakeCloudWatch = field(default_factory=FakeCloudWatch)
+    iam: FakeIam = field(default_factory=FakeIam)
+    region: str = "us-east-1"
+
+    @property
+    def ssm_writer(self) -> FakeSsm:
+        return self.ssm
+
+    @property
+    def blue(self) -> AirflowModel:
+        """Blue's Airflow, where a model stands for it."""
+        return self.mwaa.models[BLUE]
+
+    @property
+    def green(self) -> AirflowModel:
+        return self.mwaa.models[GREEN]
+
+
+def outputs(mode: str = "fullha", **changes: Any) -> dict[str, Any]:
+    """A stack's outputs as Pulumi prints them."""
+    colours = ("blue", "green") if mode in ("fullha", "bluegreen") else ("blue",)
+    name = f"mwaa-openlineage-{mode}"
+    return {
+        "mode": mode,
+        "region": "us-east-1",
+        "project": "mwaa-openlineage",
+        "stack": mode,
+        "name": name,
+        "vpc_id": "vpc-1",
+        "airflow_environments": {
+            colour: {
+                "name": f"{name}-{colour}",
+                "arn": f"arn:aws:airflow:us-east-1:123456789012:environment/{name}-{colour}",
+                "webserver_url": f"https://{colour}.example",
+                "bucket": f"{name}-{colour}-dags",
+                "dags_prefix": "dags/",
+                "execution_role_arn": "arn:aws:iam::123456789012:role/x",
+                "airflow_version": "3.0.6",
+                "environment_class": "mw1.small",
+                "lineage_namespace": f"{name}-{colour}",
+                "identity": {},
+            }
+            for colour in colours
+        },
+        "ownership_parameter": OWNERSHIP,
+        "active_environment_parameter": ACTIVE,
+        "switch_lead_seconds": LEAD,
+        "lineage_log_bucket": f"{name}-lineage",
+        "lineage_url": f"http://marquez.{name}.internal",
+        **changes,
+    }
+
+
+def fresh_ssm(clock: Clock | None = None) -> FakeSsm:
+    """Parameter Store after a deployment: blue owns everything."""
+    ssm = FakeSsm(clock or Clock())
+    ssm.store({"Name": OWNERSHIP, "Value": Timeline.initial().dump()})
+    ssm.store({"Name": ACTIVE, "Value": "blue"})
+    return ssm
+
+
+def fresh_clients(mode: str = "fullha", clock: Clock | None = None) -> FakeClients:
+    """A freshly deployed stack: blue owns everything, both sides are healthy and alike."""
+    ssm, mwaa = fresh_ssm(clock), FakeMwaa()
+
+    def health(query: Any) -> dict[str, Any]:
+        beat = ssm.clock.now + (ssm.skew or timedelta(0)) - timedelta(seconds=2)
+        return {"scheduler": {"status": "healthy", "latest_scheduler_heartbeat": beat.isoformat()}}
+
+    for environment in outputs(mode)["airflow_environments"].values():
+        mwaa.environments[environment["name"]] = {"Status": "AVAILABLE", "AirflowVersion": "3.0.6"}
+        mwaa.airflow[environment["name"]] = copy.deepcopy(AIRFLOW) | {"/monitor/health": health}
+    return FakeClients(ssm, mwaa)
+
+
+def clients_of_models(dags: Mapping[str, Dag]) -> FakeClients:
+    """A full HA stack with two model Airflows; both have the same DAGs (copied) and no runs."""
+    models = {
+        name: AirflowModel(dags={dag_id: replace(dag) for dag_id, dag in dags.items()})
+        for name in (BLUE, GREEN)
+    }
+    return FakeClients(fresh_ssm(), FakeMwaa(models=models))
+
+
+def deployment(aws: FakeClients, mode: str = "fullha", **changes: Any) -> Deployment:
+    """A deployed stack whose AWS is `aws`, with the outputs of `mode`; a new one, as each command opens."""
+    return Deployment(parse(outputs(mode, **changes)), cast(Clients, aws))
+
+
+def standing(aws: FakeClients) -> Timeline:
+    """The timeline that every reader has now."""
+    records = [(r["Value"], r["Version"], r["LastModifiedDate"]) for r in aws.ssm.stored[OWNERSHIP]]
+    return latest_valid(records).effective(timedelta(seconds=LEAD))

@@ -1,0 +1,69 @@
+"""Amazon MWAA: its environments, and InvokeRestApi on what stands for their Airflows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.fakes.airflow_model import AirflowModel
+from tests.fakes.errors import client_error
+
+# What a healthy Airflow answers, by path.
+AIRFLOW: dict[str, Any] = {
+    "/dags": {
+        "dags": [{"dag_id": "daily", "is_paused": False}, {"dag_id": "hourly", "is_paused": True}],
+        "total_entries": 2,
+    },
+    "/importErrors": {"import_errors": [], "total_entries": 0},
+    "/dags/~/dagRuns": {"dag_runs": [], "total_entries": 0},
+    "POST /dags/~/dagRuns/list": {"dag_runs": [], "total_entries": 0},
+    "POST /dags/~/dagRuns/~/taskInstances/list": {"task_instances": [], "total_entries": 0},
+    "/pools": {"pools": [{"name": "default_pool", "slots": 128}], "total_entries": 1},
+    "/variables": {"variables": [], "total_entries": 0},
+    "/connections": {"connections": [], "total_entries": 0},
+    "/assets": {"assets": [], "total_entries": 0},
+}
+
+
+@dataclass
+class FakeMwaa:
+    """Environments by name; their Airflows are answers by path in `airflow`, or models in `models`.
+
+    Paths of GET stand alone, others after their method ("POST /dags/~/dagRuns/list"). An answer may be an
+    exception, or a function of the query or body.
+    """
+
+    environments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    airflow: dict[str, dict[str, Any]] = field(default_factory=dict)
+    models: Mapping[str, AirflowModel] = field(default_factory=dict)
+    asked: list[dict[str, Any]] = field(default_factory=list)
+
+    def get_environment(self, *, Name: str) -> dict[str, Any]:  # noqa: N803 - boto3's name
+        if Name not in self.environments:
+            raise client_error("ResourceNotFoundException", 404, "GetEnvironment")
+        return {"Environment": self.environments[Name]}
+
+    def invoke_rest_api(self, **request: Any) -> dict[str, Any]:
+        self.asked.append(request)
+        name, method, path = request["Name"], request["Method"], request["Path"]
+        query, body = request.get("QueryParameters", {}), request.get("Body", {})
+        if name in self.models:
+            answer = self.models[name].call(method, path, query, body)
+        else:
+            answer = self._answer(self.airflow[name], method, path)
+        if isinstance(answer, Exception):
+            raise answer
+        if callable(answer):
+            answer = answer(body if "Body" in request else query)
+        return {"RestApiStatusCode": 200, "RestApiResponse": answer}
+
+    def silence(self, name: str) -> None:
+        """Let that environment's Airflow stop answering."""
+        error = client_error("InternalServerException", 500)
+        self.airflow[name] = dict.fromkeys(self.airflow[name], error)
+
+    def _answer(self, answers: dict[str, Any], method: str, path: str) -> Any:
+        if method == "GET" and path.endswith("/tasks") and "/dags" in answers:
+            answers = {path: {"tasks": []}} | answers  # a DAG of nothing special
+        return answers[path if method == "GET" else f"{method} {path}"]

@@ -1,0 +1,31 @@
+"""What the tests of `mwaactl` share."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fakes.clients import FakeClients, fresh_clients
+from tests.fakes.clock import stop_time
+from tests.fakes.commands import Command, commands
+from tests.fakes.mirrors import FakeMirrorCopy
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> FakeClients:
+    """A freshly deployed stack in the hands of `mwaactl`, whose clock moves only when told."""
+    clients = fresh_clients()
+    stop_time(monkeypatch, clients.ssm.clock)
+    return clients
+
+
+@pytest.fixture
+def run(aws: FakeClients, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs a command of `mwaactl`."""
+    return commands(monkeypatch, aws)
+
+
+@pytest.fixture
+def mirrors(monkeypatch: pytest.MonkeyPatch) -> FakeMirrorCopy:
+    copy = FakeMirrorCopy()
+    monkeypatch.setattr("mwaactl.switching.drain.copy_final_states", copy)
+    return copy
