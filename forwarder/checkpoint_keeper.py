@@ -7,6 +7,7 @@ unchanged for a whole lease, by its own clock (the machines' clocks are never co
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -53,7 +54,7 @@ class CheckpointKeeper:
         self._lock = threading.RLock()
         self._etag: str | None = None
         self._beat = 0
-        self._renewed = 0.0
+        self._renewed = -math.inf  # never: the clock of a machine that has just booted is near 0
         self._unchanged_since: tuple[str, float] | None = None  # the ETag of another holder's write
         self._s3_date: tuple[datetime, float] | None = None  # S3's time, and ours by `clock`
 

@@ -141,3 +141,10 @@ def test_a_forwarder_that_lost_the_checkpoint_cannot_write_it(s3: FakeS3) -> Non
     for write in (slow.save, slow.release):
         with pytest.raises(LostCheckpointError, match="another forwarder"):
             write(checkpoint)
+
+
+def test_on_a_machine_that_has_just_booted_nothing_is_ours_before_it_is_taken(s3: FakeS3) -> None:
+    keeper = keeper_of(s3, clock=lambda: 1.0)
+    assert not keeper.is_ours
+    assert keeper.try_take(START) is not None
+    assert keeper.is_ours

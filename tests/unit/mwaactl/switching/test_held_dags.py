@@ -334,6 +334,11 @@ def work(**fixed: Any) -> st.SearchStrategy[Work]:
     return st.builds(Work, **chosen, **{name: st.just(value) for name, value in fixed.items()})
 
 
+def deliver_late(aws: FakeClients) -> None:
+    while aws.ssm.late:
+        aws.ssm.deliver()
+
+
 # Of two puts in a row only one is late: the second one takes the place of the first.
 PUTS = st.lists(
     st.sampled_from([["stored"], ["stored"], ["unanswered"], ["slow"], ["late", "stored"], ["late", "slow"]]),
@@ -368,13 +373,16 @@ def test_serial_dags_never_overlap_across_the_sides_whatever_operators_do(
                 elif action != "forward":
                     aws.ssm.clock.forward(seconds if seconds < 10 else 0)  # thinks about the question
                     carry_out(made)
-            except (ControlError, Killed):
+            except ControlError:
                 pass
+            except Killed:
+                # Nobody is left to take a late put's place: one that comes when its DAG may be busy again
+                # may let it overlap, as docs/switching.md says.
+                deliver_late(aws)
             finally:
                 revive()
             aws.ssm.clock.forward(seconds)
-            while aws.ssm.late:
-                aws.ssm.deliver()
+            deliver_late(aws)
             assert airflows.overlaps() == []
         aws.ssm.clock.forward(200)
         assert airflows.overlaps() == []
