@@ -557,7 +557,7 @@ def test_a_plain_parameter_that_cannot_be_written_leaves_the_failover_unfinished
                 raise client_error("AccessDenied", 403)
 
     aws.ssm.before = deny
-    with pytest.raises(Unfinished, match="does not say so yet"):
+    with pytest.raises(Unfinished, match="does not name it yet"):
         failover.carry_out_failover(plan)
     assert newest_owner(standing(cast(Any, aws))) == "green"
     aws.ssm.before = lambda _: None

@@ -245,7 +245,7 @@ def test_a_source_that_falls_silent_after_the_checks_stops_the_write(aws: Cloud)
     Airflows(aws, {"daily": Work(3600, 60)})
     made = planned(aws)
     mute(aws, BLUE)
-    with pytest.raises(CheckFailed, match=r"no longer answers which DAGs are busy.*--force serial-dags"):
+    with pytest.raises(CheckFailed, match=r"no longer reports which DAGs are busy.*--force serial-dags"):
         carry_out(made)
     assert len(aws.ssm.values()) == 1
 
