@@ -111,7 +111,7 @@ def test_the_target_owns_from_the_past_instant_on(stack: Stack, aws: Cloud) -> N
 def test_the_history_tells_which_decision_was_dated_back(stack: Stack, aws: Cloud) -> None:
     fail_over(stack, aws, since=minutes(51))
     newest, first, _ = Deployment(stack, cast(Clients, aws)).ownership.history().versions
-    assert newest.change == f"green from {iso(minutes(51))}, dated back"
+    assert newest.change == f"green from {iso(minutes(51))}, back-dated"
     assert first.change.startswith("green from ")
     assert "dated back" not in first.change
 
