@@ -10,7 +10,7 @@ from bluegreen.timeline import Colour, Timeline
 
 
 def newest_owner(timeline: Timeline, dag_id: str | None = None) -> Colour:
-    """The owner once all decisions have taken effect: of one DAG, or of those without entries of their own."""
+    """The owner once all decisions have taken effect: of one DAG, or of the common line."""
     newest = timeline.owners[-1]
     own = timeline.dags.get(dag_id, ()) if dag_id is not None else ()
     return own[-1].owner if own and own[-1].version >= newest.version else newest.owner

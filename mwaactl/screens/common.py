@@ -14,7 +14,7 @@ from rich.text import Text
 from mwaactl.checks.outcome import Check
 from mwaactl.json_model import iso
 
-SHOWN = 10  # rows of a listing before the rest is counted
+SHOWN = 10  # rows of a listing; the rest is only counted
 MARKS = {
     "pass": ("✓", "green"),
     "warn": ("!", "yellow"),

@@ -20,7 +20,7 @@ from mwaactl.screens.common import SHOWN, print_note, remainder, show_checks
 
 KINDS = {
     "both": "executed by both",
-    "nobody": "executed by nobody",
+    "nobody": "not executed",
     "wrong side": "executed by the wrong side",
 }
 
@@ -29,8 +29,8 @@ def show_audit(console: Console, report: Audit) -> None:
     for colour, why in report.by_lineage.items():
         _print(
             console,
-            f"{colour} does not answer ({why}). Its runs are taken from the lineage log, which may not have "
-            "every run.",
+            f"{colour} does not answer ({why}). Its runs are taken from the lineage log, which may be "
+            "incomplete.",
             "yellow",
         )
     counts = f"{report.unfinished} unfinished, {report.failed} failed"
@@ -75,7 +75,7 @@ def show_plan(console: Console, plan: FailoverPlan) -> None:
     _print(
         console,
         f"{plan.target} will own what is due from {iso(plan.since)} on; {plan.source} keeps what was due "
-        f"before. Runs due from then to {end}:",
+        f"earlier. Runs due between then and {end}:",
     )
     if plan.window is not None:
         _show_window(console, plan.window, plan.target)
@@ -89,7 +89,7 @@ def _show_window(console: Console, window: WindowReport, target: Colour) -> None
         (f"to rerun on {target}", "rerun"),
         (f"completed on {source}{_known_by(window)}: not rerun", "completed"),
         (f"running on {target}", "running"),
-        (f"done on {target} already", "done"),
+        (f"already done on {target}", "done"),
     )
     for text, fate in counts:
         runs = tuple(run for run in window.runs if run.fate == fate)
@@ -132,7 +132,7 @@ def show_failover(console: Console, result: FailoverResult, stack: str) -> None:
     if not result.waited:
         _print(
             console,
-            "Some processes may still act on the ownership that they read before. Repeat in 6 minutes: "
+            "Some processes may still act on an older ownership. Repeat the command in 6 minutes: "
             f"mwaactl failover {target} -s {stack}",
             "yellow",
         )
@@ -141,7 +141,7 @@ def show_failover(console: Console, result: FailoverResult, stack: str) -> None:
 def _doubt(window: WindowReport | None, target: Colour) -> str:
     if window is None or not window.witnesses:
         return f"nothing reports what {other_colour(target)} completed"
-    return f"{', '.join(window.witnesses)} does not show these runs as completed, but may not have every run"
+    return f"{', '.join(window.witnesses)} does not show these runs as completed, but may be incomplete"
 
 
 def _known_by(window: WindowReport) -> str:

@@ -139,7 +139,7 @@ def test_a_single_dag_that_is_not_there_exits_1(run: Run, aws: Cloud) -> None:
 
 def test_a_dry_run_of_a_canary_names_the_dag(run: Run, aws: Cloud) -> None:
     assert (
-        "every scheduled run of daily due from 5 s after"
+        "every scheduled run of daily due 5 s after"
         in run("switch", "green", "--dag", "daily", "--dry-run").stdout
     )
     assert len(aws.ssm.values()) == 1
