@@ -257,7 +257,7 @@ def test_a_log_that_cannot_be_read_is_reported_and_changes_nothing(stack: Stack,
     result = fail_over(stack, aws)
     assert len(result.rerun) == 10
     assert result.window is not None
-    assert "cannot be read: not a JSON text" in result.window.silent["the lineage log"]
+    assert "cannot be read: not JSON" in result.window.silent["the lineage log"]
 
 
 def test_what_the_target_executes_or_has_executed_is_left_alone(stack: Stack, aws: Cloud) -> None:
@@ -470,7 +470,7 @@ def test_without_waiting_it_says_when_to_repeat(run: Callable[..., Result], aws:
     shown = run("failover", "green", "--yes", "--no-wait").stdout
     assert "6 runs are being rerun, 4 mirrors received blue's final states" in shown
     assert "may still act on an older ownership" in shown
-    assert "Repeat in 6 minutes: mwaactl failover green -s fullha" in shown
+    assert "Repeat the command in 6 minutes: mwaactl failover green -s fullha" in shown
     repeated = run("failover", "green", "--yes").stdout
     assert "0 runs are being rerun" in repeated
     assert "6 minutes" not in repeated
