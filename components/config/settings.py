@@ -38,7 +38,7 @@ class SettingsError(pulumi.RunError):
 
 
 class EnvironmentSettings(BaseModel):
-    """The settings that may differ between the two Airflow environments; `blue:` and `green:` override them."""
+    """The settings that may differ between the two Airflow environments; `blue:` and `green:` override it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -2,7 +2,7 @@
 
 Two kinds of health checks: the load balancer calls each node's `/healthcheck`, which includes the database,
 and routes only to nodes that pass. The checks that REPLACE nodes never include the database (EC2's own here,
-`/ping` in the node's watchdog): otherwise a failover of Aurora would churn nodes that cannot start without it.
+`/ping` in the node's watchdog): else a failover of Aurora would churn nodes that cannot start without it.
 """
 
 from __future__ import annotations

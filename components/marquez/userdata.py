@@ -50,7 +50,7 @@ class HaBoot(NodeBoot):
 
 
 def ec2_user_data(boot: Ec2Boot) -> str:
-    """The script of the single node: everything in containers; only the web pages (with /api/) are published."""
+    """The script of the single node: all in containers; only the web pages (with /api/) are published."""
     values = {
         **_common(boot),
         "POSTGRES_URL": f"jdbc:postgresql://marquez-db:5432/{DATABASE}?connectTimeout=5",
