@@ -47,7 +47,7 @@ class Operator:
         self._lead = timedelta(seconds=twins.outputs["switch_lead_seconds"])
         self.versions: dict[int, Version] = {}
         self.log: list[str] = []
-        self.drained: list[tuple[datetime, str]] = []  # when it was said that a side is safe to maintain
+        self.drained: list[tuple[datetime, str]] = []  # when a side was reported as ready for maintenance
         self.codes: Counter[int] = Counter()
         self.forced: Counter[str] = Counter()
         self.moves = 0
