@@ -1,1 +1,1 @@
-"""What exists in AWS: one ComponentResource per module, and the settings that they are built from."""
+"""The resources in AWS: one ComponentResource per module, and the settings that they are built from."""

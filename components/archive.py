@@ -1,4 +1,4 @@
-"""Zip archives whose bytes depend on nothing but their content: an unchanged one is never uploaded again."""
+"""Zip archives whose bytes depend only on their content: an unchanged archive is never uploaded again."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def content_hash(members: Mapping[str, bytes]) -> str:
 def package_files(
     package: Path, *, suffixes: frozenset[str] = frozenset({".py", ".txt"})
 ) -> dict[str, bytes]:
-    """The files of a Python package, under paths that start with the package's own name; no caches."""
+    """The files of a Python package, under paths that start with the package's name; without caches."""
     return {
         path.relative_to(package.parent).as_posix(): path.read_bytes()
         for path in sorted(package.rglob("*"))

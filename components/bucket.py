@@ -17,7 +17,7 @@ class PrivateBucketArgs:
     With `keep`, the bucket and its content stay in AWS when it is removed from the stack; otherwise both are
     deleted. Noncurrent object versions expire after `old_versions_days`, except the `old_versions` newest of
     each object. With `expire_days`, objects under `expire_prefix` expire at that age. Without `kms_key_arn`,
-    S3's own key encrypts.
+    S3's own key encrypts the bucket.
     """
 
     keep: bool
@@ -44,7 +44,7 @@ class PrivateBucket(pulumi.ComponentResource):
         super().__init__("mwaa-openlineage:index:PrivateBucket", name, None, opts)
         child = pulumi.ResourceOptions(
             parent=self,
-            retain_on_delete=args.keep,  # a bucket that stays must stay as closed and encrypted as it is
+            retain_on_delete=args.keep,  # a bucket that stays must remain private and encrypted
         )
         bucket = aws.s3.Bucket(name, force_destroy=not args.keep, opts=child)
         versioning = aws.s3.BucketVersioning(

@@ -1,7 +1,7 @@
 """The guard: a preview fails if it would remove or replace the Airflow environment that owns work.
 
 It compares the stack's previous outputs with what this run of the program would deploy. Without it,
-`pulumi up` could take away the very environment that is at work.
+`pulumi up` could remove the very environment that executes the work.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ def previous_outputs() -> Mapping[str, Any]:
         except Exception as error:  # an invoke raises nothing narrower
             if not attempts:
                 raise pulumi.RunError(f"Cannot read the current outputs of {stack}: {error}") from error
-            # A file backend may be writing the state just now: "failed to load checkpoint: EOF".
+            # A file backend may be writing the state at the moment: "failed to load checkpoint: EOF".
             time.sleep(READ_PAUSE_SECONDS)
     return (answer or {}).get("outputs") or {}
 
 
 def guard(settings: Settings, previous: Mapping[str, Any], planned: Mapping[str, Identity]) -> None:
-    """Stop the program if it would take away an environment that owns work, now or from a planned instant on.
+    """Stop the program if it would remove or replace an environment that owns work, now or by a decision.
 
-    `planned` has the identity of each environment that this run would deploy. Raises pulumi.RunError naming
-    the commands that put it right. Reads the ownership parameter only if any environment would be touched.
+    `planned` has the identity of each environment that this run would deploy. Raises pulumi.RunError with the
+    commands that fix it. Reads the ownership parameter only if an environment would be touched.
     """
     touched = touched_environments(previous, planned)
     parameter = previous.get("ownership_parameter")
@@ -76,7 +76,7 @@ def guard(settings: Settings, previous: Mapping[str, Any], planned: Mapping[str,
 
 
 def touched_environments(previous: Mapping[str, Any], planned: Mapping[str, Identity]) -> dict[str, str]:
-    """Each existing environment that would not stay as it is, and what would happen to it."""
+    """Each existing environment that would change, and what would happen to it."""
     touched = {}
     for colour, before in _identities(previous).items():
         after = planned.get(colour)
@@ -92,15 +92,13 @@ def touched_environments(previous: Mapping[str, Any], planned: Mapping[str, Iden
 
 
 def owners(value: str, version: int, now: datetime, lead: timedelta) -> set[str]:
-    """Who owns any DAG's work, now or from a planned instant on, by the parameter's value and version.
+    """The owners of any DAG's work, now or by a decision, according to the parameter's value and version.
 
     Raises TimelineError if that version is not valid.
     """
     timeline = Timeline.parse(value)
     if not valid(timeline, version):
-        raise TimelineError(
-            f"version {version} was written on top of version {timeline.base_version}: a lost race"
-        )
+        raise TimelineError(f"version {version} is based on version {timeline.base_version}: a lost race")
     entries = [*timeline.owners, *(entry for line in timeline.dags.values() for entry in line)]
     # A switch may take effect up to its lead later than recorded, so the owner just before it still counts.
     instants = [now - lead, now, *(entry.since for entry in entries if entry.since > now)]
@@ -110,7 +108,7 @@ def owners(value: str, version: int, now: datetime, lead: timedelta) -> set[str]
 def violations(
     touched: Mapping[str, str], owning: Collection[str], *, existing: Collection[str], stack: str
 ) -> list[str]:
-    """Lines naming each owner that would be taken away and the commands that help; empty if all is well."""
+    """Lines that name each owner that would be lost, and the commands that help; empty if there is none."""
     lines = []
     for colour in COLOURS:
         if colour not in touched or colour not in owning:

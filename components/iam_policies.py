@@ -1,4 +1,4 @@
-"""IAM policy documents: how they are built, and what each role of this program may do."""
+"""IAM policy documents: building them, and what each role of this program may do."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def statement(
 
 
 def document(*statements: Statement) -> pulumi.Output[str]:
-    """The statements as a JSON document, known as soon as its parts are."""
+    """The statements as a JSON document, which is known as soon as its parts are."""
     return pulumi.Output.json_dumps({"Version": VERSION, "Statement": list(statements)})
 
 
@@ -47,7 +47,7 @@ def assume_role(*services: str) -> str:
 
 
 def arn_beside(role_arn: pulumi.Output[str], service: str, region: str, resource: str) -> pulumi.Output[str]:
-    """The ARN of a resource in a role's partition and account: no call to AWS is needed to know them."""
+    """The ARN of a resource in a role's partition and account, without a call to AWS."""
 
     def beside(arn: str) -> str:
         _, partition, _, _, account, _ = arn.split(":", 5)
@@ -123,7 +123,7 @@ def marquez_node(
 
 @dataclass(frozen=True, kw_only=True)
 class AirflowExecution:
-    """What one Airflow environment's execution role is for; prefixes and names without ARN parts."""
+    """What one Airflow environment's execution role needs to access; prefixes and names without ARN parts."""
 
     role_arn: pulumi.Output[str]
     region: str
@@ -140,7 +140,7 @@ class AirflowExecution:
 
 
 def airflow_execution(args: AirflowExecution) -> pulumi.Output[str]:
-    """What Amazon MWAA demands of an execution role, and what the gate, lineage and the secrets need."""
+    """What Amazon MWAA requires of an execution role, and what the gate, lineage and the secrets need."""
     return document(
         statement(
             ["airflow:PublishMetrics"],

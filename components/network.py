@@ -13,7 +13,7 @@ import pulumi_awsx as awsx
 
 from components.config.settings import Settings
 
-# What Airflow and the Marquez nodes call; without these endpoints, through the NAT gateway.
+# The services that Airflow and the Marquez nodes call; without these endpoints, through the NAT gateway.
 ENDPOINT_SERVICES = (
     "airflow.api",
     "airflow.env",
@@ -31,7 +31,7 @@ ENDPOINT_SERVICES = (
 
 @dataclass(frozen=True)
 class SubnetPlan:
-    """CIDRs of the subnets, one of each kind per availability zone; `unused` are the ranges left over."""
+    """The subnets' CIDRs, one of each kind per availability zone; `unused` are the remaining ranges."""
 
     private: tuple[str, str]
     public: tuple[str, str]
@@ -57,7 +57,7 @@ def subnet_plan(vpc_cidr: str) -> SubnetPlan:
 def choose_zones(settings: Settings, previous: Mapping[str, Any]) -> tuple[str, str]:
     """The stack's two zones: from the settings, else from `previous` (its outputs), else from the region.
 
-    The stack's own come before the region's, because the region's list can change.
+    The stack's own take precedence, because the region's list can change.
     """
     zones: Sequence[str] = settings.availability_zones
     if not zones and previous.get("region") == settings.region:

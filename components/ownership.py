@@ -1,4 +1,4 @@
-"""Which environment owns the work: the two parameters that record it, and their names."""
+"""The two parameters that record which environment owns the work, and their names."""
 
 from __future__ import annotations
 

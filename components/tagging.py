@@ -1,4 +1,4 @@
-"""Tags for every resource that can have them, so that no component has to think of it."""
+"""Tags for every resource that can have them, so that no component has to add them itself."""
 
 from __future__ import annotations
 

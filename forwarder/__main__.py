@@ -29,7 +29,10 @@ from lineage_log.read_ahead import READERS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0: stopped, or (--once) nothing is left for now; 1: see the last line; 2: wrong arguments."""
+    """Run the forwarder; return its exit code.
+
+    0: stopped, or (--once) nothing is left to forward; 1: an error, in the last line; 2: invalid arguments.
+    """
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
     log = logging.getLogger("forwarder")
@@ -69,7 +72,7 @@ def _forwarder(
     options: argparse.Namespace, marquez: MarquezClient, holder: str, stop: threading.Event
 ) -> Forwarder:
     reading = Config(retries={"mode": "standard"}, max_pool_connections=READERS + options.posters + 2)
-    # What renews the lease, and what only reports, must not wait long for anybody.
+    # Neither the lease's renewals nor the metrics may wait long for an answer.
     brief = Config(connect_timeout=2, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 1})
     keeper = CheckpointKeeper(
         boto3.client("s3", config=brief),
@@ -95,21 +98,21 @@ def _forwarder(
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m forwarder", description=forwarder.__doc__)
     parser.add_argument("--bucket", required=True, help="the lineage log's bucket")
-    parser.add_argument("--to", required=True, help="root of the Marquez server, like http://127.0.0.1:5000")
+    parser.add_argument("--to", required=True, help="root URL of Marquez, like http://127.0.0.1:5000")
     parser.add_argument(
         "--checkpoint",
         default="forwarder/checkpoint.json",
         metavar="KEY",
         help="key of the checkpoint in the bucket; each database needs its own (default: %(default)s)",
     )
-    parser.add_argument("--once", action="store_true", help="forward what the log has, then end")
+    parser.add_argument("--once", action="store_true", help="forward what is in the log, then exit")
     defaults = Timing()
     seconds = {
         "poll": (defaults.poll, "between polls for new events"),
-        "settle": (defaults.settle, "after its time until an event is forwarded"),
-        "window": (defaults.window, "after its event's time in which a new object is still found at once"),
-        "timeout": (20.0, "that Marquez may take to answer a post"),
-        "lease": (10.0, "without a sign of life after which another forwarder takes over"),
+        "settle": (defaults.settle, "from an event's time until it is forwarded"),
+        "window": (defaults.window, "after its event's time within which a new object is forwarded at once"),
+        "timeout": (20.0, "for Marquez to answer a post"),
+        "lease": (10.0, "without a sign of life before another forwarder takes over"),
     }
     for name, (value, meaning) in seconds.items():
         parser.add_argument(
@@ -121,16 +124,18 @@ def _parser() -> argparse.ArgumentParser:
         choices=range(1, 33),
         default=8,
         metavar="1-32",
-        help="events posted at the same time, of different jobs (default: %(default)d)",
+        help="number of events to post in parallel, of different jobs (default: %(default)d)",
     )
-    parser.add_argument("--metrics", metavar="NAMESPACE", help="report to CloudWatch under this namespace")
+    parser.add_argument(
+        "--metrics", metavar="NAMESPACE", help="report metrics to CloudWatch in this namespace"
+    )
     return parser
 
 
 def _positive(text: str) -> float:
     value = float(text)
     if value <= 0:
-        raise argparse.ArgumentTypeError("must be a number above 0")
+        raise argparse.ArgumentTypeError("must be a number greater than 0")
     return value
 
 

@@ -1,8 +1,8 @@
 """Holding the checkpoint in the log's bucket, and with it the lease: who may forward.
 
-One object is both. It is written on condition that nobody else has written it since (S3's If-Match), so of
-two forwarders that want to continue, one wins. The holder rewrites it all the time. A forwarder that sees it
-unchanged for a whole lease, by its own clock (the machines' clocks are never compared), takes over.
+One object serves as both. It is written only if nobody else has written it in the meantime (S3's If-Match),
+so of two forwarders that try, one wins. The holder keeps rewriting it. A forwarder that sees it unchanged for
+a whole lease, by its own clock (the machines' clocks are never compared), takes over.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class LostCheckpointError(Exception):
 
 
 def boot_clock() -> float:
-    """Seconds that also pass while the process is stopped or the machine suspended."""
+    """A clock in seconds that also advances while the process is stopped or the machine suspended."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
@@ -47,7 +47,7 @@ class CheckpointKeeper:
         lease: float,
         clock: Callable[[], float] = boot_clock,
     ) -> None:
-        """`holder`: a name no other forwarder has. `lease` in seconds."""
+        """`holder`: a unique name for this forwarder. `lease` in seconds."""
         self._s3, self._bucket, self._key = s3, bucket, key
         self.holder, self.lease = holder, lease
         self._clock = clock
@@ -60,12 +60,12 @@ class CheckpointKeeper:
 
     @property
     def s3_time(self) -> datetime | None:
-        """What S3's clock shows now, to about a second, by its last answer; None before the first one."""
+        """S3's time now, to about a second, derived from its last answer; None before the first one."""
         date = self._s3_date
         return date and date[0] + timedelta(seconds=self._clock() - date[1])
 
     def try_take(self, now: datetime) -> Checkpoint | None:
-        """The checkpoint, now ours; None while another forwarder holds it. Raises BadCheckpointError."""
+        """Take the checkpoint and return it; None while another one holds it. Raises BadCheckpointError."""
         with self._lock:
             stored = read_checkpoint(self._s3, self._bucket, self._key)
             if stored is None:
@@ -76,12 +76,12 @@ class CheckpointKeeper:
             return self._take(stored.checkpoint, stored.etag)
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write it, which renews the lease. Raises LostCheckpointError."""
+        """Write the checkpoint, which renews the lease. Raises LostCheckpointError."""
         self._write(checkpoint, self.holder)
 
     @property
     def is_ours(self) -> bool:
-        """Whether nobody else can have taken over, for a third of the lease from now on."""
+        """Whether nobody else can take over within the next third of the lease."""
         return self._clock() - self._renewed < self.lease * 2 / 3
 
     def release(self, checkpoint: Checkpoint) -> None:
@@ -104,7 +104,7 @@ class CheckpointKeeper:
 
     def _write(self, checkpoint: Checkpoint, holder: str | None) -> None:
         with self._lock:
-            beat = self._beat + 1  # so that every renewal is another content, with another ETag
+            beat = self._beat + 1  # gives every renewal another content, and so another ETag
             started = self._clock()
             try:
                 answer = self._put(checkpoint_json(checkpoint, holder, beat))
@@ -129,9 +129,9 @@ class CheckpointKeeper:
         )
 
     def _adopt_own_write(self, refusal: ClientError) -> None:
-        """Raises LostCheckpointError unless the stored checkpoint is ours.
+        """Accept the stored checkpoint if we wrote it; otherwise raise LostCheckpointError.
 
-        S3 may have taken our last write without our receiving the answer, or have taken this one twice.
+        S3 may have stored our last write without its answer reaching us, or have stored this one twice.
         """
         stored = read_checkpoint(self._s3, self._bucket, self._key)
         if stored is None or stored.holder != self.holder:

@@ -1,4 +1,4 @@
-"""The forwarder: take the checkpoint, forward what is in the log, save the checkpoint, over and over."""
+"""The forwarder: take the checkpoint, forward what is in the log, save the checkpoint, and repeat."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ CLOCKS_DIFFER = timedelta(seconds=5)
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """All in seconds.
+    """Times in seconds.
 
-    `settle`: how long after its time an event is forwarded, so that its neighbours arrive. `window`: how long
-    after its time an object may appear and still be found at once (later ones: `late_listing`). `rest`:
-    for how long a forwarder whose Marquez does not answer leaves the checkpoint to another one.
+    `settle`: the delay from an event's time to its forwarding, so that earlier events can arrive. `window`:
+    how late an object may appear and still be forwarded at once (for later ones, see `late_listing`). `rest`:
+    how long a forwarder whose Marquez does not answer leaves the checkpoint to another one.
     """
 
     poll: float = 5
@@ -42,7 +42,7 @@ class Timing:
 
 
 class Forwarder:
-    """One of the nodes' forwarders. `posters`: how many events are posted at the same time."""
+    """The forwarder of one node. `posters`: the number of events posted in parallel."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Forwarder:
         )
 
     def run(self) -> None:
-        """Forward until asked to stop. Raises BadCheckpointError."""
+        """Forward until stopped. Raises BadCheckpointError."""
         reporter = self._start_reporter()
         watch = min(self._timing.poll, self._keeper.lease / 5)
         while not self._stop.is_set():
@@ -96,15 +96,15 @@ class Forwarder:
             reporter.join()
 
     def once(self, patience: float) -> int:
-        """Forward what is there, then release the checkpoint; returns the number of events.
+        """Forward what is in the log, then release the checkpoint; return the number of events.
 
-        Waits `patience` seconds for the checkpoint. Raises LostCheckpointError while another forwarder holds
-        it, and UnreachableError.
+        Waits up to `patience` seconds for the checkpoint. Raises LostCheckpointError if another forwarder
+        still holds it, and UnreachableError.
         """
         tries = 0
         while (checkpoint := self._keeper.try_take(self._now())) is None:
             if tries >= patience:
-                raise LostCheckpointError("another forwarder is at work")
+                raise LostCheckpointError("another forwarder is running")
             self._wait(1)
             tries += 1
         total = 0
@@ -116,7 +116,7 @@ class Forwarder:
         return total
 
     def seconds_behind(self) -> float | None:
-        """Age of the oldest undelivered event; 0 without one; None while another forwarder works."""
+        """The age of the oldest undelivered event; 0 if there is none; None while another one forwards."""
         progress = self._progress
         if progress is None:
             return None
@@ -125,7 +125,7 @@ class Forwarder:
 
     @contextmanager
     def _hold(self, checkpoint: Checkpoint) -> Iterator[Rounds]:
-        """Save the checkpoint every third of the lease in the meantime; release it in the end."""
+        """Save the checkpoint every third of the lease while the block runs, then release it."""
         log.info("forwarding, from %s", checkpoint.frontier or "the beginning of the log")
         if ahead := self._ahead():
             log.warning("this node's clock is %.0f s ahead of S3's: using S3's", ahead.total_seconds())
@@ -160,14 +160,14 @@ class Forwarder:
             saving.join()
             self._release(progress.checkpoint())
             if suspects := len(progress.checkpoint().suspects):
-                log.warning("%d events are to be retried later", suspects)
+                log.warning("%d events will be retried later", suspects)
 
     def _next_round(self, rounds: Rounds) -> Round:
         self._check_lease()
         return rounds.next()
 
     def _save_regularly(self, progress: Progress, ended: threading.Event) -> None:
-        """Save the checkpoint. In a thread of its own: neither Marquez nor the log must ever delay it."""
+        """Save the checkpoint, in a separate thread: neither Marquez nor the log must ever delay it."""
         pause = every = self._keeper.lease / 3
         try:
             while not ended.wait(pause):
@@ -178,7 +178,7 @@ class Forwarder:
                     log.warning("could not save the checkpoint: %s", error)
                     pause = min(1.0, every)
         except (LostCheckpointError, BadCheckpointError):
-            pass  # releasing the checkpoint raises it again
+            pass  # releasing the checkpoint raises this again
         finally:
             if not ended.is_set():
                 self._lost.set()  # whatever ended this: a checkpoint that nobody saves is not ours
@@ -192,7 +192,7 @@ class Forwarder:
             log.warning("could not release the checkpoint (it is free when the lease ends): %s", error)
 
     def _time(self) -> datetime:
-        """Now. By S3's clock if this node's is wrong: a checkpoint ahead of the log would skip events."""
+        """The time; S3's if this node's clock is ahead, as a checkpoint ahead of the log skips events."""
         return self._now() - self._ahead()
 
     def _ahead(self) -> timedelta:
@@ -201,7 +201,7 @@ class Forwarder:
         return ahead if abs(ahead) > CLOCKS_DIFFER else timedelta(0)
 
     def _check_lease(self) -> None:
-        """Two forwarders must not both post: wait while it is not certain that the checkpoint is ours."""
+        """Wait until the checkpoint is certainly ours: two forwarders must never post at the same time."""
         while self._lost.is_set() or not self._keeper.is_ours:
             if self._lost.is_set():
                 raise LostCheckpointError("another forwarder has taken over")

@@ -1,10 +1,10 @@
-"""When to list an hour of the log again, for objects that came late.
+"""When to list an hour of the log again, to find late objects.
 
 The pass over the end of the log finds what appears up to a window (two minutes) after its event's time. For
-later ones each hour of the log is listed again 10, 20, 40, ... minutes after its end, up to two weeks, and
-then every two weeks for more than a year. Such a listing forwards only objects that S3 stored long after
-their event's time, and since the listing before. So a late object is found when it is at most twice as late
-(but not before 10 minutes after its hour), and after two weeks at the latest.
+later objects, each hour of the log is listed again 10, 20, 40, ... minutes after its end, up to two weeks,
+and then every two weeks for more than a year. Such a listing forwards only objects that S3 stored long after
+their event's time, and since the previous listing. So a late object is found before its delay has doubled
+(but not earlier than 10 minutes after its hour), and after two weeks at the latest.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import NamedTuple
 HOUR = timedelta(hours=1)
 FIRST = timedelta(minutes=10)
 DOUBLED = 12  # times: up to 14 days
-AGES = tuple(FIRST * 2**number for number in range(DOUBLED))  # of an hour when it is listed, from its end
+AGES = tuple(FIRST * 2**number for number in range(DOUBLED))  # time from the end of an hour to its listing
 AGES += tuple(AGES[-1] * number for number in range(2, 33))  # more than a year
-SLACK = timedelta(minutes=15)  # how long a write may take to become visible, clocks that differ
+SLACK = timedelta(minutes=15)  # for writes that become visible late, and for clock skew
 
 
 class Listing(NamedTuple):
-    """The listing, due at `due`, of the hour that begins at `hour`: for objects that came after `since`."""
+    """The listing at `due` of the hour that begins at `hour`, for objects that arrived after `since`."""
 
     due: datetime
     hour: datetime
@@ -31,11 +31,11 @@ class Listing(NamedTuple):
 
 
 def listings(after: datetime, until: datetime, started_at: datetime) -> Iterator[Listing]:
-    """All that are due in (after, until], by time.
+    """All listings due in (after, until], ordered by time.
 
-    Forwarding began at `started_at`: its first pass found everything that had come before.
+    Forwarding began at `started_at`; its first pass found everything that had arrived before.
     """
-    pairs = zip((-HOUR, *AGES), AGES, strict=False)  # each age with the one before it
+    pairs = zip((-HOUR, *AGES), AGES, strict=False)  # each age with the previous one
     return heapq.merge(*(_listings(before, age, after, until, started_at) for before, age in pairs))
 
 
@@ -49,7 +49,7 @@ def _listings(
 
 
 def is_late(instant: datetime, modified: datetime, window: timedelta) -> bool:
-    """Whether the pass over the log's end may have missed the object; half the window is for clocks."""
+    """Whether the pass over the log's end may have missed the object; half the window is for clock skew."""
     return modified - instant > window / 2
 
 

@@ -17,16 +17,16 @@ EVERY = 60.0  # seconds
 
 
 class CloudWatch(Protocol):
-    """The part of boto3's client that is used here."""
+    """The part of boto3's client that `Metrics` needs."""
 
     def put_metric_data(self, *, Namespace: str, MetricData: Any) -> Any: ...  # noqa: N803
 
 
 class Metrics:
-    """`SecondsBehind`: the age of the oldest event that is not delivered; 0 when there is none.
+    """Reports the forwarder's metrics, each with the dimension LineageLog (the bucket's name).
 
-    `Delivered`, `SetAside` and `Late` (delivered after later events): events since the report before. Each
-    has the dimension LineageLog, the bucket's name.
+    `SecondsBehind`: the age of the oldest event that is not delivered; 0 if there is none. `Delivered`,
+    `SetAside` and `Late` (delivered after newer events): events since the previous report.
     """
 
     def __init__(

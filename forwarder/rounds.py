@@ -1,4 +1,4 @@
-"""What a forwarder does while it holds the checkpoint: forward what is new, what came late, what to retry."""
+"""The rounds of a forwarder that holds the checkpoint: new events, late ones, and those to retry."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from lineage_log.read_ahead import read_ahead
 
 log = logging.getLogger("forwarder")
 
-PASS = 20_000  # new events; then it is the late listings' turn
-LATE_LISTINGS = 20  # in a round
+PASS = 20_000  # new events; then the late listings are next
+LATE_LISTINGS = 20  # per round
 REMEMBERED = 10_000  # late keys
-RETRYING = 5.0  # seconds in a round for suspects
+RETRYING = 5.0  # seconds per round for suspects
 
 
 class Round(NamedTuple):
-    """How many events a round forwarded. `complete`: nothing is left to do at once."""
+    """The number of events that a round forwarded. `complete`: nothing else is due now."""
 
     events: int
     complete: bool
 
 
 class LateKeys:
-    """The keys of objects that came late and were forwarded lately: consecutive listings overlap a little."""
+    """The keys of late objects that were forwarded recently: consecutive listings overlap a little."""
 
     def __init__(self) -> None:
         self._keys: dict[str, None] = {}  # the oldest first
@@ -68,7 +68,7 @@ class Rounds:
         """`settle` and `window`: see `Timing`."""
         self._log, self._delivery, self._progress, self._late_keys = source, delivery, progress, late_keys
         self._settle, self._window, self._now = settle, window, now
-        # Of each event, whether it may come after later ones of its run.
+        # For each event, whether it may arrive after newer ones of its run.
         self._pool = OrderedPool[tuple[Event, bool]](lambda item: self._deliver(*item), workers=posters)
 
     def next(self) -> Round:
@@ -79,18 +79,18 @@ class Rounds:
         self._delivery.settle()
         if new or late:
             frontier = self._progress.checkpoint().frontier
-            log.info("forwarded %d events up to %s, and %d that came late", new, frontier, late)
+            log.info("forwarded %d events up to %s, and %d late ones", new, frontier, late)
         return Round(new + late, all_new and all_late)
 
     def close(self) -> None:
-        """Wait for the deliveries in progress; begin no others."""
+        """Wait for the deliveries in progress; start no others."""
         self._pool.close()
 
     def _forward_new(self) -> Round:
-        """One pass over the end of the log: what is due and not yet forwarded."""
+        """Forward what is due and not yet forwarded, in one pass over the end of the log."""
         start = self._now()
         until = key_at(start - self._settle)
-        # What S3 stores in time is visible a window after its event's time: below that, only listings look.
+        # What S3 stores in time is visible a window after its event's time; below that, only listings search.
         checkpoint = self._progress.begin_pass(key_at(start - self._window))
         pages = self._log.pages(checkpoint.floor, until)
         new = (entry for page in pages for entry in page if entry.key not in checkpoint.done)
@@ -101,10 +101,10 @@ class Rounds:
         return Round(events, complete)
 
     def _forward_late(self) -> Round:
-        """The late listings that are due, of hours below the floor: what came late in them."""
+        """Forward the late objects that the due listings find, in hours below the floor."""
         events, checkpoint = 0, self._progress.checkpoint()
         if checkpoint.listed_until is None or checkpoint.started_at is None:
-            raise ValueError("a checkpoint that is held has both times")
+            raise ValueError("a checkpoint that is held must have both times")
         all_due = late_listing.listings(checkpoint.listed_until, self._now(), checkpoint.started_at)
         due = list(
             takewhile(
@@ -120,7 +120,7 @@ class Rounds:
         return Round(events, len(due) < LATE_LISTINGS)
 
     def _retry_suspects(self) -> None:
-        """Forward the suspects that are due, as late events; other events do not wait long for them."""
+        """Forward the due suspects as late events, within a time limit for the sake of other events."""
         until = time.monotonic() + RETRYING
         for key in self._progress.due_suspects(self._now()):
             self._forward(iter((key,)), late_below=AFTER_ALL)
@@ -128,7 +128,7 @@ class Rounds:
                 break
 
     def _list_late(self, hour: datetime, since: datetime) -> Iterator[str]:
-        """Keys of the hour that the passes may have missed, except those that an earlier listing had."""
+        """The hour's keys that the passes may have missed, except those that an earlier listing found."""
         for page in self._log.pages("", prefix=hour_prefix(hour)):
             for entry in page:
                 known = entry.key in self._late_keys
@@ -139,7 +139,7 @@ class Rounds:
         return late_listing.is_late(entry.instant, entry.modified, self._window)
 
     def _note(self, entry: ListedObject) -> str:
-        """The key, noted if it came late: no listing must find again what is forwarded now."""
+        """Return the key; remember it if it is late, so that no listing forwards it again."""
         if self._is_late(entry):
             self._late_keys.add(entry.key)
         return entry.key
@@ -168,7 +168,7 @@ class Rounds:
         suspect = self._progress.is_suspect(event.key)
         refusal = self._delivery.deliver(event, late=late, suspect=suspect)
         if refusal and not refusal.final and self._progress.suspect(event.key, self._now()):
-            log.warning("to be retried later: %s: %s", event.key, refusal.reason)
+            log.warning("will be retried later: %s: %s", event.key, refusal.reason)
             return
         if refusal:
             before = ", as in the hour before" if suspect and not refusal.final else ""

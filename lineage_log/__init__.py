@@ -1,1 +1,1 @@
-"""What readers of the lineage log share: its keys and events, how far they have read, delivery to Marquez."""
+"""What readers of the lineage log share: its keys and events, checkpoints, and delivery to Marquez."""

@@ -17,17 +17,17 @@ from lineage_log.log import is_absent
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-FIRST_RETRY = timedelta(minutes=1)  # of a suspect; the next ones 2, 4, 8, 16 and 32 minutes later
+FIRST_RETRY = timedelta(minutes=1)  # of a suspect; the next retries follow after 2, 4, 8, 16 and 32 minutes
 MOST_RETRIES = 6
 MOST_SUSPECTS = 1000
 
 
 class BadCheckpointError(Exception):
-    """The checkpoint cannot be read; the message says how to repair it."""
+    """The checkpoint cannot be read; the message says how to restore it."""
 
 
 class Suspect(NamedTuple):
-    """An event at which Marquez failed while it took others: retried `retries` times, next at `due`."""
+    """An event at which Marquez failed while it accepted others: retried `retries` times, next at `due`."""
 
     retries: int
     due: datetime
@@ -38,8 +38,8 @@ class Checkpoint:
     """How far the log has been forwarded.
 
     Done are all keys up to `floor` and those in `done` above it, except the `suspects`, which are retried.
-    Objects that appear late below the floor are found by the late listings (`forwarder.late_listing`), which
-    are complete up to `listed_until`. Forwarding began at `started_at`.
+    The late listings (`forwarder.late_listing`) find objects that appear late below the floor; they are
+    complete up to `listed_until`. Forwarding began at `started_at`.
     """
 
     floor: str = ""
@@ -59,7 +59,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class StoredCheckpoint:
-    """A checkpoint as it is in the bucket. `holder` None: nobody forwards. Each write adds one to `beat`."""
+    """A checkpoint as stored in the bucket. `holder` None: nobody forwards. Each write increments `beat`."""
 
     checkpoint: Checkpoint
     holder: str | None
@@ -79,12 +79,12 @@ class Progress:
         self._checkpoint = checkpoint
         self._done = set(checkpoint.done)
         self._suspects = dict(checkpoint.suspects)
-        self._order: deque[str] = deque()  # begun in this pass, from the first that is not finished
+        self._order: deque[str] = deque()  # keys begun in this pass, from the first unfinished one
         self._open: set[str] = set()
         self._limit = ""
 
     def begin_pass(self, limit: str) -> Checkpoint:
-        """The floor may rise to `limit`: above it, each finished key is remembered by itself."""
+        """Begin a pass. The floor may rise to `limit`; above it, finished keys are recorded individually."""
         with self._lock:
             self._order, self._open, self._limit = deque(), set(), limit
         return self.checkpoint()
@@ -100,7 +100,7 @@ class Progress:
             self._pass_over(key)
 
     def suspect(self, key: str, now: datetime) -> bool:
-        """Go on without this event, to retry it later. False: no retry is left, or no room for a suspect."""
+        """Continue without this event, to retry it later. False: no retries left, or too many suspects."""
         with self._lock:
             known = self._suspects.get(key)
             retries = known.retries + 1 if known else 0
@@ -115,12 +115,12 @@ class Progress:
             return key in self._suspects
 
     def due_suspects(self, now: datetime) -> list[str]:
-        """Keys of the suspects to retry now, in order."""
+        """The keys of the suspects to retry now, in order."""
         with self._lock:
             return sorted(key for key, suspect in self._suspects.items() if suspect.due <= now)
 
     def end_pass(self, complete: bool) -> None:
-        """`complete`: everything up to the limit was listed, not only a part."""
+        """End a pass. `complete`: everything up to the limit was listed."""
         with self._lock:
             if complete and not self._open:
                 self._raise_floor(self._limit)
@@ -155,7 +155,7 @@ class Progress:
 
 
 def read_checkpoint(s3: S3Client, bucket: str, key: str) -> StoredCheckpoint | None:
-    """None when there is none yet. Raises BadCheckpointError."""
+    """Read the checkpoint; None if there is none yet. Raises BadCheckpointError."""
     try:
         answer = s3.get_object(Bucket=bucket, Key=key)
     except ClientError as error:
@@ -166,15 +166,15 @@ def read_checkpoint(s3: S3Client, bucket: str, key: str) -> StoredCheckpoint | N
         checkpoint, holder, beat = _parse(answer["Body"].read())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadCheckpointError(
-            f"s3://{bucket}/{key} is not a forwarder's checkpoint ({error!r}). To resume from the version"
-            f" before, restore that: aws s3api list-object-versions --max-items 2 --bucket {bucket} --prefix"
-            f" {key}. To start over from the beginning of the log, remove it: aws s3 rm s3://{bucket}/{key}"
+            f"s3://{bucket}/{key} is not a forwarder's checkpoint ({error!r}). To resume from the previous"
+            f" version, restore it: aws s3api list-object-versions --max-items 2 --bucket {bucket} --prefix"
+            f" {key}. To start over from the beginning of the log, delete it: aws s3 rm s3://{bucket}/{key}"
         ) from error
     return StoredCheckpoint(checkpoint, holder, beat, answer["ETag"], answer.get("LastModified"))
 
 
 def checkpoint_json(checkpoint: Checkpoint, holder: str | None, beat: int) -> str:
-    """What `read_checkpoint` reads."""
+    """The JSON text that `read_checkpoint` reads."""
     content = {
         "floor": checkpoint.floor,
         "holder": holder,
@@ -209,7 +209,7 @@ def _instant(text: str) -> datetime:
 
 
 def _by_folder(keys: Iterable[str]) -> dict[str, list[str]]:
-    """Keys as `{folder: [names]}`: half the size, and there can be thousands."""
+    """Keys as `{folder: [names]}`: half the size for what can be thousands of keys."""
     folders: dict[str, list[str]] = {}
     for key in sorted(keys):
         folder, slash, name = key.rpartition("/")

@@ -1,4 +1,4 @@
-"""Delivery of events, late ones too: each run in Marquez ends in the state that its newest event reports."""
+"""Delivery of events, including late ones: each run in Marquez ends in the state of its newest event."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STATES = {
 
 
 class Counts:
-    """What all threads together have done."""
+    """The numbers of events that all threads together have processed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -45,16 +45,16 @@ class Counts:
 
 @dataclass
 class _Doubt:
-    """A post of the run was not answered at `since`; `latest`: its last event delivered after that."""
+    """A post for the run was not answered at `since`; `latest`: its last event delivered after that."""
 
     since: float
     latest: Event | None = None
 
 
 class Delivery:
-    """Delivers events to Marquez. Whoever calls keeps the order of a lane: one call after the other.
+    """Delivers events to Marquez. The caller keeps the order of a lane by making one call at a time for it.
 
-    Everything here raises StoppedError, UnreachableError, and what S3 and `may_post` raise.
+    All methods raise StoppedError, UnreachableError, and what S3 and `may_post` raise.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Delivery:
         stop: threading.Event,
         may_post: Callable[[], None] = lambda: None,
     ) -> None:
-        """`may_post` is called before each request; it raises when this process must not post any more."""
+        """`may_post` is called before each request; it raises if this process must no longer post."""
         self._log = source
         self._client = PatientClient(
             marquez, patience, stop=stop, may_post=may_post, on_answer=self._watch_for_doubt
@@ -75,11 +75,11 @@ class Delivery:
         self.counts = Counts()
 
     def begin(self) -> None:
-        """Forget how long Marquez has been failing."""
+        """Reset the time for which Marquez has been failing."""
         self._client.begin()
 
     def deliver(self, event: Event, *, late: bool = False, suspect: bool = False) -> Refusal | None:
-        """None when it is delivered. `late`: later ones may have been posted; `suspect`: it failed before."""
+        """Deliver an event; None on success. `late`: newer ones may be there; `suspect`: it failed before."""
         patient = False if suspect else None
         post = self.post_late if late else self._client.post
         refusal = post(event, patient=patient)
@@ -92,33 +92,33 @@ class Delivery:
         self.counts.add(set_aside=1)
 
     def post_late(self, event: Event, *, patient: bool | None = None) -> Refusal | None:
-        """Post an event that may come after later ones of its run, and restore the state of the run.
+        """Post an event that may arrive after newer ones of its run, and restore the run's state.
 
         In Marquez the last write wins: a START that arrives after its COMPLETE leaves the run running. So
-        the event that led to the run's present state is posted once more. `patient`: see PatientClient.
+        the event that led to the run's current state is posted once more. `patient`: see PatientClient.
         """
         try:
             newer = self._newer_state(event)
         except UnansweredError as error:
-            return Refusal(f"came late, and the state of its run is unknown: {error}", final=False)
+            return Refusal(f"late, and the state of its run is unknown: {error}", final=False)
         if newer is None:
             return self._client.post(event, patient=patient)
         state, instant = newer
         latest = self._event_at(instant, event)
         if latest is None:
             return Refusal(
-                f"came late: its run is {state} since {instant.isoformat()}, and the event that reported "
-                "this is not in the log, so it could not be posted again afterwards"
+                f"late: its run is {state} since {instant.isoformat()}, and the event that reported this "
+                "is not in the log, so it cannot be posted again afterwards"
             )
         refusal = self._client.post(event, patient=patient)
-        log.info("%s came late: posting %s again", event.key, latest.key)
-        # Also after a failure: the event may be half written.
+        log.info("%s is late: posting %s again", event.key, latest.key)
+        # Also after a failure: the event may be partly written.
         return self._client.post(latest, patient=True) or refusal
 
     def settle(self) -> None:
-        """Check runs of which a post was not answered: Marquez may have carried it out after later ones.
+        """Check the runs with an unanswered post: Marquez may have carried it out after newer ones.
 
-        To be called while nothing is being delivered.
+        Call this only while no delivery is in progress.
         """
         for run, doubt in list(self._doubts.items()):
             if time.monotonic() - doubt.since < DOUBT:
@@ -143,7 +143,7 @@ class Delivery:
             self._doubts[event.run] = _Doubt(time.monotonic())
 
     def _newer_state(self, event: Event) -> tuple[str, datetime] | None:
-        """The state of the event's run and since when, if that is later than the event.
+        """The state of the event's run and since when, if that is after the event.
 
         Raises UnansweredError.
         """

@@ -1,4 +1,4 @@
-"""One event of the lineage log: what decides where it goes, and its text."""
+"""One event of the lineage log: its text, and the fields that determine its delivery."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ LARGEST = 8 * 1024 * 1024  # bytes, unpacked
 
 
 class UnreadableError(ValueError):
-    """An object of the log is not an event; the message says why."""
+    """An object in the log is not an event; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`packed`: its content in the log, a tenth of its text. `lane`: events of one lane keep their order."""
+    """One event. `packed`: its compressed content in the log. `lane`: events of one lane keep their order."""
 
     key: str
     packed: bytes
@@ -27,18 +27,18 @@ class Event:
     run: str | None
     namespace: str
     kind: str | None = None  # START, COMPLETE, ...
-    has_valid_time: bool = True  # if its eventTime is no time, Marquez fails at it, with 500
+    has_valid_time: bool = True  # Marquez answers 500 to an event with an invalid eventTime
 
     @classmethod
     def parse(cls, key: str, packed: bytes) -> Self:
-        """Raises UnreadableError."""
+        """Parse an object's content. Raises UnreadableError."""
         text = unpacked(packed)
         try:
             content = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise UnreadableError(f"not a JSON text: {error}") from error
+            raise UnreadableError(f"not JSON: {error}") from error
         fields = content if isinstance(content, dict) else {}
-        # A run belongs to one job, so that a job's order is also that of each of its runs.
+        # A run belongs to one job, so the order within a job is also the order within each of its runs.
         owner = _dict(fields, "job") or _dict(fields, "dataset")
         namespace, name = str(owner.get("namespace", "")), str(owner.get("name", ""))
         run, kind = _dict(fields, "run").get("runId"), fields.get("eventType")
@@ -60,20 +60,20 @@ class Event:
 def unpacked(raw: bytes) -> bytes:
     """The JSON text of an object's content. Raises UnreadableError."""
     if not raw.startswith(b"\x1f\x8b"):
-        text = raw  # written by hand, without compression
+        text = raw  # uncompressed, such as one written by hand
     else:
         try:
             with gzip.GzipFile(fileobj=io.BytesIO(raw)) as packed:
                 text = packed.read(LARGEST + 1)
         except (OSError, EOFError, zlib.error) as error:
-            raise UnreadableError(f"not a whole gzip file: {error}") from error
+            raise UnreadableError(f"not a complete gzip file: {error}") from error
     if len(text) > LARGEST:
         raise UnreadableError(f"larger than {LARGEST} bytes")
     return text
 
 
 def parsed_instant(text: Any) -> datetime | None:
-    """None for what is not a time, or has no zone."""
+    """Parse a time; None if it is not a time or has no zone."""
     try:
         instant = datetime.fromisoformat(text)
     except (TypeError, ValueError):

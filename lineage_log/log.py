@@ -1,7 +1,7 @@
 """The lineage log, read in the order of its keys.
 
 A key is `events/YYYY/MM/DD/HH/<YYYYMMDDTHHMMSS.ffffffZ of the event>-<unique>.json.gz`, so keys sort by the
-time of their events. An object can appear after later keys have been read: its writer was slow, or its
+time of their events. An object can appear after later keys have been read, if its writer was slow or its
 clock behind. Objects with other keys are not events and are ignored.
 """
 
@@ -26,7 +26,7 @@ _TIME = re.compile(r"(\d{8}T\d{6}\.\d{6})Z[^/]*$")
 
 
 class ListedObject(NamedTuple):
-    """An object of the log: the time of its event, and when S3 stored it (whole seconds, by S3's clock)."""
+    """An object in the log: the time of its event, and when S3 stored it (whole seconds, by S3's clock)."""
 
     key: str
     instant: datetime
@@ -38,7 +38,7 @@ def hour_prefix(instant: datetime) -> str:
 
 
 def key_at(instant: datetime) -> str:
-    """What every key of an event at `instant` or later sorts after (and no key of an earlier one)."""
+    """A bound: the keys of events at `instant` or later sort after it, those of earlier ones before it."""
     return f"{hour_prefix(instant)}{instant.astimezone(UTC):%Y%m%dT%H%M%S.%f}Z"
 
 
@@ -71,7 +71,7 @@ class Log:
         """Events with keys above `after` and not above `until`, in order, at most 1000 at a time."""
         more = True
         while more:
-            # By the last key, not by a continuation token: a page may be wanted hours after the one before.
+            # By the last key, not by a continuation token: hours may pass between two pages.
             page = self._s3.list_objects_v2(Bucket=self._bucket, Prefix=prefix, StartAfter=after)
             objects = page.get("Contents", [])
             more = page.get("IsTruncated", False) and objects[-1]["Key"] <= until
@@ -83,13 +83,13 @@ class Log:
             ]
 
     def at(self, instant: datetime) -> list[str]:
-        """Keys of the events at `instant`, to the millisecond."""
+        """The keys of the events at `instant`, to the millisecond."""
         start = instant.replace(microsecond=instant.microsecond // 1000 * 1000)
         end = key_at(start + timedelta(milliseconds=1))
         return [entry.key for page in self.pages(key_at(start), end) for entry in page]
 
     def read(self, key: str) -> Event | None:
-        """The event; None when the object is gone (retention). Raises UnreadableError."""
+        """Read an event; None if the object has expired. Raises UnreadableError."""
         try:
             answer = self._s3.get_object(Bucket=self._bucket, Key=key)
         except ClientError as error:
@@ -98,11 +98,11 @@ class Log:
             raise
         if answer["ContentLength"] > LARGEST:
             raise UnreadableError(f"larger than {LARGEST} bytes")
-        # All of the body: only then boto3 checks that it is complete.
+        # The whole body: only then does boto3 check that it is complete.
         return Event.parse(key, answer["Body"].read())
 
     def set_aside(self, key: str, reason: str) -> None:
-        """Keep a copy of a refused event under `set-aside/`, with the reason in its metadata."""
+        """Copy a refused event to `set-aside/`, with the reason in its metadata."""
         try:
             self._s3.copy_object(
                 Bucket=self._bucket,

@@ -1,4 +1,4 @@
-"""A client of Marquez (or of whatever speaks its lineage API), and what the answers mean."""
+"""A client for Marquez (or another server with its lineage API), and the meaning of the answers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 
-# The event itself is at fault. Everything else (a gateway's 403, a 404 during a start) may pass.
+# The event itself is at fault. Any other status (a gateway's 403, a 404 during a start) may be temporary.
 REFUSALS = frozenset({400, 413, 415, 422})
-# Seconds for which an idle connection may be used again: servers close theirs after 5 s or more.
+# Seconds for which an idle connection can be reused: servers close theirs after 5 s or more.
 KEEP_OPEN = 4.0
 PROBE_NAMESPACE = "lineage-forwarder"
 PRODUCER = "urn:mwaa-openlineage:forwarder"
@@ -22,7 +22,7 @@ SCHEMA = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
 
 @dataclass(frozen=True)
 class Answer:
-    """`status` 0: nothing answered."""
+    """An HTTP answer. `status` 0: there was none."""
 
     status: int
     text: str
@@ -37,7 +37,7 @@ class Answer:
 
     @property
     def is_conclusive(self) -> bool:
-        """Whether it answers a query, be it that there is no such thing."""
+        """Whether it answers a query, if only with "not found"."""
         return self.delivered or self.refused or self.status == 404
 
     def __str__(self) -> str:
@@ -45,7 +45,7 @@ class Answer:
 
 
 class MarquezClient:
-    """A client of one server, with connections that stay open. Safe to use from several threads."""
+    """A client for one server, with persistent connections. Safe to use from several threads."""
 
     def __init__(self, url: str, *, timeout: float, agent: str = "lineage-forwarder") -> None:
         """`url`: the server's root, like http://127.0.0.1:5000. `timeout` in seconds. Raises ValueError."""
@@ -65,7 +65,7 @@ class MarquezClient:
         return self._request("POST", "/api/v1/lineage", event)
 
     def probe(self) -> Answer:
-        """Post a small event of our own, to see whether the server takes events at all, right now.
+        """Post a small event of our own, to test whether the server accepts events at the moment.
 
         Neither a query nor the health port shows that: both work while the database is read-only.
         """
@@ -83,11 +83,11 @@ class MarquezClient:
         return self.post(json.dumps(event).encode())
 
     def run(self, run_id: str) -> Answer:
-        """What the server knows of a run, as JSON; 404 for an unknown one."""
+        """The server's record of a run, as JSON; 404 for an unknown one."""
         return self._request("GET", f"/api/v1/jobs/runs/{quote(run_id, safe='', errors='replace')}", None)
 
     def ping(self) -> Answer:
-        """A small query."""
+        """Send a small query."""
         return self._request("GET", "/api/v1/namespaces?limit=1", None)
 
     def close(self) -> None:

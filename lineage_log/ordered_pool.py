@@ -1,8 +1,8 @@
-"""A pool of threads that keeps order: items of one lane one after the other, different lanes in parallel.
+"""A thread pool that keeps order: items of one lane run one after the other, different lanes in parallel.
 
-Items of different lanes are processed at the same time only if they happened at about the same time. What
-follows from something else comes later, often in another lane (the next task of a DAG, the next writer of a
-dataset), and must be reported later.
+Items of different lanes are processed in parallel only if they happened at about the same time. An effect
+happens later than its cause, often in another lane (the next task of a DAG, the next writer of a dataset),
+and must be reported later.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SPAN = 1.0  # seconds between the times of items that are in progress together
 
 
 class OrderedPool(Generic[Item]):
-    """Bounded: `put` blocks while too much is in progress. After an error nothing more is begun."""
+    """Bounded: `put` blocks while too much is in progress. After an error, no further item is started."""
 
     def __init__(self, work: Callable[[Item], None], *, workers: int) -> None:
         self._work = work
@@ -59,7 +59,7 @@ class OrderedPool(Generic[Item]):
             self._raise()
 
     def close(self) -> None:
-        """End the threads after the items that they have begun; drop those that wait."""
+        """Stop the threads after their current items; drop those that wait."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""Asking Marquez with patience: until it answers, or it is clear that the event itself is at fault."""
+"""Retrying requests to Marquez until it answers, or the event itself is clearly at fault."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from lineage_log.marquez_client import Answer, MarquezClient
 
 log = logging.getLogger("forwarder")
 
-# Failures before the event is suspected; then how often in turn the server must take another one.
+# Failures before the event is suspected; after that, how often the server must accept another one.
 TRIES, PROOFS = 3, 3
-FRESH = 10.0  # seconds for which a success proves that the server takes events
-REMEMBERED = 1000  # lanes that fail
+FRESH = 10.0  # seconds for which a success proves that the server accepts events
+REMEMBERED = 1000  # failing lanes
 
 
 class StoppedError(Exception):
@@ -25,16 +25,16 @@ class StoppedError(Exception):
 
 
 class UnreachableError(Exception):
-    """Marquez has not taken an event for so long that another node should try."""
+    """Marquez has accepted no event for so long that another node should try."""
 
 
 class UnansweredError(Exception):
-    """Marquez takes events, but does not answer a query about one run."""
+    """Marquez accepts events, but does not answer a query about one run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """In seconds. `longest_pause`: between tries. `give_up`: without any success, until UnreachableError."""
+    """Times in seconds: the longest pause between attempts, and without any success until giving up."""
 
     longest_pause: float = 5
     give_up: float = 30
@@ -42,16 +42,16 @@ class Patience:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why Marquez, which takes other events, does not have this one. Not `final`: a retry may succeed."""
+    """Why Marquez, which accepts other events, refuses this one. Not `final`: a retry may succeed."""
 
     reason: str
     final: bool = True
 
 
 class PatientClient:
-    """A MarquezClient that tries again. Whoever calls keeps the order of a lane: one call after the other.
+    """A MarquezClient that retries. The caller keeps the order of a lane by making one call at a time for it.
 
-    Raises StoppedError, UnreachableError, and what `may_post` raises.
+    All methods raise StoppedError, UnreachableError, and what `may_post` raises.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class PatientClient:
         may_post: Callable[[], None],
         on_answer: Callable[[Event, Answer], None],
     ) -> None:
-        """`may_post` is called before each request; it raises when this process must not post any more.
+        """`may_post` is called before each request; it raises if this process must no longer post.
 
         `on_answer` receives the answer to each post of an event.
         """
@@ -71,18 +71,18 @@ class PatientClient:
         self._may_post, self._on_answer = may_post, on_answer
         self._succeeded_at = -FRESH
         self._failing_since: float | None = None
-        self._failing_lanes: set[str] = set()  # whose last event was not taken, though a retry may succeed
+        self._failing_lanes: set[str] = set()  # whose last event failed, though a retry may succeed
 
     def begin(self) -> None:
-        """Forget how long Marquez has been failing."""
+        """Reset the time for which Marquez has been failing."""
         self._failing_since = None
 
     def post(self, event: Event, *, patient: bool | None = None) -> Refusal | None:
-        """Post until Marquez takes the event (None), or it is clear that it takes others but not this one.
+        """Post until Marquez accepts the event (None), or clearly refuses this one while it accepts others.
 
-        `patient`: that takes several failures, else a single one. By default the first event of a lane
-        gets several tries, and those after a failed one get one each: a job of which Marquez takes nothing
-        does not delay the others.
+        `patient`: conclude that after several failures, else after one. By default, the first event of a lane
+        gets several attempts, and those after a failed event get one each: a job whose events all fail does
+        not delay the others.
         """
         text = event.text
         if patient is None:
@@ -98,7 +98,7 @@ class PatientClient:
             if answer.refused and (self._succeeded_lately() or self._takes_others()):
                 return Refusal(str(answer))
             failures += 1
-            # Some bad events are answered with 500. Retrying one for ever would hold up those after it.
+            # Marquez answers some bad events with 500. Retrying forever would hold up the events after it.
             if not answer.refused and failures >= tries and self._takes_others():
                 proofs += 1
                 if proofs == proofs_needed:
@@ -109,25 +109,25 @@ class PatientClient:
                 pauses += 1
 
     def run(self, run_id: str) -> Answer:
-        """What Marquez knows of a run, conclusively. Raises UnansweredError."""
+        """Marquez's conclusive record of a run. Raises UnansweredError."""
         tries = 0
         while not (answer := self.run_once(run_id)).is_conclusive:
             tries += 1
             if tries >= TRIES and self._takes_others():
                 raise UnansweredError(str(answer))
-            self._pause(tries, f"asking for run {run_id}: {answer}")
+            self._pause(tries, f"query for run {run_id}: {answer}")
         return answer
 
     def run_once(self, run_id: str) -> Answer:
-        """Like `run`, asked once: the answer may be inconclusive."""
+        """Like `run` with a single attempt: the answer may be inconclusive."""
         return self._ask(lambda: self._marquez.run(run_id))
 
     def _failure(self, event: Event, answer: Answer, failures: int) -> Refusal:
-        """The refusal of an event at which the server failed while it took others."""
+        """The refusal of an event at which the server failed while it accepted others."""
         if len(self._failing_lanes) < REMEMBERED:
             self._failing_lanes.add(event.lane)
         times = f"{failures} times " if failures > 1 else ""
-        reason = f"{times}{answer}, while the server took another event"
+        reason = f"{times}{answer}, while the server accepted another event"
         if event.has_valid_time:
             return Refusal(reason, final=False)
         return Refusal(f"{reason}; its eventTime is not a time with a zone")
@@ -148,7 +148,7 @@ class PatientClient:
         return answer
 
     def _pause(self, number: int, what: str) -> None:
-        """Wait, a little longer each time."""
+        """Wait, a little longer after each failure."""
         now = time.monotonic()
         since = self._failing_since = self._failing_since or now
         if now - since > self._patience.give_up:

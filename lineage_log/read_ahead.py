@@ -1,4 +1,4 @@
-"""Reading many events in order, some of them ahead, so that the requests to S3 overlap."""
+"""Reading many events in order and ahead of time, so that the requests to S3 overlap."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Read = Event | UnreadableError | None  # None: the object is gone
 
 
 def read_ahead(source: Log, keys: Iterator[str]) -> Iterator[tuple[str, Read]]:
-    """Each key with what is stored there, in the order of `keys`; takes them only as it reads ahead."""
+    """Yield each key with its content, in the order of `keys`; takes keys only as far as it reads ahead."""
     ahead: deque[tuple[str, Future[Read]]] = deque()
     with ThreadPoolExecutor(READERS) as readers:
         while True:

@@ -1,4 +1,4 @@
-"""`python -m local up|env|down`: what `make local`, `make -s local-env` and `make local-down` call."""
+"""`python -m local up|env|down`, for `make local`, `make -s local-env` and `make local-down`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pret
 
 
 class Progress:
-    """Lines with the time since the start, for a person and a CI log alike."""
+    """Prints lines with the time since the start, for terminals and CI logs alike."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -44,12 +44,12 @@ def deploy(
 
 @app.command()
 def env() -> None:
-    """Print shell exports that point plain pulumi and mwaactl at the local cloud."""
+    """Print shell exports that point pulumi and mwaactl at the local cloud."""
     from local.pulumi import cli as pulumi_cli
 
     home = Home.find()
     if find(home, "mwaa") is None:
-        raise LocalError("the local cloud is not running; start it with `make local`")
+        raise LocalError("the local cloud is not running. To start it: make local")
     for key, value in pulumi_cli.environ(home).items():
         typer.echo(f"export {key}={shlex.quote(value)}")
 

@@ -1,6 +1,6 @@
-"""Where the local cloud keeps everything: one folder, ignored by git.
+"""The folder where the local cloud keeps everything, ignored by git.
 
-`MWAA_LOCAL_HOME` moves it (tests use one of their own); default `<checkout>/.local`.
+`MWAA_LOCAL_HOME` moves it (tests use a folder of their own); default `<checkout>/.local`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Home:
     def tools(self) -> Path:
         """Pulumi CLI, plugins, virtual environments: what is slow to set up and the same for every home.
 
-        `MWAA_LOCAL_TOOLS` lets several homes (tests) share one.
+        With `MWAA_LOCAL_TOOLS`, several homes (tests) share one folder of tools.
         """
         path = Path(os.environ.get("MWAA_LOCAL_TOOLS") or self.root / "tools").resolve()
         path.mkdir(parents=True, exist_ok=True)

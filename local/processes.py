@@ -1,7 +1,7 @@
-"""Start, find and end the local cloud's processes - by pid, and only our own.
+"""Starting, finding and ending the local cloud's processes - by pid, and only our own.
 
-Each started process has a record `<home>/run/<name>.json`. A pid alone may have been given to another
-program since, so the record also holds the process's start time and both must match.
+Each started process has a record `<home>/run/<name>.json`. A pid may have been reused by another program, so
+the record also holds the process's start time, and both must match.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Started:
     log: str
 
     def process(self) -> psutil.Process | None:
-        """The live process, or None when it has ended (or its pid is someone else's now)."""
+        """The live process; None if it has ended (or its pid has been reused)."""
         try:
             process = psutil.Process(self.pid)
             if abs(process.create_time() - self.created) > 1 or process.status() == psutil.STATUS_ZOMBIE:
@@ -61,7 +61,7 @@ def free_port() -> int:
 
 
 def kept_port(file: Path, *, must_be_free: bool = False) -> int:
-    """The port kept in `file`; without one, or if another process has it, a free one, kept there."""
+    """The port recorded in `file`; if there is none or it is in use, a free one, which is then recorded."""
     if file.exists():
         port = int(file.read_text())
         if not must_be_free or is_free(port):
@@ -94,7 +94,7 @@ def start(
 ) -> Started:
     """Start `command` in a session of its own, its output appended to `<home>/logs/<name>.log`.
 
-    `env` is the whole environment. A process of that name that still runs is returned as it is.
+    `env` is the whole environment. A process of that name that is still running is returned unchanged.
     """
     running = find(home, name)
     if running is not None:
@@ -108,7 +108,7 @@ def start(
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C at `make local` must not reach what stays up
+            start_new_session=True,  # Ctrl-C at `make local` must not reach processes that stay up
         )
     _children.append(child)
     record = Started(name, child.pid, psutil.Process(child.pid).create_time(), port, str(log))
@@ -138,7 +138,7 @@ def all_running(home: Home) -> list[Started]:
 
 
 def stop(home: Home, *names: str, grace: float = 15, descendants: bool = True) -> None:
-    """End processes (and their descendants): SIGTERM to the roots, SIGKILL to who is left after `grace` s."""
+    """End processes (and descendants): SIGTERM to the roots, SIGKILL to those left after `grace` seconds."""
     records = [r for name in names if (r := find(home, name)) is not None]
     family: list[psutil.Process] = []
     roots: list[psutil.Process] = []
@@ -176,7 +176,7 @@ def wait_until(
     process: Started | None = None,
     every: float = 0.3,
 ) -> None:
-    """Poll until `ready()`. Raises LocalError on time-out, or at once when `process` has ended."""
+    """Poll until `ready()`. Raises LocalError on timeout, or at once if `process` ends."""
     deadline = time.monotonic() + seconds
     while not ready():
         if process is not None and process.process() is None:

@@ -1,4 +1,4 @@
-"""Deploy a mode on this machine with the real program and engine, and wait until its Airflows are at work."""
+"""Deploy a mode on this machine with the real program and engine, and wait until its Airflows run tasks."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Report = Callable[[str], None]
 
 
 def up(home: Home, mode: str, report: Report) -> None:
-    """Deploy `mode`; return when its Airflows have run tasks. Can be run again. Raises LocalError."""
+    """Deploy `mode`; return when its Airflows have run tasks. May be repeated. Raises LocalError."""
     if mode not in MODES:
         raise LocalError(f"MODE={mode} is not one of {', '.join(MODES)}")
     _check_memory(home, mode)
@@ -84,15 +84,15 @@ def _start_mwaa(home: Home) -> None:
 
 
 def _check_memory(home: Home, mode: str) -> None:
-    """Refuse now rather than meet the kernel's out-of-memory killer half-way. Raises LocalError."""
+    """Fail early rather than run into the kernel's out-of-memory killer. Raises LocalError."""
     if find(home, "mwaa") is not None:
-        return  # what runs already is not counted as free
+        return  # running processes already use their share
     airflows = 2 if mode in ("bluegreen", "fullha") else 1
     needed, free = airflows * MEMORY_PER_AIRFLOW, psutil.virtual_memory().available
     if free < needed:
         raise LocalError(
-            f"{mode} needs about {needed / GIB:.1f} GB of free memory for {airflows} Airflow(s), "
-            f"{free / GIB:.1f} GB are free.\nClose something, or start a single one: make local MODE=standard"
+            f"{mode} needs about {needed / GIB:.1f} GB of free memory for {airflows} Airflow(s), but only "
+            f"{free / GIB:.1f} GB is free.\nFree some memory, or start a single one: make local MODE=standard"
         )
 
 
@@ -107,7 +107,7 @@ def _run(command: list[str], env: Mapping[str, str]) -> str:
 
 
 def _deploy(home: Home, mode: str, env: Mapping[str, str], report: Report) -> None:
-    """`pulumi up`, with a line whenever an environment enters a new phase."""
+    """Run `pulumi up`, and report each new phase of an environment."""
     command = ["pulumi", "up", "-s", mode, "--yes", "--skip-preview", "--non-interactive"]
     report(f"deploying: {' '.join(command)}")
     log = home.logs / f"up-{mode}.log"
@@ -142,7 +142,7 @@ def _follow(
 
 
 def _environments(env: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The local MWAA's environments and their phases; empty while it does not answer."""
+    """The local MWAA's environments and their phases; empty if it does not answer."""
     try:
         url = f"{env['AWS_ENDPOINT_URL_MWAA']}/local/environments"
         with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - ours, on loopback

@@ -1,4 +1,4 @@
-"""Find the uv executable: it makes the virtual environments of the local cloud."""
+"""Finding the uv executable, which creates the local cloud's virtual environments."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from local.processes import LocalError
 
 
 def uv(home: Home | None = None) -> Path:
-    """The uv executable: on PATH, or beside this Python, or the one that `make` set up below the tools.
+    """The uv executable: on PATH, next to this Python, or the one that `make` installs in the tools.
 
-    Raises LocalError when there is none.
+    Raises LocalError if there is none.
     """
     bootstrap = (home or Home.find()).tools / "bootstrap" / "bin"
     for folder in (None, str(Path(sys.executable).parent), str(bootstrap)):
@@ -21,6 +21,6 @@ def uv(home: Home | None = None) -> Path:
         if executable is not None:
             return Path(executable)
     raise LocalError(
-        f"uv was not found on PATH, beside {sys.executable} or in {bootstrap}.\n"
-        "Run `make local`, which sets it up, or `pip install uv`."
+        f"uv was not found on PATH, next to {sys.executable} or in {bootstrap}.\n"
+        "Run `make local`, which installs it, or `pip install uv`."
     )

@@ -1,4 +1,4 @@
-"""What an operator types, and the same as a Python API.
+"""The operator's command line, and the same as a Python API.
 
     from mwaactl import Deployment, carry_out, plan, wait_until_drained
 

@@ -1,6 +1,6 @@
 """AWS clients, created when first needed, and AWS's errors in one line each.
 
-boto3 is imported late: it costs more than all else that `mwaactl --help` loads.
+boto3 is imported late: it takes longer than everything else that `mwaactl --help` loads.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
 CONNECT_TIMEOUT = 3  # seconds
-# Seconds, to connect and again to receive the answer: a put that takes longer needs a look, not patience.
+# Seconds to connect, and again to receive the answer: after that, look at the history instead of waiting.
 PUT_TIMEOUT = 2
 
 
@@ -62,7 +62,7 @@ class Clients:
 
     @cached_property
     def ssm_writer(self) -> SSMClient:
-        """For the ownership put: never retried, a repeated put would be a second version."""
+        """For the ownership put: never retried, as a repeated put would be a second version."""
         client: SSMClient = self._client(
             "ssm", read_timeout=PUT_TIMEOUT, attempts=1, connect_timeout=PUT_TIMEOUT
         )
@@ -75,7 +75,7 @@ class Clients:
 
     @cached_property
     def iam(self) -> IAMClient:
-        """For policies by name, so that repeating a call changes nothing."""
+        """For policies by name: repeating a call changes nothing."""
         client: IAMClient = self._client("iam", read_timeout=10, attempts=4)
         return client
 
@@ -92,7 +92,7 @@ class Clients:
 
 @contextmanager
 def aws_errors(doing: str) -> Iterator[None]:
-    """Turn what boto3 raises into Unreachable: "could not <doing>: <why>, <what to do>"."""
+    """Turn boto3's exceptions into Unreachable: "could not <doing>: <why>, <what to do>"."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:

@@ -1,4 +1,4 @@
-"""One folder of DAGs to the buckets of all environments, so that both sides have the same content."""
+"""Pushing one folder of DAGs to the buckets of all environments, so that both sides have the same files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 BATCH = 1000  # keys per DeleteObjects call, S3's limit
-# Name of the object metadata: an ETag is not a digest of the content where the bucket uses KMS.
+# Name of the object's metadata: an ETag is not a digest of the content if the bucket uses KMS.
 DIGEST = "sha256"
 
 
@@ -43,7 +43,7 @@ class File:
 
 
 class EnvironmentPush(Model):
-    """What was done (in a dry run: would be) in one environment; names are relative to its DAGs folder."""
+    """What a push did (in a dry run: would do) in one environment; names are relative to its DAGs folder."""
 
     environment: str
     bucket: str
@@ -51,7 +51,7 @@ class EnvironmentPush(Model):
     deleted: tuple[str, ...] = ()
     unchanged: int = 0
     left: tuple[str, ...] = ()  # in the bucket but not in the folder, and not deleted
-    error: str | None = None  # what stopped it: the environment is behind
+    error: str | None = None  # why the environment could not be updated
 
 
 class PushResult(Model):
@@ -67,11 +67,11 @@ class PushResult(Model):
 def collect(folder: Path) -> dict[str, File]:
     """The files to upload, by relative name: not `__pycache__`, nothing hidden but `.airflowignore`.
 
-    Raises UsageError if there is no such folder or nothing in it, CheckFailed naming each Python file that
-    does not parse.
+    Raises UsageError if there is no such folder or it is empty, CheckFailed naming each Python file that does
+    not parse.
     """
     if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder: name the one with your DAGs (mwaactl dags push DIR)")
+        raise UsageError(f"{folder} is not a folder. Name the folder of your DAGs: mwaactl dags push DIR")
     files = {
         path.relative_to(folder).as_posix(): File(path.read_bytes())
         for path in sorted(folder.rglob("*"))
@@ -100,7 +100,7 @@ def _syntax_error(path: Path, content: bytes) -> str | None:
         return None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a doubtful escape is not ours to judge
+            warnings.simplefilter("ignore")  # such as an invalid escape sequence
             ast.parse(content, filename=str(path))
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
@@ -111,10 +111,10 @@ def _syntax_error(path: Path, content: bytes) -> str | None:
 def push_dags(
     deployment: Deployment, folder: Path, *, delete: bool = False, dry_run: bool = False
 ) -> PushResult:
-    """Bring every environment's DAGs folder to the content of `folder`.
+    """Upload `folder` to every environment's DAGs folder.
 
-    `delete` also removes what is not in `folder` (the bucket is versioned: it can be restored). An
-    environment that could not be brought there has its `error` set; the others are done all the same.
+    `delete` also deletes what is not in `folder` (the bucket is versioned: it can be restored). If an
+    environment cannot be updated, its `error` says why; the others are updated all the same.
     """
     files = collect(folder)
     s3 = deployment.clients.s3
@@ -136,7 +136,7 @@ def _push_one(
     unchanged, surplus = 0, []
     error: str | None = None
     try:
-        with aws_errors(f"bring s3://{bucket}/{prefix} to the folder's content"):
+        with aws_errors(f"update s3://{bucket}/{prefix}"):
             present = _listing(s3, bucket, prefix)
             surplus = sorted(present.keys() - files.keys())
             for name, file in files.items():
@@ -194,7 +194,7 @@ def _delete(s3: S3Client, bucket: str, prefix: str, names: list[str], *, dry_run
                 first = errors[0]
                 raise Unreachable(
                     f"could not delete {len(errors)} objects of s3://{bucket}/{prefix}, "
-                    f"the first being {first.get('Key')}: {first.get('Code')} {first.get('Message')}"
+                    f"the first of them {first.get('Key')}: {first.get('Code')} {first.get('Message')}"
                 )
         deleted += batch
     return deleted

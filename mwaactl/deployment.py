@@ -1,10 +1,10 @@
-"""A deployed stack in the operator's hands: its Pulumi outputs and all that is asked or changed through them.
+"""A deployed stack: its Pulumi outputs, and access to everything that they name.
 
     deployment = Deployment.open("fullha")
     deployment.ownership.read()
     deployment.airflow("green").dags()
 
-Make it in one thread; using it from several is safe.
+Create it in one thread; using it from several is safe.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mwaactl.stack import Stack, load
 
 
 class Deployment:
-    """The stack's outputs, AWS clients for its region, its Airflows and its ownership."""
+    """The stack's outputs, AWS clients for its region, its Airflow environments and its ownership."""
 
     def __init__(self, stack: Stack, clients: Clients) -> None:
         self.stack, self.clients = stack, clients
@@ -43,7 +43,7 @@ class Deployment:
         return Ownership(self.clients, self.stack.ownership_parameter, self.stack.lead)
 
     def airflow(self, colour: Colour) -> AirflowApi:
-        """Airflow's REST API on one environment, the same object each time: it keeps the pace of the calls.
+        """Airflow's REST API on one environment; the same object each time, as it limits the rate of calls.
 
         Raises UsageError if the stack has no environment of that colour.
         """

@@ -1,4 +1,4 @@
-"""What can go wrong, each with the exit code that scripts may rely on."""
+"""The errors, each with an exit code that scripts may rely on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import ClassVar
 
 
 class ControlError(Exception):
-    """Something the operator can put right; the text says what, where and how."""
+    """An error that the operator can fix; the message says what, where and how."""
 
     exit_code: ClassVar[int] = 4
     meaning: ClassVar[str] = ""
@@ -19,7 +19,7 @@ class CheckFailed(ControlError):  # noqa: N818 - reads as what happened
 
 class UsageError(ControlError):
     exit_code = 2
-    meaning = "the command does not fit: a wrong option, or not for this stack"
+    meaning = "the command is invalid: a wrong option, or it does not apply to this stack"
 
 
 class LostRace(ControlError):  # noqa: N818
@@ -34,12 +34,12 @@ class Unreachable(ControlError):  # noqa: N818
 
 class Unfinished(ControlError):  # noqa: N818
     exit_code = 5
-    meaning = "only part is done, or the outcome is unknown: the message says how to go on"
+    meaning = "only part is done, or the outcome is unknown: the message says how to continue"
 
 
 class Unusable(ControlError):  # noqa: N818
     exit_code = 6
-    meaning = "the stack or its ownership parameter is unusable as it is"
+    meaning = "the stack or its ownership parameter cannot be used as it is"
 
 
 EXIT_CODES: dict[int, str] = {0: "done, or nothing to do"} | {

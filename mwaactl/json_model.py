@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer
 
 
 def iso(instant: datetime) -> str:
-    """UTC as `2026-11-23T10:00:05.123Z`: what is printed, everywhere the same."""
+    """Format an instant in UTC, the same everywhere: `2026-11-23T10:00:05.123Z`."""
     return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -17,6 +17,6 @@ Instant = Annotated[datetime, PlainSerializer(iso, return_type=str, when_used="j
 
 
 class Model(BaseModel):
-    """Immutable, and strict about unknown names of its own making."""
+    """Immutable; unknown field names are an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

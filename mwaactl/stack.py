@@ -19,7 +19,7 @@ _LOCAL_HINT = 'for the local cloud: eval "$(make -s local-env)"'
 
 
 class _Outputs(BaseModel):
-    # Not "forbid": a newer program may export more than this version reads.
+    # Not "forbid": a newer program may export more outputs than this version reads.
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
@@ -61,7 +61,7 @@ class Stack(_Outputs):
 
     @property
     def lead(self) -> timedelta:
-        """From a decision to the instant from which it holds: what readers allow for late writes."""
+        """The time from a decision to its begin, which readers also apply to late writes."""
         return timedelta(seconds=self.switch_lead_seconds)
 
     def require(self, colour: Colour) -> Environment:
@@ -98,7 +98,7 @@ def load(stack: str | None = None, cwd: Path | None = None) -> Stack:
 
 
 def parse(outputs: Mapping[str, Any], stack: str | None = None) -> Stack:
-    """Type the outputs; Unusable if the stack is not deployed, or was by a program that exports less."""
+    """Parse the outputs; Unusable if the stack is not deployed, or by a program that exports fewer."""
     named = f"stack {stack or outputs.get('stack') or '(the selected one)'}"
     up = "pulumi up" + (f" -s {stack}" if stack else "")
     if not outputs:
@@ -108,13 +108,13 @@ def parse(outputs: Mapping[str, Any], stack: str | None = None) -> Stack:
     except ValidationError as error:
         wrong = sorted({".".join(map(str, problem["loc"])) for problem in error.errors()})
         raise Unusable(
-            f"{named} lacks outputs that mwaactl needs ({', '.join(wrong)}): it is half deployed or was "
-            f"deployed by an older program. Deploy it again: {up}"
+            f"{named} lacks outputs that mwaactl needs ({', '.join(wrong)}): it is only partly deployed, or "
+            f"by an older program. Deploy it again: {up}"
         ) from error
 
 
 def _outputs(stack: str | None, folder: Path) -> dict[str, Any]:
-    # `select_stack(...).outputs()` would change everyone's selected stack, and run the CLI twice as often.
+    # `select_stack(...).outputs()` would change the selected stack, and run the CLI twice as often.
     from pulumi.automation import CommandError, PulumiCommand, StackNotFoundError
 
     arguments = ["stack", "output", "--json", *(["--stack", stack] if stack else [])]

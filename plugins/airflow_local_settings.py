@@ -1,6 +1,6 @@
-"""Installs the blue/green gate (bluegreen/policies.py); if it cannot be loaded, fails every task.
+"""Installs the blue/green gate (bluegreen/policies.py); if the gate cannot be loaded, every task fails.
 
-Small on purpose: an exception here would kill every Airflow process. Older MWAA images import this file as
+Deliberately small: an exception here would kill every Airflow process. Older MWAA images import this file as
 `airflow_local_settings`. Newer images have a module of that name, execute this file under another name and
 ignore what it defines. So the policies are set on the module that Airflow imports, whichever that is. One
 that already exists there (yours, or Amazon's) is called first. Running this file twice changes nothing.

@@ -1,4 +1,4 @@
-"""How an environment's Airflow is configured: its options, and its log levels in CloudWatch."""
+"""The configuration of an environment's Airflow: its options, and its log levels in CloudWatch."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def airflow_options(
         "variables_prefix": names.variables_prefix,
         # Amazon's own default, which these options replace: its own connection costs no request
         "connections_lookup_pattern": "^(?!aws_default$).*$",
-        # dags/load_factory.py reads it at each parse: from Airflow's own database, where that is free
+        # dags/load_factory.py reads it at each parse: from Airflow's own database, which costs nothing
         "variables_lookup_pattern": "^(?!load_dags$).*$",
         "config_prefix": None,
     }

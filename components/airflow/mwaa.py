@@ -31,7 +31,7 @@ TIMEOUTS = pulumi.CustomTimeouts(create="2h", update="14h", delete="2h")
 
 @dataclass(frozen=True, kw_only=True)
 class MwaaArgs:
-    """`zones` are the network's two; `names` are shared by the whole stack (parameters, secrets)."""
+    """`zones`: the network's two zones; `names`: those of the stack's parameters and secrets."""
 
     settings: Settings
     colour: Colour
@@ -56,7 +56,7 @@ def identity(settings: Settings, colour: Colour, zones: Sequence[str]) -> dict[s
 
 
 class Files(NamedTuple):
-    """What this program puts into the environment's bucket; `dags` is the empty folder."""
+    """The objects that this program puts into the environment's bucket; `dags` is the empty folder."""
 
     requirements: aws.s3.BucketObjectv2
     plugins: aws.s3.BucketObjectv2
@@ -64,7 +64,7 @@ class Files(NamedTuple):
 
 
 class Mwaa(pulumi.ComponentResource):
-    """One environment. Blue and green differ in their settings and their names only."""
+    """One environment. Blue and green differ only in their settings and their names."""
 
     bucket: pulumi.Output[str]
     outputs: dict[str, Any]
@@ -118,7 +118,7 @@ class Mwaa(pulumi.ComponentResource):
                 content_type="application/zip",
                 opts=in_bucket,
             ),
-            # The folder exists from the start, also for those who look with a file browser.
+            # The folder exists from the start, also in a file browser.
             dags=aws.s3.BucketObjectv2(
                 f"{self._name}-dags",
                 bucket=bucket.bucket,
@@ -134,7 +134,7 @@ class Mwaa(pulumi.ComponentResource):
             self._name,
             assume_role_policy=assume_role("airflow.amazonaws.com", "airflow-env.amazonaws.com"),
             description=f"Execution role of the Airflow environment {self._environment_name}",
-            force_detach_policies=True,  # `mwaactl failover --fence` adds one; destroy must not stop at it
+            force_detach_policies=True,  # `mwaactl failover --fence` adds one, which must not stop a destroy
             opts=self._child,
         )
         policy = aws.iam.RolePolicy(
@@ -182,7 +182,7 @@ class Mwaa(pulumi.ComponentResource):
         return group, [within, out]
 
     def _log_groups(self) -> list[pulumi.Resource]:
-        """The groups that Amazon MWAA would create itself and leave behind; created here, they expire."""
+        """The log groups. Amazon MWAA would create them itself and leave them behind; these expire."""
         return [
             aws.cloudwatch.LogGroup(
                 f"{self._name}-{group.lower()}-log",

@@ -21,7 +21,7 @@ def requirements_txt(environment: EnvironmentSettings) -> str:
 
 
 def plugins_zip(folder: Path = FOLDER) -> bytes:
-    """A zip of a folder's files, without caches; the same bytes for the same content."""
+    """A zip archive of a folder's files, without caches; the same bytes for the same content."""
     return zip_bytes(
         {
             path.relative_to(folder).as_posix(): path.read_bytes()

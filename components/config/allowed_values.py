@@ -1,4 +1,4 @@
-"""The type of each setting: what its value must be on its own. The descriptions complete "must be ..."."""
+"""The type of each setting: what is allowed for it on its own. The descriptions complete "must be ..."."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _none_if_empty(value: Any) -> Any:
 
 
 def _network(value: str) -> str:
-    network = IPv4Network(value)  # refuses host bits: AWS would silently drop them
+    network = IPv4Network(value)  # rejects host bits, which AWS would silently drop
     if not 16 <= network.prefixlen <= 24:
         raise ValueError(value)
     return str(network)

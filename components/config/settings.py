@@ -29,7 +29,7 @@ class SettingsError(pulumi.RunError):
     """The configuration is invalid; the message lists every problem."""
 
     def __init__(self, problems: Sequence[Problem], stack: str) -> None:
-        # Both colours may report the same problem.
+        # Blue and green may report the same problem.
         texts = list(dict.fromkeys(problem.text(stack) for problem in problems))
         noun = "setting" if len(texts) == 1 else "settings"
         super().__init__(
@@ -38,7 +38,7 @@ class SettingsError(pulumi.RunError):
 
 
 class EnvironmentSettings(BaseModel):
-    """What may differ between the two Airflow environments; `blue:` and `green:` override it."""
+    """The settings that may differ between the two Airflow environments; `blue:` and `green:` override it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -54,7 +54,7 @@ class EnvironmentSettings(BaseModel):
 
     @property
     def airflow(self) -> AirflowVersion:
-        """The packages that fit this environment's Airflow."""
+        """This environment's Airflow version, with the packages that fit it."""
         return AIRFLOW_VERSIONS[self.airflow_version]
 
 
@@ -158,7 +158,7 @@ class Settings(EnvironmentSettings):
 
 
 def declared_defaults() -> dict[str, Any]:
-    """The defaults of Pulumi.yaml. The engine adds them itself; other hosts of the program do not."""
+    """The defaults in Pulumi.yaml. The engine adds them itself; other hosts of the program do not."""
     declared = yaml.safe_load(PROJECT_FILE.read_text())["config"]
     return {key: about["default"] for key, about in declared.items()}
 
@@ -176,7 +176,7 @@ def _decoded(key: str, value: str | None) -> Any:
     try:
         return json.loads(value)
     except ValueError:
-        return value  # the type's check reports it
+        return value  # the type check reports it
 
 
 def _checked(

@@ -72,7 +72,7 @@ class Aurora(pulumi.ComponentResource):
             master_user_secret_kms_key_id=args.kms_key_arn,
             storage_encrypted=True,
             kms_key_id=args.kms_key_arn,
-            iam_database_authentication_enabled=True,  # opens nothing until a user is granted rds_iam
+            iam_database_authentication_enabled=True,  # allows nothing until a user is granted rds_iam
             port=PORT,
             db_subnet_group_name=subnets.name,
             db_cluster_parameter_group_name=parameters.name,
@@ -81,7 +81,7 @@ class Aurora(pulumi.ComponentResource):
                 min_capacity=args.min_capacity, max_capacity=args.max_capacity
             ),
             backup_retention_period=14 if args.production else 1,
-            # RDS's log group outlives the cluster: not for a stack that must vanish completely.
+            # RDS's log group outlives the cluster: not for a stack that must be removed completely.
             enabled_cloudwatch_logs_exports=["postgresql"] if args.production else None,
             copy_tags_to_snapshot=True,
             deletion_protection=args.production,
@@ -104,7 +104,7 @@ class Aurora(pulumi.ComponentResource):
         )
 
     def _final_snapshot_name(self) -> pulumi.Output[str] | None:
-        """Another name for each life of the database: two snapshots cannot share one."""
+        """A new name for each new database: two snapshots cannot share one."""
         life = random.RandomId(
             f"{self._name}-life",
             byte_length=4,

@@ -1,7 +1,7 @@
 """The contract of both lineage back ends, and the parts they share.
 
-The contract: one private name and port for people and other producers of lineage, a command that opens the
-web pages on the user's own machine, and nodes that forward the lineage log to Marquez. Marquez has no
+The contract: one private name and port for users and other producers of lineage, a command that opens the
+web pages on the user's machine, and nodes that forward the lineage log to Marquez. Marquez has no
 authentication, so only the VPC's own addresses can reach it.
 """
 
@@ -56,8 +56,8 @@ class Marquez(pulumi.ComponentResource):
     """The base of both back ends.
 
     Both have this type, and the program gives both the same name. So the private zone and its record keep
-    their URNs when the mode changes: the record is updated in place, and AWS never sees a second zone of the
-    same name, which it would refuse.
+    their URNs when the mode changes: the record is updated in place, and no second zone of the same name is
+    created, which AWS would reject.
     """
 
     url: pulumi.Output[str]
@@ -82,7 +82,7 @@ class Marquez(pulumi.ComponentResource):
         self._alarms()
 
     def _forwarder_archive(self) -> aws.s3.BucketObjectv2:
-        """What the nodes fetch at boot; a change of its content changes the key, and so the boot script."""
+        """The archive that the nodes fetch at boot. New content changes its key, and so the boot script."""
         files = {path: data for name in FORWARDER for path, data in package_files(CHECKOUT / name).items()}
         log = self._args.lineage_log
         return aws.s3.BucketObjectv2(
@@ -91,7 +91,7 @@ class Marquez(pulumi.ComponentResource):
             key=f"{DEPLOY}forwarder-{content_hash(files)}.zip",
             content_base64=base64.b64encode(zip_bytes(files)).decode(),
             content_type="application/zip",
-            # The bucket must be closed and encrypted before anything is in it.
+            # The bucket must be private and encrypted before it contains anything.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[log]),
         )
 
@@ -126,7 +126,7 @@ class Marquez(pulumi.ComponentResource):
         minutes: int,
         missing: str,
     ) -> None:
-        """Watch what the forwarder reports each minute. The alarm has no action: operators add their own."""
+        """An alarm on a metric that the forwarder reports each minute, without an action of its own."""
         aws.cloudwatch.MetricAlarm(
             f"{self._name}-{role}",
             alarm_description=description,
@@ -182,7 +182,7 @@ class Marquez(pulumi.ComponentResource):
         return {"Name": f"{self._args.name}-marquez-{role}"}
 
     def _checkpoint(self, database_id: pulumi.Input[str]) -> pulumi.Output[str]:
-        """Key of the forwarder's checkpoint: one per database, so that a new one is filled from the start."""
+        """The key of the forwarder's checkpoint: one per database, so a new one is filled from the start."""
         return pulumi.Output.concat(CHECKPOINTS, database_id, ".json")
 
     def _boot(self, values: Mapping[str, str]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Marquez on one instance in a private subnet: the lineage back end of the modes without `enable_ha_marquez`.
 
-What is worth keeping is on a volume of its own. The instance is expendable: the recovery alarm moves it to
-sound hardware, and a change of the boot script replaces it (about two minutes without Marquez; events wait in
-the log). The new instance mounts the same volume.
+The data is on a volume of its own. The instance is expendable: the recovery alarm moves it to healthy
+hardware, and a change of the boot script replaces it (about two minutes without Marquez; events wait in the
+log). The new instance mounts the same volume.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class MarquezEc2(Marquez):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 retain_on_delete=self._args.settings.production,  # then the volume itself is kept
-                # Deleting waits for the snapshot, and the first one of a full volume takes long.
+                # Deletion waits for the snapshot, and the first one of a full volume takes long.
                 custom_timeouts=pulumi.CustomTimeouts(delete="1h"),
             ),
         )
@@ -81,7 +81,7 @@ class MarquezEc2(Marquez):
             f"{self._name}-database",
             description="Login of Marquez's database",
             kms_key_id=self._args.settings.kms_key_arn,
-            # A new deployment creates a new secret; in development the old one need not linger.
+            # A new deployment creates a new secret; in development, the old one is deleted at once.
             recovery_window_in_days=7 if self._args.settings.production else 0,
             opts=self._child,
         )

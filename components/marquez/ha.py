@@ -97,7 +97,7 @@ class MarquezHa(Marquez):
             tags=self._tags("balancer"),
             opts=self._child,
         )
-        # When the database hangs, its check answers after 5 s: time out later than that.
+        # If the database hangs, its check answers after 5 s: this timeout must be longer.
         api = self._target_group("api", API_PORT, check_port=ADMIN_PORT, timeout=8)
         web = self._target_group("web", WEB_PORT, check_port=WEB_PORT, timeout=5)
         listener = self._listener(balancer, web, certificate)
@@ -283,7 +283,7 @@ class MarquezHa(Marquez):
 
 
 def _launch_hook() -> aws.autoscaling.GroupInitialLifecycleHookArgs:
-    """A node counts once its Marquez answers; one that never does is abandoned and replaced."""
+    """A node is in service once its Marquez answers; one that never does is abandoned and replaced."""
     return aws.autoscaling.GroupInitialLifecycleHookArgs(
         name=LAUNCH_HOOK,
         lifecycle_transition="autoscaling:EC2_INSTANCE_LAUNCHING",
@@ -293,10 +293,10 @@ def _launch_hook() -> aws.autoscaling.GroupInitialLifecycleHookArgs:
 
 
 def _rolling_refresh() -> aws.autoscaling.GroupInstanceRefreshArgs:
-    """A new node serves before an old one goes.
+    """A new node serves before an old one is removed.
 
-    No auto_rollback: AWS has none for an image that is a parameter. A refresh that fails stops instead, and
-    the old nodes that it has not reached stay.
+    No auto_rollback: AWS does not offer it for an image that is a parameter. A failed refresh stops instead,
+    and the old nodes that it has not reached stay.
     """
     return aws.autoscaling.GroupInstanceRefreshArgs(
         strategy="Rolling",

@@ -26,7 +26,7 @@ PROGRAMS = ("marquez-secret", "marquez-watchdog")
 
 @dataclass(frozen=True, kw_only=True)
 class NodeBoot:
-    """What every node needs to know. `forwarder_checkpoint`: the key of the forwarder's checkpoint."""
+    """The values that every node needs. `forwarder_checkpoint`: the key of the forwarder's checkpoint."""
 
     region: str
     image_tag: str

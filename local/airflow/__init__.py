@@ -1,1 +1,1 @@
-"""What an environment of the local MWAA runs on: real Airflow processes."""
+"""The runtime of the local MWAA's environments: real Airflow processes."""

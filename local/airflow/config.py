@@ -1,6 +1,6 @@
-"""The environment variables of an environment's Airflow processes: MWAA's way of configuring it.
+"""The environment variables that configure an environment's Airflow processes, as on MWAA.
 
-Later ones win: what suits one machine, what MWAA suggests, the customer's options, what MWAA forces.
+Later ones take precedence: defaults for one machine, MWAA's own, the customer's options, what MWAA forces.
 
 MWAA runs tasks with CeleryExecutor; here LocalExecutor takes its place, unless a tag of the environment or a
 variable of the local MWAA asks for Celery: one more process, and PostgreSQL as the broker instead of SQS.
@@ -28,22 +28,22 @@ EXECUTOR_TAG = "mwaa-local-executor"  # tag of an environment; EXECUTOR_VARIABLE
 EXECUTOR_VARIABLE = "MWAA_LOCAL_EXECUTOR"
 # Their locked Celery provider (3.17.1) loses every task on Airflow 2: apache/airflow issue 63729.
 WITHOUT_CELERY = ("2.11.2",)
-WORKERS = "4"  # tasks that run at the same time
-# Customers' options that MWAA drops or replaces by its own, besides those in `forced`:
+WORKERS = "4"  # tasks in parallel
+# Customers' options that MWAA drops or replaces, besides those in `forced`:
 DROPPED_SECTIONS = ("CELERY", "CELERY_BROKER_TRANSPORT_OPTIONS", "METRICS")
 DROPPED = ("AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS", "AIRFLOW__OPERATORS__DEFAULT_QUEUE")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Installation:
-    """What the variables of one environment are made of."""
+    """The values from which the variables of one environment are derived."""
 
     name: str
     version: str
     airflow_home: Path
     venv: Path
     constraints: Path
-    database_url: str  # SQLAlchemy's, with the driver that the version wants
+    database_url: str  # SQLAlchemy's, with the driver that the version needs
     port: int  # of the API server (3.x) or web server (2.x)
     fernet_key: str
     secret: str  # signs tokens and cookies
@@ -74,7 +74,7 @@ def executor_of(environment: Json) -> str:
 def variables(
     of: Installation, options: Mapping[str, str], aws: Mapping[str, str], base: Mapping[str, str]
 ) -> dict[str, str]:
-    """The whole environment of a process. `options` as in AirflowConfigurationOptions (`section.key`),
+    """All environment variables of a process. `options` as in AirflowConfigurationOptions (`section.key`),
     `aws` the AWS_* variables that point at the local cloud, `base` PATH and the like."""
     chosen = {option_variable(key): value for key, value in options.items()}
     allowed = {
@@ -101,7 +101,7 @@ def option_variable(key: str) -> str:
 
 
 def _for_one_machine(of: Installation) -> dict[str, str]:
-    """Small and quick: few processes, changed DAG files seen within seconds."""
+    """Defaults for one machine: few processes, and changed DAG files are read within seconds."""
     common = {
         "AIRFLOW__CORE__PARALLELISM": WORKERS,
         "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "5",
@@ -122,7 +122,7 @@ def _for_one_machine(of: Installation) -> dict[str, str]:
 
 
 def _suggested(of: Installation) -> dict[str, str]:
-    """What MWAA sets unless the customer does."""
+    """The options that MWAA sets unless the customer does."""
     lookup = json.dumps({"connections_lookup_pattern": "^(?!aws_default$).*$"})
     suggested = {
         "AIRFLOW_CONN_AWS_DEFAULT": "aws://",
@@ -135,7 +135,7 @@ def _suggested(of: Installation) -> dict[str, str]:
 
 
 def _forced(of: Installation) -> dict[str, str]:
-    """What the customer cannot change."""
+    """The options that the customer cannot change."""
     url = f"http://{LOOPBACK}:{of.port}"
     common = {
         "AIRFLOW_HOME": str(of.airflow_home),
@@ -152,7 +152,7 @@ def _forced(of: Installation) -> dict[str, str]:
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": of.database_url,
         "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
         "AIRFLOW__SCHEDULER__STANDALONE_DAG_PROCESSOR": "True",
-        "AIRFLOW__METRICS__STATSD_ON": "False",  # MWAA's sidecar, which would collect them, is not here
+        "AIRFLOW__METRICS__STATSD_ON": "False",  # there is no MWAA sidecar here to collect them
         **(_celery(of) if of.executor == CELERY else {}),
     }
     if of.major == 2:
@@ -163,7 +163,7 @@ def _forced(of: Installation) -> dict[str, str]:
         }
     return common | {
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
-        # Nobody has to log in; on MWAA IAM decides who may.
+        # No login is necessary; on MWAA, IAM decides about access.
         "AIRFLOW__CORE__AUTH_MANAGER": AUTH_MANAGER,
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__API__BASE_URL": url,
@@ -175,14 +175,14 @@ def _forced(of: Installation) -> dict[str, str]:
 
 
 def _celery(of: Installation) -> dict[str, str]:
-    """MWAA's way, but for the broker: there SQS, here tables beside Airflow's own."""
+    """As on MWAA, except for the broker: SQS there, and tables next to Airflow's own here."""
     common = {
         "AIRFLOW__CELERY__BROKER_URL": f"sqla+{of.database_url}",
         "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{of.database_url}",
         "AIRFLOW__CELERY__WORKER_ENABLE_REMOTE_CONTROL": "False",  # neither broker can broadcast
         "AIRFLOW__CELERY__WORKER_CONCURRENCY": WORKERS,
     }
-    # Airflow 3 does not know it any more: its task runner is always forked.
+    # Airflow 3 no longer has this option: its task runner is always forked.
     return common | ({"AIRFLOW__CORE__EXECUTE_TASKS_NEW_PYTHON_INTERPRETER": "True"} if of.major == 2 else {})
 
 
@@ -196,7 +196,7 @@ class Component:
 
 
 def components(of: Installation) -> list[Component]:
-    """What runs for one environment. Task logs are read from disk, so nobody serves them."""
+    """The processes of one environment. Task logs are read from disk, so there is no server for them."""
     address = ("--port", str(of.port), "--workers", "1")
     web = (
         Component("webserver", "webserver", ("webserver", "--hostname", LOOPBACK, *address))

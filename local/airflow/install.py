@@ -1,8 +1,8 @@
 """Airflow's code and its empty database, per version and per environment.
 
 Per version and machine (below `Home.tools`): a virtual environment with what MWAA's image has, compiled, and
-a dump of a migrated database. Per environment: a hard-linked copy of the one, with the customer's
-requirements on top, and a database filled from the other. Both take about a second.
+a dump of a migrated database. Per environment: a hard-linked copy of the former, with the customer's
+requirements on top, and a database filled from the latter. Both take about a second.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from local.home import Home
 from local.processes import LocalError
 from local.uv import uv
 
-INSTALL_SECONDS = 540  # as long as MWAA lets the customer's requirements take
-# Packages whose version MWAA lets no requirements.txt change (beginnings of names):
+INSTALL_SECONDS = 540  # MWAA's limit for the customer's requirements
+# Packages whose version no requirements.txt can change on MWAA (prefixes of names):
 ESSENTIAL = re.compile(
     r"(apache-airflow==|apache-airflow-(core|task-sdk)==|flask|gunicorn|billiard|celery|gevent|greenlet|kombu|"
     r"vine|sqlalchemy|statsd|watchtower|fluent-logger)"
@@ -36,10 +36,10 @@ ESSENTIAL = re.compile(
 
 
 class Image:
-    """One Airflow version on this machine, with what MWAA's image of it has."""
+    """One Airflow version on this machine, with the packages of MWAA's image."""
 
     def __init__(self, home: Home, version: str) -> None:
-        """Raises LocalError for a version without a lock."""
+        """Look up the version's lock. Raises LocalError if there is none."""
         if version not in locks.VERSIONS:
             raise LocalError(
                 f"Airflow {version} does not run on this machine; "
@@ -53,7 +53,7 @@ class Image:
         self.schema = self.folder / "schema.sql"
 
     def install(self) -> None:
-        """Install the image's packages unless they are there. Raises LocalError."""
+        """Install the image's packages unless they are installed. Raises LocalError."""
         with self._alone():
             if self.venv.exists():
                 return
@@ -92,14 +92,14 @@ class Image:
             server.drop(database)
 
     def migrate(self, database_url: str, environ: Mapping[str, str]) -> None:
-        """Bring a database to this version; as on MWAA without the customer's plugins and requirements.
+        """Migrate a database to this version; as on MWAA, without the customer's plugins and requirements.
 
         Raises LocalError.
         """
         self._airflow(database_url, environ, "db", "migrate")
 
     def copy_to(self, venv: Path) -> None:
-        """A virtual environment of its own: hard links where the file system allows."""
+        """Copy the image to a virtual environment of its own, with hard links where possible."""
         unfinished = venv.with_name(f"{venv.name}.new")
         shutil.rmtree(unfinished, ignore_errors=True)
         shutil.copytree(self.venv, unfinished, symlinks=True, copy_function=_link_or_copy)
@@ -116,7 +116,7 @@ class Image:
         return [essential]
 
     def _airflow(self, database_url: str, environ: Mapping[str, str], *arguments: str) -> None:
-        """Run `airflow <arguments>` to its end, in no environment's home."""
+        """Run `airflow <arguments>` until it exits, outside any environment's home."""
         settings = {
             **environ,
             "AIRFLOW_HOME": str(self.folder / "home"),
@@ -147,7 +147,7 @@ class Image:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """One process or thread at a time, also of another home that shares the tools."""
+        """Let one process or thread in at a time, including those of other homes that share the tools."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -3,7 +3,7 @@
 Each has, below `<home>/state/mwaa/<name>`, a virtual environment of its own (the version's lock, the
 customer's requirements on top), an AIRFLOW_HOME whose plugins come from plugins.zip and whose DAGs follow the
 bucket, and a database in the home's PostgreSQL. MWAA runs tasks with Celery; here LocalExecutor does, with
-few slots, unless Celery is asked for.
+few slots, unless Celery is requested.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ log = logging.getLogger("mwaa")
 
 HEALTHY_SECONDS = 300
 STOP_SECONDS = 5  # MWAA's forced update does not wait for tasks either
-BACK_OFF = (0, 5, 15, 30, 60)  # seconds to wait since the last restart: before the first, the second ...
+BACK_OFF = (0, 5, 15, 30, 60)  # seconds between restarts: before the first, the second, ...
 FORGET_SECONDS = 600  # older restarts no longer count
-PLUGINS = ("SourceBucketArn", "PluginsS3Path", "PluginsS3ObjectVersion")  # what they are read from
+PLUGINS = ("SourceBucketArn", "PluginsS3Path", "PluginsS3ObjectVersion")  # where they are read from
 
 
 class RealAirflow:
@@ -100,13 +100,13 @@ class RealAirflow:
 
 
 class BackOff:
-    """When a process that keeps dying may be started again."""
+    """Decides when a process that keeps dying may be restarted."""
 
     def __init__(self) -> None:
         self._starts: dict[str, list[float]] = {}
 
     def may_start(self, name: str, now: float) -> bool:
-        """Whether `name`, found dead at `now` (seconds), may be started; if so, the start is recorded."""
+        """Whether `name`, which is dead at `now` (seconds), may be started; if so, record the start."""
         starts = [start for start in self._starts.get(name, ()) if now - start < FORGET_SECONDS]
         wait = BACK_OFF[min(len(starts), len(BACK_OFF) - 1)]
         allowed = not starts or now - starts[-1] >= wait
@@ -130,7 +130,7 @@ class Environment:
     # What the runtime offers
 
     def ensure(self, environment: Json, step: Callable[[str], None]) -> None:
-        """Bring what runs in line with `environment`; return when healthy. Raises LocalError."""
+        """Make the processes match `environment`; return when they are healthy. Raises LocalError."""
         self._airflow_home.mkdir(parents=True, exist_ok=True)
         version = environment["AirflowVersion"]
         image = Image(self._home, version)
@@ -162,7 +162,7 @@ class Environment:
                 shutil.rmtree(old, ignore_errors=True)
 
     def tend(self, environment: Json) -> None:
-        """Sync DAGs; restart what died, ever more slowly if it keeps dying."""
+        """Sync DAGs; restart dead processes, less and less often if they keep dying."""
         try:
             if processes.find(self._home, postgres.NAME) is None:
                 postgres.start(self._home)
@@ -181,7 +181,7 @@ class Environment:
             if processes.find(self._home, self._process(component)) is None and self._back_off.may_start(
                 component.name, time.monotonic()
             ):
-                log.warning("%s: %s has ended and is restarted", self._name, component.name)
+                log.warning("%s: %s has ended; restarting it", self._name, component.name)
                 end_strays(self._home, self._airflow_home)
                 self._start_one(component, installation, environ)
 
@@ -241,7 +241,7 @@ class Environment:
         return variables(installation, options, aws, processes.clean_environ())
 
     def _fingerprint(self, environment: Json, installation: Installation, environ: dict[str, str]) -> Json:
-        """What must be equal for running processes to be kept."""
+        """The values that must not change if running processes are to be kept."""
         return {
             "venv": str(installation.venv),
             "plugins": [environment.get(part) for part in PLUGINS],
@@ -253,7 +253,7 @@ class Environment:
     # Database
 
     def _database_name(self) -> str:
-        """PostgreSQL's names end at 63 characters, MWAA's at 80."""
+        """The database's name: PostgreSQL allows 63 characters, MWAA 80."""
         return f"{self._name[:40]}-{hashlib.sha256(self._name.encode()).hexdigest()[:8]}"
 
     def _database(self, server: postgres.Server, image: Image, environ: Mapping[str, str]) -> None:
@@ -326,7 +326,7 @@ class Environment:
         step: Callable[[str], None],
         but: Collection[Component] = (),
     ) -> None:
-        """Poll until `ready()`. Raises LocalError when that takes too long or a component has ended."""
+        """Poll until `ready()`. Raises LocalError if that takes too long or a component ends."""
         deadline = time.monotonic() + HEALTHY_SECONDS
         awaited = [component for component in components(installation) if component not in but]
         while not ready():
@@ -351,15 +351,15 @@ class Environment:
 
 
 def stop_processes(home: Home, prefix: str, below: Path) -> None:
-    """End the processes of that prefix, and whatever they left behind in a folder `below`."""
+    """End the processes with that prefix, and those that they left behind in a folder `below`."""
     names = [record.name for record in processes.all_running(home) if record.name.startswith(prefix)]
     processes.stop(home, *names, grace=STOP_SECONDS)
     end_strays(home, below)
 
 
 def end_strays(home: Home, below: Path) -> None:
-    """End processes that work in a folder `below` and descend from none on record: a component that was
-    killed leaves its workers. (Airflow renames its processes, which hides their environment.)"""
+    """End processes that work in a folder `below` and descend from no recorded process: a killed component
+    leaves its workers behind. (Airflow renames its processes, which hides their environment.)"""
     known: set[int] = set()
     for record in processes.all_running(home):
         root = record.process()
@@ -375,14 +375,14 @@ def end_strays(home: Home, below: Path) -> None:
 def stop_airflows(home: Home) -> None:
     """Stop every process of every environment, then PostgreSQL; a later server on this home resumes them.
 
-    Stop the server of `local.mwaa` first: it would start them again.
+    Stop the server of `local.mwaa` first, or it would start them again.
     """
     stop_processes(home, "airflow-", home.root / "state" / "mwaa")
     postgres.stop(home)
 
 
 def _is_airflow(process: psutil.Process, below: Path) -> bool:
-    """Whether it works in a folder `below` and belongs to Airflow, unlike a person's shell there."""
+    """Whether a process works in a folder `below` and belongs to Airflow, unlike a user's shell there."""
     try:
         program = (process.cmdline() or [""])[0]
         ours = any(part in program for part in ("airflow", "celeryd", str(below.parent)))

@@ -36,13 +36,13 @@ class RestApi:
         return self._health() is not None
 
     def warm_up(self) -> None:
-        """Have 3.x build its task API, which it does on the first request, so that nobody waits for it."""
+        """Make 3.x build its task API now, which it would otherwise do on the first task's request."""
         if self.major > 2:
             with contextlib.suppress(OSError):
                 urllib.request.urlopen(f"{self._url}/execution/health", timeout=WARM_UP_SECONDS).close()  # noqa: S310
 
     def call(self, method: str, path: str, query: dict[str, Any], body: Any) -> tuple[int, Any]:
-        """(status, body) of one call; 504 after 10 s, 503 when nobody answers."""
+        """The status and body of one call; 504 after 10 s, 503 if nothing answers."""
         url = f"{self._url}/api/v{self.major - 1}{urllib.parse.quote(path, safe='/%:~@+,;=()!*')}"
         if query:
             url += "?" + urllib.parse.urlencode(
@@ -50,7 +50,7 @@ class RestApi:
             )
         data = None if body is None else json.dumps(body).encode()
         status, answer = self._send(method, url, data)
-        if status == 401:  # the web server was restarted, or the token's time is over
+        if status == 401:  # the web server was restarted, or the token has expired
             self._token = None
             status, answer = self._send(method, url, data)
         return status, answer
@@ -88,7 +88,7 @@ class RestApi:
 
 
 def _plain(value: Any) -> Any:
-    """As Airflow reads it in a query: lists repeat the name, booleans are lower-case."""
+    """A value as Airflow reads it in a query: lists repeat the name, booleans are lower-case."""
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return str(value).lower() if isinstance(value, bool) else value

@@ -1,1 +1,1 @@
-"""What stands for AWS: MiniStack for its services, and a PostgreSQL server for Airflow's databases."""
+"""The stand-ins for AWS: MiniStack for its services, and a PostgreSQL server for Airflow's databases."""

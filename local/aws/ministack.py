@@ -1,8 +1,8 @@
 """The emulated AWS: MiniStack, one process in a Python environment of its own.
 
-Its own environment because it pins botocore. It keeps its state below `<home>/state/aws` and loads it when it
-starts again, on the same port: S3 objects are written at once, everything else when it is ended with SIGTERM
-(`make local-down`, a shutdown). After a crash or a power cut `pulumi refresh` sees what is missing and
+It needs its own environment because it pins botocore. It keeps its state below `<home>/state/aws` and loads
+it at its next start, on the same port: S3 objects are written at once, everything else on SIGTERM
+(`make local-down`, a shutdown). After a crash or a power cut, `pulumi refresh` detects what is missing and
 `pulumi up` creates it again.
 """
 
@@ -30,9 +30,9 @@ Report = Callable[[str], None]
 
 
 def start(home: Home, report: Report = lambda _: None) -> Started:
-    """Start MiniStack unless it runs already; return when it answers.
+    """Start MiniStack unless it is running; return when it answers.
 
-    Raises LocalError when it cannot be installed or does not start.
+    Raises LocalError if it cannot be installed or does not start.
     """
     running = find(home, NAME)
     if running is not None and _healthy(running.port):
@@ -51,7 +51,7 @@ def start(home: Home, report: Report = lambda _: None) -> Started:
         S3_PERSIST="1",
         S3_DATA_DIR=str(state / "s3"),
         TMPDIR=str(home.dir("state", "aws", "tmp")),
-        # Listeners that nobody needs here, and other people's containers that it would look after.
+        # Listeners that are not needed here, and management of containers that are not ours.
         IOT_MTLS_ENABLED="0",
         SFTP_ENABLED="0",
         DOCKER_HOST=f"unix://{state}/no-docker.sock",
@@ -65,12 +65,12 @@ def start(home: Home, report: Report = lambda _: None) -> Started:
 
 
 def stop(home: Home) -> None:
-    """Stop MiniStack; it saves its state on the way."""
+    """Stop MiniStack, which saves its state."""
     stop_process(home, NAME)
 
 
 def environ(home: Home) -> dict[str, str]:
-    """The variables that point boto3 (and all that is built on it) at the emulated AWS."""
+    """The variables that point boto3, and what is built on it, at the emulated AWS."""
     return {
         "AWS_ENDPOINT_URL": f"http://{LOOPBACK}:{kept_port(home.dir('state', 'aws') / 'port')}",
         "AWS_ACCESS_KEY_ID": "test",
@@ -79,7 +79,7 @@ def environ(home: Home) -> dict[str, str]:
         "AWS_DEFAULT_REGION": REGION,
         "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",  # botocore puts `api.` before MWAA's host
         "AWS_EC2_METADATA_DISABLED": "true",
-        # Nobody's own profile may lead a local command to a real account.
+        # The user's own profile must not lead a local command to a real account.
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }

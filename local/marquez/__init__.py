@@ -1,1 +1,1 @@
-"""Where lineage goes on this machine: Marquez, the receiver in its place, or the double that tests use."""
+"""The lineage back ends on this machine: Marquez, the receiver in its place, or the tests' double."""

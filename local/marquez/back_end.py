@@ -1,6 +1,6 @@
 """The back end that receives the local Airflows' lineage, and the forwarder that delivers to it.
 
-The back end is Marquez where Docker runs. Marquez is in no package registry, so without a container engine
+With Docker, the back end is Marquez. Marquez is in no package registry, so without a container engine
 `local.marquez.receiver` takes its place: it checks each event against the OpenLineage schema and keeps it.
 """
 
@@ -25,7 +25,7 @@ CONTAINERS = ("web", "api", "db")
 class BackEnd:
     kind: str  # "Marquez" or "receiver (stands in for Marquez)"
     api: str  # base URL for POST /api/v1/lineage
-    page: str  # what a person opens
+    page: str  # URL for the user's browser
 
 
 def docker_runs() -> bool:
@@ -39,12 +39,12 @@ def docker_runs() -> bool:
 
 
 def start_back_end(home: Home, stack: str, env: dict[str, str]) -> BackEnd:
-    """Start what receives the events of `stack`, unless it runs already. Raises LocalError."""
+    """Start the back end for the events of `stack`, unless it is running. Raises LocalError."""
     if docker_runs():
         return _start_marquez(stack)
     name = f"receiver-{stack}"
     store = home.dir("state", "receiver", stack)
-    # Kept: a forwarder that still runs goes on posting there when the receiver is restarted.
+    # The port is kept: a running forwarder continues to post there after a restart of the receiver.
     port = kept_port(store / "port", must_be_free=find(home, name) is None)
     command = [sys.executable, "-m", "local.marquez.receiver", "--port", str(port), "--store", str(store)]
     process = start(home, name, command, env=env, port=port)
@@ -98,7 +98,7 @@ def _published(container: str) -> str | None:
 
 
 def _run_arguments(prefix: str) -> list[list[str]]:
-    """`docker run` of the database, the API and the web UI; published on loopback only, on free ports."""
+    """The `docker run` arguments for database, API and web UI; published on free ports of loopback only."""
     database = {"POSTGRES_USER": "marquez", "POSTGRES_PASSWORD": "marquez", "POSTGRES_DB": "marquez"}
     api = {**database, "POSTGRES_HOST": f"{prefix}-db", "POSTGRES_PORT": "5432"}
     api |= {"MARQUEZ_PORT": "5000", "MARQUEZ_ADMIN_PORT": "5001", "SEARCH_ENABLED": "false"}

@@ -1,10 +1,10 @@
-"""Behaves as Marquez 0.51.1 was measured to behave, also when it fails: for tests and benchmarks.
+"""A double of Marquez for tests and benchmarks: it behaves as measured with 0.51.1, including failures.
 
-`python -m local.marquez.double --port P --admin-port A`. It is a program of this folder, and not of one test,
-because tests of the forwarder, of real Airflows and the benchmarks all need it as a process beside their own.
+`python -m local.marquez.double --port P --admin-port A`. It is a program here and not part of a test, because
+the tests of the forwarder and of real Airflows and the benchmarks all need it as a separate process.
 
-Port P has the part of the lineage API that is used here; port A what Marquez has on its admin port (`/ping`,
-`/healthcheck`), and the double's own:
+Port P has the part of the lineage API that is used here; port A has Marquez's admin API (`/ping`,
+`/healthcheck`) and the double's own:
 
 - `PUT /faults` with a JSON object: see `Faults`;
 - `GET /state`: posts in order (event type, run, user agent), the runs' states, the number of raw events;
@@ -44,9 +44,9 @@ REASONS = {
 
 @dataclass
 class Faults:
-    """What is wrong. `kind`:
+    """The faults to simulate. `kind`:
 
-    - `refuse`: nobody listens; `hang`: requests are read and never answered;
+    - `refuse`: nothing listens; `hang`: requests are read and never answered;
     - `stuck`: posts are read and never answered, and written when the fault ends;
     - `fail`: 500 and nothing written; `half`: 500, but the event is written;
     - `read-only`: as when the database fails over: posts fail, queries and the health port do not.
@@ -64,7 +64,7 @@ class Faults:
 
 @dataclass
 class Run:
-    """As Marquez returns it."""
+    """A run, as Marquez returns it."""
 
     id: str
     namespace: str
@@ -85,7 +85,7 @@ class Run:
 
 
 class Marquez:
-    """Its runs and events. Posts are handled one at a time here; waiting for them is the server's part."""
+    """Marquez's runs and events. Posts are handled one at a time here; the server makes them wait."""
 
     def __init__(self) -> None:
         self.runs: dict[str, Run] = {}
@@ -93,7 +93,7 @@ class Marquez:
         self.posts: list[tuple[str, str, str]] = []
 
     def take(self, event: dict[str, Any], agent: str) -> int:
-        """The status with which a healthy Marquez answers this event, after writing it."""
+        """Write an event; return the status with which a healthy Marquez answers it."""
         job, run = event.get("job"), event.get("run")
         if run is not None and not (isinstance(job, dict) and job.get("namespace") and job.get("name")):
             return 422
@@ -131,7 +131,7 @@ class Marquez:
 
 
 def answer_for(runs: Mapping[str, Run], run_id: str) -> tuple[int, Any]:
-    """Status and body of the answer about one run."""
+    """The status and body of the answer to a query for one run."""
     run = runs.get(run_id)
     if run is None:
         return 404, {"message": f"Run '{run_id}' not found."}
@@ -207,7 +207,7 @@ class Double:
         return await self._take(headers, body)
 
     async def _take(self, headers: dict[str, str], body: bytes) -> tuple[int, Any]:
-        """Answer a post, as the present fault has it."""
+        """Answer a post according to the current fault."""
         kind = self.faults.kind
         self._posts += 1
         if self.faults.latency:
@@ -268,7 +268,7 @@ class Double:
 
 
 async def _request(reader: asyncio.StreamReader) -> tuple[str, str, dict[str, str], bytes] | None:
-    """Method, target, headers (names in small letters) and body; None at the end of the connection."""
+    """The method, target, headers (lower-case names) and body; None at the end of the connection."""
     head = await reader.readuntil(b"\r\n\r\n") if not reader.at_eof() else b""
     if not head:
         return None
@@ -282,7 +282,7 @@ async def _request(reader: asyncio.StreamReader) -> tuple[str, str, dict[str, st
 
 
 def instant_of(text: Any) -> str | None:
-    """As Marquez returns times."""
+    """A time as Marquez returns it."""
     try:
         instant = datetime.fromisoformat(text)
     except (TypeError, ValueError):
@@ -305,7 +305,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, required=True, help="the lineage API")
     parser.add_argument("--admin-port", type=int, required=True, help="health, faults and state")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds that each post takes")
-    parser.add_argument("--connections", type=int, default=20, help="posts handled at the same time")
+    parser.add_argument("--connections", type=int, default=20, help="posts handled in parallel")
     asyncio.run(_main(parser.parse_args(arguments)))
     return 0
 

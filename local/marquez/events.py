@@ -1,4 +1,4 @@
-"""OpenLineage events in the receiver: checked against the spec, kept, and summed up."""
+"""The receiver's OpenLineage events: checked against the spec, stored and summarized."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class EventChecker:
         }
 
     def problems(self, event: object) -> list[str]:
-        """What is wrong, each with its place in the event; empty for a valid event."""
+        """The problems, each with its place in the event; empty for a valid event."""
         if not isinstance(event, dict):
             return ["the event is not a JSON object"]
         kind = "RunEvent" if "run" in event else "DatasetEvent" if "dataset" in event else "JobEvent"
@@ -63,7 +63,7 @@ class Job:
 
 
 class EventStore:
-    """Events in one file, one JSON text a line; what the pages show is kept in memory."""
+    """Events in one file, one JSON text per line; what the pages show is kept in memory."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Stands in for Marquez where no container engine runs: receives, checks and keeps OpenLineage events.
+"""A stand-in for Marquez on machines without a container engine: it checks and keeps OpenLineage events.
 
 `python -m local.marquez.receiver --port P --store DIR`. It has the part of Marquez's API that the forwarder
 and the tests use, and one page at `/`.
@@ -114,7 +114,7 @@ def _page(store: EventStore) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m local.marquez.receiver")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--store", type=Path, required=True, help="the folder in which the events are kept")
+    parser.add_argument("--store", type=Path, required=True, help="the folder for the events")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
     log.info("lineage receiver (not Marquez) on http://%s:%d/", LOOPBACK, options.port)

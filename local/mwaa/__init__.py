@@ -1,1 +1,1 @@
-"""Amazon MWAA's own API and the life of its environments; `python -m local mwaa` serves it."""
+"""Amazon MWAA's API and the life cycle of its environments; `python -m local mwaa` serves it."""

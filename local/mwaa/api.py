@@ -1,4 +1,4 @@
-"""Amazon MWAA's own API on this machine: `python -m local mwaa --port P [--no-airflow]`.
+"""Amazon MWAA's API on this machine: `python -m local mwaa --port P [--no-airflow]`.
 
 boto3's `mwaa` client works against it (AWS_ENDPOINT_URL_MWAA, AWS_DISABLE_HOST_PREFIX_INJECTION=true). The
 environments are real Airflow processes (`local.airflow`); with `--no-airflow` they are AVAILABLE at once and
@@ -123,7 +123,7 @@ Operation = Callable[[str, Json, Json], Json]
 
 
 def app(home: Home, runtime: Runtime) -> Starlette:
-    """The web application; environments of an earlier server on this home are taken up again."""
+    """The web application; it resumes the environments of an earlier server on this home."""
     api = Api(Fleet(home, runtime), runtime)
     routes: list[tuple[str, str, Operation]] = [
         ("GET", "/environments", api.list),

@@ -1,4 +1,4 @@
-"""What MWAA reads from an environment's bucket: single objects at a version, and continuously the DAGs."""
+"""What MWAA reads from an environment's bucket: single objects at a version, and the DAGs continuously."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Bucket:
         self._s3: Any = s3 or boto3.client("s3", region_name=REGION)
 
     def newest_versions(self, environment: Json) -> Json:
-        """The environment with the object versions that it names checked, and the newest where it names none.
+        """The environment with complete object versions: those that it names are checked, others the newest.
 
-        Raises ValidationError for what cannot be read.
+        Raises ValidationError if an object cannot be read.
         """
         completed = dict(environment)
         for kind in KINDS:
@@ -61,7 +61,7 @@ class Bucket:
         target.write_bytes(body)
 
     def list(self, prefix: str) -> dict[str, str]:
-        """Path below the prefix -> etag, of every object that can be a file. Raises LocalError."""
+        """The etags of all objects that can be files, by path below the prefix. Raises LocalError."""
         prefix = prefix.strip("/") + "/"
         etags: dict[str, str] = {}
         try:
@@ -77,10 +77,10 @@ class Bucket:
 
 
 class DagSync:
-    """Keeps a folder equal to a prefix of a bucket. Files that did not come from there are left alone."""
+    """Keeps a folder in sync with a prefix of a bucket. Files from elsewhere are left alone."""
 
     def __init__(self, bucket: Bucket, prefix: str, folder: Path, known: Path) -> None:
-        """`known`: a file that keeps the etags of what was synced."""
+        """`known`: a file for the etags of the synced objects."""
         self._bucket = bucket
         self._prefix = prefix.strip("/")
         self._folder = folder

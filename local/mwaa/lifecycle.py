@@ -1,8 +1,8 @@
-"""The life of each environment: its status, kept on disk, and the thread that acts on it.
+"""The life cycle of each environment: its status, kept on disk, and the thread that acts on it.
 
-A keeper looks at its environment's status: CREATING is built, UPDATING is changed or rolled back, DELETING is
-removed, and what runs is tended (DAGs synced, dead processes restarted). Because the status is on disk, a
-restarted server resumes.
+A keeper acts on its environment's status: it builds what is CREATING, changes or rolls back what is UPDATING,
+removes what is DELETING, and tends what runs (syncs DAGs, restarts dead processes). Because the status is on
+disk, a restarted server resumes.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ from local.processes import LocalError
 
 log = logging.getLogger("mwaa")
 
-Step = Callable[[str], None]  # reports what is being done; raises CancelledError when it should stop
+Step = Callable[[str], None]  # reports the current step; raises CancelledError if the work must stop
 SETTLED = ("AVAILABLE", "UPDATE_FAILED")
 TEND_SECONDS = 2.0
 
 
 class NotFoundError(Exception):
-    """No environment of that name: answered as ResourceNotFoundException."""
+    """There is no environment of that name: answered as ResourceNotFoundException."""
 
 
 class CancelledError(Exception):
-    """The environment is being deleted: whatever is under way stops."""
+    """The environment is being deleted: work in progress stops."""
 
 
 class Runtime(Protocol):
-    """What environments run on: real Airflow (`local.airflow`) or nothing (`NoAirflow`)."""
+    """The runtime of environments: real Airflow (`local.airflow`) or nothing (`NoAirflow`)."""
 
     background: bool  # whether work takes time and needs a thread
 
@@ -58,10 +58,10 @@ class Runtime(Protocol):
         """
 
     def address(self, environment: Json, /) -> str:
-        """The web server's host and port: as before, or another port if a stranger has taken it since."""
+        """The web server's host and port: unchanged, or with another port if the old one is in use."""
 
     def ensure(self, environment: Json, step: Step, /) -> None:
-        """Bring what runs in line with the environment; return when it is healthy. Raises LocalError."""
+        """Make the processes match the environment; return when it is healthy. Raises LocalError."""
 
     def tend(self, environment: Json, /) -> None:
         """Called every `TEND_SECONDS` while it runs: sync DAGs, restart dead processes."""
@@ -115,7 +115,7 @@ class Keeper:
         self._wake = threading.Event()
         self._environment = environment
         self._pending = pending
-        # What was settled before must be brought up again.
+        # An environment that was settled must be started again.
         self._resumed = environment["Status"] not in SETTLED
         self.phase = ""
         self.gone = False
@@ -133,7 +133,7 @@ class Keeper:
             return copy.deepcopy(self._environment)
 
     def begin(self) -> None:
-        """Act on the status: at once, or in a thread of its own."""
+        """Act on the status, at once or in a separate thread."""
         self._save()
         if self._runtime.background:
             threading.Thread(target=self._run, name=self._environment["Name"], daemon=True).start()
@@ -188,7 +188,7 @@ class Keeper:
                 self._work()
             except CancelledError:
                 continue
-            except Exception:  # a keeper that dies would leave its environment untended
+            except Exception:  # a dead keeper would leave its environment unattended
                 log.exception("%s: unexpected error", self._environment["Name"])
             self._wake.wait(TEND_SECONDS)
             self._wake.clear()
@@ -223,7 +223,7 @@ class Keeper:
             if changes_what_runs(before, after):
                 self._ensure(after)
         except LocalError as error:
-            log.error("%s: the update failed and is rolled back", before["Name"])  # noqa: TRY400 - logged below
+            log.error("%s: the update failed; rolling back", before["Name"])  # noqa: TRY400 - logged below
             try:
                 self._ensure(before)
             except LocalError as second:
@@ -258,7 +258,7 @@ class Keeper:
             if self._environment["Status"] == "DELETING":
                 raise CancelledError
             strategy = (self._environment.get("LastUpdate") or {}).get("WorkerReplacementStrategy")
-            tags = self._environment["Tags"]  # may have been changed meanwhile
+            tags = self._environment["Tags"]  # may have changed in the meantime
             self._environment = environment | {
                 "Status": status,
                 "LastUpdate": _last_update("SUCCESS", strategy),
@@ -311,7 +311,7 @@ class Fleet:
             return sorted(self._keepers)
 
     def keeper(self, name: str) -> Keeper:
-        """Raises NotFoundError."""
+        """The keeper of an environment. Raises NotFoundError."""
         with self._lock:
             self._forget()
             if name not in self._keepers:
@@ -319,7 +319,7 @@ class Fleet:
             return self._keepers[name]
 
     def create(self, name: str, request: Json) -> Json:
-        """The new environment, CREATING or already AVAILABLE. Raises ValidationError."""
+        """Create an environment, CREATING or already AVAILABLE. Raises ValidationError."""
         if not _is_valid_name(name):
             raise ValidationError(f"Name is {name!r}; it must match {PATTERNS['Name']}")
         with self._lock:
@@ -337,7 +337,7 @@ class Fleet:
         return keeper.environment
 
     def describe(self) -> list[Json]:
-        """What `GET /local/environments` answers: name, status, phase and what the runtime adds for each."""
+        """The answer to `GET /local/environments`: name, status, phase and what the runtime adds for each."""
         result = []
         for name in self.names():
             try:

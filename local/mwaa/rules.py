@@ -1,4 +1,4 @@
-"""What MWAA accepts and returns: defaults, limits and the shape of an environment.
+"""MWAA's rules: defaults, limits and the shape of an environment.
 
 Pure functions. An *environment* here is the dictionary that GetEnvironment returns (member names as in AWS's
 API, times in seconds since the epoch).
@@ -39,7 +39,7 @@ PATTERNS = {
     "KmsKey": r"(arn:aws(-[a-z]+)?:kms:[a-z0-9-]+:\d+:)?(key/)?([a-f0-9-]{36}|mrk-[a-f0-9]+|alias/.+)",
     "WeeklyMaintenanceWindowStart": r"(MON|TUE|WED|THU|FRI|SAT|SUN):([01]\d|2[0-3]):(00|30)",
 }
-# Members that a request may set and an environment then shows as they are.
+# Members that a request may set and an environment then returns unchanged.
 SETTINGS = (
     "ExecutionRoleArn",
     "SourceBucketArn",
@@ -82,7 +82,7 @@ def created(name: str, request: Json, unique: str) -> Json:
         raise ValidationError(f"Missing required parameters: {', '.join(missing)}")
     size = request.get("EnvironmentClass") or "mw1.small"
     digits = unique.replace("-", "")
-    single = size == "mw1.micro"  # one of everything, no scaling
+    single = size == "mw1.micro"  # one process of each kind, no scaling
     environment: Json = {
         "Name": name,
         "Arn": arn(name),
@@ -117,7 +117,7 @@ def updated(environment: Json, request: Json) -> Json:
     """The environment after an UpdateEnvironment request; absent members stay. Raises ValidationError."""
     after = environment | {m: request[m] for m in SETTINGS if request.get(m) is not None}
     for kind in ("Plugins", "Requirements", "StartupScript"):
-        # Another object without a version means its newest one, not the version number of the object before.
+        # Another object without a version means its newest one, not the version of the previous object.
         if request.get(f"{kind}S3Path") and not request.get(f"{kind}S3ObjectVersion"):
             after.pop(f"{kind}S3ObjectVersion", None)
     if network := request.get("NetworkConfiguration"):
@@ -140,7 +140,7 @@ def updated(environment: Json, request: Json) -> Json:
 
 
 def check(environment: Json) -> None:
-    """Raise ValidationError, naming the member, what was given and what is allowed."""
+    """Check an environment. Raises ValidationError with the member, its value and what is allowed."""
     for member, pattern in PATTERNS.items():
         value = environment.get(member)
         if value is not None and not re.fullmatch(pattern, str(value)):
@@ -230,7 +230,7 @@ def _check_options(options: Mapping[str, str]) -> None:
 
 
 def _logging(name: str, before: Json, request: Json) -> Json:
-    """All five modules; one that the request does not name keeps its setting (at first: tasks only)."""
+    """All five modules; one that the request omits keeps its setting (initially: tasks only)."""
     result: Json = {}
     for module, group in LOG_GROUPS.items():
         wanted = request.get(module)

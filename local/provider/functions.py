@@ -18,10 +18,10 @@ PUBLIC_IMAGES = "/aws/service/ami-"
 
 
 def invoke(function: str, args: Props, region: str) -> Props:
-    """The function's result. Raises ProviderError for an unknown function, or as the real one does."""
+    """The function's result. Raises ProviderError for an unknown function, or where the real one fails."""
     if function not in FUNCTIONS:
         raise ProviderError(
-            f"the local cloud does not know the function {function} yet (local/provider/functions.py)"
+            f"the local cloud does not support the function {function} yet (local/provider/functions.py)"
         )
     return FUNCTIONS[function](args, region)
 

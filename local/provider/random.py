@@ -90,7 +90,7 @@ class Random(Plugin):
 
     async def check(self, request: protocol.CheckRequest) -> protocol.CheckResponse:
         if token_of(request) not in GENERATORS:
-            raise ProviderError(f"the local cloud does not know the resource type {token_of(request)} yet")
+            raise ProviderError(f"the local cloud does not support the resource type {token_of(request)} yet")
         inputs = {**GENERATORS[token_of(request)][1], **plain(request.new_inputs)}
         failures = [
             protocol.CheckFailure(path, f"{token_of(request)} {request.name}: {reason}")
@@ -113,4 +113,4 @@ class Random(Plugin):
         return protocol.CreateResponse(identifier, wrap(inputs | outputs, hidden))
 
     async def delete(self, request: protocol.DeleteRequest) -> None:
-        """It exists in the state only."""
+        """Do nothing: it exists only in the state."""

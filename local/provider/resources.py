@@ -1,4 +1,4 @@
-"""The `aws` package: check, diff, create, read, update and delete as the real provider's bridge does them."""
+"""The `aws` package: check, diff, create, read, update and delete, like the real provider's bridge."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Aws(Plugin):
             replaces=sorted({path.split(".")[0] for path in replacing}),
             diffs=sorted({path.split(".")[0] for path in paths}),
             detailed_diff=detail,
-            # Two cannot share a name: what was not named by Pulumi goes before its successor comes.
+            # Two cannot share a name: a resource that Pulumi did not name is deleted before its replacement.
             delete_before_replace=bool(replacing) and explicit,
         )
 
@@ -160,7 +160,7 @@ class Aws(Plugin):
             await _do(request, service.delete, request.resource_id, plain(request.properties))
 
     def _common(self, token: str, inputs: Mapping[str, Any]) -> Props:
-        """Outputs that any resource of the provider has, if its schema says so; known before it exists."""
+        """The outputs that all resources have, if the schema has them; known before a resource exists."""
         outputs = self._schema.of(token)["outputs"]
         common: Props = {}
         if "region" in outputs:
@@ -178,14 +178,14 @@ async def _do(request: Named, operation: Callable[..., T], *arguments: Any) -> T
 def _kind(token: str) -> Kind:
     if token not in KINDS:
         raise ProviderError(
-            f"the local cloud does not know the resource type {token} yet: add it to "
-            "local/provider/kinds/table.py with what forces its replacement and what it computes"
+            f"the local cloud does not support the resource type {token} yet: add it to "
+            "local/provider/kinds/table.py, with the inputs that force a replacement and the computed outputs"
         )
     return KINDS[token]
 
 
 def _random_name(logical: str, longest: int, seed: bytes) -> str:
-    """`<logical name>-<7 hex digits>`; the seed, if any, makes an update keep to its plan."""
+    """`<logical name>-<7 hex digits>`; with a seed, an update uses the name in its plan."""
     digits = hashlib.sha256(seed or secrets.token_bytes(32)).hexdigest()
     return f"{logical[: longest - 8]}-{digits[:7]}"
 

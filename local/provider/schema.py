@@ -1,7 +1,7 @@
 """What a resource type accepts and returns, read from the source of the real Python SDK.
 
-Importing `pulumi_aws` costs a second; its generated modules are uniform enough to be read as text. What was
-read is cached in PULUMI_HOME, per version of the SDK.
+Importing `pulumi_aws` takes a second; its generated modules are uniform enough to be read as text. The result
+is cached in PULUMI_HOME, per version of the SDK.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SCALARS: dict[str, tuple[type, ...]] = {"str": (str,), "bool": (bool,), "int": (
 
 
 class Schema:
-    """`package`: aws, awsx or random; `version`: that of its Python SDK."""
+    """The schema of `package` (aws, awsx or random) in the `version` of its Python SDK."""
 
     def __init__(self, package: str, version: str) -> None:
         self._package = package
@@ -35,7 +35,7 @@ class Schema:
     def of(self, token: str) -> Fields:
         """`{"inputs": fields, "outputs": [names]}` of a type like `aws:s3/bucket:Bucket`.
 
-        Raises ProviderError when the SDK has no such type.
+        Raises ProviderError if the SDK has no such type.
         """
         if token not in self._known:
             self._known[token] = self._load(token)
@@ -57,11 +57,11 @@ class Schema:
 def problems(
     fields: Mapping[str, Any], values: Mapping[str, Any], path: str = ""
 ) -> Iterator[tuple[str, str]]:
-    """(path, reason) of each unknown, missing or mistyped value."""
+    """The path and the reason for each unknown, missing or mistyped value."""
     for key, value in values.items():
         where = f"{path}.{key}" if path else key
         if key not in fields:
-            yield where, f"no such argument; there are {', '.join(sorted(fields))}"
+            yield where, f"no such argument; the arguments are {', '.join(sorted(fields))}"
         else:
             yield from _mistyped(fields[key], value, where)
     for key, field in fields.items():

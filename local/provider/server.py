@@ -1,4 +1,4 @@
-"""The SDK's plugin server, with what it leaves out: old inputs, and errors without tracebacks."""
+"""The SDK's plugin server, plus what it lacks: old inputs, and errors without tracebacks."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Servicer(ProviderServicer):
 
 
 async def _quietly(answer: Awaitable[Any], context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-    """The SDK adds a traceback to every error; ours are for people who did not write this plugin."""
+    """Remove the traceback that the SDK adds to every error: it does not help users of this plugin."""
     try:
         return await answer
     except Exception as error:
@@ -88,7 +88,7 @@ async def _quietly(answer: Awaitable[Any], context: grpc.aio.ServicerContext[Any
 
 
 def serve(provider: Plugin, version: str, engine: str) -> None:
-    """Print the port, then serve until the engine ends this process, or has itself ended."""
+    """Print the port, then serve until the engine ends this process or exits itself."""
     gc.disable()  # the process lives for seconds: as in local/pulumi/language.py
     signal.signal(signal.SIGINT, lambda *_: os._exit(0))  # how the engine ends its plugins
     end_with_parent()

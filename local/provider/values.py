@@ -34,11 +34,11 @@ class Named(Protocol):
 
 
 class ProviderError(Exception):
-    """What is wrong with a resource, in words for the person who runs `pulumi up`."""
+    """A problem with a resource; the message is for the user who runs `pulumi up`."""
 
 
 def plain(properties: Mapping[str, PropertyValue] | None) -> Props:
-    """The properties without marks of secrecy; an integral number becomes an int."""
+    """The properties without secret markers; an integral number becomes an int."""
     return {key: _plain(value) for key, value in (properties or {}).items()}
 
 
@@ -54,7 +54,7 @@ def _plain(value: PropertyValue) -> Any:
         return {key: _plain(item) for key, item in inner.items()}
     if isinstance(inner, Collection):
         return [_plain(item) for item in inner]
-    raise ProviderError(f"the local plugin knows no {type(inner).__name__}; pass the content as text")
+    raise ProviderError(f"the local plugin does not support {type(inner).__name__}; pass the content as text")
 
 
 def secret_keys(*properties: Mapping[str, PropertyValue] | None) -> set[str]:
@@ -63,7 +63,7 @@ def secret_keys(*properties: Mapping[str, PropertyValue] | None) -> set[str]:
 
 
 def wrap(values: Mapping[str, Any], secrets: Collection[str] = ()) -> dict[str, PropertyValue]:
-    """The way back; None values are left out."""
+    """The inverse of `plain`; None values are left out."""
     return {key: _wrap(value, key in secrets) for key, value in values.items() if value is not None}
 
 
@@ -78,7 +78,7 @@ def _wrap(value: Any, secret: bool = False) -> PropertyValue:
 
 
 def token_of(request: Named) -> str:
-    """The resource's own type: the SDK gives the parents' types with it."""
+    """The resource's own type, without the types of its parents."""
     return request.type.rsplit("$", 1)[-1]
 
 
@@ -91,7 +91,7 @@ def has_unknown(value: Any) -> bool:
 
 
 def changed_paths(old: Any, new: Any, path: str = "") -> Iterator[str]:
-    """Dotted paths of what differs. List positions are left out: `rules.expiration.days`."""
+    """The dotted paths of all differences. List positions are left out: `rules.expiration.days`."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in sorted({*old, *new}):
             yield from changed_paths(old.get(key), new.get(key), f"{path}.{key}" if path else key)

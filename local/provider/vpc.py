@@ -1,6 +1,6 @@
 """The `awsx` package: `awsx.ec2.Vpc`, with the children, names and checks of the real component.
 
-As in the real one, a layout with explicit CIDR blocks is taken as it is; the strategy Exact insists that the
+As in the real one, a layout with explicit CIDR blocks is used unchanged; the strategy Exact requires that the
 subnets, zone by zone, fill the VPC without a gap.
 """
 
@@ -22,7 +22,7 @@ from local.provider.server import Plugin
 from local.provider.values import UNKNOWN, Props, ProviderError, plain
 
 VPC = "awsx:ec2:Vpc"
-# Arguments of the component that are its inner VPC's.
+# Arguments of the component that it passes to its VPC.
 PASSED_ON = (
     "enableDnsHostnames",
     "enableDnsSupport",
@@ -51,10 +51,12 @@ class Awsx(Plugin):
 
     async def construct(self, request: protocol.ConstructRequest) -> protocol.ConstructResponse:
         if request.resource_type != VPC:
-            raise ProviderError(f"the local cloud does not know the component {request.resource_type} yet")
+            raise ProviderError(f"the local cloud does not support the component {request.resource_type} yet")
         args = plain(request.inputs)
         wrong = [f"{path}: {reason}" for path, reason in problems(self._schema.of(VPC)["inputs"], args)]
-        wrong += [f"{key}: the local cloud does not serve this argument" for key in NOT_SERVED if key in args]
+        wrong += [
+            f"{key}: the local cloud does not support this argument" for key in NOT_SERVED if key in args
+        ]
         if wrong:
             raise ProviderError(f"{VPC} {request.name}: " + "; ".join(wrong))
         component = pulumi.ComponentResource(VPC, request.name, {}, request.options)
@@ -95,7 +97,7 @@ class Awsx(Plugin):
 
 
 class Network:
-    """What one `awsx.ec2.Vpc` consists of."""
+    """The resources of one `awsx.ec2.Vpc`."""
 
     def __init__(
         self, name: str, args: Props, cidr: str, component: pulumi.Resource, aws_version: str
@@ -166,7 +168,7 @@ class Network:
     def _nat_gateway(self, subnet: pulumi.CustomResource, zone: int) -> None:
         name = f"{self._name}-{zone + 1}"
         tags = {**(self._args.get("tags") or {}), "Name": name}
-        # An address's identifier is its allocation's.
+        # The identifier of an address is its allocation id.
         addresses = (self._args.get("natGateways") or {}).get("elasticIpAllocationIds")
         address = (
             addresses[zone] if addresses else self._resource("ec2/eip:Eip", name, {"tags": tags}, subnet).id
@@ -175,7 +177,7 @@ class Network:
         self._nats.append(self._resource("ec2/natGateway:NatGateway", name, inputs, subnet))
 
     def _route_out(self, kind: str, zone: int) -> Props:
-        """What traffic to the internet goes through; empty when there is no way."""
+        """The target of the route to the internet; empty if there is none."""
         if kind == "Public":
             return {"gatewayId": self._gateway.id}
         if kind == "Private" and self._nat_strategy != "None":
@@ -233,7 +235,7 @@ def check(specs: Sequence[SubnetSpec], vpc_cidr: str, strategy: str, *, exact: b
     whole = ipaddress.IPv4Network(vpc_cidr)
     for spec, network in zip(specs, networks, strict=True):
         if not network.subnet_of(whole):
-            raise ProviderError(f"{spec.name} ({spec.cidr}) does not lie in the VPC ({vpc_cidr})")
+            raise ProviderError(f"{spec.name} ({spec.cidr}) is not inside the VPC ({vpc_cidr})")
         others = [
             o.name for o, n in zip(specs, networks, strict=True) if o is not spec and network.overlaps(n)
         ]
@@ -245,8 +247,8 @@ def check(specs: Sequence[SubnetSpec], vpc_cidr: str, strategy: str, *, exact: b
             if int(network.network_address) != expected:
                 raise ProviderError(
                     f"There are gaps in the subnet ranges: {spec.name} ({spec.cidr}) should begin at "
-                    f"{ipaddress.IPv4Address(expected)}. The strategy Exact needs the zones' subnets one "
-                    "after the other, without a gap (type Unused fills one); Auto takes them as they are"
+                    f"{ipaddress.IPv4Address(expected)}. The strategy Exact requires the zones' subnets "
+                    "in sequence without a gap (type Unused fills one); Auto accepts any layout"
                 )
             expected = int(network.broadcast_address) + 1
         if expected != int(whole.broadcast_address) + 1:

@@ -1,1 +1,1 @@
-"""The Pulumi CLI, and what it needs around it to work on the local cloud."""
+"""The Pulumi CLI on the local cloud, and the parts that it needs there."""

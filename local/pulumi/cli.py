@@ -1,4 +1,4 @@
-"""The Pulumi CLI for the local cloud, taken from PATH, downloaded or built; and what it needs around it.
+"""The Pulumi CLI for the local cloud: taken from PATH, downloaded or built, and set up.
 
 `ensure` provides the CLI, `install` a PULUMI_HOME with this project's plugins, `environ` the variables that
 point the plain CLI at the local cloud, `init_stack` a stack on the local backend.
@@ -30,7 +30,7 @@ from local.aws import ministack
 from local.home import CHECKOUT, Home
 from local.processes import LOOPBACK, LocalError, clean_environ, find
 
-BUILD_VERSION = "v3.259.0"  # the newest that the Go module proxy serves whole
+BUILD_VERSION = "v3.259.0"  # the newest that the Go module proxy serves completely
 MODULE = "github.com/pulumi/pulumi/pkg/v3"
 # The CLI's own go.mod replaces this module; a build from outside has to repeat it.
 REPLACED = "github.com/atotto/clipboard"
@@ -43,15 +43,15 @@ PASSPHRASE = "local"  # noqa: S105 - guards the secrets of an emulated cloud
 # Docker's are never used: awsx depends on their SDKs, and a language host may ask for every SDK's plugin.
 PACKAGES = ("aws", "awsx", "random", "docker", "docker-build")
 
-SHIM = b"pulumi/shim.py"  # by which a command of ours is recognised
+SHIM = b"pulumi/shim.py"  # identifies a command of ours
 
 Report = Callable[[str], None]
 
 
 def ensure(home: Home, report: Report = lambda _: None) -> Path:
-    """The CLI's path. In order: on PATH, set up earlier, the official installer, a build (minutes).
+    """The CLI's path. In order: on PATH, from an earlier setup, the official installer, a build (minutes).
 
-    Raises LocalError when there is no way to get it.
+    Raises LocalError if none of them works.
     """
     if (installed := on_path()) is not None:
         return installed
@@ -78,10 +78,10 @@ def on_path() -> Path | None:
 
 
 def run_installer(root: Path, report: Report) -> bool:
-    """Run the official installer. False when its host does not answer within seconds, or it fails."""
+    """Run the official installer. False if its host does not answer within seconds, or if it fails."""
     report(f"Pulumi CLI: trying {INSTALLER}")
     if not _reachable(INSTALLER, INSTALLER_ANSWERS_SECONDS):
-        report("Pulumi CLI: the official installer cannot be reached from here")
+        report("Pulumi CLI: the official installer is not reachable from here")
         return False
     code = "import sys; from pulumi.automation import PulumiCommand as P; P.install(root=sys.argv[1])"
     try:
@@ -106,12 +106,12 @@ def run_installer(root: Path, report: Report) -> bool:
 def build(cli: Path, report: Report) -> None:
     """Build the CLI from the Go module proxy into `cli` (3-5 minutes on 2 cores, 115 MB).
 
-    Raises LocalError without Go or when the build fails.
+    Raises LocalError without Go, or if the build fails.
     """
     go = shutil.which("go")
     if go is None:
         raise LocalError(
-            "No Pulumi CLI: there is none on PATH, its installer cannot be used, and there is "
+            "No Pulumi CLI: there is none on PATH, its installer is not usable, and there is "
             "no `go` to build it with.\n"
             "Install either: https://www.pulumi.com/docs/install or https://go.dev/dl (1.25 or newer)"
         )
@@ -163,7 +163,7 @@ def install(home: Home, cli: Path) -> None:
 def environ(home: Home) -> dict[str, str]:
     """Every variable that points plain Pulumi, boto3 and `mwaactl` at the local cloud.
 
-    AWS_ENDPOINT_URL_MWAA is among them once the process `mwaa` (local/mwaa/) has run.
+    They include AWS_ENDPOINT_URL_MWAA once the process `mwaa` (local/mwaa/) has run.
     """
     mwaa, kept = find(home, "mwaa"), home.state / "mwaa.port"
     port = mwaa.port if mwaa is not None else kept.read_text().strip() if kept.exists() else None
@@ -187,7 +187,7 @@ def environ(home: Home) -> dict[str, str]:
 def init_stack(home: Home, stack: str, project: Path = CHECKOUT) -> None:
     """Create `stack` on the local backend unless it exists, and select it.
 
-    The project's stack file stays as it is. A lock left by a killed run is removed. Raises LocalError.
+    The project's stack file does not change. A lock left by a killed run is removed. Raises LocalError.
     """
     for lock in (_backend(home) / ".pulumi" / "locks").rglob(f"{stack}/*.json"):
         holder = json.loads(lock.read_text())
@@ -227,7 +227,7 @@ def _is_shim(path: Path) -> bool:
 
 
 def _reachable(url: str, seconds: float) -> bool:
-    """Whether a HEAD succeeds in time. In a thread, since a silent name server defies time-outs."""
+    """Whether a HEAD request succeeds in time; in a thread, as name lookups have no time limit."""
     reached = threading.Event()
 
     def ask() -> None:

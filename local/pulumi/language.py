@@ -1,9 +1,9 @@
-"""A Pulumi language host for Python, for where the official `pulumi-language-python` is absent.
+"""A Pulumi language host for Python, for machines without the official `pulumi-language-python`.
 
 Runs the stack's `__main__.py` in this process, which is the Python of the project's virtual environment.
-The engine starts it by `python -m local.pulumi.language <engine address>`; it prints its port, then serves.
-The engine starts it twice per operation and runs the program in one of the two only, so that the Pulumi SDK
-(most of a second) is imported when a program is to be run, not before.
+The engine starts it with `python -m local.pulumi.language <engine address>`; it prints its port, then serves.
+The engine starts it twice per operation but runs the program in only one of the two, so the Pulumi SDK (most
+of a second) is imported only when a program is to be run.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Methods(grpc.GenericRpcHandler):
 
 
 def environment_error(root: Path, options: dict[str, Any]) -> str | None:
-    """Why the program cannot run here, as far as Pulumi.yaml's `runtime.options` say, else None."""
+    """Why Pulumi.yaml's `runtime.options` do not fit this machine; None if they do."""
     virtualenv = options.get("virtualenv")
     if not virtualenv:
         return None
@@ -73,7 +73,7 @@ def environment_error(root: Path, options: dict[str, Any]) -> str | None:
 
 
 def program(folder: Path, entry_point: str, pwd: Path) -> Callable[[], None]:
-    """What runs the program: a folder's `__main__.py`, or the file that `main:` in Pulumi.yaml names."""
+    """A function that runs the program: a folder's `__main__.py`, or the file that `main:` names."""
     path = folder / (entry_point or ".")
     script = path / "__main__.py" if path.is_dir() else path
 

@@ -9,7 +9,7 @@ import time
 
 
 def end_with_parent() -> None:
-    """End this process soon after the engine that started it, however that one ended."""
+    """End this process soon after the engine that started it, whatever the reason for the engine's end."""
     parent = os.getppid()
 
     def watch() -> None:

@@ -2,9 +2,9 @@
 
 The CLI's file backend writes the passphrase's salt into `Pulumi.<stack>.yaml` whenever it runs. The stack's
 state holds the same salt (and PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER makes the CLI read it there), so the
-line that the CLI added is taken out again. Lines that it only wrote in another way (`true` as
-`"true"`) are put back, so that `pulumi config set` changes its own line and no other. A salt that was in the
-file before (somebody's own deployment) is left alone.
+line that the CLI adds is removed again. Lines that it only reformatted (`true` as `"true"`) are restored, so
+that `pulumi config set` changes its own line and no other. A salt that was in the file before (a deployment
+of the user's own) stays.
 
 Runs under `python -I -S` to start in a few milliseconds: standard library only.
 """
@@ -50,15 +50,15 @@ def salts(content: bytes) -> set[bytes]:
 
 
 def meaning(line: bytes) -> bytes:
-    """A line regardless of how the CLI writes it: it quotes scalars and moves comments unasked."""
+    """A line in a normal form: the CLI quotes scalars and moves comments on its own."""
     line = re.sub(rb"\s+#", b" #", line.rstrip())
     return re.sub(rb'(: |- )"([^"]*)"', rb"\1\2", line)
 
 
 def clean(path: Path, before: bytes, keep: set[bytes]) -> None:
-    """Take the salt lines out that are not in `keep`, and put lines back that mean what they meant `before`.
+    """Remove the salt lines that are not in `keep`, and restore the lines that only changed their format.
 
-    A file that held nothing but a salt is removed.
+    A file that contained nothing but a salt is deleted.
     """
     now = path.read_bytes()
     if now == before and salts(now) <= keep:
@@ -83,7 +83,7 @@ def clean(path: Path, before: bytes, keep: set[bytes]) -> None:
 
 
 def ours(state: Path) -> set[bytes]:
-    """Salt lines of the local stacks' states: left in a stack file only by a run that was killed."""
+    """The salt lines of the local stacks' states: only a killed run leaves them in a stack file."""
     matches = (re.search(rb'"salt":\s*"([^"]+)"', path.read_bytes()) for path in state.rglob("*.json"))
     return {SALT + salt[1] + b"\n" for salt in matches if salt}
 
@@ -104,7 +104,7 @@ def main() -> int:
         signal.signal(forwarded, lambda number, _frame: child.send_signal(number))
     code = None
     while code is None:
-        # An update can take an hour: the checkout need not wait for its end.
+        # An update can take an hour: clean the checkout before its end.
         with contextlib.suppress(subprocess.TimeoutExpired):
             code = child.wait(CHECK_SECONDS)
         for path in stack_files(folder):

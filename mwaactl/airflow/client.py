@@ -1,6 +1,6 @@
 """One environment's Airflow REST API, called through Amazon's InvokeRestApi (it adds /api/v1 or /api/v2).
 
-Airflow 2 and 3 differ in a few names and paths (`mwaactl.airflow.dialect`); what leaves this module does not.
+Airflow 2 and 3 differ in a few names and paths (`mwaactl.airflow.dialect`); the results do not.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from mypy_boto3_mwaa import MWAAClient
 
 PAGE = 100  # Airflow's own upper limit by default
-MOST_PAGES = 50  # of a listing that has no bound of its own
-PORTION = 50  # runs whose task instances are asked for at once
+MOST_PAGES = 50  # of a listing without a limit of its own
+PORTION = 50  # runs per call for task instances
 CALLS_PER_SECOND = 8.0  # InvokeRestApi allows 10
 BURST = 10
 UNFINISHED = ("queued", "running")
@@ -48,7 +48,7 @@ class AirflowApi:
         return str(health["status"]), read.instant(health.get("latest_scheduler_heartbeat"))
 
     def dags(self) -> dict[str, Dag]:
-        """By id, all DAGs that exist now."""
+        """All existing DAGs by id."""
         return {answer["dag_id"]: self._dialect.dag(answer) for answer in self._all("/dags", "dags")}
 
     def tasks(self, dag_id: str) -> tuple[Task, ...]:
@@ -74,7 +74,7 @@ class AirflowApi:
         return {answer["name"]: read.pool(answer) for answer in self._all("/pools", "pools")}
 
     def queued_asset_events(self, dag_id: str) -> tuple[str, ...]:
-        """The assets whose event waits for the others of this DAG's condition (URIs, or ids of Airflow 3)."""
+        """The assets whose event waits for the rest of this DAG's condition (URIs; in Airflow 3, ids)."""
         try:
             answer = self._get(f"/dags/{_part(dag_id)}/{self._dialect.QUEUED_EVENTS}")
         except NotFound:
@@ -109,16 +109,16 @@ class AirflowApi:
     def scheduled_runs(
         self, since: datetime, until: datetime, dag_ids: Collection[str] = ()
     ) -> tuple[Run, ...]:
-        """The scheduled runs that are due in [since, until), in the order of their due instants.
+        """The scheduled runs due in [since, until), ordered by due instant; all pages.
 
-        `dag_ids` empty: of all DAGs. Any number: as many pages as it takes.
+        `dag_ids` empty: of all DAGs.
         """
         body: dict[str, Any] = {"dag_ids": sorted(dag_ids)} if dag_ids else {}
         answers = takewhile(
             lambda answer: not self._dialect.ends_runs_due(answer, since),
             self._listed_runs(body | self._dialect.runs_due(since, until)),
         )
-        # By key: a run that is created between two pages shifts one of the first into the second.
+        # By key: if a run is created between two pages, a run of the first page appears again in the second.
         runs = {run.key: run for run in map(read.run, answers) if run.type == "scheduled"}
         due = [run for run in runs.values() if run.due is not None and since <= run.due < until]
         return tuple(sorted(due, key=lambda run: (run.due, run.dag_id)))
@@ -129,7 +129,7 @@ class AirflowApi:
         """The task instances of these runs by (DAG id, run id), of all states or of `states`."""
         by_run: dict[tuple[str, str], dict[tuple[str, int], TaskInstance]] = {run.key: {} for run in runs}
         keys = list(by_run)
-        # In portions: Airflow filters by DAG and by run apart, so a portion may bring others' too.
+        # Airflow filters by DAG and by run separately, so a portion may also return other runs' tasks.
         for start in range(0, len(keys), PORTION):
             portion = keys[start : start + PORTION]
             for instance in self._task_instances(portion, states):
@@ -141,7 +141,7 @@ class AirflowApi:
     def _task_instances(
         self, keys: Collection[tuple[str, str]], states: Collection[str | None]
     ) -> Iterator[TaskInstance]:
-        """Those of all combinations of the DAG ids and the run ids in `keys`."""
+        """The task instances of all combinations of the DAG ids and run ids in `keys`."""
         body: dict[str, Any] = {
             "dag_ids": sorted({dag_id for dag_id, _ in keys}),
             "dag_run_ids": sorted({run_id for _, run_id in keys}),
@@ -157,9 +157,9 @@ class AirflowApi:
         self._call("PATCH", f"/dags/{_part(dag_id)}", {"is_paused": paused})
 
     def put_pool(self, pool: Pool, *, exists: bool) -> None:
-        """Create the pool as it is, or change the one of that name (of the default pool all but its text)."""
+        """Create the pool, or change the one of that name (of the default pool, all but its description)."""
         if pool.name == DEFAULT_POOL:
-            # Airflow wants the names of the fields; one a call: how InvokeRestApi passes a list is unknown.
+            # Airflow requires the fields' names; one per call: how InvokeRestApi passes a list is unknown.
             for field in ("slots", "include_deferred"):
                 self._call("PATCH", f"/pools/{pool.name}", pool.model_dump(), {"update_mask": field})
         elif exists:
@@ -170,8 +170,8 @@ class AirflowApi:
     def set_run(self, run: Run, state: Literal["success", "failed"], note: str) -> None:
         """End a run. Its unfinished tasks end too; before Airflow 3.3 "success" also makes its finished tasks
         succeed (in Airflow 2 all but teardowns)."""
-        # Apart, and first: who reads the state must find the note, and Airflow 3.3.1 refuses both in one call
-        # for a run without a note (409, "Unique constraint violation").
+        # A separate call, and first: a reader of the state must find the note, and Airflow 3.3.1 refuses both
+        # in one call for a run without a note (409, "Unique constraint violation").
         self.set_note(run, note)
         self._call("PATCH", _run_path(run), {"state": state})
 
@@ -201,12 +201,12 @@ class AirflowApi:
         self._call("PATCH", path, {**body, **(self._dialect.DOWNSTREAM if downstream else {})})
 
     def clear(self, run: Run) -> None:
-        """Let all tasks of a run be executed again: a cleared run belongs to whoever owns the work then."""
+        """Clear a run, so that all its tasks are executed again by the owner at that time."""
         self._call("POST", f"{_run_path(run)}/clear", self._dialect.CLEAR)
 
     def create(self, run: Run, note: str) -> None:
-        """Create a run for the same interval as another environment's `run`. It is a manual run: it is
-        executed here whoever owns its instant."""
+        """Create a run for the same interval as another environment's `run`. As a manual run, it is executed
+        here, whatever the owner of its instant."""
         body: dict[str, Any] = {
             "dag_run_id": self.manual_id(run),
             "logical_date": iso(run.logical_date) if run.logical_date else None,
@@ -226,7 +226,7 @@ class AirflowApi:
     # --- calling ---
 
     def _all(self, path: str, key: str) -> list[dict[str, Any]]:
-        """Every page of a listing by GET."""
+        """All entries of a listing by GET."""
         return list(_pages(lambda start: self._get(path, limit=PAGE, offset=start), key, MOST_PAGES))
 
     def _listed_runs(self, body: Mapping[str, Any], most: int | None = None) -> Iterator[dict[str, Any]]:
@@ -235,8 +235,8 @@ class AirflowApi:
     def _listed(
         self, path: str, key: str, body: Mapping[str, Any], *, most: int | None = None, size: int = PAGE
     ) -> Iterator[dict[str, Any]]:
-        """Every page of a listing by POST, for filters that are lists: how InvokeRestApi passes a list in
-        the query is documented nowhere."""
+        """All entries of a listing by POST, for filters that are lists: how InvokeRestApi passes a list in
+        the query is not documented."""
         return _pages(
             lambda start: self._call("POST", path, {**body, "page_limit": size, "page_offset": start}),
             key,
@@ -270,7 +270,7 @@ class AirflowApi:
 
 
 class Refused(Unreachable):
-    """Airflow refuses the call."""
+    """Airflow refused the call."""
 
 
 class NotFound(Refused):
@@ -294,7 +294,7 @@ class _Pace:
 
 
 def _pages(ask: Callable[[int], dict[str, Any]], key: str, most: int | None) -> Iterator[dict[str, Any]]:
-    """The entries of all pages, at most `most`; `ask` gets the page that begins at an offset."""
+    """The entries of all pages (at most `most`); `ask` fetches the page at an offset."""
     offset = pages = 0
     while most is None or pages < most:
         page = ask(offset)
@@ -310,7 +310,7 @@ def _run_path(run: Run) -> str:
 
 
 def _part(name: str) -> str:
-    """A name as part of a path: run ids contain `+` and `:`."""
+    """Quote a name for a path: run ids contain `+` and `:`."""
     return quote(name, safe="~")
 
 
@@ -320,9 +320,9 @@ def _reason(error: Exception) -> str:
         response = getattr(error, "response", {})
         body = response.get("RestApiResponse")
         detail = body.get("detail") or body.get("title") if isinstance(body, dict) else body
-        if isinstance(detail, dict):  # of a conflict: with the whole SQL statement
+        if isinstance(detail, dict):  # for a conflict, the detail contains the whole SQL statement
             detail = detail.get("reason")
         return f"it answered {response.get('RestApiStatusCode', code)}: {detail or error}"
     if code in ("AccessDenied", "AccessDeniedException"):
-        return f"{explain(error)} (it needs airflow:InvokeRestApi on role/<environment>/Admin or Op)"
+        return f"{explain(error)} (this needs airflow:InvokeRestApi on role/<environment>/Admin or Op)"
     return explain(error)

@@ -1,4 +1,4 @@
-"""What Airflow's REST API v1 (Airflow 2) and v2 (Airflow 3) do differently: one module for each."""
+"""The differences between Airflow's REST API v1 (Airflow 2) and v2 (Airflow 3): one module for each."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Dialect(Protocol):
     NOTE: str  # below a run
     CLEAR: Mapping[str, bool]
     NEWEST_RUNS: Mapping[str, str]  # the query for runs, newest first
-    SCHEDULED_ONLY: Mapping[str, str]  # what limits it to scheduled ones; empty where the version cannot
+    SCHEDULED_ONLY: Mapping[str, str]  # limits it to scheduled runs; empty if the version cannot
     TASK_INSTANCES: Mapping[str, str]
     TASK_INSTANCES_PAGE: int
-    TASK_STATE: Mapping[str, bool]  # what the call that sets a task's state contains besides the state
-    DOWNSTREAM: Mapping[str, bool]  # what makes it set all that follow, too; empty where the version cannot
+    TASK_STATE: Mapping[str, bool]  # what a call that sets a task's state contains besides the state
+    DOWNSTREAM: Mapping[str, bool]  # makes it also set all tasks downstream; empty if the version cannot
 
     def dag(self, answer: Mapping[str, Any]) -> Dag: ...
 
@@ -32,10 +32,10 @@ class Dialect(Protocol):
     def queued_asset(self, event: Mapping[str, Any]) -> str: ...
 
     def runs_due(self, since: datetime, until: datetime, /) -> dict[str, str]:
-        """The filters and the order of a listing that has all runs due in [since, until)."""
+        """The filters and the order of a listing that contains all runs due in [since, until)."""
 
     def ends_runs_due(self, answer: Mapping[str, Any], since: datetime, /) -> bool:
-        """Whether neither this run of that listing nor any after it is due at `since` or later."""
+        """Whether this run of that listing and all after it are due before `since`."""
 
     def due_of(self, run: Run, /) -> dict[str, str]:
         """The field that gives a new run the due instant of `run`."""

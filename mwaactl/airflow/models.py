@@ -15,7 +15,7 @@ _WITHOUT_VERDICT = ("running", "restarting", "up_for_retry", "failed", "upstream
 
 
 class Dag(Model):
-    """A DAG as the list of DAGs has it."""
+    """A DAG as the list of DAGs reports it."""
 
     dag_id: str
     paused: bool
@@ -26,7 +26,7 @@ class Dag(Model):
 
     @property
     def by_assets(self) -> bool:
-        """Whether assets trigger it, alone or beside a timetable."""
+        """Whether assets trigger it, alone or together with a timetable."""
         return (self.schedule or "").startswith(("Asset", "Dataset"))
 
 
@@ -48,7 +48,7 @@ class Run(Model):
     run_id: str
     type: str
     state: str
-    due: Instant | None  # decides whose run it is; None only for runs that no schedule created
+    due: Instant | None  # decides who owns the run; None only for unscheduled runs
     start: Instant | None
     end: Instant | None
     logical_date: Instant | None = None
@@ -73,21 +73,21 @@ class TaskInstance(Model):
     map_index: int  # -1: not mapped
     state: str | None
     operator: str | None
-    started: bool  # whether a process ever worked on it: false for one that was skipped from the start
+    started: bool  # whether a process ever worked on it; False if it was skipped from the start
     start: Instant | None = None
-    rendered: dict[str, Any] = Field(default_factory=dict)  # its template fields, of one that was rendered
+    rendered: dict[str, Any] = Field(default_factory=dict)  # its template fields, once they are rendered
 
     @property
     def executed(self) -> bool:
-        """Whether it did its work, or tried to: one that the gate stops is skipped."""
+        """Whether it did its work, or tried to: the gate skips a task that must not."""
         return self.started and self.state not in (None, "skipped", "removed")
 
     @property
     def worked(self) -> bool:
-        """Whether a task of the other side's run did anything here.
+        """Whether a task of a run that the other side owns did anything here.
 
-        One that waits for a verdict, or that the gate failed for lack of a verdict, has a process and a state
-        too, but was never rendered.
+        A task that waits for a verdict, or that the gate failed for lack of one, also has a process and a
+        state, but is never rendered.
         """
         gated = self.state in _WITHOUT_VERDICT and not self.rendered
         return self.executed and not gated

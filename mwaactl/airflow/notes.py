@@ -1,4 +1,4 @@
-"""The notes that `mwaactl` leaves on runs, to recognize later what it did to them."""
+"""The notes that `mwaactl` leaves on runs, to recognize later what it did."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def copying_note(source: Colour) -> str:
 
 
 def has_copied_states(run: Run) -> bool:
-    """Whether the run's states were copied from the other side: they do not prove that anything ran here."""
+    """Whether the run's states come from the other side, and so do not prove that anything ran here."""
     return run.note is not None and run.note.startswith(_COPIED)
 
 
@@ -32,7 +32,7 @@ def copying_interrupted(run: Run) -> bool:
 
 
 def rerun_note(side: Colour, reason: str) -> str:
-    """For a run that was cleared or created on `side` to execute what was not executed."""
+    """For a run that was cleared or created on `side`, to execute what was not executed."""
     return f"{_RERUN} {side}: {reason}"
 
 

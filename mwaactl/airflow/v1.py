@@ -14,10 +14,10 @@ ASSETS = "datasets"
 QUEUED_EVENTS = "datasets/queuedEvent"
 NOTE = "/setNote"
 CLEAR: Mapping[str, bool] = {"dry_run": False}
-NEWEST_RUNS: Mapping[str, str] = {"order_by": "-execution_date"}  # no order by due instant exists
+NEWEST_RUNS: Mapping[str, str] = {"order_by": "-execution_date"}  # there is no order by due instant
 SCHEDULED_ONLY: Mapping[str, str] = {}
-TASK_INSTANCES: Mapping[str, str] = {}  # no order to ask for
-TASK_INSTANCES_PAGE = 500  # without an order, a second page may repeat or skip some of the first
+TASK_INSTANCES: Mapping[str, str] = {}  # an order cannot be requested
+TASK_INSTANCES_PAGE = 500  # without an order, a second page may repeat or skip entries
 TASK_STATE: Mapping[str, bool] = {"dry_run": False}
 DOWNSTREAM: Mapping[str, bool] = {}
 
@@ -28,7 +28,7 @@ def dag(answer: Mapping[str, Any]) -> Dag:
 
 
 def _schedule(interval: Mapping[str, Any]) -> str | None:
-    """A schedule in the form that Airflow 3 has for it."""
+    """A schedule as Airflow 3 writes it."""
     parts = {name: number for name, number in interval.items() if name != "__type" and number}
     match interval.get("__type"):
         case "TimeDelta":
@@ -47,12 +47,12 @@ def queued_asset(event: Mapping[str, Any]) -> str:
 
 
 def runs_due(_since: datetime, _until: datetime) -> dict[str, str]:
-    """No filter by due instant exists: the newest runs first, as ids grow with time."""
+    """The newest runs first, as ids grow with time: there is no filter by due instant."""
     return {"order_by": "-id"}
 
 
 def ends_runs_due(answer: Mapping[str, Any], since: datetime) -> bool:
-    """A scheduled run is created before it starts, and due before it is created; so are those after it."""
+    """True at a scheduled run that started before `since`: it and all after it were due before that."""
     start = read.instant(answer.get("start_date"))
     return start is not None and start < since and answer.get("run_type") == "scheduled"
 

@@ -33,7 +33,7 @@ def same_dags(sides: Sides) -> Outcome:
 
 
 def _same_number_of_dags(sides: Sides, reason: str) -> Outcome:
-    """By CloudWatch, where Airflow does not answer, for that `reason`."""
+    """Compare the numbers of DAGs in CloudWatch, since Airflow does not answer (for `reason`)."""
     numbers = [
         len(side.dags) if side.dags is not None else side.metrics.dags if side.metrics is not None else None
         for side in (sides.target, sides.source)
@@ -75,7 +75,7 @@ def pause_state(sides: Sides) -> Outcome:
     dags = of_both(sides, "dags", lambda side: side.dags)
     if isinstance(dags, str):
         return "not checked", dags
-    # Of a DAG that the target owns already, its own state counts (and --sync leaves it alone).
+    # A DAG that the target already owns keeps its own state (--sync leaves it alone).
     target, source = (
         {dag_id: dag for dag_id, dag in side.items() if dag_id not in sides.settled} for side in dags
     )
@@ -86,7 +86,10 @@ def pause_state(sides: Sides) -> Outcome:
 
 
 def moving_dags(sides: Sides) -> Outcome | None:
-    """Stricter than the two before for the DAGs that move alone: forcing those does not cover these."""
+    """Whether the DAGs that move alone are on both sides in the same pause state; None if all DAGs move.
+
+    Forcing `same-dags` or `pause-state` does not override this.
+    """
     if not sides.dags:
         return None
     named = set(sides.dags)
@@ -137,7 +140,7 @@ def variables(sides: Sides) -> Outcome:
     masked = {key for key in same if MASK in (target[key] or "")}
     hidden = f"; Airflow hides the values of {listed(masked)}, so they were not compared" if masked else ""
     return "warn", (
-        f"in Airflow's own database, equal on both sides now: {listed(same)}. One side does not see what the "
+        f"in Airflow's own database, equal on both sides now: {listed(same)}. Neither side sees what the "
         f"other writes (such as a watermark): move them into the shared secrets backend{hidden}"
     )
 
@@ -189,7 +192,7 @@ def paused_apart(source: Mapping[str, Dag], target: Mapping[str, Dag]) -> set[st
 
 
 def different_pools(source: Mapping[str, Pool], target: Mapping[str, Pool]) -> set[str]:
-    """The source's pools that the target lacks or has otherwise; their descriptions do not count."""
+    """The source's pools that are missing or different on the target; descriptions are not compared."""
 
     def compared(pool: Pool) -> tuple[Any, ...]:
         return pool.slots, pool.include_deferred

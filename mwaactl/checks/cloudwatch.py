@@ -1,4 +1,4 @@
-"""What CloudWatch knows of an environment whose web server cannot be reached.
+"""What CloudWatch reports about an environment whose web server cannot be reached.
 
 Amazon MWAA publishes Airflow's metrics once a minute in the namespace AmazonMWAA, with the dimensions
 Function and Environment. Nothing there names a DAG.
@@ -28,7 +28,7 @@ QUERIES = {
 
 
 class Metrics(Model):
-    """The newest values of the last ten minutes; None: there is none."""
+    """The newest value of each metric in the last ten minutes; None if there is none."""
 
     heartbeat: Instant | None = None  # the beginning of the newest minute with a heartbeat
     import_errors: int | None = None
@@ -36,7 +36,7 @@ class Metrics(Model):
 
 
 def read_metrics(client: CloudWatchClient, environment: str, now: datetime) -> Metrics:
-    """Ask CloudWatch (one call). Raises Unreachable."""
+    """Read the metrics from CloudWatch (one call). Raises Unreachable."""
     with aws_errors(f"ask CloudWatch for the metrics of {environment}"):
         answer = client.get_metric_data(
             MetricDataQueries=[_query(field, environment) for field in QUERIES],

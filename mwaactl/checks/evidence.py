@@ -1,4 +1,4 @@
-"""The second round of questions: those that build on the observation of both sides and on the ownership."""
+"""The evidence for the checks: what takes further calls, once both sides and the ownership are known."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WORKED_ON = ("running", "success", "failed", "restarting", "up_for_retry", "up_f
 # Template fields that name another DAG.
 DAG_FIELDS = {"external_dag_id": "waits for", "trigger_dag_id": "triggers"}
 RECENT = 5  # runs of a DAG that are searched for such names
-AT_ONCE = 8  # questions of one kind at the same time
+AT_ONCE = 8  # concurrent calls of one kind
 IGNORED = ("__pycache__/", ".pyc")
 
 
@@ -43,9 +43,9 @@ def gather(
     *,
     thorough: bool,
 ) -> Evidence:
-    """Ask what the checks need besides the observations; what is not answered has its reason.
+    """Collect what the checks need besides the observations; `not_checked` has a reason for each gap.
 
-    `thorough` also asks what takes a call per DAG: waiting events, and with `dags` the dependencies.
+    `thorough` includes what takes a call per DAG: waiting events, and with `dags` the dependencies.
     """
     if other_colour(target) not in observations:
         return Evidence(not_checked=dict.fromkeys(Evidence.model_fields.keys() - {"not_checked"}, NO_OTHER))
@@ -53,11 +53,11 @@ def gather(
     if thorough:
         questions |= _questions_by_dag(deployment, observations, target, timeline, dags)
     clients = deployment.clients
-    _ = clients.s3, clients.iam  # created here: boto3 sessions are not for several threads
+    _ = clients.s3, clients.iam  # created here: boto3 sessions are not thread-safe
     with ThreadPoolExecutor(max_workers=len(questions), thread_name_prefix="evidence") as pool:
         answers, not_checked = ask(questions, pool)
     if not thorough:
-        not_checked["waiting_assets"] = "it takes a call per DAG, so only a switch checks it"
+        not_checked["waiting_assets"] = "this takes a call per DAG, so only a switch checks it"
     return Evidence(**answers, not_checked=not_checked)
 
 
@@ -150,7 +150,7 @@ def _digest(s3: S3Client, bucket: str, key: str) -> str:
 
 def _gate(api: AirflowApi, target: Observation, timeline: Timeline | None) -> GateProof:
     if timeline is None:
-        raise Unreachable("the ownership timeline could not be read, so nobody knows whose runs they were")
+        raise Unreachable("the ownership timeline cannot be read, so the owners of these runs are unknown")
     if target.last_scheduled is None:
         raise Unreachable(target.not_checked["last_scheduled"])
     runs = {run.key: run for run in target.last_scheduled if _not_owned(run, target.colour, timeline)}
@@ -160,7 +160,7 @@ def _gate(api: AirflowApi, target: Observation, timeline: Timeline | None) -> Ga
         for key, tasks in worked_on.items()
         if any(
             task.worked
-            # A run that was cleared while the target owned was rightly executed again.
+            # A run that was cleared while the target owned the work was executed again correctly.
             and (task.start is None or timeline.owner(task.start, task.dag_id) != target.colour)
             for task in tasks
         )
@@ -170,7 +170,7 @@ def _gate(api: AirflowApi, target: Observation, timeline: Timeline | None) -> Ga
 
 
 def _not_owned(run: Run, colour: Colour, timeline: Timeline) -> bool:
-    """Whether the other side owned the run, as far back as the timeline is sure to remember."""
+    """Whether the other side certainly owned the run; the timeline goes back only so far."""
     newest = max(entry.since for line in (timeline.owners, *timeline.dags.values()) for entry in line)
     if run.due is None or (not from_the_beginning(newest) and run.due < newest - REMEMBERED):
         return False
@@ -200,10 +200,10 @@ def _waiting_assets(
 def _cut_dependencies(
     api: AirflowApi, source: Observation, timeline: Timeline | None, target: Colour, moving: Collection[str]
 ) -> tuple[Dependency, ...]:
-    """The dependencies between DAGs that would then be executed on different sides, and those of a DAG that
-    moves whose other end is unknown."""
+    """The dependencies between DAGs that the switch would put on different sides, and those of a moving DAG
+    whose other end is unknown."""
     if timeline is None:
-        raise Unreachable("the ownership timeline could not be read, so nobody knows who would own what")
+        raise Unreachable("the ownership timeline cannot be read, so the future owners are unknown")
     known = _dags(source)
     owners = {
         dag_id: target if dag_id in moving else newest_owner(timeline, dag_id) for dag_id in (*known, *moving)
@@ -225,7 +225,7 @@ def _cut_dependencies(
 
 
 def _dependencies(api: AirflowApi, dag_ids: Collection[str]) -> set[Dependency]:
-    """The dependencies by names in template fields, and by assets."""
+    """The dependencies that template fields and assets declare."""
     with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="dependencies") as pool:
         assets = pool.submit(api.assets)
         tasks = dict(zip(dag_ids, pool.map(api.tasks, dag_ids), strict=True))
@@ -246,7 +246,7 @@ def _naming(tasks: Collection[Task]) -> dict[str, str]:
 
 
 def _named_dependencies(api: AirflowApi, dag_id: str, naming: Mapping[str, str]) -> set[Dependency]:
-    """The dependencies on the DAGs that these tasks of a DAG named in its recent runs."""
+    """The dependencies on the DAGs that these tasks named in the recent runs of `dag_id`."""
     rendered: dict[str, set[str]] = {task_id: set() for task_id in naming}
     recent = api.newest_runs(dag_id, RECENT, of_any_type=True)
     for instances in api.task_instances(recent).values() if recent else ():

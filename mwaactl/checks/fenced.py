@@ -34,15 +34,14 @@ def check(sides: Sides) -> Outcome:
 
 
 def judge(fenced: bool | None, name: str, colour: Colour, why_not: str) -> Outcome:
-    """The outcome for an environment that is fenced or not; None: not known, for the reason `why_not`."""
+    """The outcome for `fenced`; None: unknown, for the reason `why_not`."""
     if fenced is None:
         return "not checked", why_not
     if not fenced:
         return "pass", f"{name} may reach AWS"
     return "fail", (
-        f"{name} has been fenced since a failover: its tasks are denied all access to AWS. Once it may work "
-        f"again: "
-        f"mwaactl unfence {colour}"
+        f"{name} has been fenced since a failover: its tasks are denied all access to AWS. When it is safe "
+        f"to let it work again: mwaactl unfence {colour}"
     )
 
 

@@ -1,4 +1,4 @@
-"""The check `gate`: whether the target has skipped what the other side owned."""
+"""The check `gate`: whether the target skips what the other side owns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be observed of one environment now; what cannot be is listed with the reason, never guessed."""
+"""The observation of one environment. What cannot be observed is listed with the reason, never guessed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Observation(Model):
     # In Airflow's own database. Never printed: values may be secrets.
     variables: dict[str, str | None] | None = Field(default=None, exclude=True, repr=False)
     connections: frozenset[str] | None = Field(default=None, exclude=True, repr=False)
-    metrics: Metrics | None = None  # from CloudWatch, asked only where Airflow does not answer
+    metrics: Metrics | None = None  # from CloudWatch, read only where Airflow does not answer
     not_checked: dict[str, str]
 
     @property
@@ -58,7 +58,7 @@ class Observation(Model):
 
 
 def observe(deployment: Deployment, colours: Iterable[Colour] | None = None) -> dict[Colour, Observation]:
-    """Observe the stack's environments (all, or those of `colours`), every question at the same time.
+    """Observe the stack's environments (all, or those of `colours`) with all calls in parallel.
 
     Nine calls per environment and one more for every hundred DAGs, pools, variables and so on beyond the
     first; eight of the nine are Airflow's.
@@ -69,7 +69,7 @@ def observe(deployment: Deployment, colours: Iterable[Colour] | None = None) -> 
         if colours is None or colour in colours
     }
     clients = deployment.clients
-    _ = clients.mwaa, clients.cloudwatch  # created here: boto3 sessions are not for several threads
+    _ = clients.mwaa, clients.cloudwatch  # created here: boto3 sessions are not thread-safe
     with ThreadPoolExecutor(max_workers=20, thread_name_prefix="observe") as pool:
         observations = {
             colour: pool.submit(_observe, colour, environment, clients, deployment.airflow(colour), pool)
@@ -81,7 +81,7 @@ def observe(deployment: Deployment, colours: Iterable[Colour] | None = None) -> 
 def ask(
     questions: Mapping[str, Callable[[], Any]], pool: ThreadPoolExecutor
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Ask all questions at the same time: the answers by field, and the reasons for those that have none."""
+    """Make all calls in parallel; return the answers by field, and the reasons for the missing ones."""
     pending = {field: pool.submit(question) for field, question in questions.items()}
     answers, not_checked = {}, {}
     for field, answer in pending.items():
@@ -98,7 +98,7 @@ def _observe(
     not_checked: dict[str, str] = {}
     amazons: Mapping[str, Any] = {}
     try:
-        with aws_errors(f"ask for the environment {environment.name}"):
+        with aws_errors(f"read the environment {environment.name}"):
             amazons = clients.mwaa.get_environment(Name=environment.name)["Environment"]
     except Unreachable as error:
         not_checked["status"] = str(error)
@@ -127,7 +127,7 @@ def _ask_airflow(
     api: AirflowApi,
     pool: ThreadPoolExecutor,
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Airflow's answers, and CloudWatch's where it owes some that CloudWatch could replace."""
+    """Airflow's answers, with CloudWatch's where Airflow has none and CloudWatch may."""
     questions: dict[str, Callable[[], Any]] = {
         "scheduler": api.scheduler,
         "dags": api.dags,

@@ -1,4 +1,4 @@
-"""The outcome of a check before a switch, what the checks look at, and how they word it."""
+"""The outcome of a check before a switch, what the checks compare, and how they word it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class GateProof(Model):
 
 
 class Dependency(Model):
-    """What makes one DAG depend on another; `other` is None where no run has shown it yet."""
+    """The dependency of one DAG on another; `other` is None while no run has named it."""
 
     dag_id: str
     other: str | None
@@ -60,7 +60,7 @@ class Dependency(Model):
 
 
 class Evidence(Model):
-    """The answers to the second round of questions; `not_checked` has the reason for each missing one."""
+    """What takes further calls; `not_checked` has the reason for each missing field."""
 
     files: FileComparison | None = None
     gate: GateProof | None = None
@@ -77,7 +77,7 @@ class Evidence(Model):
 
 
 class Sides(Model):
-    """What the checks look at; `source` is None where the stack has no other environment."""
+    """What the checks compare; `source` is None where the stack has no other environment."""
 
     target: Observation
     source: Observation | None

@@ -1,8 +1,8 @@
 """The checks before a switch. Each has a name; one that fails stops the switch before anything is written.
 
 A check is a function of the observation of both sides. One that has no answer is `not checked`: shown, but it
-does not stop the switch, since the side that the work leaves may be the one that is broken. That the target
-does not answer is itself a failure. A warning informs the operator.
+does not stop the switch, since the side that the work leaves may be the broken one. A target that does not
+answer is itself a failure. A warning informs the operator.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class CheckDefinition:
     """One check; the texts are the rows of the table in docs/checks.md."""
 
     name: str
-    run: Callable[[Sides], Outcome | None]  # None: it does not concern this switch
+    run: Callable[[Sides], Outcome | None]  # None: not applicable to this switch
     fails_if: str
     remedy: str
     warns_if: str = ""
@@ -45,19 +45,19 @@ _DEFINITIONS = (
         "target-api",
         target.api,
         fails_if="Airflow on the target does not answer, although its web server is not private",
-        remedy="look at the web server's log; check the permission that the message names",
+        remedy="check the web server's log and the permission that the message names",
     ),
     CheckDefinition(
         "target-scheduler",
         target.scheduler,
         fails_if="Airflow reports it as unhealthy, or its last heartbeat is older than 60 s by AWS's clock",
-        remedy="look at the scheduler's log and, if the ages are odd, at the clocks",
+        remedy="check the scheduler's log and, if the ages look wrong, the clocks",
     ),
     CheckDefinition(
         "import-errors",
         target.imports,
         fails_if="the target cannot import a DAG file",
-        remedy="repair the file, `mwaactl dags push`",
+        remedy="fix the file, then `mwaactl dags push`",
     ),
     CheckDefinition(
         "same-dags",
@@ -88,22 +88,22 @@ _DEFINITIONS = (
         "variables",
         both_sides.variables,
         fails_if="variables in Airflow's own database differ between the sides, such as watermarks",
-        warns_if="there are some, and they are equal now",
+        warns_if="there are variables in it, and they are equal now",
         remedy="move them into the secrets backend that both sides share, or make them equal",
     ),
     CheckDefinition(
         "connections",
         both_sides.connections,
         fails_if="a connection is in the database of one side only",
-        warns_if="one is in both databases: their contents are not compared",
+        warns_if="a connection is in both databases: the contents are not compared",
         remedy="move them into the shared secrets backend",
     ),
     CheckDefinition(
         "gate",
         gate.check,
         fails_if="the target executed one of the newest scheduled runs that the source owned",
-        remedy="the gate does not work there: look for `bluegreen` in the logs, check that `plugins.zip` is "
-        "the deployed one",
+        remedy="the gate does not work there: look for `bluegreen` in the logs, and check that `plugins.zip` "
+        "is the deployed one",
     ),
     CheckDefinition(
         "fenced",
@@ -123,28 +123,28 @@ _DEFINITIONS = (
         runs.same_instants,
         fails_if="never",
         warns_if="a DAG's due instants differ between the sides: `@continuous`, or next instants in the "
-        "future that are not the same, or a bare `timedelta` in another phase",
+        "future that are not the same, or a bare `timedelta` that is out of phase",
         remedy="use cron, `DeltaDataIntervalTimetable` or a plain `timedelta` (with "
         "`create_cron_data_intervals`, which every stack pins, it becomes one)",
     ),
     CheckDefinition(
         "asset-events",
         runs.asset_events,
-        fails_if="on the source an asset event waits for the others of its DAG's condition (`a & b`): they "
-        "may arrive on the target, and neither side would have all",
+        fails_if="on the source, an asset event waits for the rest of its DAG's condition (`a & b`), which "
+        "may arrive on the target: neither side would have all events",
         remedy="wait until the DAG has run, or `--force asset-events`",
     ),
     CheckDefinition(
         "moving-dags",
         both_sides.moving_dags,
         fails_if="with `--dag`: a named DAG is not on both sides in the same pause state",
-        remedy="push, `--sync`; forcing `same-dags` or `pause-state` does not cover it",
+        remedy="push the DAGs, or add `--sync`; forcing `same-dags` or `pause-state` does not override this",
     ),
     CheckDefinition(
         "cross-dag",
         runs.cross_dag,
         fails_if="with `--dag`: DAGs that depend on each other would be on different sides",
-        warns_if="a DAG that moves has a task that depends on another DAG and never ran",
+        warns_if="a moving DAG has a task that depends on another DAG and has never run",
         remedy="name both DAGs",
     ),
     CheckDefinition(
@@ -177,12 +177,12 @@ def observe_sides(
     observations: Mapping[Colour, Observation] | None = None,
     thorough: bool = True,
 ) -> Sides:
-    """Observe all that the checks of a switch to `target` (of `dags` alone, if any are named) need.
+    """Observe what the checks of a switch to `target` (of `dags` alone, if any are named) need.
 
-    `timeline` is the ownership as Airflow applies it, None if it cannot be read; `now` reports AWS's time
-    (None: this machine's); `observations` are those that the caller has already. Not `thorough`: without the
-    questions that take a call per DAG. What does not answer is no error here, but not checked. Raises
-    UsageError if the stack has no such environment.
+    `timeline` is the ownership as Airflow applies it, None if it cannot be read; `now` returns AWS's time
+    (None: this machine's); `observations` are those that the caller already has. Not `thorough`: without the
+    calls that take one per DAG. A service that does not answer is not an error: its fields are not checked.
+    Raises UsageError if the stack has no such environment.
     """
     deployment.stack.require(target)
     observations = observations or observe(deployment)
@@ -207,16 +207,18 @@ def _settled(
 
 
 def forced_checks(names: Iterable[str]) -> frozenset[str]:
-    """The names of the checks to override; UsageError if a name is not a check's."""
+    """The names of the checks to override; UsageError if there is no such check."""
     forced = frozenset(names)
     unknown = sorted(forced - CHECKS.keys())
     if unknown:
-        raise UsageError(f"--force: no check is called {', '.join(unknown)}. The checks: {', '.join(CHECKS)}")
+        raise UsageError(
+            f"--force: there is no check {', '.join(unknown)}. The checks are {', '.join(CHECKS)}"
+        )
     return forced
 
 
 def run_checks(sides: Sides, forced: Collection[str] = ()) -> tuple[Check, ...]:
-    """The outcomes of all checks that concern this switch, in the order in which they are shown."""
+    """The outcomes of all checks that apply to this switch, in display order."""
     checks: list[Check] = []
     for name, definition in CHECKS.items():
         outcome = definition.run(sides)

@@ -10,8 +10,8 @@ from mwaactl.checks.outcome import NO_OTHER, Outcome, Sides, colour_of, counted,
 from mwaactl.json_model import iso
 
 GRACE = timedelta(seconds=60)  # for the scheduler to create a run that is due
-# How far ahead an instant must be to be certainly the next one on both sides: they are observed one after the
-# other, and their clocks differ.
+# An instant at least this far ahead is certainly the next one on both sides, although they are observed one
+# after the other and their clocks differ.
 AHEAD = timedelta(seconds=10)
 PERIOD = re.compile(
     r"(?:(?P<days>-?\d+) days?, )?(?P<hours>\d+):(?P<minutes>\d\d):(?P<seconds>\d\d(?:\.\d+)?)"
@@ -60,7 +60,7 @@ def same_instants(sides: Sides) -> Outcome:
 
 
 def _different_instants(sides: Sides, target: Dag, source: Dag) -> str | None:
-    """What shows that the two sides have different due instants; None: nothing does."""
+    """Evidence that the two sides have different due instants; None if there is none."""
     if "@continuous" in (target.schedule, source.schedule):
         return "@continuous"
     on_target, on_source = target.next_due, source.next_due
@@ -73,7 +73,7 @@ def _different_instants(sides: Sides, target: Dag, source: Dag) -> str | None:
         return f"next on {here} at {iso(on_target)}, on {there} at {iso(on_source)}"
     period = _period(target.schedule)
     if period and period == _period(source.schedule) and (on_target - on_source) % period:
-        return f"every {target.schedule}, but in another phase"
+        return f"every {target.schedule}, but out of phase"
     return None
 
 
@@ -114,5 +114,5 @@ def cross_dag(sides: Sides) -> Outcome | None:
         )
     unknown = [f"{each.dag_id} ({each.relation})" for each in dependencies]
     if unknown:
-        return "warn", f"only a run shows which DAG it depends on: {listed(unknown)}"
+        return "warn", f"unknown until the first run, which DAG it depends on: {listed(unknown)}"
     return "pass", "no dependency between DAGs is cut"

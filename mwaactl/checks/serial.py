@@ -24,7 +24,7 @@ def check(sides: Sides) -> Outcome | None:
     if active := {dag_id for dag_id in serial if not dags[dag_id].paused}:
         return "fail", (
             f"{source.colour} cannot report whether these DAGs still run there, and they must not overlap "
-            f"themselves: {listed(active)}. If nothing runs there any more, add --force {CHECK} ({reason})"
+            f"themselves: {listed(active)}. If nothing runs there, add --force {CHECK} ({reason})"
         )
     if sides.target.dags is None or sides.serial is None:
         return "not checked", reason

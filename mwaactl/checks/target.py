@@ -6,8 +6,8 @@ from datetime import UTC, timedelta
 
 from mwaactl.checks.outcome import Outcome, Sides
 
-HEARTBEAT = timedelta(seconds=60)  # Airflow beats every 5 s and reports 30 s as unhealthy
-CLOUDWATCH_HEARTBEAT = timedelta(minutes=5)  # one value a minute, and late
+HEARTBEAT = timedelta(seconds=60)  # Airflow sends one every 5 s and reports unhealthy after 30 s
+CLOUDWATCH_HEARTBEAT = timedelta(minutes=5)  # one value a minute, with a delay
 
 
 def available(sides: Sides) -> Outcome:
@@ -29,7 +29,7 @@ def api(sides: Sides) -> Outcome:
     if target.private:
         return "not checked", (
             f"{target.name} has a private web server, which cannot be reached from here. CloudWatch reports "
-            "its scheduler, its import errors and the number of its DAGs; for everything else run this "
+            "its scheduler, its import errors and its number of DAGs; for everything else, run mwaactl "
             f"inside its VPC ({reason})"
         )
     return "fail", reason
@@ -41,7 +41,7 @@ def scheduler(sides: Sides) -> Outcome:
         return _scheduler_in_cloudwatch(sides)
     if target.scheduler != "healthy":
         return "fail", (
-            f"Airflow reports {target.name}'s scheduler as {target.scheduler}: look at the scheduler's log"
+            f"Airflow reports {target.name}'s scheduler as {target.scheduler}: check the scheduler's log"
         )
     if target.heartbeat is None:
         return "not checked", f"Airflow reports {target.name}'s scheduler as healthy, but no heartbeat"
@@ -49,7 +49,7 @@ def scheduler(sides: Sides) -> Outcome:
     if age > HEARTBEAT:
         return "fail", (
             f"the last heartbeat of {target.name}'s scheduler is {age.total_seconds():.0f} s old, although "
-            "Airflow reports it as healthy: look at the scheduler's log and at the clocks"
+            "Airflow reports it as healthy: check the scheduler's log and the clocks"
         )
     return "pass", f"its last heartbeat is {max(0.0, age.total_seconds()):.0f} s old"
 
@@ -78,12 +78,12 @@ def imports(sides: Sides) -> Outcome:
         if count is None:
             return "not checked", target.not_checked["import_errors"]
         if count:
-            return "fail", f"{count} on {target.name} according to CloudWatch: see the DAG processing log"
+            return "fail", f"{count} on {target.name} according to CloudWatch: check the DAG processing log"
         return "pass", "none according to CloudWatch"
     if target.import_errors:
         first = target.import_errors[0]
         return "fail", (
             f"{len(target.import_errors)} on {target.name}, the first in {first.file}: {first.message}. "
-            "Repair the file, then: mwaactl dags push"
+            "Fix the file, then: mwaactl dags push"
         )
     return "pass", "none"

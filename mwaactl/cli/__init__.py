@@ -1,1 +1,1 @@
-"""The commands: their arguments, what they ask, how they end."""
+"""The commands: their arguments, their questions, and their exit codes."""

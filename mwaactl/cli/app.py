@@ -1,4 +1,4 @@
-"""What an operator types. Only options, questions and output: the work is done in the packages below."""
+"""The command line: only options, questions and output. The other packages do the work."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ dags_app = typer.Typer(help="The DAG files of all environments.", no_args_is_hel
 
 @app.command()
 def status(stack: StackOption = None, cwd: CwdOption = None, as_json: JsonOption = False) -> None:
-    """Show which environment owns the work, how both are doing, and whether a switch would pass."""
+    """Show which environment owns the work, the state of both, and whether a switch would pass its checks."""
     with session(as_json):
-        with busy("Looking at both environments", as_json):
-            from mwaactl.switching.status import status as look
+        with busy("Checking both environments", as_json):
+            from mwaactl.switching.status import status as observe_all
 
-            result = look(open_deployment(stack, cwd))
+            result = observe_all(open_deployment(stack, cwd))
         from mwaactl.screens.status import show_status
 
         finish(result, show_status, as_json=as_json)
@@ -37,7 +37,7 @@ def status(stack: StackOption = None, cwd: CwdOption = None, as_json: JsonOption
 
 @app.command()
 def active(stack: StackOption = None, cwd: CwdOption = None) -> None:
-    """Print the colour that owns the runs due now: one word, for scripts."""
+    """Print the colour of the environment that owns the runs due now: one word, for scripts."""
     from mwaactl.ownership.parameter import aws_now
 
     with session(False):
@@ -48,7 +48,7 @@ def active(stack: StackOption = None, cwd: CwdOption = None) -> None:
 
 @app.command()
 def history(stack: StackOption = None, cwd: CwdOption = None, as_json: JsonOption = False) -> None:
-    """Show who decided what, when and why, newest first, including writes that lost a race."""
+    """Show who decided what, when and why: newest first, including writes that lost a race."""
     with session(as_json):
         with busy("Reading the history", as_json):
             result = open_deployment(stack, cwd).ownership.history()
@@ -61,17 +61,17 @@ def history(stack: StackOption = None, cwd: CwdOption = None, as_json: JsonOptio
 def dags_push(
     folder: Annotated[
         Path | None,
-        typer.Argument(help="The folder of DAGs; default: dags/ of the project.", metavar="[DIR]"),
+        typer.Argument(help="The folder of DAGs; default: dags/ in the project.", metavar="[DIR]"),
     ] = None,
     stack: StackOption = None,
     cwd: CwdOption = None,
     delete: Annotated[
-        bool, typer.Option("--delete", help="Also remove files from the buckets that are not in the folder.")
+        bool, typer.Option("--delete", help="Also delete files in the buckets that are not in the folder.")
     ] = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Upload one folder to the buckets of all environments: new and changed files, after a syntax check."""
+    """Upload the new and changed files of one folder to all environments, after a syntax check."""
     from mwaactl.dag_files import push_dags
     from mwaactl.stack import find_project
 
@@ -83,7 +83,7 @@ def dags_push(
         error = None
         if result.behind:
             error = Unfinished(
-                f"{', '.join(result.behind)} is behind, and both sides must have the same DAGs. Repeat: "
+                f"{', '.join(result.behind)} is out of date, and both sides must have the same DAGs. Repeat: "
                 f"mwaactl dags push {source} -s {deployment.name}" + (" --delete" if delete else "")
             )
         from mwaactl.screens.status import show_push

@@ -28,7 +28,7 @@ def finish(
     error: ControlError | None = None,
     exit_code: int = 0,
 ) -> None:
-    """Print the result, then `error` if something is missing; end with its exit code, else `exit_code`."""
+    """Print the result, then `error` if there is one; exit with its code, else with `exit_code`."""
     if as_json:
         fields = result.model_dump(mode="json") | (error_fields(error) if error is not None else {})
         typer.echo(json.dumps(fields, indent=2))
@@ -42,18 +42,18 @@ def finish(
 
 
 def stop(error: ControlError, result: Callable[[], Model], *, as_json: bool) -> NoReturn:
-    """End with `error` alone; with --json, with what `result` gives beside it."""
+    """Exit with `error` alone; with --json, also print what `result` returns."""
     if as_json:
         finish(result(), lambda *_: None, as_json=True, error=error)
     raise error
 
 
 def checks_failed(checks: Sequence[Check]) -> CheckFailed | None:
-    """The error that ends a command whose checks stop it, None if they do not."""
+    """The error for a command that its checks stop; None if they do not."""
     failed = [check.name for check in checks if check.stops]
     if not failed:
         return None
     return CheckFailed(
-        f"nothing was written: {', '.join(failed)} failed. Put it right, or override with "
+        f"nothing was written: {', '.join(failed)} failed. Fix the cause, or override with "
         + " ".join(f"--force {name}" for name in failed)
     )

@@ -1,4 +1,4 @@
-"""The commands about lineage: its state, replaying the log, and events that were set aside."""
+"""The lineage commands: the log's status, its replay, and the events that are set aside."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mwaactl.lineage.replay import Report
 
 lineage_app = typer.Typer(
-    help="The lineage log: its state, replaying it, and refused events.", no_args_is_help=True
+    help="The lineage log: its status, its replay, and refused events.", no_args_is_help=True
 )
 aside_app = typer.Typer(help="Events that the back end refused for good.", no_args_is_help=True)
 lineage_app.add_typer(aside_app, name="set-aside")
@@ -26,13 +26,13 @@ lineage_app.add_typer(aside_app, name="set-aside")
 ToOption = Annotated[
     str | None,
     typer.Option(
-        "--to", help="Root of the back end; default: the stack's own, inside the VPC.", metavar="URL"
+        "--to", help="Root URL of the back end; default: the stack's own, inside the VPC.", metavar="URL"
     ),
 ]
 
 
 def register(app: typer.Typer) -> None:
-    """Give `mwaactl` these commands."""
+    """Add these commands to `mwaactl`."""
     app.add_typer(lineage_app, name="lineage")
 
 
@@ -40,9 +40,7 @@ def register(app: typer.Typer) -> None:
 def status(
     stack: StackOption = None,
     cwd: CwdOption = None,
-    hours: Annotated[
-        int, typer.Option("--hours", help="How many hours of the log to count.", min=1, max=24 * 31)
-    ] = 24,
+    hours: Annotated[int, typer.Option("--hours", help="Number of hours to count.", min=1, max=24 * 31)] = 24,
     to: ToOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -59,7 +57,8 @@ def status(
 @lineage_app.command()
 def replay(
     since: Annotated[
-        str, typer.Option("--since", help="Start of the window: 15m, 24h, 7d ago, or a time.", metavar="TIME")
+        str,
+        typer.Option("--since", help="Start of the window: 15m, 24h or 7d ago, or a time.", metavar="TIME"),
     ],
     until: Annotated[
         str | None, typer.Option("--until", help="End of the window; default: now.", metavar="TIME")
@@ -76,9 +75,9 @@ def replay(
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Post a window of the log again, in order. If interrupted, it prints the command that resumes it.
+    """Post a window of the log again, in order. An interrupted replay prints the command that resumes it.
 
-    No forwarder's checkpoint changes, and runs that the back end already knows keep their newest state.
+    The forwarders' checkpoints do not change, and runs that the back end knows keep their newest state.
     """
     from mwaactl import clock
     from mwaactl.lineage.replay import Window
@@ -112,9 +111,7 @@ def replay(
 def aside_list(
     stack: StackOption = None,
     cwd: CwdOption = None,
-    limit: Annotated[
-        int, typer.Option("--limit", help="How many to list at most, the oldest first.", min=1)
-    ] = 100,
+    limit: Annotated[int, typer.Option("--limit", help="List at most this many, oldest first.", min=1)] = 100,
     as_json: JsonOption = False,
 ) -> None:
     """List the refused events: when, why, and their keys."""
@@ -130,9 +127,9 @@ def aside_list(
 @aside_app.command("retry")
 def aside_retry(
     keys: Annotated[
-        list[str] | None, typer.Argument(help="Keys as `list` prints them.", metavar="[KEY]...")
+        list[str] | None, typer.Argument(help="The keys, as `list` prints them.", metavar="[KEY]...")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Everything that is set aside.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Retry everything that is set aside.")] = False,
     to: ToOption = None,
     stack: StackOption = None,
     cwd: CwdOption = None,
@@ -140,7 +137,7 @@ def aside_retry(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Post refused events again, oldest first. What the back end takes is no longer set aside."""
+    """Post refused events again, oldest first. What the back end accepts is no longer set aside."""
     from mwaactl.lineage.set_aside import retry
     from mwaactl.screens.lineage import show_retry
 

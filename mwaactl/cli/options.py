@@ -1,4 +1,4 @@
-"""The options that several commands share."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -15,41 +15,40 @@ CwdOption = Annotated[
     typer.Option(
         "--cwd",
         "-C",
-        help="Folder of the Pulumi project; default: found from the current one.",
+        help="Folder of the Pulumi project; default: the current folder or one above it.",
         metavar="DIR",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Look and check, write nothing.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would happen; write nothing.")]
 LeadOption = Annotated[
     float | None,
     typer.Option(
         "--lead",
-        help="From now to the instant from which the target owns; default and minimum: the stack's "
+        help="Time from now until the target owns the work; default and minimum: the stack's "
         "switch_lead_seconds.",
         metavar="SECONDS",
         min=0,
     ),
 ]
-ReasonOption = Annotated[str, typer.Option("--reason", help="Kept in the history.", metavar="TEXT")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Recorded in the history.", metavar="TEXT")]
 ForceOption = Annotated[
     list[str] | None,
     typer.Option(
         "--force",
-        help="Go on although this check fails; may be repeated. Kept in the history.",
+        help="Continue even if this check fails; may be repeated. Recorded in the history.",
         metavar="CHECK",
     ),
 ]
 YesOption = Annotated[
     bool,
-    typer.Option("--yes", "-y", help="Do not ask. (Without a terminal, and with --json, nothing is asked.)"),
+    typer.Option("--yes", "-y", help="Do not ask (nor without a terminal or with --json)."),
 ]
 WaitOption = Annotated[
     bool,
     typer.Option(
         "--wait",
-        help="Then wait until the other side is drained, and copy its final states to the target's mirrored "
-        "runs.",
+        help="Wait until the other side is drained, then copy its final states to the mirrored runs.",
     ),
 ]
 TimeoutOption = Annotated[

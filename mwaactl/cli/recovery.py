@@ -1,4 +1,4 @@
-"""The commands for when something went wrong: audit, failover, unfence."""
+"""The recovery commands: audit, failover, unfence."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def audit(
     stack: StackOption = None,
     cwd: CwdOption = None,
     since: Annotated[
-        str, typer.Option(help="How far to look back: 24h, 7d or an instant.", metavar="AGO|INSTANT")
+        str, typer.Option(help="Start of the window: 24h or 7d ago, or an instant.", metavar="AGO|INSTANT")
     ] = "24h",
     until: Annotated[
-        str | None, typer.Option(help="Only what was due before; default: now.", metavar="AGO|INSTANT")
+        str | None, typer.Option(help="End of the window; default: now.", metavar="AGO|INSTANT")
     ] = None,
     backfill: Annotated[
-        bool, typer.Option("--backfill", help="Let the current owner execute what nobody executed.")
+        bool, typer.Option("--backfill", help="Execute on the current owner what neither side executed.")
     ] = False,
     lineage: Annotated[
         bool,
@@ -56,9 +56,9 @@ def audit(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Find scheduled runs that both sides executed, that nobody executed, or that the wrong side did.
+    """Find scheduled runs that both sides, neither side or the wrong side executed.
 
-    The exit code is 0 if there is nothing to report, 1 if there are findings that nothing was done about.
+    The exit code is 0 without findings, and 1 if findings remain that were not backfilled.
     """
     from mwaactl import clock
     from mwaactl.recovery import audit as operation
@@ -78,7 +78,7 @@ def audit(
             if not as_json:
                 show_audit(console(), result)
             confirm(f"Execute {count} runs now?", yes=yes, as_json=as_json)
-            with busy("Starting what nobody executed", as_json):
+            with busy("Starting the missed runs", as_json):
                 result = operation.backfill(deployment, result)
         open_findings = CheckFailed.exit_code if result.open else 0
         exit_code = Unfinished.exit_code if result.not_backfilled else open_findings
@@ -92,19 +92,20 @@ def failover(
     since: Annotated[
         str | None,
         typer.Option(
-            help="When the old side may have begun to fail; default: 15m, or as an interrupted failover.",
+            help="When the old side may have begun to fail; default: 15m ago, or that of an interrupted "
+            "failover.",
             metavar="AGO|INSTANT",
         ),
     ] = None,
     fence: Annotated[
-        bool, typer.Option("--fence", help="Deny everything to the old side's execution role.")
+        bool, typer.Option("--fence", help="Deny the old side's execution role all access to AWS.")
     ] = False,
     no_wait: Annotated[
         bool,
         typer.Option(
             "--no-wait",
             help="Do not wait (5 minutes) for processes that may still act on an older ownership: what they "
-            "start on the old side runs twice, what they skip on the target does not run.",
+            "start on the old side runs twice, and what they skip on the target does not run.",
         ),
     ] = False,
     reason: ReasonOption = "",
@@ -113,10 +114,10 @@ def failover(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Emergency: take the work, and what was due lately, from an environment that may be dead.
+    """Emergency: take the work, and what was due recently, from an environment that may be dead.
 
     What is not known to be completed runs again on the target: at least once. The command can be repeated at
-    any time; it goes on where it was interrupted.
+    any time; it continues where it was interrupted.
     """
     from mwaactl import clock
     from mwaactl.recovery.failover import carry_out_failover, dry_run_failover, plan_failover
@@ -125,7 +126,7 @@ def failover(
     with session(as_json):
         colour = colour_named(target)
         begin = past(since, clock.now(), "--since") if since is not None else None
-        with busy("Looking at what was due and what was completed", as_json) as progress:
+        with busy("Reading what was due and what was completed", as_json) as progress:
             deployment = open_deployment(stack, cwd)
             plan = plan_failover(deployment, colour, since=begin, force=force or (), progress=progress)
         if not as_json:
@@ -193,6 +194,6 @@ def _unfinished(result: FailoverResult, stack: str) -> Unfinished | None:
         return None
     first = result.left[0]
     return Unfinished(
-        f"{len(result.left)} runs are still unsettled; the first is {first.dag_id} {first.run_id}: "
+        f"{len(result.left)} runs are still open; the first is {first.dag_id} {first.run_id}: "
         f"{first.reason.rstrip('.')}. Repeat: mwaactl failover {result.target} -s {stack}"
     )

@@ -1,4 +1,4 @@
-"""From the command line to a deployment: opening the stack, asking, reporting progress and errors."""
+"""What all commands do: open the stack, ask the operator, report progress and errors."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def colour_named(value: str) -> Colour:
     for colour in COLOURS:
         if colour == value:
             return colour
-    raise UsageError(f"{value!r} is not an environment: name {' or '.join(COLOURS)}")
+    raise UsageError(f"{value!r} is not an environment: use {' or '.join(COLOURS)}")
 
 
 @contextmanager
 def session(as_json: bool) -> Iterator[None]:
-    """End the command with the error's exit code and one line on stderr; with --json, an object on stdout."""
+    """Turn an error into its exit code and one line on stderr; with --json, an object on stdout."""
     try:
         yield
     except ControlError as error:
@@ -48,7 +48,7 @@ def session(as_json: bool) -> Iterator[None]:
 
 
 def error_fields(error: ControlError) -> dict[str, str | int]:
-    """How `--json` reports an error."""
+    """The fields with which `--json` reports an error."""
     return {"error": str(error), "exit_code": error.exit_code}
 
 
@@ -59,14 +59,14 @@ def print_error(error: ControlError) -> None:
 
 
 def confirm(question: str, *, yes: bool, as_json: bool) -> None:
-    """Ask a person at a terminal, unless --yes; a no ends the command with exit code 1."""
+    """Ask the operator at a terminal, unless --yes is given; "no" ends the command with exit code 1."""
     if not (yes or as_json) and sys.stdin.isatty():
         typer.confirm(question, abort=True)
 
 
 @contextmanager
 def busy(text: str, as_json: bool) -> Iterator[Callable[[int, int], None]]:
-    """Show a person at a terminal what is going on; the callback takes how much of how much is done."""
+    """Show the operator at a terminal what is happening; the callback takes the number done and the total."""
     screen = console(stderr=True)
     if as_json or not screen.is_terminal:
         yield lambda _done, _of: None
@@ -79,5 +79,5 @@ def console(stderr: bool = False) -> Console:
     from rich.console import Console
 
     screen = Console(stderr=stderr)
-    # In a log or a pipe there is no screen to fit: do not cut columns at 80.
+    # A log or a pipe has no screen width: do not cut columns at 80.
     return screen if screen.is_terminal else Console(stderr=stderr, width=160)

@@ -1,4 +1,4 @@
-"""The commands that move work: switch and rollback."""
+"""The commands that move work between the environments: switch and rollback."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
 
 
 class Execution(NamedTuple):
-    """How a planned switch is carried out. `timeout` in seconds, of the wait; None: without a limit."""
+    """How to carry out a planned switch. `timeout` of the wait in seconds; None: no limit."""
 
     reason: str
     dry_run: bool
@@ -54,9 +54,7 @@ def switch(
     cwd: CwdOption = None,
     dag: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Move only this DAG; may be repeated. All others stay where they are.", metavar="NAME"
-        ),
+        typer.Option(help="Move only this DAG; may be repeated. All others stay.", metavar="NAME"),
     ] = None,
     lead: LeadOption = None,
     reason: ReasonOption = "",
@@ -70,10 +68,10 @@ def switch(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Let the target execute every scheduled run due from an instant on; earlier runs drain where they are.
+    """Give the target every scheduled run that is due after the switch; earlier runs finish where they are.
 
-    Checks run first; a check that fails stops the switch before anything is written. DAGs that must not
-    overlap themselves stay until they are idle: with --wait, or the same command later, they move too. If the
+    Checks run first; a failed check stops the switch before anything is written. DAGs that must not overlap
+    themselves stay until they are idle: with --wait, or by repeating the command later, they move too. If the
     target already owns the work, nothing changes and the exit code is 0.
     """
     from mwaactl.switching.plan import plan
@@ -85,7 +83,7 @@ def switch(
         return plan(deployment, colour, dags=dag or None, lead=lead, force=force or (), sync=copying)
 
     if sync and dry_run and not as_json:
-        typer.echo("A dry run copies nothing (--sync): the checks show what differs now.", err=True)
+        typer.echo("A dry run copies nothing (--sync): the checks show the present differences.", err=True)
     _move(look, Execution(reason, dry_run, yes, as_json, wait, timeout))
 
 
@@ -103,8 +101,8 @@ def rollback(
 ) -> None:
     """Switch back to the environment that owned the work before the current owner.
 
-    A switch like any other, with the same checks. A second rollback leads forward again: to repeat one that
-    was interrupted, name the target (mwaactl switch).
+    A switch like any other, with the same checks. A second rollback switches forward again: to repeat an
+    interrupted one, use `mwaactl switch` with the target.
     """
     from mwaactl.switching.plan import plan_rollback
 
@@ -115,7 +113,7 @@ def rollback(
 
 
 def _move(look: Callable[[], SwitchPlan], how: Execution) -> None:
-    """Plan, show the checks, ask, write, show the result; with --wait, follow the drain to its end."""
+    """Plan, show the checks, ask, write and show the result; with --wait, follow the drain to its end."""
     from mwaactl.screens.common import show_checks
     from mwaactl.screens.switch import show_switch
     from mwaactl.switching.write import dry_run
@@ -151,22 +149,23 @@ def _write(plan: SwitchPlan, how: Execution) -> SwitchResult:
             return carry_out(plan, reason=how.reason)
     except KeyboardInterrupt as error:
         raise Unfinished(
-            f"interrupted while writing: `mwaactl status -s {name}` shows what stands. It is safe to repeat: "
+            f"interrupted while writing: `mwaactl status -s {name}` shows the outcome. It is safe to repeat: "
             f"mwaactl switch {plan.target} -s {name}"
         ) from error
 
 
 def _wait(plan: SwitchPlan, result: SwitchResult, how: Execution) -> None:
-    """Wait until the other side is drained; ends with exit code 5 if it is not."""
+    """Wait until the other side is drained; exit with code 5 if it is not."""
     from mwaactl.screens.switch import continue_command, progress_line, show_drain
     from mwaactl.switching.drain import SwitchAndDrainResult
 
     progress, interrupted = _follow_drain(plan, how)
     both = SwitchAndDrainResult(**dict(result), drain=progress)
     if interrupted or not progress.finished:
-        why = "interrupted" if interrupted else f"not drained within {how.timeout:g} s"
+        limit = "" if how.timeout is None else f" within {how.timeout:g} s"
+        why = "interrupted" if interrupted else f"not drained{limit}"
         error = Unfinished(
-            f"{why}: {progress_line(progress)}. What was written stands; go on with: "
+            f"{why}: {progress_line(progress)}. The switch itself stands. To continue: "
             f"{continue_command(plan.deployment, plan.target, plan.dags)}"
         )
         stop(error, lambda: both, as_json=how.as_json)
@@ -174,7 +173,7 @@ def _wait(plan: SwitchPlan, result: SwitchResult, how: Execution) -> None:
 
 
 def _follow_drain(plan: SwitchPlan, how: Execution) -> tuple[DrainProgress, bool]:
-    """Wait, showing the progress; how far it came, and whether the operator interrupted it."""
+    """Wait and show the progress; return it, and whether the operator interrupted the wait."""
     from mwaactl.screens.switch import live_progress, progress_line
     from mwaactl.switching.drain import DrainProgress, wait_until_drained
 

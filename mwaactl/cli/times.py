@@ -1,4 +1,4 @@
-"""Points in the past as operators type them."""
+"""Times in the past, as operators type them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def past(text: str, now: datetime, option: str) -> datetime:
-    """`15m`, `24h`, `7d` before now, or a time such as 2026-11-23T10:00:00Z; UsageError for anything else."""
+    """Parse `15m`, `24h`, `7d` (ago) or a time such as 2026-11-23T10:00:00Z; UsageError for anything else."""
     if ago := _AGO.fullmatch(text):
         return now - timedelta(**{_UNITS[ago[2]]: float(ago[1])})
     try:

@@ -1,1 +1,1 @@
-"""The lineage log from the operator's side: its status, and posting it again."""
+"""The operator's view of the lineage log: its status, and posting it again."""

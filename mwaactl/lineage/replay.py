@@ -1,4 +1,4 @@
-"""Posting a window of the lineage log again."""
+"""The replay: posting a window of the lineage log again."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PATIENCE = Patience(give_up=60)
 SAVE_EVERY = 2.0  # seconds
 SHOWN = 20  # refused events in the result
 
-Report = Callable[[int, int], None]  # objects read so far, of how many
+Report = Callable[[int, int], None]  # called with the number of objects read and the total
 
 
 def silent(_read: int, _total: int) -> None:
@@ -164,10 +164,10 @@ def replay(
     report: Report = silent,
     patience: Patience = PATIENCE,
 ) -> ReplayResult:
-    """Post the window's events in order; each run keeps the state that the log's newest event of it reports.
+    """Post the window's events in order; each run keeps the state of its newest event in the log.
 
-    Raises Unreachable (S3, or the back end at the start), UsageError, Unusable; Unfinished when the back end
-    became unreachable or the operator interrupted it: the command in the message resumes it.
+    Raises Unreachable (S3, or the back end at the start), UsageError, Unusable; Unfinished if the back end
+    becomes unreachable or the operator interrupts it: the command in the message resumes it.
     """
     started = time.monotonic()
     with closing(server(window.to, timeout=POST_TIMEOUT)) as marquez:
@@ -252,7 +252,7 @@ class _Replay:
             self._save()
 
     def _retry(self) -> None:
-        """Retry once the events at which the back end failed, though it took others."""
+        """Retry once the events at which the back end failed while it accepted others."""
         for refused in [event for event in self._checkpoint.refused if not event.final]:
             event = self._log.read(refused.key)
             if event and self._delivery.post_late(event, patient=True) is None:
@@ -260,7 +260,7 @@ class _Replay:
                 self._checkpoint.posted += 1
 
     def _events(self) -> Iterator[Event]:
-        """What to post, in order. Objects that are not events are skipped: no back end could take them."""
+        """The events to post, in order. Objects that are not events are skipped: no back end accepts them."""
         start, end = self._ends()
         total = sum(len(page) for page in self._log.pages(start, end))
         keys = (entry.key for page in self._log.pages(start, end) for entry in page)

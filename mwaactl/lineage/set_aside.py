@@ -1,4 +1,4 @@
-"""Events that the back end refused for good: listing them, and retrying them."""
+"""Listing and retrying the events that the back end refused for good."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SetAsideEvent(Model):
 
 
 class SetAsideList(Model):
-    """The oldest events first; `total` may be more than are listed."""
+    """The oldest events first; `total` may exceed the number listed."""
 
     bucket: str
     total: int
@@ -47,7 +47,7 @@ class RetryResult(Model):
 
 
 def set_aside(deployment: Deployment, *, limit: int = 100) -> SetAsideList:
-    """Raises Unreachable."""
+    """List the oldest events that are set aside. Raises Unreachable."""
     bucket, s3 = deployment.stack.lineage_log_bucket, deployment.clients.s3
     total = 0
     events: list[SetAsideEvent] = []
@@ -68,7 +68,7 @@ def retry(
     dry_run: bool,
     patience: Patience = PATIENCE,
 ) -> RetryResult:
-    """Post what was set aside (no `keys`: all of it), oldest first, and remove what the back end takes.
+    """Post what is set aside (`keys` empty: all of it), oldest first, and remove what the back end accepts.
 
     Raises UsageError for a key that is not set aside, Unreachable, Unfinished.
     """
@@ -111,7 +111,7 @@ def _set_aside_key(key: str) -> str:
 
 
 def _post(delivery: Delivery, key: str, event: Read, so_far: str) -> Refusal | None:
-    """Post what is set aside under `key`; why not, if it is refused."""
+    """Post what is set aside under `key`; return the refusal, if any."""
     if not isinstance(event, Event):
         return Refusal(str(event or "it no longer exists"))
     try:

@@ -1,4 +1,4 @@
-"""The state of lineage: the log's events, how far each forwarder has come, whether the back end answers."""
+"""The status of lineage: the log's events, each forwarder's checkpoint, and the back end's health."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CHECKPOINTS = "forwarder/"
-COUNTED = 100  # pages of 1000 keys: waiting events are counted up to there
+COUNTED = 100  # pages of 1000 keys: the limit for counting waiting events
 SILENT = timedelta(seconds=30)  # three leases: the holder is gone, and nobody has taken over
 HEALTH_TIMEOUT = 3.0  # seconds
 HOUR = timedelta(hours=1)
 
 
 class Hour(Model):
-    """How many events the log has of the hour that begins at `hour`."""
+    """The number of events in the log for the hour that begins at `hour`."""
 
     hour: Instant
     events: int
@@ -37,8 +37,8 @@ class Hour(Model):
 class CheckpointStatus(Model):
     """How far the forwarder of a back end has come. `holder` None: none is running.
 
-    `waiting`: events not delivered yet. Besides them, `suspects`: events at which the back end failed while
-    it took others; they are retried.
+    `waiting`: events not delivered yet. `suspects`, counted separately: events at which the back end failed
+    while it accepted others; they are retried.
     """
 
     key: str
@@ -53,7 +53,7 @@ class CheckpointStatus(Model):
 
 
 class Health(Model):
-    """Whether the back end answers here. `healthy` None: it cannot be reached from here."""
+    """Whether the back end answers. `healthy` None: it cannot be reached from here."""
 
     url: str
     healthy: bool | None
@@ -74,7 +74,10 @@ class LineageStatus(Model):
 
 
 def status(deployment: Deployment, *, hours: int = 24, to: str | None = None) -> LineageStatus:
-    """Raises Unreachable (S3), Unusable (a broken checkpoint), UsageError (`to` is not a URL)."""
+    """Observe the log, the checkpoints and the back end.
+
+    Raises Unreachable (S3), Unusable (a broken checkpoint), UsageError (`to` is not a URL).
+    """
     now = clock.now()
     since = now.replace(minute=0, second=0, microsecond=0) - (hours - 1) * HOUR
     url = to or deployment.stack.lineage_url
@@ -104,7 +107,7 @@ def status(deployment: Deployment, *, hours: int = 24, to: str | None = None) ->
 
 
 def objects(s3: S3Client, bucket: str, prefix: str) -> Iterator[tuple[str, datetime]]:
-    """Key and time of all objects under `prefix`, in order."""
+    """The keys and times of all objects under `prefix`, in order."""
     after, more = "", True
     while more:
         page = s3.list_objects_v2(Bucket=bucket, Prefix=prefix, StartAfter=after)
@@ -115,7 +118,7 @@ def objects(s3: S3Client, bucket: str, prefix: str) -> Iterator[tuple[str, datet
 
 
 def server(url: str, *, timeout: float) -> MarquezClient:
-    """Raises UsageError."""
+    """A client for the back end at `url`; UsageError if that is not a URL."""
     try:
         return MarquezClient(url, timeout=timeout, agent="mwaactl")
     except ValueError as error:
@@ -136,7 +139,7 @@ def health(marquez: MarquezClient, url: str) -> Health:
 
 
 def require(marquez: MarquezClient, url: str) -> None:
-    """Unreachable unless the server answers."""
+    """Raise Unreachable unless the server answers."""
     state = health(marquez, url)
     if not state.healthy:
         raise Unreachable(f"{url}: {state.detail}")

@@ -13,7 +13,7 @@ from mwaactl.json_model import Instant, Model, iso
 
 @dataclass(frozen=True)
 class Version:
-    """One version of the parameter, as its history has it."""
+    """One version of the parameter, as SSM records it."""
 
     number: int
     value: str
@@ -29,7 +29,7 @@ class HistoryEntry(Model):
     when: Instant
     who: str  # ARN of the AWS principal
     why: str  # the description given with the write
-    valid: bool  # False: a lost race or a stale value; it never counted
+    valid: bool  # False: a lost race or a stale value; it never took effect
     change: str
 
 
@@ -63,9 +63,10 @@ def describe_history(parameter: str, versions: Sequence[Version], lead: timedelt
 
 
 def describe_version(version: Version, before: Timeline | None = None) -> tuple[bool, str]:
-    """Whether a version counts, and what it decided (or wanted to decide) in words.
+    """Whether a version is valid, and what it decided (or tried to decide) in words.
 
-    `before` is what stood when it was written, as readers applied it: a failover dates back a decision of it.
+    `before` is the timeline in force when it was written, as readers applied it: a failover back-dates a
+    decision of that timeline.
     """
     try:
         timeline = Timeline.parse(version.value)
@@ -80,15 +81,15 @@ def describe_version(version: Version, before: Timeline | None = None) -> tuple[
             single.setdefault(f"{entry.owner} from {_begin(entry.since)}", []).append(dag_id)
     stood = {entry.version: entry.since for entry in before.owners} if before is not None else {}
     common += [
-        f"{e.owner} from {_begin(e.since)}, dated back"
+        f"{e.owner} from {_begin(e.since)}, back-dated"
         for e in timeline.owners
         if e.version != own and e.since < stood.get(e.version, e.since)
     ]
     apart = [f"{', '.join(ids)}: {decided}" for decided, ids in single.items()]
-    change = "; ".join(common + apart) or "the standing decisions, on top again"
+    change = "; ".join(common + apart) or "the standing decisions, put back on top"
     if counts:
         return True, change
-    return False, f"lost: written upon version {timeline.base_version}, not {version.number - 1} ({change})"
+    return False, f"lost: based on version {timeline.base_version}, not {version.number - 1} ({change})"
 
 
 def _begin(since: datetime) -> str:

@@ -1,9 +1,9 @@
 """Reading and writing the ownership parameter.
 
-The rules are the timeline's (`bluegreen.timeline`); here is what AWS adds: versions, history, puts whose
-outcome is unknown. A put is sent once. It has won if SSM gives it the version just above the one it was
-written upon; otherwise its value is invalid for every reader, and the loser puts the standing value on top
-again so that readers need no history.
+The rules are those of `bluegreen.timeline`; this module adds what comes with AWS: versions, history, and puts
+whose outcome is unknown. A put is sent once. It wins if SSM gives it the version just above the one it is
+based on; otherwise its value is invalid for every reader, and the loser puts the standing value back on top
+so that readers need no history.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from mwaactl.json_model import iso
 from mwaactl.ownership.history import History, Version, describe_history, describe_version
 from mwaactl.ownership.reading import newest_owner
 
-# Seconds before each attempt: for a moment SSM may still answer with the previous value.
+# Seconds before each attempt: SSM may briefly return the previous value.
 READ_BACK = (0.0, 0.1, 0.3, 0.6, 1.0)
-# A value is sent this soon after its decision, or not at all: what the decision was based on is old by then.
+# A value is sent within this time after its decision, or not at all: later, the decision's basis is stale.
 SENT_WITHIN = timedelta(seconds=1)
-# A write that is answered has arrived this long after its decision at the latest.
+# An answered write has arrived within this time after its decision.
 ARRIVES_WITHIN = SENT_WITHIN + timedelta(seconds=2 * PUT_TIMEOUT)
-REPAIRS = 3  # attempts to put the standing value on top; else the next writer does it
+REPAIRS = 3  # attempts to put the standing value back on top; after that, the next writer does it
 DESCRIPTION_LIMIT = 1024  # characters, of SSM
 
 
@@ -53,13 +53,13 @@ class Snapshot:
     """The ownership at one moment."""
 
     reading: Reading  # the newest valid version
-    top: int  # the newest version of all: above reading.version if invalid values lie on top
+    top: int  # the newest version; above reading.version if there are invalid values on top
     timeline: Timeline  # the reading as Airflow applies it
     skew: Skew | None  # None: the answer carried no time
 
     @property
     def covered(self) -> bool:
-        """Whether an invalid value lies on top of the one that stands."""
+        """Whether there is an invalid value on top of the valid one."""
         return self.top != self.reading.version
 
 
@@ -86,7 +86,7 @@ class Ownership:
         try:
             reading = latest_valid(records)
         except TimelineError:
-            # read later, so it may have newer versions than the answer before
+            # read later, so it may contain newer versions than the first answer
             records += [(version.value, version.number, version.modified) for version in self.versions()]
             reading = self._standing(records)
         top = max(number for _, number, _ in records)
@@ -122,20 +122,20 @@ class Ownership:
     def write(
         self, before: Snapshot, timeline: Timeline, description: str, since: datetime | None = None
     ) -> Snapshot:
-        """Put `timeline` (made from `before`, for version before.top + 1) and return what then stands.
+        """Put `timeline` (derived from `before`, for version before.top + 1); return the new ownership.
 
-        `since`: the begin that was decided upon what was seen just before, a lead ahead. A value that was not
-        answered and has not arrived is kept from ever counting.
+        `since`: the begin of the decision, a lead after the observation that it is based on. If the put is
+        not answered and has not arrived, its value is prevented from ever taking effect.
 
-        Raises LostRace if another writer was first (its decision stands), Unfinished if it is not known
-        whether the value arrived or it cannot be read back, Unreachable if it surely does not count,
-        UsageError if the timeline has no room for so many DAGs of their own.
+        Raises LostRace if another writer was first (its decision stands), Unfinished if it is unknown whether
+        the value arrived or if it cannot be read back, Unreachable if it certainly has no effect, UsageError
+        if the parameter cannot hold decisions for that many single DAGs.
         """
         value, expected = self.value(before, timeline), before.top + 1
         if since is not None and aws_now(before, self.lead) > since - self.lead + SENT_WITHIN:
             raise Unreachable(
-                f"{self.name} was not written: this command was held up just before (did the machine sleep?) "
-                "and the busy DAGs may have changed since it looked. Repeat it"
+                f"{self.name} was not written: this command was held up just before the write (did the "
+                "machine sleep?), so the busy DAGs may have changed. Repeat the command"
             )
         version = self._put(value, description)
         if version is None:
@@ -145,14 +145,14 @@ class Ownership:
         return self._read_back(version)
 
     def value(self, before: Snapshot, timeline: Timeline) -> str:
-        """What would be written; UsageError if the parameter has no room for it."""
+        """The value to write; UsageError if it is too long for the parameter."""
         try:
             return timeline.dump(aws_now(before, self.lead))
         except TimelineError as error:
             raise UsageError(f"{self.name} was not written: {error}") from error
 
     def uncover(self, snapshot: Snapshot) -> Snapshot:
-        """Put the standing value on top of invalid ones; another writer may do that at the same time."""
+        """Put the standing value back on top of invalid ones; another writer may do so at the same time."""
         for _ in range(REPAIRS):
             if not snapshot.covered:
                 break
@@ -161,20 +161,20 @@ class Ownership:
         return snapshot
 
     def seal(self, snapshot: Snapshot) -> Snapshot:
-        """Put the standing value on top, so that a value that is still on its way can no longer count.
+        """Put the standing value back on top, so that a put still under way can no longer take effect.
 
-        It is done if the answer's `top` is above that of `snapshot`.
+        This has succeeded if the returned `top` is above that of `snapshot`.
         """
         self._put_standing(snapshot)
         return self.uncover(self.read())
 
     def _put_standing(self, snapshot: Snapshot) -> int | None:
         standing = replace(snapshot.timeline, base_version=snapshot.top)
-        described = f"mwaactl: put version {snapshot.reading.version} on top again"
+        described = f"mwaactl: put version {snapshot.reading.version} back on top"
         return self._put(self.value(snapshot, standing), described)
 
     def _put(self, value: str, description: str) -> int | None:
-        """The version that SSM gave the value, None if it is not known whether it arrived."""
+        """Put the value; return its version, None if it is unknown whether it arrived."""
         from botocore import exceptions as boto
 
         not_written = f"{self.name} was not written"
@@ -188,7 +188,7 @@ class Ownership:
             )
         except boto.ConnectionError as error:  # never left this machine
             raise Unreachable(f"{not_written}: {explain(error)}") from error
-        except boto.HTTPClientError:  # sent, or partly so
+        except boto.HTTPClientError:  # sent, at least in part
             return None
         except boto.ClientError as error:
             if error.response["ResponseMetadata"].get("HTTPStatusCode", 0) >= 500:
@@ -204,12 +204,12 @@ class Ownership:
         return answer["Version"]
 
     def _look_for(self, before: Snapshot, value: str, expected: int) -> int:
-        """The version under which a value arrived whose put was not answered.
+        """Find the version under which an unanswered put arrived.
 
-        If it has not arrived, the standing value is put in its place, so that it can no longer count.
+        If it has not arrived, the standing value is put in its place, so that it can no longer take effect.
         """
         unknown = (
-            f"the put of {self.name} was not answered, so it is not known whether it was written. If it "
+            f"the put of {self.name} was not answered, so it is unknown whether it was written. If it "
             f"arrives late, it takes effect {self.lead.total_seconds():g} s after its arrival. See "
             "`mwaactl status`; repeating the command is safe: only one of the two takes effect"
         )
@@ -220,7 +220,7 @@ class Ownership:
                     return version
             try:
                 sealed = self._put_standing(before)
-            except LostRace:  # others are writing, too
+            except LostRace:  # other writers are active
                 sealed = None
             if sealed != expected and (version := self._arrived(value, expected)) is not None:
                 return version
@@ -234,7 +234,7 @@ class Ownership:
         )
 
     def _arrived(self, value: str, expected: int) -> int | None:
-        """The version under which `value` has arrived, None if not yet; LostRace if it cannot count."""
+        """The version under which `value` has arrived, None if not yet; LostRace if it cannot take effect."""
         newer = {version.number: version.value for version in self.versions() if version.number >= expected}
         arrived = [number for number, stored in newer.items() if stored == value]
         if not arrived and expected in newer:
@@ -242,22 +242,22 @@ class Ownership:
         return min(arrived, default=None)
 
     def _lost(self, expected: int) -> LostRace:
-        """Who won, after having uncovered the winner's value if ours lies on top of it."""
+        """The error that names the winner; first, the winner's value is put back on top of ours."""
         winner = next((v for v in self.versions() if v.number == expected), None)
         snapshot, tail = self._uncovered(self.read())
         who = "someone"
         if winner is not None:
-            # What it decided, too: a put of our own that was not answered may be the one that was first.
+            # With its decision: an earlier, unanswered put of our own may be the winner.
             decided = describe_version(winner)[1]
             who = f"{winner.user or 'an unknown user'} at {iso(winner.modified)} ({decided})"
         final = newest_owner(snapshot.timeline)
         return LostRace(
-            f"lost the race: version {expected} was written first, by {who}. That stands: {final} owns the "
-            f"work. This command has changed nothing; see `mwaactl history`{tail}"
+            f"lost the race: version {expected} was written first, by {who}. That decision stands: {final} "
+            f"owns the work. This command changed nothing; see `mwaactl history`{tail}"
         )
 
     def _uncovered(self, snapshot: Snapshot) -> tuple[Snapshot, str]:
-        """What stands, put on top if possible, and what to say if not."""
+        """The ownership, put back on top if possible, and a hint for the operator if not."""
         try:
             return self.uncover(snapshot), ""
         except (Unreachable, LostRace) as error:
@@ -273,31 +273,31 @@ class Ownership:
             except Unreachable as error:
                 raise Unfinished(
                     f"version {version} of {self.name} was written but could not be read back ({error}). "
-                    "Repeat the command: it goes on from there"
+                    "Repeat the command: it continues from there"
                 ) from error
             if snapshot.top >= version:
                 return self._uncovered(snapshot)[0]
         raise Unfinished(
-            f"version {version} of {self.name} was written but SSM still answers with an older one. "
-            "Repeat the command in a minute: it goes on from there"
+            f"version {version} of {self.name} was written but SSM still returns an older one. "
+            "Repeat the command in a minute: it continues from there"
         )
 
 
 def aws_now(snapshot: Snapshot, lead: timedelta) -> datetime:
-    """This machine's time, corrected to AWS's if the two surely differ by more than half a lead."""
+    """This machine's time, corrected to AWS's if the two certainly differ by more than half a lead."""
     now = clock.now()
-    # The later end of what AWS's clock may show: a decision must not begin before it can be read.
+    # The latest time that AWS's clock may show: a decision must not begin before it can be read.
     return now + snapshot.skew.most if snapshot.skew is not None and too_far(snapshot, lead) else now
 
 
 def too_far(snapshot: Snapshot, lead: timedelta) -> bool:
-    """Whether this machine's clock surely is more than half a lead off AWS's."""
+    """Whether this machine's clock is certainly more than half a lead off AWS's."""
     return snapshot.skew is not None and abs(snapshot.skew.sure) > lead / 2
 
 
-def _skew(metadata: Any, asked: datetime, answered: datetime) -> Skew | None:
+def _skew(metadata: Any, sent: datetime, answered: datetime) -> Skew | None:
     header = metadata.get("HTTPHeaders", {}).get("date")
     if not header:
         return None
     stamp = parsedate_to_datetime(header)
-    return Skew(least=stamp - answered, most=stamp + timedelta(seconds=1) - asked)
+    return Skew(least=stamp - answered, most=stamp + timedelta(seconds=1) - sent)

@@ -1,4 +1,4 @@
-"""What a timeline says: who owns the work, since when, and who comes next."""
+"""Reading a timeline: who owns the work, since when, and who is next."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from bluegreen.timeline import Colour, Timeline
 
 
 def newest_owner(timeline: Timeline, dag_id: str | None = None) -> Colour:
-    """Who owns the work once everything decided has begun: of one DAG, or of those without own entries."""
+    """The owner once all decisions have taken effect: of one DAG, or of the common line."""
     newest = timeline.owners[-1]
     own = timeline.dags.get(dag_id, ()) if dag_id is not None else ()
     return own[-1].owner if own and own[-1].version >= newest.version else newest.owner
 
 
 def previous_owner(timeline: Timeline) -> Colour | None:
-    """Who owned the work of all DAGs before the newest owner; None if no other environment ever did."""
+    """The owner of the work of all DAGs before the newest one; None if there has been no other."""
     newest = newest_owner(timeline)
     begins = sorted((entry.since for entry in timeline.owners), reverse=True)
     return next((owner for since in begins if (owner := timeline.owner(since)) != newest), None)
 
 
 def settled(timeline: Timeline, target: str, dags: Collection[str] = ()) -> bool:
-    """Whether `target` owns, or is decided to own, the work of these DAGs (none named: of every DAG)."""
+    """Whether `target` owns the work of these DAGs (empty: of every DAG), or will by a decision."""
     concerned: Collection[str | None] = dags or (None, *timeline.dags)
     return all(newest_owner(timeline, dag_id) == target for dag_id in concerned)
 
 
 @dataclass(frozen=True)
 class Turn:
-    """Who owns what is due at an instant, since when, and who comes next."""
+    """The owner at an instant, since when, and the next owner."""
 
     owner: Colour
     since: datetime
@@ -54,7 +54,7 @@ def turn(timeline: Timeline, now: datetime, dag_id: str | None = None) -> Turn:
 
 
 def moved_apart(timeline: Timeline, now: datetime) -> dict[str, Turn]:
-    """The DAGs whose line differs from the common one, now or from a decided instant on."""
+    """The DAGs whose ownership differs from the common line, now or by a decision."""
     common = turn(timeline, now)
     turns = {dag_id: turn(timeline, now, dag_id) for dag_id in sorted(timeline.dags)}
     return {

@@ -1,1 +1,1 @@
-"""When something went wrong: the audit and its backfill, failover and fence."""
+"""Recovery: the audit and its backfill, failover and fence."""

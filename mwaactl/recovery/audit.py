@@ -28,7 +28,7 @@ from mwaactl.recovery.completed_by_lineage import LineageLog
 from mwaactl.recovery.rerun import clear_run, create_run, created_run
 from mwaactl.recovery.verdict import Finding, Records, SideRecords, Verdict, judge
 
-Progress = Callable[[int, int], None]  # called with how many are done, of how many
+Progress = Callable[[int, int], None]  # called with the number done and the total
 
 
 class Failure(Model):
@@ -45,7 +45,7 @@ class Audit(Model):
     stack: str
     since: Instant
     until: Instant
-    instants: int  # (DAG, due instant) for which a side has a run
+    instants: int  # (DAG, due instant) pairs for which a side has a run
     unfinished: int  # of them: not executed yet, or still running
     failed: int  # of them: executed by their owner, and failed there
     unknown: int  # of them: their owner does not answer, and the lineage log has no record of them
@@ -71,17 +71,17 @@ def audit(
     """Find scheduled runs due in [since, until) that were not executed exactly once by their owner.
 
     Raises Unreachable if the REST API of either side does not answer: half an audit proves nothing. With
-    `lineage`, the runs of one silent side are taken from the lineage log; `progress` follows its reading.
+    `lineage`, the runs of one silent side are taken from the lineage log, whose reading `progress` follows.
     """
     records = _gather(deployment, since, until, lineage=lineage, progress=progress)
     return _report(deployment, records, since, until)
 
 
 def backfill(deployment: Deployment, earlier: Audit, progress: Progress | None = None) -> Audit:
-    """Execute what nobody executed, on the environment that owns the DAG now, as far as `earlier` offers it.
+    """Execute the runs that neither side executed, on the environment that owns the DAG now.
 
-    Both sides are read again first, and only findings that still hold are acted upon. A run that an earlier
-    backfill created or cleared is recognised and not started twice.
+    This covers the findings that `earlier` offers to backfill and that still hold: both sides are read again
+    first. A run that an earlier backfill created or cleared is recognized and not started twice.
     """
     records = _gather(deployment, earlier.since, earlier.until)
     report = _report(deployment, records, earlier.since, earlier.until)
@@ -130,7 +130,7 @@ def _gather(
 
 def _ask(api: AirflowApi, since: datetime, until: datetime) -> SideRecords:
     busy = frozenset(run.dag_id for run in api.unfinished_runs())
-    dags = api.dags()  # before the runs: a run that its scheduler is past must be among them
+    dags = api.dags()  # before the runs, which must include all that the scheduler has passed
     runs = api.scheduled_runs(since, until)
     tasks = api.task_instances([run for run in runs if run.finished])
     by_due = {(run.dag_id, run.due): run for run in runs if run.due is not None}
@@ -140,12 +140,12 @@ def _ask(api: AirflowApi, since: datetime, until: datetime) -> SideRecords:
 def _read_lineage(
     deployment: Deployment, colour: Colour, since: datetime, until: datetime, progress: Progress | None
 ) -> SideRecords:
-    """What the lineage log records of a side that does not answer."""
+    """The lineage log's records of a side that does not answer."""
     environment, other = deployment.stack.require(colour), deployment.stack.other(colour)
     if other and other.lineage_namespace == environment.lineage_namespace:
         raise Unreachable(
             f"{environment.name} does not answer, and the lineage log cannot stand in for it: both "
-            f"environments share the namespace {other.lineage_namespace}, so an event does not tell which of "
+            f"environments share the namespace {other.lineage_namespace}, so an event does not show which of "
             "them executed a run"
         )
     states = LineageLog(deployment, colour, progress).states(since, until)
@@ -184,7 +184,7 @@ def _report(deployment: Deployment, records: Records, since: datetime, until: da
 
 
 def _recall_backfill(deployment: Deployment, records: Records, finding: Finding) -> Verdict:
-    """The finding, unless an earlier backfill created a run in the place of the one that nobody executed."""
+    """The finding, unless an earlier backfill created a run in place of the one that was not executed."""
     for run in records.runs(finding.key).values():
         for colour, side in records.sides.items():
             if finding.dag_id not in side.dags:
@@ -199,10 +199,10 @@ def _recall_backfill(deployment: Deployment, records: Records, finding: Finding)
 
 
 def _execute(deployment: Deployment, records: Records, finding: Finding) -> None:
-    """Execute the run that nobody executed: its skipped mirror if there is one, else a run of its own."""
+    """Execute the run of a finding: the skipped mirror if there is one, else a new run."""
     if finding.backfill_on is None:
         return
-    colour, api, reason = finding.backfill_on, deployment.airflow(finding.backfill_on), "nobody executed it"
+    colour, api, reason = finding.backfill_on, deployment.airflow(finding.backfill_on), "it was not executed"
     runs = records.runs(finding.key)
     if colour in runs:
         clear_run(api, runs[colour], colour, reason)

@@ -18,13 +18,13 @@ from mwaactl.errors import Unreachable
 from mwaactl.json_model import iso
 from mwaactl.recovery.completed_runs import Key
 
-REPORTED = 500  # events between two reports of progress
+REPORTED = 500  # events between two progress reports
 
 RunState = Literal["success", "failed", "running"]  # running: or unknown
 
 
 class _RunReport(NamedTuple):
-    """What an event reports of a DAG run. `key` None: it does not say which scheduled run it is."""
+    """What an event reports about a DAG run. `key` None: it does not identify the scheduled run."""
 
     run_id: str  # the lineage's id of the DAG run
     key: Key | None
@@ -33,7 +33,7 @@ class _RunReport(NamedTuple):
 
     @property
     def rank(self) -> tuple[datetime, bool]:
-        """The greater, the newer; of two at the same instant, a success is the older one."""
+        """The sort key by time; of two events at the same instant, a success sorts first."""
         return self.instant, self.state != "success"
 
 
@@ -52,8 +52,8 @@ class LineageLog:
     (`lineage_namespace`), a run has the same id in both, and a COMPLETE does not say where it was executed;
     what the target itself executed is known from its own records first.
 
-    The log is incomplete: it has nothing of what lineage is switched off for, and an event that could not
-    be written is lost. So it never says that a run was not completed.
+    The log is incomplete: it has no events where lineage is switched off, and an event that cannot be written
+    is lost. So it never reports that a run was not completed.
     """
 
     whole = False
@@ -64,12 +64,12 @@ class LineageLog:
         colour: Colour,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        """`progress` is called with the number of events read, and of all to read."""
+        """`progress` is called with the number of events read and the total."""
         self.name = "the lineage log"
         self._namespace = deployment.stack.require(colour).lineage_namespace
         self._bucket, self._clients = deployment.stack.lineage_log_bucket, deployment.clients
         self._progress = progress
-        self._keys_read: set[str] = set()  # an event is read once, however often this is asked
+        self._keys_read: set[str] = set()  # each event is read once
         self._reports: list[_RunReport] = []
 
     def completed(self, since: datetime, until: datetime) -> Mapping[Key, bool]:
@@ -77,9 +77,9 @@ class LineageLog:
         return {key: True for key, state in self.states(since, until).items() if state == "success"}
 
     def states(self, since: datetime, until: datetime) -> Mapping[Key, RunState]:
-        """The states of the scheduled runs due in [since, until) that the log knows of. Raises Unreachable.
+        """The states of the scheduled runs due in [since, until) that the log records. Raises Unreachable.
 
-        One GET for each event since `since`: what was due then was worked on later.
+        This takes one GET for each event since `since`: a run is executed after it is due.
         """
         with aws_errors(f"read the lineage log s3://{self._bucket}"):
             self._read_new(since)
@@ -106,7 +106,7 @@ class LineageLog:
         ]
         for count, (key, event) in enumerate(read_ahead(source, iter(keys)), 1):
             if not isinstance(event, Event):
-                # It might be the very event that reports a new start of a run.
+                # The missing event might report a new start of a run.
                 why = (
                     str(event)
                     if isinstance(event, UnreadableError)
@@ -121,7 +121,7 @@ class LineageLog:
 
 
 def _run_report(event: Event) -> _RunReport | None:
-    """What an event reports of its DAG run; None if nothing."""
+    """What an event reports about its DAG run; None if nothing."""
     instant, content = instant_of(event.key), json.loads(event.text)
     facets = _part(content, "run", "facets")
     of_task = _part(facets, "airflow")
@@ -133,13 +133,13 @@ def _run_report(event: Event) -> _RunReport | None:
     if not of_task and event.kind == "FAIL":
         state = "failed"
     elif not of_task and event.kind == "COMPLETE" and facet.get("dagRunState") == "success":
-        # A run of which all tasks were skipped may be one that was not executed there.
+        # A run whose tasks were all skipped may not have been executed there.
         state = "success" if "success" in _part(facet, "tasksState").values() else "running"
     key = _key(_part(of_task or _part(facets, "airflowDagRun"), "dagRun"))
     if key is None and state == "running":
         return None
     if of_task and event.kind != "START":
-        instant = datetime.min.replace(tzinfo=UTC)  # it says which run it is, not the run's state in the end
+        instant = datetime.min.replace(tzinfo=UTC)  # it identifies the run, but not its final state
     return _RunReport(run_id, key, instant, state)
 
 
@@ -156,7 +156,7 @@ def _key(dag_run: Mapping[str, Any]) -> Key | None:
 
 
 def _part(content: Any, *names: str) -> dict[str, Any]:
-    """An object within an object; an empty one if it is not there."""
+    """A nested object; an empty one if it is missing."""
     for name in names:
         content = content.get(name) if isinstance(content, dict) else None
     return content if isinstance(content, dict) else {}

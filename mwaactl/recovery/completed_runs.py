@@ -1,4 +1,4 @@
-"""The runs around an emergency, and what becomes of each.
+"""The runs around a failover, and the fate of each.
 
 The target's own records show which of them it executed. Two witnesses report which of them the old side had
 completed: its REST API and the lineage log (`completed_by_lineage`).
@@ -21,13 +21,13 @@ Key = tuple[str, datetime]  # DAG id and due instant
 
 
 class Witness(Protocol):
-    """Reports what the old side completed. `whole`: it knows of every run that was completed there."""
+    """Reports what the old side completed. `whole`: it knows every run that was completed there."""
 
     name: str
     whole: bool
 
     def completed(self, since: datetime, until: datetime) -> Mapping[Key, bool]:
-        """Whether each scheduled run due in [since, until) succeeded there, of the runs that it knows of.
+        """Whether each scheduled run due in [since, until) succeeded there, for the runs that it knows.
 
         Raises Unreachable if it cannot report anything.
         """
@@ -59,7 +59,7 @@ Fate = Literal["rerun", "completed", "done", "running"]
 
 
 class DueRun(Model):
-    """A run of the window and what becomes of it."""
+    """A run of the window and its fate."""
 
     dag_id: str
     run_id: str
@@ -74,7 +74,7 @@ class WindowReport(Model):
     runs: tuple[DueRun, ...]
     witnesses: tuple[str, ...]
     silent: dict[str, str]  # by witness, why it could not report anything
-    completion_uncertain: bool  # runs to rerun may have been completed: no witness of every run answered
+    completion_uncertain: bool  # no `whole` witness answered: runs to rerun may have been completed
 
     def having(self, fate: Fate) -> tuple[DueRun, ...]:
         return tuple(run for run in self.runs if run.fate == fate)
@@ -83,9 +83,9 @@ class WindowReport(Model):
 def report_window(
     target_api: AirflowApi, witnesses: Sequence[Witness], since: datetime, until: datetime
 ) -> WindowReport:
-    """What is to be done with the runs due in [since, until). Unreachable if the target does not answer.
+    """The fate of each run due in [since, until). Raises Unreachable if the target does not answer.
 
-    The witnesses are asked in their order. A run is completed if one reports so and none denies it.
+    The witnesses are asked in order. A run is completed if at least one reports so and none denies it.
     """
     runs = target_api.scheduled_runs(since, until)
     tasks = target_api.task_instances([run for run in runs if run.finished])
@@ -111,10 +111,10 @@ def report_window(
 
 
 def _fate(run: Run, tasks: Mapping[tuple[str, str], Sequence[TaskInstance]], *, completed: bool) -> Fate:
-    """What becomes of a run of the target; `completed`: witnesses report that the old side completed it."""
+    """The fate of a run on the target; `completed`: witnesses report that the old side completed it."""
     if not run.finished:
         return "running"
-    if copying_interrupted(run):  # known as completed by a command that was interrupted
+    if copying_interrupted(run):  # an interrupted command knew it as completed
         return "completed"
     if has_copied_states(run) or was_rerun(run) or any(task.worked for task in tasks[run.key]):
         return "done"

@@ -1,20 +1,20 @@
-"""The emergency: take the work from an environment that may be dead, together with what was due lately.
+"""The failover: take the work, and what was due recently, from an environment that may be dead.
 
     failover = plan_failover(deployment, "green", since=now - timedelta(minutes=15))
     result = carry_out_failover(failover, with_fence=True)
 
-What the old side completed of it is known only if that side, or the lineage log, can still report it.
+Which of these runs the old side completed is known only if that side or the lineage log can still report it.
 Everything else is executed on the target: at least once, not exactly once.
 
 Each step can be repeated, so the same command continues one that was interrupted:
 
 1. the target owns what is due from now + lead on (a switch like any other);
-2. the same decision is written once more with an earlier instant. Readers hold the newest version's decisions
-   back to its arrival, so that one write alone would not change the past;
+2. the same decision is written once more with an earlier instant. Readers apply a decision of the newest
+   version no earlier than its arrival, so a single write would not change the past;
 3. with `with_fence`, the old side's execution role is denied everything;
-4. wait until no process acts on the ownership that it read before;
+4. wait until no process acts on an older ownership that it has cached;
 5. on the target, the mirrors of runs known as completed receive their final states, and the other runs are
-   cleared in the order of their due instants. A note records which runs were cleared already.
+   cleared in the order of their due instants. A note records which runs have been cleared.
 """
 
 from __future__ import annotations
@@ -48,19 +48,19 @@ DEFAULT_SINCE = timedelta(minutes=15)
 TICK = 1.0  # seconds between two updates of the countdown
 CHECKS = ("target-api", "fenced")
 
-Progress = Callable[[int, int], None]  # called with how many are done, of how many
+Progress = Callable[[int, int], None]  # called with the number done and the total
 _Runs = Mapping[tuple[str, str], Run]  # by Run.key
 
 
 @dataclass(frozen=True)
 class FailoverPlan:
-    """What a failover would do, as the stack stands."""
+    """What a failover would do, from one observation of the stack."""
 
     deployment: Deployment
     before: Snapshot
     target: Colour
     since: datetime
-    until: datetime | None  # the end of the window; None: the switch is not written yet
+    until: datetime | None  # the end of the window; None: the switch has yet to be written
     witnesses: Sequence[Witness]
     window: WindowReport | None  # None: the target does not answer
     checks: tuple[Check, ...]
@@ -84,11 +84,11 @@ class FailoverResult(Model):
 
     target: Colour
     since: Instant
-    until: Instant | None  # runs due in [since, until) were the old side's
+    until: Instant | None  # the old side owned the runs due in [since, until)
     dry_run: bool = False
     version: int
     fenced: bool = False
-    waited: bool = False  # until no process acts on the ownership that it read before
+    waited: bool = False  # until no process acts on an older ownership
     window: WindowReport | None
     rerun: tuple[DueRun, ...]  # cleared by this command
     mirrored: MirrorResult | None = None
@@ -110,15 +110,15 @@ def plan_failover(
     witnesses: Sequence[Witness] | None = None,
     progress: Progress | None = None,
 ) -> FailoverPlan:
-    """Read the ownership, the target and what was due lately; nothing is written.
+    """Read the ownership, the target and what was due recently; nothing is written.
 
     `since` None: that of an interrupted failover to this target, else 15 minutes ago. `witnesses` None: the
     lineage log and the old side's REST API. `progress` follows the reading of the log. Raises UsageError (no
-    such environment or check, or an instant that is not past).
+    such environment or check, or `since` is in the future).
     """
     if unknown := sorted(set(force) - set(CHECKS)):
         raise UsageError(
-            f"--force: failover has no check called {', '.join(unknown)}. Its checks: {', '.join(CHECKS)}"
+            f"--force: failover has no check {', '.join(unknown)}. Its checks are {', '.join(CHECKS)}"
         )
     source = other_colour(target)
     for colour in (target, source):
@@ -129,7 +129,7 @@ def plan_failover(
     since = _begin(since, earlier, now)
     until = earlier.until if earlier else None
     if witnesses is None:
-        # In this order: what is completed in between is known to the second.
+        # In this order: the REST API also reports what is completed while the log is read.
         log = LineageLog(deployment, source, progress)
         witnesses = (log, RestApiWitness(deployment.airflow(source)))
     window, answers = _preview(deployment, target, witnesses, (since, until or now), force)
@@ -147,20 +147,20 @@ def plan_failover(
 
 @dataclass(frozen=True)
 class _EarlierSwitch:
-    """A switch of all work to the target that stands already."""
+    """A switch of all work to the target that has already been written."""
 
-    since: datetime | None  # the begin that a failover intended; None: an ordinary switch
-    until: datetime  # from then on the target owns by the switch itself
+    since: datetime | None  # the failover's `since`; None: an ordinary switch
+    until: datetime  # from then on the target owns the work, even without back-dating
 
 
 def _earlier_switch(ownership: Ownership, before: Snapshot, target: Colour) -> _EarlierSwitch | None:
-    """How earlier commands gave all work to the target; None if it is not decided that it owns it."""
+    """The switch that gave all work to the target; None if no decision did."""
     newest = before.timeline.owners[-1]
     lines = before.timeline.dags.values()
     if newest.owner != target or any(line[-1].version >= newest.version for line in lines):
         return None
     version = next((version for version in ownership.versions() if version.number == newest.version), None)
-    if version is None:  # longer ago than the history remembers
+    if version is None:  # older than SSM's history
         return _EarlierSwitch(since=None, until=newest.since)
     description = FailoverDescription.parse(version.description)
     first = latest_valid([(version.value, version.number, version.modified)]).effective(ownership.lead)
@@ -171,10 +171,10 @@ def _earlier_switch(ownership: Ownership, before: Snapshot, target: Colour) -> _
 
 
 def _begin(since: datetime | None, earlier: _EarlierSwitch | None, now: datetime) -> datetime:
-    """The begin of the window. UsageError if it is not past."""
+    """The begin of the window; UsageError if it is in the future."""
     if since is None:
         since = earlier.since if earlier and earlier.since else now - DEFAULT_SINCE
-    # As the history records it: an instant a little earlier would be another decision when it is repeated.
+    # To the millisecond, as the history records it: otherwise a repeated command would decide again.
     since = since.replace(microsecond=since.microsecond // 1000 * 1000)
     if since > now:
         raise UsageError(f"--since {iso(since)} is in the future")
@@ -188,7 +188,7 @@ def _preview(
     window: tuple[datetime, datetime],
     force: Collection[str],
 ) -> tuple[WindowReport | None, Check]:
-    """What would be done with the window's runs, and the check that the target answers."""
+    """The fates of the window's runs, and the check that the target answers."""
     try:
         report = report_window(deployment.airflow(target), witnesses, *window)
     except Unreachable as error:
@@ -236,10 +236,10 @@ def carry_out_failover(
     on_wait: Callable[[float], None] | None = None,
     progress: Progress | None = None,
 ) -> FailoverResult:
-    """Do all steps that are not done yet.
+    """Carry out the steps that have not been carried out yet.
 
-    `wait` False: do not wait for processes that act on the ownership that they read before. What they skip
-    on the target in that time is lost until an audit; what they start on the old side is executed twice.
+    `wait` False: do not wait for processes that still act on an older ownership. What they skip on the target
+    is not executed unless an audit backfills it; what they start on the old side is executed twice.
     `on_wait` is called about every second with the seconds that remain.
 
     Raises CheckFailed (nothing written), LostRace, Unfinished, Unreachable: repeat the command.
@@ -277,7 +277,7 @@ def carry_out_failover(
 
 
 def _switch(failover: FailoverPlan, reason: str) -> tuple[Snapshot, datetime]:
-    """Step 1. Returns what stands and the instant from which the target owns by it."""
+    """Step 1. Return the ownership and the instant from which the target owns by this switch."""
     ownership = failover.deployment.ownership
     if failover.until is not None:
         return ownership.uncover(failover.before), failover.until
@@ -294,11 +294,11 @@ def _switch(failover: FailoverPlan, reason: str) -> tuple[Snapshot, datetime]:
 
 
 def _back_date(failover: FailoverPlan, before: Snapshot, reason: str) -> Snapshot:
-    """Step 2: the target's decision again, from an earlier instant on. Nothing if it is early enough."""
+    """Step 2: write the target's decision again with an earlier instant, unless it is early enough."""
     newest = before.timeline.owners[-1]
     if newest.owner != failover.target:
         raise LostRace(
-            f"another writer decided in the meantime: {newest.owner} owns the work (version "
+            f"another writer made a decision in the meantime: {newest.owner} owns the work (version "
             f"{before.reading.version}). See `mwaactl history`, then repeat the command if you still want it"
         )
     if newest.since <= failover.since:
@@ -314,7 +314,7 @@ def _description(failover: FailoverPlan, reason: str) -> str:
 
 
 def _fence_source(failover: FailoverPlan) -> None:
-    """Step 3."""
+    """Step 3: fence the source."""
     deployment = failover.deployment
     try:
         fence(deployment.clients, deployment.stack.require(failover.source))
@@ -326,7 +326,7 @@ def _fence_source(failover: FailoverPlan) -> None:
 
 
 def _wait(failover: FailoverPlan, until: datetime, on_wait: Callable[[float], None] | None) -> None:
-    """Step 4, by AWS's clock."""
+    """Step 4: wait, by AWS's clock."""
     while (remaining := (until - aws_now(failover.before, failover.lead)).total_seconds()) > 0:
         if on_wait is not None:
             on_wait(remaining)
@@ -334,7 +334,7 @@ def _wait(failover: FailoverPlan, until: datetime, on_wait: Callable[[float], No
 
 
 def _read_window(failover: FailoverPlan, until: datetime) -> tuple[WindowReport, _Runs, set[str]]:
-    """Step 5, before any change: what to do with the window's runs, those runs, and the paused DAGs."""
+    """Step 5, before any change: read the fates of the window's runs, these runs, and the paused DAGs."""
     api = failover.deployment.airflow(failover.target)
     try:
         window = report_window(api, failover.witnesses, failover.since, until)
@@ -349,7 +349,7 @@ def _read_window(failover: FailoverPlan, until: datetime) -> tuple[WindowReport,
 
 
 def _copy_states(failover: FailoverPlan, window: WindowReport, until: datetime) -> MirrorResult | None:
-    """Step 5: give the mirrors of completed runs their final states; None if there are none."""
+    """Step 5: copy the final states of completed runs to their mirrors; None if there are none."""
     completed = window.having("completed")
     if not completed:
         return None
@@ -372,7 +372,7 @@ def _copy_states(failover: FailoverPlan, window: WindowReport, until: datetime) 
 def _clear_runs(
     failover: FailoverPlan, window: WindowReport, runs: _Runs, progress: Progress | None
 ) -> tuple[tuple[DueRun, ...], tuple[UncopiedRun, ...]]:
-    """Step 5: clear what is to be rerun. Returns what was cleared, and what could not be."""
+    """Step 5: clear the runs to rerun; return those cleared, and those that could not be."""
     api, reason = failover.deployment.airflow(failover.target), f"failover since {iso(failover.since)}"
     cleared: list[DueRun] = []
     uncleared: list[UncopiedRun] = []

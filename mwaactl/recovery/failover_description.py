@@ -1,6 +1,6 @@
 """How a failover describes itself in the ownership parameter's history.
 
-People read it, and so does the command itself when it continues one that was interrupted.
+Operators read it, and so does the command itself when it continues an interrupted failover.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class FailoverDescription:
     reason: str = ""
 
     def text(self) -> str:
-        """What `parse` reads back. The reason is last, so that SSM's limit on the length cuts that alone."""
+        """The text that `parse` reads back. The reason comes last, so SSM's length limit cuts only that."""
         return (
             f"mwaactl failover to {self.target}, since {iso(self.since)}"
             + (f" [forced: {', '.join(self.forced)}]" if self.forced else "")
@@ -40,7 +40,7 @@ class FailoverDescription:
 
     @classmethod
     def parse(cls, text: str) -> FailoverDescription | None:
-        """None if another command wrote the text."""
+        """Parse a description; None if another command wrote it."""
         match = _TEXT.match(text)
         if match is None:
             return None

@@ -1,7 +1,7 @@
 """Fencing: an explicit deny on an environment's execution role, which no permission overrides.
 
-Whatever still runs there can no longer reach AWS: no ownership, no queue, no bucket, no secret. The fence
-does not stop a process, nor what a task does outside AWS.
+Whatever still runs there can no longer reach AWS: neither the ownership parameter nor a queue, a bucket or a
+secret. The fence stops neither a process nor what a task does outside AWS.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class UnfenceResult(Model):
     """What `unfence` did."""
 
     environment: str
-    changed: bool  # False: there was no fence
+    changed: bool  # False: the environment had no fence
 
 
 def unfence(clients: Clients, environment: Environment) -> UnfenceResult:

@@ -1,7 +1,7 @@
 """Rerunning what was not executed, for `failover` and `audit --backfill`.
 
-A note on each run that was cleared or created records it. By the note, both commands recognise their own work
-when they are repeated, and start nothing twice.
+Each run that is cleared or created gets a note. By the note, both commands recognize their own work when they
+are repeated, and start nothing twice.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mwaactl.airflow.notes import rerun_note
 def clear_run(api: AirflowApi, run: Run, colour: Colour, reason: str) -> None:
     """Clear a run, so that `colour` executes it; `colour` must own its DAG now."""
     api.clear(run)
-    # Afterwards: a note must not say that a run was cleared when it was not.
+    # Afterwards: the note must not claim that a run was cleared when it was not.
     api.set_note(run, rerun_note(colour, reason))
 
 
@@ -27,10 +27,10 @@ def create_run(api: AirflowApi, run: Run, colour: Colour, reason: str) -> None:
     try:
         api.create(run, rerun_note(colour, reason))
     except Refused:
-        if created_run(api, run) is None:  # else somebody created it at the same moment
+        if created_run(api, run) is None:  # else another command created it at the same time
             raise
 
 
 def created_run(api: AirflowApi, run: Run) -> Run | None:
-    """The run that `create_run` created in the place of `run`; None if it did not."""
+    """The run that `create_run` created in place of `run`; None if there is none."""
     return api.run(run.dag_id, AirflowApi.manual_id(run))

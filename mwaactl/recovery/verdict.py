@@ -6,8 +6,8 @@
 | has the other side's states | nobody | executed | executed |
 | skipped, or missing | nobody | wrong side | executed, or failed |
 
-A run that is not finished on either side is unfinished. Where the table says "nobody", the run may also still
-be to come (unfinished), or the owner may be silent (unknown).
+A run that is not finished on one of the sides is unfinished. Where the table has "nobody", the run may also
+have yet to come (unfinished), or the owner may be silent (unknown).
 """
 
 from __future__ import annotations
@@ -49,18 +49,18 @@ Verdict = Finding | Literal["executed", "failed", "unfinished", "unknown"]
 
 @dataclass(frozen=True)
 class SideRecords:
-    """What one environment records of the window; with `from_lineage`, what the lineage log does."""
+    """What one environment records about the window; with `from_lineage`, what the lineage log does."""
 
     dags: Mapping[str, Dag]
     runs: Mapping[Key, Run]
     tasks: Mapping[tuple[str, str], Sequence[TaskInstance]]  # of finished runs, by Run.key
     busy: frozenset[str]  # DAGs with an unfinished run
-    from_lineage: bool = False  # only runs that were worked on, and of those only the states
+    from_lineage: bool = False  # only the states of runs that were worked on
 
     def worked_on(self, run: Run) -> bool:
         """Whether a run that another side owned was worked on here.
 
-        A mirror with the other side's states proves nothing by them; that its tasks were rendered does.
+        The copied states of a mirror prove nothing; rendered template fields do.
         """
         if self.from_lineage:
             return True
@@ -68,13 +68,13 @@ class SideRecords:
         return any(task.rendered for task in tasks) if has_copied_states(run) else bool(tasks)
 
     def skipped(self, run: Run) -> bool:
-        """Whether a run that this side owned ended although none of its tasks was ever started."""
+        """Whether a run that this side owned ended without any task being started."""
         tasks = self.tasks.get(run.key, ())
         untried = all(task.state in ("skipped", "removed") and not task.started for task in tasks)
         return run.state == "success" and bool(tasks) and untried and not was_rerun(run)
 
     def is_past(self, dag_id: str, due: datetime) -> bool:
-        """Whether the scheduler will not create a run for this instant any more."""
+        """Whether the scheduler will no longer create a run for this instant."""
         dag = self.dags.get(dag_id)
         if dag is None:
             return True
@@ -85,7 +85,7 @@ class SideRecords:
 
 @dataclass(frozen=True)
 class Records:
-    """All that the audit judges by."""
+    """The records that the audit judges by."""
 
     timeline: Timeline
     now: datetime  # by AWS's clock
@@ -94,16 +94,16 @@ class Records:
 
     @property
     def keys(self) -> list[Key]:
-        """Every (DAG id, due instant) for which a side has a run, in the order of the instants."""
+        """Every (DAG id, due instant) for which a side has a run, ordered by instant."""
         return sorted({key for side in self.sides.values() for key in side.runs}, key=lambda key: key[::-1])
 
     def runs(self, key: Key) -> dict[Colour, Run]:
-        """The sides' runs for one instant."""
+        """Each side's run for one instant."""
         return {colour: side.runs[key] for colour, side in self.sides.items() if key in side.runs}
 
 
 def judge(records: Records, key: Key) -> Verdict:
-    """Whether the run was executed exactly once, by its owner."""
+    """The verdict on one run: whether its owner executed it exactly once."""
     case = _Case(records, key)
     if any(not run.finished for run in case.runs.values()):
         return "unfinished"
@@ -133,7 +133,7 @@ class _Case:
 
     @cached_property
     def on_owner(self) -> Literal["executed", "copied", "skipped", "missing"]:
-        """What became of the owner's run."""
+        """What happened to the owner's run."""
         run = self.runs.get(self.owner)
         if run is None:
             return "missing"
@@ -152,7 +152,7 @@ class _Case:
 
     @property
     def on_others(self) -> Literal["nothing", "executed", "rerun"]:
-        """What became of the run there."""
+        """What happened to the run there."""
         if not self.others:
             return "nothing"
         return "rerun" if any(was_rerun(self.runs[colour]) for colour in self.others) else "executed"
@@ -204,7 +204,7 @@ class _Obstacle:
 
 
 def _backfill_target(case: _Case) -> Colour | _Obstacle:
-    """Where the run can be executed now."""
+    """The environment that can execute the run now, or the obstacle."""
     records, (dag_id, due) = case.records, case.key
     if records.silent:
         silent = ", ".join(records.silent)

@@ -1,1 +1,1 @@
-"""How results look in a terminal. Nothing here reads or writes anything else."""
+"""How results look in a terminal. Nothing here reads or changes the stack."""

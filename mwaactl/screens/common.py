@@ -14,7 +14,7 @@ from rich.text import Text
 from mwaactl.checks.outcome import Check
 from mwaactl.json_model import iso
 
-SHOWN = 10  # rows of a listing before the rest is counted
+SHOWN = 10  # rows of a listing; the rest is only counted
 MARKS = {
     "pass": ("✓", "green"),
     "warn": ("!", "yellow"),
@@ -43,8 +43,9 @@ def print_note(console: Console, text: str) -> None:
     console.print(f"[yellow]Note:[/] {escape(text)}", highlight=False, soft_wrap=True)
 
 
-def remainder(items: Sequence[object]) -> list[str]:
-    return [f"and {len(items) - SHOWN} more (--json shows all)"] if len(items) > SHOWN else []
+def remainder(items: Sequence[object], shown: int = SHOWN) -> list[str]:
+    """The last line of a listing that shows the first `shown` items."""
+    return [f"and {len(items) - shown} more (--json shows all)"] if len(items) > shown else []
 
 
 def since_text(since: datetime) -> str:

@@ -16,11 +16,12 @@ from mwaactl.recovery.audit import Audit
 from mwaactl.recovery.completed_runs import DueRun, WindowReport
 from mwaactl.recovery.failover import FailoverPlan, FailoverResult
 from mwaactl.recovery.verdict import Finding
-from mwaactl.screens.common import SHOWN, print_note, remainder, show_checks
+from mwaactl.screens.common import print_note, remainder, show_checks
 
+SHOWN = 20  # rows: what an operator decides upon
 KINDS = {
     "both": "executed by both",
-    "nobody": "executed by nobody",
+    "nobody": "not executed",
     "wrong side": "executed by the wrong side",
 }
 
@@ -29,8 +30,8 @@ def show_audit(console: Console, report: Audit) -> None:
     for colour, why in report.by_lineage.items():
         _print(
             console,
-            f"{colour} does not answer ({why}). Its runs are taken from the lineage log, which may not have "
-            "every run.",
+            f"{colour} does not answer ({why}). Its runs are taken from the lineage log, which may be "
+            "incomplete.",
             "yellow",
         )
     counts = f"{report.unfinished} unfinished, {report.failed} failed"
@@ -65,7 +66,7 @@ def _show_findings(console: Console, findings: Sequence[Finding], backfilled: Se
             Text("started" if finding in backfilled else "", style="green"),
         )
     console.print(table)
-    for line in remainder(findings):
+    for line in remainder(findings, SHOWN):
         _print(console, line)
 
 
@@ -75,7 +76,7 @@ def show_plan(console: Console, plan: FailoverPlan) -> None:
     _print(
         console,
         f"{plan.target} will own what is due from {iso(plan.since)} on; {plan.source} keeps what was due "
-        f"before. Runs due from then to {end}:",
+        f"earlier. Runs due between then and {end}:",
     )
     if plan.window is not None:
         _show_window(console, plan.window, plan.target)
@@ -89,7 +90,7 @@ def _show_window(console: Console, window: WindowReport, target: Colour) -> None
         (f"to rerun on {target}", "rerun"),
         (f"completed on {source}{_known_by(window)}: not rerun", "completed"),
         (f"running on {target}", "running"),
-        (f"done on {target} already", "done"),
+        (f"already done on {target}", "done"),
     )
     for text, fate in counts:
         runs = tuple(run for run in window.runs if run.fate == fate)
@@ -132,7 +133,7 @@ def show_failover(console: Console, result: FailoverResult, stack: str) -> None:
     if not result.waited:
         _print(
             console,
-            "Some processes may still act on the ownership that they read before. Repeat in 6 minutes: "
+            "Some processes may still act on an older ownership. Repeat the command in 6 minutes: "
             f"mwaactl failover {target} -s {stack}",
             "yellow",
         )
@@ -141,7 +142,7 @@ def show_failover(console: Console, result: FailoverResult, stack: str) -> None:
 def _doubt(window: WindowReport | None, target: Colour) -> str:
     if window is None or not window.witnesses:
         return f"nothing reports what {other_colour(target)} completed"
-    return f"{', '.join(window.witnesses)} does not show these runs as completed, but may not have every run"
+    return f"{', '.join(window.witnesses)} does not show these runs as completed, but may be incomplete"
 
 
 def _known_by(window: WindowReport) -> str:
@@ -152,7 +153,7 @@ def _known_by(window: WindowReport) -> str:
 
 def _list(console: Console, runs: Sequence[DueRun]) -> None:
     lines = [f"{run.dag_id}, due {iso(run.due)}" for run in runs[:SHOWN]]
-    for line in [*lines, *remainder(runs)]:
+    for line in [*lines, *remainder(runs, SHOWN)]:
         _print(console, f"         {line}")
 
 

@@ -41,7 +41,7 @@ def show_status(console: Console, status: Status) -> None:
     console.print()
     console.print(_environments(status.environments.values()))
     for colour, runs in status.draining.items():
-        console.print(f"\n{colour} still has to finish, of work that it no longer owns:", highlight=False)
+        console.print(f"\nStill unfinished on {colour}, which no longer owns the work:", highlight=False)
         console.print(Text(_runs(runs)), soft_wrap=True)
     if status.switch_target is not None:
         console.print(f"\nA switch to {status.switch_target} now:", highlight=False)
@@ -63,7 +63,7 @@ def _warn_of_plain_parameter(console: Console, status: Status) -> None:
         print_note(
             console,
             f"the plain parameter names {status.active_environment}, but {expected} owns the work: "
-            f"`mwaactl switch {expected}` corrects it.",
+            f"to correct it: mwaactl switch {expected}",
         )
 
 

@@ -26,7 +26,7 @@ from mwaactl.switching.write import SwitchResult
 def show_switch(
     console: Console, result: SwitchResult, deployment: Deployment, *, waiting: bool = False
 ) -> None:
-    """What the switch did; unless it is `waiting` for the drain, also the command that does."""
+    """Print what the switch did and, unless the command is `waiting` anyway, how to wait for the drain."""
     for note in result.notes:
         print_note(console, note)
     source = other_colour(result.target)
@@ -44,17 +44,17 @@ def _outcome(result: SwitchResult, source: Colour) -> str:
     alone = result.moved or [dag_id for dag_id in result.dags if dag_id not in held]
     of_dags = f" of {escape(listed(alone))}" if alone else ""
     if not result.changed and result.held:
-        return "Nothing changed: the DAGs that are left to move are busy."
+        return "Nothing changed: the DAGs that have yet to move are busy."
     if not result.changed:
         begin = "" if result.owns_from is None else f" ({since_text(result.owns_from)})"
         return f"{target} already owns the work{of_dags}{begin}: nothing changed."
     if result.dry_run:
         return (
-            f"{target} would own every scheduled run{of_dags} due from {result.lead_seconds:g} s after the "
-            "write on. Nothing was written."
+            f"{target} would own every scheduled run{of_dags} due {result.lead_seconds:g} s after the write "
+            "or later. Nothing was written."
         )
     if result.owns_from is None:
-        return f"Written as version {result.version}, but another writer has overtaken it."
+        return f"Written as version {result.version}, but another writer has already replaced it."
     return (
         f"{target} owns every scheduled run{of_dags} due from [bold]{iso(result.owns_from)}[/] on "
         f"(version {result.version}).\n{source} finishes the runs due before that."
@@ -62,7 +62,7 @@ def _outcome(result: SwitchResult, source: Colour) -> str:
 
 
 def continue_command(deployment: Deployment, target: Colour, dags: Sequence[str]) -> str:
-    """The command that goes on where a switch ended."""
+    """The command that continues a switch."""
     alone = "".join(f" --dag {dag_id}" for dag_id in dags)
     return f"mwaactl switch {target} --wait -s {deployment.name}{alone}"
 
@@ -77,7 +77,7 @@ def _show_held(console: Console, held: Sequence[HeldDag], source: Colour) -> Non
 
 
 def progress_line(now: DrainProgress) -> str:
-    """One line about how far a switch has come."""
+    """The progress of a switch in one line."""
     if now.trouble is not None:
         return f"cannot see how far {now.source} has drained: {now.trouble}. Retrying"
     if now.mirroring is not None:
@@ -100,7 +100,7 @@ def _due(at: datetime | None) -> str:
 
 
 def _progress_table(now: DrainProgress, seconds: float) -> Table:
-    """The same as a table; `seconds` have passed."""
+    """The progress of a switch as a table, after `seconds`."""
     table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_row(Text("…", style="yellow"), Text(f"waiting for {now.source} to drain, {seconds:.0f} s"))
     held = {dag.dag_id: dag.reason for dag in now.held}
@@ -135,7 +135,7 @@ def live_progress(console: Console, state: Callable[[], DrainProgress], *, on: b
 
 
 def show_drain(console: Console, result: DrainProgress) -> None:
-    """How the drain ended."""
+    """Print how the drain ended."""
     for dag_id, since in result.moved.items():
         console.print(Text(f"{dag_id} moved: {result.target} owns it from {iso(since)}"), soft_wrap=True)
     if not result.finished:
@@ -157,4 +157,4 @@ def show_drain(console: Console, result: DrainProgress) -> None:
         for line in [*reasons, *remainder(mirrors.left)]:
             console.print(Text(f"  {line}"), soft_wrap=True)
     if not result.dags:
-        console.print(f"{result.source} is safe to maintain.", highlight=False)
+        console.print(f"{result.source} is ready for maintenance.", highlight=False)

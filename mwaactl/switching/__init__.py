@@ -1,1 +1,1 @@
-"""The switch: plan it, write it, drain the old side, make the target's records true."""
+"""The switch: plan it, write it, drain the source, and copy its final states to the target."""

@@ -11,7 +11,7 @@ from mwaactl.errors import Unfinished, Unreachable
 from mwaactl.ownership.parameter import Snapshot
 from mwaactl.ownership.reading import newest_owner
 
-ATTEMPTS = 3  # writes until it agrees with the ownership, while others keep switching
+ATTEMPTS = 3  # to make it agree with the ownership while others keep switching
 
 
 def read_active(deployment: Deployment) -> str | None:
@@ -25,10 +25,10 @@ def read_active(deployment: Deployment) -> str | None:
 
 
 def write_active(deployment: Deployment, snapshot: Snapshot) -> None:
-    """Let the parameter name the owner of the work of all DAGs; `snapshot` is the ownership just written.
+    """Set the parameter to the owner of the work of all DAGs; `snapshot` is the ownership just written.
 
     Each writer reads the ownership again after its write, so the last of several writers leaves the right
-    value. Raises Unfinished: the ownership stands, and the same command writes what is missing.
+    value. Raises Unfinished: the ownership stands, and repeating the command sets the parameter.
     """
     name, ssm = deployment.stack.active_environment_parameter, deployment.clients.ssm
     try:
@@ -43,6 +43,6 @@ def write_active(deployment: Deployment, snapshot: Snapshot) -> None:
         raise Unreachable("others keep switching")
     except Unreachable as error:
         raise Unfinished(
-            f"{newest_owner(snapshot.timeline)} owns the work, but the parameter {name}, which tells other "
-            f"systems, does not say so yet: {error}. Repeat the command: it writes what is missing"
+            f"{newest_owner(snapshot.timeline)} owns the work, but the parameter {name}, which other systems "
+            f"read, does not name it yet: {error}. Repeat the command to set it"
         ) from error

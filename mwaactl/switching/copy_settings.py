@@ -1,4 +1,4 @@
-"""Give one environment the pause state and the pools of the other, as `mwaactl switch --sync` does."""
+"""Copy the pause state and the pools of one environment to the other, as `mwaactl switch --sync` does."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ class CopyResult(Model):
     paused: tuple[str, ...] = ()
     unpaused: tuple[str, ...] = ()
     pools: tuple[str, ...] = ()  # created or changed there
-    left: tuple[str, ...] = ()  # DAGs in another pause state that the target owns: its own state counts
+    left: tuple[str, ...] = ()  # DAGs that keep another pause state, because the target owns them
 
 
 def copy_settings(deployment: Deployment, source: Colour, target: Colour) -> CopyResult:
-    """Copy from `source` to `target` the pause state of the DAGs on both, and the source's pools.
+    """Copy the pause state of the DAGs on both sides and the source's pools from `source` to `target`.
 
-    A DAG that the target owns now keeps its state; pools that only the target has stay. Nothing is written
-    before both sides are read. Raises Unreachable, or Unusable if the ownership cannot be read; what was
-    changed until then stays changed, and the same call does the rest.
+    A DAG that the target owns now keeps its state; pools that only the target has stay. Both sides are read
+    before anything is written. Raises Unreachable, or Unusable if the ownership cannot be read; earlier
+    changes stay, and repeating the call makes the others.
     """
     source_api, target_api = deployment.airflow(source), deployment.airflow(target)
     with ThreadPoolExecutor(max_workers=4, thread_name_prefix="settings") as pool:
-        asked = [(pool.submit(side.dags), pool.submit(side.pools)) for side in (source_api, target_api)]
-        (dags, pools), (target_dags, target_pools) = ((a.result(), b.result()) for a, b in asked)
+        calls = [(pool.submit(side.dags), pool.submit(side.pools)) for side in (source_api, target_api)]
+        (dags, pools), (target_dags, target_pools) = ((a.result(), b.result()) for a, b in calls)
     timeline, now = deployment.ownership.read().timeline, clock.now()
     differing = paused_apart(dags, target_dags)
     own = {dag_id for dag_id in differing if timeline.owner(now, dag_id) == target}

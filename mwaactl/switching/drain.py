@@ -1,8 +1,8 @@
 """After a switch: move the held DAGs as they become idle, wait until the old side is drained, and copy its
 final states to the new owner's mirrors.
 
-It keeps nothing that it could lose: whatever ends it (Ctrl-C, a timeout, a crash), the same call goes on from
-what stands in the ownership parameter and in both Airflows.
+It keeps no state of its own: after any interruption (Ctrl-C, a timeout, a crash), the same call continues
+from the ownership parameter and both Airflows.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from mwaactl.switching.held_dags import Activity, HeldDag, Watch
 from mwaactl.switching.mirrors import MirrorResult, copy_final_states
 from mwaactl.switching.write import SwitchResult
 
-POLL = 1.0  # seconds between two looks: a serial DAG may be idle for a few seconds only
-# Seconds until the mirrors are tried once more: the target may only be creating the last of them.
+POLL = 1.0  # seconds between two rounds: a serial DAG may be idle for a few seconds only
+# Seconds before the second attempt at the mirrors: the target may still be creating the last of them.
 MIRROR_PAUSE = 3.0
-WINDOW = timedelta(days=1)  # mirrors of what was due before this are left as they are
+WINDOW = timedelta(days=1)  # mirrors of runs due earlier are left unchanged
 
 
 class DrainProgress(Model):
@@ -37,19 +37,19 @@ class DrainProgress(Model):
 
     target: Colour
     source: Colour
-    dags: tuple[str, ...] = ()  # the only DAGs that are followed; none: all
+    dags: tuple[str, ...] = ()  # the DAGs to follow; empty: all
     finished: bool = False  # drained, and the mirrors have their final states
-    drained: bool = False  # the source has nothing left to do of what it owned
-    # serial DAGs that moved meanwhile, and from when the target owns them
+    drained: bool = False  # the source has finished everything that it owned
+    # serial DAGs that have moved in the meantime, and from when the target owns them
     moved: dict[str, Instant] = Field(default_factory=dict)
-    held: tuple[HeldDag, ...] = ()  # serial DAGs that are still the source's
+    held: tuple[HeldDag, ...] = ()  # serial DAGs that the source still owns
     draining: dict[str, int] = Field(default_factory=dict)  # by DAG: the source's own unfinished runs
-    # DAGs of which the source has still to create a run, and when that is due (None: not planned yet)
+    # DAGs with a run that the source has yet to create, and when it is due (None: not planned yet)
     due: dict[str, Instant | None] = Field(default_factory=dict)
     mirrors: MirrorResult | None = None
-    mirroring: tuple[int, int] | None = None  # mirrors that are done, of how many
+    mirroring: tuple[int, int] | None = None  # mirrors done, and their total
     seconds: float = 0.0
-    trouble: str | None = None  # what cannot be asked just now; it is tried again
+    trouble: str | None = None  # what cannot be reached at the moment; it is retried
 
 
 class SwitchAndDrainResult(SwitchResult):
@@ -68,17 +68,17 @@ def wait_until_drained(
 ) -> DrainProgress:
     """Wait until the other side has finished what it owned, moving held DAGs to `target` as they become idle.
 
-    `dags`: wait for these alone, and move them if they are not the target's yet. `timeout` is in seconds
-    (None: no limit); when it is over, what is returned is not `finished`, and the same call goes on later.
-    `on_change` is called with each new state. What cannot be reached is asked again (`trouble`).
-    Raises LostRace if somebody else gives work back meanwhile; UsageError if the target does not own the
-    work, the parameter has no room for another move today or the stack has no such environment; Unusable.
+    `dags`: wait for these alone, and move them if the target does not own them yet. `timeout` is in seconds
+    (None: no limit); after it, the result is not `finished`, and the same call continues later.
+    `on_change` is called with each new state. What cannot be reached is retried (`trouble`).
+    Raises LostRace if another operator gives work back in the meantime; UsageError if the target does not own
+    the work, the parameter has no room for another move today or the stack has no such environment; Unusable.
     """
     return _Drain(deployment, target, tuple(dict.fromkeys(dags)), on_change).run(timeout)
 
 
 class _Drain:
-    """Rounds of looking at the source and moving what is idle. All it knows is read again in each round."""
+    """Observes the source and moves what is idle, round by round; each round reads everything again."""
 
     def __init__(
         self,
@@ -92,9 +92,9 @@ class _Drain:
         self._watch = Watch(deployment.airflow(self._source), self._target_api)
         self._ownership, self._lead = deployment.ownership, deployment.ownership.lead
         self._name, self._dags, self._on_change = deployment.name, dags, on_change
-        self._waited_for: frozenset[str] | None = None  # the DAGs that were not the target's at first
-        self._apart: frozenset[str] = frozenset()  # those that still are not
-        self._unanswered: Snapshot | None = None  # upon which a value was put that may still arrive
+        self._waited_for: frozenset[str] | None = None  # the DAGs that the target did not own at first
+        self._apart: frozenset[str] = frozenset()  # those that it still does not own
+        self._unanswered: Snapshot | None = None  # the basis of a put that may still arrive
         self._state = DrainProgress(target=target, source=self._source, dags=dags)
         self._started = clock.now()
 
@@ -117,14 +117,14 @@ class _Drain:
             self._on_change(self._state)
 
     def _round(self) -> None:
-        """Look once, move what is idle, and finish if nothing is left."""
+        """Observe once, move what is idle, and finish if nothing is left."""
         snapshot = self._sealed(self._ownership.read())
         self._note_owners(snapshot)
         activity = self._watch.look()
         held = self._move_idle(snapshot, activity)
         if len(held) < len(self._apart):
             self._change(held=held)
-            return  # something moved, or could not be moved just now: look again
+            return  # something moved, or another writer interfered: observe again
         timeline, now = snapshot.timeline, aws_now(snapshot, self._lead)
         draining = self._unfinished(timeline, activity)
         due = self._still_to_start(timeline, activity, held)
@@ -134,10 +134,10 @@ class _Drain:
         if drained:
             self._copy_final_states(timeline, now)
 
-    # --- what the source has still to do ---
+    # --- what the source still has to do ---
 
     def _unfinished(self, timeline: Timeline, activity: Activity) -> dict[str, int]:
-        """By DAG, how many unfinished runs the source executes."""
+        """The number of unfinished runs that the source executes, by DAG."""
         counts = {
             dag_id: sum(self._is_sources(timeline, run) for run in runs)
             for dag_id, runs in sorted(activity.unfinished.items())
@@ -148,7 +148,7 @@ class _Drain:
     def _still_to_start(
         self, timeline: Timeline, activity: Activity, held: tuple[HeldDag, ...]
     ) -> dict[str, datetime | None]:
-        """By DAG, when the source's next own run is due; None where that is not planned yet."""
+        """The due instant of the next run that the source owns, by DAG; None: not planned yet."""
         waiting = {dag.dag_id for dag in held}
         due: dict[str, datetime | None] = {}
         for dag_id in sorted(activity.dags):
@@ -164,11 +164,11 @@ class _Drain:
         return not self._dags or dag_id in self._dags
 
     def _lines(self, timeline: Timeline) -> tuple[str | None, ...]:
-        """The lines of ownership that are followed: those of single DAGs, and None, that of all others."""
+        """The lines of ownership to follow: those of single DAGs, and None for the common line."""
         return self._dags or (None, *timeline.dags)
 
     def _is_sources(self, timeline: Timeline, run: Run) -> bool:
-        """Whether the source executes the run. What no schedule created is executed where it was created."""
+        """Whether the source executes the run. An unscheduled run is executed where it was created."""
         if run.type != "scheduled" or run.due is None:
             return True
         return timeline.owner(run.due, run.dag_id) == self._source
@@ -178,24 +178,23 @@ class _Drain:
     def _note_owners(self, snapshot: Snapshot) -> None:
         """Record which DAGs are not the target's yet, and which have moved.
 
-        Raises LostRace if one that was the target's is no more: two operators must not take a DAG from each
-        other for ever.
+        Raises LostRace if the target has lost one: two operators must not take a DAG from each other forever.
         """
         timeline = snapshot.timeline
         apart = {line for line in self._lines(timeline) if newest_owner(timeline, line) != self._target}
         if self._waited_for is None:
             if None in apart:
                 raise UsageError(
-                    f"{self._target} does not own the work, so there is nothing to wait for: "
-                    f"mwaactl switch {self._target} --wait -s {self._name}"
+                    f"{self._target} does not own the work, so there is nothing to wait for. "
+                    f"To switch and wait: mwaactl switch {self._target} --wait -s {self._name}"
                 )
             self._waited_for = self._apart = frozenset(line for line in apart if line is not None)
         if lost := apart - self._apart:
             names = "the work" if None in lost else listed({line for line in lost if line is not None})
             raise LostRace(
-                f"somebody else has given {names} back to {self._source} (version "
-                f"{snapshot.reading.version}; see `mwaactl history`). That stands, so this command no "
-                f"longer waits for {self._source} to drain"
+                f"another operator has given {names} back to {self._source} (version "
+                f"{snapshot.reading.version}; see `mwaactl history`). That decision stands, so this command "
+                f"no longer waits for {self._source} to drain"
             )
         self._apart = frozenset(line for line in apart if line is not None)
         now = aws_now(snapshot, self._lead)
@@ -207,10 +206,10 @@ class _Drain:
         self._change(moved=moved, held=held)
 
     def _move_idle(self, snapshot: Snapshot, activity: Activity) -> tuple[HeldDag, ...]:
-        """Decide that the target owns the DAGs that are idle on the source, and return the others."""
+        """Move the DAGs that are idle on the source to the target, and return the others."""
         timeline, version = snapshot.timeline, snapshot.top + 1
         since = aws_now(snapshot, self._lead) + self._lead
-        if not self._dags:  # none of them goes ahead of the others
+        if not self._dags:  # not before the switch itself takes effect
             since = max(since, timeline.owners[-1].since)
         owned = [dag_id for dag_id in self._apart if timeline.owner(since, dag_id) == self._source]
         held = self._watch.held(activity, owned, since + held_dags.MARGIN)
@@ -219,17 +218,17 @@ class _Drain:
         for dag_id in idle:
             decided = decided.dag_moved(dag_id, self._target, since, version)
         if decided is not timeline:
-            description = f"mwaactl switch {self._target}, only {listed(idle)}, as idle"
+            description = f"mwaactl switch {self._target}, only {listed(idle)}, once idle"
             try:
                 self._ownership.write(snapshot, decided, description, since)
             except Unfinished:
                 self._unanswered = snapshot
             except LostRace:
-                pass  # the next look shows what stands
+                pass  # the next round reads the decision that stands
         return held
 
     def _sealed(self, snapshot: Snapshot) -> Snapshot:
-        """Keep an earlier value of ours from arriving after all: its DAGs may not be idle any more."""
+        """Prevent an unanswered put of ours from taking effect late: its DAGs may no longer be idle."""
         if self._unanswered is not None and snapshot.top == self._unanswered.top:
             snapshot = self._ownership.seal(snapshot)
         if self._unanswered is not None and snapshot.top > self._unanswered.top:
@@ -239,7 +238,7 @@ class _Drain:
     # --- mirrors ---
 
     def _copy_final_states(self, timeline: Timeline, now: datetime) -> None:
-        """Copy them for all that was due in the source's last turn, at most a day of it, and finish."""
+        """Copy the states of all runs due in the source's last turn (a day of it at most), and finish."""
         begins = {line: turn(timeline, now, line).since for line in self._lines(timeline)}
         switched = {line: begin for line, begin in begins.items() if not from_the_beginning(begin)}
         mirrors = MirrorResult(copied=0, already=0, left=())

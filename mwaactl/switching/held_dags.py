@@ -1,7 +1,7 @@
 """DAGs that must not overlap themselves (`max_active_runs=1`, `depends_on_past`, `wait_for_downstream`).
 
 Such a DAG changes sides only while it is idle: the side that it leaves has no unfinished run of it, and will
-make none that is due before the other side owns it. Until then it is held where it is.
+create none that is due before the other side owns it. Until then it is held where it is.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from mwaactl.errors import Unreachable
 from mwaactl.json_model import Model, iso
 from mwaactl.ownership.parameter import ARRIVES_WITHIN
 
-# A write that takes its time begins later than planned (readers count from its arrival): runs due until then
-# would still be the old side's.
+# A slow write takes effect later than planned, a lead after its arrival: the old side still owns the runs due
+# until then.
 MARGIN = ARRIVES_WITHIN
-SOON = timedelta(minutes=1)  # DAGs due within this are asked about before the question, not after it
-AT_ONCE = 8  # questions about tasks at the same time
+SOON = timedelta(minutes=1)  # the tasks of DAGs due within this are read before the operator is asked
+AT_ONCE = 8  # concurrent calls for tasks
 
 
 class HeldDag(Model):
@@ -34,7 +34,7 @@ class HeldDag(Model):
 
 
 def is_serial(dag: Dag, tasks: Callable[[str], tuple[Task, ...]]) -> bool:
-    """Whether the DAG must not overlap itself; `tasks` gives a DAG's tasks and is called only if needed."""
+    """Whether the DAG must not overlap itself; `tasks` returns a DAG's tasks and is called only if needed."""
     return dag.max_active_runs == 1 or any(
         task.depends_on_past or task.wait_for_downstream for task in tasks(dag.dag_id)
     )
@@ -49,7 +49,7 @@ class Activity:
     unclear: frozenset[str] = frozenset()  # DAGs whose next run the environment does not report
 
     def busy(self, dag_id: str, until: datetime) -> str | None:
-        """Why the DAG is not idle up to `until`; None if it is."""
+        """The reason why the DAG is not idle up to `until`; None if it is."""
         if runs := self.unfinished.get(dag_id):
             first = min(runs, key=lambda run: (run.due or until, run.run_id))
             unfinished = f" and {len(runs) - 1} more are" if len(runs) > 1 else " is"
@@ -61,7 +61,7 @@ class Activity:
         return f"its next run is due {iso(due)}" if due is not None and due < until else None
 
     def next_due(self, dag_id: str) -> datetime | None:
-        """When the next run is due that the scheduler will make; None if it makes none or is unclear."""
+        """The due instant of the next run that the scheduler will create; None: no such run, or unclear."""
         dag = self.dags.get(dag_id)
         return None if dag is None or dag.paused else dag.next_due
 
@@ -69,10 +69,11 @@ class Activity:
 def activity(
     dags: Mapping[str, Dag], unfinished: Iterable[Run], others: Callable[[], Mapping[str, Dag]]
 ) -> Activity:
-    """`others` gives the DAGs of the other environment; it is called only if something is unclear.
+    """The activity of one environment, from its DAGs and its unfinished runs.
 
-    While a DAG has as many runs as it may have, and for some time after a manual run, Airflow reports no next
-    run. Nor does it if none will come; then the other environment has none either.
+    While a DAG is at its `max_active_runs`, and for some time after a manual run, Airflow reports no next
+    run, as it does for a DAG that has none. In that case only, `others` is called for the DAGs of the other
+    environment: if it reports a next run, the DAG is `unclear`.
     """
     by_dag: dict[str, list[Run]] = {}
     for run in unfinished:
@@ -90,9 +91,9 @@ def activity(
 
 
 class Watch:
-    """Asks one environment, and remembers which of its DAGs are serial. Its methods raise Unreachable.
+    """Observes one environment, and remembers which of its DAGs are serial. Its methods raise Unreachable.
 
-    The other environment is asked where this one reports no next run.
+    Where this environment reports no next run, it asks the other one.
     """
 
     def __init__(self, api: AirflowApi, other: AirflowApi) -> None:
@@ -100,12 +101,12 @@ class Watch:
         self._by_tasks: dict[str, bool] = {}
 
     def look(self) -> Activity:
-        """What it does now. The runs are asked for after the DAGs: one made in between is not missed."""
+        """The present activity. Runs are read after the DAGs, so one created in between is not missed."""
         dags = self.api.dags()
         return activity(dags, self.api.unfinished_runs(), self._other.dags)
 
     def serial(self, dags: Iterable[Dag]) -> frozenset[str]:
-        """The ids of those that are serial; one question for each that is not known yet."""
+        """The ids of the serial ones among `dags`; one call for each that is not known yet."""
         chosen = tuple(dags)
         unknown = [dag for dag in chosen if dag.max_active_runs != 1 and dag.dag_id not in self._by_tasks]
         if unknown:
@@ -119,7 +120,7 @@ class Watch:
     def _is_serial(self, dag: Dag) -> bool:
         try:
             return is_serial(dag, self.api.tasks)
-        except NotFound:  # it is going away: no reason to move it while it is busy
+        except NotFound:  # the DAG is being removed: hold it while it is busy
             return True
 
     def held(self, activity: Activity, dag_ids: Iterable[str], until: datetime) -> tuple[HeldDag, ...]:
@@ -129,16 +130,16 @@ class Watch:
         return tuple(
             HeldDag(dag_id=dag_id, reason=busy[dag_id])
             for dag_id in sorted(busy)
-            # Unfinished runs of a DAG that is gone: nobody can say that it was not serial.
+            # A removed DAG with unfinished runs may have been serial.
             if dag_id in serial or dag_id not in activity.dags
         )
 
 
 def known_by_tasks(sides: Sides, source: Watch | None, target: AirflowApi, likely: Iterable[str]) -> Sides:
-    """`sides` with what is known of serial DAGs by their tasks.
+    """`sides` with the DAGs that are serial because of their tasks.
 
-    On the source those are asked for that are `likely` to be busy. If it did not answer, the target is asked,
-    unless one of its DAGs is serial without a question.
+    On the source, only the tasks of DAGs that are `likely` to be busy are read. If the source did not answer,
+    the target's are, unless `max_active_runs` already shows that one of its DAGs is serial.
     """
     dags = concerned(sides)
     try:

@@ -1,15 +1,15 @@
 """Mirrors: the runs of one environment that were skipped because the other one executed them.
 
-After a switch they receive the final states that their originals have on the environment that executed them,
+After a switch they receive the final states of their originals on the environment that executed them,
 so that `depends_on_past`, ExternalTaskSensor and `prev_*_success` continue correctly.
 
-A mirror must never be executed by this. Airflow's own rules (2.10, 2.11, 3.0, 3.3):
+Copying must never execute a mirror. Airflow's rules (2.10, 2.11, 3.0, 3.3):
 
 - Setting a task's state clears what is failed *downstream* of it in the same run; the run is queued again and
-  executed. So no task is set while a task below it is failed: first nothing stays failed (from the last task
-  to the first), then the states are set from the first task to the last.
-- An ExternalTaskMarker that is failed by that spreads the clearing to other DAGs: it is never set to failed.
-- Setting a run to success sets its tasks too, or does not (3.3), but clears nothing. No way runs callbacks.
+  executed. So no task is set while a task below it is failed: first, all failed tasks are set to skipped
+  (from the last task to the first), then the states are set from the first task to the last.
+- A failed ExternalTaskMarker spreads the clearing to other DAGs: it is never set to failed.
+- Setting a run to success also sets its tasks (not in 3.3), but clears nothing. Callbacks do not run.
 
 Afterwards the run is read again; one that has an unfinished task all the same is ended at once and reported.
 """
@@ -32,11 +32,11 @@ from mwaactl.json_model import Instant, Model
 
 PER_DAG = 25  # newest runs: what depends_on_past, prev_*_success and sensors look at
 BATCH = 50  # runs whose tasks are read together
-PATIENCE = 3  # runs in a row that an environment may fail to answer for before the rest is left
+PATIENCE = 3  # consecutive runs without an answer, after which the rest is left
 
 Settable = Literal["success", "failed", "skipped"]
 # What Airflow's API can set, from the best to the worst. upstream_failed cannot be set: it becomes failed,
-# which holds back the same things. A removed task, or one that was never decided, is left as it is.
+# which holds back the same runs. A removed task, or one without a final state, is left unchanged.
 _BADNESS: Mapping[str, tuple[int, Settable]] = {
     "success": (0, "success"),
     "skipped": (1, "skipped"),
@@ -59,7 +59,7 @@ class UncopiedRun(Model):
 
 
 class MirrorResult(Model):
-    """What `copy_final_states` did."""
+    """The outcome of `copy_final_states`: numbers of runs, and the runs that were left."""
 
     copied: int
     already: int
@@ -77,14 +77,14 @@ def copy_final_states(
     progress: Callable[[int, int], None] | None = None,
     per_dag: int | None = PER_DAG,
 ) -> MirrorResult:
-    """Give `target`'s mirrors of `source`'s finished scheduled runs their final states.
+    """Copy the final states of `source`'s finished scheduled runs to their mirrors on `target`.
 
-    Concerned are the runs due in [since, until) for which `owned` holds, of every DAG the newest `per_dag`
-    (None: all), newest first. A mirror on which the target worked itself is left alone. It may be repeated,
-    also after an interruption. `progress` is called with how many of how many.
+    This covers the runs due in [since, until) for which `owned` holds: the newest `per_dag` of every DAG
+    (None: all), newest first. A mirror that the target itself worked on is left unchanged. The call may be
+    repeated, also after an interruption. `progress` is called with the number done and the total.
 
-    Raises Unreachable if the runs of either side cannot be listed; a side that stops answering later ends it,
-    and what remains is in `left`.
+    Raises Unreachable if the runs of either side cannot be listed. If a side stops answering later, the rest
+    is in `left`.
     """
     finished = (run for run in source.scheduled_runs(since, until) if run.finished and owned(run))
     originals = _newest(finished, per_dag)
@@ -102,7 +102,7 @@ def copy_final_states(
 
 
 def _newest(runs: Iterable[Run], per_dag: int | None) -> list[Run]:
-    """The newest of every DAG; the newest of all DAGs first, then those before them, and so on."""
+    """The newest runs of every DAG, by rank: each DAG's newest first, then each one's second newest, ..."""
     by_dag: dict[str, list[Run]] = {}
     for run in sorted((run for run in runs if run.due is not None), key=_due, reverse=True):
         by_dag.setdefault(run.dag_id, []).append(run)
@@ -117,14 +117,14 @@ class _MirrorWriter:
         self._source, self._target = source, target
         self._note, self._copying = copied_note(colour), copying_note(colour)
         self._tasks = _TaskWriter(target)
-        self._unanswered = 0  # runs in a row
+        self._unanswered = 0  # consecutive runs
         self.copied = self.already = 0
         self.left: list[UncopiedRun] = []
 
     def pair(
         self, originals: Iterable[Run], mirrors: Mapping[tuple[str, datetime | None], Run]
     ) -> Iterator[tuple[Run, Run]]:
-        """Each original with its mirror, where the mirror has still to receive its states."""
+        """Yield each original with its mirror, if the mirror has yet to receive its states."""
         for run in originals:
             mirror = mirrors.get((run.dag_id, run.due))
             if mirror is None:
@@ -137,7 +137,7 @@ class _MirrorWriter:
                 yield run, mirror
 
     def copy(self, pairs: Sequence[tuple[Run, Run]]) -> Iterator[int]:
-        """Work on some runs; yields how many of them are done."""
+        """Copy the states of these pairs; yield the number done after each."""
         reason = f"{self._target.name} or {self._source.name} stopped answering; repeat the command later"
         originals: dict[tuple[str, str], list[TaskInstance]] = {}
         mirrors: dict[tuple[str, str], list[TaskInstance]] = {}
@@ -177,12 +177,12 @@ class _MirrorWriter:
     def _copy(
         self, run: Run, mirror: Run, originals: list[TaskInstance], mirrored: list[TaskInstance]
     ) -> str | None:
-        """Copy the states of one run; the reason if it was left."""
+        """Copy the states of one run; return the reason if it was left."""
         if not has_copied_states(mirror) and any(task.worked for task in mirrored):
             return f"{self._target.name} worked on it too: see mwaactl audit"
         wanted = _wanted(originals, mirrored)
         if not _different(mirrored, wanted) and mirror.state == run.state and not has_copied_states(mirror):
-            self.already += 1  # all was skipped there as well
+            self.already += 1  # everything was skipped there as well
             return None
         self._write(run, mirror, mirrored, wanted)
         return self._settle(mirror, wanted)
@@ -202,12 +202,14 @@ class _MirrorWriter:
             target.set_run(mirror, "failed", self._copying)
 
     def _settle(self, mirror: Run, wanted: States) -> str | None:
-        """Read the mirror again; the reason if it is not as it should be."""
+        """Read the mirror again; return the reason if its states are not the wanted ones."""
         target = self._target
         mirrored = target.task_instances([mirror])[mirror.key]
         if any(task.state not in _FINAL for task in mirrored):
             target.set_run(mirror, "failed", self._copying)  # ends what is queued or running
-            return f"Airflow was about to execute {mirror.run_id} on {target.name}, so it was ended at once"
+            return (
+                f"Airflow was about to execute {mirror.run_id} on {target.name}, so mwaactl ended it at once"
+            )
         if _different(mirrored, wanted):
             return f"{target.name} did not accept the states of its tasks"
         target.set_note(mirror, self._note)
@@ -231,7 +233,7 @@ class _TaskWriter:
         self._set(order, by_task, wanted)
 
     def _unfail(self, order: Sequence[Task], by_task: Mapping[str, list[TaskInstance]]) -> None:
-        """From the last task to the first, leave nothing failed."""
+        """Set all failed tasks to skipped, from the last to the first."""
         for task in reversed(order):
             for index, instance in enumerate(by_task[task.task_id]):
                 if instance.state in ("failed", "upstream_failed"):
@@ -239,7 +241,7 @@ class _TaskWriter:
                     by_task[task.task_id][index] = instance.model_copy(update={"state": "skipped"})
 
     def _set(self, order: Sequence[Task], by_task: Mapping[str, list[TaskInstance]], wanted: States) -> None:
-        """From the first task to the last; with all that is below it in one call where they are alike."""
+        """Set the states, from the first task to the last; with equal ones downstream in the same call."""
         descendants = _descendants(order)
         covered: set[str] = set()
         for task in order:
@@ -248,7 +250,7 @@ class _TaskWriter:
                 state = wanted.get(_key(instance))
                 if state is None or state == instance.state or instance.task_id in covered:
                     continue
-                # Not to failed: Airflow would clear at once what it has failed downstream.
+                # Not for "failed": Airflow would clear the failed tasks downstream at once.
                 alike = (
                     self._target.reaches_downstream
                     and state != "failed"
@@ -259,7 +261,7 @@ class _TaskWriter:
                     covered |= below
 
     def _order(self, dag_id: str) -> tuple[Task, ...]:
-        """A DAG's tasks, each before those downstream of it."""
+        """A DAG's tasks in topological order."""
         if dag_id not in self._orders:
             tasks = {task.task_id: task for task in self._target.tasks(dag_id)}
             sorter: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(tasks, ()))
@@ -300,7 +302,7 @@ def _different(instances: Iterable[TaskInstance], wanted: States) -> bool:
 
 
 def _descendants(order: Sequence[Task]) -> dict[str, set[str]]:
-    """Of each task all that are downstream of it, near and far."""
+    """The ids of all tasks downstream of each task, directly or not."""
     result: dict[str, set[str]] = {}
     for task in reversed(order):
         below = [name for name in task.downstream if name in result]
@@ -314,5 +316,5 @@ def _key(task: TaskInstance) -> TaskKey:
 
 def _due(run: Run) -> datetime:
     if run.due is None:
-        raise ValueError(f"{run.run_id} of {run.dag_id} was created by no schedule")
+        raise ValueError(f"{run.run_id} of {run.dag_id} is not a scheduled run")
     return run.due

@@ -1,4 +1,4 @@
-"""The first half of a switch: what would be done, and whether the checks allow it."""
+"""The first half of a switch: what it would do, and whether the checks allow it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mwaactl.switching.held_dags import Activity, Watch
 
 @dataclass(frozen=True)
 class SwitchPlan:
-    """What a switch would do, from one look at the stack."""
+    """What a switch would do, from one observation of the stack."""
 
     deployment: Deployment
     before: Snapshot
@@ -32,23 +32,23 @@ class SwitchPlan:
     now: datetime  # by AWS's clock
     dags: tuple[str, ...] = ()  # the DAGs to move alone; none: all move
     rollback: bool = False
-    watch: Watch | None = None  # asks the source; None: it does not answer, or need not be asked
+    watch: Watch | None = None  # on the source; None: it does not answer, or is not needed
     activity: Activity | None = None  # of the source at the time of the checks
     forced: frozenset[str] = frozenset()
 
     @property
     def already(self) -> bool:
-        """Whether the target owns all work (that of `dags`), or is decided to."""
+        """Whether the target owns all work (that of `dags`), or will by a decision."""
         return settled(self.before.timeline, self.target, self.dags)
 
     @property
     def continues(self) -> bool:
-        """Whether the common line is the target's already: only DAGs that are apart from it are left."""
+        """Whether the target already owns the common line, so that only DAGs with own lines are left."""
         return not self.dags and newest_owner(self.before.timeline) == self.target
 
     @property
     def moving(self) -> tuple[str, ...]:
-        """The DAGs to move by decisions of their own: of `dags`, or of those apart, what the target lacks."""
+        """The DAGs to move by decisions of their own: those of `dags`, or with own lines, not yet moved."""
         timeline = self.before.timeline
         concerned = tuple(sorted(timeline.dags)) if self.continues else self.dags
         return tuple(dag for dag in concerned if newest_owner(timeline, dag) != self.target)
@@ -63,7 +63,7 @@ class SwitchPlan:
 
     @property
     def dag_id(self) -> str | None:
-        """One of the DAGs that move alone, for what is the same for all of them; None if all DAGs move."""
+        """One of the DAGs that move alone, to stand for all of them; None if all DAGs move."""
         return next(iter(self.moving or self.dags), None)
 
     @property
@@ -85,20 +85,20 @@ def plan(
     force: Collection[str] = (),
     sync: bool = False,
 ) -> SwitchPlan:
-    """Read the ownership and run the checks; of the ownership nothing is written.
+    """Read the ownership and run the checks; the ownership does not change.
 
-    `dags` are the DAGs to move alone; None: all move, or, if the common line is the target's already, those
-    that are apart from it. `lead` is in seconds, at least (and by default) the stack's switch_lead_seconds.
+    `dags` are the DAGs to move alone; None: all move, or, if the target already owns the common line, those
+    that differ from it. `lead` is in seconds, at least (and by default) the stack's switch_lead_seconds.
     `force` names checks to override. `sync` first copies pause state and pools to the target, unless the
-    target owns the work already: then its own count.
-    Raises Unreachable and Unusable; UsageError if this stack has no such environment, a forced check does not
-    exist, or `dags` is empty or has a name that no DAG can have.
+    target already owns the work.
+    Raises Unreachable and Unusable; UsageError if the stack has no such environment, a forced check does not
+    exist, or `dags` is empty or has an invalid DAG id.
     """
     chosen = tuple(dict.fromkeys(dags or ()))
     if dags is not None and not chosen:
-        raise UsageError("dags is empty: name the DAGs to move alone, or leave it out to move all work")
+        raise UsageError("dags is empty: name the DAGs to move alone, or omit it to move all work")
     if wrong := [dag_id for dag_id in chosen if not DAG_ID.fullmatch(dag_id)]:
-        raise UsageError(f"no DAG can have the id {', '.join(map(repr, wrong))}: repeat --dag for each DAG")
+        raise UsageError(f"not a valid DAG id: {', '.join(map(repr, wrong))}. Repeat --dag for each DAG")
     forced = forced_checks(force)
     deployment.stack.require(target)
     before = deployment.ownership.read()
@@ -111,7 +111,7 @@ def plan_rollback(
 ) -> SwitchPlan:
     """Plan a switch of all work back to the environment that owned it before the newest owner.
 
-    The rest is as for `plan`; also raises UsageError if there was no switch yet.
+    Otherwise like `plan`; also raises UsageError if there has been no switch yet.
     """
     forced = forced_checks(force)
     before = deployment.ownership.read()
@@ -119,7 +119,7 @@ def plan_rollback(
     if previous is None:
         raise UsageError(
             f"there is no switch to roll back: the ownership timeline of stack {deployment.name} has no "
-            f"owner before {owner}. DAGs that were moved alone come back with: "
+            f"owner before {owner}. To bring back DAGs that were moved alone: "
             f"mwaactl switch {owner} -s {deployment.name}"
         )
     deployment.stack.require(previous)
@@ -128,7 +128,9 @@ def plan_rollback(
 
 def _copy_settings(deployment: Deployment, before: Snapshot, target: Colour) -> tuple[str, ...]:
     if newest_owner(before.timeline) == target:
-        return (f"nothing was copied to {target}: it owns the work, so its own pause state and pools count",)
+        return (
+            f"nothing was copied to {target}: it owns the work, so it keeps its own pause state and pools",
+        )
     source = other_colour(target)
     result = copy_settings(deployment, source, target)
     parts = [
@@ -136,7 +138,7 @@ def _copy_settings(deployment: Deployment, before: Snapshot, target: Colour) -> 
         for what, names in (("paused", result.paused), ("unpaused", result.unpaused), ("pools", result.pools))
         if names
     ]
-    return (f"copied from {source} to {target}: {'; '.join(parts) or 'nothing, they were equal'}",)
+    return (f"copied from {source} to {target}: {'; '.join(parts) or 'nothing, they were already equal'}",)
 
 
 def _plan(
@@ -153,7 +155,7 @@ def _plan(
     ownership = deployment.ownership
     wanted = ownership.lead if lead is None else timedelta(seconds=lead)
     if wanted < ownership.lead:
-        notes += (f"lead raised to {ownership.lead.total_seconds():g} s, which is what the readers apply",)
+        notes += (f"lead raised to {ownership.lead.total_seconds():g} s, the minimum that the readers apply",)
         wanted = ownership.lead
     plan = SwitchPlan(
         deployment=deployment,
@@ -186,7 +188,7 @@ def _notes(before: Snapshot, ownership: Ownership) -> Iterator[str]:
 
 
 def _checked(plan: SwitchPlan) -> SwitchPlan:
-    """The plan with the outcome of its checks and the source's activity at that time."""
+    """The plan with the outcomes of its checks and the source's activity at that time."""
     timeline, apis = plan.before.timeline, plan.deployment.airflows
     sides = observe_sides(
         plan.deployment,

@@ -1,4 +1,4 @@
-"""The whole picture: who owns what, how both sides are, and whether a switch would pass its checks."""
+"""The status: who owns what, how both sides are doing, and whether a switch would pass its checks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mwaactl.switching.active_parameter import read_active
 
 
 class OwnershipLine(Model):
-    """Who owns the runs that are due now, since when, and who comes next (None: no change is decided)."""
+    """The owner of the runs that are due now, since when, and the next owner (None: no change is decided)."""
 
     owner: Colour
     since: Instant
@@ -38,16 +38,16 @@ class OwnershipLine(Model):
 
 
 class Status(Model):
-    """What `mwaactl status` shows. `not_checked` names what could not be seen, with the reason."""
+    """What `mwaactl status` shows. `not_checked` has the reason for each missing field."""
 
     stack: str
     name: str
     mode: str
     region: str
     ownership: OwnershipLine | None
-    dags: dict[str, OwnershipLine]  # the DAGs that do not go with the common line
-    version: int | None  # of the ownership parameter; the one that stands
-    invalid_version: int | None  # an invalid one on top of it
+    dags: dict[str, OwnershipLine]  # the DAGs whose ownership differs from the common line
+    version: int | None  # the valid version of the ownership parameter
+    invalid_version: int | None  # an invalid one above it
     active_environment: str | None  # the plain parameter
     environments: dict[Colour, Observation]
     draining: dict[Colour, tuple[Run, ...]]  # unfinished runs of work that is, or will be, the other side's
@@ -57,7 +57,7 @@ class Status(Model):
 
 
 def status(deployment: Deployment) -> Status:
-    """Look at everything once. What cannot be reached is no error here: it stands in `not_checked`."""
+    """Observe everything once. What cannot be reached is not an error: `not_checked` has the reason."""
     not_checked: dict[str, str] = {}
     ownership, line, dags = None, None, {}
     lead = deployment.ownership.lead
@@ -111,7 +111,7 @@ def _active_environment(deployment: Deployment, not_checked: dict[str, str]) -> 
         return None
     if plain is None:
         name = deployment.stack.active_environment_parameter
-        not_checked["active_environment"] = f"the parameter {name} does not exist. The next switch writes it"
+        not_checked["active_environment"] = f"the parameter {name} does not exist. The next switch creates it"
     return plain
 
 
@@ -125,7 +125,7 @@ def _standby(line: OwnershipLine | None, observations: Collection[Colour]) -> Co
 def _draining(
     ownership: Snapshot | None, observations: Mapping[Colour, Observation]
 ) -> dict[Colour, tuple[Run, ...]]:
-    """By side, its unfinished runs of DAGs that it will not own, without those that it only skips."""
+    """Each side's unfinished runs of DAGs that it will not own, without those that it only skips."""
     if ownership is None:
         return {}
     timeline = ownership.timeline

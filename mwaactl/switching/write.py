@@ -1,4 +1,4 @@
-"""The switch as a Python API: look first (`plan`), then write (`carry_out`). Nothing here prints or asks.
+"""The switch as a Python API: plan it (`plan`), then write it (`carry_out`). Nothing here prints or asks.
 
     from mwaactl import Deployment, carry_out, plan, wait_until_drained
 
@@ -10,7 +10,7 @@
 
 `plan(..., dags=["daily"])` moves single DAGs by decisions of their own, `plan_rollback` all of them back.
 Serial DAGs move only while they are idle (`switching.held_dags`): `SwitchResult.held` names those that were
-busy, and the same plan made again moves them later.
+busy, and another `plan` and `carry_out` move them later.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class SwitchResult(Model):
 
 @dataclass(frozen=True)
 class _Decision:
-    """What is written from `since` on: `timeline` is None if nothing is left to decide now."""
+    """What to write, with effect from `since`; `timeline` is None if there is nothing to decide now."""
 
     timeline: Timeline | None = None
     since: datetime | None = None
@@ -79,8 +79,8 @@ def dry_run(plan: SwitchPlan) -> SwitchResult:
 
 
 def carry_out(plan: SwitchPlan, *, reason: str = "") -> SwitchResult:
-    """Write the decision, then (if all work moves) the plain parameter. Nothing if the target already owns
-    the work, or if all that is left to move is busy.
+    """Write the decision, then (if all work moves) the plain parameter. Write nothing if the target already
+    owns the work, or if everything that has yet to move is busy.
 
     Raises CheckFailed (nothing written; also if the source no longer answers), LostRace (also if someone
     wrote since the plan was made), Unfinished, Unreachable, UsageError (too many DAGs with decisions of their
@@ -93,14 +93,16 @@ def carry_out(plan: SwitchPlan, *, reason: str = "") -> SwitchResult:
             raise
         raise type(error)(
             f"{error}. Repeat this rollback with `mwaactl switch {plan.target} -s {plan.deployment.name}`; "
-            "another rollback may lead forward again"
+            "another rollback might switch forward again"
         ) from error
 
 
 def _carry_out(plan: SwitchPlan, reason: str) -> SwitchResult:
     if not plan.ok:
         failed = ", ".join(check.name for check in plan.checks if check.stops)
-        raise CheckFailed(f"nothing was written: {failed} failed. Put it right, or add --force CHECK")
+        raise CheckFailed(
+            f"nothing was written: {failed} failed. Fix the cause, or override it: --force CHECK"
+        )
     if plan.already:
         return _leave(plan, _Decision())
     ownership = plan.deployment.ownership
@@ -110,7 +112,7 @@ def _carry_out(plan: SwitchPlan, reason: str) -> SwitchResult:
         activity = looking.result()
     if before.top != plan.before.top:
         raise LostRace(
-            f"someone else wrote version {before.top} of {ownership.name} since the checks: "
+            f"another writer wrote version {before.top} of {ownership.name} since the checks: "
             f"{newest_owner(before.timeline)} owns the work. Nothing was written; see `mwaactl history`"
         )
     since = aws_now(before, ownership.lead) + plan.lead
@@ -132,7 +134,7 @@ def _carry_out(plan: SwitchPlan, reason: str) -> SwitchResult:
 
 
 def _leave(plan: SwitchPlan, decision: _Decision) -> SwitchResult:
-    """Nothing to decide; what an earlier command left undone is done."""
+    """Decide nothing, but complete what an earlier command left undone."""
     after = plan.deployment.ownership.uncover(plan.before)
     _write_active(plan, after)
     owns_from = _owned_since(plan, decision)
@@ -140,31 +142,31 @@ def _leave(plan: SwitchPlan, decision: _Decision) -> SwitchResult:
 
 
 def _write_active(plan: SwitchPlan, snapshot: Snapshot) -> None:
-    if not plan.dags:  # it is about the work of all DAGs
+    if not plan.dags:  # the parameter names the owner of all work
         write_active(plan.deployment, snapshot)
 
 
 def _look_again(plan: SwitchPlan) -> Activity | None:
-    """The source just before the write: minutes may have passed since the checks."""
+    """The source's activity just before the write: minutes may have passed since the checks."""
     if plan.watch is None or SERIAL_CHECK in plan.forced:
         return None
     try:
         activity = plan.watch.look()
-        # Ask about the tasks of those that matter now: between the decision and its write there is no time.
+        # Read the tasks of the relevant DAGs now: there is no time between the decision and its write.
         soon = aws_now(plan.before, plan.lead) + plan.lead + held_dags.SOON
         plan.watch.held(activity, plan.candidates(plan.before.timeline, activity, soon), soon)
         return activity
     except Unreachable as error:
         raise CheckFailed(
-            f"nothing was written: {plan.source} no longer answers which DAGs are busy ({error}). If nothing "
+            f"nothing was written: {plan.source} no longer reports which DAGs are busy ({error}). If nothing "
             f"runs there, repeat the command with --force {SERIAL_CHECK}"
         ) from error
 
 
 def _decide(plan: SwitchPlan, before: Snapshot, activity: Activity | None, since: datetime) -> _Decision:
-    """The decision about all DAGs, or about those of `plan.moving`; serial ones that are busy stay."""
+    """The decision about all DAGs, or about those of `plan.moving`; busy serial DAGs stay."""
     timeline, version = before.timeline, before.top + 1
-    if plan.continues:  # none of them goes ahead of the others
+    if plan.continues:  # not before the switch itself takes effect
         since = max(since, timeline.owners[-1].since)
     held: tuple[HeldDag, ...] = ()
     if activity is not None and plan.watch is not None and SERIAL_CHECK not in plan.forced:
@@ -184,7 +186,7 @@ def _decide(plan: SwitchPlan, before: Snapshot, activity: Activity | None, since
 
 
 def _description(plan: SwitchPlan, decision: _Decision, reason: str) -> str:
-    # A serial DAG that is busy makes no check fail, but forcing that check moves it.
+    # No check fails for a busy serial DAG, but forcing `serial-dags` moves it.
     overridden = {SERIAL_CHECK} & plan.forced
     forced = ", ".join(check.name for check in plan.checks if check.forced or check.name in overridden)
     return (
@@ -202,7 +204,7 @@ def _begin(timeline: Timeline, version: int, decision: _Decision) -> datetime | 
 
 
 def _owned_since(plan: SwitchPlan, decision: _Decision) -> datetime | None:
-    """Since when the target owns the work that was to move, or from when it will."""
+    """The instant from which the target owns, or will own, the work to move."""
     held = {dag.dag_id for dag in decision.held}
     alone = [dag_id for dag_id in plan.dags if dag_id not in held]
     turns = [turn(plan.before.timeline, plan.now, dag_id) for dag_id in alone or (None,)]
@@ -211,19 +213,19 @@ def _owned_since(plan: SwitchPlan, decision: _Decision) -> datetime | None:
 
 
 def _notes(after: Snapshot, version: int, decision: _Decision) -> tuple[str, ...]:
-    """What the operator should know about a write."""
+    """The notes on a write, for the operator."""
     notes: tuple[str, ...] = ()
     timeline, dag_id = after.timeline, next(iter(decision.moved), None)
     begin = _begin(timeline, version, decision)
     if max(line[-1].version for line in (timeline.owners, *timeline.dags.values())) > version:
         notes += (
-            f"another writer has decided since: {newest_owner(timeline, dag_id)} owns the work next "
+            f"another writer has made a newer decision: {newest_owner(timeline, dag_id)} owns the work next "
             f"(version {after.reading.version})",
         )
     if begin and decision.since and begin > decision.since + held_dags.MARGIN:
         late = (begin - decision.since).total_seconds()
         notes += (
-            f"the write arrived {late:.1f} s late: a serial DAG with a run due in that time may overlap "
+            f"the write arrived {late:.1f} s late: a serial DAG with a run due in the meantime may overlap "
             "itself once",
         )
     return notes

@@ -1,4 +1,4 @@
-"""The few requests to AWS that Airflow's processes make, at a tenth of the cost of a botocore client.
+"""The few AWS requests of Airflow's processes, at a tenth of the cost of a botocore client.
 
 Each Airflow task is a process of its own, forked from one that has imported this module. A client costs it
 140 ms of CPU, because the service's whole model and, for HTTPS, all certificates are read each time. So
@@ -33,11 +33,11 @@ MAX_BYTES = 10_000_000
 
 
 class AwsError(RuntimeError):
-    """A request that was refused or got no answer; the text says by whom and why."""
+    """A request that was refused or not answered; the message says by whom and why."""
 
 
 class _Account:
-    """Botocore's session and credentials, for one process: once used they may hold sockets."""
+    """Botocore's session and credentials, for one process: once used, they may hold sockets."""
 
     def __init__(self) -> None:
         self.process = os.getpid()
@@ -49,7 +49,7 @@ class _Account:
         return self.session.get_config_variable(name)
 
     def credentials(self) -> Any:
-        """The credentials that sign. Raises botocore's errors."""
+        """The credentials for signing. Raises botocore's errors."""
         if self._credentials is None:
             self._credentials = self.session.get_component("credential_provider").load_credentials()
         if self._credentials is None:
@@ -77,7 +77,7 @@ def _mine() -> _Account:
 
 
 def _certificates(account: _Account, *, every: bool = False) -> ssl.SSLContext:
-    """Trust Amazon's own authorities, which load in a tenth of the time, or `every` one, or those set."""
+    """Trust Amazon's own authorities, which load in a tenth of the time, `every` one, or a configured set."""
     chosen: Any = account.option("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or True
     every = every or chosen is not True
     if every not in _tls:
@@ -177,13 +177,13 @@ def _open(sent: urllib.request.Request, mine: _Account, timeout: float) -> Any:
         if isinstance(error.reason, ssl.SSLCertVerificationError):
             everything = _certificates(mine, every=True)
             if everything is not tls:
-                _tls[False] = everything  # this process need not try Amazon's alone again
+                _tls[False] = everything  # this process does not try Amazon's alone again
                 return _opener(everything).open(sent, timeout=timeout)
         raise
 
 
 def _opener(tls: ssl.SSLContext) -> urllib.request.OpenerDirector:
-    """An opener that uses the environment's proxies, follows no redirects and raises for no status."""
+    """An opener that uses the environment's proxies, follows no redirects and returns any status."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),

@@ -4,8 +4,8 @@
      "owners": "b1 g7", "dags": {"etl_daily": "b7 g9"}}
 
 An entry is its owner's first letter and its version; `since` has the instant of each version, in
-microseconds since 1970. An entry that begins at another instant carries it: `g7@1763892005000000`. Works on
-plain JSON values; `bluegreen.timeline` defines their meaning. Standard library only.
+microseconds since 1970. An entry that begins at another instant contains it: `g7@1763892005000000`. The
+functions work on plain JSON values; `bluegreen.timeline` defines their meaning. Standard library only.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _UNIT = timedelta(microseconds=1)
 
 
 class MalformedError(ValueError):
-    """A value that is not in this form; the text says where."""
+    """A value that is not in this form; the message says where."""
 
 
 def is_dense(value: Mapping[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from bluegreen.settings import Settings
 from bluegreen.store import Store
 
 # Runs that a person or a program creates in one environment only: they run there. A type that is not listed
-# here is judged by its due instant, so that a new type of run can never be executed twice.
+# here is judged by its due instant, so that a new type of run is never executed twice.
 CREATED_HERE = frozenset(
     {"manual", "operator_triggered", "backfill", "asset_materialization", "dataset_materialization"}
 )
@@ -19,7 +19,7 @@ FOLLOWS_PRODUCER = frozenset({"asset_triggered", "dataset_triggered"})
 
 
 class Verdict(NamedTuple):
-    """Whether this environment executes the run, and why, for people."""
+    """Whether this environment executes the run, and a readable reason."""
 
     mine: bool
     reason: str
@@ -27,7 +27,7 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """What the gate needs to know of a DAG run."""
+    """What the gate needs to know about a DAG run."""
 
     dag_id: str
     run_id: str
@@ -61,9 +61,9 @@ def _asset_events(dag_run: Any, context: Mapping[str, Any]) -> Iterable[Any]:
 
 
 def _produced_here(events: Iterable[Any]) -> bool:
-    """Whether all events come from tasks: those are gated, so what they cause belongs here, too.
+    """Whether all events come from tasks: these have passed the gate, so what they trigger belongs here.
 
-    That also holds when a producer drains here after a switch. Events from outside (REST API, watchers) have
+    That also holds while a producer drains here after a switch. Events from outside (REST API, watchers) have
     no source and may reach both environments.
     """
     sources = [getattr(event, "source_dag_id", None) for event in events]
@@ -83,8 +83,8 @@ class Gate:
     def verdict(self, run: Run, *, wait: float, retried: bool = False) -> Verdict:
         """Judge a run, waiting up to `wait` seconds for the timeline.
 
-        Raises OwnershipUnknown if there is none by then. Cleared and retried runs read it again, because a
-        failover may have changed who owns instants in the past.
+        Raises OwnershipUnknown if it cannot be read by then. Cleared and retried runs read it again, because
+        a failover may have changed the owner of past instants.
         """
         if run.kind in CREATED_HERE:
             return Verdict(True, f"{run.kind} runs are executed where they were created")
@@ -93,8 +93,8 @@ class Gate:
         here = self.settings.environment
         instant = run.due or run.started or self._clock()
         if run.cleared:
-            # a person wants it to run again: the owner at the moment it started again decides, so that a
-            # later switch does not stop it halfway
+            # an operator has cleared it: the owner at the time of its new start decides, so that a later
+            # switch does not stop it halfway
             instant = max(run.started or self._clock(), instant)
         timeline = self._store.timeline(instant, wait=wait, afresh=run.cleared or retried)
         owner = timeline.owner(instant, run.dag_id)

@@ -1,4 +1,4 @@
-"""The gate as Airflow cluster policies: three layers, each a safety net for the one before.
+"""The gate as Airflow cluster policies: three layers, each a safety net for the previous one.
 
 1. `task_instance_mutation_hook`, in the scheduler: the task instances of a scheduled run that is not ours
    are created as skipped, so no process starts for them.
@@ -6,8 +6,8 @@
    notifies listeners: for a run that is not ours nothing is rendered and no lineage is emitted.
 3. `task_policy` sets a pre_execute hook, right before the work.
 
-Callbacks that would report a run which this environment only mirrors are silenced. Not ours means skipped;
-without a verdict the task waits in its process, then fails. The scheduler never waits.
+Callbacks of runs that this environment only mirrors are silenced. A run that is not ours is skipped; without
+a verdict, the task waits in its process, then fails. The scheduler never waits.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ def _verdict(context: Context, wait: float | None = None) -> Verdict:
 
             raise AirflowException(
                 f"blue/green gate: no verdict on {dag_run.run_id} of {dag_run.dag_id}, so this task neither "
-                f"runs nor is skipped: {error}. A retry asks again; check the parameter with `mwaactl status`"
+                f"runs nor is skipped: {error}. A retry reads again; to check the parameter: mwaactl status"
             ) from error
         took = (time.perf_counter() - started) * 1000
-        asked = "asked SSM" if source.fetches > before else "did not ask SSM"
-        log.info("blue/green gate: %s; %.1f ms, %s", _verdicts[key].reason, took, asked)
+        reading = "read from SSM" if source.fetches > before else "from the cache"
+        log.info("blue/green gate: %s; %.1f ms, %s", _verdicts[key].reason, took, reading)
     return _verdicts[key]
 
 
@@ -100,7 +100,7 @@ def _current_context() -> Context | None:
 
 
 def _gate_template_env(dag: Any) -> None:
-    """Layer 2."""
+    """Install layer 2."""
     original = dag.get_template_env
     if hasattr(original, "bluegreen"):
         return
@@ -112,7 +112,7 @@ def _gate_template_env(dag: Any) -> None:
             try:
                 _check(context)
             except BaseException:
-                # once is enough to end the task; its callbacks and mails may still render templates
+                # raising once ends the task; its callbacks and mails may still render templates
                 get_template_env.raised = True  # type: ignore[attr-defined]
                 raise
         return original(*args, **kwargs)
@@ -132,7 +132,7 @@ def _gated(previous: Callable[[Context], Any] | None) -> Callable[[Context], Any
 
 
 def _gate_pre_execute(task: Any) -> None:
-    """Layer 3."""
+    """Install layer 3."""
     mapped = getattr(task, "partial_kwargs", None)
     previous = task._pre_execute_hook if mapped is None else mapped.get("pre_execute")
     if hasattr(previous, "bluegreen"):
@@ -147,7 +147,7 @@ def _gate_pre_execute(task: Any) -> None:
 
 
 def _is_mirrored(context: Context) -> bool:
-    """Whether a callback's run is executed by the other environment, and only mirrored here."""
+    """Whether the other environment executes a callback's run, which is only mirrored here."""
     if "dag_run" in context and "ti" in context:
         return not _verdict(context, CALLBACK_WAIT).mine
     # Airflow 3.3 passes only the id if no task of the run succeeded; the id contains the due instant
@@ -158,7 +158,7 @@ def _is_mirrored(context: Context) -> bool:
 
 
 def _silencing(callback: Any) -> Any:
-    """Wrap a callback so that it is not called for runs which this environment only mirrors."""
+    """Wrap a callback so that it is not called for runs that this environment only mirrors."""
     if hasattr(callback, "bluegreen"):
         return callback
 
@@ -166,7 +166,7 @@ def _silencing(callback: Any) -> Any:
     def bluegreen_callback(context: Context, *args: Any, **kwargs: Any) -> Any:
         try:
             mirrored = _is_mirrored(context)
-        except Exception:  # noqa: BLE001 - a superfluous report is better than a failure nobody hears of
+        except Exception:  # noqa: BLE001 - a superfluous report is better than an unreported failure
             mirrored = False
         return None if mirrored else callback(context, *args, **kwargs)
 
@@ -190,7 +190,7 @@ _outage = False
 
 
 def _not_ours(run: Run) -> bool:
-    """Whether a run is certainly not ours; False, too, if that is unknown: the other layers judge again."""
+    """Whether a run is certainly not ours. False if that is unknown: the other layers judge again."""
     global _outage
     chosen = settings.load()
     try:
@@ -215,7 +215,7 @@ _recent: weakref.ref[Any] | None = None
 
 
 def _dag_run_of(ti: Any) -> Any:
-    """The DAG run whose task instances are being created; the scheduler's session has it, without a query."""
+    """The DAG run whose task instances are being created, from the scheduler's session, without a query."""
     from airflow.models.dagrun import DagRun
     from airflow.settings import Session
 
@@ -223,7 +223,7 @@ def _dag_run_of(ti: Any) -> Any:
     session: Any = Session()
     recent = _recent() if _recent else None
     if recent is not None and _has(recent, ti) and recent in session:
-        return recent  # searching for each of thousands of mapped tasks would take seconds
+        return recent  # a search for each of thousands of mapped tasks would take seconds
     for candidate in (*session.identity_map.values(), *session.new):
         if isinstance(candidate, DagRun) and _has(candidate, ti):
             _recent = weakref.ref(candidate)
@@ -237,7 +237,7 @@ def _has(dag_run: Any, ti: Any) -> bool:
 
 
 def _is_new(ti: Any) -> bool:
-    """Whether it is just being created: the hook is also called for existing and for cleared ones."""
+    """Whether a task instance is being created: the hook is also called for existing and cleared ones."""
     from sqlalchemy import inspect as state_of
 
     state = state_of(ti)
@@ -250,7 +250,7 @@ def _is_new(ti: Any) -> bool:
 def task_instance_mutation_hook(task_instance: Any, dag_run: Any = None) -> None:
     """Layer 1. Airflow passes the DAG run from 3.3 on."""
     try:
-        # the id avoids looking into the session for most of what is not judged here
+        # the id spares the search in the session for most runs that are not judged here
         if not (task_instance.run_id or "").startswith("scheduled__") or not _is_new(task_instance):
             return
         if dag_run is None:
@@ -265,14 +265,14 @@ def task_instance_mutation_hook(task_instance: Any, dag_run: Any = None) -> None
 
 
 def dag_policy(dag: Any) -> None:
-    """Layer 2, and the DAG's callbacks: a run whose tasks are all skipped counts as a success."""
+    """Layer 2, and the DAG's callbacks: a run whose tasks are all skipped is a success for Airflow."""
     _gate_template_env(dag)
     for name in ("on_success_callback", "on_failure_callback"):
         _silence(dag, name)
 
 
 def task_policy(task: Any) -> None:
-    """Layer 3, the task's callback for being skipped, and no start in the triggerer, which has no gate."""
+    """Layer 3, the `on_skipped_callback`, and no start in the triggerer, which has no gate."""
     _gate_pre_execute(task)
     _silence(task, "on_skipped_callback")
     if getattr(task, "start_from_trigger", False):
@@ -281,7 +281,7 @@ def task_policy(task: Any) -> None:
     if mapped is not None:
         if mapped.get("start_from_trigger"):
             mapped["start_from_trigger"] = False
-        task.start_trigger_args = None  # Airflow 2 would start those for which expand() asks for it
+        task.start_trigger_args = None  # Airflow 2 would start tasks for which expand() requests it
 
 
 POLICIES = (task_instance_mutation_hook, dag_policy, task_policy)

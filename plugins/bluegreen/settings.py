@@ -11,7 +11,7 @@ from bluegreen.timeline import COLOURS
 
 
 class SettingsError(RuntimeError):
-    """The `bluegreen.*` options are missing or invalid; waiting does not help."""
+    """The `bluegreen.*` options are missing or invalid; retrying does not help."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Settings:
 
 @cache
 def load() -> Settings:
-    """The settings of this process. Raises SettingsError naming the option and what is allowed."""
+    """The settings of this process. Raises SettingsError naming the option and its allowed values."""
     environment = _option("environment")
     if environment not in COLOURS:
         problem = f"is {environment!r}, not blue or green" if environment else "is not set"

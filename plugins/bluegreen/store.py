@@ -1,8 +1,8 @@
-"""Reads the ownership timeline from SSM, about once per due instant and host at most.
+"""Reads the ownership timeline from SSM, at most about once per due instant and host.
 
 A copy of the timeline is valid for an instant only if its fetch *started* at or after that instant: a switch
 takes effect no earlier than its arrival at SSM plus the lead, and the lead covers clock skew and read lag, so
-nothing that such a copy lacks can concern the instant. No copy is used beyond a maximum age.
+a decision that is missing in such a copy cannot affect the instant. No copy is used beyond a maximum age.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from bluegreen.timeline import Record, Timeline, TimelineError, latest_valid
 REQUEST_SECONDS = 3.0
 READ_SECONDS = 6.0  # one attempt, with credentials and, if the newest version is invalid, the history
 LAST_TRY_SECONDS = 0.9  # an attempt that begins when the time is up: a scheduler waits less than a second
-PAUSE_SECONDS = 30.0  # after a failure, a caller that cannot wait does not ask again for so long
-LOCK_SECONDS = 5.0  # how long a process waits for another one on its host to fetch
-HANGING_READS = 3  # threads that may be waiting for an answer that never comes
+PAUSE_SECONDS = 30.0  # after a failure, a caller that cannot wait does not read again for this long
+LOCK_SECONDS = 5.0  # how long a process waits while another one on its host fetches
+HANGING_READS = 3  # threads that may wait for an answer that never comes
 HISTORY_PAGES = 10  # of 50; SSM keeps 100 versions
 
 
 class OwnershipUnknown(RuntimeError):  # noqa: N818 - a state, not a mistake
-    """No timeline that is valid for the instant could be read in the time allowed."""
+    """No timeline that is valid for the instant could be read in time."""
 
 
 class TooEarly(OwnershipUnknown):
@@ -78,7 +78,7 @@ class Parameter:
             if known is not None and known.newest == newest:
                 return known
             history = {record[1]: record for record in self._history()}
-            # the history's newest, since the history may lag: what it lacks must be read again
+            # the newest of the history, which may lag: a version that it lacks must be read again
             return Answer(history[latest_valid(history.values()).version], history[max(history)])
         return Answer(newest, newest)
 
@@ -125,14 +125,17 @@ class Store:
         self._clock = clock
         self._pause = pause
         self._copy: Copy | None = None
-        self._closed: tuple[float, str] = (0.0, "")  # until when callers that cannot wait do not ask, and why
+        self._closed: tuple[float, str] = (
+            0.0,
+            "",
+        )  # until when callers that cannot wait do not read, and why
         self._threads: list[threading.Thread] = []
         self._file = _cache_file(settings, directory)
 
     def timeline(self, instant: datetime, *, wait: float, afresh: bool = False) -> Timeline:
-        """A timeline that is valid for `instant`; with `afresh`, one read after this call began.
+        """A timeline that is valid for `instant`; with `afresh`, one that is read after the call begins.
 
-        Tries for up to `wait` seconds plus LAST_TRY_SECONDS, whatever hangs, then raises OwnershipUnknown
+        Retries for up to `wait` seconds plus LAST_TRY_SECONDS, whatever hangs, then raises OwnershipUnknown
         with the reason. With `wait` 0 it tries once, and after a failure not again for `pause` seconds.
         """
         needed = instant.timestamp()
@@ -158,7 +161,7 @@ class Store:
         while True:
             late = needed - self._clock()
             if late > 0:
-                reason = f"this host's clock is {late:.3f} s before the instant the run is due"
+                reason = f"this host's clock is {late:.3f} s before the run's due instant"
             else:
                 outcome = self._fetch_once(needed, wait, deadline)
                 if isinstance(outcome, Copy):
@@ -188,7 +191,7 @@ class Store:
     def _fetch_within(self, seconds: float) -> Copy | str:
         """A new copy, or why there is none.
 
-        The read happens in a thread, because a DNS or credentials lookup cannot be given a time limit. A read
+        The read happens in a thread, because a DNS or credential lookup has no time limit of its own. A read
         that ends late still leaves its copy to the next call.
         """
         # after a fork, threads of the parent count as ended
@@ -208,7 +211,7 @@ class Store:
     def _fetch(self, outcome: list[Copy | str]) -> None:
         try:
             self.fetches += 1
-            started = self._clock()  # before the request: the answer contains all that SSM had by then
+            started = self._clock()  # before the request: the answer contains all that SSM had at that time
             answer = self._read(self._copy.answer if self._copy else None)
             self._copy = self._copy_of(started, answer)
         except Exception as error:  # noqa: BLE001 - whatever the error, there is no answer
@@ -240,7 +243,7 @@ def store(settings: Settings) -> Store:
 
 # --- the host's copy: a file that only this user can write ---
 
-# what else identifies the parameter
+# what identifies the parameter besides its name
 SOURCE = (
     *("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_ROLE_ARN"),
     *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SSM"),
@@ -248,7 +251,7 @@ SOURCE = (
 
 
 def host_folder(directory: Path | None = None) -> Path | None:
-    """The folder that this host's processes share; None if it cannot be ours alone."""
+    """The folder that this host's processes share; None if others can write into it."""
     folder = directory or Path(tempfile.gettempdir()) / f"bluegreen-{os.geteuid()}"
     with suppress(OSError):
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -259,7 +262,7 @@ def host_folder(directory: Path | None = None) -> Path | None:
 
 
 def _cache_file(settings: Settings, directory: Path | None) -> Path | None:
-    """Where the host's copy is kept; None without a folder."""
+    """The path of the host's copy; None without a folder."""
     folder = host_folder(directory)
     source = [settings.parameter, *(os.environ.get(name, "") for name in SOURCE)]
     return folder and folder / f"{hashlib.sha256('|'.join(source).encode()).hexdigest()[:16]}.json"
@@ -273,7 +276,7 @@ def _save(file: Path | None, copy: Copy) -> None:
         **{name: _to_json(record) for name, record in copy.answer._asdict().items()},
     }
     temporary = file.with_name(f"{file.name}.{os.getpid()}-{threading.get_native_id()}")
-    with suppress(OSError):  # then the other processes read for themselves
+    with suppress(OSError):  # in that case, the other processes read for themselves
         temporary.write_text(json.dumps(raw))
         temporary.replace(file)
 
@@ -290,7 +293,7 @@ def _from_json(raw: Any) -> Record:
 
 @contextmanager
 def _lock(file: Path | None, seconds: float) -> Iterator[None]:
-    """Let one process of this host fetch at a time; after `seconds`, go on without the lock."""
+    """Let one process of this host fetch at a time; after `seconds`, continue without the lock."""
     handle = None
     if file is not None:
         with suppress(OSError):

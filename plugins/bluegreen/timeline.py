@@ -7,17 +7,17 @@ this one definition. Standard library only. The whole contract is three rules.
    parameter that brought it. An instant belongs to the newest decision (highest version) whose `since`
    is not after it. Entries under `dags` are decisions about one DAG; of two in one version the DAG's own
    is the newer. So a DAG's own entry (a canary, a serial DAG kept back) holds until the next decision
-   about that DAG *or about all*: a full switch takes every DAG along and leaves nothing stuck. Instants
+   about that DAG *or about all*: a full switch moves every DAG and leaves none behind. Instants
    before the first common entry belong to its owner.
 2. *Valid.* SSM numbers versions but cannot compare and set. A value is valid only if its `base_version`
-   is the version just before its own. A writer that lost a race, or an old value put back, fails that,
-   and the newest valid version stands.
+   is the version just before its own. A writer that lost a race, or an old value put back, fails that
+   test, and the newest valid version stands.
 3. *Late writes.* A put may reach SSM later than planned. Readers let the decisions of the version they
    read begin no earlier than its LastModifiedDate plus the lead; the next writer starts from that
    reading and so records those instants.
 
-In the value, DAGs with the same line share it: `"dags": {"a,b,c": [{"owner": ...}]}`. One that would be too
-long is written in the form of `bluegreen.dense`.
+In the value, DAGs with the same line share it: `"dags": {"a,b,c": [{"owner": ...}]}`. A value that would be
+too long is written in the form of `bluegreen.dense`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from bluegreen import dense
 Colour = Literal["blue", "green"]
 COLOURS: Final[tuple[Colour, Colour]] = ("blue", "green")
 MAX_CHARACTERS: Final = 4096  # of a standard SSM parameter
-REMEMBERED: Final = timedelta(days=1)  # history that is never given up to stay under MAX_CHARACTERS
+REMEMBERED: Final = timedelta(days=1)  # history that is never dropped to stay under MAX_CHARACTERS
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 DAG_ID: Final = re.compile(r"[\w.-]+")  # what Airflow allows: a comma can join ids
 
@@ -48,17 +48,17 @@ def other_colour(colour: Colour) -> Colour:
 
 
 def from_the_beginning(since: datetime) -> bool:
-    """Whether an entry has always been in force: it is the initial owner's."""
+    """Whether an entry has always been in force, as the initial owner's has."""
     return since <= EPOCH
 
 
 class TimelineError(ValueError):
-    """A timeline that cannot be read, written or trusted; the text says what is wrong and where."""
+    """A timeline that cannot be read, written or trusted; the message says what is wrong and where."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """From `since` (aware, UTC) on, `owner` runs what is due; decided by version `version`."""
+    """From `since` (aware, UTC) on, `owner` executes what is due; decided by version `version`."""
 
     owner: Colour
     since: datetime
@@ -84,7 +84,7 @@ class Timeline:
 
     @classmethod
     def parse(cls, value: str) -> Timeline:
-        """Read a parameter's value. Unknown keys beside ours are allowed: writers may be newer than readers.
+        """Read a parameter's value. Unknown keys are allowed: writers may be newer than readers.
 
         Raises TimelineError naming the place if the value is not a timeline.
         """
@@ -112,8 +112,8 @@ class Timeline:
     def dump(self, now: datetime | None = None) -> str:
         """The parameter's value: compact ASCII JSON of at most 4096 characters, dense if it must be.
 
-        A longer one forgets the oldest changes of owner first, but nothing of the day before `now` (aware;
-        None: this machine's time). Raises TimelineError if that is not enough.
+        If it is too long, the oldest changes of owner are dropped first, but none of the day before `now`
+        (aware; None: this machine's time). Raises TimelineError if that is not enough.
         """
         timeline = self
         horizon = (datetime.now(UTC) if now is None else _aware(now, "now")) - REMEMBERED
@@ -122,8 +122,8 @@ class Timeline:
             if shorter is None:
                 raise TimelineError(
                     f"the ownership timeline needs {len(value)} characters, SSM allows {MAX_CHARACTERS}: "
-                    f"too many DAGs ({len(timeline.dags)}) have decisions of their own, or too many switches "
-                    f"({len(timeline.owners) - 1}) were made; move fewer of them within a day"
+                    f"too many DAGs ({len(timeline.dags)}) have decisions of their own, or there were too "
+                    f"many switches ({len(timeline.owners) - 1}); move fewer DAGs within a day"
                 )
             timeline = shorter
         return value
@@ -141,7 +141,7 @@ class Timeline:
         return value if len(value) <= MAX_CHARACTERS else _compact(dense.condense(plain))
 
     def owner(self, instant: datetime, dag_id: str | None = None) -> Colour:
-        """Who owns what is due at `instant` (aware), in one DAG or in those without entries of their own."""
+        """The owner of what is due at `instant` (aware): for one DAG, or for those without own entries."""
         common = _newest(self.owners, instant)
         own = _newest(self.dags.get(dag_id, ()), instant) if dag_id is not None else None
         if own is not None and (common is None or own.version >= common.version):
@@ -149,17 +149,17 @@ class Timeline:
         return (common or self.owners[0]).owner
 
     def switched(self, target: str, since: datetime, version: int) -> Timeline:
-        """All DAGs belong to `target` from `since` on, decided by version `version`.
+        """Give all DAGs to `target` from `since` on, by a decision of `version`.
 
-        Start from `Reading.effective(lead)`. DAGs to be kept back follow by `dag_moved` with the same `since`
-        and `version`.
+        Call this on `Reading.effective(lead)`. To hold single DAGs back, call `dag_moved` afterwards with the
+        same `since` and `version`.
         """
         before = self._before(version)
         entry = Entry(_colour(target, "target"), _aware(since, "since"), version)
         return replace(before, owners=(*_older(before.owners, version), entry))
 
     def dag_moved(self, dag_id: str, target: str, since: datetime, version: int) -> Timeline:
-        """One DAG belongs to `target` from `since` on, until the next decision about it or about all."""
+        """Give one DAG to `target` from `since` on, until the next decision about it or about all."""
         before = self._before(version)
         entry = Entry(_colour(target, "target"), _aware(since, "since"), version)
         _checked_id(dag_id, "dag_id")
@@ -167,7 +167,7 @@ class Timeline:
         return replace(before, dags={**before.dags, dag_id: line})
 
     def _before(self, version: int) -> Timeline:
-        """What a writer of `version` starts from: superseded decisions dropped, the chain's link set."""
+        """The basis for a writer of `version`: without superseded decisions, and with its `base_version`."""
         newest = max(entry.version for _, entry in _entries(self))
         if version < max(newest, self.base_version + 1):
             raise TimelineError(
@@ -179,14 +179,14 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Reading:
-    """A valid timeline with the version that brought it and when SSM took that version (LastModifiedDate)."""
+    """A valid timeline with its version and the time at which SSM stored it (LastModifiedDate)."""
 
     timeline: Timeline
     version: int
     modified: datetime
 
     def effective(self, lead: timedelta) -> Timeline:
-        """As readers apply it: this version's decisions begin no earlier than `modified + lead`."""
+        """The timeline as readers apply it: this version's decisions begin at `modified + lead` or later."""
         earliest = self.modified + lead
 
         def begin(line: Sequence[Entry]) -> tuple[Entry, ...]:
@@ -205,7 +205,7 @@ class Reading:
 
 
 def valid(timeline: Timeline, version: int) -> bool:
-    """Whether `timeline`, found as version `version`, was written upon the one just before."""
+    """Whether `timeline`, stored as version `version`, is based on the version just before."""
     return timeline.base_version == version - 1
 
 
@@ -223,9 +223,7 @@ def latest_valid(records: Iterable[Record]) -> Reading:
             continue
         if valid(timeline, version):
             return Reading(timeline, version, _aware(modified, "modified"))
-        reasons.append(
-            f"version {version} was written upon version {timeline.base_version}, not {version - 1}"
-        )
+        reasons.append(f"version {version} is based on version {timeline.base_version}, not {version - 1}")
     raise TimelineError(
         "no valid version of the ownership timeline: " + ("; ".join(reasons[:5]) or "no version at all")
     )
@@ -240,7 +238,7 @@ def _kind(value: object) -> str:
 
 def _integer(value: object, where: str, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise TimelineError(f"{where} must be a whole number from {least} up, not {_kind(value)}")
+        raise TimelineError(f"{where} must be a whole number, {least} or more, not {_kind(value)}")
     return value
 
 
@@ -281,11 +279,11 @@ def _line(value: object, where: str, newest: int) -> tuple[Entry, ...]:
         version = _integer(raw.get("version"), f"{place}.version", least=1)
         if version > newest:
             raise TimelineError(
-                f"{place}.version is {version}, but this value can have decisions up to {newest} only"
+                f"{place}.version is {version}, but this value can only have decisions up to {newest}"
             )
         if entries and version <= entries[-1].version:
             raise TimelineError(
-                f"{place}.version is {version}, not above {entries[-1].version}, the one before it"
+                f"{place}.version is {version}, but must be above the previous one, {entries[-1].version}"
             )
         owner, since = (
             _colour(raw.get("owner"), f"{place}.owner"),
@@ -303,14 +301,14 @@ def _lines_of_dags(value: Mapping[str, object], newest: int) -> dict[str, tuple[
         line = _line(entries, where, newest)
         for dag_id in key.split(","):
             if _checked_id(dag_id, where) in lines:
-                raise TimelineError(f"{where} names the DAG {dag_id}, which has another line already")
+                raise TimelineError(f"{where} names the DAG {dag_id}, which already has another line")
             lines[dag_id] = line
     return lines
 
 
 def _checked_id(dag_id: str, where: str) -> str:
     if not DAG_ID.fullmatch(dag_id):
-        raise TimelineError(f"{where}: {dag_id!r:.60} is no DAG id")
+        raise TimelineError(f"{where}: {dag_id!r:.60} is not a valid DAG id")
     return dag_id
 
 
@@ -335,7 +333,7 @@ def _older(line: Sequence[Entry], version: int) -> tuple[Entry, ...]:
 
 
 def _entries(timeline: Timeline) -> Iterator[Decision]:
-    """Every decision."""
+    """All decisions, the common ones first."""
     for entry in timeline.owners:
         yield None, entry
     for dag, line in timeline.dags.items():
@@ -344,7 +342,7 @@ def _entries(timeline: Timeline) -> Iterator[Decision]:
 
 
 def _kept(timeline: Timeline, keep: Callable[[str | None, Entry], bool]) -> Timeline:
-    """The timeline with only the entries that `keep` names."""
+    """The timeline with only the entries that `keep` selects."""
     dags = {dag: tuple(e for e in line if keep(dag, e)) for dag, line in timeline.dags.items()}
     return replace(
         timeline,
@@ -358,26 +356,26 @@ def _without(timeline: Timeline, dag_id: str | None, dropped: Entry) -> Timeline
 
 
 def _effects(timeline: Timeline) -> dict[Decision, datetime]:
-    """Until when each decision, with its DAG, decides anything that would be decided otherwise without it.
+    """The end of each decision's effect: until then, an owner would be another without the decision.
 
-    One that decides nothing is missing; an endless effect ends at datetime.max.
+    A decision without any effect is missing; an endless effect ends at datetime.max.
     """
-    found: dict[Decision, datetime] = {}
+    effects: dict[Decision, datetime] = {}
     for dag_id in (None, *timeline.dags):
         line = [(about, entry) for about, entry in _entries(timeline) if about in (None, dag_id)]
         line.sort(key=lambda item: item[1].since)
         ends = [*(entry.since for _, entry in line[1:]), datetime.max.replace(tzinfo=UTC)]
-        best: list[Decision] = []  # the newest two that have begun: who decides, and who would
+        best: list[Decision] = []  # the newest two that have begun: the one in force, and its predecessor
         for item, end in zip(line, ends, strict=True):
             best = sorted([*best, item], key=lambda each: (-each[1].version, each[0] is None))[:2]
             otherwise = (best[1][1] if len(best) > 1 else timeline.owners[0]).owner
             if end > item[1].since and best[0][1].owner != otherwise:
-                found[best[0]] = max(end, found.get(best[0], end))
-    return found
+                effects[best[0]] = max(end, effects.get(best[0], end))
+    return effects
 
 
 def _without_effect(timeline: Timeline) -> Decision | None:
-    """The first decision that decides nothing; the first common one is kept whatever it does."""
+    """The first decision without any effect; the first common one is always kept."""
     effects = _effects(timeline)
     return next(
         (item for item in _entries(timeline) if item[1] is not timeline.owners[0] and item not in effects),
@@ -386,9 +384,9 @@ def _without_effect(timeline: Timeline) -> Decision | None:
 
 
 def _without_superseded(timeline: Timeline, version: int) -> Timeline:
-    """Drop decisions older than `version` that decide nothing, whatever newer ones say.
+    """Drop decisions older than `version` that have no effect, regardless of newer ones.
 
-    Judged among the older ones alone, because a newer one may yet begin later than planned (rule 3).
+    A newer decision does not count here, because it may still begin later than planned (rule 3).
     """
     settled = _kept(timeline, lambda _, entry: entry.version < version)
     newer = [(dag, entry) for dag, entry in _entries(timeline) if entry.version >= version]
@@ -406,7 +404,7 @@ def _without_superseded(timeline: Timeline, version: int) -> Timeline:
 def _forget_oldest(timeline: Timeline, horizon: datetime) -> Timeline | None:
     """The timeline without the settled decision whose effect ended first, if that is before `horizon`.
 
-    The first common entry stays: it is what keeps an environment built later from running all history again.
+    The first common entry stays: it keeps an environment that is created later from executing all history.
     """
     settled = _kept(timeline, lambda _, entry: entry.version <= timeline.base_version)
     if not settled.owners:

@@ -1,6 +1,6 @@
 """OpenLineage transport: each event becomes one object in the lineage log, an S3 bucket.
 
-Tasks never talk to Marquez; a forwarder reads the log and posts the events there. Events of runs that the
+Tasks never connect to Marquez; a forwarder reads the log and posts the events there. Events of runs that the
 other environment executes are dropped. Lineage never fails a task: an event that cannot be written is counted
 and logged. Nor does it delay a task for long, although the provider makes tasks wait for each event: while S3
 hangs, all events except one per host and PAUSE_SECONDS get a single quick attempt.
@@ -33,16 +33,16 @@ from bluegreen.gate import FOLLOWS_PRODUCER, Gate, Run
 
 log = logging.getLogger("bluegreen.lineage")
 
-VERDICT_WAIT = 3.0  # seconds; after ten in all the provider kills the emitting process
+VERDICT_WAIT = 3.0  # seconds; after ten in total, the provider kills the emitting process
 PATIENT = (2.0, 2.0)  # seconds for each attempt to write
 QUICK = (1.0,)  # while S3 hangs; enough for an S3 that works, even on an overloaded host
 RETRY_SECONDS = 0.2  # between attempts
-PAUSE_SECONDS = 10.0  # for how long only quick attempts follow a patient one that failed
+PAUSE_SECONDS = 10.0  # after a patient attempt fails, only quick ones follow for this long
 
 
 @attr.define
 class LineageLogConfig(Config):
-    """Where the log is: the bucket's name and the prefix of the events' keys."""
+    """The location of the log: the bucket's name and the prefix of the events' keys."""
 
     bucket: str
     prefix: str = "events/"
@@ -51,7 +51,7 @@ class LineageLogConfig(Config):
     def from_dict(cls, params: dict[str, Any]) -> LineageLogConfig:
         """Parse the transport's JSON. Raises ValueError if the bucket is missing."""
         if not params.get("bucket"):
-            raise ValueError("the openlineage transport needs the lineage log's name: {'bucket': ...}")
+            raise ValueError("the openlineage transport needs the lineage log's bucket: {'bucket': ...}")
         return cls(bucket=params["bucket"], prefix=params.get("prefix", "events/"))
 
 
@@ -92,7 +92,7 @@ class LineageLogTransport(Transport):
             self._request(key, body, last)
 
     def _request(self, key: str, body: bytes, seconds: float) -> None:
-        """Send in a thread: DNS and credentials lookups cannot be given a time limit otherwise."""
+        """Send the request in a thread: DNS and credential lookups have no other time limit."""
         outcome: list[Exception | None] = []
 
         def send() -> None:
@@ -119,7 +119,7 @@ class LineageLogTransport(Transport):
 
 @contextmanager
 def _patience(bucket: str) -> Iterator[tuple[float, ...]]:
-    """Seconds for each attempt to write. A file tells this host's processes that S3 hangs."""
+    """Seconds for each attempt to write. A file signals to this host's processes that S3 hangs."""
     folder = store.host_folder()
     hanging = folder / f"hanging-{bucket}" if folder else None
     patient = hanging is None or _may_be_patient(hanging)
@@ -137,7 +137,7 @@ def _patience(bucket: str) -> Iterator[tuple[float, ...]]:
 
 
 def _may_be_patient(hanging: Path) -> bool:
-    """Whether S3 is not hanging, or no process has been patient for a while; then this one is."""
+    """Whether S3 is not hanging, or no process has been patient recently; in that case, this one is."""
     try:
         if abs(time.time() - hanging.stat().st_mtime) < PAUSE_SECONDS:
             return False
@@ -148,7 +148,7 @@ def _may_be_patient(hanging: Path) -> bool:
 
 
 def _count() -> None:
-    """Count a lost event in Airflow's metric, where the provider counts those of other transports."""
+    """Count a lost event in the Airflow metric that the provider uses for other transports."""
     with suppress(Exception):
         from airflow.providers.openlineage.plugins.adapter import Stats  # wherever this Airflow defines it
 
@@ -170,7 +170,7 @@ def _instant(text: Any) -> datetime | None:
 
 
 def _ours(event: dict[str, Any]) -> bool:
-    """Whether the event is about work done here. An event that cannot be judged is written, not lost."""
+    """Whether the event reports work done here. An event that cannot be judged is written, not dropped."""
     facets = (event.get("run") or {}).get("facets") or {}
     dag_run = _dag_run(facets.get("airflowDagRun")) or _dag_run(facets.get("airflow"))
     states = ((facets.get("airflowState") or {}).get("tasksState") or {}).values()
@@ -192,13 +192,13 @@ def _ours(event: dict[str, Any]) -> bool:
         started=_instant(dag_run.get("start_date")),
         cleared=(dag_run.get("clear_number") or 0) > 0,
     )
-    # providers before 2.11 do not report that a run was cleared: in the end, its tasks' work shows it
+    # providers before 2.11 do not report that a run was cleared; the work of its tasks shows it at the end
     may_be_cleared = worked and "clear_number" not in dag_run
     return _mine(run) or (may_be_cleared and _mine(replace(run, cleared=True)))
 
 
 def _ours_all_along(event: dict[str, Any]) -> bool:
-    """Whether we own a DAG both at a run's logical date (its lineage id begins with it) and at its end."""
+    """Whether we own a DAG both at a run's logical date (from its lineage id) and at its end."""
     run_id = str(event["run"]["runId"])
     logical = datetime.fromtimestamp((uuid.UUID(run_id).int >> 80) / 1000, UTC)
     ended = _instant(event.get("eventTime"))

@@ -47,7 +47,7 @@ def test_a_missing_argument_and_a_wrong_type_are_refused(program: Make) -> None:
 def test_a_type_that_is_not_in_the_table_is_refused(program: Make) -> None:
     result = program(HEAD + resource("aws:sqs/queue:Queue", "q", "{}")).up()
     assert not result.ok
-    assert "does not know the resource type aws:sqs/queue:Queue" in result.said
+    assert "does not support the resource type aws:sqs/queue:Queue" in result.said
 
 
 def test_a_name_left_out_is_made_once_and_kept(program: Make) -> None:
@@ -175,7 +175,7 @@ def test_functions_answer_and_unknown_ones_are_refused(program: Make) -> None:
     assert project.outputs()["zones"][:2] == ["us-east-1a", "us-east-1b"]
     assert project.outputs()["me"] == "000000000000"
     program(HEAD + call.format("aws:ec2/getAmi:getAmi", "{}"))
-    assert "does not know the function aws:ec2/getAmi:getAmi" in project.preview().said
+    assert "does not support the function aws:ec2/getAmi:getAmi" in project.preview().said
     program(HEAD + call.format("aws:ssm/getParameter:getParameter", "{'name': '/none'}"))
     assert "couldn't find resource" in project.preview().said
 

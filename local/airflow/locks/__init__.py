@@ -1,8 +1,8 @@
-"""The locks of the Airflow versions that run here: `<version>.txt`, made by `python -m local.airflow.locks`.
+"""The locks of the Airflow versions that run here: `<version>.txt`, by `python -m local.airflow.locks`.
 
-A lock serves twice. Without the OpenLineage packages it is what an MWAA image of that version has installed;
-as a whole it is the constraints file that a customer's requirements.txt is installed under. So each lock is
-resolved together with the OpenLineage provider and client that fit the version.
+A lock has two uses. Without the OpenLineage packages, it is what an MWAA image of that version contains; as
+a whole, it is the constraints file for a customer's requirements.txt. So each lock is resolved together with
+the OpenLineage provider and client that fit the version.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ IMAGE = (
 
 @dataclass(frozen=True)
 class Version:
-    """One Airflow version: its OpenLineage pins, and the day for which it is resolved (all were out then)."""
+    """One Airflow version: its OpenLineage pins, and the day for which it is resolved (when all existed)."""
 
     provider: str
     client: str
@@ -46,7 +46,7 @@ VERSIONS = {
 
 
 def python(version: str) -> str:
-    """The Pythons that a version runs on here. (MWAA has 3.12, and 3.11 for 2.10.3.)"""
+    """The Python versions that a version runs on here. (MWAA has 3.12, and 3.11 for 2.10.3.)"""
     return ">=3.11,<3.13" if version.startswith("2.") else ">=3.11,<3.14"
 
 

@@ -1,7 +1,7 @@
-"""What MWAA's newer images keep in `$AIRFLOW_HOME/config`: it runs the customer's files of the same name.
+"""The file in `$AIRFLOW_HOME/config` of MWAA's newer images: it runs the customer's files of the same name.
 
-They run as modules of their own and no name of theirs is taken over (`__all__` is empty), so a policy that is
-merely defined there is lost. A file that raises ends the Airflow process. `dags/` comes before `plugins/`.
+They run as modules of their own, and none of their names is imported (`__all__` is empty), so a policy that
+is merely defined there is lost. A file that raises ends the Airflow process. `dags/` comes before `plugins/`.
 """
 
 import importlib.util

@@ -1,1 +1,1 @@
-"""The table of AWS resource types, and what follows from it."""
+"""The table of AWS resource types, and the functions that apply it."""

@@ -1,4 +1,4 @@
-"""The table's part for EC2: the network and the computers in it. See `kinds`."""
+"""The EC2 part of the table: the network and the machines in it. See `kinds`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the table of resource types is made of.
+"""The entries of the table of resource types.
 
 In templates `{name}` is the resource's own input of that name, `{id}` its identifier, `{hexN}` N random
 hexadecimal digits, `{digits}` ten decimal ones; `{region}` and `{account}` are what they say.
@@ -15,14 +15,14 @@ Inputs = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Kind:
-    """One resource type. Dotted paths name what lies inside nested blocks."""
+    """One resource type. Dotted paths name properties inside nested blocks."""
 
     replaces: tuple[str, ...] = ()
     """Inputs whose change replaces the resource."""
     also_replaces: Callable[[Inputs, Inputs], Sequence[str]] = field(
         default=lambda _old, _new: (), kw_only=True
     )
-    """From the old and the new inputs: further ones whose change replaces the resource in this case."""
+    """Returns further inputs whose change replaces the resource, given the old and the new inputs."""
     id: str = "{hex16}"
     outputs: Mapping[str, Any] = field(default_factory=dict)
     """Computed outputs, as templates; an input of the same name wins."""
@@ -32,7 +32,7 @@ class Kind:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     """Inputs that the provider sets when the program does not."""
     renewed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Outputs that an update computes anew, and the inputs whose change does it (none: any)."""
+    """Outputs that an update computes anew, and the inputs whose change causes it (none: any)."""
 
 
 NAMED = ("name", "namePrefix")

@@ -1,7 +1,7 @@
 """The table of AWS resource types: what forces a replacement, names, identifiers, computed outputs.
 
-Replacements are the AWS provider's (terraform-provider-aws, `ForceNew`). A type that is missing here is an
-error: better than a guess. `kinds_ec2` has the part for EC2; `KINDS` is the whole table.
+Replacements are those of the AWS provider (terraform-provider-aws, `ForceNew`). A type that is missing here
+is an error, which is better than a guess. `ec2` has the part for EC2; `KINDS` is the whole table.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From the table of kinds to a resource: its identifier and outputs, and what a change does to it."""
+"""Applying the table of kinds to a resource: its identifier and outputs, and the effect of a change."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from local.provider.values import Props
 
 
 class _Terms(Mapping[str, Any]):
-    """What a template may name; each `{hexN}` is a new one."""
+    """The terms that a template may use; each `{hexN}` is a new value."""
 
     def __init__(self, known: Mapping[str, Any]) -> None:
         self._known = known
@@ -58,7 +58,7 @@ def recorded(kind: Kind, inputs: Props, region: str) -> tuple[str, Props]:
 
 
 def renew(kind: Kind, identifier: str, outputs: Props, renewed: Sequence[str], region: str) -> Props:
-    """The outputs of a recorded resource after an update: computed ones are kept, but for the `renewed`."""
+    """The outputs of a recorded resource after an update: computed ones are kept, except the `renewed`."""
     known = {"region": region, **outputs, "id": identifier}
     result = dict(outputs)
     for key, template in kind.outputs.items():
@@ -75,6 +75,6 @@ def replacements(kind: Kind, paths: Sequence[str], old: Inputs, new: Inputs) -> 
     return [
         path
         for path in paths
-        # A block as a whole stands for what is in it, and the other way round.
+        # A path to a block covers the properties inside it, and vice versa.
         if any(path == f or path.startswith(f + ".") or f.startswith(path + ".") for f in forcing)
     ]

@@ -1,6 +1,6 @@
 """IAM roles in the emulated AWS, so that the effect of `mwaactl failover --fence` can be seen.
 
-The policies that the program gives them are only recorded: nothing here is denied by them.
+The policies that the program gives them are only recorded: they deny nothing here.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Role:
         try:
             policies = iam.list_role_policies(RoleName=identifier)["PolicyNames"]
             if policies and not state.get("forceDetachPolicies"):
-                # AWS's words; the emulation deletes a role with whatever it has.
+                # AWS's message; the emulation would delete the role with its policies.
                 reason = f"DeleteConflict: Cannot delete entity, must delete policies first: {policies}"
                 raise ProviderError(f"deleting the role {identifier}: {reason}")
             for policy in policies:

@@ -27,7 +27,7 @@ class Environment:
         if existing is not None and existing["Status"] == "CREATE_FAILED":
             self.delete(name, {})
             existing = None
-        # An equal one was left by a run that was interrupted while it came up: it is taken over.
+        # An identical one is left by a run that was interrupted during its creation: adopt it.
         if existing is None or not _same(existing, arguments):
             try:
                 client("mwaa").create_environment(**arguments)
@@ -91,7 +91,7 @@ def _get(name: str) -> dict[str, Any] | None:
 
 
 def _settle(name: str) -> dict[str, Any]:
-    """Wait until it is AVAILABLE. Raises ProviderError with MWAA's reason when it fails instead."""
+    """Wait until it is AVAILABLE. Raises ProviderError with MWAA's reason if it fails."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         environment = _get(name)
@@ -115,7 +115,7 @@ def _same(environment: Mapping[str, Any], arguments: Mapping[str, Any]) -> bool:
 
 
 def _api(value: Any, key: str = "") -> Any:
-    """Pulumi's `dagS3Path` as the API's `DagS3Path`, but for the keys of maps."""
+    """Pulumi's `dagS3Path` as the API's `DagS3Path`, except for the keys of maps."""
     if isinstance(value, Mapping):
         if key in MAPS:
             return dict(value)
@@ -132,7 +132,7 @@ def _pulumi(value: Any, key: str = "") -> Any:
 
 
 def _inputs(environment: Mapping[str, Any]) -> Props:
-    """The inputs that could drift from the program, by Pulumi's names."""
+    """The inputs that can drift from the program, by Pulumi's names."""
     parts = (
         "AirflowVersion",
         "EnvironmentClass",

@@ -14,7 +14,7 @@ SMALLEST_ADVANCED = 4097  # characters: a Standard parameter holds 4,096
 
 
 class Parameter:
-    """SSM. A parameter that exists is an error, as in AWS, unless the program says `overwrite`."""
+    """SSM. An existing parameter is an error, as in AWS, unless the program sets `overwrite`."""
 
     def create(self, inputs: Props) -> tuple[str, Props]:
         version = self._put(inputs, overwrite=bool(inputs.get("overwrite")))
@@ -50,7 +50,7 @@ class Parameter:
             for key, name in {"description": "Description", "allowedPattern": "AllowedPattern"}.items()
             if inputs.get(key)
         }
-        # The emulation takes any length.
+        # The emulation accepts any length.
         tier = inputs.get("tier") or "Standard"
         if tier == "Standard" and len(str(value)) >= SMALLEST_ADVANCED:
             raise ProviderError(f"{inputs['name']}: a Standard parameter holds 4096 characters at most")
@@ -122,7 +122,7 @@ class SecretVersion:
         return {}
 
     def delete(self, _identifier: str, _state: Props) -> None:
-        """A version goes with its secret."""
+        """A version is deleted with its secret."""
 
 
 class LogGroup:

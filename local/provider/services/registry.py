@@ -1,4 +1,4 @@
-"""The resource types that are created for real, and by what; the others of the table are only recorded."""
+"""The resource types that are created for real, with their services; all others are only recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the services of the local cloud share: their protocol, boto3's clients, errors in the user's words.
+"""What the services of the local cloud share: their protocol, boto3's clients, readable errors.
 
 Everything here blocks: callers use threads.
 """
@@ -27,18 +27,18 @@ class Service(Protocol):
         """(id, computed outputs)."""
 
     def read(self, identifier: str, state: Props) -> Props | None:
-        """What differs from or confirms `state`; None when the resource is gone."""
+        """The current values of what is in `state`; None if the resource no longer exists."""
 
     def update(self, identifier: str, old: Props, new: Props) -> Props:
-        """Bring it from the old inputs to the new; computed outputs."""
+        """Update it from the old inputs to the new ones; return the computed outputs."""
 
     def delete(self, identifier: str, state: Props) -> None:
-        """Remove it; nothing to do when it is gone already."""
+        """Delete it, unless it no longer exists."""
 
 
 @functools.cache
 def _cached_client(service: str) -> Any:
-    import boto3  # a quarter of a second that a preview need not spend
+    import boto3  # a quarter of a second that a preview does not need
     from botocore.config import Config
 
     config = Config(
@@ -48,19 +48,19 @@ def _cached_client(service: str) -> Any:
 
 
 def client(service: str) -> Any:
-    """The boto3 client, one per service; the environment says where the local cloud is (`local.aws`)."""
+    """The boto3 client, one per service; environment variables point it at the local cloud (`local.aws`)."""
     variable = "AWS_ENDPOINT_URL_MWAA" if service == "mwaa" else "AWS_ENDPOINT_URL"
     if not os.environ.get(variable):
         raise ProviderError(
             f"{variable} is not set, and the local cloud must never touch a real account; "
-            'start it with `make local`, then: eval "$(make -s local-env)"'
+            'start it with `make local`, then run: eval "$(make -s local-env)"'
         )
     with _lock:
         return _cached_client(service)
 
 
 def call(what: str, operation: Callable[..., T], *arguments: Any) -> T:
-    """`operation(*arguments)`; an error of botocore becomes a ProviderError about `what`."""
+    """Call `operation(*arguments)`; an error of botocore becomes a ProviderError about `what`."""
     try:
         return operation(*arguments)
     except (BotoCoreError, ClientError) as error:

@@ -17,7 +17,7 @@ from local.provider.services.service import Service, as_provider_error, client, 
 from local.provider.values import Props, ProviderError
 
 GONE = ("NoSuchBucket", "NoSuchKey", "404", "NotFound")
-EMPTYINGS = 20  # AWS's provider has no limit; a writer that never ends would hold the destroy for ever
+EMPTYINGS = 20  # AWS's provider has no limit; an endless writer would block the destroy forever
 
 
 class Bucket:
@@ -47,7 +47,7 @@ class Bucket:
 
     def delete(self, identifier: str, state: Props) -> None:
         forced = bool(state.get("forceDestroy"))
-        # A writer that is still at work, such as the forwarder, may come between the two calls.
+        # A writer that is still running, such as the forwarder, may write between the two calls.
         for _ in range(EMPTYINGS if forced else 1):
             try:
                 if forced:
@@ -63,7 +63,7 @@ class Bucket:
         protected = "the program protects them (forceDestroy is false); empty it first"
         raise ProviderError(
             f"the bucket {identifier} still has objects or old versions in it, and "
-            + ("something keeps writing into it" if forced else protected)
+            + ("something keeps writing to it" if forced else protected)
         ) from refused
 
     @staticmethod
@@ -90,9 +90,9 @@ def empty(bucket: str, only_key: str | None = None) -> None:
 
 @dataclass(frozen=True)
 class Setting:
-    """What configures a bucket: one put, one get, one delete. `request`: inputs to the put's arguments.
+    """A setting of a bucket: one put, one get, one delete. `request` turns inputs into the put's arguments.
 
-    `answer` returns the inputs that the get's answer has in a simple form, so that drift in them is noticed.
+    `answer` returns the inputs that can be read from the get's answer, so that their drift is detected.
     """
 
     put: str
@@ -124,8 +124,8 @@ class Setting:
 
     def delete(self, identifier: str, _state: Props) -> None:
         if self.remove is None:
-            return  # versioning cannot be taken back; it goes with the bucket
-        with contextlib.suppress(ClientError):  # gone already, with the bucket or alone
+            return  # versioning cannot be removed; it is deleted with the bucket
+        with contextlib.suppress(ClientError):  # already deleted, with the bucket or alone
             getattr(client("s3"), self.remove)(Bucket=identifier)
 
     def _put(self, inputs: Props) -> None:
@@ -136,7 +136,7 @@ class Setting:
 
 
 class Object:
-    """An object with its content in the program; a new content is a new version."""
+    """An object whose content is in the program; new content is a new version."""
 
     def create(self, inputs: Props) -> tuple[str, Props]:
         return f"{inputs['bucket']}/{inputs['key']}", self._put(inputs)
@@ -165,7 +165,7 @@ class Object:
         given = [k for k in ("source", "content", "contentBase64") if inputs.get(k) is not None]
         if len(given) > 1 or "source" in given:
             raise ProviderError(
-                f"{inputs['key']}: the local plugin takes content or contentBase64, not {', '.join(given)}"
+                f"{inputs['key']}: the local plugin accepts content or contentBase64, not {', '.join(given)}"
             )
         body = str(inputs.get("content") or "").encode()
         if "contentBase64" in given:
@@ -192,7 +192,7 @@ class Object:
 
 
 def _api(value: Any) -> Any:
-    """Pulumi's `noncurrentDays` as the API's `NoncurrentDays`, all the way down."""
+    """Pulumi's `noncurrentDays` as the API's `NoncurrentDays`, recursively."""
     if isinstance(value, Mapping):
         return {SPELLED.get(key, key[:1].upper() + key[1:]): _api(item) for key, item in value.items()}
     if isinstance(value, list):

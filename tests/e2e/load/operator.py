@@ -20,7 +20,7 @@ OUTAGE = 20.0  # seconds
 # Seconds that puts are late, and how many (None: all). mwaactl waits 2 s for an answer, 2 s for the arrival,
 # then puts the standing value in its place: in time, too late itself, and not necessary.
 LATE = ((8.0, 1), (8.0, None), (2.5, None))
-IDLE = ", as idle"  # how `switch --wait` describes the moves that follow the one that was asked for
+IDLE = ", once idle"  # how `switch --wait` describes the moves that follow the one that was asked for
 PATIENCE = 60.0  # seconds that --wait may take
 RACE = 1.5  # seconds that puts are late while two operators race, so that both look before either writes
 # What one round of ten switches consists of, and what goes wrong meanwhile.
@@ -47,7 +47,7 @@ class Operator:
         self._lead = timedelta(seconds=twins.outputs["switch_lead_seconds"])
         self.versions: dict[int, Version] = {}
         self.log: list[str] = []
-        self.drained: list[tuple[datetime, str]] = []  # when it was said that a side is safe to maintain
+        self.drained: list[tuple[datetime, str]] = []  # when a side was reported as ready for maintenance
         self.codes: Counter[int] = Counter()
         self.forced: Counter[str] = Counter()
         self.moves = 0

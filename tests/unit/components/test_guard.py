@@ -86,7 +86,7 @@ def test_a_single_dag_on_the_other_side_owns_too() -> None:
 
 
 def test_a_version_that_lost_a_race_tells_nothing() -> None:
-    with pytest.raises(TimelineError, match="version 3 was written on top of version 1"):
+    with pytest.raises(TimelineError, match="version 3 is based on version 1"):
         owners(INITIAL.switched("green", NOW, 2).dump(), 3, NOW, LEAD)
 
 

@@ -261,7 +261,7 @@ def test_a_late_event_whose_runs_end_is_no_longer_in_the_log_is_set_aside(
     forwarder(s3, marquez, seconds=46).once(1)
     assert marquez.of_run("one") == ["COMPLETE"]
     reason = s3.lineage.metadata[set_aside_key(late)]["reason"]
-    assert reason.startswith("came late: its run is COMPLETED since 2026-11-23T10:00:20+00:00")
+    assert reason.startswith("late: its run is COMPLETED since 2026-11-23T10:00:20+00:00")
 
 
 @pytest.mark.parametrize("status", [500, 429, 403])

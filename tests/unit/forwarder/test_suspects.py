@@ -44,7 +44,7 @@ def test_a_suspect_is_retried_for_an_hour_and_then_set_aside(
     assert marquez.accepted("run") == [{"runId": "good"}]
     assert tried == [0, 1, 3, 7, 15, 31, 63]
     assert s3.lineage.metadata[set_aside_key(bad)]["reason"] == (
-        f"HTTP {status}: answer, while the server took another event, as in the hour before"
+        f"HTTP {status}: answer, while the server accepted another event, as in the hour before"
     )
 
 

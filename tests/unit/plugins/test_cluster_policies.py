@@ -288,8 +288,8 @@ def test_a_tasks_log_says_what_the_gate_found_and_what_it_took(
         task._pre_execute_hook(context(T + timedelta(minutes=minute)))
     messages = [record.getMessage() for record in caplog.records]
     assert [re.sub(r"[\d.]+ ms", "N ms", line) for line in messages] == [
-        "blue/green gate: green owns 2025-11-23T10:02:00+00:00; N ms, asked SSM",
-        "blue/green gate: green owns 2025-11-23T10:01:00+00:00; N ms, did not ask SSM",
+        "blue/green gate: green owns 2025-11-23T10:02:00+00:00; N ms, read from SSM",
+        "blue/green gate: green owns 2025-11-23T10:01:00+00:00; N ms, from the cache",
     ]
 
 

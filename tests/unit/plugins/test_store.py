@@ -142,7 +142,7 @@ def test_asking_afresh_reads_again(
 def test_before_the_instant_by_this_clock_there_is_no_answer(
     process: Callable[[], Store], ssm: CountedParameter, slept: list[float]
 ) -> None:
-    with pytest.raises(TooEarly, match=r"clock is 2\.000 s before the instant the run is due"):
+    with pytest.raises(TooEarly, match=r"clock is 2\.000 s before the run's due instant"):
         process().timeline(due(2), wait=1)
     assert ssm.reads == 0
     process().timeline(due(2), wait=10)
@@ -435,7 +435,7 @@ def test_a_long_history_is_read_page_by_page_and_an_endless_one_is_not(clock: Ho
 
     reader = Parameter(SETTINGS.parameter, timeout=1)
     reader._ask = ask  # type: ignore[method-assign]
-    with pytest.raises(TimelineError, match="version 9 was written upon version 1, not 8"):
+    with pytest.raises(TimelineError, match="version 9 is based on version 1, not 8"):
         reader.read(None)
     assert asked == [None, None, *(f"page {number}" for number in range(2, 11))]
 

@@ -341,5 +341,5 @@ def test_what_hangs_without_a_limit_of_its_own_is_not_waited_for(
 
 
 def test_a_transport_without_a_bucket_is_refused() -> None:
-    with pytest.raises(ValueError, match="needs the lineage log's name"):
+    with pytest.raises(ValueError, match="needs the lineage log's bucket"):
         LineageLogTransport.config_class.from_dict({"type": "x"})

@@ -133,5 +133,5 @@ def test_a_gate_without_evidence_is_not_checked_with_the_reason(aws: FakeClients
 def test_without_the_ownership_nobody_knows_whose_runs_they_were(aws: FakeClients) -> None:
     sides = observe_sides(deployment(aws), "green", None, dags=("daily",))
     checks = {check.name: check for check in run_checks(sides)}
-    assert "ownership timeline could not be read" in checks["gate"].detail
+    assert "ownership timeline cannot be read" in checks["gate"].detail
     assert checks["cross-dag"].result == "not checked"

@@ -86,7 +86,7 @@ def test_an_import_error_fails_with_the_file_and_the_last_line(aws: FakeClients)
     check = checked(aws)["import-errors"]
     assert (check.result, check.detail) == (
         "fail",
-        f"1 on {GREEN}, the first in etl.py: NameError: no x. Repair the file, then: mwaactl dags push",
+        f"1 on {GREEN}, the first in etl.py: NameError: no x. Fix the file, then: mwaactl dags push",
     )
 
 

@@ -115,7 +115,7 @@ def test_history_shows_who_decided_what_and_why_and_what_never_counted(
     assert versions[1]["change"] == "green from 2026-11-23T10:00:05.000Z"
     shown = run("history").stdout
     assert "assumed-role/ci/bob" in shown
-    assert "lost: written upon version 0, not 2" in shown
+    assert "lost: based on version 0, not 2" in shown
 
 
 def test_a_push_that_leaves_one_side_behind_exits_5_with_the_command_to_repeat(

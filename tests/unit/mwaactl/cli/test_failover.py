@@ -42,8 +42,8 @@ def test_without_waiting_it_says_when_to_repeat(run: Command, aws: FakeClients) 
     aws.blue.answer()
     shown = run("failover", "green", "--yes", "--no-wait").stdout
     assert "6 runs are being rerun, 4 mirrors received blue's final states" in shown
-    assert "may still act on the ownership that they read before" in shown
-    assert "Repeat in 6 minutes: mwaactl failover green -s fullha" in shown
+    assert "may still act on an older ownership" in shown
+    assert "Repeat the command in 6 minutes: mwaactl failover green -s fullha" in shown
     repeated = run("failover", "green", "--yes").stdout
     assert "0 runs are being rerun" in repeated
     assert "6 minutes" not in repeated
@@ -54,7 +54,7 @@ def test_it_says_by_whom_it_knows_what_was_completed(run: Command, aws: FakeClie
     shown = run("failover", "green", "--dry-run").stdout
     assert "8 to rerun on green" in shown
     assert "2 completed on blue (2 by the lineage log): not rerun" in shown
-    assert "the lineage log does not show these runs as completed, but may not have every run" in shown
+    assert "the lineage log does not show these runs as completed, but may be incomplete" in shown
     aws.blue.answer()
     shown = run("failover", "green", "--dry-run").stdout
     assert "4 completed on blue (4 by mwaa-openlineage-fullha-blue's REST API)" in shown

@@ -96,7 +96,7 @@ def test_a_single_dag_that_is_not_there_exits_1(run: Command, aws: FakeClients) 
 
 def test_a_dry_run_of_a_canary_names_the_dag(run: Command, aws: FakeClients) -> None:
     assert (
-        "every scheduled run of daily due from 5 s after"
+        "every scheduled run of daily due 5 s after"
         in run("switch", "green", "--dag", "daily", "--dry-run").stdout
     )
     assert len(aws.ssm.values()) == 1
@@ -134,11 +134,11 @@ def test_wait_tells_what_drains_and_that_the_old_side_is_safe(
         "blue is draining; unfinished runs: plain 1, slow 1; held: slow",
         "slow moved: green owns it from",
         "blue has finished everything it owned. 2 mirrored runs on green received blue's final states.",
-        "blue is safe to maintain.",
+        "blue is ready for maintenance.",
     ):
         assert expected in result.stdout
     again = run("switch", "green", "--wait")
-    assert (again.exit_code, "safe to maintain" in again.stdout) == (0, True)
+    assert (again.exit_code, "ready for maintenance" in again.stdout) == (0, True)
 
 
 def test_a_switch_names_what_is_held_and_the_command_that_goes_on(aws: FakeClients, run: Command) -> None:
@@ -148,7 +148,7 @@ def test_a_switch_names_what_is_held_and_the_command_that_goes_on(aws: FakeClien
         assert result.exit_code == 0
         assert "slow: scheduled__10:00:00 is unfinished" in result.stdout
         assert "mwaactl switch green --wait -s fullha" in result.stdout
-    assert "Nothing changed: the DAGs that are left to move are busy." in result.stdout
+    assert "Nothing changed: the DAGs that have yet to move are busy." in result.stdout
     named = run("switch", "green", "--dag", "slow")
     assert "mwaactl switch green --wait -s fullha --dag slow" in named.stdout
 
@@ -192,7 +192,7 @@ def test_ctrl_c_exits_5_and_the_same_command_goes_on(
         result = run("switch", "green", "--wait")
     assert result.exit_code == 5
     assert "interrupted: blue is draining; unfinished runs: slow 1; held: slow" in result.stderr
-    assert "go on with: mwaactl switch green --wait -s fullha" in result.stderr
+    assert "To continue: mwaactl switch green --wait -s fullha" in result.stderr
     assert run("switch", "green", "--wait").exit_code == 0
     assert airflows.overlaps() == []
 

@@ -71,7 +71,7 @@ def test_the_target_owns_from_the_past_instant_on(aws: FakeClients) -> None:
 def test_the_history_tells_which_decision_was_dated_back(aws: FakeClients) -> None:
     fail_over(aws, since=minutes(51))
     newest, first, _ = deployment(aws).ownership.history().versions
-    assert newest.change == f"green from {iso(minutes(51))}, dated back"
+    assert newest.change == f"green from {iso(minutes(51))}, back-dated"
     assert first.change.startswith("green from ")
     assert "dated back" not in first.change
 
@@ -207,7 +207,7 @@ def test_a_log_that_cannot_be_read_is_reported_and_changes_nothing(aws: FakeClie
     result = fail_over(aws)
     assert len(result.rerun) == 10
     assert result.window is not None
-    assert "cannot be read: not a JSON text" in result.window.silent["the lineage log"]
+    assert "cannot be read: not JSON" in result.window.silent["the lineage log"]
 
 
 def test_what_the_target_executes_or_has_executed_is_left_alone(aws: FakeClients) -> None:
@@ -418,7 +418,7 @@ def test_a_plain_parameter_that_cannot_be_written_leaves_the_failover_unfinished
                 raise client_error("AccessDenied", 403)
 
     aws.ssm.before = deny
-    with pytest.raises(Unfinished, match="does not say so yet"):
+    with pytest.raises(Unfinished, match="does not name it yet"):
         failover.carry_out_failover(plan)
     assert newest_owner(standing(aws)) == "green"
     aws.ssm.before = lambda _: None

@@ -67,8 +67,8 @@ def test_it_reads_as_a_sentence(forced: tuple[str, ...], reason: str, text: str)
     [
         "",
         "mwaactl switch green: failover to green, since 2026-11-23T10:45:00.000Z",
-        "mwaactl switch green, only etl, as idle",
-        "mwaactl: put version 7 on top again",
+        "mwaactl switch green, only etl, once idle",
+        "mwaactl: put version 7 back on top",
         "mwaactl failover to red, since 2026-11-23T10:45:00.000Z",
         "mwaactl failover to green, since yesterdayZ",
         "mwaactl failover to green, since 2026-11-23T10:45:00.000",

@@ -18,7 +18,7 @@ DUE = datetime(2026, 11, 23, 10, tzinfo=UTC)
 NOW = DUE + timedelta(hours=1)  # green owns the DAG by then, blue owned the instant
 KEY = ("etl", DUE)
 TIMELINE = Timeline.initial("blue").switched("green", DUE + timedelta(minutes=30), 2)
-COPIED, RERUN = copied_note("green"), rerun_note("green", "nobody executed it")
+COPIED, RERUN = copied_note("green"), rerun_note("green", "it was not executed")
 
 
 def side(

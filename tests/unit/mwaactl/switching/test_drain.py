@@ -52,8 +52,8 @@ def test_it_moves_held_dags_and_ends_when_the_old_side_has_nothing_left(
     assert standing(aws).owner(aws.ssm.clock.now, "slow") == "green"
     described = [record["Description"] for record in aws.ssm.stored[OWNERSHIP]][2:]
     assert described == [
-        "mwaactl switch green, only quick, as idle",
-        "mwaactl switch green, only slow, as idle",
+        "mwaactl switch green, only quick, once idle",
+        "mwaactl switch green, only slow, once idle",
     ]
 
 
@@ -189,7 +189,7 @@ def test_somebody_who_switches_back_meanwhile_wins(
         if state.seconds > 20 and standing(aws).owners[-1].owner == "green":
             switched(aws, "blue")
 
-    with pytest.raises(LostRace, match=r"somebody else has given the work back to blue"):
+    with pytest.raises(LostRace, match=r"another operator has given the work back to blue"):
         waited(aws, on_change=other_operator, timeout=None)
     assert mirrors.calls == []
 
@@ -205,7 +205,7 @@ def test_a_dag_that_somebody_takes_back_alone_is_not_taken_from_him_again(
         if "idle" not in standing(aws).dags:
             switched(aws, "blue", "idle")
 
-    with pytest.raises(LostRace, match="somebody else has given idle back to blue"):
+    with pytest.raises(LostRace, match="another operator has given idle back to blue"):
         waited(aws, on_change=other_operator)
     assert standing(aws).owner(aws.ssm.clock.now + timedelta(seconds=60), "idle") == "blue"
 

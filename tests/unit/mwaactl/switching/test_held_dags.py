@@ -172,7 +172,7 @@ def test_a_source_that_falls_silent_after_the_checks_stops_the_write(aws: FakeCl
     ScheduledAirflows(aws, {"daily": Work(3600, 60)})
     made = planned(aws)
     aws.mwaa.silence(BLUE)
-    with pytest.raises(CheckFailed, match=r"no longer answers which DAGs are busy.*--force serial-dags"):
+    with pytest.raises(CheckFailed, match=r"no longer reports which DAGs are busy.*--force serial-dags"):
         carry_out(made)
     assert len(aws.ssm.values()) == 1
 

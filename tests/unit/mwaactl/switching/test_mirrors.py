@@ -218,7 +218,7 @@ def test_a_run_that_airflow_is_about_to_execute_after_all_is_ended_and_reported(
     done = pair.copy_final_states()
     pair.green.work()
     assert pair.green.executed == []
-    assert "ended at once" in done.left[0].reason
+    assert "ended it at once" in done.left[0].reason
 
 
 def failing_after(count: int, where: AirflowModel, error: Exception) -> None:

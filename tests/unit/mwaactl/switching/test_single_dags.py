@@ -211,7 +211,7 @@ def test_a_rollback_has_the_checks_and_options_of_a_switch(aws: FakeClients) -> 
     done = carry_out(back(aws, force=["target-available"], lead=30))
     assert done.owns_from == aws.ssm.clock.now + timedelta(seconds=30)
     assert description(aws) == "mwaactl rollback to blue [forced: target-available]"
-    with pytest.raises(UsageError, match="no check is called"):
+    with pytest.raises(UsageError, match="there is no check"):
         back(aws, force=["nothing"])
 
 

@@ -188,7 +188,7 @@ def test_a_put_whose_place_was_taken_by_a_put_that_was_not_answered_either_says_
 ) -> None:
     aws.ssm.puts = ["late", "unanswered"]
     with pytest.raises(
-        LostRace, match=r"written first, by .*the standing decisions, on top again.* blue owns"
+        LostRace, match=r"written first, by .*the standing decisions, put back on top.* blue owns"
     ):
         switched(aws)
     aws.ssm.deliver()
@@ -220,14 +220,14 @@ def test_a_put_that_may_have_arrived_though_the_history_does_not_show_it_yet_is_
 ) -> None:
     aws.ssm.puts = ["unanswered"]
     monkeypatch.setattr(Ownership, "versions", lambda ownership: [])
-    with pytest.raises(Unfinished, match="not known whether it was written"):
+    with pytest.raises(Unfinished, match="unknown whether it was written"):
         switched(aws)
     assert newest_owner(standing(aws)) == "green"
 
 
 def test_a_put_that_cannot_be_found_nor_kept_from_counting_is_reported_as_not_known(aws: FakeClients) -> None:
     aws.ssm.puts = ["late", "late"]
-    with pytest.raises(Unfinished, match="not known whether it was written"):
+    with pytest.raises(Unfinished, match="unknown whether it was written"):
         switched(aws)
 
 
