@@ -11,7 +11,6 @@ With `lineage`, the lineage log stands in for a side that does not answer.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
@@ -25,10 +24,8 @@ from mwaactl.errors import Unreachable
 from mwaactl.json_model import Instant, Model
 from mwaactl.ownership.parameter import aws_now
 from mwaactl.recovery.completed_by_lineage import LineageLog
-from mwaactl.recovery.rerun import clear_run, create_run, created_run
+from mwaactl.recovery.rerun import Progress, clear_run, create_run, created_run
 from mwaactl.recovery.verdict import Finding, Records, SideRecords, Verdict, judge
-
-Progress = Callable[[int, int], None]  # called with the number done and the total
 
 
 class Failure(Model):

@@ -56,7 +56,7 @@ class LineageLog:
     is lost. So it never reports that a run was not completed.
     """
 
-    whole = False
+    exhaustive = False
 
     def __init__(
         self,

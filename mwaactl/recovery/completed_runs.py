@@ -21,10 +21,10 @@ Key = tuple[str, datetime]  # DAG id and due instant
 
 
 class Witness(Protocol):
-    """Reports what the old side completed. `whole`: it knows every run that was completed there."""
+    """Reports what the old side completed. `exhaustive`: it knows every run that was completed there."""
 
     name: str
-    whole: bool
+    exhaustive: bool
 
     def completed(self, since: datetime, until: datetime) -> Mapping[Key, bool]:
         """Whether each scheduled run due in [since, until) succeeded there, for the runs that it knows.
@@ -37,7 +37,7 @@ class RestApiWitness:
     """The old environment's own REST API. A run that failed there does not count as completed: what broke the
     environment may have broken the run."""
 
-    whole = True
+    exhaustive = True
 
     def __init__(self, old: AirflowApi) -> None:
         self.name, self._api = f"{old.name}'s REST API", old
@@ -74,7 +74,7 @@ class WindowReport(Model):
     runs: tuple[DueRun, ...]
     witnesses: tuple[str, ...]
     silent: dict[str, str]  # by witness, why it could not report anything
-    completion_uncertain: bool  # no `whole` witness answered: runs to rerun may have been completed
+    completion_uncertain: bool  # no `exhaustive` witness answered: runs to rerun may have been completed
 
     def having(self, fate: Fate) -> tuple[DueRun, ...]:
         return tuple(run for run in self.runs if run.fate == fate)
@@ -149,5 +149,5 @@ def _ask(witnesses: Sequence[Witness], since: datetime, until: datetime) -> _Tes
         completed={key: name for key, name in completed.items() if key not in denied},
         witnesses=tuple(witness.name for witness in answered),
         silent=silent,
-        uncertain=not any(witness.whole for witness in answered),
+        uncertain=not any(witness.exhaustive for witness in answered),
     )

@@ -39,7 +39,7 @@ from mwaactl.recovery.completed_by_lineage import LineageLog
 from mwaactl.recovery.completed_runs import DueRun, RestApiWitness, WindowReport, Witness, report_window
 from mwaactl.recovery.failover_description import FailoverDescription
 from mwaactl.recovery.fence import fence
-from mwaactl.recovery.rerun import clear_run
+from mwaactl.recovery.rerun import Progress, clear_run
 from mwaactl.switching.active_parameter import write_active
 from mwaactl.switching.mirrors import MirrorResult, UncopiedRun, copy_final_states
 
@@ -48,7 +48,6 @@ DEFAULT_SINCE = timedelta(minutes=15)
 TICK = 1.0  # seconds between two updates of the countdown
 CHECKS = ("target-api", "fenced")
 
-Progress = Callable[[int, int], None]  # called with the number done and the total
 _Runs = Mapping[tuple[str, str], Run]  # by Run.key
 
 

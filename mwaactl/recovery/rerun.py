@@ -6,11 +6,15 @@ are repeated, and start nothing twice.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bluegreen.timeline import Colour
 
 from mwaactl.airflow.client import AirflowApi, Refused
 from mwaactl.airflow.models import Run
 from mwaactl.airflow.notes import rerun_note
+
+Progress = Callable[[int, int], None]  # called with the number done and the total
 
 
 def clear_run(api: AirflowApi, run: Run, colour: Colour, reason: str) -> None:
