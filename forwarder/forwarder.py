@@ -181,7 +181,7 @@ class Forwarder:
             pass  # releasing the checkpoint raises this again
         finally:
             if not ended.is_set():
-                self._lost.set()  # whatever ended this: a checkpoint that nobody saves is not ours
+                self._lost.set()  # for whatever reason: a checkpoint that is no longer saved is not ours
 
     def _release(self, checkpoint: Checkpoint) -> None:
         try:

@@ -13,7 +13,7 @@ from lineage_log.log import Log
 READERS = 16
 READ_AHEAD = 64  # events
 
-Read = Event | UnreadableError | None  # None: the object is gone
+Read = Event | UnreadableError | None  # None: the object has expired
 
 
 def read_ahead(source: Log, keys: Iterator[str]) -> Iterator[tuple[str, Read]]:

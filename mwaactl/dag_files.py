@@ -114,7 +114,7 @@ def push_dags(
     """Upload `folder` to every environment's DAGs folder.
 
     `delete` also deletes what is not in `folder` (the bucket is versioned: it can be restored). If an
-    environment cannot be updated, its `error` says why; the others are updated all the same.
+    environment cannot be updated, its `error` says why; the others are still updated.
     """
     files = collect(folder)
     s3 = deployment.clients.s3

@@ -97,7 +97,9 @@ class DagSync:
         for path in changed:
             target = self._folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            partial = self._known.with_suffix(".part")  # outside the folder: nobody parses half a file
+            partial = self._known.with_suffix(
+                ".part"
+            )  # outside the folder, so that no partial file is parsed
             self._bucket.fetch(f"{self._prefix}/{path}", None, partial)
             partial.replace(target)
         for path in removed:

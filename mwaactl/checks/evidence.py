@@ -99,7 +99,7 @@ def compare_files(s3: S3Client, target: Environment, source: Environment) -> Fil
         on_target, on_source = _listing(s3, target), _listing(s3, source)
         both = on_target.keys() & on_source.keys()
         different = {name for name in both if on_target[name].size != on_source[name].size}
-        # An ETag is no digest of the content where a file came in parts or the bucket uses KMS.
+        # An ETag is not a digest of the content after a multipart upload or if the bucket uses KMS.
         doubtful = sorted(name for name in both - different if on_target[name].etag != on_source[name].etag)
         with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="files") as pool:
             digests = [

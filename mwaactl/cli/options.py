@@ -42,7 +42,9 @@ ForceOption = Annotated[
 ]
 YesOption = Annotated[
     bool,
-    typer.Option("--yes", "-y", help="Do not ask (nor without a terminal or with --json)."),
+    typer.Option(
+        "--yes", "-y", help="Do not ask for confirmation. Nothing is asked without a terminal or with --json."
+    ),
 ]
 WaitOption = Annotated[
     bool,

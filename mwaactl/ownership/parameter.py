@@ -71,7 +71,7 @@ class Ownership:
 
     def read(self) -> Snapshot:
         """The newest valid timeline. Unusable if the parameter is missing or has no valid version."""
-        asked = clock.now()
+        sent = clock.now()
         with aws_errors(f"read the parameter {self.name}"):
             try:
                 answer = self.clients.ssm.get_parameter(Name=self.name)
@@ -80,7 +80,7 @@ class Ownership:
                     f"the parameter {self.name} does not exist in {self.clients.region}, and Airflow's "
                     "tasks wait for it. Create it again: pulumi refresh, then pulumi up"
                 ) from error
-        skew = _skew(answer["ResponseMetadata"], asked, clock.now())
+        skew = _skew(answer["ResponseMetadata"], sent, clock.now())
         current = answer["Parameter"]
         records = [(current["Value"], current["Version"], current["LastModifiedDate"])]
         try:

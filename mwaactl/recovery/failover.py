@@ -9,7 +9,7 @@ Everything else is executed on the target: at least once, not exactly once.
 Each step can be repeated, so the same command continues one that was interrupted:
 
 1. the target owns what is due from now + lead on (a switch like any other);
-2. the same decision is written once more with an earlier instant. Readers apply a decision of the newest
+2. the same decision is written again with an earlier instant. Readers apply a decision of the newest
    version no earlier than its arrival, so a single write would not change the past;
 3. with `with_fence`, the old side's execution role is denied everything;
 4. wait until no process acts on an older ownership that it has cached;

@@ -41,7 +41,7 @@ def show_status(console: Console, status: Status) -> None:
     console.print()
     console.print(_environments(status.environments.values()))
     for colour, runs in status.draining.items():
-        console.print(f"\nStill unfinished on {colour}, which no longer owns the work:", highlight=False)
+        console.print(f"\nUnfinished runs on {colour} of work that it no longer owns:", highlight=False)
         console.print(Text(_runs(runs)), soft_wrap=True)
     if status.switch_target is not None:
         console.print(f"\nA switch to {status.switch_target} now:", highlight=False)
@@ -62,8 +62,8 @@ def _warn_of_plain_parameter(console: Console, status: Status) -> None:
     if status.active_environment != expected:
         print_note(
             console,
-            f"the plain parameter names {status.active_environment}, but {expected} owns the work: "
-            f"to correct it: mwaactl switch {expected}",
+            f"the plain parameter names {status.active_environment}, but {expected} owns the work. "
+            f"To correct it: mwaactl switch {expected}",
         )
 
 

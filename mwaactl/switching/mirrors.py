@@ -11,7 +11,7 @@ Copying must never execute a mirror. Airflow's rules (2.10, 2.11, 3.0, 3.3):
 - A failed ExternalTaskMarker spreads the clearing to other DAGs: it is never set to failed.
 - Setting a run to success also sets its tasks (not in 3.3), but clears nothing. Callbacks do not run.
 
-Afterwards the run is read again; one that has an unfinished task all the same is ended at once and reported.
+Afterwards the run is read again; if it still has an unfinished task, it is ended at once and reported.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class LineageLogTransport(Transport):
             key = self.config.prefix + _key(plain.get("eventTime"))
             self._put(key, gzip.compress(text.encode(), mtime=0))
             self.written += 1
-        except Exception as error:  # noqa: BLE001 - whatever the error, the task goes on
+        except Exception as error:  # noqa: BLE001 - whatever the error, the task continues
             self.failed += 1
             log.error("lineage event lost: %s: %s", type(error).__name__, error)  # noqa: TRY400 - in one line
             _count()

@@ -1,4 +1,4 @@
-"""`python -m local.airflow.locks [VERSION ...]`: resolve the locks anew (all of them without arguments)."""
+"""`python -m local.airflow.locks [VERSION ...]`: resolve the locks again (all of them without arguments)."""
 
 from __future__ import annotations
 
