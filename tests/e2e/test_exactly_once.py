@@ -61,8 +61,10 @@ def test_every_run_that_was_due_was_executed_once_by_its_owner(twins: Twins) -> 
     print(
         f"{found.runs} runs due, {found.tasks} tasks, {found.attempts} attempts, {found.mirrors} mirrors "
         f"({found.processes_on_mirrors} of their tasks started a process), {operator.moves} decisions, "
+        f"{len(operator.drained)} drains, "
         f"exit codes {dict(operator.codes)}, forced {dict(operator.forced)}"
     )
+    assert operator.drained, "no `switch --wait` came to its end, so nothing was verified about drains"
     told = [report.explain(v, twins, lines, decisions, seen, operator.log) for v in found.violations]
     everything = twins.home.root / "violations.txt"
     everything.write_text("\n\n".join(["\n".join(operator.log), *told]))

@@ -122,7 +122,7 @@ class Operator:
 
     def _wait(self, target: str, source: str) -> None:
         done = self._switch("switch", target, "--wait", "--timeout", f"{PATIENCE:.0f}", allowed=(0, 5))
-        if done.json.get("followed", {}).get("finished"):
+        if done.json.get("drain", {}).get("finished"):
             self.drained.append((datetime.now(UTC), source))
 
     def _late(self, seconds: float, puts: int | None) -> None:
