@@ -18,6 +18,7 @@ app = typer.Typer(
     epilog=f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in EXIT_CODES.items())}.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
+    rich_markup_mode="markdown",
 )
 dags_app = typer.Typer(help="The DAG files of all environments.", no_args_is_help=True)
 
