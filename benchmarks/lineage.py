@@ -45,7 +45,7 @@ from lineage_log.read_ahead import READERS
 from local.aws import ministack
 from local.home import REGION, Home
 from local.processes import clean_environ
-from tests.fakes.s3 import LINEAGE_LOG, FakeS3
+from tests.fakes.aws.s3 import LINEAGE_LOG, FakeS3
 
 BUCKET = LINEAGE_LOG
 JOBS = 50

@@ -17,7 +17,7 @@ from mwaactl.checks.cloudwatch import Metrics, read_metrics
 from mwaactl.checks.evidence import compare_files
 from mwaactl.checks.outcome import FileComparison
 from mwaactl.stack import parse
-from tests.fakes.clients import outputs
+from tests.fakes.aws.clients import outputs
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch.type_defs import DimensionTypeDef, MetricDatumTypeDef

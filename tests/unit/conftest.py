@@ -7,9 +7,9 @@ from functools import cache
 
 import pytest
 
-from tests.fakes.marquez import FakeMarquez, serve
+from tests.fakes.aws.s3 import FakeS3
+from tests.fakes.lineage.marquez import FakeMarquez, serve
 from tests.fakes.pulumi_mocks import MODES, Deployment, deploy
-from tests.fakes.s3 import FakeS3
 
 
 @pytest.fixture(scope="session")

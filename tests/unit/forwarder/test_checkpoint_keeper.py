@@ -11,10 +11,10 @@ import pytest
 
 from forwarder.checkpoint_keeper import LostCheckpointError
 from lineage_log.checkpoint import Checkpoint
+from tests.fakes.aws.s3 import FakeS3
 from tests.fakes.clock import START, Clock
-from tests.fakes.forwarders import CHECKPOINT_KEY, forwarder, keeper_of
-from tests.fakes.marquez import FakeMarquez
-from tests.fakes.s3 import FakeS3
+from tests.fakes.lineage.forwarders import CHECKPOINT_KEY, forwarder, keeper_of
+from tests.fakes.lineage.marquez import FakeMarquez
 
 FRESH = Checkpoint(started_at=START, listed_until=START)
 

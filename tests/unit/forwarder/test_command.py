@@ -10,10 +10,10 @@ import pytest
 
 from forwarder import __main__ as command
 from forwarder.forwarder import Timing
-from tests.fakes.errors import client_error
-from tests.fakes.lineage_events import log_event
-from tests.fakes.marquez import FakeMarquez
-from tests.fakes.s3 import LINEAGE_LOG, FakeS3
+from tests.fakes.aws.errors import client_error
+from tests.fakes.aws.s3 import LINEAGE_LOG, FakeS3
+from tests.fakes.lineage.events import log_event
+from tests.fakes.lineage.marquez import FakeMarquez
 
 
 def test_the_command_forwards_what_the_log_has_and_ends(

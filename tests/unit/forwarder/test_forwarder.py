@@ -16,11 +16,11 @@ from lineage_log.checkpoint import BadCheckpointError
 from lineage_log.ordered_pool import MOST_ITEMS
 from lineage_log.patient_client import Patience, UnreachableError
 from lineage_log.read_ahead import READ_AHEAD
+from tests.fakes.aws.s3 import LINEAGE_LOG, FakeS3
 from tests.fakes.clock import START
-from tests.fakes.forwarders import CHECKPOINT_KEY, QUICK, forwarder, run_until, running
-from tests.fakes.lineage_events import log_event, set_aside_key
-from tests.fakes.marquez import FakeMarquez
-from tests.fakes.s3 import LINEAGE_LOG, FakeS3
+from tests.fakes.lineage.events import log_event, set_aside_key
+from tests.fakes.lineage.forwarders import CHECKPOINT_KEY, QUICK, forwarder, run_until, running
+from tests.fakes.lineage.marquez import FakeMarquez
 
 # Delivery
 

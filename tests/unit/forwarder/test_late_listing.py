@@ -16,11 +16,11 @@ from forwarder import late_listing
 from lineage_log.marquez_client import Answer
 from lineage_log.patient_client import Patience, UnreachableError
 from local.marquez.double import Marquez as Knowledge
+from tests.fakes.aws.s3 import FakeS3
 from tests.fakes.clock import START, Clock
-from tests.fakes.forwarders import QUICK, forwarder
-from tests.fakes.lineage_events import log_event, set_aside_key
-from tests.fakes.marquez import FakeMarquez
-from tests.fakes.s3 import FakeS3
+from tests.fakes.lineage.events import log_event, set_aside_key
+from tests.fakes.lineage.forwarders import QUICK, forwarder
+from tests.fakes.lineage.marquez import FakeMarquez
 
 HOUR, DAY = 3600.0, 86400.0
 

@@ -10,11 +10,11 @@ from botocore.exceptions import EndpointConnectionError
 from forwarder.checkpoint_keeper import LostCheckpointError
 from forwarder.metrics import Metrics
 from lineage_log.delivery import Counts
-from tests.fakes.cloudwatch import FakeCloudWatch
-from tests.fakes.forwarders import forwarder, keeper_of, run_until, running
-from tests.fakes.lineage_events import log_event
-from tests.fakes.marquez import FakeMarquez
-from tests.fakes.s3 import FakeS3
+from tests.fakes.aws.cloudwatch import FakeCloudWatch
+from tests.fakes.aws.s3 import FakeS3
+from tests.fakes.lineage.events import log_event
+from tests.fakes.lineage.forwarders import forwarder, keeper_of, run_until, running
+from tests.fakes.lineage.marquez import FakeMarquez
 
 
 def test_metrics_are_summed_up_and_sent_once_a_minute() -> None:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.aws.s3 import FakeS3
 from tests.fakes.clock import Clock
-from tests.fakes.forwarders import forwarder
-from tests.fakes.lineage_events import log_event, set_aside_key
-from tests.fakes.marquez import FakeMarquez
-from tests.fakes.s3 import FakeS3
+from tests.fakes.lineage.events import log_event, set_aside_key
+from tests.fakes.lineage.forwarders import forwarder
+from tests.fakes.lineage.marquez import FakeMarquez
 
 HOUR = 3600.0
 

@@ -14,11 +14,11 @@ import pytest
 
 from lineage_log.checkpoint import BadCheckpointError
 from lineage_log.patient_client import Patience, UnreachableError
+from tests.fakes.aws.s3 import LINEAGE_LOG, FakeS3
 from tests.fakes.clock import START, Clock
-from tests.fakes.forwarders import CHECKPOINT_KEY, QUICK, forwarder, keeper_of, run_until, running
-from tests.fakes.lineage_events import log_event
-from tests.fakes.marquez import FakeMarquez
-from tests.fakes.s3 import LINEAGE_LOG, FakeS3
+from tests.fakes.lineage.events import log_event
+from tests.fakes.lineage.forwarders import CHECKPOINT_KEY, QUICK, forwarder, keeper_of, run_until, running
+from tests.fakes.lineage.marquez import FakeMarquez
 
 HOUR = 3600.0
 

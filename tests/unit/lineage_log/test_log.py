@@ -14,9 +14,9 @@ import pytest
 from botocore.exceptions import BotoCoreError
 
 from lineage_log.log import Log, hour_prefix, instant_of, key_at
+from tests.fakes.aws.s3 import LINEAGE_LOG, FakeS3
 from tests.fakes.clock import START
-from tests.fakes.lineage_events import log_event
-from tests.fakes.s3 import LINEAGE_LOG, FakeS3
+from tests.fakes.lineage.events import log_event
 
 
 def test_the_time_of_a_key_is_the_time_it_was_made_from() -> None:

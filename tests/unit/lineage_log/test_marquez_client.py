@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lineage_log.marquez_client import MarquezClient
-from tests.fakes.marquez import FakeMarquez
+from tests.fakes.lineage.marquez import FakeMarquez
 
 
 def test_a_connection_that_the_server_closed_as_idle_is_not_used_again(

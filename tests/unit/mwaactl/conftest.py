@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fakes.clients import FakeClients, fresh_clients
+from tests.fakes.aws.clients import FakeClients, fresh_clients
 from tests.fakes.clock import stop_time
-from tests.fakes.commands import Command, commands
-from tests.fakes.mirrors import FakeMirrorCopy
+from tests.fakes.mwaactl.commands import Command, commands
+from tests.fakes.mwaactl.mirrors import FakeMirrorCopy
 
 
 @pytest.fixture

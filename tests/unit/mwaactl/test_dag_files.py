@@ -9,8 +9,8 @@ import pytest
 
 from mwaactl.dag_files import PushResult, collect, push_dags
 from mwaactl.errors import CheckFailed, UsageError
-from tests.fakes.clients import deployment, fresh_clients
-from tests.fakes.s3 import FakeS3
+from tests.fakes.aws.clients import deployment, fresh_clients
+from tests.fakes.aws.s3 import FakeS3
 
 BLUE, GREEN = "mwaa-openlineage-fullha-blue-dags", "mwaa-openlineage-fullha-green-dags"
 

@@ -11,8 +11,8 @@ from botocore import exceptions as boto
 from mwaactl.aws import aws_errors
 from mwaactl.errors import ControlError, Unreachable, Unusable, UsageError
 from mwaactl.stack import find_project, load, parse
-from tests.fakes.clients import outputs
-from tests.fakes.errors import client_error
+from tests.fakes.aws.clients import outputs
+from tests.fakes.aws.errors import client_error
 
 FAKE_PULUMI = """#!/bin/sh
 if [ "$1" = version ]; then echo v3.259.0; exit 0; fi

@@ -17,7 +17,7 @@ from bluegreen.aws import AwsError
 from bluegreen.store import Answer, Store
 from bluegreen.timeline import Timeline
 
-from tests.fakes.gate import always
+from tests.fakes.airflow.gate import always
 
 SHIM = Path(__file__).parents[3] / "plugins" / "airflow_local_settings.py"
 T = datetime(2025, 11, 23, 10, tzinfo=UTC)

@@ -17,7 +17,7 @@ from bluegreen.settings import Settings, SettingsError
 from bluegreen.store import Store
 from bluegreen.timeline import Timeline
 
-from tests.fakes.gate import always
+from tests.fakes.airflow.gate import always
 
 T = datetime(2025, 11, 23, 10, tzinfo=UTC)
 SWITCH = T + timedelta(minutes=5)

@@ -19,7 +19,7 @@ from bluegreen.settings import Settings
 from bluegreen.store import Answer, OwnershipUnknown, Parameter, Store, TooEarly
 from bluegreen.timeline import Timeline, TimelineError
 
-from tests.fakes.gate import always
+from tests.fakes.airflow.gate import always
 
 SETTINGS = Settings("blue", "/project/stack/ownership", max_age=timedelta(seconds=300))
 NOW = 1_800_000_000.0

@@ -27,7 +27,7 @@ from openlineage.client.event_v2 import Job, Run, RunEvent, RunState
 from openlineage.client.facet_v2 import RunFacet
 from openlineage.client.transport import get_default_factory
 
-from tests.fakes.gate import always
+from tests.fakes.airflow.gate import always
 
 T = datetime(2025, 11, 23, 10, tzinfo=UTC)
 OURS = T + timedelta(minutes=1)

@@ -21,7 +21,7 @@ from components import archive
 from components.marquez.userdata import METRICS_NAMESPACE
 from forwarder.metrics import Metrics
 from lineage_log.delivery import Counts
-from tests.fakes.cloudwatch import FakeCloudWatch
+from tests.fakes.aws.cloudwatch import FakeCloudWatch
 from tests.fakes.pulumi_mocks import ROOT, Deployment, Registration, deploy, is_secret, plain
 
 EC2, HA = "bluegreen", "fullha"

@@ -18,11 +18,11 @@ from starlette.testclient import TestClient
 
 from lineage_log.marquez_client import Answer, MarquezClient
 from local.marquez.receiver import application
+from tests.fakes.aws.s3 import FakeS3
 from tests.fakes.clock import START
-from tests.fakes.forwarders import forwarder
-from tests.fakes.lineage_events import write
-from tests.fakes.marquez import FakeMarquez
-from tests.fakes.s3 import FakeS3
+from tests.fakes.lineage.events import write
+from tests.fakes.lineage.forwarders import forwarder
+from tests.fakes.lineage.marquez import FakeMarquez
 
 RUN = "01939c5e-7e57-7000-8000-000000000001"
 

@@ -10,7 +10,7 @@ import pytest
 from local.mwaa.bucket import Bucket, DagSync, extract
 from local.mwaa.rules import ValidationError
 from local.processes import LocalError
-from tests.fakes.s3 import FakeS3
+from tests.fakes.aws.s3 import FakeS3
 
 
 def shop(objects: dict[str, bytes]) -> FakeS3:

@@ -9,8 +9,8 @@ import pytest
 from mwaactl.airflow import client as airflow_api
 from mwaactl.airflow.client import NotFound
 from mwaactl.errors import Unreachable
-from tests.fakes.airflow_api import a_run, a_task, api_of, sent
-from tests.fakes.errors import refused
+from tests.fakes.airflow.api import a_run, a_task, api_of, sent
+from tests.fakes.aws.errors import refused
 
 RUN_PATH = "/dags/etl/dagRuns/scheduled__2026-11-23T09%3A00%3A00%2B00%3A00"
 

@@ -13,8 +13,8 @@ import pytest
 
 from mwaactl.airflow.models import Asset, Dag, Pool
 from mwaactl.errors import Unreachable
-from tests.fakes.airflow_api import HOUR, SCHEDULED, TEN, a_run, api_of, run_answer, sent, task_answer
-from tests.fakes.errors import refused
+from tests.fakes.airflow.api import HOUR, SCHEDULED, TEN, a_run, api_of, run_answer, sent, task_answer
+from tests.fakes.aws.errors import refused
 
 # --- DAGs, tasks ---
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from mwaactl.errors import Unreachable
-from tests.fakes.airflow_api import api_of
-from tests.fakes.errors import client_error
+from tests.fakes.airflow.api import api_of
+from tests.fakes.aws.errors import client_error
 
 
 def test_listings_are_read_to_their_end() -> None:

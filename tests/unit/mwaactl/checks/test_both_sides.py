@@ -7,9 +7,9 @@ import json
 import pytest
 
 from mwaactl.switching.status import status
-from tests.fakes.checks import outcome
-from tests.fakes.clients import BLUE, GREEN, FakeClients, deployment
-from tests.fakes.errors import client_error
+from tests.fakes.aws.clients import BLUE, GREEN, FakeClients, deployment
+from tests.fakes.aws.errors import client_error
+from tests.fakes.mwaactl.checks import outcome
 
 BUCKETS = (f"{BLUE}-dags", f"{GREEN}-dags")
 

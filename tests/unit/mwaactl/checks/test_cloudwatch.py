@@ -9,9 +9,9 @@ import pytest
 
 from mwaactl.checks.cloudwatch import Metrics, read_metrics
 from mwaactl.errors import Unreachable
+from tests.fakes.aws.cloudwatch import FakeCloudWatch
+from tests.fakes.aws.errors import client_error
 from tests.fakes.clock import START
-from tests.fakes.cloudwatch import FakeCloudWatch
-from tests.fakes.errors import client_error
 
 MINUTE = timedelta(minutes=1)
 

@@ -14,10 +14,10 @@ from mwaactl.deployment import Deployment
 from mwaactl.stack import parse
 from mwaactl.switching.plan import plan
 from mwaactl.switching.write import carry_out
-from tests.fakes.checks import TASK_INSTANCES, outcome
-from tests.fakes.clients import GREEN, FakeClients, deployment, outputs
+from tests.fakes.aws.clients import GREEN, FakeClients, deployment, outputs
+from tests.fakes.aws.errors import client_error
 from tests.fakes.clock import START
-from tests.fakes.errors import client_error
+from tests.fakes.mwaactl.checks import TASK_INSTANCES, outcome
 
 MINUTE = timedelta(minutes=1)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from mwaactl.checks.registry import CHECKS, markdown_table
 from mwaactl.switching.plan import plan
 from mwaactl.switching.write import carry_out
-from tests.fakes.checks import checked
-from tests.fakes.clients import BLUE, GREEN, FakeClients, deployment
-from tests.fakes.errors import client_error
+from tests.fakes.aws.clients import BLUE, GREEN, FakeClients, deployment
+from tests.fakes.aws.errors import client_error
+from tests.fakes.mwaactl.checks import checked
 
 DOCS = Path(__file__).parents[4] / "docs"
 

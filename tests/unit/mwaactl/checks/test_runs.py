@@ -9,10 +9,10 @@ import pytest
 
 from mwaactl.switching.plan import plan
 from mwaactl.switching.write import carry_out
-from tests.fakes.checks import TASK_INSTANCES, checked, dag_answer, outcome, set_dags
-from tests.fakes.clients import BLUE, GREEN, FakeClients, deployment, standing
+from tests.fakes.aws.clients import BLUE, GREEN, FakeClients, deployment, standing
+from tests.fakes.aws.errors import client_error
 from tests.fakes.clock import START
-from tests.fakes.errors import client_error
+from tests.fakes.mwaactl.checks import TASK_INSTANCES, checked, dag_answer, outcome, set_dags
 
 MINUTE = timedelta(minutes=1)
 

@@ -6,10 +6,10 @@ import pytest
 
 from mwaactl.errors import CheckFailed
 from mwaactl.switching.write import carry_out
-from tests.fakes.airflow_schedule import NAMES, ScheduledAirflows, Work
-from tests.fakes.clients import FakeClients
-from tests.fakes.ssm import OWNERSHIP
-from tests.fakes.switches import check_of, planned, switched
+from tests.fakes.airflow.schedule import NAMES, ScheduledAirflows, Work
+from tests.fakes.aws.clients import FakeClients
+from tests.fakes.aws.ssm import OWNERSHIP
+from tests.fakes.mwaactl.switches import check_of, planned, switched
 
 BLUE, GREEN = NAMES["blue"], NAMES["green"]
 

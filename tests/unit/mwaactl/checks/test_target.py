@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.checks import checked, outcome
-from tests.fakes.clients import BLUE, GREEN, FakeClients
+from tests.fakes.aws.clients import BLUE, GREEN, FakeClients
+from tests.fakes.aws.errors import client_error
 from tests.fakes.clock import START
-from tests.fakes.errors import client_error
+from tests.fakes.mwaactl.checks import checked, outcome
 
 BUCKETS = (f"{BLUE}-dags", f"{GREEN}-dags")
 

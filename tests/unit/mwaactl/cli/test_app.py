@@ -12,10 +12,10 @@ import pytest
 
 from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable
-from tests.fakes.clients import FakeClients
-from tests.fakes.commands import Command
-from tests.fakes.errors import client_error
-from tests.fakes.ssm import ACTIVE, OWNERSHIP
+from tests.fakes.aws.clients import FakeClients
+from tests.fakes.aws.errors import client_error
+from tests.fakes.aws.ssm import ACTIVE, OWNERSHIP
+from tests.fakes.mwaactl.commands import Command
 
 GREEN = "mwaa-openlineage-fullha-green"
 

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from tests.fakes.clients import FakeClients
-from tests.fakes.commands import Command
-from tests.fakes.dead_blue import blue_died, completed
-from tests.fakes.errors import client_error
-from tests.fakes.ssm import OWNERSHIP
+from tests.fakes.aws.clients import FakeClients
+from tests.fakes.aws.errors import client_error
+from tests.fakes.aws.ssm import OWNERSHIP
+from tests.fakes.mwaactl.commands import Command
+from tests.fakes.mwaactl.dead_blue import blue_died, completed
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from mwaactl.switching.copy_settings import CopyResult
-from tests.fakes.airflow_schedule import ScheduledAirflows, Work
-from tests.fakes.clients import FakeClients
+from tests.fakes.airflow.schedule import ScheduledAirflows, Work
+from tests.fakes.aws.clients import FakeClients
+from tests.fakes.aws.errors import client_error
+from tests.fakes.aws.ssm import ACTIVE
 from tests.fakes.clock import at
-from tests.fakes.commands import Command
-from tests.fakes.errors import client_error
-from tests.fakes.mirrors import FakeMirrorCopy
-from tests.fakes.ssm import ACTIVE
+from tests.fakes.mwaactl.commands import Command
+from tests.fakes.mwaactl.mirrors import FakeMirrorCopy
 
 GREEN = "mwaa-openlineage-fullha-green"
 

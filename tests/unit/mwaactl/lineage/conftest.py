@@ -11,10 +11,10 @@ import pytest
 from lineage_log.patient_client import Patience
 from mwaactl.lineage import replay as lineage_replay
 from mwaactl.lineage import set_aside as lineage_set_aside
-from tests.fakes.clients import FakeClients
+from tests.fakes.aws.clients import FakeClients
+from tests.fakes.aws.s3 import FakeS3
 from tests.fakes.clock import START
-from tests.fakes.commands import Command
-from tests.fakes.s3 import FakeS3
+from tests.fakes.mwaactl.commands import Command
 
 QUICK = Patience(longest_pause=0.01, give_up=0.05)
 

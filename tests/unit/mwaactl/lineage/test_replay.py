@@ -13,13 +13,13 @@ from mwaactl.aws import Clients
 from mwaactl.errors import Unfinished
 from mwaactl.lineage import replay as lineage_replay
 from mwaactl.lineage.replay import Window
-from tests.fakes.clients import FakeClients
+from tests.fakes.aws.clients import FakeClients
+from tests.fakes.aws.s3 import LINEAGE_LOG, FakeS3
 from tests.fakes.clock import START
-from tests.fakes.commands import Command, output
-from tests.fakes.forwarders import forwarder
-from tests.fakes.lineage_events import log_event
-from tests.fakes.marquez import FakeMarquez
-from tests.fakes.s3 import LINEAGE_LOG, FakeS3
+from tests.fakes.lineage.events import log_event
+from tests.fakes.lineage.forwarders import forwarder
+from tests.fakes.lineage.marquez import FakeMarquez
+from tests.fakes.mwaactl.commands import Command, output
 
 WINDOW = ("--since", "2026-11-23T10:00:00Z", "--until", "2026-11-23T11:00:00Z")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fakes.commands import Command, output
-from tests.fakes.forwarders import forwarder
-from tests.fakes.lineage_events import log_event
-from tests.fakes.marquez import FakeMarquez
-from tests.fakes.s3 import FakeS3
+from tests.fakes.aws.s3 import FakeS3
+from tests.fakes.lineage.events import log_event
+from tests.fakes.lineage.forwarders import forwarder
+from tests.fakes.lineage.marquez import FakeMarquez
+from tests.fakes.mwaactl.commands import Command, output
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.fakes.aws.s3 import LINEAGE_LOG, FakeS3
 from tests.fakes.clock import START
-from tests.fakes.commands import Command, output
-from tests.fakes.forwarders import CHECKPOINT_KEY, forwarder, keeper_of
-from tests.fakes.lineage_events import log_event
-from tests.fakes.marquez import FakeMarquez
-from tests.fakes.s3 import LINEAGE_LOG, FakeS3
+from tests.fakes.lineage.events import log_event
+from tests.fakes.lineage.forwarders import CHECKPOINT_KEY, forwarder, keeper_of
+from tests.fakes.lineage.marquez import FakeMarquez
+from tests.fakes.mwaactl.commands import Command, output
 
 
 def test_status_counts_the_events_by_hour(run: Command, s3: FakeS3) -> None:

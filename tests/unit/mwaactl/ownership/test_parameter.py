@@ -9,9 +9,9 @@ from bluegreen.timeline import Timeline
 
 from mwaactl.aws import Clients
 from mwaactl.ownership.parameter import Ownership
-from tests.fakes.clients import LEAD, FakeClients
+from tests.fakes.aws.clients import LEAD, FakeClients
+from tests.fakes.aws.ssm import OWNERSHIP
 from tests.fakes.clock import START
-from tests.fakes.ssm import OWNERSHIP
 
 LEAD_TIME = timedelta(seconds=LEAD)
 GREEN = "mwaa-openlineage-fullha-green"

@@ -21,9 +21,9 @@ from mwaactl.ownership.reading import newest_owner
 from mwaactl.switching.held_dags import Activity, Watch
 from mwaactl.switching.plan import SwitchPlan
 from mwaactl.switching.write import SwitchResult, carry_out
-from tests.fakes.clients import LEAD, FakeClients, deployment, fresh_clients, standing
+from tests.fakes.aws.clients import LEAD, FakeClients, deployment, fresh_clients, standing
+from tests.fakes.aws.ssm import ACTIVE, OWNERSHIP
 from tests.fakes.clock import Clock
-from tests.fakes.ssm import ACTIVE, OWNERSHIP
 
 LEAD_TIME = timedelta(seconds=LEAD)
 

@@ -10,13 +10,13 @@ import pytest
 from mwaactl.errors import Unreachable
 from mwaactl.recovery import audit
 from mwaactl.recovery.audit import Audit
-from tests.fakes.airflow_model import Dag, Run
-from tests.fakes.clients import FakeClients, clients_of_models, deployment, outputs, standing
+from tests.fakes.airflow.model import Dag, Run
+from tests.fakes.aws.clients import FakeClients, clients_of_models, deployment, outputs, standing
+from tests.fakes.aws.errors import client_error
+from tests.fakes.aws.ssm import OWNERSHIP
 from tests.fakes.clock import minutes, stop_time
-from tests.fakes.commands import Command
-from tests.fakes.errors import client_error
-from tests.fakes.lineage_events import log_complete, log_dag
-from tests.fakes.ssm import OWNERSHIP
+from tests.fakes.lineage.events import log_complete, log_dag
+from tests.fakes.mwaactl.commands import Command
 
 CHAIN = Dag({"first": ("second",), "second": ()}, next_due=minutes(100))
 DONE = {"first": "success", "second": "success"}

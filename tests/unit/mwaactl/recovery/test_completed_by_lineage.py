@@ -11,11 +11,11 @@ from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable
 from mwaactl.recovery.completed_by_lineage import LineageLog
 from mwaactl.stack import parse
-from tests.fakes.clients import FakeClients, deployment, outputs
+from tests.fakes.aws.clients import FakeClients, deployment, outputs
+from tests.fakes.aws.errors import client_error
+from tests.fakes.aws.s3 import FakeS3
 from tests.fakes.clock import minutes
-from tests.fakes.errors import client_error
-from tests.fakes.lineage_events import dag_run, log_complete, log_dag, log_task, write
-from tests.fakes.s3 import FakeS3
+from tests.fakes.lineage.events import dag_run, log_complete, log_dag, log_task, write
 
 DUE, END = minutes(10), minutes(12)
 OLD = {"run_after": None}  # Airflow 2 has no such field

@@ -16,11 +16,11 @@ from mwaactl.json_model import iso
 from mwaactl.ownership.reading import newest_owner
 from mwaactl.recovery import failover
 from mwaactl.recovery.failover import FailoverResult
-from tests.fakes.clients import FakeClients, deployment, standing
+from tests.fakes.aws.clients import FakeClients, deployment, standing
+from tests.fakes.aws.errors import Killed, client_error
+from tests.fakes.aws.ssm import ACTIVE, OWNERSHIP
 from tests.fakes.clock import minutes
-from tests.fakes.dead_blue import DONE, LATELY, NOW, blue_died, completed
-from tests.fakes.errors import Killed, client_error
-from tests.fakes.ssm import ACTIVE, OWNERSHIP
+from tests.fakes.mwaactl.dead_blue import DONE, LATELY, NOW, blue_died, completed
 
 CALLS = 60  # more than a failover makes here
 

@@ -11,7 +11,7 @@ from mwaactl.deployment import Deployment
 from mwaactl.recovery.fence import fence, unfence
 from mwaactl.stack import Stack, parse
 from mwaactl.switching.plan import plan
-from tests.fakes.clients import FakeClients, outputs
+from tests.fakes.aws.clients import FakeClients, outputs
 
 
 def stack_with_roles() -> Stack:

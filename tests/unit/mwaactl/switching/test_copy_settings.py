@@ -12,8 +12,8 @@ from mwaactl.errors import Unreachable
 from mwaactl.switching.copy_settings import CopyResult, copy_settings
 from mwaactl.switching.plan import plan
 from mwaactl.switching.write import carry_out
-from tests.fakes.clients import FakeClients, deployment
-from tests.fakes.errors import client_error
+from tests.fakes.aws.clients import FakeClients, deployment
+from tests.fakes.aws.errors import client_error
 
 BLUE, GREEN = "mwaa-openlineage-fullha-blue", "mwaa-openlineage-fullha-green"
 

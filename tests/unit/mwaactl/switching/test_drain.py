@@ -12,12 +12,12 @@ from mwaactl.airflow.models import Run
 from mwaactl.errors import LostRace, Unreachable, UsageError
 from mwaactl.switching.drain import DrainProgress, wait_until_drained
 from mwaactl.switching.mirrors import MirrorResult, UncopiedRun
-from tests.fakes.airflow_schedule import NAMES, ScheduledAirflows, Work, run_answer
-from tests.fakes.clients import FakeClients, deployment, standing
+from tests.fakes.airflow.schedule import NAMES, ScheduledAirflows, Work, run_answer
+from tests.fakes.aws.clients import FakeClients, deployment, standing
+from tests.fakes.aws.ssm import OWNERSHIP
 from tests.fakes.clock import START, at
-from tests.fakes.mirrors import FakeMirrorCopy
-from tests.fakes.ssm import OWNERSHIP
-from tests.fakes.switches import switched
+from tests.fakes.mwaactl.mirrors import FakeMirrorCopy
+from tests.fakes.mwaactl.switches import switched
 
 
 def waited(aws: FakeClients, target: Colour = "green", **options: Any) -> DrainProgress:

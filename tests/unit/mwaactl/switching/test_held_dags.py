@@ -19,12 +19,12 @@ from mwaactl.switching.drain import wait_until_drained
 from mwaactl.switching.held_dags import Watch
 from mwaactl.switching.plan import plan_rollback
 from mwaactl.switching.write import SwitchResult, carry_out, dry_run
-from tests.fakes.airflow_schedule import NAMES, ScheduledAirflows, Work, run_answer
-from tests.fakes.clients import LEAD, FakeClients, deployment, fresh_clients, standing
+from tests.fakes.airflow.schedule import NAMES, ScheduledAirflows, Work, run_answer
+from tests.fakes.aws.clients import LEAD, FakeClients, deployment, fresh_clients, standing
+from tests.fakes.aws.errors import Killed
+from tests.fakes.aws.ssm import ACTIVE, OWNERSHIP
 from tests.fakes.clock import START, at, stop_time
-from tests.fakes.errors import Killed
-from tests.fakes.ssm import ACTIVE, OWNERSHIP
-from tests.fakes.switches import check_of, planned, switched
+from tests.fakes.mwaactl.switches import check_of, planned, switched
 
 BLUE, GREEN = NAMES["blue"], NAMES["green"]
 

@@ -16,10 +16,10 @@ from mwaactl.airflow.models import Run
 from mwaactl.errors import Unreachable
 from mwaactl.switching import mirrors
 from mwaactl.switching.mirrors import MirrorResult
-from tests.fakes.airflow_model import AirflowModel, Dag, Task
+from tests.fakes.airflow.model import AirflowModel, Dag, Task
+from tests.fakes.aws.errors import Killed, client_error
+from tests.fakes.aws.mwaa import FakeMwaa
 from tests.fakes.clock import minutes
-from tests.fakes.errors import Killed, client_error
-from tests.fakes.mwaa import FakeMwaa
 
 CHAIN = Dag({"first": ("second",), "second": ("third",), "third": ()})
 VERSIONS = {"2.11": (2, True), "3.0": (3, True), "3.3": (3, False)}

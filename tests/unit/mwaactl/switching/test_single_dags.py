@@ -12,10 +12,10 @@ from bluegreen.timeline import Colour, Timeline
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, UsageError
 from mwaactl.switching.plan import SwitchPlan, plan, plan_rollback
 from mwaactl.switching.write import SwitchResult, carry_out, dry_run
-from tests.fakes.clients import LEAD, FakeClients, deployment, standing
+from tests.fakes.aws.clients import LEAD, FakeClients, deployment, standing
+from tests.fakes.aws.ssm import ACTIVE, OWNERSHIP
 from tests.fakes.clock import START
-from tests.fakes.ssm import ACTIVE, OWNERSHIP
-from tests.fakes.switches import planned
+from tests.fakes.mwaactl.switches import planned
 
 LEAD_TIME = timedelta(seconds=LEAD)
 

@@ -8,10 +8,10 @@ from typing import Any
 from mwaactl.switching.plan import plan
 from mwaactl.switching.status import Status, status
 from mwaactl.switching.write import carry_out
-from tests.fakes.checks import TASK_INSTANCES, dag_answer, set_dags
-from tests.fakes.clients import BLUE, GREEN, FakeClients, deployment
+from tests.fakes.aws.clients import BLUE, GREEN, FakeClients, deployment
+from tests.fakes.aws.ssm import ACTIVE
 from tests.fakes.clock import START
-from tests.fakes.ssm import ACTIVE
+from tests.fakes.mwaactl.checks import TASK_INSTANCES, dag_answer, set_dags
 
 MINUTE = timedelta(minutes=1)
 UNFINISHED = "POST /dags/~/dagRuns/list"

@@ -15,10 +15,10 @@ from mwaactl.ownership.parameter import Ownership
 from mwaactl.ownership.reading import newest_owner
 from mwaactl.switching.plan import SwitchPlan, plan
 from mwaactl.switching.write import SwitchResult, carry_out, dry_run
-from tests.fakes.clients import LEAD, FakeClients, deployment, fresh_clients, standing
+from tests.fakes.aws.clients import LEAD, FakeClients, deployment, fresh_clients, standing
+from tests.fakes.aws.errors import Killed, client_error
+from tests.fakes.aws.ssm import ACTIVE, OWNERSHIP
 from tests.fakes.clock import START, stop_time
-from tests.fakes.errors import Killed, client_error
-from tests.fakes.ssm import ACTIVE, OWNERSHIP
 
 LEAD_TIME = timedelta(seconds=LEAD)
 GREEN = "mwaa-openlineage-fullha-green"

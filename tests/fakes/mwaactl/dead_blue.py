@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fakes.airflow_model import Dag
-from tests.fakes.clients import FakeClients, clients_of_models
+from tests.fakes.airflow.model import Dag
+from tests.fakes.aws.clients import FakeClients, clients_of_models
 from tests.fakes.clock import minutes, stop_time
-from tests.fakes.lineage_events import log_complete
+from tests.fakes.lineage.events import log_complete
 
 DAGS = {name: Dag({"first": ("second",), "second": ()}, next_due=minutes(100)) for name in ("a", "b")}
 DONE = {"first": "success", "second": "success"}

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
-from tests.fakes.errors import client_error
+from tests.fakes.aws.errors import client_error
 
 STACK = "mwaa-openlineage-fullha"
 LINEAGE_LOG = f"{STACK}-lineage"

@@ -7,7 +7,7 @@ from typing import Any
 
 from mwaactl.checks.outcome import Check
 from mwaactl.checks.registry import observe_sides, run_checks
-from tests.fakes.clients import FakeClients, deployment, standing
+from tests.fakes.aws.clients import FakeClients, deployment, standing
 
 TASK_INSTANCES = "POST /dags/~/dagRuns/~/taskInstances/list"
 

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from lineage_log.log import key_at
+from tests.fakes.aws.s3 import FakeS3
 from tests.fakes.clock import START
-from tests.fakes.s3 import FakeS3
 
 BLUE = "mwaa-openlineage-fullha-blue"
 

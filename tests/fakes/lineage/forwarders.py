@@ -13,9 +13,9 @@ from forwarder.forwarder import Forwarder, Timing
 from lineage_log.log import Log
 from lineage_log.marquez_client import MarquezClient
 from lineage_log.patient_client import Patience
+from tests.fakes.aws.s3 import LINEAGE_LOG, FakeS3
 from tests.fakes.clock import START, Clock
-from tests.fakes.marquez import FakeMarquez
-from tests.fakes.s3 import LINEAGE_LOG, FakeS3
+from tests.fakes.lineage.marquez import FakeMarquez
 
 CHECKPOINT_KEY = "forwarder/checkpoint.json"
 QUICK = Timing(poll=0.01, settle=0, window=120, rest=0.05, patience=Patience(longest_pause=0.01, give_up=5))

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.fakes.airflow_model import AirflowModel
-from tests.fakes.errors import client_error
+from tests.fakes.airflow.model import AirflowModel
+from tests.fakes.aws.errors import client_error
 
 # What a healthy Airflow answers, by path.
 AIRFLOW: dict[str, Any] = {

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from mwaactl.cli import app as cli
 from mwaactl.deployment import Deployment
-from tests.fakes.clients import FakeClients, deployment
+from tests.fakes.aws.clients import FakeClients, deployment
 
 Command = Callable[..., Result]
 

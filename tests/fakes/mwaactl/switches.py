@@ -8,7 +8,7 @@ from bluegreen.timeline import Colour
 
 from mwaactl.switching.plan import SwitchPlan, plan
 from mwaactl.switching.write import SwitchResult, carry_out
-from tests.fakes.clients import FakeClients, deployment
+from tests.fakes.aws.clients import FakeClients, deployment
 
 
 def planned(aws: FakeClients, target: Colour = "green", *dags: str, **options: Any) -> SwitchPlan:

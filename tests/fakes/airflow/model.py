@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
 
-from tests.fakes.errors import client_error, refused
+from tests.fakes.aws.errors import client_error, refused
 
 FINAL = ("success", "failed")
 FAILED = ("failed", "upstream_failed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tests.fakes.errors import client_error
+from tests.fakes.aws.errors import client_error
 
 
 @dataclass

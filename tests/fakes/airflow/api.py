@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from mwaactl.airflow.client import AirflowApi
 from mwaactl.airflow.models import Run, TaskInstance
-from tests.fakes.mwaa import FakeMwaa
+from tests.fakes.aws.mwaa import FakeMwaa
 
 TEN = datetime(2026, 11, 23, 10, tzinfo=UTC)
 HOUR = timedelta(hours=1)

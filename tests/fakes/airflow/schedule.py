@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from tests.fakes.clients import FakeClients, standing
+from tests.fakes.aws.clients import FakeClients, standing
 from tests.fakes.clock import START
 
 NAMES = {colour: f"mwaa-openlineage-fullha-{colour}" for colour in ("blue", "green")}

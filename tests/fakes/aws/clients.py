@@ -13,13 +13,13 @@ from bluegreen.timeline import Timeline, latest_valid
 from mwaactl.aws import Clients
 from mwaactl.deployment import Deployment
 from mwaactl.stack import parse
-from tests.fakes.airflow_model import AirflowModel, Dag
+from tests.fakes.airflow.model import AirflowModel, Dag
+from tests.fakes.aws.cloudwatch import FakeCloudWatch
+from tests.fakes.aws.iam import FakeIam
+from tests.fakes.aws.mwaa import AIRFLOW, FakeMwaa
+from tests.fakes.aws.s3 import FakeS3
+from tests.fakes.aws.ssm import ACTIVE, OWNERSHIP, FakeSsm
 from tests.fakes.clock import Clock
-from tests.fakes.cloudwatch import FakeCloudWatch
-from tests.fakes.iam import FakeIam
-from tests.fakes.mwaa import AIRFLOW, FakeMwaa
-from tests.fakes.s3 import FakeS3
-from tests.fakes.ssm import ACTIVE, OWNERSHIP, FakeSsm
 
 LEAD = 5.0
 BLUE, GREEN = "mwaa-openlineage-fullha-blue", "mwaa-openlineage-fullha-green"
