@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from datetime import datetime
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from mypy_boto3_mwaa import MWAAClient
 
 PAGE = 100  # Airflow's own upper limit by default
-MOST_PAGES = 50  # of a listing without a limit of its own
+MOST_PAGES = 1000  # of one listing; no Airflow that works for people has as many
 PORTION = 50  # runs per call for task instances
+RUNS_LIST = "/dags/~/dagRuns/list"
 CALLS_PER_SECOND = 8.0  # InvokeRestApi allows 10
 BURST = 10
 UNFINISHED = ("queued", "running")
@@ -82,8 +83,13 @@ class AirflowApi:
         return tuple(map(self._dialect.queued_asset, answer.get("queued_events", ())))
 
     def unfinished_runs(self) -> tuple[Run, ...]:
-        """Runs of any type that are queued or running."""
-        return tuple(map(read.run, self._listed_runs({"states": list(UNFINISHED)}, most=MOST_PAGES)))
+        """Runs of any type that are queued or running: all that stay so while they are listed."""
+        body = {"states": list(UNFINISHED), "order_by": "id", "page_limit": PAGE}
+
+        def page(start: int) -> dict[str, Any]:
+            return self._call("POST", RUNS_LIST, {**body, "page_offset": start})
+
+        return tuple(map(read.run, _overlapping_pages(page, "dag_runs", _run_key)))
 
     def last_scheduled_runs(self) -> tuple[Run, ...]:
         """Each DAG's newest scheduled run among the newest 100 runs, newest first."""
@@ -227,20 +233,19 @@ class AirflowApi:
 
     def _all(self, path: str, key: str) -> list[dict[str, Any]]:
         """All entries of a listing by GET."""
-        return list(_pages(lambda start: self._get(path, limit=PAGE, offset=start), key, MOST_PAGES))
+        return list(_pages(lambda start: self._get(path, limit=PAGE, offset=start), key))
 
-    def _listed_runs(self, body: Mapping[str, Any], most: int | None = None) -> Iterator[dict[str, Any]]:
-        return self._listed("/dags/~/dagRuns/list", "dag_runs", body, most=most)
+    def _listed_runs(self, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        return self._listed(RUNS_LIST, "dag_runs", body)
 
     def _listed(
-        self, path: str, key: str, body: Mapping[str, Any], *, most: int | None = None, size: int = PAGE
+        self, path: str, key: str, body: Mapping[str, Any], *, size: int = PAGE
     ) -> Iterator[dict[str, Any]]:
         """All entries of a listing by POST, for filters that are lists: how InvokeRestApi passes a list in
         the query is not documented."""
         return _pages(
             lambda start: self._call("POST", path, {**body, "page_limit": size, "page_offset": start}),
             key,
-            most,
         )
 
     def _get(self, path: str, **query: Any) -> dict[str, Any]:
@@ -293,16 +298,48 @@ class _Pace:
             time.sleep(delay)
 
 
-def _pages(ask: Callable[[int], dict[str, Any]], key: str, most: int | None) -> Iterator[dict[str, Any]]:
-    """The entries of all pages (at most `most`); `ask` fetches the page at an offset."""
-    offset = pages = 0
-    while most is None or pages < most:
+def _pages(ask: Callable[[int], dict[str, Any]], key: str) -> Iterator[dict[str, Any]]:
+    """The entries of all pages; `ask` fetches the page at an offset. Unreachable if there is no end."""
+    offset = 0
+    for _ in range(MOST_PAGES):
         page = ask(offset)
         yield from page[key]
-        pages += 1
         offset += len(page[key])
         if not page[key] or offset >= page.get("total_entries", 0):
             return
+    raise _endless(key)
+
+
+def _overlapping_pages(
+    ask: Callable[[int], dict[str, Any]], key: str, identity: Callable[[Mapping[str, Any]], Hashable]
+) -> list[dict[str, Any]]:
+    """The entries of a listing, oldest first, from which entries may vanish between two calls.
+
+    Where one vanishes, all after it move up, so the next offset would skip one. Therefore each page begins at
+    the last entry of the page before. If it begins at an unknown entry, it is read again from further back.
+    Raises Unreachable if the listing has no end.
+    """
+    entries: dict[Hashable, dict[str, Any]] = {}
+    offset = 0
+    for _ in range(MOST_PAGES):
+        page = ask(offset)
+        if offset and (not page[key] or identity(page[key][0]) not in entries):
+            offset = max(0, offset - PAGE + 1)
+            continue
+        entries |= {identity(entry): entry for entry in page[key]}
+        end = offset + len(page[key])
+        if end >= page.get("total_entries", 0) or len(page[key]) < 2:
+            return list(entries.values())
+        offset = end - 1
+    raise _endless(key)
+
+
+def _endless(key: str) -> Unreachable:
+    return Unreachable(f"Airflow's REST API: the listing of {key} has not ended after {MOST_PAGES} pages")
+
+
+def _run_key(answer: Mapping[str, Any]) -> tuple[str, str]:
+    return answer["dag_id"], answer["dag_run_id"]
 
 
 def _run_path(run: Run) -> str:

@@ -149,7 +149,7 @@ def test_an_installer_that_never_answers_is_given_up_in_seconds(
     started = time.monotonic()
     assert not cli.run_installer(tmp_path, reports.append)
     assert time.monotonic() - started < 2
-    assert "cannot be reached" in reports[-1]
+    assert "is not reachable" in reports[-1]
 
 
 def test_without_a_cli_and_without_go_the_error_says_what_to_install(

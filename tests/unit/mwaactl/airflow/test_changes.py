@@ -120,10 +120,11 @@ def test_an_answer_that_is_no_object_is_an_error() -> None:
         api.tasks("etl")
 
 
-def test_an_endless_listing_ends() -> None:
+def test_an_endless_listing_is_an_error_and_not_cut_in_silence() -> None:
     api, mwaa = api_of({"/pools": {"pools": [{"name": "p", "slots": 1}], "total_entries": 10**9}}, 3)
     api._pace = cast(Any, type("Free", (), {"wait": lambda self: None})())
-    api.pools()
+    with pytest.raises(Unreachable, match="pools has not ended after 1000 pages"):
+        api.pools()
     assert len(mwaa.asked) == airflow_api.MOST_PAGES
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
+from mwaactl.airflow.models import Run
 from mwaactl.errors import Unreachable
 from tests.fakes.airflow.api import api_of
 from tests.fakes.aws.errors import client_error
@@ -53,11 +55,62 @@ def test_airflow_2_runs_are_due_at_the_end_of_their_interval_and_filtered_here()
 
 def test_runs_in_flight_are_the_queued_and_the_running_of_any_type() -> None:
     def page(body: dict[str, Any]) -> dict[str, Any]:
-        runs = [run("daily", "a", kind="manual", state=state) for state in body["states"]]
+        runs = [run("daily", state, kind="manual", state=state) for state in body["states"]]
         return {"dag_runs": runs, "total_entries": 2}
 
     api, _ = api_of({"POST /dags/~/dagRuns/list": page}, 3)
     assert [unfinished.state for unfinished in api.unfinished_runs()] == ["queued", "running"]
+
+
+def many_unfinished(count: int, ends: dict[int, list[int]]) -> dict[str, Any]:
+    """Airflow with so many unfinished runs; `ends` says which of them end before its n-th call."""
+    runs = {number: run("busy", f"{number:05}", state="running") for number in range(count)}
+    calls = 0
+
+    def answer(body: dict[str, Any]) -> dict[str, Any]:
+        nonlocal calls
+        for number in ends.get(calls, ()):
+            runs.pop(number, None)
+        calls += 1
+        assert body["order_by"] == "id"
+        start = body["page_offset"]
+        return {
+            "dag_runs": list(runs.values())[start : start + body["page_limit"]],
+            "total_entries": len(runs),
+        }
+
+    return {"POST /dags/~/dagRuns/list": answer}
+
+
+def numbers(runs: Iterable[Run]) -> set[int]:
+    return {int(unfinished.run_id.rpartition("_")[2]) for unfinished in runs}
+
+
+@pytest.mark.parametrize("major", [2, 3])
+@pytest.mark.parametrize(
+    "ends",
+    [
+        {},
+        {1: [0]},  # one of the first page, before the second is read
+        {1: list(range(90))},
+        {1: list(range(100))},  # the whole first page
+        {1: [99], 2: [199], 3: list(range(150))},  # the very runs at which the next page begins
+        {1: list(range(249))},
+    ],
+)
+def test_no_run_that_stays_unfinished_is_missed_whatever_ends_between_two_pages(
+    major: int, ends: dict[int, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mwaactl.airflow.client._Pace.wait", lambda pace: None)
+    api, _ = api_of(many_unfinished(250, ends), major)
+    stay = set(range(250)) - {number for several in ends.values() for number in several}
+    assert stay <= numbers(api.unfinished_runs())
+
+
+def test_a_listing_of_unfinished_runs_has_no_cap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mwaactl.airflow.client._Pace.wait", lambda pace: None)
+    api, _ = api_of(many_unfinished(6000, {}), 3)
+    assert numbers(api.unfinished_runs()) == set(range(6000))
 
 
 @pytest.mark.parametrize(("major", "path"), [(2, "/health"), (3, "/monitor/health")])
