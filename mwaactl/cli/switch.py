@@ -166,7 +166,7 @@ def _wait(plan: SwitchPlan, result: SwitchResult, how: Execution) -> None:
         why = "interrupted" if interrupted else f"not drained{limit}"
         error = Unfinished(
             f"{why}: {progress_line(progress)}. The switch itself stands. To continue: "
-            f"{continue_command(plan.deployment, plan.target, plan.dags)}"
+            f"{continue_command(plan.deployment, plan.target, plan.dags, result.forced)}"
         )
         stop(error, lambda: both, as_json=how.as_json)
     finish(both, lambda screen, ended: show_drain(screen, ended.drain), as_json=how.as_json)

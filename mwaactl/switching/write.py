@@ -48,6 +48,7 @@ class SwitchResult(Model):
     version: int  # of the ownership parameter
     lead_seconds: float
     checks: tuple[Check, ...]
+    forced: tuple[str, ...] = ()  # the checks that were overridden by name, whether they failed or not
     notes: tuple[str, ...]
 
 
@@ -254,5 +255,6 @@ def _result(
         version=version,
         lead_seconds=plan.lead.total_seconds(),
         checks=plan.checks,
+        forced=tuple(sorted(plan.forced)),
         notes=(*plan.notes, *notes),
     )

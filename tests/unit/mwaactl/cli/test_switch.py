@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 
 import pytest
@@ -227,3 +228,18 @@ def test_sync_copies_before_the_checks_and_not_in_a_dry_run(
     again = run("switch", "green", "--sync")
     assert len(calls) == 1, "the owner's own state counts"
     assert "nothing was copied to green" in again.stdout
+
+
+def test_the_command_to_continue_a_forced_switch_passes_the_same_checks(
+    aws: FakeClients, run: Command, mirrors: FakeMirrorCopy
+) -> None:
+    ScheduledAirflows(aws, {"slow": Work(600, 60)})
+    aws.mwaa.environments[GREEN]["Status"] = "UPDATING"
+    forced = run("switch", "green", "--force", "target-available")
+    assert forced.exit_code == 0
+    printed = forced.stdout.partition("drained: ")[2].splitlines()[0]
+    program, *arguments = shlex.split(printed)
+    assert program == "mwaactl"
+    continued = run(*arguments)
+    assert continued.exit_code == 0, continued.output
+    assert "ready for maintenance" in continued.stdout
