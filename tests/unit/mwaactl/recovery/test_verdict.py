@@ -116,6 +116,15 @@ def test_copied_states_are_no_execution_unless_tasks_were_rendered() -> None:
     assert judge(records(side("success"), mirror), KEY) == "executed"
 
 
+def test_a_run_whose_only_task_skipped_itself_was_executed() -> None:
+    """A process started it and decided to skip; the gate's skips start none."""
+    blue = side("skipped")
+    task = blue.tasks["etl", "scheduled"][0]
+    started = replace(blue, tasks={("etl", "scheduled"): [task.model_copy(update={"started": True})]})
+    assert judge(records(started, None), KEY) == "executed"
+    assert name(judge(records(blue, None), KEY)) == "nobody"
+
+
 def test_a_task_that_failed_for_want_of_a_verdict_did_not_execute() -> None:
     assert judge(records(side("success"), side("failed", rendered=False)), KEY) == "executed"
 

@@ -57,6 +57,26 @@ def test_it_moves_held_dags_and_ends_when_the_old_side_has_nothing_left(
     ]
 
 
+def test_a_run_that_the_old_side_has_still_to_start_is_waited_for(
+    aws: FakeClients, mirrors: FakeMirrorCopy
+) -> None:
+    """Its scheduler is late: for a while the run is due, the old side's, and not there yet."""
+
+    def dags(_query: Any) -> dict[str, Any]:
+        due = at(3) if aws.ssm.clock.now < at(30) else at(603)
+        dag = {"dag_id": "late", "is_paused": False, "next_dagrun_run_after": due.isoformat()}
+        return {"dags": [dag], "total_entries": 1}
+
+    for side in NAMES.values():
+        aws.mwaa.airflow[side]["/dags"] = dags
+    switched(aws)
+    states: list[DrainProgress] = []
+    progress = waited(aws, on_change=states.append)
+    assert progress.drained
+    assert progress.seconds >= 25
+    assert {"late": at(3)} in [dict(state.due) for state in states]
+
+
 def test_mirrors_are_made_true_for_what_the_old_side_owned(aws: FakeClients, mirrors: FakeMirrorCopy) -> None:
     ScheduledAirflows(aws, {"slow": Work(600, 60), "plain": Work(600, 1, alone=False)})
     switched(aws)

@@ -19,6 +19,7 @@ from mwaactl.switching.drain import wait_until_drained
 from mwaactl.switching.held_dags import Watch
 from mwaactl.switching.plan import plan_rollback
 from mwaactl.switching.write import SwitchResult, carry_out, dry_run
+from tests.fakes.airflow.api import api_of
 from tests.fakes.airflow.schedule import NAMES, ScheduledAirflows, Work, run_answer
 from tests.fakes.aws.clients import LEAD, FakeClients, deployment, fresh_clients, standing
 from tests.fakes.aws.errors import Killed
@@ -392,3 +393,25 @@ def test_held_dags_share_one_line_of_the_value(aws: FakeClients) -> None:
     ScheduledAirflows(aws, {name: Work(3600, 60) for name in ("b", "a")})
     switched(aws)
     assert list(json.loads(aws.ssm.values()[-1])["dags"]) == ["a,b"]
+
+
+def test_a_run_that_is_created_while_the_environment_is_asked_keeps_its_dag_busy() -> None:
+    """Between the two questions its scheduler creates the run and plans the next one."""
+    created = False
+    answer = run_answer("a", "scheduled__10:00:00", START)
+
+    def dags(_query: Any) -> dict[str, Any]:
+        nonlocal created
+        due = at(600) if created else START
+        created = True
+        dag = {"dag_id": "a", "is_paused": False, "next_dagrun_run_after": due.isoformat()}
+        return {"dags": [dag], "total_entries": 1}
+
+    def unfinished(_body: Any) -> dict[str, Any]:
+        nonlocal created
+        runs = [answer] if created else []
+        created = True
+        return {"dag_runs": runs, "total_entries": len(runs)}
+
+    api, _ = api_of({"/dags": dags, "POST /dags/~/dagRuns/list": unfinished}, 3)
+    assert Watch(api, api).look().busy("a", at(5)) is not None
