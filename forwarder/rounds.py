@@ -13,7 +13,7 @@ from forwarder import late_listing
 from lineage_log.checkpoint import Progress
 from lineage_log.delivery import Delivery
 from lineage_log.event import Event
-from lineage_log.log import AFTER_ALL, ListedObject, Log, hour_prefix, key_at, seconds_of
+from lineage_log.log import AFTER_ALL, ListedObject, Log, hour_prefix, instant_of, key_at, seconds_of
 from lineage_log.ordered_pool import OrderedPool
 from lineage_log.read_ahead import read_ahead
 
@@ -150,12 +150,16 @@ class Rounds:
             yield key
 
     def _forward(self, keys: Iterator[str], *, late_below: str) -> int:
-        """Hand the events under `keys` to the pool, in order, and wait until they are delivered."""
-        count = 0
+        """Hand the events under `keys` to the pool, in order, and wait until they are delivered.
+
+        Those below `late_below`, and those at its instant, may come after newer events of their runs.
+        """
+        count, newest = 0, instant_of(late_below)
         for key, event in read_ahead(self._log, keys):
             count += 1
             if isinstance(event, Event):
-                item = (event, key < late_below)
+                late = key < late_below or (newest is not None and instant_of(key) == newest)
+                item = (event, late)
                 self._pool.put(event.lane, item, size=len(event.packed), at=seconds_of(key))
                 continue
             if event is not None:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from lineage_log.event import Event, UnreadableError, parsed_instant
+from lineage_log.event import Event, parsed_instant
 from lineage_log.log import Log, instant_of
 from lineage_log.marquez_client import Answer, MarquezClient
 from lineage_log.patient_client import Patience, PatientClient, Refusal, UnansweredError
+from lineage_log.read_ahead import read_ahead
 
 log = logging.getLogger("forwarder")
 
@@ -143,7 +144,7 @@ class Delivery:
             self._doubts[event.run] = _Doubt(time.monotonic())
 
     def _newer_state(self, event: Event) -> tuple[str, datetime] | None:
-        """The state of the event's run and since when, if that is after the event.
+        """The state of the event's run and since when, if the event would undo it.
 
         Raises UnansweredError.
         """
@@ -152,20 +153,23 @@ class Delivery:
             return None
         answer = self._client.run(event.run)
         run = _object(answer.text) if answer.delivered else {}
-        times = [parsed_instant(run.get(name)) for name in ("startedAt", "endedAt")]
-        newest = max((time for time in times if time is not None), default=None)
-        return None if newest is None or newest <= instant else (str(run.get("state")), newest)
+        started, ended = (parsed_instant(run.get(name)) for name in ("startedAt", "endedAt"))
+        newest = max((time for time in (started, ended) if time is not None), default=None)
+        if newest is None:
+            return None
+        if run.get("state") == "RUNNING" and ended is None and event.begins:
+            return None  # Marquez creates a DAG's run from its first task's START, before the DAG's own
+        # At the same instant, an event that begins a run precedes the one that ended it.
+        undone = newest > instant or (newest == instant and event.begins)
+        return (str(run.get("state")), newest) if undone else None
 
     def _event_at(self, instant: datetime, event: Event) -> Event | None:
-        """The log's last event of this event's run at `instant`."""
-        for key in reversed(self._log.at(instant)):
-            try:
-                candidate = self._log.read(key)
-            except UnreadableError:
-                continue
-            if candidate is not None and candidate.run == event.run and candidate.key != event.key:
-                return candidate
-        return None
+        """The log's last event of this event's run at `instant`, one that ends the run if there is one."""
+        latest: Event | None = None
+        for _, candidate in read_ahead(self._log, iter(self._log.at(instant))):
+            if isinstance(candidate, Event) and candidate.run == event.run and candidate.key != event.key:
+                latest = candidate
+        return latest
 
 
 def _object(text: str) -> dict[str, Any]:

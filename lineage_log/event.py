@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 LARGEST = 8 * 1024 * 1024  # bytes, unpacked
+BEGINNINGS = ("START", "RUNNING")  # kinds that leave a run running; the others follow them
 
 
 class UnreadableError(ValueError):
@@ -51,6 +52,11 @@ class Event:
             kind=None if kind is None else str(kind),
             has_valid_time=parsed_instant(fields.get("eventTime")) is not None,
         )
+
+    @property
+    def begins(self) -> bool:
+        """Whether it reports that its run has begun or still runs."""
+        return self.kind in BEGINNINGS
 
     @property
     def text(self) -> bytes:
