@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import threading
 import time
 import uuid
@@ -15,9 +16,11 @@ from urllib.parse import quote, urlsplit
 REFUSALS = frozenset({400, 413, 415, 422})
 # Seconds for which an idle connection can be reused: servers close theirs after 5 s or more.
 KEEP_OPEN = 4.0
+MOST_SHOWN = 300  # characters of an answer
 PROBE_NAMESPACE = "lineage-forwarder"
 PRODUCER = "urn:mwaa-openlineage:forwarder"
 SCHEMA = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
+_MARKUP = re.compile(r"<(style|script)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,11 @@ class Answer:
         return self.delivered or self.refused or self.status == 404
 
     def __str__(self) -> str:
-        return f"HTTP {self.status}: {self.text[:500]}" if self.status else self.text
+        """In one line: a page of HTML, as a proxy or an error handler sends it, without its markup."""
+        if not self.status:
+            return self.text
+        text = _MARKUP.sub(" ", self.text) if self.text.lstrip()[:1] == "<" else self.text
+        return f"HTTP {self.status}: {' '.join(text.split())[:MOST_SHOWN]}"
 
 
 class MarquezClient:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lineage_log.marquez_client import MarquezClient
+from lineage_log.marquez_client import Answer, MarquezClient
 from tests.fakes.lineage.marquez import FakeMarquez
 
 
@@ -19,3 +19,19 @@ def test_a_connection_that_the_server_closed_as_idle_is_not_used_again(
     monkeypatch.setattr("lineage_log.marquez_client.KEEP_OPEN", 0)
     assert client.ping().delivered
     client.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "<!DOCTYPE html>\n<html><head><style>body { color: red }</style><title>Error 500</title></head>\n"
+            "<body><h2>HTTP ERROR 500</h2>\n<pre>    Request failed.</pre></body></html>",
+            "HTTP 500: Error 500 HTTP ERROR 500 Request failed.",
+        ),
+        ('{"code": 500,\n "message": "a <b> c"}', 'HTTP 500: {"code": 500, "message": "a <b> c"}'),
+        ("x" * 5000, "HTTP 500: " + "x" * 300),
+    ],
+)
+def test_an_answer_is_shown_in_one_line_without_markup(text: str, shown: str) -> None:
+    assert str(Answer(500, text)) == shown
