@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(lineage_app, name="lineage")
 
 
-@lineage_app.command()
+@lineage_app.command(short_help="Show the log, and how far each back end has come.")
 def status(
     stack: StackOption = None,
     cwd: CwdOption = None,

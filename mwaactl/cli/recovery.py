@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `mwaactl`."""
-    for command in (audit, failover, unfence):
-        app.command()(command)
+    app.command(short_help="Find runs that were not executed exactly once.")(audit)
+    app.command(short_help="Emergency: take the work from a side that may be dead.")(failover)
+    app.command(short_help="Remove the fence of a failover.")(unfence)
 
 
 def audit(

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `mwaactl`."""
-    for command in (switch, rollback):
-        app.command()(command)
+    app.command(short_help="Move the scheduled work to the other environment.")(switch)
+    app.command(short_help="Move the work back to its previous owner.")(rollback)
 
 
 class Execution(NamedTuple):
