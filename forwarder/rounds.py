@@ -155,12 +155,11 @@ class Rounds:
         Those below `late_below`, and those at its instant, may come after newer events of their runs.
         """
         count, newest = 0, instant_of(late_below)
+        end = late_below if newest is None else key_at(newest + timedelta(microseconds=1))
         for key, event in read_ahead(self._log, keys):
             count += 1
             if isinstance(event, Event):
-                late = key < late_below or (newest is not None and instant_of(key) == newest)
-                item = (event, late)
-                self._pool.put(event.lane, item, size=len(event.packed), at=seconds_of(key))
+                self._pool.put(event.lane, (event, key < end), size=len(event.packed), at=seconds_of(key))
                 continue
             if event is not None:
                 self._delivery.set_aside(key, str(event))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bluegreen.timeline import Colour
 
@@ -137,7 +137,7 @@ def _push_one(
     error: str | None = None
     try:
         with aws_errors(f"update s3://{bucket}/{prefix}"):
-            present = _listing(s3, bucket, prefix)
+            present = stored_files(s3, environment)
             surplus = sorted(present.keys() - files.keys())
             for name, file in files.items():
                 if _same(s3, bucket, prefix + name, file, present.get(name)):
@@ -163,21 +163,29 @@ def _push_one(
     )
 
 
-def _listing(s3: S3Client, bucket: str, prefix: str) -> dict[str, tuple[str, int]]:
-    """Name -> (ETag, size) of what is under the prefix."""
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+class StoredFile(NamedTuple):
+    """What a listing reports of a file."""
+
+    etag: str
+    size: int
+
+
+def stored_files(s3: S3Client, environment: Environment) -> dict[str, StoredFile]:
+    """The files below the environment's DAGs folder, by name relative to it."""
+    prefix = environment.dags_prefix
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=environment.bucket, Prefix=prefix)
     return {
-        entry["Key"].removeprefix(prefix): (entry["ETag"].strip('"'), entry["Size"])
+        entry["Key"].removeprefix(prefix): StoredFile(entry["ETag"].strip('"'), entry["Size"])
         for page in pages
         for entry in page.get("Contents", [])
         if not entry["Key"].endswith("/")  # a console's "folder"
     }
 
 
-def _same(s3: S3Client, bucket: str, key: str, file: File, present: tuple[str, int] | None) -> bool:
-    if present is None or present[1] != len(file.content):
+def _same(s3: S3Client, bucket: str, key: str, file: File, present: StoredFile | None) -> bool:
+    if present is None or present.size != len(file.content):
         return False
-    if present[0] == file.md5:
+    if present.etag == file.md5:
         return True
     return s3.head_object(Bucket=bucket, Key=key)["Metadata"].get(DIGEST) == file.sha256
 

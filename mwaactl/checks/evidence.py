@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from bluegreen.timeline import REMEMBERED, Colour, Timeline, from_the_beginning, other_colour
 
@@ -16,7 +16,7 @@ from mwaactl.aws import aws_errors
 from mwaactl.checks.fenced import is_fenced
 from mwaactl.checks.observation import Observation, ask
 from mwaactl.checks.outcome import NO_OTHER, Dependency, Evidence, FileComparison, GateProof
-from mwaactl.dag_files import DIGEST
+from mwaactl.dag_files import DIGEST, StoredFile, stored_files
 from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable
 from mwaactl.ownership.reading import newest_owner
@@ -117,21 +117,10 @@ def compare_files(s3: S3Client, target: Environment, source: Environment) -> Fil
     )
 
 
-class _File(NamedTuple):
-    etag: str
-    size: int
-
-
-def _listing(s3: S3Client, environment: Environment) -> dict[str, _File]:
-    """The files below the environment's DAGs folder by name."""
-    prefix = environment.dags_prefix
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=environment.bucket, Prefix=prefix)
-    return {
-        entry["Key"].removeprefix(prefix): _File(entry["ETag"], entry["Size"])
-        for page in pages
-        for entry in page.get("Contents", [])
-        if not entry["Key"].endswith("/") and not any(part in entry["Key"] for part in IGNORED)
-    }
+def _listing(s3: S3Client, environment: Environment) -> dict[str, StoredFile]:
+    """The files that count: what Python leaves beside them does not."""
+    files = stored_files(s3, environment)
+    return {name: file for name, file in files.items() if not any(part in name for part in IGNORED)}
 
 
 def _digest(s3: S3Client, bucket: str, key: str) -> str:

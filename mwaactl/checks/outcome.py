@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Literal, TypeVar
 
 from bluegreen.timeline import Colour
@@ -10,6 +10,7 @@ from pydantic import Field
 
 from mwaactl import clock
 from mwaactl.checks.observation import Observation
+from mwaactl.errors import CheckFailed
 from mwaactl.json_model import Instant, Model
 
 Result = Literal["pass", "warn", "fail", "not checked"]
@@ -33,6 +34,17 @@ class Check(Model):
     @property
     def stops(self) -> bool:
         return self.result == "fail" and not self.forced
+
+
+def checks_failed(checks: Iterable[Check]) -> CheckFailed | None:
+    """The error for a command that its checks stop; None if they do not."""
+    failed = [check.name for check in checks if check.stops]
+    if not failed:
+        return None
+    return CheckFailed(
+        f"nothing was written: {', '.join(failed)} failed. Fix the cause, or override with "
+        + " ".join(f"--force {name}" for name in failed)
+    )
 
 
 class FileComparison(Model):

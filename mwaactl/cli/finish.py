@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import typer
 
 from mwaactl.cli.session import console, error_fields, print_error
-from mwaactl.errors import CheckFailed, ControlError
+from mwaactl.errors import ControlError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mwaactl.checks.outcome import Check
     from mwaactl.json_model import Model
 
 Result = TypeVar("Result", bound="Model")
@@ -46,14 +45,3 @@ def stop(error: ControlError, result: Callable[[], Model], *, as_json: bool) -> 
     if as_json:
         finish(result(), lambda *_: None, as_json=True, error=error)
     raise error
-
-
-def checks_failed(checks: Sequence[Check]) -> CheckFailed | None:
-    """The error for a command that its checks stop; None if they do not."""
-    failed = [check.name for check in checks if check.stops]
-    if not failed:
-        return None
-    return CheckFailed(
-        f"nothing was written: {', '.join(failed)} failed. Fix the cause, or override with "
-        + " ".join(f"--force {name}" for name in failed)
-    )

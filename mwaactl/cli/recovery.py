@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mwaactl.cli.finish import checks_failed, finish, stop
+from mwaactl.cli.finish import finish, stop
 from mwaactl.cli.options import (
     ColourArgument,
     CwdOption,
@@ -121,6 +121,7 @@ def failover(
     any time; it continues where it was interrupted.
     """
     from mwaactl import clock
+    from mwaactl.checks.outcome import checks_failed
     from mwaactl.recovery.failover import carry_out_failover, dry_run_failover, plan_failover
     from mwaactl.screens.recovery import show_failover, show_plan
 

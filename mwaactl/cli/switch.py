@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from mwaactl.cli.finish import checks_failed, finish, stop
+from mwaactl.cli.finish import finish, stop
 from mwaactl.cli.options import (
     ColourArgument,
     CwdOption,
@@ -114,6 +114,7 @@ def rollback(
 
 def _move(look: Callable[[], SwitchPlan], how: Execution) -> None:
     """Plan, show the checks, ask, write and show the result; with --wait, follow the drain to its end."""
+    from mwaactl.checks.outcome import checks_failed
     from mwaactl.screens.common import show_checks
     from mwaactl.screens.switch import show_switch
     from mwaactl.switching.write import dry_run

@@ -29,9 +29,9 @@ from bluegreen.timeline import Colour, latest_valid, other_colour
 from mwaactl import clock
 from mwaactl.airflow.models import Run
 from mwaactl.checks.fenced import is_fenced, judge
-from mwaactl.checks.outcome import Check, listed
+from mwaactl.checks.outcome import Check, checks_failed, listed
 from mwaactl.deployment import Deployment
-from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable, UsageError
+from mwaactl.errors import LostRace, Unfinished, Unreachable, UsageError
 from mwaactl.json_model import Instant, Model, iso
 from mwaactl.ownership.parameter import Ownership, Snapshot, aws_now
 from mwaactl.ownership.reading import newest_owner
@@ -243,11 +243,8 @@ def carry_out_failover(
 
     Raises CheckFailed (nothing written), LostRace, Unfinished, Unreachable: repeat the command.
     """
-    if not failover.ok:
-        failed = ", ".join(check.name for check in failover.checks if check.stops)
-        raise CheckFailed(
-            f"nothing was written: {failed} failed. Fix the cause, or override it: --force CHECK"
-        )
+    if error := checks_failed(failover.checks):
+        raise error
     snapshot, until = _switch(failover, reason)
     snapshot = _back_date(failover, snapshot, reason)
     write_active(failover.deployment, snapshot)

@@ -77,6 +77,13 @@ def wait_until_drained(
     return _Drain(deployment, target, tuple(dict.fromkeys(dags)), on_change).run(timeout)
 
 
+def executes(colour: Colour, timeline: Timeline, run: Run) -> bool:
+    """Whether the side that has this run executes it. An unscheduled run is executed where it was created."""
+    if run.type != "scheduled" or run.due is None:
+        return True
+    return timeline.owner(run.due, run.dag_id) == colour
+
+
 class _Drain:
     """Observes the source and moves what is idle, round by round; each round reads everything again."""
 
@@ -139,7 +146,7 @@ class _Drain:
     def _unfinished(self, timeline: Timeline, activity: Activity) -> dict[str, int]:
         """The number of unfinished runs that the source executes, by DAG."""
         counts = {
-            dag_id: sum(self._is_sources(timeline, run) for run in runs)
+            dag_id: sum(executes(self._source, timeline, run) for run in runs)
             for dag_id, runs in sorted(activity.unfinished.items())
             if self._concerns(dag_id)
         }
@@ -166,12 +173,6 @@ class _Drain:
     def _lines(self, timeline: Timeline) -> tuple[str | None, ...]:
         """The lines of ownership to follow: those of single DAGs, and None for the common line."""
         return self._dags or (None, *timeline.dags)
-
-    def _is_sources(self, timeline: Timeline, run: Run) -> bool:
-        """Whether the source executes the run. An unscheduled run is executed where it was created."""
-        if run.type != "scheduled" or run.due is None:
-            return True
-        return timeline.owner(run.due, run.dag_id) == self._source
 
     # --- ownership ---
 
@@ -265,6 +266,6 @@ class _Drain:
             source_colour=self._source,
             since=since,
             until=until,
-            owned=lambda run: self._concerns(run.dag_id) and self._is_sources(timeline, run),
+            owned=lambda run: self._concerns(run.dag_id) and executes(self._source, timeline, run),
             progress=lambda done, total: self._change(mirroring=(done, total)),
         )

@@ -17,6 +17,7 @@ from mwaactl.json_model import Instant, Model
 from mwaactl.ownership.parameter import Snapshot, aws_now
 from mwaactl.ownership.reading import Turn, moved_apart, newest_owner, turn
 from mwaactl.switching.active_parameter import read_active
+from mwaactl.switching.drain import executes
 
 
 class OwnershipLine(Model):
@@ -133,8 +134,7 @@ def _draining(
         colour: tuple(
             run
             for run in observation.in_flight or ()
-            if newest_owner(timeline, run.dag_id) != colour
-            and (run.type != "scheduled" or run.due is None or timeline.owner(run.due, run.dag_id) == colour)
+            if newest_owner(timeline, run.dag_id) != colour and executes(colour, timeline, run)
         )
         for colour, observation in observations.items()
     }

@@ -21,7 +21,7 @@ from datetime import datetime
 
 from bluegreen.timeline import Colour, Timeline
 
-from mwaactl.checks.outcome import Check, listed
+from mwaactl.checks.outcome import Check, checks_failed, listed
 from mwaactl.checks.serial import CHECK as SERIAL_CHECK
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable
 from mwaactl.json_model import Instant, Model
@@ -99,11 +99,8 @@ def carry_out(plan: SwitchPlan, *, reason: str = "") -> SwitchResult:
 
 
 def _carry_out(plan: SwitchPlan, reason: str) -> SwitchResult:
-    if not plan.ok:
-        failed = ", ".join(check.name for check in plan.checks if check.stops)
-        raise CheckFailed(
-            f"nothing was written: {failed} failed. Fix the cause, or override it: --force CHECK"
-        )
+    if error := checks_failed(plan.checks):
+        raise error
     if plan.already:
         return _leave(plan, _Decision())
     ownership = plan.deployment.ownership
