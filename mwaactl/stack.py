@@ -35,6 +35,7 @@ class Environment(_Outputs):
     airflow_version: str
     environment_class: str
     lineage_namespace: str
+    life: str  # born with the environment, and replaced with it
 
     @property
     def major(self) -> int:
