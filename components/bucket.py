@@ -16,9 +16,9 @@ class PrivateBucketArgs:
     """How a private bucket treats its content.
 
     With `keep`, the bucket and its content stay in AWS when it is removed from the stack; otherwise both are
-    deleted. Under each of `old_versions_prefixes`, noncurrent object versions expire after `old_versions_days`,
-    except the `old_versions` newest of each object. With `expire_days`, objects under `expire_prefix` expire at
-    that age. Without `kms_key_arn`, S3's own key encrypts the bucket.
+    deleted. Under each of `old_versions_prefixes`, noncurrent object versions expire after
+    `old_versions_days`, except the `old_versions` newest of each object. With `expire_days`, objects under
+    `expire_prefix` expire at that age. Without `kms_key_arn`, S3's own key encrypts the bucket.
     """
 
     keep: bool

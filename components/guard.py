@@ -185,8 +185,8 @@ def violations(
             yield from _takes_the_owner_away(colour, touched, existing, stack)
         elif colour in work.open_books:
             yield from [
-                f"{colour} would be {touched[colour]}, and its books are not closed: its runs may still be at "
-                "work, and what is left of them has no owner yet.",
+                f"{colour} would be {touched[colour]}, and its books are not closed: its runs may still "
+                "be at work, and what is left of them has no owner yet.",
                 f"Wait until {colour} has drained, then update again:",
                 f"  mwaactl switch {work.newest} --wait -s {stack}",
                 f"  pulumi up -s {stack}",

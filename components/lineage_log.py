@@ -16,8 +16,7 @@ EVENTS = "events/"  # one object per event; Airflow writes each once
 CHECKPOINTS = "forwarder/"  # the forwarders' checkpoints
 SET_ASIDE = "set-aside/"  # events that Marquez rejects permanently
 DEPLOY = "deploy/"  # what Marquez's nodes fetch at boot
-# What does not fit into the ownership parameter, one object per content. None ever expires, nor does a version.
-OWNERSHIP = "ownership/"
+OWNERSHIP = "ownership/"  # what does not fit into the ownership parameter; nothing of it ever expires
 
 
 @dataclass(frozen=True, kw_only=True)

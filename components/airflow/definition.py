@@ -1,4 +1,4 @@
-"""What one Airflow environment is to be: its identity, its arguments, and what of them an update would change.
+"""What one Airflow environment is to be: its identity and its arguments.
 
 The arguments have one definition, which is read twice: with the resources of the stack for Amazon MWAA, and
 with stand-ins before anything is registered, for the guard.
@@ -132,7 +132,7 @@ def deployed(settings: Settings, colour: Colour, names: Names) -> dict[str, str]
     Those options may hold passwords: 24 bits tell a change, and not what they are.
     """
     texts = dict(_flat("", arguments(settings, colour, names, Parts.stand_ins(settings, colour))))
-    for option in settings.environment(colour).airflow_options.keys():
+    for option in settings.environment(colour).airflow_options:
         path = f"options.{option}"
         text = f"{settings.name}-{colour} {option} {texts[path]}"
         texts[path] = _digest(text.encode())[: len(DIGEST) + 6]

@@ -64,7 +64,9 @@ def refuse_a_second_time(
     """
 
     async def refuse(args: pulumi.ResourceHookArgs) -> None:
-        options = (args.new_inputs or {}).get("airflowConfigurationOptions") or {}
+        # The SDK treats the options as a secret. In a preview, a new life is not known yet.
+        given = pulumi.Output.from_input((args.new_inputs or {}).get("airflowConfigurationOptions"))
+        options = await given.future() or {}
         if previous is None or options.get(OPTION) != previous:
             return
         urn = await life_urn.future()
