@@ -64,6 +64,7 @@ def outputs(mode: str = "fullha", **changes: Any) -> dict[str, Any]:
         "airflow_environments": {
             colour: {
                 "name": f"{name}-{colour}",
+                "life": f"{colour}-1",
                 "arn": f"arn:aws:airflow:us-east-1:123456789012:environment/{name}-{colour}",
                 "webserver_url": f"https://{colour}.example",
                 "bucket": f"{name}-{colour}-dags",
@@ -73,6 +74,7 @@ def outputs(mode: str = "fullha", **changes: Any) -> dict[str, Any]:
                 "environment_class": "mw1.small",
                 "lineage_namespace": f"{name}-{colour}",
                 "identity": {},
+                "deployed": {"plugins.zip": "sha256:1", "requirements.txt": "sha256:1"},
             }
             for colour in colours
         },
