@@ -17,7 +17,7 @@ def initial(owner: Colour = "blue", lead: timedelta = LEAD) -> Timeline:
     return Timeline.initial(owner, LIVES[owner], lead).seen_with(LIVES)
 
 
-def dumped(timeline: Timeline, now: datetime = datetime(2026, 11, 23, tzinfo=UTC)) -> str:
+def dumped(timeline: Timeline, now: datetime = EPOCH) -> str:
     """The value of a timeline that fits into the parameter; by default, nothing of it is forgotten."""
     document = dump(timeline, now)
     assert document.content is None

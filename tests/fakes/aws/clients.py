@@ -76,6 +76,7 @@ def outputs(mode: str = "fullha", **changes: Any) -> dict[str, Any]:
                 "lineage_namespace": f"{name}-{colour}",
                 "life": LIVES[colour],
                 "identity": {},
+                "deployed": {"plugins.zip": "sha256:1", "requirements.txt": "sha256:1"},
             }
             for colour in colours
         },
