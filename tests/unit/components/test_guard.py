@@ -77,7 +77,7 @@ def test_a_changed_argument_is_an_update_that_says_what_changed() -> None:
 
 
 def test_an_argument_that_is_no_longer_given_is_an_update() -> None:
-    planned = {"blue": {"identity": {"name": "b"}, "deployed": {}}}
+    planned: dict[Colour, Any] = {"blue": {"identity": {"name": "b"}, "deployed": {}}}
     touched = touched_environments(environments(blue={"name": "b"}), planned)
     assert touched["blue"].what == "updated"
 
