@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from bluegreen.settings import Settings
@@ -16,6 +16,7 @@ CREATED_HERE = frozenset(
     {"manual", "operator_triggered", "backfill", "asset_materialization", "dataset_materialization"}
 )
 FOLLOWS_PRODUCER = frozenset({"asset_triggered", "dataset_triggered"})
+FRESH = timedelta(seconds=5)  # the age of a copy that judges cleared and retried runs: one read per host
 
 
 class Verdict(NamedTuple):
@@ -96,7 +97,7 @@ class Gate:
             # an operator has cleared it: the owner at the time of its new start decides, so that a later
             # switch does not stop it halfway
             instant = max(run.started or self._clock(), instant)
-        timeline = self._store.timeline(instant, wait=wait, afresh=run.cleared or retried)
+        timeline = self._store.timeline(instant, wait=wait, within=FRESH if run.cleared or retried else None)
         owner = timeline.owner(instant, run.dag_id)
         if owner == here:
             return Verdict(True, f"{here} owns {instant.isoformat()}")

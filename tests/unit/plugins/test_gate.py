@@ -85,12 +85,12 @@ def test_a_run_that_was_cleared_before_a_switch_is_finished_where_it_began(tmp_p
 
 
 @pytest.mark.parametrize("how", [{"cleared": True}, {"retried": True}])
-def test_cleared_and_retried_runs_read_afresh(how: dict[str, bool], tmp_path: Path) -> None:
-    asked: list[bool] = []
+def test_cleared_and_retried_runs_use_a_fresh_copy(how: dict[str, bool]) -> None:
+    asked: list[timedelta | None] = []
 
     class Source:
-        def timeline(self, instant: datetime, *, wait: float, afresh: bool = False) -> Timeline:
-            asked.append(afresh)
+        def timeline(self, instant: datetime, *, wait: float, within: timedelta | None = None) -> Timeline:
+            asked.append(within)
             return TIMELINE
 
     judge = Gate(Settings("blue", "/p"), Source(), lambda: NOW)  # type: ignore[arg-type]
@@ -100,7 +100,7 @@ def test_cleared_and_retried_runs_read_afresh(how: dict[str, bool], tmp_path: Pa
         wait=0,
         retried=how.get("retried", False),
     )
-    assert asked == [False, True]
+    assert asked == [None, timedelta(seconds=5)]
 
 
 # --- Airflow's DAG runs ---
