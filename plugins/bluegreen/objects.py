@@ -6,16 +6,15 @@ once read and verified, it keeps.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from contextlib import suppress
 from pathlib import Path
 
 from bluegreen import aws
+from bluegreen.document import content_hash, object_key
 from bluegreen.host import host_folder, write
 
-KEY = "ownership/{sha256}.json"
 KEPT = 20  # contents in a host's folder
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -23,7 +22,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 class Objects:
     """Contents by their SHA-256 hash: of this process, of this host, of the bucket.
 
-    Only `fetch` asks S3. Without a bucket's name (the stack has none, or an older program) it cannot.
+    Only `fetch` asks S3.
     """
 
     def __init__(self, bucket: str, directory: Path | None = None, timeout: float = 3.0) -> None:
@@ -57,22 +56,18 @@ class Objects:
             return None
         file = self._file(self._folder, sha256)
         with suppress(OSError, ValueError):
-            content = file.read_bytes()
-            if hashlib.sha256(content).hexdigest() == sha256:
-                self._own = (sha256, content.decode())
+            content = file.read_bytes().decode()
+            if content_hash(content) == sha256:
+                self._own = (sha256, content)
                 os.utime(file)  # in use: not to be removed
-                return self._own[1]
+                return content
         return None
 
     def _read(self, sha256: str) -> str:
-        where = f"s3://{self.bucket}/{KEY.format(sha256=sha256)}"
-        if not self.bucket:
-            raise aws.AwsError(
-                f"the ownership timeline refers to the object {sha256}, and bluegreen.bucket is not set"
-            )
+        where = f"s3://{self.bucket}/{object_key(sha256)}"
         try:
             content = aws.request(
-                *("s3", "GET", "/" + KEY.format(sha256=sha256)),
+                *("s3", "GET", "/" + object_key(sha256)),
                 bucket=self.bucket,
                 body=b"",
                 headers={},
@@ -80,13 +75,13 @@ class Objects:
             )
         except aws.AwsError as error:
             raise aws.AwsError(f"{where}: {error}") from error
-        found = hashlib.sha256(content).hexdigest()
-        if found != sha256:
-            raise aws.AwsError(f"{where}: the content's hash is {found}")
         try:
-            return content.decode()
+            text = content.decode()
         except ValueError as error:
             raise aws.AwsError(f"{where}: the content is no text") from error
+        if content_hash(text) != sha256:
+            raise aws.AwsError(f"{where} does not have the content that its name states")
+        return text
 
     def _keep(self, sha256: str, content: str) -> None:
         if self._folder is None:

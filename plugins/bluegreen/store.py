@@ -23,9 +23,11 @@ from typing import Any, NamedTuple
 from botocore.utils import parse_timestamp
 
 from bluegreen import aws
+from bluegreen.document import Fetch, Record, latest_valid, standing
 from bluegreen.host import READ_SECONDS, Turn, Turns, host_folder, lock, write
+from bluegreen.objects import Objects
 from bluegreen.settings import Settings
-from bluegreen.timeline import Record, Timeline, TimelineError, latest_valid
+from bluegreen.timeline import Timeline, TimelineError
 
 REQUEST_SECONDS = 3.0
 LAST_TRY_SECONDS = (
@@ -73,14 +75,14 @@ class Parameter:
         """The newest valid version. Raises AwsError or TimelineError, for a malformed answer also others."""
         newest = _record(self._ask("GetParameter")["Parameter"])
         try:
-            latest_valid([newest])
+            standing([newest])
         except TimelineError:
             # a writer lost a race, or an old value was put back: the version before it is valid
             if known is not None and known.newest == newest:
                 return known
             history = {record[1]: record for record in self._history()}
             # the newest of the history, which may lag: a version that it lacks must be read again
-            return Answer(history[latest_valid(history.values()).version], history[max(history)])
+            return Answer(standing(history.values()), history[max(history)])
         return Answer(newest, newest)
 
     def _history(self) -> Iterator[Record]:
@@ -132,6 +134,7 @@ class Store:
         self._loaded: tuple[int, int] | None = None  # which file `_copy` was compared with
         turns = self._file and self._file.with_suffix(".turn")
         self._turns = Turns(turns, hosts, pause, clock)
+        self._objects = Objects(settings.bucket, directory, REQUEST_SECONDS)
 
     def timeline(self, instant: datetime, *, wait: float, within: timedelta | None = None) -> Timeline:
         """A timeline that is valid for `instant`; with `within`, one whose fetch started no longer ago.
@@ -222,7 +225,7 @@ class Store:
             self.fetches += 1
             started = self._clock()  # before the request: the answer contains all that SSM had at that time
             answer = self._read(self._copy.answer if self._copy else None)
-            copy = self._keep(self._copy_of(started, answer))
+            copy = self._keep(self._copy_of(started, answer, self._objects.fetch))
         except Exception as error:  # noqa: BLE001 - whatever the error, there is no answer
             outcome.append(f"{type(error).__name__}: {error}")
             return
@@ -256,7 +259,7 @@ class Store:
             status = self._file.stat()
             if (status.st_ino, status.st_mtime_ns) == self._loaded:
                 return
-            copy = self._copy_of(*_from_text(self._file.read_text()))
+            copy = self._copy_of(*_from_text(self._file.read_text()), self._objects.kept)
             if self._copy is not None:
                 _refuse_older(copy.answer, self._copy.answer)
         except (OSError, ValueError, KeyError, TypeError, aws.AwsError):
@@ -265,11 +268,11 @@ class Store:
         if self._supersedes(copy):
             self._copy = copy
 
-    def _copy_of(self, started: float, answer: Answer) -> Copy:
+    def _copy_of(self, started: float, answer: Answer, fetch: Fetch) -> Copy:
         known = self._copy
         if known is not None and known.answer.valid == answer.valid:
             return Copy(started, answer, known.timeline)
-        return Copy(started, answer, latest_valid([answer.valid]).effective(self.settings.lead))
+        return Copy(started, answer, latest_valid([answer.valid], fetch).effective())
 
 
 @cache

@@ -20,12 +20,12 @@ from types import SimpleNamespace
 from unittest.mock import patch
 
 from bluegreen.aws import AwsError
-from bluegreen.settings import Settings
 from bluegreen.store import Answer, Copy, OwnershipUnknown, Store
-from bluegreen.timeline import Timeline
+
+from tests.fakes.timeline import dumped, gate_settings, initial
 
 START = 1_800_000_000.0
-SETTINGS = Settings("blue", "/project/stack/ownership", max_age=timedelta(seconds=60))
+SETTINGS = gate_settings("blue")
 FRESH = timedelta(seconds=5)
 
 
@@ -81,7 +81,10 @@ class VirtualTime:
 
 @dataclass
 class Quota:
-    """SSM for all hosts: refuses what exceeds `rate` requests a second (a bucket of `burst`), and in `outage`."""
+    """SSM for all hosts: refuses what exceeds `rate` requests a second (at once: `burst`) or in an `outage`.
+
+    `outage`: its begin and its end, in epoch seconds.
+    """
 
     time: VirtualTime
     rate: float = 40.0
@@ -106,7 +109,7 @@ class Quota:
             self.refused += 1
             raise AwsError("https://ssm: 400 ThrottlingException: Rate exceeded")
         self._level -= 1
-        record = (Timeline.initial().dump(), 1, datetime.fromtimestamp(START - 9999, UTC))
+        record = (dumped(initial()), 1, datetime.fromtimestamp(START - 9999, UTC))
         return Answer(record, record)
 
     def busiest(self, seconds: float) -> float:
@@ -153,8 +156,10 @@ class Fleet:
         return self.workers + self.schedulers
 
     def minutes(self, number: int, tasks: int = 2000, every: int = 60) -> None:
-        """Run `number` minutes with as many `tasks` each. Half of the tasks are due on the minute and start at
-        once; the others start throughout it, and are due every `every` seconds (60: on the minute, too).
+        """Run `number` minutes with so many `tasks` each.
+
+        Half of the tasks are due on the minute and start at once. The others start throughout the minute, and
+        are due at its beginning (`every` 60) or at every second (1).
         """
         time = self.ssm.time
         for minute in range(number):
@@ -162,12 +167,12 @@ class Fleet:
             for scheduler in range(2 * self.schedulers):
                 for second in range(0, 60, every):
                     due = begin + second
-                    self._judged(f"scheduler-{scheduler}", due, due + random.random(), 0)  # noqa: S311
+                    self._judged(f"scheduler-{scheduler}", due, due + random.random(), 0)
             for task in range(tasks):
-                host = f"worker-{random.randrange(2 * self.workers)}"  # noqa: S311
-                queued = 0 if task < tasks / 2 else random.randrange(60)  # noqa: S311
+                host = f"worker-{random.randrange(2 * self.workers)}"
+                queued = 0 if task < tasks / 2 else random.randrange(60)
                 due = begin + queued // every * every
-                started = begin + queued + random.uniform(0.3, 3)  # noqa: S311 - scheduled, queued, forked
+                started = begin + queued + random.uniform(0.3, 3)
                 self._judged(host, due, started, 60, retried=task % 10 == 0)
         with time.of_the_store():
             time.run()
