@@ -41,11 +41,11 @@ def host_folder(directory: Path | None = None) -> Path | None:
     return None
 
 
-def write(file: Path, content: str) -> None:
+def write(file: Path, content: bytes) -> None:
     """Write a file at once, so that no reader sees a part. Raises OSError."""
     temporary = file.with_name(f"{file.name}.{os.getpid()}-{threading.get_native_id()}")
     try:
-        temporary.write_text(content)
+        temporary.write_bytes(content)
         temporary.replace(file)
     except OSError:
         with suppress(OSError):
@@ -159,4 +159,4 @@ class Turns:
         self._own = turn
         if self._file is not None:
             with suppress(OSError):  # then each process counts for itself
-                write(self._file, json.dumps(turn))
+                write(self._file, json.dumps(turn).encode())

@@ -87,7 +87,7 @@ class Objects:
         if self._folder is None:
             return
         with suppress(OSError):  # in that case, the other processes read for themselves
-            write(self._file(self._folder, sha256), content)
+            write(self._file(self._folder, sha256), content.encode())
             files = {file: file.stat().st_mtime for file in self._folder.glob("ownership-*")}
             for file in sorted(files, key=files.__getitem__)[:-KEPT]:
                 file.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ from bluegreen.document import Fetch, Record, latest_valid, standing
 from bluegreen.host import READ_SECONDS, Turn, Turns, host_folder, lock, write
 from bluegreen.objects import Objects
 from bluegreen.settings import Settings
-from bluegreen.timeline import Timeline, TimelineError
+from bluegreen.timeline import Entry, Timeline, TimelineError
 
 REQUEST_SECONDS = 3.0
 LAST_TRY_SECONDS = (
@@ -242,7 +243,7 @@ class Store:
                 self._copy = copy
                 if self._file is not None:
                     with suppress(OSError):  # in that case, the other processes read for themselves
-                        write(self._file, _to_text(copy))
+                        write(self._file, _to_text(copy).encode())
         return copy
 
     def _supersedes(self, copy: Copy) -> bool:
@@ -272,13 +273,17 @@ class Store:
         known = self._copy
         if known is not None and known.answer.valid == answer.valid:
             return Copy(started, answer, known.timeline)
-        return Copy(started, answer, latest_valid([answer.valid], fetch).effective())
+        timeline = _load_timeline(self._file, answer.valid)
+        if timeline is None:
+            timeline = latest_valid([answer.valid], fetch).effective()
+            _save_timeline(self._file, answer.valid, timeline)
+        return Copy(started, answer, timeline)
 
 
 @cache
 def store(settings: Settings) -> Store:
     """This process's store."""
-    return Store(settings, Parameter(settings.parameter, REQUEST_SECONDS).read)
+    return Store(settings, Parameter(settings.parameter, REQUEST_SECONDS).read, hosts=settings.hosts)
 
 
 # --- the host's copy: a file that only this user can write ---
@@ -315,6 +320,27 @@ def _to_json(record: Record) -> list[Any]:
 def _from_json(raw: Any) -> Record:
     value, version, modified = raw
     return str(value), int(version), datetime.fromisoformat(modified)
+
+
+# A long timeline takes 5 ms to parse, so the host keeps its result, which takes 1 ms. To be used only by the
+# code that wrote it: two environments on one machine may have different plugins.
+SHAPE = tuple(name for kind in (Entry, Timeline) for name in kind.__dataclass_fields__)
+
+
+def _load_timeline(file: Path | None, record: Record) -> Timeline | None:
+    if file is None:
+        return None
+    try:
+        shape, of, timeline = pickle.loads(file.with_suffix(".timeline").read_bytes())  # noqa: S301 - our own
+    except Exception:  # noqa: BLE001 - missing or damaged in whatever way
+        return None
+    return timeline if (shape, of) == (SHAPE, record) else None
+
+
+def _save_timeline(file: Path | None, record: Record, timeline: Timeline) -> None:
+    if file is not None:
+        with suppress(OSError):  # in that case, each process parses the value
+            write(file.with_suffix(".timeline"), pickle.dumps((SHAPE, record, timeline)))
 
 
 # --- never back to an older version ---

@@ -254,7 +254,8 @@ def options(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 def test_settings_come_from_airflows_configuration(options: pytest.MonkeyPatch) -> None:
     options.setenv("AIRFLOW__BLUEGREEN__WAIT_SECONDS", "2.5")
-    assert settings.load() == gate_settings("green", wait=timedelta(seconds=2.5))
+    options.setenv("AIRFLOW__BLUEGREEN__HOSTS", "7")
+    assert settings.load() == gate_settings("green", wait=timedelta(seconds=2.5), hosts=7)
 
 
 @pytest.mark.parametrize(
@@ -272,6 +273,8 @@ def test_settings_come_from_airflows_configuration(options: pytest.MonkeyPatch) 
         ),
         ("WAIT_SECONDS", "-1", "bluegreen.wait_seconds must be"),
         ("MAX_AGE_SECONDS", "nan", "bluegreen.max_age_seconds must be"),
+        ("HOSTS", "0", "bluegreen.hosts must be a whole number from 1 to 1000, not '0'"),
+        ("HOSTS", "many", "bluegreen.hosts must be"),
     ],
 )
 def test_wrong_settings_are_named(name: str, value: str, complaint: str, options: pytest.MonkeyPatch) -> None:

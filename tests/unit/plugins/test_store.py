@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import random
 import threading
 import time
@@ -16,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bluegreen import aws
 from bluegreen import store as store_module
 from bluegreen.aws import AwsError
-from bluegreen.store import Answer, OwnershipUnknown, Parameter, Store, TooEarly
+from bluegreen.document import dump
+from bluegreen.store import SHAPE, Answer, OwnershipUnknown, Parameter, Store, TooEarly
 from bluegreen.timeline import TimelineError
 
 from tests.fakes.airflow import fleet
@@ -370,6 +373,80 @@ def test_an_answer_that_comes_late_does_not_replace_a_newer_one(
     newcomer = Store(SETTINGS, lagging, tmp_path / "cache", clock)
     for reader in (process, newcomer):
         assert reader.timeline(due(3), wait=0).base_version == 1
+
+
+# --- what stands in an object ---
+
+CROWDED = initial().switched("green", due(-1800), 2, known=[f"a_serial_dag_{n:04}" for n in range(900)])
+DOCUMENT = dump(CROWDED, due(0))
+
+
+@pytest.fixture
+def pointing(lagging: LaggingParameter, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """The parameter points to an object; the counter has what is asked of S3, and "fail" to let that fail."""
+    asked: Counter[str] = Counter()
+
+    def request(service: str, method: str, path: str, **more: Any) -> bytes:
+        asked[path] += 1
+        if asked["fail"]:
+            raise AwsError("https://log.s3: 503 SlowDown")
+        assert (service, method, more["bucket"]) == ("s3", "GET", "log")
+        return (DOCUMENT.content or "").encode()
+
+    monkeypatch.setattr(aws, "request", request)
+    lagging.answer = Answer(*[(DOCUMENT.value, 2, due(-1800))] * 2)
+    return asked
+
+
+def test_the_content_is_read_once_for_all_processes_of_a_host(
+    pointing: Counter[str], lagging: LaggingParameter, clock: HostClock, tmp_path: Path
+) -> None:
+    for _ in range(3):
+        clock.now += 100
+        for _ in range(2):
+            process = Store(SETTINGS, lagging, tmp_path / "cache", clock)
+            assert process.timeline(moment(clock.now), wait=0).known == CROWDED.known
+    assert pointing == {f"/ownership/{DOCUMENT.name}.json": 1}
+
+
+def test_without_the_content_there_is_no_verdict(
+    pointing: Counter[str], lagging: LaggingParameter, clock: HostClock, tmp_path: Path
+) -> None:
+    pointing["fail"] = 1
+    with pytest.raises(OwnershipUnknown, match=f"s3://log/ownership/{DOCUMENT.name}.json: .*503 SlowDown"):
+        Store(SETTINGS, lagging, tmp_path / "cache", clock).timeline(due(0), wait=0)
+
+
+def test_a_look_at_the_hosts_copy_never_asks_s3(
+    pointing: Counter[str], lagging: LaggingParameter, clock: HostClock, tmp_path: Path
+) -> None:
+    """A scheduler looks often, and outside of the thread that limits what may hang."""
+    Store(SETTINGS, lagging, tmp_path / "cache", clock).timeline(due(0), wait=0)
+    pointing["fail"] = 1
+    for kept in ("*.timeline", "ownership-*"):
+        for file in (tmp_path / "cache").glob(kept):
+            file.unlink()
+    process = Store(SETTINGS, lagging, tmp_path / "cache", clock)
+    before = pointing.total()
+    assert process._good_copy(NOW) is None
+    assert pointing.total() == before
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"\x80\x05.", pickle.dumps((SHAPE[1:], None, None)), pickle.dumps(7)]
+)
+def test_a_timeline_that_the_host_keeps_must_be_of_this_version_and_this_code(
+    damage: bytes, pointing: Counter[str], lagging: LaggingParameter, clock: HostClock, tmp_path: Path
+) -> None:
+    Store(SETTINGS, lagging, tmp_path / "cache", clock).timeline(due(0), wait=0)
+    [file] = (tmp_path / "cache").glob("*.timeline")
+    good = file.read_bytes()
+    file.write_bytes(damage)
+    assert Store(SETTINGS, lagging, tmp_path / "cache", clock).timeline(due(0), wait=0).known == CROWDED.known
+    assert file.read_bytes() == good
+    clock.now += 1
+    lagging.answer = Answer(AGAIN, AGAIN)
+    assert Store(SETTINGS, lagging, tmp_path / "cache", clock).timeline(due(1), wait=0).known == {}
 
 
 # --- whatever hangs ---
