@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from bluegreen.settings import Settings
@@ -17,6 +17,7 @@ from bluegreen.timeline import Claim, Entry
 CREATED_HERE = frozenset(
     {"manual", "operator_triggered", "backfill", "asset_materialization", "dataset_materialization"}
 )
+FRESH = timedelta(seconds=5)  # the greatest age of a copy where a later decision may change the past
 UNDECIDED_PAUSE = 1.0  # seconds between two looks at what is being passed on
 FOLLOWS_PRODUCER = frozenset({"asset_triggered", "dataset_triggered"})
 
@@ -113,10 +114,10 @@ class Gate:
     def _claim(self, run: Run, instant: datetime, wait: float, *, afresh: bool) -> Claim:
         """Whose the instant is. While books are open, that may change: then it is read again."""
         deadline = time.monotonic() + wait
-        timeline = self._store.timeline(instant, wait=wait, afresh=afresh)
+        timeline = self._store.timeline(instant, wait=wait, within=FRESH if afresh else None)
         claim = timeline.claim(instant, run.dag_id)
         if not claim.settled and not afresh:
-            timeline = self._store.timeline(instant, wait=wait, afresh=True)
+            timeline = self._store.timeline(instant, wait=wait, within=FRESH)
             claim = timeline.claim(instant, run.dag_id)
         while claim.undecided:
             if time.monotonic() + UNDECIDED_PAUSE > deadline:
@@ -125,7 +126,7 @@ class Gate:
                     "complete that: mwaactl switch --wait, with the present owner"
                 )
             time.sleep(UNDECIDED_PAUSE)
-            timeline = self._store.timeline(instant, wait=wait, afresh=True)
+            timeline = self._store.timeline(instant, wait=wait, within=FRESH)
             claim = timeline.claim(instant, run.dag_id)
         self._not_replaced(timeline.newest(run.dag_id))
         return claim

@@ -30,6 +30,7 @@ from openlineage.client.transport.transport import Config, Transport
 
 from bluegreen import aws, policies, settings, store
 from bluegreen.gate import FOLLOWS_PRODUCER, Gate, Run
+from bluegreen.host import host_folder
 
 log = logging.getLogger("bluegreen.lineage")
 
@@ -120,7 +121,7 @@ class LineageLogTransport(Transport):
 @contextmanager
 def _patience(bucket: str) -> Iterator[tuple[float, ...]]:
     """Seconds for each attempt to write. A file signals to this host's processes that S3 hangs."""
-    folder = store.host_folder()
+    folder = host_folder()
     hanging = folder / f"hanging-{bucket}" if folder else None
     patient = hanging is None or _may_be_patient(hanging)
     began = time.monotonic()

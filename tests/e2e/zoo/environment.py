@@ -276,6 +276,7 @@ class Zoo:
             "bluegreen.bucket": self._log,
             "bluegreen.max_age_seconds": "60",
             "bluegreen.wait_seconds": f"{WAIT.total_seconds():g}",
+            "bluegreen.hosts": "2",
             "openlineage.namespace": "zoo-blue",
             "openlineage.transport": json.dumps(transport),
             "secrets.backend": SECRETS_BACKEND,

@@ -211,7 +211,7 @@ def test_the_scheduler_tells_once_of_an_outage_and_of_its_end(
     assert caplog.text.count("leaving all runs to their tasks") == 1
     assert "https://ssm: refused" in caplog.text
     airflow.reachable = True
-    airflow.source._closed = (0.0, "")  # the pause is over
+    airflow.source._turns.succeeded(0.0)  # the pause is over
     assert [born(THEIRS - timedelta(minutes=minute)) for minute in range(5)] == ["skipped"] * 5
     assert caplog.text.count("can be read again") == 1
 

@@ -86,12 +86,12 @@ def test_a_run_that_was_cleared_before_a_switch_is_finished_where_it_began(tmp_p
 
 
 @pytest.mark.parametrize("how", [{"cleared": True}, {"retried": True}])
-def test_cleared_and_retried_runs_read_afresh(how: dict[str, bool], tmp_path: Path) -> None:
-    asked: list[bool] = []
+def test_cleared_and_retried_runs_use_a_fresh_copy(how: dict[str, bool]) -> None:
+    asked: list[timedelta | None] = []
 
     class Source:
-        def timeline(self, instant: datetime, *, wait: float, afresh: bool = False) -> Timeline:
-            asked.append(afresh)
+        def timeline(self, instant: datetime, *, wait: float, within: timedelta | None = None) -> Timeline:
+            asked.append(within)
             return TIMELINE
 
     judge = Gate(gate_settings("blue"), Source(), lambda: NOW)  # type: ignore[arg-type]
@@ -101,7 +101,7 @@ def test_cleared_and_retried_runs_read_afresh(how: dict[str, bool], tmp_path: Pa
         wait=0,
         retried=how.get("retried", False),
     )
-    assert asked == [False, True]
+    assert asked == [None, timedelta(seconds=5)]
 
 
 # --- books ---
@@ -113,8 +113,8 @@ class Sequence:
     def __init__(self, *timelines: Timeline) -> None:
         self.timelines = list(timelines)
 
-    def timeline(self, instant: datetime, *, wait: float, afresh: bool = False) -> Timeline:
-        if afresh and len(self.timelines) > 1:
+    def timeline(self, instant: datetime, *, wait: float, within: timedelta | None = None) -> Timeline:
+        if within is not None and len(self.timelines) > 1:
             self.timelines.pop(0)
         return self.timelines[0]
 
@@ -254,7 +254,8 @@ def options(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 def test_settings_come_from_airflows_configuration(options: pytest.MonkeyPatch) -> None:
     options.setenv("AIRFLOW__BLUEGREEN__WAIT_SECONDS", "2.5")
-    assert settings.load() == gate_settings("green", wait=timedelta(seconds=2.5))
+    options.setenv("AIRFLOW__BLUEGREEN__HOSTS", "7")
+    assert settings.load() == gate_settings("green", wait=timedelta(seconds=2.5), hosts=7)
 
 
 @pytest.mark.parametrize(
@@ -272,6 +273,8 @@ def test_settings_come_from_airflows_configuration(options: pytest.MonkeyPatch) 
         ),
         ("WAIT_SECONDS", "-1", "bluegreen.wait_seconds must be"),
         ("MAX_AGE_SECONDS", "nan", "bluegreen.max_age_seconds must be"),
+        ("HOSTS", "0", "bluegreen.hosts must be a whole number from 1 to 1000, not '0'"),
+        ("HOSTS", "many", "bluegreen.hosts must be"),
     ],
 )
 def test_wrong_settings_are_named(name: str, value: str, complaint: str, options: pytest.MonkeyPatch) -> None:
