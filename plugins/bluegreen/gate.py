@@ -19,15 +19,23 @@ FOLLOWS_PRODUCER = frozenset({"asset_triggered", "dataset_triggered"})
 
 
 class Verdict(NamedTuple):
-    """Whether this environment executes the run, and a readable reason."""
+    """Whether this environment executes the run, and a readable reason.
+
+    `refused`: a person asked for the run here, so its tasks must fail instead of being skipped in silence.
+    """
 
     mine: bool
     reason: str
+    refused: bool = False
 
 
 @dataclass(frozen=True)
 class Run:
-    """What the gate needs to know about a DAG run."""
+    """What the gate needs to know about a DAG run.
+
+    `started` is reset when the run is cleared. `cleared_at`: the instant of the last clear, None if unknown.
+    `made_here`: no schedule and no event that also reaches the other environment made it.
+    """
 
     dag_id: str
     run_id: str
@@ -35,12 +43,14 @@ class Run:
     due: datetime | None
     started: datetime | None = None
     cleared: bool = False
-    produced_here: bool = False
+    cleared_at: datetime | None = None
+    made_here: bool = False
 
 
 def describe(dag_run: Any, context: Mapping[str, Any] | None = None) -> Run:
     """Describe any version's DagRun, the ORM's or the task runner's; tasks pass their template context."""
     kind = str(getattr(dag_run.run_type, "value", dag_run.run_type))
+    cleared = (getattr(dag_run, "clear_number", 0) or 0) > 0
     return Run(
         dag_id=dag_run.dag_id,
         run_id=dag_run.run_id,
@@ -48,9 +58,19 @@ def describe(dag_run: Any, context: Mapping[str, Any] | None = None) -> Run:
         # Airflow 2 has no run_after; the end of the data interval is the same instant
         due=getattr(dag_run, "run_after", None) or getattr(dag_run, "data_interval_end", None),
         started=getattr(dag_run, "start_date", None),
-        cleared=(getattr(dag_run, "clear_number", 0) or 0) > 0,
-        produced_here=kind in FOLLOWS_PRODUCER and _produced_here(_asset_events(dag_run, context or {})),
+        cleared=cleared,
+        # Airflow queues the run again when it is cleared. Tasks of Airflow 3 are not told when; there,
+        # `keep_time_of_clear` leaves it in start_date if that matters
+        cleared_at=getattr(dag_run, "queued_at", None) if cleared else None,
+        made_here=_made_here(dag_run, kind, context or {}),
     )
+
+
+def _made_here(dag_run: Any, kind: str, context: Mapping[str, Any]) -> bool:
+    if kind == "scheduled":
+        # Airflow 2 takes the type from the id, also of a run that TriggerDagRunOperator or a person makes
+        return bool(getattr(dag_run, "external_trigger", False))
+    return kind in FOLLOWS_PRODUCER and any(map(_produced_here, _asset_events(dag_run, context)))
 
 
 def _asset_events(dag_run: Any, context: Mapping[str, Any]) -> Iterable[Any]:
@@ -60,14 +80,16 @@ def _asset_events(dag_run: Any, context: Mapping[str, Any]) -> Iterable[Any]:
     return getattr(dag_run, "consumed_asset_events", None) or ()
 
 
-def _produced_here(events: Iterable[Any]) -> bool:
-    """Whether all events come from tasks: these have passed the gate, so what they trigger belongs here.
+def _produced_here(event: Any) -> bool:
+    """Whether an event exists in this environment only: a task, or a watcher, that passed the gate sent it.
 
-    That also holds while a producer drains here after a switch. Events from outside (REST API, watchers) have
-    no source and may reach both environments.
+    That also holds while a producer drains here after a switch. Other events come from outside (REST API) and
+    may reach both environments. A run with an event of each kind follows the one that is only here, which
+    would be lost otherwise.
     """
-    sources = [getattr(event, "source_dag_id", None) for event in events]
-    return bool(sources) and all(sources)
+    extra = getattr(event, "extra", None)
+    from_watcher = isinstance(extra, dict) and extra.get("from_trigger")
+    return bool(getattr(event, "source_dag_id", None) or from_watcher)
 
 
 class Gate:
@@ -88,22 +110,50 @@ class Gate:
         """
         if run.kind in CREATED_HERE:
             return Verdict(True, f"{run.kind} runs are executed where they were created")
-        if run.produced_here:
-            return Verdict(True, "the tasks that triggered it ran here")
+        if run.made_here:
+            reason = "was triggered here" if run.kind == "scheduled" else "was caused by what ran here"
+            return Verdict(True, f"it {reason}, so it is executed here")
+        if run.cleared:
+            return self._verdict_on_cleared(run, wait)
         here = self.settings.environment
         instant = run.due or run.started or self._clock()
-        if run.cleared:
-            # an operator has cleared it: the owner at the time of its new start decides, so that a later
-            # switch does not stop it halfway
-            instant = max(run.started or self._clock(), instant)
-        timeline = self._store.timeline(instant, wait=wait, afresh=run.cleared or retried)
-        owner = timeline.owner(instant, run.dag_id)
+        owner = self._store.timeline(instant, wait=wait, afresh=retried).owner(instant, run.dag_id)
         if owner == here:
             return Verdict(True, f"{here} owns {instant.isoformat()}")
-        if run.cleared:
-            return Verdict(
-                False,
-                f"{run.run_id} of {run.dag_id} was cleared on {here}, but {owner} owns the work now "
-                f"(since before {instant.isoformat()}): clear it on {owner}",
-            )
         return Verdict(False, f"{owner} owns what is due at {instant.isoformat()}; this is {here}")
+
+    def _verdict_on_cleared(self, run: Run, wait: float) -> Verdict:
+        """Judge by the owner at the instant of the clear, whoever owns the work when the run starts again."""
+        here, now = self.settings.environment, self._clock()
+        asked = run.cleared_at or run.started or now
+        instant = max(asked, run.due or asked)
+        timeline = self._store.timeline(instant, wait=wait, afresh=True)
+        owner = timeline.owner(instant, run.dag_id)
+        if owner == here:
+            return Verdict(True, f"{here} owned the work when it was cleared, at {asked.isoformat()}")
+        owner_now = timeline.owner(now, run.dag_id)
+        due = f", due at {run.due.isoformat()}," if run.due else ""
+        again = f"clear it on {owner_now}"
+        again += " once more" if owner_now == here else ", which owns the work now"
+        return Verdict(
+            False,
+            f"{run.run_id} of {run.dag_id}{due} was cleared on {here}, but {owner} owned the work at "
+            f"{asked.isoformat()}, so it fails here. To run it again, {again}",
+            refused=True,
+        )
+
+    def keep_time_of_clear(self, dag_run: Any) -> bool:
+        """Date a cleared run that starts again back to its clear, if the owner has changed in between.
+
+        Called in the scheduler with the ORM's DagRun; returns whether it was changed. Tasks of Airflow 3 know
+        the run's start only. In general the start must stay: dagrun_timeout counts from it.
+        Raises OwnershipUnknown.
+        """
+        run = describe(dag_run)
+        if run.kind in CREATED_HERE or run.made_here or not (run.cleared_at and run.started):
+            return False
+        timeline = self._store.timeline(run.started, wait=0, afresh=True)
+        if timeline.owner(run.cleared_at, run.dag_id) == timeline.owner(run.started, run.dag_id):
+            return False
+        dag_run.start_date = run.cleared_at
+        return True

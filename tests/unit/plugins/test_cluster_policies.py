@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -31,6 +31,10 @@ class AirflowException(Exception):  # noqa: N818 - Airflow's own name
 
 
 class AirflowSkipException(AirflowException):
+    """As in airflow.exceptions."""
+
+
+class AirflowFailException(AirflowException):
     """As in airflow.exceptions."""
 
 
@@ -62,6 +66,7 @@ def airflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Airflow:
         "airflow": {},
         "airflow.exceptions": {
             "AirflowException": AirflowException,
+            "AirflowFailException": AirflowFailException,
             "AirflowSkipException": AirflowSkipException,
         },
         "airflow.operators": {},
@@ -93,8 +98,11 @@ def run(due: datetime, **attributes: Any) -> SimpleNamespace:
 
 
 def context(due: datetime, **attributes: Any) -> dict[str, Any]:
-    ti = SimpleNamespace(task_id="work", map_index=-1, try_number=1)
-    return {"dag_run": run(due, **attributes), "ti": ti}
+    return context_of(run(due, **attributes))
+
+
+def context_of(dag_run: SimpleNamespace) -> dict[str, Any]:
+    return {"dag_run": dag_run, "ti": SimpleNamespace(task_id="work", map_index=-1, try_number=1)}
 
 
 def operator(**attributes: Any) -> SimpleNamespace:
@@ -116,6 +124,7 @@ def born(due: datetime, *, passed: bool = True, **attributes: Any) -> str | None
 
 def test_task_instances_of_the_others_runs_are_born_skipped(airflow: Airflow) -> None:
     assert born(THEIRS) == "skipped"
+    assert born(THEIRS, run_id="20251123-0959") == "skipped"  # a timetable's own id
     assert born(OURS) is None
 
 
@@ -178,7 +187,12 @@ def test_before_airflow_3_3_the_run_is_found_in_the_schedulers_session(session: 
 
 @pytest.mark.parametrize(
     "attributes",
-    [{"run_id": "manual__1", "run_type": "manual"}, {"run_type": "backfill"}, {"clear_number": 1}],
+    [
+        {"run_id": "manual__1", "run_type": "manual"},
+        {"run_type": "backfill"},
+        {"clear_number": 1},
+        {"external_trigger": True},
+    ],
 )
 def test_the_scheduler_leaves_what_people_asked_for_to_the_tasks(
     attributes: dict[str, Any], airflow: Airflow
@@ -231,6 +245,21 @@ def test_nothing_that_goes_wrong_in_the_hook_reaches_the_scheduler(
     assert "to its own process" in caplog.text
 
 
+def test_a_cleared_run_that_waited_for_a_switch_starts_with_the_time_of_its_clear(
+    airflow: Airflow, caplog: pytest.LogCaptureFixture
+) -> None:
+    ago = THEIRS - timedelta(minutes=1)
+    for number, start in [(0, OURS), (1, THEIRS)]:
+        dag_run = run(ago, clear_number=number, queued_at=THEIRS, start_date=OURS)
+        policies.keep_time_of_clear(dag_run)
+        assert dag_run.start_date == start
+    assert airflow.reads == 1, "a run that was not cleared asks nobody"
+    airflow.reachable = False
+    policies.keep_time_of_clear(run(ago, clear_number=1, queued_at=THEIRS, start_date=OURS))
+    assert "is judged by its new start" in caplog.text
+    policies.keep_time_of_clear(SimpleNamespace(clear_number=1))  # nothing reaches the scheduler
+
+
 # --- layer 2: before templates are rendered ---
 
 
@@ -266,6 +295,17 @@ def test_wrapping_twice_wraps_once(airflow: Airflow) -> None:
 
 
 # --- layer 3: before the work ---
+
+
+def test_a_task_of_a_run_that_was_cleared_here_wrongly_fails_at_once(airflow: Airflow) -> None:
+    wrong = context(THEIRS, clear_number=1, queued_at=THEIRS)
+    task = operator()
+    policies.task_policy(task)
+    with pytest.raises(AirflowFailException, match="clear it on green once more"):
+        task._pre_execute_hook(wrong)
+    airflow.context = wrong
+    with pytest.raises(AirflowFailException):
+        gated_dag().get_template_env()
 
 
 def test_the_work_of_the_others_run_does_not_begin(airflow: Airflow) -> None:
@@ -343,27 +383,91 @@ def test_without_settings_no_task_runs(airflow: Airflow, monkeypatch: pytest.Mon
 # --- callbacks ---
 
 
-@pytest.mark.parametrize("several", [False, True])
-@pytest.mark.parametrize("known_run", [False, True])
-def test_a_run_that_is_only_mirrored_calls_nobody(several: bool, known_run: bool, airflow: Airflow) -> None:
-    calls: list[str] = []
+def execute_dag_callbacks(dag: Any, request: Any, callback: Any) -> None:
+    """As the DAG processor of Airflow 3 does if no task of the run succeeded: the context has only the id."""
+    callback({"dag": dag, "run_id": request.run_id, "reason": request.msg})
 
-    def tell(context: dict[str, Any]) -> None:
-        calls.append(context["run_id"])
 
+def call_back(dag: Any, dag_run: SimpleNamespace, *, known: bool, name: str = "on_success_callback") -> None:
+    callbacks = getattr(dag, name)
+    callback = callbacks[0] if isinstance(callbacks, list) else callbacks
+    if known:
+        callback({"dag": dag, "run_id": dag_run.run_id} | context_of(dag_run))
+    else:
+        server = SimpleNamespace(dag_run=dag_run, last_ti=None)
+        request = SimpleNamespace(run_id=dag_run.run_id, msg="success", context_from_server=server)
+        execute_dag_callbacks(dag, request, callback)
+
+
+class Notifier:
+    """A callback that is an object, with templates, as Airflow's BaseNotifier."""
+
+    template_fields = ("text",)
+
+    def __init__(self, calls: list[str]) -> None:
+        self.calls = calls
+
+    def __call__(self, context: dict[str, Any]) -> None:
+        self.calls.append(context["run_id"])
+
+
+def dag_that_tells(calls: list[str], *, several: bool = False) -> SimpleNamespace:
+    tell = Notifier(calls)
     dag = SimpleNamespace(
         dag_id="etl",
         get_template_env=None,
         on_success_callback=[tell] if several else tell,
-        on_failure_callback=None,
+        on_failure_callback=tell,
     )
     policies.dag_policy(dag)
-    callback: Callable[..., None] = dag.on_success_callback[0] if several else dag.on_success_callback
+    return dag
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("run_id", ["scheduled__x", "20251123-1000", "manual__looks_like_it", ""])
+def test_a_run_that_is_only_mirrored_calls_nobody_whatever_its_id(
+    several: bool, known: bool, run_id: str, airflow: Airflow
+) -> None:
+    calls: list[str] = []
+    dag = dag_that_tells(calls, several=several)
     for due in (OURS, THEIRS):
-        callback(
-            {"dag": dag, "run_id": run(due).run_id} | (context(due) if known_run else {}),
-        )
-    assert calls == [run(OURS).run_id]
+        call_back(dag, run(due, run_id=f"{run_id}{due.minute}"), known=known)
+    assert calls == [f"{run_id}{OURS.minute}"]
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_what_a_person_made_calls_back_where_it_was_made(known: bool, airflow: Airflow) -> None:
+    calls: list[str] = []
+    call_back(dag_that_tells(calls), run(THEIRS, run_type="manual", run_id="scheduled__x"), known=known)
+    assert calls == ["scheduled__x"]
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_run_that_was_cleared_here_wrongly_reports_its_failure_and_no_success(
+    known: bool, airflow: Airflow
+) -> None:
+    calls: list[str] = []
+    dag = dag_that_tells(calls)
+    wrong = run(THEIRS, clear_number=1, queued_at=THEIRS)
+    call_back(dag, wrong, known=known)
+    assert calls == []
+    call_back(dag, wrong, known=known, name="on_failure_callback")
+    assert calls == [wrong.run_id]
+
+
+@pytest.mark.parametrize(("owner", "expected"), [("green", ["r"]), ("blue", [])])
+def test_a_run_that_airflow_does_not_describe_calls_back_on_the_owner_of_now_only(
+    owner: str, expected: list[str], airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(UTC)
+    if owner == "blue":
+        timeline = TIMELINE.switched("blue", now - timedelta(minutes=1), 3)
+        monkeypatch.setattr(airflow.source, "_read", always(timeline, 3, now - timedelta(hours=1)))
+    calls: list[str] = []
+    dag = dag_that_tells(calls)
+    dag.on_success_callback({"dag": dag, "run_id": "r"})
+    assert calls == expected
 
 
 def test_a_callback_is_called_when_nobody_can_say_whose_run_it_is(
@@ -373,10 +477,9 @@ def test_a_callback_is_called_when_nobody_can_say_whose_run_it_is(
     calls: list[bool] = []
     task = operator(on_skipped_callback=[lambda _: calls.append(True)])
     policies.task_policy(task)
-    task.on_skipped_callback[0]({"run_id": "manual__x", "dag": SimpleNamespace(dag_id="etl")})
     airflow.reachable = False
     task.on_skipped_callback[0](context(THEIRS))
-    assert calls == [True, True]
+    assert calls == [True]
 
 
 # --- the shim ---
