@@ -162,9 +162,12 @@ def _gate_watchers(dag: Any) -> None:
 
 
 def _assets(dag: Any) -> Iterator[Any]:
-    condition = getattr(getattr(dag, "timetable", None), "asset_condition", None)
-    if condition is not None:
-        yield from (asset for _, asset in condition.iter_assets())
+    """The assets that a DAG names, among other objects."""
+    parts = [getattr(getattr(dag, "timetable", None), "asset_condition", None)]
+    while parts:
+        part = parts.pop()
+        yield part
+        parts.extend(getattr(part, "objects", ()))  # of `A & (B | C)`
     for task in getattr(dag, "tasks", ()):
         yield from (*(getattr(task, "inlets", None) or ()), *(getattr(task, "outlets", None) or ()))
 

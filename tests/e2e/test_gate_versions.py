@@ -37,14 +37,14 @@ def zoo(request: pytest.FixtureRequest, zoo_cloud: ZooCloud) -> Iterator[Zoo]:
 
 
 def test_on_the_standby_nothing_of_a_scheduled_run_is_executed(zoo: Zoo) -> None:
-    zoo.wait_for(lambda: zoo.dag_ids() >= {*EXPECTED, *ONCE} - {"zoo_late"}, "all DAGs are known", seconds=90)
+    zoo.wait_for(lambda: zoo.dag_ids() >= {*EXPECTED, *ONCE} - {"zoo_late"}, "all DAGs are known", seconds=150)
     zoo.add_dag_file(LATE)  # a DAG that comes later is gated as well
 
     def mirrored() -> bool:
         runs = Counter(run["dag_id"] for run in zoo.runs(kind="scheduled") if run["state"] in FINISHED)
         return all(runs[dag] >= (1 if dag in ONCE else 2) for dag in (*SCHEDULED, *ONCE))
 
-    zoo.wait_for(mirrored, "two runs of every DAG", seconds=150)
+    zoo.wait_for(mirrored, "two runs of every DAG", seconds=240)
     # the last hook comes after the templates: that these are rendered shows that it was alone
     told = {(line["dag"], line["task"], line["what"]) for line in zoo.ledger()}
     assert told == {("zoo_only_the_last_hook", "rendered", "rendered")}

@@ -190,7 +190,8 @@ def test_the_policy_gates_the_watchers_of_all_assets_of_a_dag_once(world: World)
         return SimpleNamespace(watchers=[SimpleNamespace(name="queue", trigger=Queue())])
 
     scheduled, inlet, outlet = asset(), asset(), asset()
-    condition = SimpleNamespace(iter_assets=lambda: iter([("key", scheduled), ("key", scheduled)]))
+    either = SimpleNamespace(objects=[SimpleNamespace(name="an alias"), scheduled])
+    condition = SimpleNamespace(objects=[scheduled, either])
     dag = SimpleNamespace(
         get_template_env=None,
         timetable=SimpleNamespace(asset_condition=condition),
