@@ -7,6 +7,9 @@ from typing import Any
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
+# here, not in the listener: if that fails, there is no listener, instead of one that fails in the scheduler
+from bluegreen import policies
+
 
 class ClearListener:
     """Runs in the scheduler."""
@@ -14,8 +17,6 @@ class ClearListener:
     @hookimpl  # type: ignore[untyped-decorator]
     def on_dag_run_running(self, dag_run: Any, msg: str) -> None:  # noqa: ARG002 - Airflow passes it by name
         """A cleared run that waited while the work was switched keeps the time of its clear."""
-        from bluegreen import policies
-
         policies.keep_time_of_clear(dag_run)
 
 

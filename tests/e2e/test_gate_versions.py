@@ -37,7 +37,9 @@ def zoo(request: pytest.FixtureRequest, zoo_cloud: ZooCloud) -> Iterator[Zoo]:
 
 
 def test_on_the_standby_nothing_of_a_scheduled_run_is_executed(zoo: Zoo) -> None:
-    zoo.wait_for(lambda: zoo.dag_ids() >= {*EXPECTED, *ONCE} - {"zoo_late"}, "all DAGs are known", seconds=150)
+    zoo.wait_for(
+        lambda: zoo.dag_ids() >= {*EXPECTED, *ONCE} - {"zoo_late"}, "all DAGs are known", seconds=150
+    )
     zoo.add_dag_file(LATE)  # a DAG that comes later is gated as well
 
     def mirrored() -> bool:

@@ -505,6 +505,28 @@ def load(name: str) -> ModuleType:
     return module
 
 
+def test_the_plugin_tells_the_gate_of_runs_that_start(
+    airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modules: dict[str, dict[str, Any]] = {
+        "airflow.listeners": {"hookimpl": lambda function: function},
+        "airflow.plugins_manager": {"AirflowPlugin": object},
+    }
+    for name, content in modules.items():
+        module = ModuleType(name)
+        vars(module).update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+    spec = importlib.util.spec_from_file_location("bluegreen_plugin", SHIM.with_name("bluegreen_plugin.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    plugin: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(plugin)
+    waiting = run(THEIRS, clear_number=1, queued_at=THEIRS, start_date=OURS)
+    for listener in plugin.BlueGreenPlugin.listeners:
+        listener.on_dag_run_running(dag_run=waiting, msg="started")
+    assert waiting.start_date == THEIRS
+
+
 NAMES = ["task_instance_mutation_hook", "dag_policy", "task_policy"]
 
 
