@@ -8,16 +8,28 @@ from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
 # here, not in the listener: if that fails, there is no listener, instead of one that fails in the scheduler
-from bluegreen import policies
+from bluegreen import clears
 
 
 class ClearListener:
-    """Runs in the scheduler."""
+    """Called by the scheduler; also by the web server, with another `msg`, if a person sets a run's state."""
 
     @hookimpl  # type: ignore[untyped-decorator]
-    def on_dag_run_running(self, dag_run: Any, msg: str) -> None:  # noqa: ARG002 - Airflow passes it by name
-        """A cleared run that waited while the work was switched keeps the time of its clear."""
-        policies.keep_time_of_clear(dag_run)
+    def on_dag_run_running(self, dag_run: Any, msg: str) -> None:  # noqa: ARG002 - passed by name
+        """A run starts, perhaps again."""
+        clears.run_starts(dag_run)
+
+    @hookimpl  # type: ignore[untyped-decorator]
+    def on_dag_run_success(self, dag_run: Any, msg: str) -> None:
+        """All tasks of a run are over."""
+        if msg == "success":
+            clears.run_ends(dag_run, succeeded=True)
+
+    @hookimpl  # type: ignore[untyped-decorator]
+    def on_dag_run_failed(self, dag_run: Any, msg: str) -> None:
+        """All tasks of a run are over, and some failed."""
+        if msg == "task_failure":
+            clears.run_ends(dag_run, succeeded=False)
 
 
 class BlueGreenPlugin(AirflowPlugin):  # type: ignore[misc]

@@ -60,7 +60,7 @@ def describe(dag_run: Any, context: Mapping[str, Any] | None = None) -> Run:
         started=getattr(dag_run, "start_date", None),
         cleared=cleared,
         # Airflow queues the run again when it is cleared. Tasks of Airflow 3 are not told when; there,
-        # `keep_time_of_clear` leaves it in start_date if that matters
+        # `keep_time_of_clear` leaves it in start_date if it matters
         cleared_at=getattr(dag_run, "queued_at", None) if cleared else None,
         made_here=_made_here(dag_run, kind, context or {}),
     )

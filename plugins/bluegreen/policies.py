@@ -301,20 +301,6 @@ def _is_new(ti: Any) -> bool:
     return ti.state is None and not state.persistent and not state.detached
 
 
-def keep_time_of_clear(dag_run: Any) -> None:
-    """For the listener (bluegreen_plugin.py), when a run starts: see the gate's method. Never raises."""
-    try:
-        if not getattr(dag_run, "clear_number", 0):
-            return
-        chosen = settings.load()
-        if Gate(chosen, store.store(chosen)).keep_time_of_clear(dag_run):
-            log.info("blue/green gate: %s starts with the time of its clear, before a switch", dag_run.run_id)
-    except store.OwnershipUnknown as error:
-        log.warning("blue/green gate: %s is judged by its new start: %s", dag_run.run_id, error)
-    except Exception:  # a dead scheduler would stop all work
-        log.exception("blue/green gate: %s is judged by its new start", dag_run)
-
-
 # --- the policies ---
 
 

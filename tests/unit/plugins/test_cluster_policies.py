@@ -245,21 +245,6 @@ def test_nothing_that_goes_wrong_in_the_hook_reaches_the_scheduler(
     assert "to its own process" in caplog.text
 
 
-def test_a_cleared_run_that_waited_for_a_switch_starts_with_the_time_of_its_clear(
-    airflow: Airflow, caplog: pytest.LogCaptureFixture
-) -> None:
-    ago = THEIRS - timedelta(minutes=1)
-    for number, start in [(0, OURS), (1, THEIRS)]:
-        dag_run = run(ago, clear_number=number, queued_at=THEIRS, start_date=OURS)
-        policies.keep_time_of_clear(dag_run)
-        assert dag_run.start_date == start
-    assert airflow.reads == 1, "a run that was not cleared asks nobody"
-    airflow.reachable = False
-    policies.keep_time_of_clear(run(ago, clear_number=1, queued_at=THEIRS, start_date=OURS))
-    assert "is judged by its new start" in caplog.text
-    policies.keep_time_of_clear(SimpleNamespace(clear_number=1))  # nothing reaches the scheduler
-
-
 # --- layer 2: before templates are rendered ---
 
 
@@ -505,9 +490,11 @@ def load(name: str) -> ModuleType:
     return module
 
 
-def test_the_plugin_tells_the_gate_of_runs_that_start(
-    airflow: Airflow, monkeypatch: pytest.MonkeyPatch
-) -> None:
+# --- the listener ---
+
+
+@pytest.fixture
+def listener(airflow: Airflow, monkeypatch: pytest.MonkeyPatch) -> Any:
     modules: dict[str, dict[str, Any]] = {
         "airflow.listeners": {"hookimpl": lambda function: function},
         "airflow.plugins_manager": {"AirflowPlugin": object},
@@ -521,10 +508,77 @@ def test_the_plugin_tells_the_gate_of_runs_that_start(
     assert spec.loader is not None
     plugin: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(plugin)
-    waiting = run(THEIRS, clear_number=1, queued_at=THEIRS, start_date=OURS)
-    for listener in plugin.BlueGreenPlugin.listeners:
-        listener.on_dag_run_running(dag_run=waiting, msg="started")
-    assert waiting.start_date == THEIRS
+    [listener] = plugin.BlueGreenPlugin.listeners
+    return listener
+
+
+def cleared(at: datetime, **attributes: Any) -> SimpleNamespace:
+    plain = {"clear_number": 1, "queued_at": at, "start_date": OURS, "state": "success", "note": None}
+    return run(THEIRS - timedelta(minutes=1), **plain | attributes)
+
+
+def test_a_cleared_run_that_waited_for_a_switch_starts_with_the_time_of_its_clear(
+    airflow: Airflow, listener: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number, start in [(0, OURS), (1, THEIRS)]:
+        waited = cleared(THEIRS, clear_number=number)
+        listener.on_dag_run_running(waited, "started")
+        assert waited.start_date == start
+    assert airflow.reads == 1, "a run that was not cleared asks nobody"
+    airflow.reachable = False
+    listener.on_dag_run_running(cleared(THEIRS), "started")
+    assert "is judged by its new start" in caplog.text
+
+
+def test_a_run_that_was_cleared_on_the_wrong_side_never_ends_as_success(
+    airflow: Airflow, listener: Any
+) -> None:
+    wrong = cleared(THEIRS, note="mine")
+    for _ in range(2):
+        listener.on_dag_run_success(wrong, "success")
+    assert wrong.state == "failed"
+    mine, command = wrong.note.splitlines()
+    assert mine == "mine"
+    assert command.endswith("clear it on green once more")
+    failed = cleared(THEIRS, state="failed")
+    listener.on_dag_run_failed(failed, "task_failure")
+    assert failed.note.endswith("clear it on green once more")
+    assert failed.state == "failed"
+
+
+@pytest.mark.parametrize(
+    ("at", "attributes", "msg"),
+    [
+        (OURS, {}, "success"),  # cleared on its owner
+        (THEIRS, {"clear_number": 0}, "success"),  # a mirror
+        (THEIRS, {"run_type": "manual"}, "success"),
+        (THEIRS, {}, ""),  # a person calls it a success
+    ],
+)
+def test_every_other_run_ends_as_airflow_says(
+    at: datetime, attributes: dict[str, Any], msg: str, airflow: Airflow, listener: Any
+) -> None:
+    ended = cleared(at, **attributes)
+    listener.on_dag_run_success(ended, msg)
+    listener.on_dag_run_failed(ended, msg)
+    assert (ended.state, ended.note) == ("success", None)
+
+
+def test_nothing_that_goes_wrong_in_the_listener_reaches_the_scheduler(
+    airflow: Airflow, listener: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = SimpleNamespace(clear_number=1)
+    listener.on_dag_run_running(broken, "started")
+    listener.on_dag_run_success(broken, "success")
+    assert caplog.text.count("AttributeError") >= 2
+    airflow.reachable = False
+    unknown = cleared(THEIRS)
+    listener.on_dag_run_success(unknown, "success")
+    assert unknown.state == "success"
+    assert "where, is not known" in caplog.text
+
+
+# --- the plugin folder ---
 
 
 NAMES = ["task_instance_mutation_hook", "dag_policy", "task_policy"]
