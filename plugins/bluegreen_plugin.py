@@ -14,7 +14,8 @@ from bluegreen import clears
 class ClearListener:
     """Called by the scheduler; also by the web server, with another `msg`, if a person sets a run's state."""
 
-    @hookimpl  # type: ignore[untyped-decorator]
+    # first, because other listeners report the run's start
+    @hookimpl(tryfirst=True)  # type: ignore[untyped-decorator]
     def on_dag_run_running(self, dag_run: Any, msg: str) -> None:  # noqa: ARG002 - passed by name
         """A run starts, perhaps again."""
         clears.run_starts(dag_run)

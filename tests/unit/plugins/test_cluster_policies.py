@@ -496,7 +496,7 @@ def load(name: str) -> ModuleType:
 @pytest.fixture
 def listener(airflow: Airflow, monkeypatch: pytest.MonkeyPatch) -> Any:
     modules: dict[str, dict[str, Any]] = {
-        "airflow.listeners": {"hookimpl": lambda function: function},
+        "airflow.listeners": {"hookimpl": lambda function=None, **_: function or (lambda other: other)},
         "airflow.plugins_manager": {"AirflowPlugin": object},
     }
     for name, content in modules.items():
