@@ -51,17 +51,19 @@ def describe(dag_run: Any, context: Mapping[str, Any] | None = None) -> Run:
     """Describe any version's DagRun, the ORM's or the task runner's; tasks pass their template context."""
     kind = str(getattr(dag_run.run_type, "value", dag_run.run_type))
     cleared = (getattr(dag_run, "clear_number", 0) or 0) > 0
+    started, queued = getattr(dag_run, "start_date", None), getattr(dag_run, "queued_at", None)
     return Run(
         dag_id=dag_run.dag_id,
         run_id=dag_run.run_id,
         kind=kind,
         # Airflow 2 has no run_after; the end of the data interval is the same instant
         due=getattr(dag_run, "run_after", None) or getattr(dag_run, "data_interval_end", None),
-        started=getattr(dag_run, "start_date", None),
+        started=started,
         cleared=cleared,
-        # Airflow queues the run again when it is cleared. Tasks of Airflow 3 are not told when; there,
-        # `keep_time_of_clear` leaves it in start_date if it matters
-        cleared_at=getattr(dag_run, "queued_at", None) if cleared else None,
+        # Airflow queues a run again when it is cleared. Tasks of Airflow 3 are not told when; there,
+        # `keep_time_of_clear` leaves it in start_date if it matters. A part that is cleared while the run is
+        # at work (Airflow 3.2 and later count that) belongs to what began then.
+        cleared_at=min(queued, started or queued) if cleared and queued else None,
         made_here=_made_here(dag_run, kind, context or {}),
     )
 

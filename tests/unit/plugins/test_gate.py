@@ -178,6 +178,14 @@ def test_when_it_was_queued_again_is_when_it_was_cleared() -> None:
     known = {"run_after": at(5), "queued_at": at(7)}
     assert describe(dag_run(clear_number=1, **known)).cleared_at == at(7)
     assert describe(dag_run(clear_number=0, **known)).cleared_at is None
+    assert describe(dag_run(clear_number=1, start_date=None, **known)).cleared_at == at(7)
+
+
+def test_what_is_cleared_while_the_run_is_at_work_belongs_to_what_began_then(tmp_path: Path) -> None:
+    """Airflow 3.2 and later count such a clear and note its time, but only the scheduler knows that."""
+    drains = {"run_after": at(1), "clear_number": 1, "start_date": at(2)}
+    for more in ({"queued_at": at(9)}, {}):
+        assert executed_by(describe(dag_run(**drains, **more)), tmp_path) == ["blue"]
 
 
 @pytest.mark.parametrize("by_a_schedule", [True, False])

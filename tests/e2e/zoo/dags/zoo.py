@@ -203,7 +203,10 @@ for name in ("cleared_here", "cleared_on_the_standby"):  # each has one run, mad
 
 with dag("passes_on_an_id", schedule=None):
     TriggerDagRunOperator(
-        task_id="trigger", trigger_dag_id="zoo_passed_on", trigger_run_id="scheduled__{{ run_id[-20:] }}"
+        task_id="trigger",
+        trigger_dag_id="zoo_passed_on",
+        trigger_run_id="scheduled__{{ run_id[-20:] }}",
+        pre_execute=callback("before"),
     )
 
 with dag("passed_on", schedule=None):
