@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from bluegreen.settings import Settings
-from bluegreen.store import Store
+from bluegreen.store import OwnershipUnknown, Store
+from bluegreen.timeline import Claim, Entry, Timeline
 
 # Runs that a person or a program creates in one environment only: they run there. A type that is not listed
 # here is judged by its due instant, so that a new type of run is never executed twice.
 CREATED_HERE = frozenset(
     {"manual", "operator_triggered", "backfill", "asset_materialization", "dataset_materialization"}
 )
+UNDECIDED_PAUSE = 1.0  # seconds between two looks at what is being passed on
 FOLLOWS_PRODUCER = frozenset({"asset_triggered", "dataset_triggered"})
 
 
@@ -119,10 +122,10 @@ class Gate:
             return self._verdict_on_cleared(run, wait)
         here = self.settings.environment
         instant = run.due or run.started or self._clock()
-        owner = self._store.timeline(instant, wait=wait, afresh=retried).owner(instant, run.dag_id)
-        if owner == here:
+        claim = self._claim(run, instant, wait, afresh=retried)
+        if claim.entry is not None and self._is_us(claim.entry):
             return Verdict(True, f"{here} owns {instant.isoformat()}")
-        return Verdict(False, f"{owner} owns what is due at {instant.isoformat()}; this is {here}")
+        return Verdict(False, f"{_named(claim)} owns what is due at {instant.isoformat()}; this is {here}")
 
     def _verdict_on_cleared(self, run: Run, wait: float) -> Verdict:
         """Judge by the owner at the instant of the clear, whoever owns the work when the run starts again."""
@@ -130,16 +133,17 @@ class Gate:
         asked = run.cleared_at or run.started or now
         instant = max(asked, run.due or asked)
         timeline = self._store.timeline(instant, wait=wait, afresh=True)
-        owner = timeline.owner(instant, run.dag_id)
-        if owner == here:
+        self._not_replaced(timeline.newest(run.dag_id))
+        then = in_force(timeline, instant, run.dag_id)
+        if self._is_us(then):
             return Verdict(True, f"{here} owned the work when it was cleared, at {asked.isoformat()}")
-        owner_now = timeline.owner(now, run.dag_id)
+        owner_now = in_force(timeline, now, run.dag_id).owner
         due = f", due at {run.due.isoformat()}," if run.due else ""
         again = f"clear it on {owner_now}"
         again += " once more" if owner_now == here else ", which owns the work now"
         return Verdict(
             False,
-            f"{run.run_id} of {run.dag_id}{due} was cleared on {here}, but {owner} owned the work at "
+            f"{run.run_id} of {run.dag_id}{due} was cleared on {here}, but {then.owner} owned the work at "
             f"{asked.isoformat()}, so it fails here. To run it again, {again}",
             refused=True,
         )
@@ -155,7 +159,51 @@ class Gate:
         if run.kind in CREATED_HERE or run.made_here or not (run.cleared_at and run.started):
             return False
         timeline = self._store.timeline(run.started, wait=0, afresh=True)
-        if timeline.owner(run.cleared_at, run.dag_id) == timeline.owner(run.started, run.dag_id):
+        then, now = (in_force(timeline, each, run.dag_id) for each in (run.cleared_at, run.started))
+        if then.owned_by == now.owned_by:
             return False
         dag_run.start_date = run.cleared_at
         return True
+
+    def _claim(self, run: Run, instant: datetime, wait: float, *, afresh: bool) -> Claim:
+        """Whose the instant is. While books are open, that may change: then it is read again."""
+        deadline = time.monotonic() + wait
+        timeline = self._store.timeline(instant, wait=wait, afresh=afresh)
+        claim = timeline.claim(instant, run.dag_id)
+        if not claim.settled and not afresh:
+            timeline = self._store.timeline(instant, wait=wait, afresh=True)
+            claim = timeline.claim(instant, run.dag_id)
+        while claim.undecided:
+            if time.monotonic() + UNDECIDED_PAUSE > deadline:
+                raise OwnershipUnknown(
+                    f"what is due at {instant.isoformat()} is being passed on to another environment. To "
+                    "complete that: mwaactl switch --wait, with the present owner"
+                )
+            time.sleep(UNDECIDED_PAUSE)
+            timeline = self._store.timeline(instant, wait=wait, afresh=True)
+            claim = timeline.claim(instant, run.dag_id)
+        self._not_replaced(timeline.newest(run.dag_id))
+        return claim
+
+    def _is_us(self, entry: Entry) -> bool:
+        return entry.owned_by == (self.settings.environment, self.settings.life)
+
+    def _not_replaced(self, newest: Entry) -> None:
+        """Raise OwnershipUnknown if the work is owned by a former environment with this one's colour."""
+        here = self.settings
+        if newest.owner == here.environment and newest.life != here.life:
+            raise OwnershipUnknown(
+                f"{here.environment} owns the work, but that environment was replaced by this one. To let "
+                f"this one own it: mwaactl switch {here.environment}"
+            )
+
+
+def in_force(timeline: Timeline, instant: datetime, dag_id: str | None = None) -> Entry:
+    """The decision by which the work was done at `instant`, whoever got the rest of it later."""
+    line = timeline.line(dag_id)
+    return next((entry for entry in reversed(line) if entry.since <= instant), line[0])
+
+
+def _named(claim: Claim) -> str:
+    """The owner, for a person."""
+    return claim.entry.owner if claim.entry is not None else "nobody"

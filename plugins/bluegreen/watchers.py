@@ -20,6 +20,7 @@ from typing import Any
 from airflow.triggers.base import BaseEventTrigger
 
 from bluegreen import settings, store
+from bluegreen.gate import in_force
 
 log = logging.getLogger("bluegreen")
 
@@ -149,4 +150,4 @@ def _owns_now() -> bool:
     """Whether this environment owns what is due now. Raises SettingsError or OwnershipUnknown."""
     chosen, now = settings.load(), datetime.now(UTC)
     timeline = store.store(chosen).timeline(now, wait=0)
-    return timeline.owner(now) == chosen.environment
+    return in_force(timeline, now).owned_by == (chosen.environment, chosen.life)
