@@ -192,6 +192,7 @@ def _ours(event: dict[str, Any]) -> bool:
         due=_instant(dag_run.get("run_after") or dag_run.get("data_interval_end")),
         started=_instant(dag_run.get("start_date")),
         cleared=(dag_run.get("clear_number") or 0) > 0,
+        made_here=kind == "scheduled" and bool(dag_run.get("external_trigger")),  # see describe()
     )
     # providers before 2.11 do not report that a run was cleared; the work of its tasks shows it at the end
     may_be_cleared = worked and "clear_number" not in dag_run
