@@ -19,6 +19,7 @@ from mwaactl.airflow.models import Run
 from mwaactl.airflow.notes import copied_note
 from mwaactl.switching.mirrors import (
     PER_DAG,
+    TICK,
     Attempts,
     MirrorResult,
     UncopiedRun,
@@ -29,7 +30,6 @@ from mwaactl.switching.mirrors import (
 )
 
 NEAR = timedelta(hours=1)  # runs due within this are listed together
-TICK = timedelta(microseconds=1)
 
 
 class Original(NamedTuple):

@@ -61,6 +61,11 @@ class Activity:
         due = self.next_due(dag_id)
         return f"its next run is due {iso(due)}" if due is not None and due < until else None
 
+    def may_run(self, dag_id: str, until: datetime) -> bool:
+        """Whether anything of the DAG can run: it exists and is not paused, or is not idle up to `until`."""
+        dag = self.dags.get(dag_id)
+        return (dag is not None and not dag.paused) or self.busy(dag_id, until) is not None
+
     def next_due(self, dag_id: str) -> datetime | None:
         """The due instant of the next run that the scheduler will create; None: no such run, or unclear."""
         dag = self.dags.get(dag_id)
@@ -154,9 +159,9 @@ class Watch:
         """
         chosen = tuple(dict.fromkeys(dag_ids))
         busy = {dag_id: why for dag_id in chosen if (why := activity.busy(dag_id, until)) is not None}
-        dags = [activity.dags[dag_id] for dag_id in chosen if dag_id in activity.dags]
-        self._traits.learn(dag for dag in dags if not dag.paused or dag.dag_id in busy)
-        links = self._links(activity, chosen, busy)
+        active = [dag_id for dag_id in chosen if dag_id in activity.dags and activity.may_run(dag_id, until)]
+        self._traits.learn(activity.dags[dag_id] for dag_id in active)
+        links = self._links(active)
         linked = {dag_id for link in links for dag_id in link}
         reasons = {
             dag_id: why
@@ -174,15 +179,11 @@ class Watch:
             for dag_id, why in sorted(_together(reasons, links, set(chosen)))
         )
 
-    def _links(
-        self, activity: Activity, dag_ids: tuple[str, ...], busy: Mapping[str, str]
-    ) -> list[tuple[str, str]]:
+    def _links(self, dag_ids: Iterable[str]) -> list[tuple[str, str]]:
         """Pairs of DAGs that must not be divided: one looks at the other, or both need a narrow pool."""
         links: list[tuple[str, str]] = []
         first: dict[str, str] = {}  # by narrow pool, the first DAG that needs it
         for dag_id in dag_ids:
-            if dag_id not in activity.dags or (activity.dags[dag_id].paused and dag_id not in busy):
-                continue
             traits = self._traits[dag_id]
             links += [(dag_id, other) for other in sorted(traits.looks_at) if other != dag_id]
             links += [

@@ -17,7 +17,7 @@ Afterwards the run is read again; if it still has an unfinished task, it is ende
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from graphlib import CycleError, TopologicalSorter
 from itertools import zip_longest
 from typing import Literal
@@ -33,6 +33,7 @@ from mwaactl.json_model import Instant, Model
 PER_DAG = 25  # newest runs: what depends_on_past, prev_*_success and sensors look at
 BATCH = 50  # runs whose tasks are read together
 PATIENCE = 3  # consecutive runs without an answer, after which the rest is left
+TICK = timedelta(milliseconds=1)  # from a due instant to the end of a listing that contains it
 TRIES = 3  # attempts at one run, after which it counts as not possible
 
 Settable = Literal["success", "failed", "skipped"]

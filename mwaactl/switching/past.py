@@ -19,7 +19,7 @@ from mwaactl import clock
 from mwaactl.airflow.client import AirflowApi
 from mwaactl.airflow.models import Run
 from mwaactl.json_model import iso
-from mwaactl.switching.mirrors import PER_DAG, Attempts, copy_final_states, due_of
+from mwaactl.switching.mirrors import PER_DAG, TICK, Attempts, copy_final_states, due_of
 
 LOOK_BACK = timedelta(days=32)  # a DAG that runs every month may still depend on a run as old as this
 RETRY = timedelta(seconds=30)  # after which what is blocked is tried again
@@ -83,7 +83,7 @@ class FailedPast:
             self._target,
             source_colour=colour,
             since=min(dues),
-            until=max(dues) + timedelta(microseconds=1),
+            until=max(dues) + TICK,
             owned=lambda run: run.key in keys,
             dag_ids={run.dag_id for run in failures},
             attempts=self._attempts,

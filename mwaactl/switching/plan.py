@@ -91,8 +91,8 @@ def plan(
 
     `dags` are the DAGs to move alone; None: all move, or, if the target already owns the common line, those
     that differ from it. `lead` is in seconds, at least (and by default) the stack's switch_lead_seconds.
-    `force` names checks to override. `hold` names DAGs that move only while they are idle. `sync` first copies
-    pause state and pools to the target, unless the target already owns the work.
+    `force` names checks to override. `hold` names DAGs that move only while they are idle. `sync` first
+    copies pause state and pools to the target, unless the target already owns the work.
     Raises Unreachable and Unusable; UsageError if the stack has no such environment, a forced check does not
     exist, a DAG to hold is not on the source, or `dags` is empty or has an invalid DAG id.
     """
@@ -210,6 +210,6 @@ def _checked(plan: SwitchPlan) -> SwitchPlan:
         activity = held_dags.activity(source.dags, source.in_flight, lambda: sides.target.dags or {})
         soon = plan.now + plan.lead + held_dags.SOON
         candidates = plan.candidates(timeline, activity, soon)
-        likely = {dag for dag in candidates if not source.dags[dag].paused or activity.busy(dag, soon)}
+        likely = {dag_id for dag_id in candidates if activity.may_run(dag_id, soon)}
     sides = held_dags.known_by_tasks(sides, watch, apis[plan.target], likely)
     return replace(plan, checks=run_checks(sides, plan.forced), watch=watch, activity=activity)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from mwaactl.json_model import iso
 from tests.fakes.aws.clients import FakeClients, standing
 from tests.fakes.clock import START
 
@@ -36,10 +37,15 @@ class Executed:
 
 
 class ScheduledAirflows:
-    """Answers both sides' REST APIs from the standing ownership. Each call takes `seconds_per_call`."""
+    """Answers both sides' REST APIs from the standing ownership. Each call takes `seconds_per_call`.
 
-    def __init__(self, aws: FakeClients, works: dict[str, Work], seconds_per_call: float = 0.0) -> None:
-        self.aws, self.works, self.pause = aws, works, seconds_per_call
+    `bare`: the mirrors have not received their final states.
+    """
+
+    def __init__(
+        self, aws: FakeClients, works: dict[str, Work], seconds_per_call: float = 0.0, *, bare: bool = False
+    ) -> None:
+        self.aws, self.works, self.pause, self.bare = aws, works, seconds_per_call, bare
         self.unplanned: set[tuple[str, str]] = set()  # (side, DAG) whose next run is not reported
         for side, name in NAMES.items():
             answers = aws.mwaa.airflow[name]
@@ -106,16 +112,40 @@ class ScheduledAirflows:
 
     def _runs(self, side: str, body: dict[str, Any]) -> dict[str, Any]:
         self.aws.ssm.clock.forward(self.pause)
-        runs: list[dict[str, Any]] = []
-        if "states" in body:  # the unfinished ones
-            for dag_id, work in self.works.items():
-                runs += [{**other, "dag_id": dag_id} for other in work.others if other.get("side") == side]
-                runs += [
-                    run_answer(dag_id, f"scheduled__{run.due:%H:%M:%S}", run.due)
-                    for run in self.executed(dag_id)
-                    if run.side == side and run.due <= self.now < run.end
-                ]
-        return {"dag_runs": runs, "total_entries": len(runs)}
+        runs = [
+            run
+            for run in self._all_runs(side)
+            if not body.get("dag_ids") or run["dag_id"] in body["dag_ids"]
+            if not body.get("states") or run["state"] in body["states"]
+            if body.get("run_after_gte", "") <= run["run_after"] <= body.get("run_after_lte", "9")
+        ]
+        begin = body["page_offset"]
+        return {"dag_runs": runs[begin : begin + body["page_limit"]], "total_entries": len(runs)}
+
+    def _all_runs(self, side: str) -> Iterator[dict[str, Any]]:
+        for dag_id, work in self.works.items():
+            for other in work.others:
+                if other.get("side") == side:
+                    yield {
+                        **other,
+                        "dag_id": dag_id,
+                        "run_after": iso(datetime.fromisoformat(other["run_after"])),
+                    }
+            for run in self.executed(dag_id):
+                state, note = "success", None
+                if run.side != side:
+                    note = None if self.bare else f"mwaactl: executed on {run.side}"
+                elif self.now < run.end:
+                    state = "running" if run.start <= self.now else "queued"
+                yield run_answer(
+                    dag_id,
+                    f"scheduled__{run.due:%H:%M:%S}",
+                    run.due,
+                    run_after=iso(run.due),
+                    state=state,
+                    end_date=run.end.isoformat(),
+                    note=note,
+                )
 
 
 def run_answer(
