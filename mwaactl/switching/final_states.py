@@ -160,10 +160,10 @@ def _report(progress: Callable[[int, int], None], before: int, total: int, done:
 
 
 def _near_each_other(originals: Iterable[Original]) -> Iterator[list[Original]]:
-    """Groups of one side's originals that are due near each other, so that listing them takes few calls."""
+    """Groups of one side's originals that are due near each other, the newest first: few calls list them."""
     group: list[Original] = []
-    for original in sorted(originals, key=lambda original: (original.colour, original.due)):
-        if group and (original.colour != group[0].colour or original.due - group[0].due > NEAR):
+    for original in sorted(originals, key=lambda original: (original.colour, original.due), reverse=True):
+        if group and (original.colour != group[0].colour or group[0].due - original.due > NEAR):
             yield group
             group = []
         group.append(original)

@@ -126,11 +126,8 @@ class ScheduledAirflows:
         for dag_id, work in self.works.items():
             for other in work.others:
                 if other.get("side") == side:
-                    yield {
-                        **other,
-                        "dag_id": dag_id,
-                        "run_after": iso(datetime.fromisoformat(other["run_after"])),
-                    }
+                    due = datetime.fromisoformat(other["run_after"])
+                    yield {**other, "dag_id": dag_id, "run_after": iso(due)}
             for run in self.executed(dag_id):
                 state, note = "success", None
                 if run.side != side:
