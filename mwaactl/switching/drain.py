@@ -190,8 +190,9 @@ class _Drain:
     def _comes_first(self, timeline: Timeline, now: datetime, dag_id: str, at: datetime) -> bool:
         """Whether what is due at `at` is the source's own, or is followed by what is."""
         line = turn(timeline, now, dag_id)
-        begins = line.since if line.owner == self._target else line.next_since
-        return timeline.owner(at, dag_id) == self._source or (begins is not None and at < begins)
+        ends = line.since if line.owner == self._target else line.next_since
+        later = [e.since for e in timeline.line(dag_id) if e.since > at and (ends is None or e.since < ends)]
+        return any(timeline.owner(instant, dag_id) == self._source for instant in (at, *later))
 
     def _concerns(self, dag_id: str) -> bool:
         return not self._dags or dag_id in self._dags
