@@ -25,6 +25,10 @@ class Work:
     past: bool = False  # depends_on_past
     paused: bool = False
     odd: float | None = None
+    looks_at: str | None = None  # the DAG whose newest run an ExternalTaskSensor waits for
+    pool: str = "default_pool"
+    active_tasks: int = 16
+    schedule: str = "* * * * *"
     others: list[dict[str, Any]] = field(default_factory=list)  # unfinished runs that no schedule made
 
 
@@ -52,8 +56,13 @@ class ScheduledAirflows:
             answers["/dags"] = lambda query, side=side: self._dags(side)
             answers["POST /dags/~/dagRuns/list"] = lambda body, side=side: self._runs(side, body)
             for dag_id, work in works.items():
-                task = {"task_id": "work", "class_ref": {"class_name": "x"}, "depends_on_past": work.past}
-                answers[f"/dags/{dag_id}/tasks"] = {"tasks": [task]}
+                answers[f"/dags/{dag_id}/tasks"] = {"tasks": _tasks(work)}
+                events = f"/dags/{dag_id}/assets/queuedEvents"
+                answers[events] = {"queued_events": [], "total_entries": 0}
+                if work.looks_at is not None:
+                    old = run_answer(dag_id, "scheduled__old", START - timedelta(days=1), state="success")
+                    answers[f"/dags/{dag_id}/dagRuns"] = {"dag_runs": [old], "total_entries": 1}
+            answers["POST /dags/~/dagRuns/~/taskInstances/list"] = self._rendered
 
     @property
     def now(self) -> datetime:
@@ -88,6 +97,16 @@ class ScheduledAirflows:
             and green.start < blue.end
         ]
 
+    def seen_early(self) -> list[tuple[str, Executed, Executed]]:
+        """Runs of a DAG that looks at another's newest run, which the other side was still executing."""
+        early = []
+        for dag_id, work in self.works.items():
+            for run in self.executed(dag_id) if work.looks_at is not None else ():
+                others = [other for other in self.executed(work.looks_at or "") if other.due <= run.due]
+                if others and others[-1].side != run.side and others[-1].end > run.start:
+                    early.append((dag_id, run, others[-1]))
+        return early
+
     def _due(self, work: Work) -> Iterator[datetime]:
         due = START + timedelta(seconds=work.first)
         while due <= self.now and not work.paused:
@@ -105,7 +124,8 @@ class ScheduledAirflows:
                     "dag_id": dag_id,
                     "is_paused": work.paused,
                     "max_active_runs": 1 if work.alone else 16,
-                    "timetable_summary": "* * * * *",
+                    "max_active_tasks": work.active_tasks,
+                    "timetable_summary": work.schedule,
                     "next_dagrun_run_after": None if (side, dag_id) in self.unplanned else due.isoformat(),
                 }
             )
@@ -144,6 +164,35 @@ class ScheduledAirflows:
                     end_date=run.end.isoformat(),
                     note=note,
                 )
+
+    def _rendered(self, body: dict[str, Any]) -> dict[str, Any]:
+        """What the sensors of old runs rendered."""
+        tasks = [
+            {
+                "dag_id": dag_id,
+                "dag_run_id": "scheduled__old",
+                "task_id": "wait",
+                "rendered_fields": {"external_dag_id": self.works[dag_id].looks_at},
+            }
+            for dag_id in body["dag_ids"]
+        ]
+        return {"task_instances": tasks, "total_entries": len(tasks)}
+
+
+def _tasks(work: Work) -> list[dict[str, Any]]:
+    tasks: list[dict[str, Any]] = [
+        {
+            "task_id": "work",
+            "class_ref": {"class_name": "PythonOperator"},
+            "depends_on_past": work.past,
+            "pool": work.pool,
+            "pool_slots": 1,
+        }
+    ]
+    if work.looks_at is not None:
+        sensor = {"class_name": "ExternalTaskSensor"}
+        tasks.append({"task_id": "wait", "class_ref": sensor, "template_fields": ["external_dag_id"]})
+    return tasks
 
 
 def run_answer(

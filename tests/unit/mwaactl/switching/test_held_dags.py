@@ -348,7 +348,15 @@ PUTS = st.lists(
     st.sampled_from([["stored"], ["stored"], ["unanswered"], ["slow"], ["late", "stored"], ["late", "slow"]]),
     max_size=6,
 ).map(lambda puts: [what for some in puts for what in some])
-WORKS = st.fixed_dictionaries({"a": work(), "b": work(), "c": work(alone=False, past=True)})
+WORKS = st.fixed_dictionaries(
+    {
+        "a": work(),
+        "b": work(),
+        "c": work(alone=False, past=True),
+        "looked_at": work(alone=False),
+        "looks": work(alone=False, looks_at="looked_at"),
+    }
+)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -357,7 +365,7 @@ WORKS = st.fixed_dictionaries({"a": work(), "b": work(), "c": work(alone=False, 
     actions=ACTIONS,
     puts=PUTS,
 )
-def test_serial_dags_never_overlap_across_the_sides_whatever_operators_do(
+def test_nothing_overlaps_itself_or_is_seen_early_across_the_sides_whatever_operators_do(
     works: dict[str, Work], actions: list[tuple[str, Colour, int, int]], puts: list[str | Exception]
 ) -> None:
     aws = fresh_clients()
@@ -388,8 +396,10 @@ def test_serial_dags_never_overlap_across_the_sides_whatever_operators_do(
             aws.ssm.clock.forward(seconds)
             deliver_late(aws)
             assert airflows.overlaps() == []
+            assert airflows.seen_early() == []
         aws.ssm.clock.forward(200)
         assert airflows.overlaps() == []
+        assert airflows.seen_early() == []
 
 
 def test_held_dags_share_one_line_of_the_value(aws: FakeClients) -> None:
