@@ -93,7 +93,9 @@ def _questions_by_dag(
     api, source = deployment.airflow(other_colour(target)), observations[other_colour(target)]
     target_api, on_target = deployment.airflow(target), observations[target]
     questions: dict[str, Callable[[], Any]] = {
-        "waiting_assets": lambda: unmet_conditions(api, _moving(source, timeline, target, dags)),
+        "waiting_assets": lambda: unmet_conditions(
+            api, _moving(source, timeline, target, dags), _at_work(source, timeline)
+        ),
         "left_assets": lambda: unmet_conditions(target_api, _moving(on_target, timeline, target, dags)),
     }
     if dags:
@@ -190,6 +192,18 @@ def _moving(side: Observation, timeline: Timeline | None, target: Colour, dags: 
         if not dags or dag.dag_id in dags
         if timeline is None or newest_owner(timeline, dag.dag_id) != target
     ]
+
+
+def _at_work(source: Observation, timeline: Timeline | None) -> set[str]:
+    """The DAGs with an unfinished run that the source executes."""
+    return {
+        run.dag_id
+        for run in source.in_flight or ()
+        if run.type != "scheduled"
+        or run.due is None
+        or timeline is None
+        or timeline.owner(run.due, run.dag_id) == source.colour
+    }
 
 
 def _cleared_runs(api: AirflowApi, source: Observation) -> dict[str, int]:

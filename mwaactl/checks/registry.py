@@ -138,8 +138,9 @@ _DEFINITIONS = (
         "asset-events",
         runs.asset_events,
         fails_if="on the source, an asset event waits for the rest of its DAG's condition (`a & b`, or a "
-        "partition), which may arrive on the target: neither side would have all events; or one is left on "
-        "the target from before, and would let its DAG run too early",
+        "partition), or an unfinished run is about to send one: the rest may arrive on the target, and "
+        "neither side would have all events; or one is left on the target from before, and would let its DAG "
+        "run too early",
         remedy="wait until the DAG has run; delete what is left on the target",
     ),
     CheckDefinition(

@@ -115,8 +115,8 @@ def asset_events(sides: Sides) -> Outcome:
     problems = []
     if evidence.waiting_assets:
         problems.append(
-            f"on {there}, asset events wait for the rest of their DAG's condition, which may arrive on "
-            f"{here}: {_by_dag(evidence.waiting_assets)}. Wait until these DAGs have run"
+            f"on {there}, asset events wait, or will wait, for the rest of their DAG's condition, which may "
+            f"arrive on {here}: {_by_dag(evidence.waiting_assets)}. Wait until these DAGs have run"
         )
     if evidence.left_assets:
         problems.append(

@@ -48,22 +48,43 @@ def waiting_asset_events(api: AirflowApi, dags: Iterable[Dag] | None = None) -> 
     return {dag_id: _named(events) for dag_id, events in _waiting(api, chosen).items()}
 
 
-def unmet_conditions(api: AirflowApi, dags: Iterable[Dag]) -> dict[str, tuple[str, ...]]:
+def unmet_conditions(
+    api: AirflowApi, dags: Collection[Dag], producing: Collection[str] = ()
+) -> dict[str, tuple[str, ...]]:
     """Those of the waiting events that wait for others: a switch would cut their DAG's condition.
 
-    Takes 1 call more for each DAG with a waiting event. Raises Unreachable.
+    `producing`: the DAGs that are at work. An asset that one of them will produce counts as an event, if the
+    others would not complete the condition. Takes 1 call more for each DAG with such an event, and with
+    `producing` 1 per 100 assets. Raises Unreachable.
     """
     waiting = _waiting(api, dags)
+    expected = _expected(api, dags, producing) if producing else {}
+    concerned = sorted(waiting.keys() | expected.keys())
     with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="conditions") as pool:
-        conditions = dict(zip(waiting, pool.map(api.asset_condition, waiting), strict=True))
+        conditions = dict(zip(concerned, pool.map(api.asset_condition, concerned), strict=True))
     long_ago = clock.now() - SETTLED
-    return {
-        dag_id: _named(events)
-        for dag_id, events in waiting.items()
+    unmet = {}
+    for dag_id in concerned:
+        events = waiting.get(dag_id, ())
+        coming = expected.get(dag_id, {})
+        met = _is_met(conditions[dag_id], {event.uri for event in events} | coming.keys())
         # Each partition is a condition of its own, which only Airflow can evaluate: time tells.
-        if not _is_met(conditions[dag_id], {event.uri for event in events})
-        or any(event.at is not None and event.at < long_ago for event in events)
-    }
+        if not met or any(event.at is not None and event.at < long_ago for event in events):
+            unmet[dag_id] = (*_named(events), *(f"{uri} from {coming[uri]}" for uri in sorted(coming)))
+    return unmet
+
+
+def _expected(
+    api: AirflowApi, dags: Collection[Dag], producing: Collection[str]
+) -> dict[str, dict[str, str]]:
+    """By DAG that assets trigger, the assets that are being produced (URIs), each with a producer."""
+    consumers = {dag.dag_id for dag in dags if dag.by_assets and not dag.paused}
+    expected: dict[str, dict[str, str]] = {}
+    for asset in api.assets():
+        if at_work := sorted(set(asset.producers) & set(producing)):
+            for dag_id in consumers & asset.consumers.keys():
+                expected.setdefault(dag_id, {})[asset.uri] = at_work[0]
+    return expected
 
 
 def _waiting(api: AirflowApi, dags: Iterable[Dag]) -> dict[str, tuple[_Event, ...]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mwaactl.checks.registry import CHECKS
 from mwaactl.checks.waiting_assets import waiting_asset_events
 from mwaactl.switching.plan import plan
 from mwaactl.switching.write import carry_out
@@ -84,6 +85,49 @@ def test_a_condition_that_is_met_waits_for_the_scheduler_only(aws: FakeClients) 
     assert outcome(aws, "asset-events")[0] == "pass"
     queued(aws, "report", 2)
     assert outcome(aws, "asset-events")[0] == "fail", "an alias may stand for any asset"
+
+
+def at_work(aws: FakeClients, *dag_ids: str, due: datetime = START - MINUTE) -> None:
+    """Unfinished scheduled runs of these DAGs on blue."""
+    runs = [
+        {
+            "dag_id": dag_id,
+            "dag_run_id": "r",
+            "run_type": "scheduled",
+            "state": "running",
+            "run_after": due.isoformat(),
+        }
+        for dag_id in dag_ids
+    ]
+    aws.mwaa.airflow[BLUE]["POST /dags/~/dagRuns/list"] = {"dag_runs": runs, "total_entries": len(runs)}
+
+
+def test_half_a_condition_that_is_being_produced_on_the_source_would_be_cut(aws: FakeClients) -> None:
+    """The producer of a drains on the source while that of b has its next run on the target."""
+    by_assets(aws, "report")
+    for number, asset in enumerate(aws.mwaa.airflow[BLUE]["/assets"]["assets"]):
+        asset["producing_tasks"] = [{"dag_id": f"make_{'ab'[number]}", "task_id": "t"}]
+    assert outcome(aws, "asset-events")[0] == "pass"
+    at_work(aws, "make_a")
+    result, detail = outcome(aws, "asset-events")
+    assert (result, "report (s3://a from make_a)" in detail) == ("fail", True)
+    at_work(aws, "make_a", "make_b")
+    assert outcome(aws, "asset-events")[0] == "pass", "both events come on the source"
+    at_work(aws, "make_a")
+    queued(aws, "report", 2)
+    assert outcome(aws, "asset-events")[0] == "pass", "so do they here"
+    at_work(aws, "other")
+    assert outcome(aws, "asset-events")[0] == "fail"
+
+
+def test_a_producer_that_only_mirrors_on_the_source_produces_nothing_there(aws: FakeClients) -> None:
+    by_assets(aws, "report")
+    aws.mwaa.airflow[BLUE]["/assets"]["assets"][0]["producing_tasks"] = [{"dag_id": "make_a", "task_id": "t"}]
+    carry_out(plan(deployment(aws), "green", dags=["make_a"], force=CHECKS))
+    at_work(aws, "make_a", due=START + HOUR)
+    assert outcome(aws, "asset-events")[0] == "pass"
+    at_work(aws, "make_a")
+    assert outcome(aws, "asset-events")[0] == "fail", "due before the move"
 
 
 def test_no_waiting_event_passes_and_paused_dags_are_not_asked(aws: FakeClients) -> None:
