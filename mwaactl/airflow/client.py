@@ -53,6 +53,11 @@ class AirflowApi:
         """All existing DAGs by id."""
         return {answer["dag_id"]: self._dialect.dag(answer) for answer in self._all("/dags", "dags")}
 
+    def dag_ids(self) -> frozenset[str]:
+        """The ids of all DAGs, also of those whose file is gone."""
+        every = self._all("/dags", "dags", **self._dialect.REMOVED_TOO)
+        return frozenset(answer["dag_id"] for answer in every)
+
     def tasks(self, dag_id: str) -> tuple[Task, ...]:
         """A DAG's tasks."""
         return tuple(map(read.task, self._get(f"/dags/{_part(dag_id)}/tasks")["tasks"]))
