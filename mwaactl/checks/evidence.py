@@ -168,7 +168,8 @@ def _gate(api: AirflowApi, target: Observation, timeline: Timeline | None) -> Ga
         )
     ]
     skipped = sum(run.finished for key, run in runs.items() if key not in executed)
-    return GateProof(skipped=skipped, executed=tuple(sorted(executed)))
+    named = ((run.dag_id, run.due) for run in map(runs.__getitem__, executed) if run.due is not None)
+    return GateProof(skipped=skipped, executed=tuple(sorted(named)))
 
 
 def _not_owned(run: Run, colour: Colour, timeline: Timeline) -> bool:

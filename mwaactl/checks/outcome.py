@@ -67,7 +67,7 @@ class GateProof(Model):
     """Scheduled runs on the target that the other side owned."""
 
     skipped: int = 0
-    executed: tuple[tuple[str, str], ...] = ()  # DAG id, run id
+    executed: tuple[tuple[str, Instant], ...] = ()  # DAG id, due instant: ids differ between versions
 
 
 class Dependency(Model):

@@ -121,8 +121,8 @@ def asset_events(sides: Sides) -> Outcome:
     if evidence.left_assets:
         problems.append(
             f"on {here}, asset events are left from before, and the next one would complete the condition "
-            f"with them: {_by_dag(evidence.left_assets)}. Delete them there (DELETE on "
-            "/dags/<DAG>/assets/queuedEvents of its REST API)"
+            f"with them: {_by_dag(evidence.left_assets)}. Delete them there with Airflow's REST API "
+            "(docs/checks.md says how)"
         )
     if problems:
         return "fail", f"{'; '.join(problems)}, or add --force asset-events"

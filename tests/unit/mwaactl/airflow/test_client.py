@@ -325,6 +325,18 @@ def test_the_newest_runs_may_be_of_any_type(major: int) -> None:
     assert "run_type" not in sent(mwaa)[0][2]
 
 
+@pytest.mark.parametrize("delay", [timedelta(0), timedelta(hours=3)])
+def test_a_run_has_the_same_due_instant_in_airflow_2_which_does_not_keep_when_it_may_start(
+    delay: timedelta,
+) -> None:
+    due = []
+    versions: dict[int, dict[str, Any]] = {2: {}, 3: {"run_after": (TEN + delay).isoformat()}}
+    for major, more in versions.items():
+        api, _ = api_of({"/dags/~/dagRuns": {"dag_runs": [run_answer(**more)], "total_entries": 1}}, major)
+        due += [run.due for run in api.last_scheduled_runs()]
+    assert due == [TEN, TEN]
+
+
 def test_a_run_has_its_due_instant_its_interval_and_its_note() -> None:
     answer = run_answer(run_after=(TEN + HOUR).isoformat(), note="looked at")  # created late
     api, _ = api_of({"/dags/~/dagRuns": {"dag_runs": [answer], "total_entries": 1}}, 3)
