@@ -23,6 +23,7 @@ class Dag(Model):
     schedule: str | None = None
     next_due: Instant | None = None  # the due instant of the next run that the scheduler creates
     max_active_runs: int | None = None
+    catchup: bool | None = None  # None: the list of DAGs does not report it
 
     @property
     def by_assets(self) -> bool:
@@ -39,6 +40,7 @@ class Task(Model):
     depends_on_past: bool = False
     wait_for_downstream: bool = False
     template_fields: tuple[str, ...] = ()
+    mapped: bool = False
 
 
 class Run(Model):
@@ -54,6 +56,8 @@ class Run(Model):
     logical_date: Instant | None = None
     interval: tuple[Instant, Instant] | None = None
     note: str | None = None
+    conf: dict[str, Any] = Field(default_factory=dict)
+    triggered_by: str | None = None  # "operator", "ui", ...; None: Airflow 2 does not report it
 
     @property
     def key(self) -> tuple[str, str]:
@@ -128,6 +132,7 @@ def dag(answer: Mapping[str, Any], schedule: str | None, next_due: str | None) -
         schedule=schedule,
         next_due=instant(next_due),
         max_active_runs=answer.get("max_active_runs"),
+        catchup=answer.get("catchup"),
     )
 
 
@@ -139,6 +144,7 @@ def task(answer: Mapping[str, Any]) -> Task:
         depends_on_past=bool(answer.get("depends_on_past")),
         wait_for_downstream=bool(answer.get("wait_for_downstream")),
         template_fields=tuple(answer.get("template_fields") or ()),
+        mapped=bool(answer.get("is_mapped")),
     )
 
 
@@ -155,6 +161,8 @@ def run(answer: Mapping[str, Any]) -> Run:
         logical_date=instant(answer.get("logical_date")),
         interval=(begin, end) if begin and end else None,
         note=answer.get("note"),
+        conf=answer.get("conf") or {},
+        triggered_by=answer.get("triggered_by"),
     )
 
 

@@ -23,6 +23,7 @@ KINDS = {
     "both": "executed by both",
     "nobody": "not executed",
     "wrong side": "executed by the wrong side",
+    "left unfinished": "left unfinished",
 }
 
 
@@ -34,8 +35,10 @@ def show_audit(console: Console, report: Audit) -> None:
             "incomplete.",
             "yellow",
         )
+    for note in report.notes:
+        print_note(console, note)
     counts = f"{report.unfinished} unfinished, {report.failed} failed"
-    if report.by_lineage:
+    if report.by_lineage or report.unknown:
         counts += f", {report.unknown} unknown"
     _print(
         console,
@@ -60,7 +63,7 @@ def _show_findings(console: Console, findings: Sequence[Finding], backfilled: Se
             Text(KINDS[finding.kind], style="red"),
             Text(finding.dag_id),
             iso(finding.due),
-            Text(finding.owner, style=finding.owner),
+            Text(finding.owner or "none", style=finding.owner or ""),
             ", ".join(f"{colour} {state}" for colour, state in sorted(finding.runs.items())),
             Text(finding.detail),
             Text("started" if finding in backfilled else "", style="green"),

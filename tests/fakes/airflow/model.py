@@ -25,6 +25,7 @@ class Task:
     operator: str = "PythonOperator"
     pid: int | None = None
     rendered: dict[str, Any] = field(default_factory=dict)
+    start: datetime | None = None
 
 
 @dataclass
@@ -36,6 +37,10 @@ class Run:
     kind: str
     tasks: dict[Key, Task]
     note: str | None = None
+    conf: dict[str, Any] = field(default_factory=dict)
+    start: datetime | None = None  # None: when it was due
+    end: datetime | None = None  # of a finished run; None: when it was due
+    triggered_by: str = "timetable"
 
 
 @dataclass
@@ -45,6 +50,9 @@ class Dag:
     next_due: datetime | None = None
     operators: Mapping[str, str] = field(default_factory=dict)
     external: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # of a marker: DAG and task
+    catchup: bool = False
+    max_active_runs: int = 16
+    mapped: frozenset[str] = frozenset()  # ids of mapped tasks
 
     def below(self, task_id: str) -> set[str]:
         below: set[str] = set()
@@ -139,6 +147,8 @@ class AirflowModel:
         dag = self.dags.get(parts[1])
         if dag is None:
             raise refused(404, detail=f"no DAG {parts[1]}")
+        if parts[2:] == ["details"]:
+            return {**self._dag(parts[1]), "catchup": dag.catchup}
         if parts[2:] == ["tasks"]:
             return {
                 "tasks": [
@@ -146,6 +156,7 @@ class AirflowModel:
                         "task_id": task_id,
                         "class_ref": {"class_name": dag.operators.get(task_id, "PythonOperator")},
                         "downstream_task_ids": list(below),
+                        "is_mapped": task_id in dag.mapped,
                     }
                     for task_id, below in dag.tasks.items()
                 ]
@@ -226,14 +237,22 @@ class AirflowModel:
     def _dag(self, dag_id: str) -> dict[str, Any]:
         dag = self.dags[dag_id]
         due = dag.next_due.isoformat() if dag.next_due else None
-        return {"dag_id": dag_id, "is_paused": dag.paused, "next_dagrun_run_after": due}
+        return {
+            "dag_id": dag_id,
+            "is_paused": dag.paused,
+            "next_dagrun_run_after": due,
+            "max_active_runs": dag.max_active_runs,
+        }
 
     def _list_runs(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        by_id = body.get("order_by") == "id"
+        listed = self.runs if by_id else sorted(self.runs, key=lambda run: run.due)
         runs = [
-            self._run(run)
-            for run in sorted(self.runs, key=lambda run: run.due)
+            answer
+            for run in listed
             if not body.get("dag_ids") or run.dag_id in body["dag_ids"]
             if not body.get("states") or run.state in body["states"]
+            if _passes(answer := self._run(run), body)
         ]
         return _page("dag_runs", runs, body)
 
@@ -249,6 +268,7 @@ class AirflowModel:
                 "pid": task.pid,
                 "hostname": "",
                 "rendered_fields": task.rendered,
+                "start_date": task.start.isoformat() if task.start else None,
             }
             for run in self.runs
             if run.dag_id in body["dag_ids"] and run.run_id in body["dag_run_ids"]
@@ -267,10 +287,26 @@ class AirflowModel:
             "logical_date": due,
             "data_interval_start": (run.due - timedelta(minutes=1)).isoformat(),
             "data_interval_end": due,
-            "start_date": due,
-            "end_date": None,
+            "start_date": run.start.isoformat() if run.start else due,
+            "end_date": (run.end or run.due).isoformat() if run.state in FINAL else None,
             "note": run.note,
+            "conf": run.conf,
+            "triggered_by": run.triggered_by,
         }
+
+
+def _passes(answer: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
+    """Whether a run passes the bounds in the body, such as `end_date_gte`; a null passes none."""
+    for name, bound in body.items():
+        field_name, _, kind = name.rpartition("_")
+        if kind not in ("gte", "lte"):
+            continue
+        if answer[field_name] is None:
+            return False
+        value, limit = datetime.fromisoformat(answer[field_name]), datetime.fromisoformat(bound)
+        if (value < limit) if kind == "gte" else (value > limit):
+            return False
+    return True
 
 
 def _page(key: str, items: list[Any], body: Mapping[str, Any] | None = None) -> dict[str, Any]:

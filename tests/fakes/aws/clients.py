@@ -19,7 +19,7 @@ from tests.fakes.aws.iam import FakeIam
 from tests.fakes.aws.mwaa import AIRFLOW, FakeMwaa
 from tests.fakes.aws.s3 import FakeS3
 from tests.fakes.aws.ssm import ACTIVE, OWNERSHIP, FakeSsm
-from tests.fakes.clock import Clock
+from tests.fakes.clock import START, Clock
 
 LEAD = 5.0
 BLUE, GREEN = "mwaa-openlineage-fullha-blue", "mwaa-openlineage-fullha-green"
@@ -113,7 +113,8 @@ def clients_of_models(dags: Mapping[str, Dag]) -> FakeClients:
         name: AirflowModel(dags={dag_id: replace(dag) for dag_id, dag in dags.items()})
         for name in (BLUE, GREEN)
     }
-    return FakeClients(fresh_ssm(), FakeMwaa(models=models))
+    environments = {name: {"Status": "AVAILABLE", "CreatedAt": START - timedelta(days=30)} for name in models}
+    return FakeClients(fresh_ssm(), FakeMwaa(environments=environments, models=models))
 
 
 def deployment(aws: FakeClients, mode: str = "fullha", **changes: Any) -> Deployment:

@@ -72,10 +72,11 @@ def test_a_created_run_covers_the_same_interval_under_an_id_that_is_free_for_man
     api.create(a_run(), "mwaactl audit")
     body = {
         "dag_run_id": "manual__2026-11-23T09:00:00+00:00",
-        "logical_date": "2026-11-23T09:00:00.000Z",
+        "logical_date": "2026-11-23T09:00:00+00:00",
         "data_interval_start": "2026-11-23T09:00:00.000Z",
         "data_interval_end": "2026-11-23T10:00:00.000Z",
         "note": "mwaactl audit",
+        "conf": {},
     }
     if major == 3:
         body["run_after"] = "2026-11-23T10:00:00.000Z"  # v1 does not know it
