@@ -52,6 +52,11 @@ class LineageLog:
         """See Witness: the runs with a START since then and no end."""
         return tuple(run for run in self.runs(since) if run.state == "running")
 
+    def has_started(self, dag_id: str, since: datetime) -> bool:
+        """See Witness."""
+        runs = (run for run in self.runs(since) if run.dag_id == dag_id)
+        return any((run.start or run.due or since) >= since for run in runs)
+
     def runs(self, since: datetime) -> tuple[Run, ...]:
         """The runs of any type that have an event since then (see LoggedRuns). Raises Unreachable."""
         runs = self._log.read(since)

@@ -12,10 +12,18 @@ from typing import Any
 from urllib.parse import unquote
 
 from tests.fakes.aws.errors import client_error, refused
+from tests.fakes.clock import START
 
 FINAL = ("success", "failed")
 FAILED = ("failed", "upstream_failed")
 FINISHED = ("success", "failed", "skipped", "upstream_failed", "removed")
+RESERVED = (
+    "scheduled",
+    "backfill",
+    "asset_triggered",
+    "operator_triggered",
+    "asset_materialization",
+)  # for ids
 Key = tuple[str, int]
 
 
@@ -76,6 +84,7 @@ class AirflowModel:
     executed: list[tuple[str, str]] = field(default_factory=list)  # (DAG id, run id) of what `work` executed
     before: Callable[[str, str], None] = lambda method, path: None  # called with each request; may raise
     changes: int = 0
+    assets: list[tuple[str, str]] = field(default_factory=list)  # ids of the DAGs: producer and consumer
 
     # --- what happens there ---
 
@@ -142,6 +151,8 @@ class AirflowModel:
         parts = [unquote(part) for part in path.strip("/").split("/")]
         if parts == ["dags"]:
             return _page("dags", [self._dag(dag_id) for dag_id in self.dags])
+        if parts == ["assets"]:
+            return _page("assets", [self._asset(*asset) for asset in enumerate(self.assets)])
         if parts[1] == "~" and parts[-1] == "list":
             return self._list_tasks(body) if "taskInstances" in parts else self._list_runs(body)
         dag = self.dags.get(parts[1])
@@ -161,6 +172,9 @@ class AirflowModel:
                     for task_id, below in dag.tasks.items()
                 ]
             }
+        if (method, parts[2:]) == ("GET", ["dagRuns"]):
+            newest = sorted((r for r in self.runs if r.dag_id == parts[1]), key=lambda r: r.due, reverse=True)
+            return _page("dag_runs", [self._run(run) for run in newest[: query["limit"]]])
         if (method, parts[2:]) == ("POST", ["dagRuns"]):
             return self._create(parts[1], body)
         run = next((r for r in self.runs if (r.dag_id, r.run_id) == (parts[1], parts[3])), None)
@@ -225,14 +239,26 @@ class AirflowModel:
             run.state = "queued"
 
     def _create(self, dag_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        run_id, due = body["dag_run_id"], datetime.fromisoformat(body["run_after"])
+        run_id = body["dag_run_id"]
+        due = datetime.fromisoformat(body["run_after"]) if body.get("run_after") else START
+        if run_id.partition("__")[0] in RESERVED:
+            raise refused(400, detail=f"A manual DAG run cannot use ID {run_id!r}")
         if any((run.dag_id, run.run_id) == (dag_id, run_id) for run in self.runs):
             raise refused(409, detail=f"the run {run_id} exists")
         self.changes += 1
         tasks = {(task_id, -1): Task(None) for task_id in self.dags[dag_id].tasks}
-        run = Run(dag_id, run_id, due, "queued", "manual", tasks, body["note"])
+        run = Run(dag_id, run_id, due, "queued", "manual", tasks, body["note"], body["conf"])
         self.runs.append(run)
         return self._run(run)
+
+    def _asset(self, number: int, ends: tuple[str, str]) -> dict[str, Any]:
+        producer, consumer = ({"dag_id": dag_id} for dag_id in ends)
+        return {
+            "id": number,
+            "uri": f"s3://asset/{number}",
+            "producing_tasks": [producer],
+            "scheduled_dags": [consumer],
+        }
 
     def _dag(self, dag_id: str) -> dict[str, Any]:
         dag = self.dags[dag_id]
