@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from bluegreen.settings import MAX_AGE
 from bluegreen.timeline import Colour, other_colour
 from rich.console import Console
 from rich.markup import escape
@@ -15,7 +16,7 @@ from mwaactl.json_model import iso
 from mwaactl.recovery.at_work import AtWork, AtWorkReport, Fate
 from mwaactl.recovery.audit import Audit
 from mwaactl.recovery.completed_runs import WindowReport
-from mwaactl.recovery.failover import MAX_AGE, FailoverPlan, FailoverResult
+from mwaactl.recovery.failover import FailoverPlan, FailoverResult
 from mwaactl.recovery.verdict import Finding
 from mwaactl.screens.common import print_note, remainder, show_checks
 

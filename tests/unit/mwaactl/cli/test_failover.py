@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from bluegreen.settings import MAX_AGE
 
-from mwaactl.recovery.failover import MAX_AGE
 from tests.fakes.aws.clients import FakeClients
 from tests.fakes.aws.errors import client_error
 from tests.fakes.aws.ssm import OWNERSHIP

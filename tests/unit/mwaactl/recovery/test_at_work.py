@@ -19,6 +19,7 @@ from tests.fakes.clock import minutes
 from tests.fakes.lineage.events import dag_run, log_complete, log_dag
 from tests.fakes.mwaactl.commands import Command
 from tests.fakes.mwaactl.dead_blue import DONE, LATELY, blue_died, completed
+from tests.fakes.timeline import dumped
 
 EARLY = -30.0  # due 75 minutes before `since`, and still at work
 CALLS = 75  # more than a failover makes here
@@ -141,7 +142,7 @@ def test_its_own_rest_api_outweighs_the_log(aws: FakeClients) -> None:
 def test_what_the_target_owned_is_not_the_old_sides(aws: FakeClients) -> None:
     aws.ssm.clock.now = minutes(-60)
     timeline = standing(aws).dag_moved("long", "green", minutes(-50), 2)
-    aws.ssm.store({"Name": OWNERSHIP, "Value": timeline.dump()})
+    aws.ssm.store({"Name": OWNERSHIP, "Value": dumped(timeline)})
     aws.ssm.clock.now = minutes(60)
     begin(aws, "long")
     assert known(fail_over(aws)).runs == ()
