@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 import pytest
-from bluegreen.timeline import Colour, Timeline
+from bluegreen.timeline import LEAD, Timeline
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,9 +17,11 @@ from mwaactl.recovery.records import DagHistory, SideRecords
 from tests.fakes.airflow.model import Dag, Run
 from tests.fakes.aws.clients import BLUE, FakeClients, clients_of_models, deployment
 from tests.fakes.aws.errors import client_error
+from tests.fakes.aws.ssm import OWNERSHIP
 from tests.fakes.clock import START, minutes, stop_time
 from tests.fakes.lineage.events import dag_run, log_complete, log_dag, write
 from tests.fakes.mwaactl.commands import Command
+from tests.fakes.timeline import LIVES, dumped
 
 DONE = {"first": "success", "second": "success"}
 SKIPPED = {"first": "skipped", "second": "skipped"}
@@ -188,17 +190,16 @@ def test_a_run_was_skipped_by_the_gate_if_a_task_has_no_other_reason(
 
 
 @pytest.fixture
-def replaced(aws: FakeClients, monkeypatch: pytest.MonkeyPatch) -> FakeClients:
-    """Blue was replaced at minute 30; what its former life owned is nobody's now."""
-    aws.mwaa.environments[BLUE]["CreatedAt"] = minutes(30)
-    owner = Timeline.owner
-
-    def of_a_life(timeline: Timeline, instant: datetime, dag_id: str | None = None) -> Colour | None:
-        return None if instant < minutes(30) else owner(timeline, instant, dag_id)
-
-    monkeypatch.setattr(Timeline, "owner", of_a_life)
-    executed(aws, 40, 40, 41)
-    mirrors(aws, 10, 12, 14, 40)
+def replaced(aws: FakeClients) -> FakeClients:
+    """Green owns what is due from minute 30 on. Blue was replaced in minute 35; its former life is gone."""
+    aws.ssm.clock.now = minutes(25)
+    first = Timeline.initial("blue", "a former life", LEAD).seen_with(LIVES)
+    switched = first.switched("green", minutes(30), 2, known=["chain"])
+    aws.ssm.store({"Name": OWNERSHIP, "Value": dumped(switched)})
+    aws.ssm.clock.now = minutes(60)
+    aws.mwaa.environments[BLUE]["CreatedAt"] = minutes(35)
+    mirrors(aws, 10, 12, 14)
+    aws.green.add("chain", minutes(40), DONE)
     return aws
 
 
@@ -236,14 +237,14 @@ def test_a_log_that_cannot_be_read_is_reported_and_leaves_them_unknown(
 
 def test_what_the_successor_executed_again_is_a_finding(replaced: FakeClients) -> None:
     log_complete(replaced.s3, "chain", minutes(10), at=minutes(11))
-    executed(replaced, 10, 31, 32)
-    log_complete(replaced.s3, "chain", minutes(10), at=minutes(32))
+    executed(replaced, 10, 36, 37)
+    log_complete(replaced.s3, "chain", minutes(10), at=minutes(37))
     assert found(compare(replaced)) == [("both", minutes(10))]
 
 
 def test_what_only_the_successor_executed_is_no_finding(replaced: FakeClients) -> None:
-    executed(replaced, 10, 31, 32)
-    log_complete(replaced.s3, "chain", minutes(10), at=minutes(32))  # its own event
+    executed(replaced, 10, 36, 37)
+    log_complete(replaced.s3, "chain", minutes(10), at=minutes(37))  # its own event
     report = compare(replaced)
     assert (found(report), report.unknown) == ([], 2)
 
