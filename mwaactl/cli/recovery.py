@@ -57,7 +57,7 @@ def audit(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Find scheduled runs that both sides, neither side or the wrong side executed.
+    """Find runs that both sides, neither side or the wrong side executed, or that were left unfinished.
 
     The exit code is 0 without findings, and 1 if findings remain that were not backfilled.
     """
