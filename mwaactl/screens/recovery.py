@@ -42,6 +42,8 @@ def show_audit(console: Console, report: Audit) -> None:
     counts = f"{report.unfinished} unfinished, {report.failed} failed"
     if report.by_lineage or report.unknown:
         counts += f", {report.unknown} unknown"
+    if report.passed_over:
+        counts += f", {report.passed_over} passed over by Airflow itself"
     _print(
         console,
         f"{report.instants} runs due from {iso(report.since)} to {iso(report.until)}: {counts}, "
