@@ -83,14 +83,7 @@ def report_at_work(
     reports = [(run, target.of_schedule(run)) for run in sorted(scheduled, key=_order)]
     executed = {run.dag_id for run in window.runs if run.fate != "completed"}
     executed |= {run.dag_id for run, (fate, _) in reports if fate != "by hand"}
-    others = sorted(
-        (run for run in runs if run.type != "scheduled"), key=lambda run: (_follows(run), _order(run))
-    )
-    for run in others:
-        fate, detail = target.of_request(run, executed)
-        reports.append((run, (fate, detail)))
-        if fate in ("rerun", "taken over"):
-            executed.add(run.dag_id)
+    reports += _of_requests(target, [run for run in runs if run.type != "scheduled"], executed)
     report = AtWorkReport(
         runs=tuple(
             AtWork(dag_id=run.dag_id, run_id=run.run_id, type=run.type, due=run.due, fate=fate, detail=detail)
@@ -100,6 +93,28 @@ def report_at_work(
         notes=_silent_consumers(target, witnesses, window, {run.dag_id for run in runs} | executed),
     )
     return Unfinished(report, {run.key: run for run in runs}, target.mirrors)
+
+
+def _of_requests(
+    target: _Target, runs: Iterable[Run], executed: set[str]
+) -> list[tuple[Run, tuple[Fate, str]]]:
+    """The fates of runs that no schedule made; adds to `executed`, the DAGs that the target executes."""
+    decided: list[tuple[Run, tuple[Fate, str]]] = []
+    pending = sorted(runs, key=lambda run: (_rank(run), _order(run)))
+    while pending:
+        waiting: list[tuple[Run, tuple[Fate, str]]] = []  # for a producer that may follow another one
+        for run in pending:
+            fate, detail = target.of_request(run, executed)
+            if fate == "by hand" and run.type in BY_ASSETS:
+                waiting.append((run, (fate, detail)))
+                continue
+            decided.append((run, (fate, detail)))
+            if fate != "by hand":
+                executed.add(run.dag_id)
+        if len(waiting) == len(pending):
+            return decided + waiting
+        pending = [run for run, _ in waiting]
+    return decided
 
 
 def _unfinished(witnesses: Sequence[Witness], since: datetime) -> tuple[str | None, tuple[Run, ...]]:
@@ -120,7 +135,7 @@ def _order(run: Run) -> tuple[str, str]:
     return due.isoformat() if due else "", run.dag_id
 
 
-def _follows(run: Run) -> int:
+def _rank(run: Run) -> int:
     """The rank of its trigger: what is started by hand, what tasks started, what assets started."""
     if run.type in BY_ASSETS:
         return 2
@@ -172,7 +187,8 @@ class _Target:
             return self._by_assets(run, executed)
         if run.type not in ON_REQUEST:
             return "by hand", f"start the {run.type} again on {self.name}"
-        if _by_operator(run) and (parents := sorted(filter(self._triggers_others, executed))):
+        others = set(executed) - {run.dag_id}
+        if _by_operator(run) and (parents := sorted(filter(self._triggers_others, others))):
             return "follows", f"if {' or '.join(parents)} triggers it"
         return self._in_a_new_run(run)
 

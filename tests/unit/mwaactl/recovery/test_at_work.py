@@ -221,6 +221,16 @@ def test_a_child_is_triggered_by_its_parent_if_that_runs_again(aws: FakeClients,
     assert (child.fate, child.detail) == ("follows", "if a triggers it")
 
 
+def test_children_do_not_wait_for_themselves_or_for_each_other(aws: FakeClients) -> None:
+    for dag_id in ("free", "long"):
+        aws.green.dags[dag_id].operators = {"first": "TriggerDagRunOperator"}
+    on_request(aws, "free", "operator_triggered")
+    assert only(fail_over(aws)).fate == "rerun"
+    aws.green.runs.pop()
+    on_request(aws, "long", "operator_triggered")
+    assert sorted(run.fate for run in known(fail_over(aws)).runs) == ["follows", "rerun"]
+
+
 def test_a_child_of_a_run_that_was_at_work_follows_it_too(aws: FakeClients) -> None:
     aws.green.dags["long"].operators = {"first": "TriggerDagRunOperator"}
     begin(aws, "long")
@@ -235,6 +245,20 @@ def test_a_consumer_whose_producer_runs_again_follows_it(aws: FakeClients) -> No
     on_request(aws, "free", "asset_triggered")
     consumer = only(fail_over(aws))
     assert (consumer.fate, consumer.detail) == ("follows", "once a, b has run again")
+
+
+def test_what_follows_is_judged_after_what_it_follows(aws: FakeClients) -> None:
+    """Whatever began first: a run that triggers the child, and the child that produces the asset."""
+    aws.green.dags["child"] = Dag({"first": ()})
+    aws.green.dags["free"].operators = {"first": "TriggerDagRunOperator"}
+    aws.green.dags["last"] = Dag({"first": ()})
+    aws.green.assets = [("child", "long"), ("long", "last")]
+    kinds = {"last": "asset_triggered", "long": "asset_triggered", "child": "operator_triggered"}
+    for minute, (dag_id, kind) in enumerate(kinds.items(), 38):
+        begin(aws, dag_id, minutes(minute), run_type=kind, run_id=f"{kind}__x")
+    begin(aws, "free", minutes(42), run_type="manual", run_id="manual__x")
+    fate = {run.dag_id: run.fate for run in known(fail_over(aws)).runs}
+    assert fate == {"free": "rerun", "child": "follows", "long": "follows", "last": "follows"}
 
 
 def test_a_consumer_of_a_producer_that_completed_is_followed_up_by_name(
