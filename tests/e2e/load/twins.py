@@ -265,12 +265,13 @@ class Twins:
 
     # What goes wrong
 
-    def kill_scheduler(self, colour: str) -> None:
-        """SIGKILL; the local MWAA starts it again after some seconds, as MWAA does."""
+    def kill_scheduler(self, colour: str) -> bool:
+        """SIGKILL; the local MWAA starts it again after some seconds, as MWAA does. Whether it was there."""
         name = f"airflow-{self.names[colour]}-scheduler"
         record = processes.find(self.home, name)
         if record is not None:
             os.kill(record.pid, signal.SIGKILL)
+        return record is not None
 
     def kill(self, pid: int, *, supervisor: bool) -> bool:
         """SIGKILL a task's process, or its worker, which supervises it. Whether it was still there."""
