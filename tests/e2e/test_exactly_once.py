@@ -58,7 +58,15 @@ def test_every_run_that_was_due_was_executed_once_by_its_owner(twins: Twins) -> 
     )
     seen = report.see(twins, [*(load.dag for load in LOADS), CONSUMER], since, until)
     found = verdict.judge(
-        lines, decisions, seen.instances, seen.notes, since, until, operator.drained, operator.kills
+        lines,
+        decisions,
+        seen.instances,
+        seen.notes,
+        since,
+        until,
+        operator.drained,
+        operator.kills,
+        report.misjudged(twins),
     )
     print(
         f"{found.runs} runs due, {found.tasks} tasks, {found.attempts} attempts, {found.mirrors} mirrors "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -76,18 +76,23 @@ def judge(
     until: datetime,
     drained: Iterable[tuple[datetime, str]] = (),
     kills: Sequence[Kill] = (),
+    misjudged: Collection[tuple[str, str, str, str]] = (),
 ) -> Verdict:
     """Compare what was due in [since, until) with what was done.
 
     `instances` are those of both environments, `notes` the runs' by (colour, DAG, run id); `drained` tells
-    when it was said of which side that nothing is left to do there. `kills` excuse that a task is executed
-    again.
+    when it was said of which side that nothing is left to do there. What excuses that a task is executed
+    again: `kills`, and for a task that was resumed that Airflow itself took it for lost, because it heard of
+    the end of its first process when the second one was at work (`misjudged`: colour, DAG, task, run id).
     """
     verdict = Verdict()
     starts = {_attempt(line): line.at for line in lines if line.what == "start"}
+    resumed = {(load.dag, load.resumed) for load in LOADS}
 
     def counts(line: Line) -> bool:
         """Whether Airflow had the time to record this completion, so that there must not be another."""
+        if (line.dag, line.task) in resumed and (line.colour, line.dag, line.task, line.run) in misjudged:
+            return False
         begun = starts.get(_attempt(line), line.at)
         return not any(
             k.colour == line.colour and k.pid in (None, line.pid) and begun <= k.at <= line.at + REPORTING

@@ -107,6 +107,14 @@ def test_a_kill_that_did_not_hit_the_task_excuses_nothing(
     assert len(wrong(lines, kills=(Kill(first.at + timedelta(seconds=seconds), colour, pid),))) == 1
 
 
+@pytest.mark.parametrize(("dag", "violations"), [("load_deferred", 0), ("load_fast", 1)])
+def test_a_resumed_task_that_airflow_took_for_lost_may_be_completed_again(dag: str, violations: int) -> None:
+    first, lines = completed_again(dag)
+    misjudged = {(first.colour, dag, first.task, first.run)}
+    verdict = judge(lines, DECISIONS, (), {}, BEGIN, END, misjudged=misjudged)
+    assert len(verdict.violations) == violations
+
+
 @pytest.mark.parametrize("what", ["start", "done"])
 def test_a_run_on_the_other_side_is_told_even_if_it_never_completed(what: str) -> None:
     (violation,) = wrong([*perfect(), line(what, "load_fast", BEGIN, colour="green")])
