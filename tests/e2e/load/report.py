@@ -18,8 +18,8 @@ from tests.e2e.load.verdict import Instance, Violation
 AROUND = timedelta(seconds=90)
 LOG_LINES = 6
 LOST = re.compile(
-    r"reported that the task instance <TaskInstance: (?P<dag>[\w.-]+)\.(?P<task>[\w-]+) (?P<run>\S+) \[(?:running|queued)\]"
-    r".{,200} finished with state success"
+    r"reported that the task instance <TaskInstance: (?P<dag>[\w.-]+)\.(?P<task>[\w-]+) (?P<run>\S+) "
+    r"\[(?:running|queued)\].{,200} finished with state success"
 )
 
 
