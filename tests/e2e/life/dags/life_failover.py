@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+# Airflow looks for DAGs only in files that contain its name.
 from life_common import DAG, Asset, once, origin, task
 
 START = origin("failover")

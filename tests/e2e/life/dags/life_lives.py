@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+# Airflow looks for DAGs only in files that contain its name.
 from life_common import dag, every, origin, task, work
 
 START = origin("lives")
