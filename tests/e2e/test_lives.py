@@ -7,13 +7,12 @@ story, told by tests in the order of this file; each fixture is a chapter.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import pytest
 
-from tests.e2e.life.story import DRAINED, Story, findings
+from tests.e2e.life.story import DRAINED, Story, due, findings
 from tests.e2e.load.twins import Answer, wait_for
 
 
@@ -39,13 +38,6 @@ def back(story: Story) -> Back:
     closed = story.switch("blue", "--wait", "--timeout", f"{DRAINED:.0f}").answer(DRAINED + 60)
     began, ended = (datetime.fromisoformat(answer.json["owns_from"]) for answer in (green, blue))
     return Back(began, ended, refused, closed)
-
-
-def due(first: datetime, last: datetime, period: int) -> Iterator[datetime]:
-    """The instants from `first` to `last`, so many seconds apart."""
-    while first <= last:
-        yield first
-        first += timedelta(seconds=period)
 
 
 def test_a_side_whose_books_are_open_is_not_removed(story: Story, back: Back) -> None:

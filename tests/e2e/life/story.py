@@ -174,3 +174,10 @@ class Story(Twins):
 def findings(answer: Answer) -> list[str]:
     """An audit's findings, one line each."""
     return [f"{f['kind']}: {f['dag_id']} due {f['due']}: {f['detail']}" for f in answer.json["findings"]]
+
+
+def due(first: datetime, last: datetime, period: int) -> Iterator[datetime]:
+    """The instants from `first` to `last`, so many seconds apart."""
+    while first <= last:
+        yield first
+        first += timedelta(seconds=period)
