@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -202,23 +202,34 @@ class Twins:
 
     def without_gate(self) -> None:
         """Update both environments to a plugins.zip with nothing in it; returns when they work with it."""
-        empty = io.BytesIO()
-        zipfile.ZipFile(empty, "w").close()
+        self.update_plugins({colour: lambda _: {} for colour in self.names})
+
+    def update_plugins(self, changes: Mapping[str, Callable[[dict[str, bytes]], dict[str, bytes]]]) -> None:
+        """Update environments to a plugins.zip whose files (content by path) are changed; by colour."""
         s3 = self._session.client("s3", endpoint_url=self.env["AWS_ENDPOINT_URL"])
-        for name in self.names.values():
-            environment = self._mwaa.get_environment(Name=name)["Environment"]
+        for colour, change in changes.items():
+            environment = self._mwaa.get_environment(Name=self.names[colour])["Environment"]
             path = environment["PluginsS3Path"]
             bucket = environment["SourceBucketArn"].rpartition(":")[2]
-            put = s3.put_object(Bucket=bucket, Key=path, Body=empty.getvalue())
+            content, changed = s3.get_object(Bucket=bucket, Key=path)["Body"].read(), io.BytesIO()
+            with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(changed, "w") as new:
+                for name, body in change({name: old.read(name) for name in old.namelist()}).items():
+                    new.writestr(name, body)
+            put = s3.put_object(Bucket=bucket, Key=path, Body=changed.getvalue())
             self._mwaa.update_environment(
-                Name=name, PluginsS3Path=path, PluginsS3ObjectVersion=put["VersionId"]
+                Name=self.names[colour], PluginsS3Path=path, PluginsS3ObjectVersion=put["VersionId"]
             )
 
         def updated() -> bool:
-            found = [self._mwaa.get_environment(Name=name)["Environment"] for name in self.names.values()]
+            found = [self._mwaa.get_environment(Name=self.names[colour])["Environment"] for colour in changes]
             return all(environment["Status"] == "AVAILABLE" for environment in found)
 
-        wait_for(updated, "both environments without a gate", 300)
+        wait_for(updated, "the environments work with their new plugins", 300)
+
+    def write(self, value: str) -> int:
+        """Put a value into the ownership parameter, past `mwaactl`; its version."""
+        put = self._ssm.put_parameter(Name=self.parameter, Value=value, Type="String", Overwrite=True)
+        return put["Version"]
 
     def activate(self, colour: str) -> None:
         """The common pattern's switch: a put of the parameter that the DAGs ask."""
