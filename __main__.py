@@ -2,9 +2,10 @@
 
 import pulumi
 
-from components.airflow.mwaa import Mwaa, MwaaArgs, identity
+from components.airflow.definition import planned
+from components.airflow.mwaa import Mwaa, MwaaArgs
 from components.config.settings import Settings
-from components.guard import guard, previous_outputs
+from components.guard import environments_of, guard, previous_outputs
 from components.lineage_log import LineageLog, LineageLogArgs
 from components.marquez.back_end import Marquez, MarquezArgs
 from components.marquez.ec2 import MarquezEc2
@@ -20,7 +21,7 @@ tag_everything(settings.all_tags)
 # The guard runs first: nothing is registered if that would take away the environment that owns the work.
 previous = previous_outputs()
 zones = choose_zones(settings, previous)
-guard(settings, previous, {colour: identity(settings, colour, zones) for colour in settings.colours})
+guard(settings, previous, {colour: planned(settings, colour, names, zones) for colour in settings.colours})
 
 network = Network("network", NetworkArgs(settings=settings, availability_zones=zones))
 lineage_log = LineageLog("lineage-log", LineageLogArgs(name=settings.name, settings=settings))
@@ -51,11 +52,14 @@ airflow = {
             vpc_id=network.vpc_id,
             private_subnet_ids=network.private_subnet_ids,
             lineage_log=lineage_log,
+            previous_life=environments_of(previous).get(colour, {}).get("life"),
         ),
     )
     for colour in settings.colours
 }
-ownership = Ownership("ownership", OwnershipArgs(names=names))
+ownership = Ownership(
+    "ownership", OwnershipArgs(names=names, life=airflow["blue"].life.value, lead=settings.lead)
+)
 
 # The same keys in every mode; docs/outputs.md describes them.
 for key, value in {

@@ -32,6 +32,7 @@ from components.airflow.plugins import plugins_zip
 from components.config.airflow_versions import AIRFLOW_VERSIONS
 from local.home import ACCOUNT, Home
 from tests.e2e.zoo.environment import Kind, Zoo, ZooCloud
+from tests.fakes.timeline import LIVES, dumped
 
 DAGS = Path(__file__).parent / "gate_dags"
 GATE_LOG = re.compile(r"blue/green gate: [^;]*; ([\d.]+) ms, (read from SSM|from the cache)")
@@ -91,8 +92,8 @@ class Environment(Zoo):
         self._put("plugins.zip", plugins_zip())
         for path in dags.glob("*.py"):
             self._put(f"dags/{path.name}", path.read_bytes())
-        theirs = {"standby": (Entry("green", EPOCH, 1),)}
-        value = Timeline(0, (Entry("blue", EPOCH, 1),), theirs).dump()
+        theirs = {"standby": (Entry("green", LIVES["green"], EPOCH, 1),)}
+        value = dumped(Timeline(0, (Entry("blue", LIVES["blue"], EPOCH, 1),), theirs))
         self._ssm.put_parameter(Name=self.parameter, Value=value, Type="String")
         self._mwaa.create_environment(
             Name=self.name,

@@ -29,11 +29,12 @@ from typing import Any
 
 import botocore.session
 import trustme
-from bluegreen.timeline import Timeline
 from botocore.config import Config
 from botocore.httpsession import DEFAULT_CA_BUNDLE
 from rich.console import Console
 from rich.table import Table
+
+from tests.fakes.timeline import dumped, initial
 
 IMPORT = """
 import boto3, botocore.session, resource, time
@@ -43,7 +44,7 @@ took, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SE
 print((after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1000, took * 1000)
 """
 NAME = "/p/s/ownership"
-RECORD = {"Name": NAME, "Value": Timeline.initial().dump(), "Version": 1, "LastModifiedDate": 1763891000.5}
+RECORD = {"Name": NAME, "Value": dumped(initial()), "Version": 1, "LastModifiedDate": 1763891000.5}
 
 
 class SsmServer(BaseHTTPRequestHandler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -15,14 +16,15 @@ class PrivateBucketArgs:
     """How a private bucket treats its content.
 
     With `keep`, the bucket and its content stay in AWS when it is removed from the stack; otherwise both are
-    deleted. Noncurrent object versions expire after `old_versions_days`, except the `old_versions` newest of
-    each object. With `expire_days`, objects under `expire_prefix` expire at that age. Without `kms_key_arn`,
-    S3's own key encrypts the bucket.
+    deleted. Under each of `old_versions_prefixes`, noncurrent object versions expire after
+    `old_versions_days`, except the `old_versions` newest of each object. With `expire_days`, objects under
+    `expire_prefix` expire at that age. Without `kms_key_arn`, S3's own key encrypts the bucket.
     """
 
     keep: bool
     old_versions_days: int = 30
     old_versions: int | None = None
+    old_versions_prefixes: Sequence[str] = ("",)
     expire_prefix: str = ""
     expire_days: int | None = None
     kms_key_arn: str | None = None
@@ -94,12 +96,11 @@ def _encryption(kms_key_arn: str | None) -> aws.s3.BucketServerSideEncryptionCon
 
 
 def _lifecycle(args: PrivateBucketArgs) -> list[aws.s3.BucketLifecycleConfigurationRuleArgs]:
-    everything = aws.s3.BucketLifecycleConfigurationRuleFilterArgs(prefix="")
     rules = [
         aws.s3.BucketLifecycleConfigurationRuleArgs(
-            id="old-versions",
+            id=f"old-versions-{prefix.strip('/')}" if prefix else "old-versions",
             status="Enabled",
-            filter=everything,
+            filter=aws.s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=prefix),
             noncurrent_version_expiration=aws.s3.BucketLifecycleConfigurationRuleNoncurrentVersionExpirationArgs(
                 noncurrent_days=args.old_versions_days, newer_noncurrent_versions=args.old_versions
             ),
@@ -110,6 +111,7 @@ def _lifecycle(args: PrivateBucketArgs) -> list[aws.s3.BucketLifecycleConfigurat
                 days_after_initiation=7
             ),
         )
+        for prefix in args.old_versions_prefixes
     ]
     if args.expire_days is not None:
         rules.append(

@@ -1,25 +1,52 @@
-"""The guard: a preview fails if it would remove or replace the Airflow environment that owns work.
+"""The guard: what a run of the program may do to an environment with work.
 
-It compares the stack's previous outputs with what this run of the program would deploy. Without it,
-`pulumi up` could remove the very environment that executes the work.
+It compares the stack's previous outputs with what this run would deploy, before anything is registered. A run
+fails if it would remove or replace the environment that owns work, or touch one whose books are not closed.
+It warns if it would update the owner.
 """
 
 from __future__ import annotations
 
+import base64
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pulumi
 import pulumi_aws as aws
-from bluegreen.timeline import COLOURS, Timeline, TimelineError, other_colour, valid
+from bluegreen.timeline import COLOURS, Colour, Timeline, TimelineError, other_colour, valid
 
+from components.airflow.definition import DIGEST
 from components.config.settings import Settings
+from components.lineage_log import OWNERSHIP
 
 READ_ATTEMPTS = 20
 READ_PAUSE_SECONDS = 0.1
-Identity = Mapping[str, Any]
+SHOWN_CHARACTERS = 30
+Environment = Mapping[str, Any]
+"""`identity` and `deployed` of one environment, as planned or as in the outputs."""
+
+
+@dataclass(frozen=True)
+class Touch:
+    """What would happen to an environment: `removed`, `replaced` or `updated`, and why."""
+
+    what: str
+    changes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.what} ({', '.join(self.changes)})" if self.changes else self.what
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the ownership parameter says: `newest` is the owner by the newest decision about all DAGs."""
+
+    owners: frozenset[Colour]
+    open_books: frozenset[Colour]
+    newest: Colour
 
 
 def previous_outputs() -> Mapping[str, Any]:
@@ -42,59 +69,95 @@ def previous_outputs() -> Mapping[str, Any]:
     return (answer or {}).get("outputs") or {}
 
 
-def guard(settings: Settings, previous: Mapping[str, Any], planned: Mapping[str, Identity]) -> None:
-    """Stop the program if it would remove or replace an environment that owns work, now or by a decision.
+def environments_of(outputs: Mapping[str, Any]) -> Mapping[Colour, Environment]:
+    """The Airflow environments of a stack with these outputs."""
+    return outputs.get("airflow_environments") or {}
 
-    `planned` has the identity of each environment that this run would deploy. Raises pulumi.RunError with the
-    commands that fix it. Reads the ownership parameter only if an environment would be touched.
+
+def guard(settings: Settings, previous: Mapping[str, Any], planned: Mapping[Colour, Environment]) -> None:
+    """Stop the program, or warn, if it would touch an environment with work.
+
+    `planned` has what this run would deploy. Raises pulumi.RunError with the commands that help. Reads the
+    ownership parameter only if an environment would be touched.
     """
-    touched = touched_environments(previous, planned)
+    existing = environments_of(previous)
+    touched = touched_environments(existing, planned)
     parameter = previous.get("ownership_parameter")
     if not touched or not parameter:
         return
+    lives = {colour: str(outputs.get("life")) for colour, outputs in existing.items()}
     try:
         current = aws.ssm.get_parameter(name=parameter)
-        lead = timedelta(seconds=settings.switch_lead_seconds)
-        owning = owners(current.value, int(current.version), datetime.now(UTC), lead)
+        fetch = _content_of(str(previous.get("lineage_log_bucket")))
+        work = work_of(current.value, int(current.version), fetch, datetime.now(UTC), lives, settings.lead)
     except Exception as error:  # an invoke raises nothing narrower
-        lines = [
-            f"This change affects an environment that may own work, and {parameter} cannot be read:",
-            *(f"  {colour} would be {change}" for colour, change in touched.items()),
-            f"  {error}",
-            "Inspect the parameter:",
-            f"  mwaactl status -s {settings.stack}",
-            "If its value is invalid, write a valid one by naming the owner, blue or green:",
-            f"  mwaactl switch blue -s {settings.stack}",
-            "If it was deleted, undo the change and create it again:",
-            f"  pulumi refresh -s {settings.stack}",
-            f"  pulumi up -s {settings.stack}",
-        ]
-        raise pulumi.RunError("\n".join(lines)) from error
-    wrong = violations(touched, owning, existing=_identities(previous), stack=settings.stack)
-    if wrong:
-        raise pulumi.RunError("\n".join(wrong))
+        raise pulumi.RunError("\n".join(_unreadable(parameter, touched, error, settings.stack))) from error
+    lines = list(violations(touched, work, existing, settings.stack))
+    if lines:
+        raise pulumi.RunError("\n".join(lines))
+    strategy = {colour: environment["deployed"] for colour, environment in planned.items()}
+    for colour in sorted(touched.keys() & work.owners):
+        forced = strategy[colour]["worker_replacement_strategy"] == "FORCED"
+        pulumi.warn("\n".join(interruption(colour, touched, existing, settings.stack, forced=forced)))
 
 
-def touched_environments(previous: Mapping[str, Any], planned: Mapping[str, Identity]) -> dict[str, str]:
+def touched_environments(
+    existing: Mapping[Colour, Environment], planned: Mapping[Colour, Environment]
+) -> dict[Colour, Touch]:
     """Each existing environment that would change, and what would happen to it."""
     touched = {}
-    for colour, before in _identities(previous).items():
+    for colour, before in existing.items():
         after = planned.get(colour)
         if after is None:
-            touched[colour] = "removed"
-        elif changes := [
-            f"{key} {_shown(before[key])} -> {_shown(after.get(key))}"
-            for key in before
-            if before[key] != after.get(key)
-        ]:
-            touched[colour] = f"replaced ({', '.join(changes)})"
+            touched[colour] = Touch("removed")
+            continue
+        replaced = _changes(before, after, "identity")
+        updated = _changes(before, after, "deployed")
+        if replaced:
+            touched[colour] = Touch("replaced", replaced)
+        elif updated:
+            touched[colour] = Touch("updated", updated)
     return touched
 
 
-def owners(value: str, version: int, now: datetime, lead: timedelta) -> set[str]:
-    """The owners of any DAG's work, now or by a decision, according to the parameter's value and version.
+def _changes(before: Environment, after: Environment, part: str) -> tuple[str, ...]:
+    old, new = before.get(part) or {}, after[part]
+    return tuple(
+        f"{key} {_shown(old.get(key))} -> {_shown(new.get(key))}" if _is_short(old, new, key) else key
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    )
 
-    Raises TimelineError if that version is not valid.
+
+def _is_short(old: Mapping[str, Any], new: Mapping[str, Any], key: str) -> bool:
+    texts = [_shown(values.get(key)) for values in (old, new)]
+    return all(len(text) <= SHOWN_CHARACTERS and not text.startswith(DIGEST) for text in texts)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)  # the engine stores numbers as floats
+
+
+def _content_of(bucket: str) -> Callable[[str], str]:
+    def fetch(digest: str) -> str:
+        # Base64: the provider gives the body itself of some content types only.
+        named = aws.s3.get_object(bucket=bucket, key=f"{OWNERSHIP}{digest}.json", download_body="true")
+        return base64.b64decode(named.body_base64).decode()
+
+    return fetch
+
+
+def work_of(
+    value: str,
+    version: int,
+    fetch: Callable[[str], str],
+    now: datetime,
+    lives: Mapping[Colour, str],
+    lead: timedelta,
+) -> Work:
+    """Who has work, now or by a decision, according to the parameter's value and version.
+
+    `lives`: of the environments that exist. Raises TimelineError if that version is not valid.
     """
     timeline = Timeline.parse(value)
     if not valid(timeline, version):
@@ -102,47 +165,98 @@ def owners(value: str, version: int, now: datetime, lead: timedelta) -> set[str]
     entries = [*timeline.owners, *(entry for line in timeline.dags.values() for entry in line)]
     # A switch may take effect up to its lead later than recorded, so the owner just before it still counts.
     instants = [now - lead, now, *(entry.since for entry in entries if entry.since > now)]
-    return {timeline.owner(instant, dag) for instant in instants for dag in (None, *timeline.dags)}
+    return Work(
+        owners=frozenset(
+            timeline.owner(instant, dag) for instant in instants for dag in (None, *timeline.dags)
+        ),
+        open_books=frozenset(),
+        newest=timeline.owners[-1].owner,
+    )
 
 
 def violations(
-    touched: Mapping[str, str], owning: Collection[str], *, existing: Collection[str], stack: str
-) -> list[str]:
-    """Lines that name each owner that would be lost, and the commands that help; empty if there is none."""
-    lines = []
+    touched: Mapping[Colour, Touch], work: Work, existing: Collection[Colour], stack: str
+) -> Iterator[str]:
+    """Lines that name each environment that may not be touched so, and the commands that help."""
     for colour in COLOURS:
-        if colour not in touched or colour not in owning:
+        if colour not in touched:
             continue
-        other = other_colour(colour)
-        lines.append(f"{colour} owns work and would be {touched[colour]}.")
-        if other not in existing:
-            lines += [
-                f"There is no other environment to take over. Undo the change, add {other} and switch to it:",
-                f"  pulumi config set enable_blue_green true -s {stack}",
-                f"  pulumi up -s {stack}",
-                f"  mwaactl switch {other} -s {stack}",
-                "Then make the change again.",
-            ]
-        elif other in touched:
-            lines += [
-                f"{other} cannot take over, because it would be {touched[other]}. Undo the change.",
-                "To change airflow_version, upgrade one environment at a time, the standby first:",
-                f"  pulumi config set --path {other}.airflow_version <version> -s {stack}",
-                "Any other change that replaces an environment needs a new stack.",
-            ]
-        else:
-            lines += [
-                f"Switch to {other} first, then update again:",
-                f"  mwaactl switch {other} -s {stack}",
+        if colour in work.owners and touched[colour].what != "updated":
+            yield from _takes_the_owner_away(colour, touched, existing, stack)
+        elif colour in work.open_books:
+            yield from [
+                f"{colour} would be {touched[colour]}, and its books are not closed: its runs may still "
+                "be at work, and what is left of them has no owner yet.",
+                f"Wait until {colour} has drained, then update again:",
+                f"  mwaactl switch {work.newest} --wait -s {stack}",
                 f"  pulumi up -s {stack}",
             ]
-    return lines
 
 
-def _identities(previous: Mapping[str, Any]) -> dict[str, Identity]:
-    environments = previous.get("airflow_environments") or {}
-    return {colour: outputs.get("identity") or {} for colour, outputs in environments.items()}
+def _takes_the_owner_away(
+    colour: Colour, touched: Mapping[Colour, Touch], existing: Collection[Colour], stack: str
+) -> Iterator[str]:
+    other = other_colour(colour)
+    yield f"{colour} owns work and would be {touched[colour]}."
+    if other not in existing:
+        yield f"There is no other environment to take over. Undo the change, add {other} and switch to it:"
+        yield from _enable(stack)
+        yield f"  mwaactl switch {other} --wait -s {stack}"
+        yield "Then make the change again."
+    elif other in touched and touched[other].what != "updated":
+        yield f"{other} cannot take over, because it would be {touched[other]}. Undo the change."
+        yield "To change airflow_version, upgrade one environment at a time, the standby first:"
+        yield f"  pulumi config set --path {other}.airflow_version <version> -s {stack}"
+        yield "Any other change that replaces an environment needs a new stack."
+    else:
+        yield f"Switch to {other} first, then update again:"
+        yield from _switch_and_update(other, stack)
 
 
-def _shown(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)  # the engine stores numbers as floats
+def interruption(
+    colour: Colour,
+    touched: Mapping[Colour, Touch],
+    existing: Collection[Colour],
+    stack: str,
+    *,
+    forced: bool,
+) -> Iterator[str]:
+    """The warning about an update of the owner, and how to avoid the interruption."""
+    other = other_colour(colour)
+    tasks = "ends the tasks that run there (FORCED)" if forced else "first waits for its tasks (GRACEFUL)"
+    yield f"{colour} owns work and would be {touched[colour]}."
+    yield f"An update takes 20-30 minutes, in which it starts no task, and it {tasks}."
+    if other not in existing:
+        yield "With a second environment no update interrupts the work:"
+        yield from _enable(stack)
+        yield "Then update the one that does not own it, switch, and update the other."
+    elif other in touched:
+        yield f"To avoid that, cancel, update {other} alone, switch to it, then update {colour}:"
+        yield f"  pulumi up --target '**mwaa-{other}**' -s {stack}"
+        yield from _switch_and_update(other, stack)
+    else:
+        yield f"To avoid that, cancel, switch to {other} first, then update again:"
+        yield from _switch_and_update(other, stack)
+
+
+def _enable(stack: str) -> list[str]:
+    return [f"  pulumi config set enable_blue_green true -s {stack}", f"  pulumi up -s {stack}"]
+
+
+def _switch_and_update(target: Colour, stack: str) -> list[str]:
+    return [f"  mwaactl switch {target} --wait -s {stack}", f"  pulumi up -s {stack}"]
+
+
+def _unreadable(
+    parameter: str, touched: Mapping[Colour, Touch], error: Exception, stack: str
+) -> Iterator[str]:
+    yield f"This change affects an environment that may own work, and {parameter} cannot be read:"
+    yield from (f"  {colour} would be {touch}" for colour, touch in touched.items())
+    yield f"  {error}"
+    yield "If a newer version of this project wrote it, use that version. Otherwise inspect the parameter:"
+    yield f"  mwaactl status -s {stack}"
+    yield "If its value is invalid, write a valid one by naming the owner, blue or green:"
+    yield f"  mwaactl switch blue -s {stack}"
+    yield "If it was deleted, undo the change and create it again:"
+    yield f"  pulumi refresh -s {stack}"
+    yield f"  pulumi up -s {stack}"

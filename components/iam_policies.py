@@ -238,6 +238,11 @@ def _gate_secrets_and_lineage(args: AirflowExecution) -> list[Statement]:
             sid="ConnectionsAndVariables",
         ),
         statement(
+            ["s3:GetObject"],
+            [pulumi.Output.concat(args.lineage_log_arn, "/ownership/*")],
+            sid="OwnershipObjects",
+        ),
+        statement(
             ["s3:PutObject"], [pulumi.Output.concat(args.lineage_log_arn, "/events/*")], sid="LineageEvents"
         ),
     ]

@@ -16,6 +16,7 @@ EVENTS = "events/"  # one object per event; Airflow writes each once
 CHECKPOINTS = "forwarder/"  # the forwarders' checkpoints
 SET_ASIDE = "set-aside/"  # events that Marquez rejects permanently
 DEPLOY = "deploy/"  # what Marquez's nodes fetch at boot
+OWNERSHIP = "ownership/"  # what does not fit into the ownership parameter; nothing of it ever expires
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,8 @@ class LineageLog(pulumi.ComponentResource):
     events is never deleted.
 
     It is versioned, which costs nothing for events, since each is written once. An event (or a forwarder's
-    checkpoint) that is overwritten or deleted by mistake can be restored for three days.
+    checkpoint) that is overwritten or deleted by mistake can be restored for three days, an object of the
+    ownership timeline at any time.
     """
 
     bucket: pulumi.Output[str]
@@ -44,6 +46,7 @@ class LineageLog(pulumi.ComponentResource):
             PrivateBucketArgs(
                 keep=args.settings.production,
                 old_versions_days=3,
+                old_versions_prefixes=(EVENTS, CHECKPOINTS, SET_ASIDE, DEPLOY),
                 expire_prefix=EVENTS,
                 expire_days=args.settings.lineage_retention_days,
                 kms_key_arn=args.settings.kms_key_arn,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pulumi
 import pulumi_aws as aws
@@ -34,9 +35,11 @@ class Names:
 
 @dataclass(frozen=True, kw_only=True)
 class OwnershipArgs:
-    """`names`: the stack's."""
+    """`names`: the stack's; `life`: of blue, which owns all at first; `lead`: of switches."""
 
     names: Names
+    life: pulumi.Input[str]
+    lead: timedelta
 
 
 class Ownership(pulumi.ComponentResource):

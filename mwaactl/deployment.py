@@ -40,7 +40,15 @@ class Deployment:
 
     @cached_property
     def ownership(self) -> Ownership:
-        return Ownership(self.clients, self.stack.ownership_parameter, self.stack.lead)
+        return Ownership(
+            self.clients,
+            self.stack.ownership_parameter,
+            bucket=self.stack.lineage_log_bucket,
+            lives={
+                colour: environment.life for colour, environment in self.stack.airflow_environments.items()
+            },
+            lead=self.stack.lead,
+        )
 
     def airflow(self, colour: Colour) -> AirflowApi:
         """Airflow's REST API on one environment; the same object each time, as it limits the rate of calls.

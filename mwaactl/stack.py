@@ -27,6 +27,8 @@ class Environment(_Outputs):
     """One Airflow environment of the stack."""
 
     name: str
+    life: str
+    """Born with the environment, and replaced exactly when it is."""
     arn: str
     webserver_url: str
     bucket: str
@@ -35,6 +37,8 @@ class Environment(_Outputs):
     airflow_version: str
     environment_class: str
     lineage_namespace: str
+    deployed: Mapping[str, str]
+    """Everything whose change would update it; `plugins.zip` and `requirements.txt` as digests."""
 
     @property
     def major(self) -> int:

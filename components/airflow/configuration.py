@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pulumi
-import pulumi_aws as aws
 from bluegreen.timeline import Colour
 
 from components.config.settings import Settings
@@ -24,11 +24,17 @@ SECRETS_BACKEND = "airflow.providers.amazon.aws.secrets.secrets_manager.SecretsM
 
 
 def airflow_options(
-    settings: Settings, colour: Colour, names: Names, lineage_bucket: pulumi.Input[str]
+    settings: Settings,
+    colour: Colour,
+    names: Names,
+    *,
+    lineage_bucket: pulumi.Input[str],
+    life: pulumi.Input[str],
 ) -> dict[str, pulumi.Input[str]]:
     """Airflow's configuration options, complete from the first deployment on, in every mode.
 
-    A later change would be an environment update of 20-30 minutes.
+    A later change would be an environment update of 20-30 minutes. `lineage_bucket`: the lineage log's, which
+    also has what does not fit into the ownership parameter; `life`: the environment's.
     """
     transport = {
         "type": "bluegreen.transport.LineageLogTransport",
@@ -47,12 +53,13 @@ def airflow_options(
     return {
         **settings.environment(colour).airflow_options,
         "bluegreen.environment": colour,
+        "bluegreen.life": life,
         "bluegreen.parameter": names.ownership_parameter,
-        "bluegreen.lead_seconds": f"{settings.switch_lead_seconds:g}",
-        "bluegreen.max_age_seconds": "300",
+        "bluegreen.bucket": lineage_bucket,
+        "bluegreen.max_age_seconds": "60",
         "bluegreen.wait_seconds": "60",
         "openlineage.namespace": settings.namespace(colour),
-        "openlineage.transport": pulumi.Output.json_dumps(transport),
+        "openlineage.transport": _json(transport),
         "secrets.backend": SECRETS_BACKEND,
         "secrets.backend_kwargs": json.dumps(secrets),
         # Their defaults differ between Airflow 2 and 3: an upgrade would shift the data intervals.
@@ -61,16 +68,13 @@ def airflow_options(
     }
 
 
-def airflow_logging() -> aws.mwaa.EnvironmentLoggingConfigurationArgs:
+def airflow_logging() -> dict[str, dict[str, Any]]:
     """Every log of the environment, each at its level."""
-    types = {
-        "dag_processing": aws.mwaa.EnvironmentLoggingConfigurationDagProcessingLogsArgs,
-        "scheduler": aws.mwaa.EnvironmentLoggingConfigurationSchedulerLogsArgs,
-        "task": aws.mwaa.EnvironmentLoggingConfigurationTaskLogsArgs,
-        "webserver": aws.mwaa.EnvironmentLoggingConfigurationWebserverLogsArgs,
-        "worker": aws.mwaa.EnvironmentLoggingConfigurationWorkerLogsArgs,
-    }
-    logs: dict[str, Any] = {
-        f"{kind}_logs": log_type(enabled=True, log_level=LOG_LEVELS[kind]) for kind, log_type in types.items()
-    }
-    return aws.mwaa.EnvironmentLoggingConfigurationArgs(**logs)
+    return {f"{kind}_logs": {"enabled": True, "log_level": level} for kind, level in LOG_LEVELS.items()}
+
+
+def _json(value: Mapping[str, pulumi.Input[str]]) -> pulumi.Input[str]:
+    """Plain text, unless a part of it is not known yet."""
+    if any(isinstance(part, pulumi.Output) for part in value.values()):
+        return pulumi.Output.json_dumps(value)
+    return json.dumps(value)

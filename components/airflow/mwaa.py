@@ -11,27 +11,26 @@ import pulumi
 import pulumi_aws as aws
 from bluegreen.timeline import Colour
 
-from components.airflow.configuration import airflow_logging, airflow_options
+from components.airflow.definition import DAGS, PLUGINS, REQUIREMENTS, Parts, arguments, identity, planned
+from components.airflow.life import Life, LifeArgs
 from components.airflow.plugins import plugins_zip, requirements_txt
 from components.bucket import PrivateBucket, PrivateBucketArgs
-from components.config.airflow_versions import major
 from components.config.settings import Settings
 from components.iam_policies import AirflowExecution, airflow_execution, assume_role
 from components.lineage_log import LineageLog
 from components.ownership import Names
 
-DAGS = "dags/"
-ENDPOINT_MANAGEMENT = "SERVICE"
 LOG_GROUPS = ("DAGProcessing", "Scheduler", "Task", "WebServer", "Worker")
-# UTC; on different days, so that Amazon never maintains both at once.
-MAINTENANCE = {"blue": "TUE:02:00", "green": "THU:02:00"}
 # Creating takes 20-30 minutes. A GRACEFUL update waits up to 12 hours for running tasks.
 TIMEOUTS = pulumi.CustomTimeouts(create="2h", update="14h", delete="2h")
 
 
 @dataclass(frozen=True, kw_only=True)
 class MwaaArgs:
-    """`zones`: the network's two zones; `names`: those of the stack's parameters and secrets."""
+    """`zones`: the network's two zones; `names`: those of the stack's parameters and secrets.
+
+    `previous_life`: that of the environment of this colour which the stack had before this run.
+    """
 
     settings: Settings
     colour: Colour
@@ -40,19 +39,7 @@ class MwaaArgs:
     vpc_id: pulumi.Input[str]
     private_subnet_ids: pulumi.Input[Sequence[str]]
     lineage_log: LineageLog
-
-
-def identity(settings: Settings, colour: Colour, zones: Sequence[str]) -> dict[str, Any]:
-    """The plain values whose change makes AWS replace an environment, with all its history."""
-    return {
-        "name": f"{settings.name}-{colour}",
-        "region": settings.region,
-        "airflow_major": major(settings.environment(colour).airflow_version),
-        "vpc_cidr": settings.vpc_cidr,
-        "availability_zones": list(zones),
-        "kms_key_arn": settings.kms_key_arn or "",
-        "endpoint_management": ENDPOINT_MANAGEMENT,
-    }
+    previous_life: str | None = None
 
 
 class Files(NamedTuple):
@@ -67,6 +54,7 @@ class Mwaa(pulumi.ComponentResource):
     """One environment. Blue and green differ only in their settings and their names."""
 
     bucket: pulumi.Output[str]
+    life: Life
     outputs: dict[str, Any]
     """What the stack exports about the environment."""
 
@@ -77,6 +65,15 @@ class Mwaa(pulumi.ComponentResource):
         self._environment_name = f"{args.settings.name}-{args.colour}"
         self._child = pulumi.ResourceOptions(parent=self)
 
+        self.life = Life(
+            name,
+            LifeArgs(
+                identity=identity(args.settings, args.colour, args.zones),
+                previous=args.previous_life,
+                stack=args.settings.stack,
+            ),
+            self._child,
+        )
         bucket = self._bucket()
         files = self._files(bucket)
         role, policy = self._execution_role(bucket)
@@ -105,7 +102,7 @@ class Mwaa(pulumi.ComponentResource):
             requirements=aws.s3.BucketObjectv2(
                 f"{self._name}-requirements",
                 bucket=bucket.bucket,
-                key="requirements.txt",
+                key=REQUIREMENTS,
                 content=requirements_txt(self._args.settings.environment(self._args.colour)),
                 content_type="text/plain",
                 opts=in_bucket,
@@ -113,7 +110,7 @@ class Mwaa(pulumi.ComponentResource):
             plugins=aws.s3.BucketObjectv2(
                 f"{self._name}-plugins",
                 bucket=bucket.bucket,
-                key="plugins.zip",
+                key=PLUGINS,
                 content_base64=base64.b64encode(plugins_zip()).decode(),
                 content_type="application/zip",
                 opts=in_bucket,
@@ -202,51 +199,52 @@ class Mwaa(pulumi.ComponentResource):
         *,
         depends_on: list[pulumi.Resource],
     ) -> aws.mwaa.Environment:
-        args, own = self._args, self._args.settings.environment(self._args.colour)
+        args = self._args
+        parts = Parts(
+            role_arn=role.arn,
+            bucket_arn=bucket.arn,
+            requirements_version=files.requirements.version_id,
+            plugins_version=files.plugins.version_id,
+            security_group_id=group.id,
+            subnet_ids=args.private_subnet_ids,
+            lineage_bucket=args.lineage_log.bucket,
+            life=self.life.value,
+        )
         return aws.mwaa.Environment(
             self._name,
-            name=self._environment_name,
-            airflow_version=own.airflow_version,
-            environment_class=own.environment_class,
-            min_workers=own.min_workers,
-            max_workers=own.max_workers,
-            schedulers=own.schedulers,
-            webserver_access_mode=own.webserver_access,
-            worker_replacement_strategy=own.worker_replacement_strategy,
-            endpoint_management=ENDPOINT_MANAGEMENT,
-            execution_role_arn=role.arn,
-            kms_key=args.settings.kms_key_arn,
-            source_bucket_arn=bucket.arn,
-            dag_s3_path=DAGS,
-            requirements_s3_path=files.requirements.key,
-            requirements_s3_object_version=files.requirements.version_id,
-            plugins_s3_path=files.plugins.key,
-            plugins_s3_object_version=files.plugins.version_id,
-            airflow_configuration_options=airflow_options(
-                args.settings, args.colour, args.names, args.lineage_log.bucket
+            **arguments(args.settings, args.colour, args.names, parts),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=depends_on,
+                custom_timeouts=TIMEOUTS,
+                delete_before_replace=True,  # two cannot share the name
+                replacement_trigger=self.life.value,  # a new life is a new environment, with a new database
+                hooks=self.life.hooks,
             ),
-            network_configuration=aws.mwaa.EnvironmentNetworkConfigurationArgs(
-                security_group_ids=[group.id], subnet_ids=args.private_subnet_ids
-            ),
-            logging_configuration=airflow_logging(),
-            weekly_maintenance_window_start=MAINTENANCE[args.colour],
-            opts=pulumi.ResourceOptions(parent=self, depends_on=depends_on, custom_timeouts=TIMEOUTS),
         )
 
     def _exported(
         self, environment: aws.mwaa.Environment, bucket: PrivateBucket, role: aws.iam.Role
     ) -> dict[str, Any]:
-        args, own = self._args, self._args.settings.environment(self._args.colour)
+        args = self._args
+        # The state keeps it with the environment: `pulumi up --target` of other parts leaves it as it is.
+        record = pulumi.Stash(
+            f"{self._name}-deployed",
+            input=planned(args.settings, args.colour, args.names, args.zones),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[environment]),
+        )
         return {
             "name": self._environment_name,
+            "life": self.life.value,
             "arn": environment.arn,
             "webserver_url": environment.webserver_url,
             "bucket": bucket.bucket,
             "dags_prefix": DAGS,
             "execution_role_arn": role.arn,
-            "airflow_version": own.airflow_version,
-            "environment_class": own.environment_class,
+            "airflow_version": environment.airflow_version,
+            "environment_class": environment.environment_class,
             "lineage_namespace": args.settings.namespace(args.colour),
             "log_group_prefix": f"airflow-{self._environment_name}-",
-            "identity": identity(args.settings, args.colour, args.zones),
+            "identity": record.input["identity"],
+            "deployed": record.input["deployed"],
         }

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self, get_args, get_origin, get_type_hints
 
@@ -150,6 +151,11 @@ class Settings(EnvironmentSettings):
     def namespace(self, colour: Colour) -> str:
         """The OpenLineage namespace of one environment."""
         return self.lineage_namespace or f"{self.name}-{colour}"
+
+    @property
+    def lead(self) -> timedelta:
+        """The time from a decision to its begin."""
+        return timedelta(seconds=self.switch_lead_seconds)
 
     @property
     def all_tags(self) -> dict[str, str]:

@@ -52,6 +52,11 @@ class AirflowApi:
         """All existing DAGs by id."""
         return {answer["dag_id"]: self._dialect.dag(answer) for answer in self._all("/dags", "dags")}
 
+    def dag_ids(self) -> frozenset[str]:
+        """The ids of all DAGs, also of those whose file is gone."""
+        every = self._all("/dags", "dags", **self._dialect.REMOVED_TOO)
+        return frozenset(answer["dag_id"] for answer in every)
+
     def tasks(self, dag_id: str) -> tuple[Task, ...]:
         """A DAG's tasks."""
         return tuple(map(read.task, self._get(f"/dags/{_part(dag_id)}/tasks")["tasks"]))
@@ -231,9 +236,9 @@ class AirflowApi:
 
     # --- calling ---
 
-    def _all(self, path: str, key: str) -> list[dict[str, Any]]:
+    def _all(self, path: str, key: str, **query: str) -> list[dict[str, Any]]:
         """All entries of a listing by GET."""
-        return list(_pages(lambda start: self._get(path, limit=PAGE, offset=start), key))
+        return list(_pages(lambda start: self._get(path, limit=PAGE, offset=start, **query), key))
 
     def _listed_runs(self, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         return self._listed(RUNS_LIST, "dag_runs", body)

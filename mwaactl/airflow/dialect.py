@@ -19,6 +19,7 @@ class Dialect(Protocol):
     NOTE: str  # below a run
     CLEAR: Mapping[str, bool]
     NEWEST_RUNS: Mapping[str, str]  # the query for runs, newest first
+    REMOVED_TOO: Mapping[str, str]  # lists also the DAGs whose file is gone
     SCHEDULED_ONLY: Mapping[str, str]  # limits it to scheduled runs; empty if the version cannot
     TASK_INSTANCES: Mapping[str, str]
     TASK_INSTANCES_PAGE: int

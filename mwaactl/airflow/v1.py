@@ -15,6 +15,7 @@ QUEUED_EVENTS = "datasets/queuedEvent"
 NOTE = "/setNote"
 CLEAR: Mapping[str, bool] = {"dry_run": False}
 NEWEST_RUNS: Mapping[str, str] = {"order_by": "-execution_date"}  # there is no order by due instant
+REMOVED_TOO: Mapping[str, str] = {"only_active": "false"}
 SCHEDULED_ONLY: Mapping[str, str] = {}
 TASK_INSTANCES: Mapping[str, str] = {}  # an order cannot be requested
 TASK_INSTANCES_PAGE = 500  # without an order, a second page may repeat or skip entries

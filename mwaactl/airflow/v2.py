@@ -16,6 +16,7 @@ QUEUED_EVENTS = "assets/queuedEvents"
 NOTE = ""
 CLEAR: Mapping[str, bool] = {"dry_run": False, "only_failed": False}
 NEWEST_RUNS: Mapping[str, str] = {"order_by": "-run_after"}
+REMOVED_TOO: Mapping[str, str] = {"exclude_stale": "false"}
 SCHEDULED_ONLY: Mapping[str, str] = {"run_type": "scheduled"}
 TASK_INSTANCES: Mapping[str, str] = {"order_by": "id"}
 TASK_INSTANCES_PAGE = 100

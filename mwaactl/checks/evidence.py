@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from bluegreen.timeline import REMEMBERED, Colour, Timeline, from_the_beginning, other_colour
+from bluegreen.timeline import Colour, Timeline, other_colour
 
 from mwaactl.airflow.client import AirflowApi
 from mwaactl.airflow.models import Dag, Run, Task
@@ -159,13 +159,11 @@ def _gate(api: AirflowApi, target: Observation, timeline: Timeline | None) -> Ga
 
 
 def _not_owned(run: Run, colour: Colour, timeline: Timeline) -> bool:
-    """Whether the other side certainly owned the run; the timeline goes back only so far."""
-    newest = max(entry.since for line in (timeline.owners, *timeline.dags.values()) for entry in line)
-    if run.due is None or (not from_the_beginning(newest) and run.due < newest - REMEMBERED):
+    """Whether another environment certainly owned the run; the timeline goes back only so far."""
+    if run.due is None or has_copied_states(run):  # a mirror that received the other side's states
         return False
-    if has_copied_states(run):  # a mirror that received the other side's states
-        return False
-    return timeline.owner(run.due, run.dag_id) != colour
+    entry = timeline.claim(run.due, run.dag_id).entry
+    return entry is not None and not (entry.owner == colour and timeline.lives_on(entry))
 
 
 # --- what DAGs wait for ---

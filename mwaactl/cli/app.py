@@ -11,7 +11,7 @@ from mwaactl.cli import lineage, recovery, switch
 from mwaactl.cli.finish import finish
 from mwaactl.cli.options import CwdOption, DryRunOption, JsonOption, StackOption
 from mwaactl.cli.session import busy, open_deployment, session
-from mwaactl.errors import EXIT_CODES, Unfinished
+from mwaactl.errors import EXIT_CODES, Unfinished, Unusable
 
 app = typer.Typer(
     help="Move a stack's scheduled work between its blue and green Airflow, and see which one owns it.",
@@ -44,7 +44,13 @@ def active(stack: StackOption = None, cwd: CwdOption = None) -> None:
     with session(False):
         ownership = open_deployment(stack, cwd).ownership
         snapshot = ownership.read()
-        typer.echo(snapshot.timeline.owner(aws_now(snapshot, ownership.lead)))
+        owner = snapshot.timeline.owner(aws_now(snapshot, ownership.lead))
+        if owner is None:
+            raise Unusable(
+                "the environment that owns the work has been replaced or removed. To name the one that is to "
+                "own it: mwaactl switch"
+            )
+        typer.echo(owner)
 
 
 @app.command(short_help="Show who decided what, when and why.")

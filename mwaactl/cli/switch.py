@@ -143,7 +143,9 @@ def _write(plan: SwitchPlan, how: Execution) -> SwitchResult:
     name = plan.deployment.name
     if not plan.already:
         work = ", ".join(plan.moving) or "the work"
-        question = f"Move {work} of {name} from {plan.current.owner} to {plan.target}?"
+        from mwaactl.ownership.reading import named
+
+        question = f"Move {work} of {name} from {named(plan.current.owner)} to {plan.target}?"
         confirm(question, yes=how.yes, as_json=how.as_json)
     try:
         with busy("Writing", how.as_json):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from bluegreen.timeline import Timeline, TimelineError, from_the_beginning, latest_valid, valid
+from bluegreen.document import Fetch, latest_valid, parse
+from bluegreen.timeline import COLOURS, Timeline, TimelineError, from_the_beginning, valid
 
+from mwaactl.errors import ControlError
 from mwaactl.json_model import Instant, Model, iso
 
 
@@ -40,15 +42,15 @@ class History(Model):
     versions: tuple[HistoryEntry, ...]
 
 
-def describe_history(parameter: str, versions: Sequence[Version], lead: timedelta) -> History:
+def describe_history(parameter: str, versions: Sequence[Version], fetch: Fetch | None = None) -> History:
     """The history of `versions`, newest first."""
     entries = []
     stood: Timeline | None = None
     for version in reversed(versions):
-        counts, change = describe_version(version, stood)
+        counts, change = describe_version(version, fetch, stood)
         if counts:
             record = (version.value, version.number, version.modified)
-            stood = latest_valid([record]).effective(lead)
+            stood = latest_valid([record], fetch).effective()
         entries.append(
             HistoryEntry(
                 version=version.number,
@@ -62,15 +64,17 @@ def describe_history(parameter: str, versions: Sequence[Version], lead: timedelt
     return History(parameter=parameter, versions=tuple(reversed(entries)))
 
 
-def describe_version(version: Version, before: Timeline | None = None) -> tuple[bool, str]:
+def describe_version(
+    version: Version, fetch: Fetch | None = None, before: Timeline | None = None
+) -> tuple[bool, str]:
     """Whether a version is valid, and what it decided (or tried to decide) in words.
 
     `before` is the timeline in force when it was written, as readers applied it: a failover back-dates a
     decision of that timeline.
     """
     try:
-        timeline = Timeline.parse(version.value)
-    except TimelineError as error:
+        timeline = parse(version.value, fetch)
+    except (TimelineError, ControlError) as error:
         return False, str(error)
     counts = valid(timeline, version.number)
     own = timeline.base_version + 1
@@ -86,10 +90,23 @@ def describe_version(version: Version, before: Timeline | None = None) -> tuple[
         if e.version != own and e.since < stood.get(e.version, e.since)
     ]
     apart = [f"{', '.join(ids)}: {decided}" for decided, ids in single.items()]
-    change = "; ".join(common + apart) or "the standing decisions, put back on top"
+    change = (
+        "; ".join(common + apart + _closed(timeline, before)) or "the standing decisions, put back on top"
+    )
     if counts:
         return True, change
     return False, f"lost: based on version {timeline.base_version}, not {version.number - 1} ({change})"
+
+
+def _closed(timeline: Timeline, before: Timeline | None) -> list[str]:
+    """The sides whose books this version closed."""
+    if before is None:
+        return []
+    return [
+        f"{colour}'s books are closed"
+        for colour in COLOURS
+        if before.open_books(colour) and not timeline.open_books(colour)
+    ]
 
 
 def _begin(since: datetime) -> str:

@@ -8,20 +8,23 @@ so that readers need no history.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from bluegreen.timeline import Reading, Timeline, TimelineError, latest_valid
+from bluegreen.document import Document, UnreadableError, latest_valid
+from bluegreen.document import dump as dump
+from bluegreen.timeline import Colour, Reading, Timeline, TimelineError
 
 from mwaactl import clock
 from mwaactl.aws import PUT_TIMEOUT, Clients, aws_errors, error_code, explain
-from mwaactl.errors import LostRace, Unfinished, Unreachable, Unusable, UsageError
+from mwaactl.errors import LostRace, Unfinished, Unreachable, Unusable
 from mwaactl.json_model import iso
+from mwaactl.ownership.contents import Contents
 from mwaactl.ownership.history import History, Version, describe_history, describe_version
-from mwaactl.ownership.reading import newest_owner
+from mwaactl.ownership.reading import named, newest_owner
 
 # Seconds before each attempt: SSM may briefly return the previous value.
 READ_BACK = (0.0, 0.1, 0.3, 0.6, 1.0)
@@ -64,10 +67,18 @@ class Snapshot:
 
 
 class Ownership:
-    """The parameter `name`; `lead` is what readers apply to late writes (the stack's switch_lead_seconds)."""
+    """The parameter `name`, and the objects of `bucket` that its value may point to.
 
-    def __init__(self, clients: Clients, name: str, lead: timedelta) -> None:
-        self.clients, self.name, self.lead = clients, name, lead
+    `lives` are the stack's environments by colour. `lead` is the stack's switch_lead_seconds: what the next
+    decision tells its readers to apply to late writes.
+    """
+
+    def __init__(
+        self, clients: Clients, name: str, *, bucket: str, lives: Mapping[Colour, str], lead: timedelta
+    ) -> None:
+        self.clients, self.name, self.lives, self.lead = clients, name, lives, lead
+        self._contents = Contents(clients, bucket)
+        self.fetch = self._contents.fetch
 
     def read(self) -> Snapshot:
         """The newest valid timeline. Unusable if the parameter is missing or has no valid version."""
@@ -84,23 +95,28 @@ class Ownership:
         current = answer["Parameter"]
         records = [(current["Value"], current["Version"], current["LastModifiedDate"])]
         try:
-            reading = latest_valid(records)
+            reading = latest_valid(records, self.fetch)
+        except UnreadableError as error:
+            raise self._unusable(error) from error
         except TimelineError:
             # read later, so it may contain newer versions than the first answer
             records += [(version.value, version.number, version.modified) for version in self.versions()]
             reading = self._standing(records)
         top = max(number for _, number, _ in records)
-        return Snapshot(reading, top, reading.effective(self.lead), skew)
+        return Snapshot(reading, top, reading.effective().seen_with(self.lives), skew)
 
     def _standing(self, records: Iterable[tuple[str, int, datetime]]) -> Reading:
         try:
-            return latest_valid(records)
+            return latest_valid(records, self.fetch)
         except TimelineError as error:
-            raise Unusable(f"the parameter {self.name} cannot be used: {error}") from error
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: TimelineError) -> Unusable:
+        return Unusable(f"the parameter {self.name} cannot be used: {error}")
 
     def history(self) -> History:
         """Who decided what, when and why. Raises Unreachable, or Unusable if the parameter is missing."""
-        return describe_history(self.name, self.versions(), self.lead)
+        return describe_history(self.name, self.versions(), self.fetch)
 
     def versions(self) -> list[Version]:
         """All versions that SSM keeps (100), newest first."""
@@ -128,28 +144,25 @@ class Ownership:
         not answered and has not arrived, its value is prevented from ever taking effect.
 
         Raises LostRace if another writer was first (its decision stands), Unfinished if it is unknown whether
-        the value arrived or if it cannot be read back, Unreachable if it certainly has no effect, UsageError
-        if the parameter cannot hold decisions for that many single DAGs.
+        the value arrived or if it cannot be read back, Unreachable if it certainly has no effect.
         """
-        value, expected = self.value(before, timeline), before.top + 1
+        document, expected = self.document(before, timeline), before.top + 1
+        self._contents.store(document)
         if since is not None and aws_now(before, self.lead) > since - self.lead + SENT_WITHIN:
             raise Unreachable(
                 f"{self.name} was not written: this command was held up just before the write (did the "
                 "machine sleep?), so the busy DAGs may have changed. Repeat the command"
             )
-        version = self._put(value, description)
+        version = self._put(document.value, description)
         if version is None:
-            version = self._look_for(before, value, expected)
+            version = self._look_for(before, document.value, expected)
         if version != expected:
             raise self._lost(expected)
         return self._read_back(version)
 
-    def value(self, before: Snapshot, timeline: Timeline) -> str:
-        """The value to write; UsageError if it is too long for the parameter."""
-        try:
-            return timeline.dump(aws_now(before, self.lead))
-        except TimelineError as error:
-            raise UsageError(f"{self.name} was not written: {error}") from error
+    def document(self, before: Snapshot, timeline: Timeline) -> Document:
+        """What to write for `timeline`."""
+        return dump(replace(timeline, lead=self.lead), aws_now(before, self.lead))
 
     def uncover(self, snapshot: Snapshot) -> Snapshot:
         """Put the standing value back on top of invalid ones; another writer may do so at the same time."""
@@ -169,9 +182,9 @@ class Ownership:
         return self.uncover(self.read())
 
     def _put_standing(self, snapshot: Snapshot) -> int | None:
-        standing = replace(snapshot.timeline, base_version=snapshot.top)
-        described = f"mwaactl: put version {snapshot.reading.version} back on top"
-        return self._put(self.value(snapshot, standing), described)
+        standing = self.document(snapshot, replace(snapshot.timeline, base_version=snapshot.top))
+        self._contents.store(standing)
+        return self._put(standing.value, f"mwaactl: put version {snapshot.reading.version} back on top")
 
     def _put(self, value: str, description: str) -> int | None:
         """Put the value; return its version, None if it is unknown whether it arrived."""
@@ -248,9 +261,9 @@ class Ownership:
         who = "someone"
         if winner is not None:
             # With its decision: an earlier, unanswered put of our own may be the winner.
-            decided = describe_version(winner)[1]
+            decided = describe_version(winner, self.fetch)[1]
             who = f"{winner.user or 'an unknown user'} at {iso(winner.modified)} ({decided})"
-        final = newest_owner(snapshot.timeline)
+        final = named(newest_owner(snapshot.timeline))
         return LostRace(
             f"lost the race: version {expected} was written first, by {who}. That decision stands: {final} "
             f"owns the work. This command changed nothing; see `mwaactl history`{tail}"

@@ -9,18 +9,24 @@ from datetime import datetime
 from bluegreen.timeline import Colour, Timeline
 
 
-def newest_owner(timeline: Timeline, dag_id: str | None = None) -> Colour:
-    """The owner once all decisions have taken effect: of one DAG, or of the common line."""
-    newest = timeline.owners[-1]
-    own = timeline.dags.get(dag_id, ()) if dag_id is not None else ()
-    return own[-1].owner if own and own[-1].version >= newest.version else newest.owner
+def newest_owner(timeline: Timeline, dag_id: str | None = None) -> Colour | None:
+    """The owner once all decisions have taken effect: of one DAG, or of the common line.
+
+    None: an environment that has been replaced or removed since.
+    """
+    newest = timeline.newest(dag_id)
+    return newest.owner if timeline.lives_on(newest) else None
+
+
+def named(owner: Colour | None) -> str:
+    """An owner, for a person."""
+    return owner or "an environment that no longer exists"
 
 
 def previous_owner(timeline: Timeline) -> Colour | None:
     """The owner of the work of all DAGs before the newest one; None if there has been no other."""
-    newest = newest_owner(timeline)
-    begins = sorted((entry.since for entry in timeline.owners), reverse=True)
-    return next((owner for since in begins if (owner := timeline.owner(since)) != newest), None)
+    *earlier, newest = timeline.line()
+    return next((entry.owner for entry in reversed(earlier) if entry.owner != newest.owner), None)
 
 
 def settled(timeline: Timeline, target: str, dags: Collection[str] = ()) -> bool:
@@ -33,7 +39,7 @@ def settled(timeline: Timeline, target: str, dags: Collection[str] = ()) -> bool
 class Turn:
     """The owner at an instant, since when, and the next owner."""
 
-    owner: Colour
+    owner: Colour | None  # None: an environment that no longer exists
     since: datetime
     next_owner: Colour | None
     next_since: datetime | None

@@ -23,8 +23,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from bluegreen.settings import Settings
-from bluegreen.timeline import Colour, latest_valid, other_colour
+from bluegreen.document import latest_valid
+from bluegreen.settings import MAX_AGE
+from bluegreen.timeline import Colour, other_colour
 
 from mwaactl import clock
 from mwaactl.airflow.models import Run
@@ -42,8 +43,8 @@ from mwaactl.recovery.fence import fence
 from mwaactl.recovery.rerun import Progress, clear_run
 from mwaactl.switching.active_parameter import write_active
 from mwaactl.switching.mirrors import MirrorResult, UncopiedRun, copy_final_states
+from mwaactl.switching.plan import known_dags
 
-MAX_AGE = Settings.max_age  # what the program sets as bluegreen.max_age_seconds
 DEFAULT_SINCE = timedelta(minutes=15)
 TICK = 1.0  # seconds between two updates of the countdown
 CHECKS = ("target-api", "fenced")
@@ -162,7 +163,7 @@ def _earlier_switch(ownership: Ownership, before: Snapshot, target: Colour) -> _
     if version is None:  # older than SSM's history
         return _EarlierSwitch(since=None, until=newest.since)
     description = FailoverDescription.parse(version.description)
-    first = latest_valid([(version.value, version.number, version.modified)]).effective(ownership.lead)
+    first = latest_valid([(version.value, version.number, version.modified)], ownership.fetch).effective()
     return _EarlierSwitch(
         since=description.since if description and description.target == target else None,
         until=first.owners[-1].since,
@@ -284,7 +285,8 @@ def _switch(failover: FailoverPlan, reason: str) -> tuple[Snapshot, datetime]:
             f"{newest_owner(before.timeline)} owns the work. Nothing was written; see `mwaactl history`"
         )
     since, version = aws_now(before, failover.lead) + failover.lead, before.top + 1
-    switched = before.timeline.switched(failover.target, since, version)
+    known = known_dags(failover.deployment.airflow(failover.target))
+    switched = before.timeline.switched(failover.target, since, version, known=known)
     after = ownership.write(before, switched, _description(failover, reason))
     return after, after.timeline.owners[-1].since
 

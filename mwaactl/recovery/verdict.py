@@ -23,6 +23,7 @@ from bluegreen.timeline import Colour, Timeline
 from mwaactl.airflow.models import Dag, Run, TaskInstance
 from mwaactl.airflow.notes import has_copied_states, was_rerun
 from mwaactl.json_model import Instant, Model
+from mwaactl.ownership.reading import named
 from mwaactl.recovery.completed_runs import Key
 
 Kind = Literal["both", "nobody", "wrong side"]
@@ -104,10 +105,13 @@ class Records:
 
 def judge(records: Records, key: Key) -> Verdict:
     """The verdict on one run: whether its owner executed it exactly once."""
-    case = _Case(records, key)
+    owner = records.timeline.owner(key[1], key[0])
+    if owner is None:  # an environment that no longer exists, and its records with it
+        return "unknown"
+    case = _Case(records, key, owner)
     if any(not run.finished for run in case.runs.values()):
         return "unfinished"
-    owner, others = case.owner, ", ".join(case.others)
+    others = ", ".join(case.others)
     match case.on_owner, case.on_others:
         case "executed", "nothing":
             return _outcome([case.runs[owner]])
@@ -126,9 +130,8 @@ def judge(records: Records, key: Key) -> Verdict:
 class _Case:
     """One instant: its owner, and what each side did."""
 
-    def __init__(self, records: Records, key: Key) -> None:
-        self.records, self.key = records, key
-        self.owner = records.timeline.owner(key[1], key[0])
+    def __init__(self, records: Records, key: Key, owner: Colour) -> None:
+        self.records, self.key, self.owner = records, key, owner
         self.runs = records.runs(key)
 
     @cached_property
@@ -213,9 +216,9 @@ def _backfill_target(case: _Case) -> Colour | _Obstacle:
         if colour not in case.runs and not side.is_past(dag_id, due):
             return _Obstacle(f"{colour}'s scheduler has not reached it yet: unpause the DAG there, or wait")
     owner = records.timeline.owner(records.now, dag_id)
-    dag = records.sides[owner].dags.get(dag_id) if owner in records.sides else None
-    if dag is None:
-        return _Obstacle(f"{owner} owns the DAG now, but does not have it: deploy it there")
+    dag = records.sides[owner].dags.get(dag_id) if owner is not None and owner in records.sides else None
+    if owner is None or dag is None:
+        return _Obstacle(f"{named(owner)} owns the DAG now, but does not have it: deploy it there")
     if dag.paused:
         return _Obstacle(f"the DAG is paused on {owner}, which owns it now: unpause it there")
     return owner

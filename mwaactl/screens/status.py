@@ -15,6 +15,7 @@ from mwaactl.checks.observation import Observation
 from mwaactl.dag_files import EnvironmentPush, PushResult
 from mwaactl.json_model import iso
 from mwaactl.ownership.history import History
+from mwaactl.ownership.reading import named
 from mwaactl.screens.common import SHOWN, print_note, remainder, show_checks, since_text
 from mwaactl.switching.status import OwnershipLine, Status
 
@@ -68,7 +69,9 @@ def _warn_of_plain_parameter(console: Console, status: Status) -> None:
 
 
 def _ownership(line: OwnershipLine, work: str) -> Text:
-    text = Text.assemble((line.owner, f"bold {line.owner}"), f" has owned {work} {since_text(line.since)}")
+    text = Text.assemble(
+        (named(line.owner), f"bold {line.owner or 'red'}"), f" has owned {work} {since_text(line.since)}"
+    )
     if line.next_owner is not None and line.next_since is not None:
         wait = (line.next_since - clock.now()).total_seconds()
         successor = (line.next_owner, f"bold {line.next_owner}")

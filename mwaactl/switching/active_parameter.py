@@ -9,7 +9,6 @@ from mwaactl.aws import aws_errors
 from mwaactl.deployment import Deployment
 from mwaactl.errors import Unfinished, Unreachable
 from mwaactl.ownership.parameter import Snapshot
-from mwaactl.ownership.reading import newest_owner
 
 ATTEMPTS = 3  # to make it agree with the ownership while others keep switching
 
@@ -33,16 +32,16 @@ def write_active(deployment: Deployment, snapshot: Snapshot) -> None:
     name, ssm = deployment.stack.active_environment_parameter, deployment.clients.ssm
     try:
         for _ in range(ATTEMPTS):
-            owner = newest_owner(snapshot.timeline)
+            owner = snapshot.timeline.newest().owner
             if read_active(deployment) != owner:
                 with aws_errors(f"write {name}"):
                     ssm.put_parameter(Name=name, Value=owner, Type="String", Overwrite=True)
             snapshot = deployment.ownership.read()
-            if newest_owner(snapshot.timeline) == owner:
+            if snapshot.timeline.newest().owner == owner:
                 return
         raise Unreachable("others keep switching")
     except Unreachable as error:
         raise Unfinished(
-            f"{newest_owner(snapshot.timeline)} owns the work, but the parameter {name}, which other systems "
-            f"read, does not name it yet: {error}. Repeat the command to set it"
+            f"{snapshot.timeline.newest().owner} owns the work, but the parameter {name}, which other "
+            f"systems read, does not name it yet: {error}. Repeat the command to set it"
         ) from error

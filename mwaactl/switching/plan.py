@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bluegreen.timeline import DAG_ID, Colour, Timeline, other_colour
 
+from mwaactl.airflow.client import AirflowApi
 from mwaactl.checks.outcome import Check, listed
 from mwaactl.checks.registry import forced_checks, observe_sides, run_checks
 from mwaactl.deployment import Deployment
-from mwaactl.errors import UsageError
+from mwaactl.errors import Unreachable, UsageError
 from mwaactl.ownership.parameter import Ownership, Snapshot, aws_now, too_far
 from mwaactl.ownership.reading import Turn, newest_owner, previous_owner, settled, turn
 from mwaactl.switching import held_dags
@@ -35,6 +37,7 @@ class SwitchPlan:
     watch: Watch | None = None  # on the source; None: it does not answer, or is not needed
     activity: Activity | None = None  # of the source at the time of the checks
     forced: frozenset[str] = frozenset()
+    known: frozenset[str] | None = None  # the DAGs that exist, or did; None: neither side reports them
 
     @property
     def already(self) -> bool:
@@ -115,7 +118,7 @@ def plan_rollback(
     """
     forced = forced_checks(force)
     before = deployment.ownership.read()
-    owner, previous = newest_owner(before.timeline), previous_owner(before.timeline)
+    owner, previous = before.timeline.newest().owner, previous_owner(before.timeline)
     if previous is None:
         raise UsageError(
             f"there is no switch to roll back: the ownership timeline of stack {deployment.name} has no "
@@ -205,4 +208,20 @@ def _checked(plan: SwitchPlan) -> SwitchPlan:
         candidates = plan.candidates(timeline, activity, soon)
         likely = {dag_id for dag_id in candidates if activity.busy(dag_id, soon)}
     sides = held_dags.known_by_tasks(sides, watch, apis[plan.target], likely)
-    return replace(plan, checks=run_checks(sides, plan.forced), watch=watch, activity=activity)
+    return replace(
+        plan,
+        checks=run_checks(sides, plan.forced),
+        watch=watch,
+        activity=activity,
+        known=known_dags(apis.get(plan.source), apis[plan.target]),
+    )
+
+
+def known_dags(*sides: AirflowApi | None) -> frozenset[str] | None:
+    """The DAGs that the sides know, also those whose file is gone; None if neither side reports them."""
+    known: frozenset[str] | None = None
+    for api in sides:
+        if api is not None:
+            with suppress(Unreachable):
+                known = (known or frozenset()) | api.dag_ids()
+    return known

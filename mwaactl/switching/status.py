@@ -21,9 +21,12 @@ from mwaactl.switching.drain import executes
 
 
 class OwnershipLine(Model):
-    """The owner of the runs that are due now, since when, and the next owner (None: no change is decided)."""
+    """The owner of the runs that are due now, since when, and the next owner (None: no change is decided).
 
-    owner: Colour
+    `owner` None: an environment that has been replaced or removed; nothing executes these runs.
+    """
+
+    owner: Colour | None
     since: Instant
     next_owner: Colour | None
     next_since: Instant | None

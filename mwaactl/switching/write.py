@@ -26,7 +26,7 @@ from mwaactl.checks.serial import CHECK as SERIAL_CHECK
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable
 from mwaactl.json_model import Instant, Model
 from mwaactl.ownership.parameter import Snapshot, aws_now
-from mwaactl.ownership.reading import newest_owner, turn
+from mwaactl.ownership.reading import named, newest_owner, turn
 from mwaactl.switching import held_dags
 from mwaactl.switching.active_parameter import write_active
 from mwaactl.switching.held_dags import Activity, HeldDag
@@ -41,7 +41,7 @@ class SwitchResult(Model):
     moved: tuple[str, ...] = ()  # the DAGs that moved by decisions of their own
     held: tuple[HeldDag, ...] = ()  # the DAGs that stay on the other side until they are idle
     rollback: bool = False
-    previous: Colour
+    previous: Colour | None  # None: an environment that no longer exists
     changed: bool
     dry_run: bool = False
     owns_from: Instant | None  # the instant from which the target owns; None in a dry run
@@ -63,12 +63,10 @@ class _Decision:
 
 
 def dry_run(plan: SwitchPlan) -> SwitchResult:
-    """What `carry_out` would do. UsageError if the parameter has no room for it."""
+    """What `carry_out` would do."""
     activity = plan.activity if plan.ok else None
     decision = _decide(plan, plan.before, activity, plan.now + plan.lead)
     changed = decision.timeline is not None
-    if decision.timeline is not None:
-        plan.deployment.ownership.value(plan.before, decision.timeline)
     return _result(
         plan,
         decision,
@@ -84,8 +82,7 @@ def carry_out(plan: SwitchPlan, *, reason: str = "") -> SwitchResult:
     owns the work, or if everything that has yet to move is busy.
 
     Raises CheckFailed (nothing written; also if the source no longer answers), LostRace (also if someone
-    wrote since the plan was made), Unfinished, Unreachable, UsageError (too many DAGs with decisions of their
-    own; nothing written).
+    wrote since the plan was made), Unfinished, Unreachable.
     """
     try:
         return _carry_out(plan, reason)
@@ -111,7 +108,8 @@ def _carry_out(plan: SwitchPlan, reason: str) -> SwitchResult:
     if before.top != plan.before.top:
         raise LostRace(
             f"another writer wrote version {before.top} of {ownership.name} since the checks: "
-            f"{newest_owner(before.timeline)} owns the work. Nothing was written; see `mwaactl history`"
+            f"{named(newest_owner(before.timeline))} owns the work. Nothing was written; see "
+            "`mwaactl history`"
         )
     since = aws_now(before, ownership.lead) + plan.lead
     decision = _decide(plan, before, activity, since)
@@ -177,7 +175,8 @@ def _decide(plan: SwitchPlan, before: Snapshot, activity: Activity | None, since
         for dag_id in moved:
             decided = decided.dag_moved(dag_id, plan.target, since, version)
     else:
-        decided = decided.switched(plan.target, since, version)
+        known = None if plan.known is None else plan.known | set(activity.dags if activity else ())
+        decided = decided.switched(plan.target, since, version, known=known)
         for dag_id in stay:
             decided = decided.dag_moved(dag_id, plan.source, since, version)
     return _Decision(None if decided is timeline else decided, since, moved, held)
@@ -217,8 +216,8 @@ def _notes(after: Snapshot, version: int, decision: _Decision) -> tuple[str, ...
     begin = _begin(timeline, version, decision)
     if max(line[-1].version for line in (timeline.owners, *timeline.dags.values())) > version:
         notes += (
-            f"another writer has made a newer decision: {newest_owner(timeline, dag_id)} owns the work next "
-            f"(version {after.reading.version})",
+            f"another writer has made a newer decision: {named(newest_owner(timeline, dag_id))} owns the "
+            f"work next (version {after.reading.version})",
         )
     if begin and decision.since and begin > decision.since + held_dags.MARGIN:
         late = (begin - decision.since).total_seconds()

@@ -26,7 +26,8 @@ def owner(dag_id: str | None = None, instant: datetime | None = None) -> str:
     if moment.tzinfo is None:
         raise ValueError(f"the instant needs a time zone: {moment.isoformat()}")
     timeline = store.store(chosen).timeline(moment, wait=chosen.wait.total_seconds())
-    return timeline.owner(moment, dag_id)
+    entry = timeline.claim(moment, dag_id).entry
+    return entry.owner if entry is not None else "nobody"
 
 
 def is_active(dag_id: str | None = None) -> bool:

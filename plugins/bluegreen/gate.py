@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from bluegreen.settings import Settings
-from bluegreen.store import Store
+from bluegreen.store import OwnershipUnknown, Store
+from bluegreen.timeline import Claim, Entry
 
 # Runs that a person or a program creates in one environment only: they run there. A type that is not listed
 # here is judged by its due instant, so that a new type of run is never executed twice.
 CREATED_HERE = frozenset(
     {"manual", "operator_triggered", "backfill", "asset_materialization", "dataset_materialization"}
 )
+UNDECIDED_PAUSE = 1.0  # seconds between two looks at what is being passed on
 FOLLOWS_PRODUCER = frozenset({"asset_triggered", "dataset_triggered"})
 
 
@@ -96,14 +99,47 @@ class Gate:
             # an operator has cleared it: the owner at the time of its new start decides, so that a later
             # switch does not stop it halfway
             instant = max(run.started or self._clock(), instant)
-        timeline = self._store.timeline(instant, wait=wait, afresh=run.cleared or retried)
-        owner = timeline.owner(instant, run.dag_id)
-        if owner == here:
+        claim = self._claim(run, instant, wait, afresh=run.cleared or retried)
+        if claim.entry is not None and claim.entry.owned_by == (here, self.settings.life):
             return Verdict(True, f"{here} owns {instant.isoformat()}")
         if run.cleared:
             return Verdict(
                 False,
-                f"{run.run_id} of {run.dag_id} was cleared on {here}, but {owner} owns the work now "
-                f"(since before {instant.isoformat()}): clear it on {owner}",
+                f"{run.run_id} of {run.dag_id} was cleared on {here}, but {_named(claim)} owns the work now "
+                f"(since before {instant.isoformat()}): clear it on {_named(claim)}",
             )
-        return Verdict(False, f"{owner} owns what is due at {instant.isoformat()}; this is {here}")
+        return Verdict(False, f"{_named(claim)} owns what is due at {instant.isoformat()}; this is {here}")
+
+    def _claim(self, run: Run, instant: datetime, wait: float, *, afresh: bool) -> Claim:
+        """Whose the instant is. While books are open, that may change: then it is read again."""
+        deadline = time.monotonic() + wait
+        timeline = self._store.timeline(instant, wait=wait, afresh=afresh)
+        claim = timeline.claim(instant, run.dag_id)
+        if not claim.settled and not afresh:
+            timeline = self._store.timeline(instant, wait=wait, afresh=True)
+            claim = timeline.claim(instant, run.dag_id)
+        while claim.undecided:
+            if time.monotonic() + UNDECIDED_PAUSE > deadline:
+                raise OwnershipUnknown(
+                    f"what is due at {instant.isoformat()} is being passed on to another environment. To "
+                    "complete that: mwaactl switch --wait, with the present owner"
+                )
+            time.sleep(UNDECIDED_PAUSE)
+            timeline = self._store.timeline(instant, wait=wait, afresh=True)
+            claim = timeline.claim(instant, run.dag_id)
+        self._not_replaced(timeline.newest(run.dag_id))
+        return claim
+
+    def _not_replaced(self, newest: Entry) -> None:
+        """Raise OwnershipUnknown if the work is owned by a former environment with this one's colour."""
+        here = self.settings
+        if newest.owner == here.environment and newest.life != here.life:
+            raise OwnershipUnknown(
+                f"{here.environment} owns the work, but that environment was replaced by this one. To let "
+                f"this one own it: mwaactl switch {here.environment}"
+            )
+
+
+def _named(claim: Claim) -> str:
+    """The owner, for a person."""
+    return claim.entry.owner if claim.entry is not None else "nobody"

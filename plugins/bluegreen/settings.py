@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
+from typing import Final
 
 from bluegreen.timeline import COLOURS
+
+MAX_AGE: Final = timedelta(minutes=1)
 
 
 class SettingsError(RuntimeError):
@@ -18,14 +21,16 @@ class SettingsError(RuntimeError):
 class Settings:
     """The gate's options.
 
-    `lead` is what a switch allows for clock skew and slow writes; `max_age` limits the age of a copy of the
-    timeline; `wait` limits how long a task waits for a verdict.
+    `environment` is this one's colour, `life` the identifier that it was born with; `parameter` and `bucket`
+    are where the ownership timeline stands. `max_age` limits the age of a copy of it; `wait` limits how long
+    a task waits for a verdict.
     """
 
     environment: str
+    life: str
     parameter: str
-    lead: timedelta = timedelta(seconds=5)
-    max_age: timedelta = timedelta(minutes=5)
+    bucket: str
+    max_age: timedelta = MAX_AGE
     wait: timedelta = timedelta(minutes=1)
 
 
@@ -40,19 +45,25 @@ def load() -> Settings:
             "runs are its own, so no task may run. The Pulumi program sets the bluegreen.* options; to run "
             "Airflow without it, remove airflow_local_settings.py and bluegreen/ from the plugins folder"
         )
-    parameter = _option("parameter")
-    if not parameter:
-        raise SettingsError(
-            "bluegreen.parameter (AIRFLOW__BLUEGREEN__PARAMETER) is not set: it names the SSM parameter "
-            "that records who owns which runs, /{project}/{stack}/ownership"
-        )
-    default = Settings(environment, parameter)
-    return Settings(
+    default = Settings(
         environment,
-        parameter,
-        lead=_seconds("lead_seconds", default.lead),
+        life=_needed("life", "it identifies this environment among those that had the same name"),
+        parameter=_needed("parameter", "it names the SSM parameter that records who owns which runs"),
+        bucket=_needed("bucket", "it names the S3 bucket that holds what the parameter has no room for"),
+    )
+    return replace(
+        default,
         max_age=_seconds("max_age_seconds", default.max_age),
         wait=_seconds("wait_seconds", default.wait),
+    )
+
+
+def _needed(name: str, meaning: str) -> str:
+    if value := _option(name):
+        return value
+    raise SettingsError(
+        f"bluegreen.{name} (AIRFLOW__BLUEGREEN__{name.upper()}) is not set: {meaning}. The Pulumi program "
+        "sets the bluegreen.* options: pulumi up"
     )
 
 

@@ -19,15 +19,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from botocore.utils import parse_timestamp
 
 from bluegreen import aws
+from bluegreen.document import Fetch, Record, content_hash, latest_valid, object_key, standing
 from bluegreen.settings import Settings
-from bluegreen.timeline import Record, Timeline, TimelineError, latest_valid
+from bluegreen.timeline import Timeline, TimelineError
 
 REQUEST_SECONDS = 3.0
 READ_SECONDS = 6.0  # one attempt, with credentials and, if the newest version is invalid, the history
@@ -72,14 +73,14 @@ class Parameter:
         """The newest valid version. Raises AwsError or TimelineError, for a malformed answer also others."""
         newest = _record(self._ask("GetParameter")["Parameter"])
         try:
-            latest_valid([newest])
+            standing([newest])
         except TimelineError:
             # a writer lost a race, or an old value was put back: the version before it is valid
             if known is not None and known.newest == newest:
                 return known
             history = {record[1]: record for record in self._history()}
             # the newest of the history, which may lag: a version that it lacks must be read again
-            return Answer(history[latest_valid(history.values()).version], history[max(history)])
+            return Answer(standing(history.values()), history[max(history)])
         return Answer(newest, newest)
 
     def _history(self) -> Iterator[Record]:
@@ -100,6 +101,16 @@ class Parameter:
         return answer
 
 
+def fetch_content(bucket: str, name: str) -> str:
+    """The content of the object with this name. Raises AwsError."""
+    content = aws.request(
+        "s3", "GET", f"/{object_key(name)}", body=b"", headers={}, timeout=REQUEST_SECONDS, bucket=bucket
+    ).decode()
+    if content_hash(content) != name:
+        raise aws.AwsError(f"s3://{bucket}/{object_key(name)} does not have the content that its name states")
+    return content
+
+
 def _record(parameter: dict[str, Any]) -> Record:
     # botocore's own parser: writers that use its client must get exactly the same instant
     return str(parameter["Value"]), int(parameter["Version"]), parse_timestamp(parameter["LastModifiedDate"])
@@ -118,10 +129,12 @@ class Store:
         directory: Path | None = None,
         clock: Callable[[], float] = time.time,
         pause: float = PAUSE_SECONDS,
+        fetch: Fetch | None = None,
     ) -> None:
         self.settings = settings
         self.fetches = 0
         self._read = read
+        self._content = fetch or partial(fetch_content, settings.bucket)
         self._clock = clock
         self._pause = pause
         self._copy: Copy | None = None
@@ -221,7 +234,7 @@ class Store:
         _save(self._file, self._copy)
 
     def _copy_of(self, started: float, answer: Answer) -> Copy:
-        return Copy(started, answer, latest_valid([answer.valid]).effective(self.settings.lead))
+        return Copy(started, answer, latest_valid([answer.valid], self._content).effective())
 
     def _load(self) -> Copy | None:
         if self._file is None:

@@ -74,6 +74,7 @@ ARNS = {
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": "ec2:security-group-rule/{id}",
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": "ec2:security-group-rule/{id}",
     "awsx:ec2:Vpc": "",
+    "pulumi:index:Stash": "",
     "random:index/randomId:RandomId": "",
     "random:index/randomPassword:RandomPassword": "",
 }

@@ -7,10 +7,9 @@ must not hide itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -40,36 +39,31 @@ class Decision:
         )
 
 
-def decided(versions: Iterable[Version], lead: timedelta) -> list[Decision]:
-    """The decisions that count, oldest first: those of versions that were written upon the one before."""
+def decided(
+    versions: Iterable[Version], lead: timedelta, fetch: Callable[[str], str] | None = None
+) -> list[Decision]:
+    """The decisions that count, oldest first: those of versions that were written upon the one before.
+
+    `fetch` returns the content of an object that a value points to.
+    """
     found: list[Decision] = []
     for version in sorted(versions, key=lambda v: v.number):
         content = json.loads(version.value)
         if content["base_version"] != version.number - 1:
             continue
+        if fetch is not None and "object" in content:
+            content |= json.loads(fetch(content["object"]))
         lines = [(None, content["owners"])]
         lines += [(dag, line) for names, line in content["dags"].items() for dag in names.split(",")]
         for dag, line in lines:
-            for owner, since, decided_by in _entries(line, content):
-                if decided_by != version.number:
+            for entry in line:
+                owner, since = entry["owner"], datetime.fromisoformat(entry["since"])
+                if entry["version"] != version.number:
                     continue  # decided by an older version, and carried along
                 if since != EPOCH:  # a put may have come late: it counts from its arrival
                     since = max(since, version.modified + lead)
                 found.append(Decision(version.number, dag, owner, since))
     return found
-
-
-def _entries(line: Any, content: dict[str, Any]) -> Iterator[tuple[str, datetime, int]]:
-    """Owner, instant and version of a line's entries; a dense one has the instants in a table."""
-    if isinstance(line, list):
-        for entry in line:
-            yield entry["owner"], datetime.fromisoformat(entry["since"]), entry["version"]
-        return
-    for word in line.split():
-        decision, _, own = word.partition("@")
-        since = int(own) if own else content["since"][decision[1:]]
-        owner = {"b": "blue", "g": "green"}[decision[0]]
-        yield owner, EPOCH + timedelta(microseconds=since), int(decision[1:])
 
 
 def deciding(decisions: Iterable[Decision], dag: str, due: datetime) -> Decision:

@@ -189,7 +189,7 @@ class Operator:
 
     @property
     def decisions(self) -> list[Decision]:
-        return decided(self.versions.values(), self._lead)
+        return decided(self.versions.values(), self._lead, self._twins.content)
 
     @property
     def owner(self) -> str:

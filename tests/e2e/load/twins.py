@@ -105,6 +105,7 @@ class Twins:
             raise RuntimeError(f"pulumi up failed:\n{done.out}\n{done.err}")
         self._session = boto3.Session("test", "test", region_name=self.env["AWS_REGION"])
         self._ssm = self._session.client("ssm", endpoint_url=self.env["AWS_ENDPOINT_URL"])
+        self._s3 = self._session.client("s3", endpoint_url=self.env["AWS_ENDPOINT_URL"])
         self._mwaa = self._session.client(
             "mwaa",
             endpoint_url=self.env["AWS_ENDPOINT_URL_MWAA"],
@@ -244,6 +245,12 @@ class Twins:
             for page in pages
             for p in page["Parameters"]
         ]
+
+    def content(self, name: str) -> str:
+        """The content of an object that a value of the parameter points to."""
+        bucket = self.outputs["lineage_log_bucket"]
+        answer = self._s3.get_object(Bucket=bucket, Key=f"ownership/{name}.json")
+        return str(answer["Body"].read().decode())
 
     # What Airflow says
 

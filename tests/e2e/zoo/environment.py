@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from bluegreen.timeline import Colour, Reading, Timeline, latest_valid
+from bluegreen.document import latest_valid
+from bluegreen.timeline import Colour, Reading, Timeline
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -30,6 +31,7 @@ from local.aws import ministack
 from local.home import ACCOUNT, REGION, Home
 from local.processes import LOOPBACK, answers, clean_environ, free_port, start, stop, wait_until
 from local.pulumi import cli as pulumi_cli
+from tests.fakes.timeline import LIVES, dumped, initial
 
 FOLDER = Path(__file__).parent
 LEAD = timedelta(seconds=2)
@@ -150,16 +152,16 @@ class Zoo:
 
     def own(self, owner: Colour) -> None:
         """The parameter's first version: `owner` has always owned everything."""
-        value = Timeline.initial(owner).dump()
+        value = dumped(initial(owner))
         put = self._ssm.put_parameter(Name=self.parameter, Value=value, Type="String")
         assert put["Version"] == 1
 
-    def switch(self, target: str) -> datetime:
+    def switch(self, target: Colour) -> datetime:
         """Let `target` own what is due from now plus the lead on; the instant from which it does."""
         version = self.reading().version + 1
-        timeline = self.reading().effective(LEAD).switched(target, datetime.now(UTC) + LEAD, version)
-        self._ssm.put_parameter(Name=self.parameter, Value=timeline.dump(), Type="String", Overwrite=True)
-        return self.reading().effective(LEAD).owners[-1].since
+        timeline = self.timeline().switched(target, datetime.now(UTC) + LEAD, version)
+        self._ssm.put_parameter(Name=self.parameter, Value=dumped(timeline), Type="String", Overwrite=True)
+        return self.timeline().owners[-1].since
 
     def forget_owners(self) -> None:
         self._ssm.delete_parameter(Name=self.parameter)
@@ -168,10 +170,14 @@ class Zoo:
         found = self._ssm.get_parameter(Name=self.parameter)["Parameter"]
         return latest_valid([(found["Value"], found["Version"], found["LastModifiedDate"])])
 
+    def timeline(self) -> Timeline:
+        """The timeline that every reader has now."""
+        return self.reading().effective().seen_with(LIVES)
+
     def owned(self, run: Json) -> bool:
         """Whether a scheduled run belongs to this environment."""
         due, dag_id = datetime.fromisoformat(run["due"]), run["dag_id"]
-        return self.reading().effective(LEAD).owner(due, dag_id) == "blue"
+        return self.timeline().owner(due, dag_id) == "blue"
 
     # Airflow's REST API
 
@@ -266,8 +272,9 @@ class Zoo:
         return {
             "bluegreen.environment": "blue",
             "bluegreen.parameter": self.parameter,
-            "bluegreen.lead_seconds": f"{LEAD.total_seconds():g}",
-            "bluegreen.max_age_seconds": "300",
+            "bluegreen.life": LIVES["blue"],
+            "bluegreen.bucket": self._log,
+            "bluegreen.max_age_seconds": "60",
             "bluegreen.wait_seconds": f"{WAIT.total_seconds():g}",
             "openlineage.namespace": "zoo-blue",
             "openlineage.transport": json.dumps(transport),

@@ -60,6 +60,7 @@ class ScheduledAirflows:
         free = dict.fromkeys(NAMES, START)  # a side's next run waits for its last
         for number, due in enumerate(self._due(work)):
             side = timeline.owner(due, dag_id)
+            assert side is not None
             start = max(due, free[side]) if work.alone or work.past else due
             seconds = work.odd if work.odd is not None and number % 2 else work.seconds
             free[side] = start + timedelta(seconds=seconds)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, cast
 
-from bluegreen.timeline import Timeline, latest_valid
+from bluegreen.document import latest_valid, object_key
+from bluegreen.timeline import Colour, Timeline
 
 from mwaactl.aws import Clients
 from mwaactl.deployment import Deployment
@@ -20,6 +21,7 @@ from tests.fakes.aws.mwaa import AIRFLOW, FakeMwaa
 from tests.fakes.aws.s3 import FakeS3
 from tests.fakes.aws.ssm import ACTIVE, OWNERSHIP, FakeSsm
 from tests.fakes.clock import Clock
+from tests.fakes.timeline import LIVES, dumped, initial
 
 LEAD = 5.0
 BLUE, GREEN = "mwaa-openlineage-fullha-blue", "mwaa-openlineage-fullha-green"
@@ -52,7 +54,7 @@ class FakeClients:
 
 def outputs(mode: str = "fullha", **changes: Any) -> dict[str, Any]:
     """A stack's outputs as Pulumi prints them."""
-    colours = ("blue", "green") if mode in ("fullha", "bluegreen") else ("blue",)
+    colours: tuple[Colour, ...] = ("blue", "green") if mode in ("fullha", "bluegreen") else ("blue",)
     name = f"mwaa-openlineage-{mode}"
     return {
         "mode": mode,
@@ -72,7 +74,9 @@ def outputs(mode: str = "fullha", **changes: Any) -> dict[str, Any]:
                 "airflow_version": "3.0.6",
                 "environment_class": "mw1.small",
                 "lineage_namespace": f"{name}-{colour}",
+                "life": LIVES[colour],
                 "identity": {},
+                "deployed": {"plugins.zip": "sha256:1", "requirements.txt": "sha256:1"},
             }
             for colour in colours
         },
@@ -88,7 +92,7 @@ def outputs(mode: str = "fullha", **changes: Any) -> dict[str, Any]:
 def fresh_ssm(clock: Clock | None = None) -> FakeSsm:
     """Parameter Store after a deployment: blue owns everything."""
     ssm = FakeSsm(clock or Clock())
-    ssm.store({"Name": OWNERSHIP, "Value": Timeline.initial().dump()})
+    ssm.store({"Name": OWNERSHIP, "Value": dumped(initial())})
     ssm.store({"Name": ACTIVE, "Value": "blue"})
     return ssm
 
@@ -124,4 +128,8 @@ def deployment(aws: FakeClients, mode: str = "fullha", **changes: Any) -> Deploy
 def standing(aws: FakeClients) -> Timeline:
     """The timeline that every reader has now."""
     records = [(r["Value"], r["Version"], r["LastModifiedDate"]) for r in aws.ssm.stored[OWNERSHIP]]
-    return latest_valid(records).effective(timedelta(seconds=LEAD))
+
+    def fetch(name: str) -> str:
+        return aws.s3.lineage.objects[object_key(name)].decode()
+
+    return latest_valid(records, fetch).effective().seen_with(LIVES)

@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
 import pulumi
 import pytest
-from bluegreen.timeline import Timeline, TimelineError
+from bluegreen.timeline import COLOURS, Colour, Timeline, TimelineError
 
-from components.guard import READ_ATTEMPTS, owners, previous_outputs, touched_environments, violations
+from components.airflow.definition import PLUGINS
+from components.guard import (
+    READ_ATTEMPTS,
+    Touch,
+    Work,
+    interruption,
+    previous_outputs,
+    touched_environments,
+    violations,
+    work_of,
+)
 from tests.fakes.pulumi_mocks import PROJECT, deploy, run
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 LEAD = timedelta(seconds=5)
 HOUR = timedelta(hours=1)
 INITIAL = Timeline.initial()
-PARAMETER = "/mwaa-openlineage/fullha/ownership"
+DEPLOYED = {"max_workers": "5", PLUGINS: "sha256:1"}
 
 
-def outputs(**colours: Mapping[str, Any]) -> dict[str, Any]:
+def environments(**colours: Mapping[str, Any]) -> dict[Colour, Any]:
+    """Environments with these identities, all deployed alike."""
     return {
-        "region": "us-east-1",
-        "ownership_parameter": PARAMETER,
-        "airflow_environments": {colour: {"identity": dict(found)} for colour, found in colours.items()},
+        colour: {"identity": dict(identity), "deployed": dict(DEPLOYED)}
+        for colour, identity in colours.items()
+        if colour in COLOURS
     }
+
+
+def updated(**changes: str) -> dict[str, Any]:
+    return {"identity": {"name": "b"}, "deployed": {**DEPLOYED, **changes}}
 
 
 # Which environments a change touches
@@ -34,31 +49,57 @@ def outputs(**colours: Mapping[str, Any]) -> dict[str, Any]:
 
 def test_an_environment_that_stays_as_it_is_is_not_touched() -> None:
     # Numbers come back from the engine as floats.
-    assert touched_environments(outputs(blue={"airflow_major": 3.0}), {"blue": {"airflow_major": 3}}) == {}
+    assert touched_environments(environments(blue={"major": 3.0}), environments(blue={"major": 3})) == {}
 
 
 def test_an_environment_that_is_no_longer_planned_is_removed() -> None:
-    previous = outputs(blue={"name": "b"}, green={"name": "g"})
-    assert touched_environments(previous, {"blue": {"name": "b"}}) == {"green": "removed"}
+    previous = environments(blue={"name": "b"}, green={"name": "g"})
+    assert touched_environments(previous, environments(blue={"name": "b"})) == {"green": Touch("removed")}
 
 
 def test_a_changed_identity_is_a_replacement_that_says_what_changed() -> None:
     touched = touched_environments(
-        outputs(blue={"airflow_major": 2.0, "vpc_cidr": "10.0.0.0/16"}),
-        {"blue": {"airflow_major": 3, "vpc_cidr": "10.0.0.0/16"}},
+        environments(blue={"airflow_major": 2.0, "vpc_cidr": "10.0.0.0/16"}),
+        environments(blue={"airflow_major": 3, "vpc_cidr": "10.0.0.0/16"}),
     )
-    assert touched == {"blue": "replaced (airflow_major 2 -> 3)"}
+    assert {colour: str(touch) for colour, touch in touched.items()} == {
+        "blue": "replaced (airflow_major 2 -> 3)"
+    }
 
 
-def test_an_identity_that_knows_more_than_before_changes_nothing() -> None:
-    assert touched_environments(outputs(blue={"name": "b"}), {"blue": {"name": "b", "new": 1}}) == {}
+def test_a_changed_argument_is_an_update_that_says_what_changed() -> None:
+    touched = touched_environments(
+        environments(blue={"name": "b"}),
+        {"blue": updated(max_workers="9", **{PLUGINS: "sha256:2", "options.x.y": "z" * 40, "added": "1"})},
+    )
+    # Digests and long texts tell nobody anything.
+    assert str(touched["blue"]) == ("updated (added None -> 1, max_workers 5 -> 9, options.x.y, plugins.zip)")
+
+
+def test_an_argument_that_is_no_longer_given_is_an_update() -> None:
+    planned = {"blue": {"identity": {"name": "b"}, "deployed": {}}}
+    touched = touched_environments(environments(blue={"name": "b"}), planned)
+    assert touched["blue"].what == "updated"
+
+
+def test_a_replacement_counts_more_than_an_update() -> None:
+    touched = touched_environments(environments(blue={"name": "before"}), {"blue": updated(max_workers="9")})
+    assert str(touched["blue"]) == "replaced (name before -> b)"
 
 
 def test_the_first_deployment_touches_nothing() -> None:
-    assert touched_environments({}, {"blue": {"name": "b"}}) == {}
+    assert touched_environments({}, environments(blue={"name": "b"})) == {}
 
 
 # Who owns work
+
+
+def owners(value: str, version: int, now: datetime, lead: timedelta) -> frozenset[Colour]:
+    return work_of(value, version, no_object, now, {}, lead).owners
+
+
+def no_object(digest: str) -> str:
+    raise AssertionError(digest)
 
 
 def test_at_first_blue_owns_all() -> None:
@@ -93,31 +134,97 @@ def test_a_version_that_lost_a_race_tells_nothing() -> None:
 # What to do about it
 
 
-def test_a_standby_may_go() -> None:
-    assert violations({"green": "removed"}, {"blue"}, existing={"blue", "green"}, stack="s") == []
+REMOVED, REPLACED, UPDATED = Touch("removed"), Touch("replaced", ("x",)), Touch("updated", ("y",))
+BOTH: tuple[Colour, ...] = ("blue", "green")
 
 
-def test_the_owner_may_not_go_and_the_commands_are_named() -> None:
-    lines = violations({"green": "removed"}, {"green"}, existing={"blue", "green"}, stack="s")
-    assert lines[0] == "green owns work and would be removed."
-    assert "  mwaactl switch blue -s s" in lines
-    assert "  pulumi up -s s" in lines
+def work(*owners: Colour, open_books: Sequence[Colour] = (), newest: Colour | None = None) -> Work:
+    return Work(frozenset(owners), frozenset(open_books), newest or owners[-1])
+
+
+def refused(touched: Mapping[Colour, Touch], work: Work, existing: Sequence[Colour] = BOTH) -> list[str]:
+    return list(violations(touched, work, existing, "s"))
+
+
+def commands(lines: Iterable[str]) -> list[str]:
+    return [line.strip() for line in lines if line.startswith("  ")]
+
+
+@pytest.mark.parametrize("touch", [REMOVED, REPLACED, UPDATED], ids=str)
+def test_a_standby_with_closed_books_may_be_touched(touch: Touch) -> None:
+    assert refused({"green": touch}, work("blue")) == []
+
+
+@pytest.mark.parametrize("touch", [REMOVED, REPLACED, UPDATED], ids=str)
+def test_an_environment_with_open_books_may_not_be_touched_in_any_way(touch: Touch) -> None:
+    lines = refused({"green": touch}, work("blue", open_books=["green"]))
+    assert lines[0].startswith(f"green would be {touch}, and its books are not closed")
+    assert commands(lines) == ["mwaactl switch blue --wait -s s", "pulumi up -s s"]
+
+
+def test_an_owner_with_open_books_may_not_be_updated_either() -> None:
+    lines = refused({"blue": UPDATED}, work("blue", open_books=["blue"]))
+    assert commands(lines) == ["mwaactl switch blue --wait -s s", "pulumi up -s s"]
+
+
+def test_until_a_planned_switch_the_command_names_the_new_owner() -> None:
+    lines = refused({"blue": UPDATED}, work("blue", "green", open_books=["blue"], newest="green"))
+    assert commands(lines)[0] == "mwaactl switch green --wait -s s"
+
+
+def test_open_books_of_one_side_do_not_hinder_the_other() -> None:
+    assert refused({"blue": UPDATED}, work("blue", open_books=["green"])) == []
+
+
+@pytest.mark.parametrize("touch", [REMOVED, REPLACED], ids=str)
+def test_the_owner_may_not_go_and_the_commands_are_named(touch: Touch) -> None:
+    lines = refused({"green": touch}, work("green"))
+    assert lines[0] == f"green owns work and would be {touch}."
+    assert commands(lines) == ["mwaactl switch blue --wait -s s", "pulumi up -s s"]
 
 
 def test_without_another_environment_one_is_to_be_added_first() -> None:
-    lines = violations({"blue": "replaced (x)"}, {"blue"}, existing={"blue"}, stack="s")
-    commands = [line.strip() for line in lines if line.startswith("  ")]
-    assert commands == [
+    lines = refused({"blue": REPLACED}, work("blue"), ["blue"])
+    assert commands(lines) == [
         "pulumi config set enable_blue_green true -s s",
         "pulumi up -s s",
-        "mwaactl switch green -s s",
+        "mwaactl switch green --wait -s s",
     ]
 
 
 def test_a_change_of_both_is_to_be_made_one_by_one() -> None:
-    touched = {"blue": "replaced (x)", "green": "replaced (x)"}
-    lines = violations(touched, {"blue"}, existing={"blue", "green"}, stack="s")
+    lines = refused({"blue": REPLACED, "green": REPLACED}, work("blue"))
     assert "green cannot take over, because it would be replaced (x)" in lines[1]
+
+
+def warned(touched: Mapping[Colour, Touch], existing: Sequence[Colour], *, forced: bool = True) -> list[str]:
+    return list(interruption("blue", touched, existing, "s", forced=forced))
+
+
+def test_an_update_of_the_owner_is_said_with_the_switch_that_avoids_it() -> None:
+    lines = warned({"blue": UPDATED}, BOTH)
+    assert lines[0] == "blue owns work and would be updated (y)."
+    assert "20-30 minutes" in lines[1]
+    assert "ends the tasks that run there (FORCED)" in lines[1]
+    assert commands(lines) == ["mwaactl switch green --wait -s s", "pulumi up -s s"]
+
+
+def test_a_graceful_update_waits_for_tasks() -> None:
+    assert "first waits for its tasks (GRACEFUL)" in warned({"blue": UPDATED}, BOTH, forced=False)[1]
+
+
+def test_an_update_of_both_is_said_with_the_way_to_make_it_one_by_one() -> None:
+    lines = warned({"blue": UPDATED, "green": UPDATED}, BOTH)
+    assert commands(lines) == [
+        "pulumi up --target '**mwaa-green**' -s s",
+        "mwaactl switch green --wait -s s",
+        "pulumi up -s s",
+    ]
+
+
+def test_an_update_of_the_only_environment_names_the_second() -> None:
+    lines = warned({"blue": UPDATED}, ["blue"])
+    assert commands(lines) == ["pulumi config set enable_blue_green true -s s", "pulumi up -s s"]
 
 
 # What the stack has
@@ -183,7 +290,7 @@ BLUE_OWNS = parameter(INITIAL, 1)
 def test_disabling_blue_green_while_green_works_stops_before_anything_is_registered() -> None:
     with pytest.raises(pulumi.RunError, match="green owns work and would be removed") as raised:
         deploy("hamarquez", stack="fullha", previous=before("fullha"), parameter=GREEN_OWNS)
-    assert "mwaactl switch blue -s fullha" in str(raised.value)
+    assert "mwaactl switch blue --wait -s fullha" in str(raised.value)
 
 
 def test_disabling_blue_green_while_blue_works_goes_on() -> None:
@@ -217,9 +324,25 @@ def test_upgrading_the_standby_to_the_next_major_version_goes_on() -> None:
     assert deployment.resource("Environment", "mwaa-green").inputs["airflowVersion"] == "3.3.1"
 
 
-def test_an_update_in_place_of_the_owner_goes_on() -> None:
-    # The parameter is not even read: no answer is mocked for it.
-    deploy("fullha", {"airflow_version": "3.2.1", "max_workers": 9}, previous=before("fullha"))
+def test_an_update_of_the_owner_goes_on_with_a_warning() -> None:
+    deployment = deploy(
+        "fullha", {"blue": {"max_workers": 9}}, previous=before("fullha"), parameter=BLUE_OWNS
+    )
+    (warning,) = deployment.warnings
+    assert "blue owns work and would be updated (max_workers 5 -> 9)" in warning
+    assert "mwaactl switch green --wait -s fullha" in warning
+
+
+def test_an_update_of_the_standby_goes_on_without_a_word() -> None:
+    deployment = deploy(
+        "fullha", {"green": {"max_workers": 9}}, previous=before("fullha"), parameter=BLUE_OWNS
+    )
+    assert deployment.warnings == []
+
+
+def test_a_run_that_touches_no_environment_does_not_even_read_the_parameter() -> None:
+    deployment = deploy("fullha", {"tags": {"team": "data"}}, previous=before("fullha"))
+    assert deployment.warnings == []
 
 
 def test_a_parameter_that_cannot_be_read_stops_the_program_with_the_ways_out() -> None:

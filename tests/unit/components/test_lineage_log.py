@@ -24,6 +24,19 @@ def test_events_and_nothing_else_expire_after_the_retention() -> None:
     assert expiring == [("events/", 45)]
 
 
+@pytest.mark.parametrize("production", [True, False])
+def test_no_rule_reaches_the_objects_of_the_ownership_timeline(production: bool) -> None:
+    configuration = parts(deploy("fullha", {"production": production}), "BucketLifecycleConfiguration")
+    rules = configuration["rules"]
+    assert isinstance(rules, list)
+    prefixes = [rule["filter"]["prefix"] for rule in rules]
+    assert not [prefix for prefix in prefixes if "ownership/x.json".startswith(prefix)]
+    assert len({rule["id"] for rule in rules}) == len(rules)
+    # All else loses its old versions.
+    old = {rule["filter"]["prefix"] for rule in rules if "noncurrentVersionExpiration" in rule}
+    assert old == {"events/", "forwarder/", "set-aside/", "deploy/"}
+
+
 def test_the_log_is_private_and_answers_over_tls_only() -> None:
     deployment = deploy("standard")
     closed = parts(deployment, "BucketPublicAccessBlock")

@@ -19,15 +19,15 @@ from typing import Any
 import pytest
 import trustme
 from bluegreen import aws
-from bluegreen.settings import Settings
 from bluegreen.store import OwnershipUnknown, Parameter, Store
-from bluegreen.timeline import Timeline
 from botocore.credentials import CredentialResolver
 from botocore.httpsession import DEFAULT_CA_BUNDLE
 
+from tests.fakes.timeline import dumped, gate_settings, initial
+
 DUE = datetime(2025, 11, 23, 10, tzinfo=UTC)
-SETTINGS = Settings("blue", "/p/s/ownership")
-RECORD = {"Value": Timeline.initial().dump(), "Version": 1, "LastModifiedDate": 1763891000.123}
+SETTINGS = gate_settings("blue")
+RECORD = {"Value": dumped(initial()), "Version": 1, "LastModifiedDate": 1763891000.123}
 
 
 class Server:

@@ -15,13 +15,13 @@ import pytest
 from bluegreen import policies, settings, store
 from bluegreen.aws import AwsError
 from bluegreen.store import Answer, Store
-from bluegreen.timeline import Timeline
 
 from tests.fakes.airflow.gate import always
+from tests.fakes.timeline import GATE_OPTIONS, initial
 
 SHIM = Path(__file__).parents[3] / "plugins" / "airflow_local_settings.py"
 T = datetime(2025, 11, 23, 10, tzinfo=UTC)
-TIMELINE = Timeline.initial().switched("green", T, 2)
+TIMELINE = initial().switched("green", T, 2, known=["etl"]).with_books("blue", {}, 3, closed=True)
 OURS = T + timedelta(minutes=1)
 THEIRS = T - timedelta(minutes=1)
 
@@ -47,7 +47,7 @@ class Airflow:
         self.reads += 1
         if not self.reachable:
             raise AwsError("https://ssm: refused")
-        return always(TIMELINE, 2, T - timedelta(hours=1))(known)
+        return always(TIMELINE, 3, T - timedelta(hours=1))(known)
 
     def get_current_context(self) -> dict[str, Any]:
         if self.context is None:
@@ -72,10 +72,7 @@ def airflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Airflow:
         module = ModuleType(name)
         vars(module).update(content)
         monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.setenv("AIRFLOW__BLUEGREEN__ENVIRONMENT", "green")
-    monkeypatch.setenv("AIRFLOW__BLUEGREEN__PARAMETER", "/p/s/ownership")
-    monkeypatch.setenv("AIRFLOW__BLUEGREEN__WAIT_SECONDS", "0")
-    for option, value in {"LEAD_SECONDS": "0", "MAX_AGE_SECONDS": "300"}.items():
+    for option, value in {**GATE_OPTIONS, "WAIT_SECONDS": "0", "MAX_AGE_SECONDS": "300"}.items():
         monkeypatch.setenv(f"AIRFLOW__BLUEGREEN__{option}", value)
     settings.load.cache_clear()
     source = Store(settings.load(), airflow.read, tmp_path)

@@ -12,32 +12,33 @@ from typing import Any
 import bluegreen
 import pytest
 from bluegreen import settings, store
-from bluegreen.gate import Gate, Run, describe
-from bluegreen.settings import Settings, SettingsError
-from bluegreen.store import Store
-from bluegreen.timeline import Timeline
+from bluegreen.gate import Gate, Run, Verdict, describe
+from bluegreen.settings import SettingsError
+from bluegreen.store import OwnershipUnknown, Store
+from bluegreen.timeline import COLOURS, Colour, Timeline
 
 from tests.fakes.airflow.gate import always
+from tests.fakes.timeline import GATE_OPTIONS, gate_settings, initial
 
 T = datetime(2025, 11, 23, 10, tzinfo=UTC)
 SWITCH = T + timedelta(minutes=5)
 NOW = T + timedelta(minutes=60)
-TIMELINE = Timeline.initial().switched("green", SWITCH, 2).dag_moved("serial", "blue", SWITCH, 2)
+TIMELINE = initial().switched("green", SWITCH, 2).dag_moved("serial", "blue", SWITCH, 2)
 
 
 def at(minutes: float) -> datetime:
     return T + timedelta(minutes=minutes)
 
 
-def gate(environment: str, tmp_path: Path) -> Gate:
-    chosen = Settings(environment, "/p/s/ownership", max_age=timedelta(days=1))
+def gate(environment: Colour, tmp_path: Path) -> Gate:
+    chosen = gate_settings(environment, max_age=timedelta(days=1))
     source = Store(chosen, always(TIMELINE, 2, T), tmp_path / environment, NOW.timestamp)
     return Gate(chosen, source, lambda: NOW)
 
 
 def executed_by(run: Run, tmp_path: Path, **how: Any) -> list[str]:
     """The environments that would execute the run, if both had it."""
-    return [colour for colour in ("blue", "green") if gate(colour, tmp_path).verdict(run, wait=0, **how).mine]
+    return [colour for colour in COLOURS if gate(colour, tmp_path).verdict(run, wait=0, **how).mine]
 
 
 @pytest.mark.parametrize(("minutes", "owner"), [(4.99, "blue"), (5, "green"), (30, "green")])
@@ -93,14 +94,91 @@ def test_cleared_and_retried_runs_read_afresh(how: dict[str, bool], tmp_path: Pa
             asked.append(afresh)
             return TIMELINE
 
-    judge = Gate(Settings("blue", "/p"), Source(), lambda: NOW)  # type: ignore[arg-type]
-    judge.verdict(Run("etl", "r", "scheduled", at(1)), wait=0)
+    judge = Gate(gate_settings("blue"), Source(), lambda: NOW)  # type: ignore[arg-type]
+    judge.verdict(Run("etl", "r", "scheduled", at(10)), wait=0)
     judge.verdict(
-        Run("etl", "r", "scheduled", at(1), cleared=how.get("cleared", False)),
+        Run("etl", "r", "scheduled", at(10), cleared=how.get("cleared", False)),
         wait=0,
         retried=how.get("retried", False),
     )
     assert asked == [False, True]
+
+
+# --- books ---
+
+
+class Sequence:
+    """A store that reads another timeline each time it is asked to read again."""
+
+    def __init__(self, *timelines: Timeline) -> None:
+        self.timelines = list(timelines)
+
+    def timeline(self, instant: datetime, *, wait: float, afresh: bool = False) -> Timeline:
+        if afresh and len(self.timelines) > 1:
+            self.timelines.pop(0)
+        return self.timelines[0]
+
+
+def judge(colour: Colour, *timelines: Timeline, wait: float = 0, **options: Any) -> Verdict:
+    """The verdict on a run of the DAG etl that was due before the switch."""
+    source = Sequence(*timelines)
+    chosen = gate_settings(colour, **options)
+    return Gate(chosen, source, lambda: NOW).verdict(  # type: ignore[arg-type]
+        Run("etl", "r", "scheduled", at(1)), wait=wait
+    )
+
+
+KNOWN = initial().switched("green", SWITCH, 2, known=["etl"])
+LEFT = {"etl": at(0.5)}
+
+
+def test_what_was_due_before_a_switch_stays_until_the_books_are_closed() -> None:
+    assert judge("blue", KNOWN).mine
+    assert not judge("green", KNOWN).mine
+
+
+def test_what_the_old_side_left_is_the_new_owners_once_the_books_are_closed() -> None:
+    closed = KNOWN.with_books("blue", LEFT, 3, closed=True)
+    assert not judge("blue", closed).mine
+    assert judge("green", closed).mine
+    done = KNOWN.with_books("blue", {"etl": at(2)}, 3, closed=True)
+    assert judge("blue", done).mine
+    assert not judge("green", done).mine
+
+
+def test_a_copy_from_before_the_books_were_closed_does_not_decide_about_the_past() -> None:
+    closed = KNOWN.with_books("blue", LEFT, 3, closed=True)
+    assert not judge("blue", KNOWN, closed).mine
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_while_books_are_closing_nobody_executes_what_is_left(
+    colour: Colour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bluegreen.gate.UNDECIDED_PAUSE", 0.01)
+    closing = KNOWN.with_books("blue", LEFT, 3, closed=False)
+    with pytest.raises(OwnershipUnknown, match="is being passed on to another environment"):
+        judge(colour, closing, wait=0.05)
+    closed = closing.with_books("blue", LEFT, 4, closed=True)
+    assert judge(colour, closing, closing, closed, wait=1).mine == (colour == "green")
+
+
+def test_a_dag_that_the_switch_did_not_know_is_the_new_owners_with_all_its_past() -> None:
+    unknown = initial().switched("green", SWITCH, 2, known=["another"])
+    assert judge("green", unknown).mine
+    assert not judge("blue", unknown).mine
+
+
+# --- lives ---
+
+
+def test_what_a_former_life_owned_is_not_executed_again() -> None:
+    assert not judge("blue", KNOWN, life="blue-2").mine
+
+
+def test_a_replaced_environment_that_still_owns_the_work_fails_its_tasks_with_the_command() -> None:
+    with pytest.raises(OwnershipUnknown, match=r"was replaced by this one.*mwaactl switch green"):
+        judge("green", KNOWN, life="green-2")
 
 
 # --- Airflow's DAG runs ---
@@ -167,28 +245,30 @@ def test_in_airflow_2_the_context_knows_the_events() -> None:
 @pytest.fixture
 def options(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     settings.load.cache_clear()
-    for name, value in {"ENVIRONMENT": "green", "PARAMETER": "/p/s/ownership"}.items():
+    for name, value in GATE_OPTIONS.items():
         monkeypatch.setenv(f"AIRFLOW__BLUEGREEN__{name}", value)
-    for name in ("LEAD_SECONDS", "MAX_AGE_SECONDS", "WAIT_SECONDS"):
+    for name in ("MAX_AGE_SECONDS", "WAIT_SECONDS"):
         monkeypatch.setenv(f"AIRFLOW__BLUEGREEN__{name}", "")
     return monkeypatch
 
 
 def test_settings_come_from_airflows_configuration(options: pytest.MonkeyPatch) -> None:
     options.setenv("AIRFLOW__BLUEGREEN__WAIT_SECONDS", "2.5")
-    assert settings.load() == Settings("green", "/p/s/ownership", wait=timedelta(seconds=2.5))
+    assert settings.load() == gate_settings("green", wait=timedelta(seconds=2.5))
 
 
 @pytest.mark.parametrize(
     ("name", "value", "complaint"),
     [
         ("ENVIRONMENT", "", r"AIRFLOW__BLUEGREEN__ENVIRONMENT\) is not set"),
+        ("LIFE", "", r"AIRFLOW__BLUEGREEN__LIFE\) is not set"),
+        ("BUCKET", "", r"AIRFLOW__BLUEGREEN__BUCKET\) is not set"),
         ("ENVIRONMENT", "red", "is 'red', not blue or green"),
         ("PARAMETER", " ", r"AIRFLOW__BLUEGREEN__PARAMETER\) is not set"),
         (
-            "LEAD_SECONDS",
+            "WAIT_SECONDS",
             "soon",
-            "bluegreen.lead_seconds must be a number of seconds from 0 to 86400, not 'soon'",
+            "bluegreen.wait_seconds must be a number of seconds from 0 to 86400, not 'soon'",
         ),
         ("WAIT_SECONDS", "-1", "bluegreen.wait_seconds must be"),
         ("MAX_AGE_SECONDS", "nan", "bluegreen.max_age_seconds must be"),

@@ -15,15 +15,15 @@ from typing import Any
 import pytest
 from bluegreen import store as store_module
 from bluegreen.aws import AwsError
-from bluegreen.settings import Settings
 from bluegreen.store import Answer, OwnershipUnknown, Parameter, Store, TooEarly
-from bluegreen.timeline import Timeline, TimelineError
+from bluegreen.timeline import TimelineError
 
 from tests.fakes.airflow.gate import always
+from tests.fakes.timeline import dumped, gate_settings, initial
 
-SETTINGS = Settings("blue", "/project/stack/ownership", max_age=timedelta(seconds=300))
+SETTINGS = gate_settings("blue", parameter="/project/stack/ownership", max_age=timedelta(seconds=300))
 NOW = 1_800_000_000.0
-BLUE = always(Timeline.initial(), 1, datetime.fromtimestamp(NOW - 9999, UTC))
+BLUE = always(initial(), 1, datetime.fromtimestamp(NOW - 9999, UTC))
 
 
 def due(seconds: float) -> datetime:
@@ -92,7 +92,7 @@ def slept(monkeypatch: pytest.MonkeyPatch, clock: HostClock) -> list[float]:
 
 def test_one_read_serves_all_processes_of_a_host(process: Callable[[], Store], ssm: CountedParameter) -> None:
     for _ in range(5):
-        assert process().timeline(due(-10), wait=0) == Timeline.initial()
+        assert process().timeline(due(-10), wait=0) == initial()
     assert ssm.reads == 1
 
 
@@ -153,7 +153,7 @@ def test_an_outage_is_waited_out(
     process: Callable[[], Store], ssm: CountedParameter, slept: list[float]
 ) -> None:
     ssm.failures = 4
-    assert process().timeline(due(-10), wait=60) == Timeline.initial()
+    assert process().timeline(due(-10), wait=60) == initial()
     assert len(slept) == 4
     assert sorted(slept) == slept
 
@@ -177,7 +177,7 @@ def test_the_scheduler_asks_once_and_after_a_failure_not_again_for_a_while(
             store.timeline(due(-10), wait=0)
     assert (ssm.reads, slept) == (1, [])
     time.sleep(30)
-    assert store.timeline(due(-10), wait=0) == Timeline.initial()
+    assert store.timeline(due(-10), wait=0) == initial()
     assert ssm.reads == 2
 
 
@@ -189,7 +189,7 @@ def test_what_another_process_has_read_is_used_while_the_scheduler_does_not_ask(
     with pytest.raises(OwnershipUnknown):
         scheduler.timeline(due(-10), wait=0)
     process().timeline(due(-10), wait=0)
-    assert scheduler.timeline(due(-10), wait=0) == Timeline.initial()
+    assert scheduler.timeline(due(-10), wait=0) == initial()
     assert ssm.reads == 2
 
 
@@ -210,7 +210,7 @@ def test_a_damaged_cache_is_read_again(
     process().timeline(due(-10), wait=0)
     [file] = (tmp_path / "cache").glob("*.json")
     file.write_text(content)
-    assert process().timeline(due(-10), wait=0) == Timeline.initial()
+    assert process().timeline(due(-10), wait=0) == initial()
     assert ssm.reads == 2
 
 
@@ -247,7 +247,7 @@ def test_an_unwritable_cache_only_costs_more_reads(
 
 
 def test_a_late_write_is_applied_as_effective(clock: HostClock, tmp_path: Path) -> None:
-    switched = Timeline.initial().switched("green", due(-60), 2)
+    switched = initial().switched("green", due(-60), 2)
     read = always(switched, 2, modified=due(-30))
     timeline = Store(SETTINGS, read, tmp_path / "cache", clock).timeline(due(-1), wait=0)
     assert [timeline.owner(due(seconds)) for seconds in (-26, -25)] == ["blue", "green"]
@@ -293,7 +293,7 @@ def test_a_scheduler_is_not_held_up_and_a_late_answer_serves_the_next_call(
     hanging.let_go.set()
     for thread in store._threads:
         thread.join(10)
-    assert store.timeline(due(-10), wait=0) == Timeline.initial()
+    assert store.timeline(due(-10), wait=0) == initial()
     assert Store(SETTINGS, hanging, tmp_path / "cache", clock).timeline(due(-10), wait=0)
     assert hanging.reads == 1
 
@@ -310,7 +310,7 @@ def test_hanging_reads_do_not_pile_up(
     hanging.let_go.set()
     for thread in store._threads:
         thread.join(10)
-    assert store.timeline(due(-10), wait=0) == Timeline.initial()
+    assert store.timeline(due(-10), wait=0) == initial()
 
 
 def test_a_forked_process_is_not_bothered_by_what_hangs_in_its_parent(
@@ -327,7 +327,7 @@ def test_a_forked_process_is_not_bothered_by_what_hangs_in_its_parent(
     if not child:
         store._read = BLUE
         monkeypatch.setattr(store_module, "LAST_TRY_SECONDS", 5)
-        os._exit(0 if store.timeline(due(-10), wait=0) == Timeline.initial() else 1)
+        os._exit(0 if store.timeline(due(-10), wait=0) == initial() else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
@@ -357,7 +357,7 @@ class Quota:
         return {"Parameter": versions[-1]} if action == "GetParameter" else {"Parameters": versions}
 
 
-FIRST = Timeline.initial()
+FIRST = initial()
 WINNER = FIRST.switched("green", due(-500), 2)
 LOSER = FIRST.switched("green", due(-400), 2)
 
@@ -366,7 +366,7 @@ LOSER = FIRST.switched("green", due(-400), 2)
 def test_500_tasks_a_minute_stay_far_below_ssms_limits(
     newest_is_valid: bool, clock: HostClock, tmp_path: Path
 ) -> None:
-    versions = [(FIRST.dump(), 1), (WINNER.dump(), 2), (LOSER.dump(), 3)][: 2 if newest_is_valid else 3]
+    versions = [(dumped(FIRST), 1), (dumped(WINNER), 2), (dumped(LOSER), 3)][: 2 if newest_is_valid else 3]
     ssm = Quota(clock, *versions)
     start = clock.now
     for task in range(500):
@@ -381,7 +381,7 @@ def test_500_tasks_a_minute_stay_far_below_ssms_limits(
 
 
 def test_tasks_of_one_instant_cost_one_read_for_each_host(clock: HostClock, tmp_path: Path) -> None:
-    ssm = Quota(clock, (FIRST.dump(), 1))
+    ssm = Quota(clock, (dumped(FIRST), 1))
     for task in range(500):
         Store(SETTINGS, ssm.parameter().read, tmp_path / f"host-{task % 5}", clock).timeline(due(-1), wait=0)
     assert ssm.calls == {"GetParameter": 5}
@@ -391,31 +391,31 @@ def test_tasks_of_one_instant_cost_one_read_for_each_host(clock: HostClock, tmp_
 
 
 def test_a_valid_value_takes_one_request(clock: HostClock) -> None:
-    ssm = Quota(clock, (FIRST.dump(), 1))
+    ssm = Quota(clock, (dumped(FIRST), 1))
     answer = ssm.parameter().read(None)
-    assert answer == Answer((FIRST.dump(), 1, due(-998)), (FIRST.dump(), 1, due(-998)))
+    assert answer == Answer((dumped(FIRST), 1, due(-998)), (dumped(FIRST), 1, due(-998)))
     assert ssm.calls == {"GetParameter": 1}
 
 
 def test_when_a_value_lost_its_race_an_older_one_stands(clock: HostClock) -> None:
-    ssm = Quota(clock, (FIRST.dump(), 1), (WINNER.dump(), 2), (LOSER.dump(), 3))
+    ssm = Quota(clock, (dumped(FIRST), 1), (dumped(WINNER), 2), (dumped(LOSER), 3))
     answer = ssm.parameter().read(None)
     assert (answer.valid[1], answer.newest[1]) == (2, 3)
 
 
 def test_the_history_is_read_again_when_the_newest_version_is_another_one(clock: HostClock) -> None:
-    ssm = Quota(clock, (FIRST.dump(), 1), (LOSER.dump(), 5))
+    ssm = Quota(clock, (dumped(FIRST), 1), (dumped(LOSER), 5))
     known = ssm.parameter().read(None)
     ssm.parameter().read(known)
     assert ssm.calls["GetParameterHistory"] == 1
-    ssm.versions.append((LOSER.dump(), 6, due(-1)))
+    ssm.versions.append((dumped(LOSER), 6, due(-1)))
     ssm.parameter().read(known)
     assert ssm.calls["GetParameterHistory"] == 2
 
 
 def test_a_history_that_lags_is_not_remembered(clock: HostClock) -> None:
-    ssm = Quota(clock, (FIRST.dump(), 1), (WINNER.dump(), 2), (LOSER.dump(), 3))
-    late = Quota(clock, (FIRST.dump(), 1))
+    ssm = Quota(clock, (dumped(FIRST), 1), (dumped(WINNER), 2), (dumped(LOSER), 3))
+    late = Quota(clock, (dumped(FIRST), 1))
     reader = ssm.parameter()
     reader._ask = lambda action, **_: (ssm if action == "GetParameter" else late).ask(action)  # type: ignore[method-assign]
     known = reader.read(None)
@@ -428,7 +428,7 @@ def test_a_long_history_is_read_page_by_page_and_an_endless_one_is_not(clock: Ho
 
     def ask(action: str, **more: Any) -> dict[str, Any]:
         asked.append(more.get("NextToken"))
-        record = {"Value": LOSER.dump(), "Version": 9, "LastModifiedDate": NOW}
+        record = {"Value": dumped(LOSER), "Version": 9, "LastModifiedDate": NOW}
         if action == "GetParameter":
             return {"Parameter": record}
         return {"Parameters": [record], "NextToken": f"page {len(asked)}"}

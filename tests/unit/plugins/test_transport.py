@@ -21,13 +21,13 @@ import pytest
 from bluegreen import aws, policies, settings, store
 from bluegreen.gate import Verdict
 from bluegreen.store import Store
-from bluegreen.timeline import Timeline
 from bluegreen.transport import LineageLogTransport
 from openlineage.client.event_v2 import Job, Run, RunEvent, RunState
 from openlineage.client.facet_v2 import RunFacet
 from openlineage.client.transport import get_default_factory
 
 from tests.fakes.airflow.gate import always
+from tests.fakes.timeline import GATE_OPTIONS, initial
 
 T = datetime(2025, 11, 23, 10, tzinfo=UTC)
 OURS = T + timedelta(minutes=1)
@@ -81,12 +81,10 @@ def s3() -> UnreliableS3:
 
 @pytest.fixture
 def transport(s3: UnreliableS3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> LineageLogTransport:
-    monkeypatch.setenv("AIRFLOW__BLUEGREEN__ENVIRONMENT", "green")
-    monkeypatch.setenv("AIRFLOW__BLUEGREEN__PARAMETER", "/p/s/ownership")
-    for option in ("LEAD_SECONDS", "MAX_AGE_SECONDS", "WAIT_SECONDS"):
-        monkeypatch.setenv(f"AIRFLOW__BLUEGREEN__{option}", "")
+    for option, value in {**GATE_OPTIONS, "MAX_AGE_SECONDS": "", "WAIT_SECONDS": ""}.items():
+        monkeypatch.setenv(f"AIRFLOW__BLUEGREEN__{option}", value)
     settings.load.cache_clear()
-    read = always(Timeline.initial().switched("green", T, 2), 2, T - timedelta(hours=1))
+    read = always(initial().switched("green", T, 2), 2, T - timedelta(hours=1))
     source = Store(settings.load(), read, tmp_path)
     monkeypatch.setattr(store, "store", lambda _chosen: source)
     config = {"type": "bluegreen.transport.LineageLogTransport", "bucket": "log", "prefix": "events/"}

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 
@@ -26,7 +26,7 @@ def unclamped() -> None:
     """Let a decision begin when its writer planned, however late it arrived."""
     from bluegreen import timeline
 
-    def effective(self: timeline.Reading, lead: timedelta) -> timeline.Timeline:
+    def effective(self: timeline.Reading) -> timeline.Timeline:
         return self.timeline
 
     timeline.Reading.effective = effective  # type: ignore[method-assign]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from components.airflow.mwaa import MAINTENANCE
+from components.airflow.definition import MAINTENANCE
 from components.airflow.plugins import FOLDER, plugins_zip, requirements_txt
 from components.config.airflow_versions import AIRFLOW_VERSIONS
 from tests.fakes.pulumi_mocks import Deployment, deploy, plain
@@ -97,7 +97,9 @@ def test_airflow_is_told_who_it_is_and_where_the_timeline_and_the_log_are(deploy
     options = environment(deployed("fullha"), "green")["airflowConfigurationOptions"]
     assert options["bluegreen.environment"] == "green"
     assert options["bluegreen.parameter"] == "/mwaa-openlineage/fullha/ownership"
-    assert options["bluegreen.lead_seconds"] == "5"
+    assert options["bluegreen.bucket"] == "lineage-log-1234567"
+    assert options["bluegreen.max_age_seconds"] == "60"
+    assert "bluegreen.lead_seconds" not in options, "it stands in the parameter's value"
     assert options["openlineage.namespace"] == "mwaa-openlineage-fullha-green"
     assert json.loads(options["openlineage.transport"]) == {
         "type": "bluegreen.transport.LineageLogTransport",

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 import pytest
+from bluegreen.timeline import Timeline
 
 from mwaactl.airflow.notes import copied_note
 from mwaactl.aws import Clients
@@ -16,8 +17,10 @@ from mwaactl.switching.plan import plan
 from mwaactl.switching.write import carry_out
 from tests.fakes.aws.clients import GREEN, FakeClients, deployment, outputs
 from tests.fakes.aws.errors import client_error
+from tests.fakes.aws.ssm import OWNERSHIP
 from tests.fakes.clock import START
 from tests.fakes.mwaactl.checks import TASK_INSTANCES, outcome
+from tests.fakes.timeline import LIVES, dumped, initial
 
 MINUTE = timedelta(minutes=1)
 
@@ -115,9 +118,19 @@ def test_a_run_that_was_cleared_while_the_target_owned_was_rightly_executed(aws:
 
 
 def test_runs_from_before_the_timelines_memory_are_not_judged(aws: FakeClients) -> None:
-    switched_there_and_back(aws)
-    ran(aws, EXECUTED, due=START - timedelta(days=2))
+    timeline = initial().switched("green", START - timedelta(days=9), 2, known=["daily"])
+    timeline = timeline.with_books("blue", {}, 3, closed=True).switched("blue", START, 4, known=["daily"])
+    aws.ssm.stored[OWNERSHIP] *= 3
+    aws.ssm.store({"Name": OWNERSHIP, "Value": dumped(timeline, START)})
+    ran(aws, EXECUTED, due=START - timedelta(days=20))
     assert outcome(aws, "gate")[0] == "not checked"
+
+
+def test_a_run_of_a_former_environment_that_its_successor_executed_again_fails(aws: FakeClients) -> None:
+    former = Timeline.initial("green", "green-0").seen_with(LIVES).switched("blue", START - MINUTE, 2)
+    aws.ssm.store({"Name": OWNERSHIP, "Value": dumped(former)})
+    ran(aws, EXECUTED, due=START - timedelta(days=2))
+    assert outcome(aws, "gate")[0] == "fail"
 
 
 def test_a_gate_without_evidence_is_not_checked_with_the_reason(aws: FakeClients) -> None:

@@ -24,6 +24,7 @@ from mwaactl.switching.write import SwitchResult, carry_out
 from tests.fakes.aws.clients import LEAD, FakeClients, deployment, fresh_clients, standing
 from tests.fakes.aws.ssm import ACTIVE, OWNERSHIP
 from tests.fakes.clock import Clock
+from tests.fakes.timeline import parsed
 
 LEAD_TIME = timedelta(seconds=LEAD)
 
@@ -185,7 +186,7 @@ def test_any_interleaving_of_writers_leaves_one_line_of_ownership(
 
     # Success means that the decision counts, and nothing else does.
     authors = {record["Version"]: record["LastModifiedUser"] for record in ssm.stored[OWNERSHIP]}
-    versions = {record["Version"]: Timeline.parse(record["Value"]) for record in ssm.stored[OWNERSHIP]}
+    versions = {record["Version"]: parsed(record["Value"]) for record in ssm.stored[OWNERSHIP]}
     counted = {version for version, timeline in versions.items() if valid(timeline, version)}
     for number, writer in enumerate(stage.writers):
         if writer.result is not None and writer.result.changed:

@@ -17,6 +17,7 @@ from tests.fakes.aws.ssm import OWNERSHIP
 from tests.fakes.clock import minutes, stop_time
 from tests.fakes.lineage.events import log_complete, log_dag
 from tests.fakes.mwaactl.commands import Command
+from tests.fakes.timeline import dumped
 
 CHAIN = Dag({"first": ("second",), "second": ()}, next_due=minutes(100))
 DONE = {"first": "success", "second": "success"}
@@ -29,7 +30,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> FakeClients:
     doubles = clients_of_models({"chain": CHAIN})
     doubles.ssm.clock.now = minutes(20)
     timeline = standing(doubles).switched("green", minutes(30), 2)
-    doubles.ssm.store({"Name": OWNERSHIP, "Value": timeline.dump()})
+    doubles.ssm.store({"Name": OWNERSHIP, "Value": dumped(timeline)})
     doubles.ssm.clock.now = minutes(60)
     stop_time(monkeypatch, doubles.ssm.clock)
     return doubles
@@ -156,7 +157,7 @@ def test_a_task_that_failed_for_want_of_a_verdict_was_not_executed(aws: FakeClie
 def test_a_dags_own_decision_says_who_owns_it(aws: FakeClients) -> None:
     aws.ssm.clock.now = minutes(31)
     timeline = standing(aws).dag_moved("chain", "blue", minutes(35), 3)
-    aws.ssm.store({"Name": OWNERSHIP, "Value": timeline.dump()})
+    aws.ssm.store({"Name": OWNERSHIP, "Value": dumped(timeline)})
     aws.ssm.clock.now = minutes(60)
     both(aws, 40, DONE, SKIPPED)
     assert compare(aws).findings == ()

@@ -8,16 +8,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from bluegreen.timeline import Colour, Timeline
+from bluegreen.timeline import Colour
 
 from mwaactl.airflow.models import Dag, Run, TaskInstance
 from mwaactl.airflow.notes import copied_note, rerun_note
 from mwaactl.recovery.verdict import Finding, Records, SideRecords, Verdict, judge
+from tests.fakes.timeline import initial
 
 DUE = datetime(2026, 11, 23, 10, tzinfo=UTC)
 NOW = DUE + timedelta(hours=1)  # green owns the DAG by then, blue owned the instant
 KEY = ("etl", DUE)
-TIMELINE = Timeline.initial("blue").switched("green", DUE + timedelta(minutes=30), 2)
+TIMELINE = initial("blue").switched("green", DUE + timedelta(minutes=30), 2)
 COPIED, RERUN = copied_note("green"), rerun_note("green", "it was not executed")
 
 

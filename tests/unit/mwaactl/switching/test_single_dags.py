@@ -7,15 +7,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from bluegreen.timeline import Colour, Timeline
+from bluegreen.timeline import Colour
 
-from mwaactl.errors import CheckFailed, LostRace, Unfinished, UsageError
+from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable, UsageError
 from mwaactl.switching.plan import SwitchPlan, plan, plan_rollback
 from mwaactl.switching.write import SwitchResult, carry_out, dry_run
 from tests.fakes.aws.clients import LEAD, FakeClients, deployment, standing
+from tests.fakes.aws.errors import client_error
 from tests.fakes.aws.ssm import ACTIVE, OWNERSHIP
 from tests.fakes.clock import START
 from tests.fakes.mwaactl.switches import planned
+from tests.fakes.timeline import dumped, initial
 
 LEAD_TIME = timedelta(seconds=LEAD)
 
@@ -131,11 +133,19 @@ def test_a_move_that_someone_overtook_is_a_lost_race(aws: FakeClients) -> None:
     assert set(standing(aws).dags) == {"hourly"}
 
 
-def test_more_dags_than_the_parameter_can_hold_are_refused_before_anything_is_written(
+def test_more_dags_than_the_parameter_has_room_for_are_moved_all_the_same(aws: FakeClients) -> None:
+    many = [f"a_dag_with_a_rather_long_name_{number}" for number in range(150)]
+    moved(aws, "green", *many, force=["moving-dags"])
+    assert len(aws.ssm.values()[-1]) < 300, "what is decided stands in an object"
+    assert {standing(aws).newest(name).owner for name in many} == {"green"}
+
+
+def test_an_object_that_cannot_be_stored_stops_the_command_before_anything_is_written(
     aws: FakeClients,
 ) -> None:
     many = [f"a_dag_with_a_rather_long_name_{number}" for number in range(150)]
-    with pytest.raises(UsageError, match=r"was not written: .*too many DAGs"):
+    aws.s3.error = client_error("AccessDenied", 403)
+    with pytest.raises(Unreachable, match="nothing was written: access denied"):
         moved(aws, "green", *many, force=["moving-dags"])
     assert len(aws.ssm.values()) == 1
 
@@ -197,7 +207,7 @@ def test_a_rollback_takes_single_dags_along(aws: FakeClients) -> None:
 
 def test_a_rollback_goes_by_what_stands_below_a_stale_value(aws: FakeClients) -> None:
     moved(aws, "green")
-    aws.ssm.store({"Name": OWNERSHIP, "Value": Timeline.initial().dump()})
+    aws.ssm.store({"Name": OWNERSHIP, "Value": dumped(initial())})
     assert back(aws).target == "blue"
 
 

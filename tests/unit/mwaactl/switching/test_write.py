@@ -7,10 +7,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from bluegreen.timeline import Colour, Timeline, latest_valid
+from bluegreen.document import Document, latest_valid
+from bluegreen.timeline import Colour, Timeline
 from botocore.exceptions import EndpointConnectionError
 
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable, Unusable, UsageError
+from mwaactl.ownership import parameter
 from mwaactl.ownership.parameter import Ownership
 from mwaactl.ownership.reading import newest_owner
 from mwaactl.switching.plan import SwitchPlan, plan
@@ -19,6 +21,7 @@ from tests.fakes.aws.clients import LEAD, FakeClients, deployment, fresh_clients
 from tests.fakes.aws.errors import Killed, client_error
 from tests.fakes.aws.ssm import ACTIVE, OWNERSHIP
 from tests.fakes.clock import START, stop_time
+from tests.fakes.timeline import dumped, initial, parsed
 
 LEAD_TIME = timedelta(seconds=LEAD)
 GREEN = "mwaa-openlineage-fullha-green"
@@ -128,7 +131,7 @@ def meanwhile(aws: FakeClients, value: str) -> None:
 
 def test_a_lost_race_leaves_the_winner_standing(aws: FakeClients) -> None:
     since = START + timedelta(seconds=20)
-    meanwhile(aws, Timeline.initial().switched("green", since, 2).dump())
+    meanwhile(aws, dumped(initial().switched("green", since, 2)))
     aws.ssm.store({"Name": ACTIVE, "Value": "elsewhere"})
     with pytest.raises(
         LostRace, match=r"version 2 was written first, by arn:aws:iam::1:user/bob.*green owns"
@@ -136,19 +139,19 @@ def test_a_lost_race_leaves_the_winner_standing(aws: FakeClients) -> None:
         switched(aws)
     assert standing(aws).owner(since) == "green"
     assert standing(aws).owner(since - timedelta(seconds=1)) == "blue"
-    top = Timeline.parse(aws.ssm.values()[-1])
+    top = parsed(aws.ssm.values()[-1])
     assert top.base_version == len(aws.ssm.values()) - 1, "the loser puts the winner's decision on top again"
     assert aws.ssm.values(ACTIVE)[-1] == "elsewhere", "the loser decides nothing"
 
 
 def test_a_stale_value_on_top_counts_for_nothing_and_is_covered_by_the_next_command(aws: FakeClients) -> None:
     switched(aws)
-    aws.ssm.store({"Name": OWNERSHIP, "Value": Timeline.initial().dump()})  # as a stale `pulumi up` would
+    aws.ssm.store({"Name": OWNERSHIP, "Value": dumped(initial())})  # as a stale `pulumi up` would
     assert newest_owner(standing(aws)) == "green"
     again = switched(aws)
     assert not again.changed
     assert any("invalid" in note for note in again.notes)
-    top = Timeline.parse(aws.ssm.values()[-1])
+    top = parsed(aws.ssm.values()[-1])
     assert (top.base_version, newest_owner(top)) == (3, "green")
 
 
@@ -234,13 +237,13 @@ def test_a_put_that_cannot_be_found_nor_kept_from_counting_is_reported_as_not_kn
 def test_a_command_that_was_held_up_just_before_the_put_writes_nothing(
     aws: FakeClients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dump = Timeline.dump
+    dump = parameter.dump
 
-    def slept(timeline: Timeline, now: datetime | None = None) -> str:
+    def slept(timeline: Timeline, now: datetime) -> Document:
         aws.ssm.clock.forward(1.5)
         return dump(timeline, now)
 
-    monkeypatch.setattr(Timeline, "dump", slept)
+    monkeypatch.setattr(parameter, "dump", slept)
     with pytest.raises(Unreachable, match="held up just before"):
         switched(aws)
     assert len(aws.ssm.values()) == 1
@@ -269,12 +272,12 @@ def test_repeating_after_an_unknown_outcome_makes_the_late_put_invalid(aws: Fake
     assert done.owns_from is not None
     assert standing(aws).owner(done.owns_from) == "green"
     assert newest_owner(standing(aws)) == "green"
-    assert Timeline.parse(aws.ssm.values()[-1]).base_version == 1, "on top, and not valid"
+    assert parsed(aws.ssm.values()[-1]).base_version == 1, "on top, and not valid"
 
 
 def test_an_unanswered_put_behind_another_writer_is_a_lost_race(aws: FakeClients) -> None:
     aws.ssm.puts = ["late"]
-    meanwhile(aws, Timeline.initial().switched("green", START + timedelta(seconds=20), 2).dump())
+    meanwhile(aws, dumped(initial().switched("green", START + timedelta(seconds=20), 2)))
     with pytest.raises(LostRace, match="bob"):
         switched(aws)
 
@@ -397,8 +400,8 @@ def test_a_parameter_without_a_valid_version_is_refused(aws: FakeClients) -> Non
 
 
 def test_a_full_switch_takes_a_dag_along_that_was_moved_alone(aws: FakeClients) -> None:
-    moved = Timeline.initial().dag_moved("daily", "green", START, 2)
-    aws.ssm.store({"Name": OWNERSHIP, "Value": moved.dump()})
+    moved = initial().dag_moved("daily", "green", START, 2)
+    aws.ssm.store({"Name": OWNERSHIP, "Value": dumped(moved)})
     aws.ssm.clock.forward(60)
     done = switched(aws, "blue")
     assert done.changed, "blue owns the common line, but not every DAG"

@@ -1,0 +1,151 @@
+"""What one Airflow environment is to be: its identity and its arguments.
+
+The arguments have one definition, which is read twice: with the resources of the stack for Amazon MWAA, and
+with stand-ins before anything is registered, for the guard.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+from bluegreen.timeline import Colour
+
+from components.airflow.configuration import airflow_logging, airflow_options
+from components.airflow.plugins import plugins_zip, requirements_txt
+from components.config.airflow_versions import major
+from components.config.settings import Settings
+from components.ownership import Names
+
+DAGS = "dags/"
+REQUIREMENTS = "requirements.txt"
+PLUGINS = "plugins.zip"
+ENDPOINT_MANAGEMENT = "SERVICE"
+# UTC; on different days, so that Amazon never maintains both at once.
+MAINTENANCE = {"blue": "TUE:02:00", "green": "THU:02:00"}
+# Arguments whose change people know by a shorter name.
+SHORT = {
+    "requirements_s3_object_version": REQUIREMENTS,
+    "plugins_s3_object_version": PLUGINS,
+    "airflow_configuration_options": "options",
+    "logging_configuration": "logging",
+}
+DIGEST = "sha256:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The parts of the stack that an environment's arguments name."""
+
+    role_arn: pulumi.Input[str]
+    bucket_arn: pulumi.Input[str]
+    requirements_version: pulumi.Input[str]
+    plugins_version: pulumi.Input[str]
+    security_group_id: pulumi.Input[str]
+    subnet_ids: pulumi.Input[Sequence[str]]
+    lineage_bucket: pulumi.Input[str]
+    life: pulumi.Input[str]
+
+    @classmethod
+    def stand_ins(cls, settings: Settings, colour: Colour) -> Parts:
+        """Texts in their place: a digest for each file, a constant for what stays with the environment."""
+        return cls(
+            role_arn="its role",
+            bucket_arn="its bucket",
+            requirements_version=_digest(requirements_txt(settings.environment(colour)).encode()),
+            plugins_version=_digest(plugins_zip()),
+            security_group_id="its group",
+            subnet_ids="the private subnets",
+            lineage_bucket="the lineage log",
+            life="its life",
+        )
+
+
+def identity(settings: Settings, colour: Colour, zones: Sequence[str]) -> dict[str, Any]:
+    """The plain values whose change makes AWS replace an environment, with all its history.
+
+    A key that is added here replaces every environment that exists: its life is born with these values.
+    """
+    return {
+        "name": f"{settings.name}-{colour}",
+        "region": settings.region,
+        "airflow_major": major(settings.environment(colour).airflow_version),
+        "vpc_cidr": settings.vpc_cidr,
+        "availability_zones": list(zones),
+        "kms_key_arn": settings.kms_key_arn or "",
+        "endpoint_management": ENDPOINT_MANAGEMENT,
+    }
+
+
+def arguments(settings: Settings, colour: Colour, names: Names, parts: Parts) -> dict[str, Any]:
+    """Every argument of `aws.mwaa.Environment`. Plain parts make plain arguments."""
+    own = settings.environment(colour)
+    return {
+        "name": f"{settings.name}-{colour}",
+        "airflow_version": own.airflow_version,
+        "environment_class": own.environment_class,
+        "min_workers": own.min_workers,
+        "max_workers": own.max_workers,
+        "schedulers": own.schedulers,
+        "webserver_access_mode": own.webserver_access,
+        "worker_replacement_strategy": own.worker_replacement_strategy,
+        "endpoint_management": ENDPOINT_MANAGEMENT,
+        "execution_role_arn": parts.role_arn,
+        "kms_key": settings.kms_key_arn,
+        "source_bucket_arn": parts.bucket_arn,
+        "dag_s3_path": DAGS,
+        "requirements_s3_path": REQUIREMENTS,
+        "requirements_s3_object_version": parts.requirements_version,
+        "plugins_s3_path": PLUGINS,
+        "plugins_s3_object_version": parts.plugins_version,
+        "airflow_configuration_options": airflow_options(
+            settings, colour, names, lineage_bucket=parts.lineage_bucket, life=parts.life
+        ),
+        "network_configuration": {
+            "security_group_ids": [parts.security_group_id],
+            "subnet_ids": parts.subnet_ids,
+        },
+        "logging_configuration": airflow_logging(),
+        "weekly_maintenance_window_start": MAINTENANCE[colour],
+    }
+
+
+def planned(settings: Settings, colour: Colour, names: Names, zones: Sequence[str]) -> dict[str, Any]:
+    """The environment as this run would deploy it, in plain values.
+
+    `identity`: a change replaces it; `deployed`: a change updates it. Tags are in neither, because a change
+    of tags leaves a running environment alone.
+    """
+    return {
+        "identity": identity(settings, colour, zones),
+        "deployed": deployed(settings, colour, names),
+    }
+
+
+def deployed(settings: Settings, colour: Colour, names: Names) -> dict[str, str]:
+    """Every argument as `{path: text}`; of files, and of the stack's own options, a digest.
+
+    Those options may hold passwords: 24 bits tell a change, and not what they are.
+    """
+    texts = dict(_flat("", arguments(settings, colour, names, Parts.stand_ins(settings, colour))))
+    for option in settings.environment(colour).airflow_options:
+        path = f"options.{option}"
+        text = f"{settings.name}-{colour} {option} {texts[path]}"
+        texts[path] = _digest(text.encode())[: len(DIGEST) + 6]
+    return texts
+
+
+def _flat(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _flat(f"{path}.{key}" if path else SHORT.get(key, key), item)
+    else:
+        yield path, value if isinstance(value, str) else json.dumps(value)
+
+
+def _digest(content: bytes) -> str:
+    return DIGEST + hashlib.sha256(content).hexdigest()[:16]
