@@ -207,16 +207,15 @@ class Twins:
 
     def update_plugins(self, changes: Mapping[str, Callable[[dict[str, bytes]], dict[str, bytes]]]) -> None:
         """Update environments to a plugins.zip whose files (content by path) are changed; by colour."""
-        s3 = self._session.client("s3", endpoint_url=self.env["AWS_ENDPOINT_URL"])
         for colour, change in changes.items():
             environment = self._mwaa.get_environment(Name=self.names[colour])["Environment"]
             path = environment["PluginsS3Path"]
             bucket = environment["SourceBucketArn"].rpartition(":")[2]
-            content, changed = s3.get_object(Bucket=bucket, Key=path)["Body"].read(), io.BytesIO()
+            content, changed = self._s3.get_object(Bucket=bucket, Key=path)["Body"].read(), io.BytesIO()
             with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(changed, "w") as new:
                 for name, body in change({name: old.read(name) for name in old.namelist()}).items():
                     new.writestr(name, body)
-            put = s3.put_object(Bucket=bucket, Key=path, Body=changed.getvalue())
+            put = self._s3.put_object(Bucket=bucket, Key=path, Body=changed.getvalue())
             self._mwaa.update_environment(
                 Name=self.names[colour], PluginsS3Path=path, PluginsS3ObjectVersion=put["VersionId"]
             )

@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
-from bluegreen.timeline import Timeline
 
-from tests.e2e.load.decisions import Version
+from tests.e2e.load.decisions import EPOCH, Version
 from tests.e2e.load.operator import FORCIBLE, Operator
 from tests.e2e.load.twins import Answer, Twins
 
@@ -24,7 +23,12 @@ class Double:
         self._failing = failing
 
     def versions(self) -> list[Version]:
-        return [Version(1, Timeline.initial("blue").dump(), datetime.now(UTC), "")]
+        entry = {"owner": "blue", "since": EPOCH.isoformat(), "version": 1}
+        value = json.dumps({"base_version": 0, "owners": [entry], "dags": {}})
+        return [Version(1, value, datetime.now(UTC), "")]
+
+    def content(self, name: str) -> str:
+        raise AssertionError(f"there is no object {name}")
 
     def mwaactl(self, *command: str) -> Answer:
         self.commands.append(command)
