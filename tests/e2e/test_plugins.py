@@ -22,11 +22,9 @@ FILE = "bluegreen/document.py"
 
 def next_release(files: dict[str, bytes]) -> dict[str, bytes]:
     """plugins.zip as a release would have it that reads values of a newer format."""
-    text, count = re.subn(
-        r"^FORMAT: Final = \d+", f"FORMAT: Final = {NEWER}", files[FILE].decode(), flags=re.MULTILINE
-    )
-    assert count == 1
-    return files | {FILE: text.encode()}
+    now, then = (f"\nFORMAT: Final = {number}\n".encode() for number in (document.FORMAT, NEWER))
+    assert files[FILE].count(now) == 1
+    return files | {FILE: files[FILE].replace(now, then)}
 
 
 @dataclass(frozen=True)
