@@ -26,8 +26,8 @@ class Around:
     """What was done around the first switch, from blue to green."""
 
     healthy: Answer  # an audit of the new stack, which had lost nothing
-    cleared: datetime  # when the failed runs were cleared
-    switch: Answer  # with --wait
+    refused: Answer  # a switch while cleared runs waited
+    switch: Answer  # the same, forced, with --wait
     since: datetime  # green owns what is due from then on
     drained: datetime  # when the command ended
     many_left: int  # of the manual runs, how many had not ended shortly after the switch
@@ -50,11 +50,11 @@ def around(story: Story) -> Around:
     failed = sorted(run["dag_run_id"] for run in story.runs("blue", "cleared") if run["state"] == "failed")
     late, *early = failed
     story.set_flag("repaired")
-    cleared = datetime.now(start.tzinfo)
     for run in early:
         story.clear("blue", "cleared", run)
     story.until(wave, 62)
-    command = story.switch("green", "--wait", "--timeout", f"{DRAINED:.0f}")
+    refused = story.mwaactl("switch", "green", "--yes")
+    command = story.switch("green", "--force", "cleared-runs", "--wait", "--timeout", f"{DRAINED:.0f}")
     story.until(wave, 100)
     many_left = sum(run["state"] in ("queued", "running") for run in story.runs("blue", "many"))
     story.pause("green", "lost")
@@ -68,8 +68,8 @@ def around(story: Story) -> Around:
         line.colour for line in story.lines("past", "start") if line.due == start + timedelta(seconds=150)
     ]
     story.set_flag("past repaired")
-    (past,) = (r["dag_run_id"] for r in story.runs("blue", "past") if r["state"] == "failed")
-    story.clear("blue", "past", past)
+    (failed_past,) = (r["dag_run_id"] for r in story.runs("blue", "past") if r["state"] == "failed")
+    story.clear(story.owner("past"), "past", failed_past)
     story.until(wave, 172)
     story.pause("green", "lost", False)
     lost = (paused, datetime.now(start.tzinfo) - timedelta(seconds=30))
@@ -83,7 +83,7 @@ def around(story: Story) -> Around:
     )
     return Around(
         healthy=healthy,
-        cleared=cleared,
+        refused=refused,
         switch=switch,
         since=since,
         drained=command.ended,
@@ -142,20 +142,6 @@ def test_a_sensor_across_a_switch_waits_for_its_producers_end_and_no_longer(
     assert consumed.at < unrelated.at, "the consumer waited for a DAG that has nothing to do with it"
 
 
-def test_a_and_b_across_a_switch_are_consumed_once_together(story: Story, around: Around) -> None:
-    done = story.await_done("asset_both", 2, seconds=120)
-    a, b = (sorted(story.done(name), key=lambda line: line.due) for name in ("asset_a", "asset_b"))
-    assert [sorted(line.causes) for line in sorted(done, key=lambda line: line.at)] == [
-        sorted((a[n].run, b[n].run)) for n in range(2)
-    ]
-
-
-def test_partitions_of_two_assets_across_a_switch_are_joined_once(story: Story, around: Around) -> None:
-    assert len(story.done("part_a")) == len(story.done("part_b")) == 1
-    done = story.await_done("part_both", seconds=60)
-    assert len(done) == 1
-
-
 def test_an_asset_or_time_schedule_does_not_overlap_itself_across_a_switch(
     story: Story, around: Around
 ) -> None:
@@ -163,6 +149,13 @@ def test_an_asset_or_time_schedule_does_not_overlap_itself_across_a_switch(
     starts = sorted(story.lines("either", "start"), key=lambda line: line.at)
     assert len(done) == len(starts) == 2
     assert done[0].at < starts[1].at, f"overlapped: {starts}"
+
+
+def test_cleared_runs_that_wait_stop_a_switch(story: Story, around: Around) -> None:
+    failed = {c["name"]: c["detail"] for c in around.refused.json["checks"] if c["result"] == "fail"}
+    assert failed.keys() == {"cleared-runs"}, failed
+    assert "cleared" in failed["cleared-runs"]
+    assert around.refused.code == 1
 
 
 def test_what_was_cleared_before_the_switch_is_executed_where_it_was_cleared(
@@ -263,6 +256,7 @@ def test_a_new_dag_with_history_is_executed_once_by_the_owner(story: Story, newc
 class Back:
     """Green owned, then blue for half a minute, then green again."""
 
+    refused: Answer  # a switch while halves of conditions waited
     blue_since: datetime
     green_since: datetime
     switch: Answer  # back to green, with --wait
@@ -271,15 +265,19 @@ class Back:
 @pytest.fixture(scope="module")
 def back(story: Story, newcomers: datetime) -> Back:
     story.begin("back", "life_back.py")
-    story.await_dags("back_sensor")
-    story.until("back", 14)
-    there = story.switch("blue").answer(60)
+    story.await_dags("back_sensor", "part_both")
+    story.until("back", 5)
+    story.await_done("part_a", seconds=15)
+    refused = story.mwaactl("switch", "blue", "--dry-run")
+    story.until("back", 33)
+    there = story.mwaactl("switch", "blue", "--force", "cross-dag", "--yes")
     assert there.code == 0, there.out + there.err
-    story.until("back", 44)
-    again = story.switch("green", "--wait", "--timeout", f"{DRAINED:.0f}").answer(DRAINED + 60)
+    story.until("back", 64)
+    command = story.switch("green", "--force", "cross-dag", "--wait", "--timeout", f"{DRAINED:.0f}")
+    again = command.answer(DRAINED + 60)
     blue_since, green_since = (datetime.fromisoformat(x.json["owns_from"]) for x in (there, again))
-    assert story.offset("back", blue_since) < 40 < story.offset("back", green_since) < 80, "too slow"
-    return Back(blue_since, green_since, again)
+    assert story.offset("back", blue_since) < 60 < story.offset("back", green_since) < 90, "too slow"
+    return Back(refused, blue_since, green_since, again)
 
 
 def test_a_mirror_of_an_ownership_before_the_last_one_is_put_right(story: Story, back: Back) -> None:
@@ -290,3 +288,23 @@ def test_a_mirror_of_an_ownership_before_the_last_one_is_put_right(story: Story,
     assert consumed[0].at > produced.at
     assert back.switch.code == 0, back.switch.err
     assert back.switch.json["drain"]["finished"]
+
+
+def test_half_a_condition_stops_a_switch(story: Story, back: Back) -> None:
+    failed = {c["name"]: c["detail"] for c in back.refused.json["checks"] if c["result"] == "fail"}
+    assert failed.keys() == {"asset-events"}, failed
+    assert {dag for dag in ("asset_both", "part_both") if dag in failed["asset-events"]} == {
+        "asset_both",
+        "part_both",
+    }
+
+
+def test_a_and_b_on_both_sides_of_two_switches_are_consumed_once_together(story: Story, back: Back) -> None:
+    done = sorted(story.await_done("asset_both", 2, seconds=120), key=lambda line: line.at)
+    a, b = (sorted(story.done(name), key=lambda line: line.due) for name in ("asset_a", "asset_b"))
+    assert [sorted(line.causes) for line in done] == [sorted((a[n].run, b[n].run)) for n in range(2)]
+
+
+def test_partitions_of_two_assets_are_joined_once(story: Story, back: Back) -> None:
+    assert len(story.done("part_a")) == len(story.done("part_b")) == 1
+    assert len(story.await_done("part_both", seconds=60)) == 1

@@ -18,6 +18,7 @@ import psutil
 
 from local import processes
 from tests.e2e.load import ledger
+from tests.e2e.load.decisions import decided, deciding
 from tests.e2e.load.ledger import Line
 from tests.e2e.load.twins import OPTIONS, PROCESSES, Answer, Twins, wait_for
 
@@ -98,6 +99,12 @@ class Story(Twins):
     def switch(self, *arguments: str) -> Background:
         """`mwaactl switch` in the background."""
         return Background(lambda: self.mwaactl("switch", *arguments, "--yes"))
+
+    def owner(self, dag: str) -> str:
+        """Whose the DAG is now."""
+        lead = timedelta(seconds=self.outputs["switch_lead_seconds"])
+        decisions = decided(self.versions(), lead, self.content)
+        return deciding(decisions, dag, datetime.now(UTC)).owner
 
     def pause(self, colour: str, dag: str, paused: bool = True) -> None:
         self.api(colour, f"/dags/{dag}", "PATCH", {"is_paused": paused}, update_mask="is_paused")

@@ -7,23 +7,12 @@ from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.sensors.external_task import ExternalTaskSensor
-from airflow.sdk import (
-    AssetOrTimeSchedule,
-    CronPartitionTimetable,
-    CronTriggerTimetable,
-    PartitionedAssetTimetable,
-    StartOfDayMapper,
-)
+from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable
 from life_common import DAG, Asset, at, dag, every, fail_until, once, origin, task, work
 
 START = origin("around")
 BEFORE, AFTER = 48, 95  # seconds from the origin: due before the switch, and still at work; due after it
-PART_A, PART_B = Asset("life_part_a", uri="x-life://pa"), Asset("life_part_b", uri="x-life://pb")
-A, B, EITHER = (
-    Asset("life_a", uri="x-life://a"),
-    Asset("life_b", uri="x-life://b"),
-    Asset("either", uri="x-life://or"),
-)
+EITHER = Asset("life_either", uri="x-life://either")
 
 
 def consumer(name: str, external: str, **how: Any) -> DAG:
@@ -55,25 +44,6 @@ if START is not None:
         "sensor_of_done", "sensor_producer", external_task_id="produce", allowed_states=["success", "skipped"]
     )
 
-    # A & B: the producer of A is at work during the switch, that of B is due after it; then a second pair.
-    with once("asset_a", START, BEFORE, BEFORE + 120):
-        task(55, outlets=[A])
-    with once("asset_b", START, AFTER, AFTER + 120):
-        task(1, outlets=[B])
-    with DAG(
-        "asset_both", schedule=A & B, start_date=START - timedelta(hours=1), is_paused_upon_creation=False
-    ):
-        task(1)
-
-    # The same with partitions, whose consumer joins what belongs to one day.
-    for name, offset, seconds, made in (("part_a", BEFORE + 2, 55, PART_A), ("part_b", AFTER + 2, 1, PART_B)):
-        timetable = CronPartitionTimetable(at(START, offset), timezone="UTC")
-        with dag(name, timetable, START - timedelta(minutes=5)):
-            task(seconds, outlets=[made])
-    joined = PartitionedAssetTimetable(assets=PART_A & PART_B, default_partition_mapper=StartOfDayMapper())
-    with DAG("part_both", schedule=joined, catchup=False, is_paused_upon_creation=False):
-        task(1)
-
     # AssetOrTimeSchedule, one at a time: the asset's run is at work during the switch.
     with once("either_producer", START, BEFORE + 6):
         task(1, outlets=[EITHER])
@@ -89,9 +59,9 @@ if START is not None:
     ):
         task(55)
 
-    # Failed and cleared before the switch, one at a time: most of them start after it.
-    with dag("cleared", every(5), START, end_date=START + timedelta(seconds=25), max_active_runs=16):
-        task(fail_until("repaired", 10), max_active_tis_per_dag=1)
+    # Failed and cleared before the switch, two at a time: most of them start after it.
+    with dag("cleared", every(5), START, end_date=START + timedelta(seconds=30), max_active_runs=2):
+        task(fail_until("repaired", 12))
 
     # Failed on the old side, and no run since: the next one depends on it.
     with once("past", START, 30, 150):
