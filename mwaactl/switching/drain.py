@@ -110,7 +110,7 @@ class _Drain:
         self._target, self._source = target, other_colour(target)
         self._watch = Watch(deployment.airflow(self._source), deployment.airflow(target), hold=hold)
         apis = {colour: deployment.airflow(colour) for colour in (self._source, target)}
-        self._final_states = FinalStates(apis, self._concerns)
+        self._final_states = FinalStates(apis, self._concerns, {self._source: self._watch.past.attempts})
         self._unfinished_before: dict[tuple[str, str], Run] = {}
         self._next_survey = clock.now()
         self._ownership, self._lead = deployment.ownership, deployment.ownership.lead
@@ -268,11 +268,10 @@ class _Drain:
     def _move_idle(self, snapshot: Snapshot, activity: Activity) -> tuple[HeldDag, ...]:
         """Move the DAGs that are idle on the source to the target, and return the others."""
         timeline, version = snapshot.timeline, snapshot.top + 1
-        held, _ = self._held(snapshot, activity)
-        if not (idle := self._apart - {dag.dag_id for dag in held}):
-            return held
-        if self._watch.past.settle(timeline, self._source, idle):
-            return held  # that took time: look again before they move
+        busy, _ = self._held(snapshot, activity, past=False)
+        idle = self._apart - {dag.dag_id for dag in busy}
+        if idle and self._watch.past.settle(timeline, self._source, idle):
+            return self._held(snapshot, activity)[0]  # that took time: look again before they move
         held, since = self._held(snapshot, activity)
         idle = self._apart - {dag.dag_id for dag in held}
         decided = timeline
@@ -288,7 +287,9 @@ class _Drain:
                 pass  # the next round reads the decision that stands
         return held
 
-    def _held(self, snapshot: Snapshot, activity: Activity) -> tuple[tuple[HeldDag, ...], datetime]:
+    def _held(
+        self, snapshot: Snapshot, activity: Activity, *, past: bool = True
+    ) -> tuple[tuple[HeldDag, ...], datetime]:
         """The DAGs that cannot move now, and the instant from which the target would own the others."""
         timeline = snapshot.timeline
         since = aws_now(snapshot, self._lead) + self._lead
@@ -296,7 +297,7 @@ class _Drain:
             since = max(since, timeline.owners[-1].since)
         owned = [dag_id for dag_id in self._apart if timeline.owner(since, dag_id) == self._source]
         kept = held_dags.held_by_switch(timeline)
-        return self._watch.held(activity, owned, since + held_dags.MARGIN, kept=kept), since
+        return self._watch.held(activity, owned, since + held_dags.MARGIN, kept=kept, past=past), since
 
     def _sealed(self, snapshot: Snapshot) -> Snapshot:
         """Prevent an unanswered put of ours from taking effect late: its DAGs may no longer be idle."""
