@@ -27,6 +27,12 @@ class Dag(Model):
     next_run_after: Instant | None = None  # when it creates that run
     next_interval_end: Instant | None = None  # when that run's data interval ends
     max_active_runs: int | None = None
+    max_active_tasks: int | None = None
+
+    @property
+    def alone(self) -> bool:
+        """Whether its settings let only one run, or one task, work at a time."""
+        return 1 in (self.max_active_runs, self.max_active_tasks)
 
     @property
     def by_assets(self) -> bool:
@@ -49,6 +55,11 @@ class Dag(Model):
         after, end = self.next_run_after, self.next_interval_end
         return after is not None and end is not None and after < end
 
+    @property
+    def by_time(self) -> bool:
+        """Whether a timetable creates runs of it, alone or together with assets (`AssetOrTimeSchedule`)."""
+        return self.schedule is not None and (not self.by_assets or " or " in self.schedule)
+
 
 class Task(Model):
     """A task as its DAG defines it."""
@@ -58,6 +69,8 @@ class Task(Model):
     downstream: tuple[str, ...] = ()
     depends_on_past: bool = False
     wait_for_downstream: bool = False
+    pool: str | None = None
+    pool_slots: int = 1
     template_fields: tuple[str, ...] = ()
 
 
@@ -160,6 +173,7 @@ def dag(answer: Mapping[str, Any], schedule: str | None, next_run_after: str | N
         next_run_after=after,
         next_interval_end=end,
         max_active_runs=answer.get("max_active_runs"),
+        max_active_tasks=answer.get("max_active_tasks"),
     )
 
 
@@ -170,6 +184,8 @@ def task(answer: Mapping[str, Any]) -> Task:
         downstream=tuple(answer.get("downstream_task_ids") or ()),
         depends_on_past=bool(answer.get("depends_on_past")),
         wait_for_downstream=bool(answer.get("wait_for_downstream")),
+        pool=answer.get("pool"),
+        pool_slots=int(answer.get("pool_slots") or 1),
         template_fields=tuple(answer.get("template_fields") or ()),
     )
 
