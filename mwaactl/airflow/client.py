@@ -53,6 +53,13 @@ class AirflowApi:
         """All existing DAGs by id."""
         return {answer["dag_id"]: self._dialect.dag(answer) for answer in self._all("/dags", "dags")}
 
+    def dag(self, dag_id: str) -> Dag | None:
+        """One DAG with its details, such as `catchup`; None if there is none."""
+        try:
+            return self._dialect.dag(self._get(f"/dags/{_part(dag_id)}/details"))
+        except NotFound:
+            return None
+
     def dag_ids(self) -> frozenset[str]:
         """The ids of all DAGs, also of those whose file is gone."""
         every = self._all("/dags", "dags", **self._dialect.REMOVED_TOO)
@@ -131,6 +138,23 @@ class AirflowApi:
         page = self._get(f"/dags/{_part(dag_id)}/dagRuns", limit=count, **query)
         runs = map(read.run, page["dag_runs"])
         return tuple(run for run in runs if of_any_type or run.type == "scheduled")
+
+    def first_scheduled_run(self, dag_id: str) -> Run | None:
+        """The oldest scheduled run that Airflow still has of a DAG (among its first 100 runs of any type)."""
+        answer = self._call(
+            "POST", RUNS_LIST, {"dag_ids": [dag_id], "order_by": "id", "page_limit": PAGE, "page_offset": 0}
+        )
+        return next((run for run in map(read.run, answer["dag_runs"]) if run.type == "scheduled"), None)
+
+    def runs_at_work(self, dag_ids: Collection[str], since: datetime, until: datetime) -> tuple[Run, ...]:
+        """The finished runs of these DAGs, of any type, that were at work at some time in [since, until)."""
+        body = {
+            "dag_ids": sorted(dag_ids),
+            "end_date_gte": iso(since),
+            "start_date_lte": iso(until),
+            "order_by": "id",
+        }
+        return tuple(map(read.run, self._listed_runs(body))) if dag_ids else ()
 
     def run(self, dag_id: str, run_id: str) -> Run | None:
         """One run of any type; None if there is none."""
@@ -255,12 +279,13 @@ class AirflowApi:
         self._call("POST", f"{_run_path(run)}/clear", self._dialect.CLEAR)
 
     def create(self, run: Run, note: str) -> None:
-        """Create a run for the same interval as another environment's `run`. As a manual run, it is executed
-        here, whatever the owner of its instant."""
+        """Create a run for the same interval as another environment's `run`, with the same configuration. As
+        a manual run, it is executed here, whatever the owner of its instant."""
         body: dict[str, Any] = {
             "dag_run_id": self.manual_id(run),
-            "logical_date": iso(run.logical_date) if run.logical_date else None,
+            **self._dialect.logical_date_of(run),
             "note": note,
+            "conf": run.conf,
             **self._dialect.due_of(run),
         }
         if run.interval is not None:
@@ -271,6 +296,8 @@ class AirflowApi:
     @staticmethod
     def manual_id(run: Run) -> str:
         """The id of the run that `create` creates for another environment's `run`."""
+        if run.type == "manual":
+            return run.run_id
         return f"manual__{run.run_id.partition('__')[2] or run.run_id}"
 
     # --- calling ---

@@ -43,6 +43,9 @@ class Dialect(Protocol):
     def ends_runs_due(self, answer: Mapping[str, Any], since: datetime, /) -> bool:
         """Whether this run of that listing and all after it are due before `since`."""
 
+    def logical_date_of(self, run: Run, /) -> dict[str, str | None]:
+        """The field that gives a new run the logical date of `run`."""
+
     def due_of(self, run: Run, /) -> dict[str, str]:
         """The field that gives a new run the due instant of `run`."""
 

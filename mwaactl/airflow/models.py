@@ -34,6 +34,8 @@ class Dag(Model):
         """Whether its settings let only one run, or one task, work at a time."""
         return 1 in (self.max_active_runs, self.max_active_tasks)
 
+    catchup: bool | None = None  # None: the list of DAGs does not report it
+
     @property
     def by_assets(self) -> bool:
         """Whether assets trigger it, alone or together with a timetable."""
@@ -72,6 +74,7 @@ class Task(Model):
     pool: str | None = None
     pool_slots: int = 1
     template_fields: tuple[str, ...] = ()
+    mapped: bool = False
 
 
 class Run(Model):
@@ -87,6 +90,8 @@ class Run(Model):
     logical_date: Instant | None = None
     interval: tuple[Instant, Instant] | None = None
     note: str | None = None
+    conf: dict[str, Any] = Field(default_factory=dict)
+    triggered_by: str | None = None  # "operator", "ui", ...; None: Airflow 2 does not report it
 
     @property
     def key(self) -> tuple[str, str]:
@@ -174,6 +179,7 @@ def dag(answer: Mapping[str, Any], schedule: str | None, next_run_after: str | N
         next_interval_end=end,
         max_active_runs=answer.get("max_active_runs"),
         max_active_tasks=answer.get("max_active_tasks"),
+        catchup=answer.get("catchup"),
     )
 
 
@@ -187,6 +193,7 @@ def task(answer: Mapping[str, Any]) -> Task:
         pool=answer.get("pool"),
         pool_slots=int(answer.get("pool_slots") or 1),
         template_fields=tuple(answer.get("template_fields") or ()),
+        mapped=bool(answer.get("is_mapped")),
     )
 
 
@@ -203,6 +210,8 @@ def run(answer: Mapping[str, Any]) -> Run:
         logical_date=instant(answer.get("logical_date")),
         interval=(begin, end) if begin and end else None,
         note=answer.get("note"),
+        conf=answer.get("conf") or {},
+        triggered_by=answer.get("triggered_by"),
     )
 
 

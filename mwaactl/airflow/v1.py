@@ -63,5 +63,11 @@ def ends_runs_due(answer: Mapping[str, Any], since: datetime) -> bool:
     return start is not None and start < since and answer.get("run_type") == "scheduled"
 
 
+def logical_date_of(run: Run) -> dict[str, str | None]:
+    return (
+        {"logical_date": run.logical_date.isoformat()} if run.logical_date else {}
+    )  # Airflow takes the present
+
+
 def due_of(_run: Run) -> dict[str, str]:
     return {}

@@ -52,5 +52,9 @@ def ends_runs_due(_answer: Mapping[str, Any], _since: datetime) -> bool:
     return False
 
 
+def logical_date_of(run: Run) -> dict[str, str | None]:
+    return {"logical_date": run.logical_date.isoformat() if run.logical_date else None}
+
+
 def due_of(run: Run) -> dict[str, str]:
     return {"run_after": iso(run.due)} if run.due is not None else {}

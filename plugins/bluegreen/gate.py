@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from bluegreen.settings import Settings
+from bluegreen.settings import RECENT, Settings
 from bluegreen.store import OwnershipUnknown, Store
 from bluegreen.timeline import Claim, Entry, Timeline, due_instant
 
@@ -17,7 +17,6 @@ from bluegreen.timeline import Claim, Entry, Timeline, due_instant
 CREATED_HERE = frozenset(
     {"manual", "operator_triggered", "backfill", "asset_materialization", "dataset_materialization"}
 )
-FRESH = timedelta(seconds=5)  # the greatest age of a copy where a later decision may change the past
 UNDECIDED_PAUSE = 1.0  # seconds between two looks at what is being passed on
 FOLLOWS_PRODUCER = frozenset({"asset_triggered", "dataset_triggered"})
 
@@ -132,7 +131,7 @@ class Gate:
         here, now = self.settings.environment, self._clock()
         asked = run.cleared_at or run.started or now
         instant = max(asked, run.due or asked)
-        timeline = self._store.timeline(instant, wait=wait, afresh=True)
+        timeline = self._store.timeline(instant, wait=wait, within=RECENT)
         self._not_replaced(timeline.newest(run.dag_id))
         then = in_force(timeline, instant, run.dag_id)
         if self._is_us(then):
@@ -158,7 +157,7 @@ class Gate:
         run = describe(dag_run)
         if run.kind in CREATED_HERE or run.made_here or not (run.cleared_at and run.started):
             return False
-        timeline = self._store.timeline(run.started, wait=0, afresh=True)
+        timeline = self._store.timeline(run.started, wait=0, within=RECENT)
         then, now = (in_force(timeline, each, run.dag_id) for each in (run.cleared_at, run.started))
         if then.owned_by == now.owned_by:
             return False
@@ -168,10 +167,10 @@ class Gate:
     def _claim(self, run: Run, instant: datetime, wait: float, *, afresh: bool) -> Claim:
         """Whose the instant is. While books are open, that may change: then it is read again."""
         deadline = time.monotonic() + wait
-        timeline = self._store.timeline(instant, wait=wait, within=FRESH if afresh else None)
+        timeline = self._store.timeline(instant, wait=wait, within=RECENT if afresh else None)
         claim = timeline.claim(instant, run.dag_id)
         if not claim.settled and not afresh:
-            timeline = self._store.timeline(instant, wait=wait, within=FRESH)
+            timeline = self._store.timeline(instant, wait=wait, within=RECENT)
             claim = timeline.claim(instant, run.dag_id)
         while claim.undecided:
             if time.monotonic() + UNDECIDED_PAUSE > deadline:
@@ -180,7 +179,7 @@ class Gate:
                     "complete that: mwaactl switch --wait, with the present owner"
                 )
             time.sleep(UNDECIDED_PAUSE)
-            timeline = self._store.timeline(instant, wait=wait, within=FRESH)
+            timeline = self._store.timeline(instant, wait=wait, within=RECENT)
             claim = timeline.claim(instant, run.dag_id)
         self._not_replaced(timeline.newest(run.dag_id))
         return claim

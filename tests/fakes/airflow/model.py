@@ -17,6 +17,13 @@ from tests.fakes.clock import START
 FINAL = ("success", "failed")
 FAILED = ("failed", "upstream_failed")
 FINISHED = ("success", "failed", "skipped", "upstream_failed", "removed")
+RESERVED = (
+    "scheduled",
+    "backfill",
+    "asset_triggered",
+    "operator_triggered",
+    "asset_materialization",
+)  # for ids
 Key = tuple[str, int]
 
 
@@ -26,6 +33,7 @@ class Task:
     operator: str = "PythonOperator"
     pid: int | None = None
     rendered: dict[str, Any] = field(default_factory=dict)
+    start: datetime | None = None
 
 
 @dataclass
@@ -37,7 +45,10 @@ class Run:
     kind: str
     tasks: dict[Key, Task]
     note: str | None = None
-    end: datetime | None = None
+    conf: dict[str, Any] = field(default_factory=dict)
+    start: datetime | None = None  # None: when it was due
+    end: datetime | None = None  # of a finished run; None: when it was due
+    triggered_by: str = "timetable"
 
 
 @dataclass
@@ -48,6 +59,9 @@ class Dag:
     past: bool = False  # depends_on_past, of all tasks
     operators: Mapping[str, str] = field(default_factory=dict)
     external: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # of a marker: DAG and task
+    catchup: bool = False
+    max_active_runs: int = 16
+    mapped: frozenset[str] = frozenset()  # ids of mapped tasks
 
     def below(self, task_id: str) -> set[str]:
         below: set[str] = set()
@@ -72,6 +86,7 @@ class AirflowModel:
     before: Callable[[str, str], None] = lambda method, path: None  # called with each request; may raise
     changes: int = 0
     now: Callable[[], datetime] = lambda: START
+    assets: list[tuple[str, str]] = field(default_factory=list)  # ids of the DAGs: producer and consumer
 
     # --- what happens there ---
 
@@ -147,11 +162,15 @@ class AirflowModel:
             return _page("dags", [self._dag(dag_id) for dag_id in self.dags])
         if method == "GET" and parts[2:] == ["dagRuns"]:
             return self._newest_runs(parts[1], query)
+        if parts == ["assets"]:
+            return _page("assets", [self._asset(*asset) for asset in enumerate(self.assets)])
         if parts[1] == "~" and parts[-1] == "list":
             return self._list_tasks(body) if "taskInstances" in parts else self._list_runs(body)
         dag = self.dags.get(parts[1])
         if dag is None:
             raise refused(404, detail=f"no DAG {parts[1]}")
+        if parts[2:] == ["details"]:
+            return {**self._dag(parts[1]), "catchup": dag.catchup}
         if parts[2:] == ["tasks"]:
             return {
                 "tasks": [
@@ -160,10 +179,14 @@ class AirflowModel:
                         "class_ref": {"class_name": dag.operators.get(task_id, "PythonOperator")},
                         "downstream_task_ids": list(below),
                         "depends_on_past": dag.past,
+                        "is_mapped": task_id in dag.mapped,
                     }
                     for task_id, below in dag.tasks.items()
                 ]
             }
+        if (method, parts[2:]) == ("GET", ["dagRuns"]):
+            newest = sorted((r for r in self.runs if r.dag_id == parts[1]), key=lambda r: r.due, reverse=True)
+            return _page("dag_runs", [self._run(run) for run in newest[: query["limit"]]])
         if (method, parts[2:]) == ("POST", ["dagRuns"]):
             return self._create(parts[1], body)
         run = next((r for r in self.runs if (r.dag_id, r.run_id) == (parts[1], parts[3])), None)
@@ -229,19 +252,36 @@ class AirflowModel:
             run.state, run.end = "queued", None
 
     def _create(self, dag_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        run_id, due = body["dag_run_id"], datetime.fromisoformat(body["run_after"])
+        run_id = body["dag_run_id"]
+        due = datetime.fromisoformat(body["run_after"]) if body.get("run_after") else START
+        if run_id.partition("__")[0] in RESERVED:
+            raise refused(400, detail=f"A manual DAG run cannot use ID {run_id!r}")
         if any((run.dag_id, run.run_id) == (dag_id, run_id) for run in self.runs):
             raise refused(409, detail=f"the run {run_id} exists")
         self.changes += 1
         tasks = {(task_id, -1): Task(None) for task_id in self.dags[dag_id].tasks}
-        run = Run(dag_id, run_id, due, "queued", "manual", tasks, body["note"])
+        run = Run(dag_id, run_id, due, "queued", "manual", tasks, body["note"], body["conf"])
         self.runs.append(run)
         return self._run(run)
+
+    def _asset(self, number: int, ends: tuple[str, str]) -> dict[str, Any]:
+        producer, consumer = ({"dag_id": dag_id} for dag_id in ends)
+        return {
+            "id": number,
+            "uri": f"s3://asset/{number}",
+            "producing_tasks": [producer],
+            "scheduled_dags": [consumer],
+        }
 
     def _dag(self, dag_id: str) -> dict[str, Any]:
         dag = self.dags[dag_id]
         due = dag.next_due.isoformat() if dag.next_due else None
-        return {"dag_id": dag_id, "is_paused": dag.paused, "next_dagrun_run_after": due}
+        return {
+            "dag_id": dag_id,
+            "is_paused": dag.paused,
+            "next_dagrun_run_after": due,
+            "max_active_runs": dag.max_active_runs,
+        }
 
     def _newest_runs(self, dag_id: str, query: Mapping[str, Any]) -> dict[str, Any]:
         assert query["order_by"] == "-run_after"
@@ -251,12 +291,14 @@ class AirflowModel:
         return {"dag_runs": [self._run(run) for run in runs[: query["limit"]]], "total_entries": len(runs)}
 
     def _list_runs(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        by_id = body.get("order_by") == "id"
+        listed = self.runs if by_id else sorted(self.runs, key=lambda run: run.due)
         runs = [
-            self._run(run)
-            for run in sorted(self.runs, key=lambda run: run.due)
+            answer
+            for run in listed
             if not body.get("dag_ids") or run.dag_id in body["dag_ids"]
             if not body.get("states") or run.state in body["states"]
-            if run.due.isoformat() >= body.get("start_date_gte", "")
+            if _passes(answer := self._run(run), body)
         ]
         return _page("dag_runs", runs, body)
 
@@ -272,6 +314,7 @@ class AirflowModel:
                 "pid": task.pid,
                 "hostname": "",
                 "rendered_fields": task.rendered,
+                "start_date": task.start.isoformat() if task.start else None,
             }
             for run in self.runs
             if run.dag_id in body["dag_ids"] and run.run_id in body["dag_run_ids"]
@@ -290,10 +333,26 @@ class AirflowModel:
             "logical_date": due,
             "data_interval_start": (run.due - timedelta(minutes=1)).isoformat(),
             "data_interval_end": due,
-            "start_date": due,
-            "end_date": run.end and run.end.isoformat(),
+            "start_date": run.start.isoformat() if run.start else due,
+            "end_date": (run.end or run.due).isoformat() if run.state in FINAL else None,
             "note": run.note,
+            "conf": run.conf,
+            "triggered_by": run.triggered_by,
         }
+
+
+def _passes(answer: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
+    """Whether a run passes the bounds in the body, such as `end_date_gte`; a null passes none."""
+    for name, bound in body.items():
+        field_name, _, kind = name.rpartition("_")
+        if kind not in ("gte", "lte"):
+            continue
+        if answer[field_name] is None:
+            return False
+        value, limit = datetime.fromisoformat(answer[field_name]), datetime.fromisoformat(bound)
+        if (value < limit) if kind == "gte" else (value > limit):
+            return False
+    return True
 
 
 def _page(key: str, items: list[Any], body: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from tests.fakes.aws.iam import FakeIam
 from tests.fakes.aws.mwaa import AIRFLOW, FakeMwaa
 from tests.fakes.aws.s3 import FakeS3
 from tests.fakes.aws.ssm import ACTIVE, OWNERSHIP, FakeSsm
-from tests.fakes.clock import Clock
+from tests.fakes.clock import START, Clock
 from tests.fakes.timeline import LIVES, dumped, initial
 
 LEAD = 5.0
@@ -127,6 +127,9 @@ def clients_of_models(dags: Mapping[str, Dag]) -> FakeClients:
             dags={dag_id: replace(dag) for dag_id, dag in dags.items()}, now=lambda: clients.ssm.clock.now
         )
         for name in (BLUE, GREEN)
+    }
+    clients.mwaa.environments = {
+        name: {"Status": "AVAILABLE", "CreatedAt": START - timedelta(days=30)} for name in clients.mwaa.models
     }
     return clients
 

@@ -16,7 +16,6 @@ from mwaactl.errors import Unreachable
 from tests.fakes.airflow.api import HOUR, SCHEDULED, TEN, a_run, api_of, run_answer, sent, task_answer
 from tests.fakes.aws.errors import refused
 
-PROMPT = {"next_due": TEN, "next_run_after": TEN}
 NO_DAGS = {"/dags": {"dags": [], "total_entries": 0}}
 
 # --- DAGs, tasks ---
@@ -41,8 +40,10 @@ def test_the_schedule_of_an_airflow_2_dag_reads_as_in_airflow_3(interval: Any, s
         "next_dagrun_create_after": "2026-11-23T10:00:00+00:00",
     }
     api, mwaa = api_of({"/dags": {"dags": [answer], "total_entries": 1}}, 2)
-    fields = {"dag_id": "etl", "paused": False, "schedule": schedule, "max_active_runs": 16, **PROMPT}
-    assert api.dags() == {"etl": Dag.model_validate(fields)}
+    due: dict[str, Any] = {"next_due": TEN, "next_run_after": TEN}
+    assert api.dags() == {
+        "etl": Dag(dag_id="etl", paused=False, schedule=schedule, max_active_runs=16, **due)
+    }
     assert sent(mwaa) == [("GET", "/dags", {"limit": 100, "offset": 0})]
 
 
@@ -70,8 +71,8 @@ def test_the_schedule_of_an_airflow_3_dag_is_its_summary(
     }
     api, _ = api_of({"/dags": {"dags": [answer], "total_entries": 1}}, 3)
     dag = api.dags()["etl"]
-    fields = {"dag_id": "etl", "paused": True, "schedule": schedule, "max_active_runs": 1, **PROMPT}
-    assert dag == Dag.model_validate(fields)
+    due: dict[str, Any] = {"next_due": TEN, "next_run_after": TEN}
+    assert dag == Dag(dag_id="etl", paused=True, schedule=schedule, max_active_runs=1, **due)
     assert (dag.by_assets, dag.by_partitions) == (by_assets, summary.startswith("Partitioned Asset"))
 
 
