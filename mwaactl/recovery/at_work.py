@@ -15,10 +15,10 @@ from typing import Literal
 from mwaactl.airflow.client import AirflowApi
 from mwaactl.airflow.models import Asset, Dag, Run
 from mwaactl.airflow.notes import has_copied_states, was_rerun
+from mwaactl.airflow.rerun import created_run, was_taken_over
 from mwaactl.errors import Unreachable
 from mwaactl.json_model import Instant, Model
 from mwaactl.recovery.completed_runs import WindowReport, Witness
-from mwaactl.recovery.rerun import created_run, was_taken_over
 
 Fate = Literal["rerun", "follows", "taken over", "by hand"]
 """follows: the target triggers it by what it executes. taken over: the target runs it, or has run it."""

@@ -22,6 +22,7 @@ from bluegreen.timeline import Colour
 
 from mwaactl.airflow.client import AirflowApi
 from mwaactl.airflow.notes import was_rerun
+from mwaactl.airflow.rerun import Progress, clear_run, create_run, created_run, was_taken_over
 from mwaactl.checks.fenced import is_fenced
 from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable
@@ -30,7 +31,6 @@ from mwaactl.ownership.parameter import aws_now
 from mwaactl.recovery.completed_by_lineage import LineageLog
 from mwaactl.recovery.evidence import begin, runs_of_former_lives, with_histories
 from mwaactl.recovery.records import Records, SideRecords
-from mwaactl.recovery.rerun import Progress, clear_run, create_run, created_run, was_taken_over
 from mwaactl.recovery.verdict import Finding, Verdict, abandoned_detail, judge
 
 

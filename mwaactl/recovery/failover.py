@@ -30,6 +30,7 @@ from bluegreen.timeline import Colour, other_colour
 
 from mwaactl import clock
 from mwaactl.airflow.models import Run
+from mwaactl.airflow.rerun import Progress
 from mwaactl.checks.fenced import is_fenced, judge
 from mwaactl.checks.outcome import Check, checks_failed
 from mwaactl.deployment import Deployment
@@ -42,7 +43,6 @@ from mwaactl.recovery.completed_by_lineage import LineageLog
 from mwaactl.recovery.completed_runs import DueRun, RestApiWitness, WindowReport, Witness
 from mwaactl.recovery.failover_description import FailoverDescription
 from mwaactl.recovery.fence import fence
-from mwaactl.recovery.rerun import Progress
 from mwaactl.recovery.take_over import Taken, TakeOver
 from mwaactl.switching.active_parameter import write_active
 from mwaactl.switching.mirrors import MirrorResult, UncopiedRun

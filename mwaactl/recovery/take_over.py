@@ -11,12 +11,12 @@ from bluegreen.timeline import Colour, other_colour
 
 from mwaactl.airflow.client import AirflowApi
 from mwaactl.airflow.models import Run
+from mwaactl.airflow.rerun import Progress, clear_run, create_run
 from mwaactl.checks.outcome import listed
 from mwaactl.errors import Unreachable
 from mwaactl.json_model import iso
 from mwaactl.recovery.at_work import AtWork, Unfinished, report_at_work
 from mwaactl.recovery.completed_runs import DueRun, WindowReport, Witness, report_window
-from mwaactl.recovery.rerun import Progress, clear_run, create_run
 from mwaactl.switching.mirrors import MirrorResult, UncopiedRun, copy_final_states
 
 

@@ -47,7 +47,7 @@ class Run:
     note: str | None = None
     conf: dict[str, Any] = field(default_factory=dict)
     start: datetime | None = None  # None: when it was due
-    end: datetime | None = None  # of a finished run; None: when it was due
+    end: datetime | None = None
     triggered_by: str = "timetable"
 
 
@@ -56,6 +56,7 @@ class Dag:
     tasks: Mapping[str, tuple[str, ...]]  # by id, the ids directly downstream
     paused: bool = False
     next_due: datetime | None = None
+    past: bool = False  # depends_on_past, of all tasks
     operators: Mapping[str, str] = field(default_factory=dict)
     external: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # of a marker: DAG and task
     catchup: bool = False
@@ -84,6 +85,7 @@ class AirflowModel:
     executed: list[tuple[str, str]] = field(default_factory=list)  # (DAG id, run id) of what `work` executed
     before: Callable[[str, str], None] = lambda method, path: None  # called with each request; may raise
     changes: int = 0
+    now: Callable[[], datetime] = lambda: START
     assets: list[tuple[str, str]] = field(default_factory=list)  # ids of the DAGs: producer and consumer
 
     # --- what happens there ---
@@ -107,7 +109,8 @@ class AirflowModel:
                 rendered: dict[str, Any] = {"op_args": []} if pid else {}
                 operator = operators.get(task_id, "PythonOperator")
                 tasks[task_id, index] = Task(task_state, operator, pid, rendered)
-        run = Run(dag_id, f"scheduled__{due.isoformat()}", due, state, "scheduled", tasks)
+        end = self.now() if state in FINAL else None
+        run = Run(dag_id, f"scheduled__{due.isoformat()}", due, state, "scheduled", tasks, end=end)
         self.runs.append(run)
         return run
 
@@ -121,7 +124,7 @@ class AirflowModel:
             if run.state in FINAL or self.dags[run.dag_id].paused:
                 continue
             self.executed.append((run.dag_id, run.run_id))
-            run.state = "success"
+            run.state, run.end = "success", self.now()
             for task in run.tasks.values():
                 if task.state not in FINISHED:
                     task.state, task.pid, task.rendered = "success", 7, {"op_args": []}
@@ -129,6 +132,12 @@ class AirflowModel:
     def scheduled(self, dag_id: str, due: datetime) -> Run:
         """The scheduled run of that due instant."""
         return next(run for run in self.runs if (run.dag_id, run.due, run.kind) == (dag_id, due, "scheduled"))
+
+    def end(self, run: Run, state: str) -> None:
+        """An unfinished run ends, with all its tasks in this state."""
+        run.state, run.end = state, self.now()
+        for task in run.tasks.values():
+            task.state, task.pid, task.rendered = state, 7, {"op_args": []}
 
     def states(self, dag_id: str, due: datetime) -> dict[Key, str | None]:
         return {key: task.state for key, task in self.scheduled(dag_id, due).tasks.items()}
@@ -153,6 +162,8 @@ class AirflowModel:
             return _page("dags", [self._dag(dag_id) for dag_id in self.dags])
         if parts == ["assets"]:
             return _page("assets", [self._asset(*asset) for asset in enumerate(self.assets)])
+        if method == "GET" and parts[2:] == ["dagRuns"]:
+            return self._newest_runs(parts[1], query)
         if parts[1] == "~" and parts[-1] == "list":
             return self._list_tasks(body) if "taskInstances" in parts else self._list_runs(body)
         dag = self.dags.get(parts[1])
@@ -168,13 +179,11 @@ class AirflowModel:
                         "class_ref": {"class_name": dag.operators.get(task_id, "PythonOperator")},
                         "downstream_task_ids": list(below),
                         "is_mapped": task_id in dag.mapped,
+                        "depends_on_past": dag.past,
                     }
                     for task_id, below in dag.tasks.items()
                 ]
             }
-        if (method, parts[2:]) == ("GET", ["dagRuns"]):
-            newest = sorted((r for r in self.runs if r.dag_id == parts[1]), key=lambda r: r.due, reverse=True)
-            return _page("dag_runs", [self._run(run) for run in newest[: query["limit"]]])
         if (method, parts[2:]) == ("POST", ["dagRuns"]):
             return self._create(parts[1], body)
         run = next((r for r in self.runs if (r.dag_id, r.run_id) == (parts[1], parts[3])), None)
@@ -198,7 +207,8 @@ class AirflowModel:
         run.note = body.get("note", run.note)
         if "state" not in body:
             return
-        run.state = body["state"]
+        if run.state != body["state"]:
+            run.state, run.end = body["state"], self.now()
         for task in run.tasks.values():
             if task.state not in FINISHED:
                 task.state = body["state"] if task.state == "running" else "skipped"
@@ -236,7 +246,7 @@ class AirflowModel:
         for key in keys:
             run.tasks[key].state = None
         if keys and run.state in FINAL:
-            run.state = "queued"
+            run.state, run.end = "queued", None
 
     def _create(self, dag_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
         run_id = body["dag_run_id"]
@@ -269,6 +279,13 @@ class AirflowModel:
             "next_dagrun_run_after": due,
             "max_active_runs": dag.max_active_runs,
         }
+
+    def _newest_runs(self, dag_id: str, query: Mapping[str, Any]) -> dict[str, Any]:
+        assert query["order_by"] == "-run_after"
+        runs = sorted(
+            (r for r in self.runs if dag_id in ("~", r.dag_id)), key=lambda run: run.due, reverse=True
+        )
+        return {"dag_runs": [self._run(run) for run in runs[: query["limit"]]], "total_entries": len(runs)}
 
     def _list_runs(self, body: Mapping[str, Any]) -> dict[str, Any]:
         by_id = body.get("order_by") == "id"
@@ -314,7 +331,7 @@ class AirflowModel:
             "data_interval_start": (run.due - timedelta(minutes=1)).isoformat(),
             "data_interval_end": due,
             "start_date": run.start.isoformat() if run.start else due,
-            "end_date": (run.end or run.due).isoformat() if run.state in FINAL else None,
+            "end_date": run.end and run.end.isoformat(),
             "note": run.note,
             "conf": run.conf,
             "triggered_by": run.triggered_by,

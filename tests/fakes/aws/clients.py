@@ -113,12 +113,16 @@ def fresh_clients(mode: str = "fullha", clock: Clock | None = None) -> FakeClien
 
 def clients_of_models(dags: Mapping[str, Dag]) -> FakeClients:
     """A full HA stack with two model Airflows; both have the same DAGs (copied) and no runs."""
-    models = {
-        name: AirflowModel(dags={dag_id: replace(dag) for dag_id, dag in dags.items()})
+    clients = fresh_clients()
+    clients.mwaa.models = {
+        name: AirflowModel(
+            dags={dag_id: replace(dag) for dag_id, dag in dags.items()}, now=lambda: clients.ssm.clock.now
+        )
         for name in (BLUE, GREEN)
     }
-    environments = {name: {"Status": "AVAILABLE", "CreatedAt": START - timedelta(days=30)} for name in models}
-    return FakeClients(fresh_ssm(), FakeMwaa(environments=environments, models=models))
+    for name in (BLUE, GREEN):
+        clients.mwaa.environments[name]["CreatedAt"] = START - timedelta(days=30)
+    return clients
 
 
 def deployment(aws: FakeClients, mode: str = "fullha", **changes: Any) -> Deployment:
