@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from bluegreen.timeline import due_instant
 from pydantic import Field
 
 from mwaactl.json_model import Instant, Model
 
 FINISHED = ("success", "failed")  # states of a run
+PARTITIONED = "Partitioned Asset"  # how the schedule of such a DAG begins
 _WITHOUT_VERDICT = ("running", "restarting", "up_for_retry", "failed", "upstream_failed")
 
 
@@ -22,6 +24,8 @@ class Dag(Model):
     # Airflow's summary: "*/5 * * * *", "0:05:00", "@continuous", "Asset"; None: no schedule
     schedule: str | None = None
     next_due: Instant | None = None  # the due instant of the next run that the scheduler creates
+    next_run_after: Instant | None = None  # when it creates that run
+    next_interval_end: Instant | None = None  # when that run's data interval ends
     max_active_runs: int | None = None
     max_active_tasks: int | None = None
     catchup: bool | None = None  # None: the list of DAGs does not report it
@@ -34,7 +38,23 @@ class Dag(Model):
     @property
     def by_assets(self) -> bool:
         """Whether assets trigger it, alone or together with a timetable."""
-        return (self.schedule or "").startswith(("Asset", "Dataset"))
+        return (self.schedule or "").startswith(("Asset", "Dataset", PARTITIONED))
+
+    @property
+    def by_partitions(self) -> bool:
+        """Whether assets trigger it partition by partition (`PartitionedAssetTimetable`, Airflow 3.2)."""
+        return (self.schedule or "").startswith(PARTITIONED)
+
+    @property
+    def delayed(self) -> bool:
+        """Whether its next run is created later than it is due."""
+        return None not in (self.next_run_after, self.next_due) and self.next_run_after != self.next_due
+
+    @property
+    def early(self) -> bool:
+        """Whether its next run is created before its data interval has ended."""
+        after, end = self.next_run_after, self.next_interval_end
+        return after is not None and end is not None and after < end
 
     @property
     def by_time(self) -> bool:
@@ -125,7 +145,16 @@ class Asset(Model):
     id: int
     uri: str
     producers: tuple[str, ...] = ()
-    consumers: tuple[str, ...] = ()
+    # The DAGs that it triggers, and since when: an earlier event does not wait for them.
+    consumers: dict[str, Instant | None] = Field(default_factory=dict)
+
+
+class AssetEvent(Model):
+    """One event of an asset."""
+
+    at: Instant
+    partition: str | None
+    created: frozenset[str]  # the DAGs of which it has created a run
 
 
 class ImportProblem(Model):
@@ -138,12 +167,15 @@ class ImportProblem(Model):
 # --- from JSON: what is the same in v1 and v2 of Airflow's REST API (the rest: `mwaactl.airflow.dialect`) ---
 
 
-def dag(answer: Mapping[str, Any], schedule: str | None, next_due: str | None) -> Dag:
+def dag(answer: Mapping[str, Any], schedule: str | None, next_run_after: str | None) -> Dag:
+    after, end = instant(next_run_after), instant(answer.get("next_dagrun_data_interval_end"))
     return Dag(
         dag_id=answer["dag_id"],
         paused=bool(answer["is_paused"]),
         schedule=schedule,
-        next_due=instant(next_due),
+        next_due=due_instant(after, end) if after is not None else None,
+        next_run_after=after,
+        next_interval_end=end,
         max_active_runs=answer.get("max_active_runs"),
         max_active_tasks=answer.get("max_active_tasks"),
         catchup=answer.get("catchup"),
@@ -171,7 +203,7 @@ def run(answer: Mapping[str, Any]) -> Run:
         run_id=answer["dag_run_id"],
         type=answer["run_type"],
         state=answer["state"],
-        due=instant(answer.get("run_after")) or end,
+        due=due_instant(instant(answer.get("run_after")), end),
         start=instant(answer.get("start_date")),
         end=instant(answer.get("end_date")),
         logical_date=instant(answer.get("logical_date")),
@@ -210,7 +242,15 @@ def asset(answer: Mapping[str, Any], consumers: Iterable[Mapping[str, Any]] | No
         id=answer["id"],
         uri=answer["uri"],
         producers=tuple(task["dag_id"] for task in answer.get("producing_tasks") or ()),
-        consumers=tuple(dag["dag_id"] for dag in consumers or ()),
+        consumers={dag["dag_id"]: instant(dag.get("created_at")) for dag in consumers or ()},
+    )
+
+
+def asset_event(answer: Mapping[str, Any]) -> AssetEvent:
+    return AssetEvent(
+        at=datetime.fromisoformat(answer["timestamp"]),
+        partition=answer.get("partition_key"),
+        created=frozenset(run["dag_id"] for run in answer.get("created_dagruns") or ()),
     )
 
 

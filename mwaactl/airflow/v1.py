@@ -12,6 +12,7 @@ from mwaactl.airflow.models import Asset, Dag, Run
 HEALTH = "/health"
 ASSETS = "datasets"
 QUEUED_EVENTS = "datasets/queuedEvent"
+CONDITION = "dataset_expression"
 NOTE = "/setNote"
 CLEAR: Mapping[str, bool] = {"dry_run": False}
 NEWEST_RUNS: Mapping[str, str] = {"order_by": "-execution_date"}  # there is no order by due instant
@@ -50,6 +51,10 @@ def queued_asset(event: Mapping[str, Any]) -> str:
 def runs_due(_since: datetime, _until: datetime) -> dict[str, str]:
     """The newest runs first, as ids grow with time: there is no filter by due instant."""
     return {"order_by": "-id"}
+
+
+def late_runs_due(_since: datetime) -> dict[str, str]:
+    return {}
 
 
 def ends_runs_due(answer: Mapping[str, Any], since: datetime) -> bool:

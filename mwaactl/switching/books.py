@@ -1,10 +1,9 @@
 """Closing the books: recording that a side has drained, and what it left.
 
-Until then what was due before the switch stays its own, so that it may finish it. Afterwards what it
-created
-no run for (the past of a paused DAG) belongs to the new owner, and only then may the side be updated, replaced
-or removed. Nothing may be executed twice on the way, so what is left changes hands in two writes: first it is
-nobody's (*closing*), and when every process of the old side knows that, it is the new owner's.
+Until then what was due before the switch stays its own, so that it may finish it. Afterwards what it created
+no run for (the past of a paused DAG) belongs to the new owner, and only then may the side be updated,
+replaced or removed. Nothing may be executed twice on the way, so what is left changes hands in two writes:
+first it is nobody's (*closing*), and when every process of the old side knows that, it is the new owner's.
 """
 
 from __future__ import annotations

@@ -5,19 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from bluegreen.settings import Settings
+from bluegreen.settings import RECENT, Settings
 from bluegreen.store import OwnershipUnknown, Store
-from bluegreen.timeline import Claim, Entry, Timeline
+from bluegreen.timeline import Claim, Entry, Timeline, due_instant
 
 # Runs that a person or a program creates in one environment only: they run there. A type that is not listed
 # here is judged by its due instant, so that a new type of run is never executed twice.
 CREATED_HERE = frozenset(
     {"manual", "operator_triggered", "backfill", "asset_materialization", "dataset_materialization"}
 )
-FRESH = timedelta(seconds=5)  # the greatest age of a copy where a later decision may change the past
 UNDECIDED_PAUSE = 1.0  # seconds between two looks at what is being passed on
 FOLLOWS_PRODUCER = frozenset({"asset_triggered", "dataset_triggered"})
 
@@ -60,8 +59,7 @@ def describe(dag_run: Any, context: Mapping[str, Any] | None = None) -> Run:
         dag_id=dag_run.dag_id,
         run_id=dag_run.run_id,
         kind=kind,
-        # Airflow 2 has no run_after; the end of the data interval is the same instant
-        due=getattr(dag_run, "run_after", None) or getattr(dag_run, "data_interval_end", None),
+        due=due_instant(getattr(dag_run, "run_after", None), getattr(dag_run, "data_interval_end", None)),
         started=started,
         cleared=cleared,
         # Airflow queues a run again when it is cleared. Tasks of Airflow 3 are not told when; there,
@@ -133,7 +131,7 @@ class Gate:
         here, now = self.settings.environment, self._clock()
         asked = run.cleared_at or run.started or now
         instant = max(asked, run.due or asked)
-        timeline = self._store.timeline(instant, wait=wait, afresh=True)
+        timeline = self._store.timeline(instant, wait=wait, within=RECENT)
         self._not_replaced(timeline.newest(run.dag_id))
         then = in_force(timeline, instant, run.dag_id)
         if self._is_us(then):
@@ -159,7 +157,7 @@ class Gate:
         run = describe(dag_run)
         if run.kind in CREATED_HERE or run.made_here or not (run.cleared_at and run.started):
             return False
-        timeline = self._store.timeline(run.started, wait=0, afresh=True)
+        timeline = self._store.timeline(run.started, wait=0, within=RECENT)
         then, now = (in_force(timeline, each, run.dag_id) for each in (run.cleared_at, run.started))
         if then.owned_by == now.owned_by:
             return False
@@ -169,10 +167,10 @@ class Gate:
     def _claim(self, run: Run, instant: datetime, wait: float, *, afresh: bool) -> Claim:
         """Whose the instant is. While books are open, that may change: then it is read again."""
         deadline = time.monotonic() + wait
-        timeline = self._store.timeline(instant, wait=wait, within=FRESH if afresh else None)
+        timeline = self._store.timeline(instant, wait=wait, within=RECENT if afresh else None)
         claim = timeline.claim(instant, run.dag_id)
         if not claim.settled and not afresh:
-            timeline = self._store.timeline(instant, wait=wait, within=FRESH)
+            timeline = self._store.timeline(instant, wait=wait, within=RECENT)
             claim = timeline.claim(instant, run.dag_id)
         while claim.undecided:
             if time.monotonic() + UNDECIDED_PAUSE > deadline:
@@ -181,7 +179,7 @@ class Gate:
                     "complete that: mwaactl switch --wait, with the present owner"
                 )
             time.sleep(UNDECIDED_PAUSE)
-            timeline = self._store.timeline(instant, wait=wait, within=FRESH)
+            timeline = self._store.timeline(instant, wait=wait, within=RECENT)
             claim = timeline.claim(instant, run.dag_id)
         self._not_replaced(timeline.newest(run.dag_id))
         return claim

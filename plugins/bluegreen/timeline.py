@@ -49,6 +49,15 @@ def other_colour(colour: Colour) -> Colour:
     return "green" if colour == "blue" else "blue"
 
 
+def due_instant(run_after: datetime | None, interval_end: datetime | None) -> datetime | None:
+    """The instant whose owner executes a scheduled run: the earlier of the two that there are.
+
+    Airflow 2 does not keep a run's `run_after`, and Airflow 3 has runs without a data interval. A timetable
+    that lets a run start later than its interval's end has the same instant on both.
+    """
+    return min((instant for instant in (run_after, interval_end) if instant is not None), default=None)
+
+
 def from_the_beginning(since: datetime) -> bool:
     """Whether an entry has always been in force, as the initial owner's has."""
     return since <= EPOCH

@@ -47,7 +47,7 @@ class Run:
     note: str | None = None
     conf: dict[str, Any] = field(default_factory=dict)
     start: datetime | None = None  # None: when it was due
-    end: datetime | None = None
+    end: datetime | None = None  # of a finished run; None: when it was due
     triggered_by: str = "timetable"
 
 
@@ -160,10 +160,10 @@ class AirflowModel:
         parts = [unquote(part) for part in path.strip("/").split("/")]
         if parts == ["dags"]:
             return _page("dags", [self._dag(dag_id) for dag_id in self.dags])
-        if parts == ["assets"]:
-            return _page("assets", [self._asset(*asset) for asset in enumerate(self.assets)])
         if method == "GET" and parts[2:] == ["dagRuns"]:
             return self._newest_runs(parts[1], query)
+        if parts == ["assets"]:
+            return _page("assets", [self._asset(*asset) for asset in enumerate(self.assets)])
         if parts[1] == "~" and parts[-1] == "list":
             return self._list_tasks(body) if "taskInstances" in parts else self._list_runs(body)
         dag = self.dags.get(parts[1])
@@ -178,8 +178,8 @@ class AirflowModel:
                         "task_id": task_id,
                         "class_ref": {"class_name": dag.operators.get(task_id, "PythonOperator")},
                         "downstream_task_ids": list(below),
-                        "is_mapped": task_id in dag.mapped,
                         "depends_on_past": dag.past,
+                        "is_mapped": task_id in dag.mapped,
                     }
                     for task_id, below in dag.tasks.items()
                 ]
@@ -331,7 +331,7 @@ class AirflowModel:
             "data_interval_start": (run.due - timedelta(minutes=1)).isoformat(),
             "data_interval_end": due,
             "start_date": run.start.isoformat() if run.start else due,
-            "end_date": run.end and run.end.isoformat(),
+            "end_date": (run.end or run.due).isoformat() if run.state in FINAL else None,
             "note": run.note,
             "conf": run.conf,
             "triggered_by": run.triggered_by,

@@ -105,10 +105,18 @@ def fresh_clients(mode: str = "fullha", clock: Clock | None = None) -> FakeClien
         beat = ssm.clock.now + (ssm.skew or timedelta(0)) - timedelta(seconds=2)
         return {"scheduler": {"status": "healthy", "latest_scheduler_heartbeat": beat.isoformat()}}
 
+    clients = FakeClients(ssm, mwaa)
     for environment in outputs(mode)["airflow_environments"].values():
-        mwaa.environments[environment["name"]] = {"Status": "AVAILABLE", "AirflowVersion": "3.0.6"}
+        mwaa.environments[environment["name"]] = {
+            "Status": "AVAILABLE",
+            "AirflowVersion": "3.0.6",
+            "PluginsS3Path": "plugins.zip",
+            "PluginsS3ObjectVersion": "v1",
+        }
+        if bucket := clients.s3.buckets.get(environment["bucket"]):
+            bucket.versions["plugins.zip", "v1"] = b"the gate"
         mwaa.airflow[environment["name"]] = copy.deepcopy(AIRFLOW) | {"/monitor/health": health}
-    return FakeClients(ssm, mwaa)
+    return clients
 
 
 def clients_of_models(dags: Mapping[str, Dag]) -> FakeClients:
@@ -120,8 +128,9 @@ def clients_of_models(dags: Mapping[str, Dag]) -> FakeClients:
         )
         for name in (BLUE, GREEN)
     }
-    for name in (BLUE, GREEN):
-        clients.mwaa.environments[name]["CreatedAt"] = START - timedelta(days=30)
+    clients.mwaa.environments = {
+        name: {"Status": "AVAILABLE", "CreatedAt": START - timedelta(days=30)} for name in clients.mwaa.models
+    }
     return clients
 
 

@@ -32,8 +32,9 @@ def run(
     return {"dag_id": dag_id, "dag_run_id": f"{kind}__{due}", "run_type": kind, "state": state, **more}
 
 
-def test_airflow_3_runs_are_due_at_run_after() -> None:
-    answer = run("daily", "a", run_after="2026-11-23T10:00:00Z", data_interval_end="2026-11-22T00:00:00Z")
+@pytest.mark.parametrize("interval_end", ["2026-11-23T10:00:00Z", "2026-11-24T00:00:00Z", None])
+def test_airflow_3_runs_are_due_at_run_after_at_the_latest(interval_end: str | None) -> None:
+    answer = run("daily", "a", run_after="2026-11-23T10:00:00Z", data_interval_end=interval_end)
     api, mwaa = api_of({"/dags/~/dagRuns": {"dag_runs": [answer], "total_entries": 1}}, 3)
     (newest,) = api.last_scheduled_runs()
     assert newest.due is not None
