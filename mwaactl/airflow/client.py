@@ -89,7 +89,17 @@ class AirflowApi:
 
     def unfinished_runs(self) -> tuple[Run, ...]:
         """Runs of any type that are queued or running: all that stay so while they are listed."""
-        body = {"states": list(UNFINISHED), "order_by": "id", "page_limit": PAGE}
+        return self._runs_in(UNFINISHED)
+
+    def failed_runs(self, since: datetime) -> tuple[Run, ...]:
+        """The scheduled runs that started at `since` or later and have failed, by DAG and due instant."""
+        runs = self._runs_in(("failed",), start_date_gte=iso(since))
+        failed = [run for run in runs if run.type == "scheduled" and run.due is not None]
+        return tuple(sorted(failed, key=lambda run: (run.dag_id, run.due)))
+
+    def _runs_in(self, states: Collection[str], **more: str) -> tuple[Run, ...]:
+        """The runs of any type that are in one of these states for as long as the listing takes."""
+        body = {"states": list(states), "order_by": "id", "page_limit": PAGE, **more}
 
         def page(start: int) -> dict[str, Any]:
             return self._call("POST", RUNS_LIST, {**body, "page_offset": start})

@@ -23,11 +23,22 @@ class Dag(Model):
     schedule: str | None = None
     next_due: Instant | None = None  # the due instant of the next run that the scheduler creates
     max_active_runs: int | None = None
+    max_active_tasks: int | None = None
+
+    @property
+    def alone(self) -> bool:
+        """Whether its settings let only one run, or one task, work at a time."""
+        return 1 in (self.max_active_runs, self.max_active_tasks)
 
     @property
     def by_assets(self) -> bool:
         """Whether assets trigger it, alone or together with a timetable."""
         return (self.schedule or "").startswith(("Asset", "Dataset"))
+
+    @property
+    def by_time(self) -> bool:
+        """Whether a timetable creates runs of it, alone or together with assets (`AssetOrTimeSchedule`)."""
+        return self.schedule is not None and (not self.by_assets or " or " in self.schedule)
 
 
 class Task(Model):
@@ -38,6 +49,8 @@ class Task(Model):
     downstream: tuple[str, ...] = ()
     depends_on_past: bool = False
     wait_for_downstream: bool = False
+    pool: str | None = None
+    pool_slots: int = 1
     template_fields: tuple[str, ...] = ()
 
 
@@ -128,6 +141,7 @@ def dag(answer: Mapping[str, Any], schedule: str | None, next_due: str | None) -
         schedule=schedule,
         next_due=instant(next_due),
         max_active_runs=answer.get("max_active_runs"),
+        max_active_tasks=answer.get("max_active_tasks"),
     )
 
 
@@ -138,6 +152,8 @@ def task(answer: Mapping[str, Any]) -> Task:
         downstream=tuple(answer.get("downstream_task_ids") or ()),
         depends_on_past=bool(answer.get("depends_on_past")),
         wait_for_downstream=bool(answer.get("wait_for_downstream")),
+        pool=answer.get("pool"),
+        pool_slots=int(answer.get("pool_slots") or 1),
         template_fields=tuple(answer.get("template_fields") or ()),
     )
 

@@ -216,8 +216,8 @@ def _dependencies(api: AirflowApi, dag_ids: Collection[str]) -> set[Dependency]:
     with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="dependencies") as pool:
         assets = pool.submit(api.assets)
         tasks = dict(zip(dag_ids, pool.map(api.tasks, dag_ids), strict=True))
-        naming = {dag_id: fields for dag_id, all_tasks in tasks.items() if (fields := _naming(all_tasks))}
-        by_name = list(pool.map(lambda item: _named_dependencies(api, *item), naming.items()))
+        across = {dag_id: fields for dag_id, all_tasks in tasks.items() if (fields := naming(all_tasks))}
+        by_name = list(pool.map(lambda item: named_dependencies(api, *item), across.items()))
         by_asset = {
             Dependency(dag_id=consumer, other=producer, relation=f"is triggered by {asset.uri} from")
             for asset in assets.result()
@@ -227,22 +227,22 @@ def _dependencies(api: AirflowApi, dag_ids: Collection[str]) -> set[Dependency]:
     return by_asset.union(*by_name)
 
 
-def _naming(tasks: Collection[Task]) -> dict[str, str]:
+def naming(tasks: Collection[Task]) -> dict[str, str]:
     """Task id -> the template field in which it names another DAG."""
     return {task.task_id: field for task in tasks for field in DAG_FIELDS if field in task.template_fields}
 
 
-def _named_dependencies(api: AirflowApi, dag_id: str, naming: Mapping[str, str]) -> set[Dependency]:
-    """The dependencies on the DAGs that these tasks named in the recent runs of `dag_id`."""
-    rendered: dict[str, set[str]] = {task_id: set() for task_id in naming}
+def named_dependencies(api: AirflowApi, dag_id: str, fields: Mapping[str, str]) -> set[Dependency]:
+    """The dependencies on the DAGs that these tasks (`naming`) named in the recent runs of `dag_id`."""
+    rendered: dict[str, set[str]] = {task_id: set() for task_id in fields}
     recent = api.newest_runs(dag_id, RECENT, of_any_type=True)
     for instances in api.task_instances(recent).values() if recent else ():
         for instance in instances:
-            name = instance.rendered.get(naming.get(instance.task_id, ""))
+            name = instance.rendered.get(fields.get(instance.task_id, ""))
             if isinstance(name, str) and name:
                 rendered[instance.task_id].add(name)
     return {
-        Dependency(dag_id=dag_id, other=name, relation=DAG_FIELDS[naming[task_id]])
+        Dependency(dag_id=dag_id, other=name, relation=DAG_FIELDS[fields[task_id]])
         for task_id, names in rendered.items()
         for name in names or (None,)
         if name != dag_id

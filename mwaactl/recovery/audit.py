@@ -19,12 +19,12 @@ from bluegreen.timeline import Colour
 from mwaactl.airflow.client import AirflowApi
 from mwaactl.airflow.models import Run
 from mwaactl.airflow.notes import was_rerun
+from mwaactl.airflow.rerun import Progress, clear_run, create_run, created_run
 from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable
 from mwaactl.json_model import Instant, Model
 from mwaactl.ownership.parameter import aws_now
 from mwaactl.recovery.completed_by_lineage import LineageLog
-from mwaactl.recovery.rerun import Progress, clear_run, create_run, created_run
 from mwaactl.recovery.verdict import Finding, Records, SideRecords, Verdict, judge
 
 

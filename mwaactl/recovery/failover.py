@@ -29,6 +29,7 @@ from bluegreen.timeline import Colour, other_colour
 
 from mwaactl import clock
 from mwaactl.airflow.models import Run
+from mwaactl.airflow.rerun import Progress, clear_run
 from mwaactl.checks.fenced import is_fenced, judge
 from mwaactl.checks.outcome import Check, checks_failed, listed
 from mwaactl.deployment import Deployment
@@ -40,7 +41,6 @@ from mwaactl.recovery.completed_by_lineage import LineageLog
 from mwaactl.recovery.completed_runs import DueRun, RestApiWitness, WindowReport, Witness, report_window
 from mwaactl.recovery.failover_description import FailoverDescription
 from mwaactl.recovery.fence import fence
-from mwaactl.recovery.rerun import Progress, clear_run
 from mwaactl.switching.active_parameter import write_active
 from mwaactl.switching.mirrors import MirrorResult, UncopiedRun, copy_final_states
 from mwaactl.switching.plan import known_dags

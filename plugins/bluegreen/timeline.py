@@ -29,7 +29,7 @@ this one definition. Standard library only. The whole contract is five rules.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -216,9 +216,15 @@ class Timeline:
         return replace(before._knowing((dag_id,), version), dags={**before.dags, dag_id: line})
 
     def with_books(
-        self, source: Colour, left: Mapping[str, datetime], version: int, *, closed: bool
+        self,
+        source: Colour,
+        left: Mapping[str, datetime],
+        version: int,
+        *,
+        closed: bool,
+        dags: Collection[str] = (),
     ) -> Timeline:
-        """Close the books of `source` (`closed`), or let them be closing.
+        """Close the books of `source` (`closed`), or let them be closing; of these `dags` only, if any.
 
         `left`: by DAG, the instant from which on its present life created no runs. Of a former life nothing
         is left: nobody knows what it had executed.
@@ -226,7 +232,7 @@ class Timeline:
         before, life = self._based(version), self.lives.get(source)
         marked: dict[tuple[str | None, Entry], Entry] = {}
         for dag_id, entry, previous in before.books(source):
-            if entry.closed:
+            if entry.closed or (dags and dag_id not in dags):
                 continue
             own = left if previous.life == life else {}
             kept = {

@@ -30,6 +30,7 @@ from openlineage.client.transport.transport import Config, Transport
 
 from bluegreen import aws, policies, settings, store
 from bluegreen.gate import FOLLOWS_PRODUCER, Gate, Run
+from bluegreen.host import host_folder
 
 log = logging.getLogger("bluegreen.lineage")
 
@@ -120,7 +121,7 @@ class LineageLogTransport(Transport):
 @contextmanager
 def _patience(bucket: str) -> Iterator[tuple[float, ...]]:
     """Seconds for each attempt to write. A file signals to this host's processes that S3 hangs."""
-    folder = store.host_folder()
+    folder = host_folder()
     hanging = folder / f"hanging-{bucket}" if folder else None
     patient = hanging is None or _may_be_patient(hanging)
     began = time.monotonic()
@@ -191,6 +192,7 @@ def _ours(event: dict[str, Any]) -> bool:
         due=_instant(dag_run.get("run_after") or dag_run.get("data_interval_end")),
         started=_instant(dag_run.get("start_date")),
         cleared=(dag_run.get("clear_number") or 0) > 0,
+        made_here=kind == "scheduled" and bool(dag_run.get("external_trigger")),  # see describe()
     )
     # providers before 2.11 do not report that a run was cleared; the work of its tasks shows it at the end
     may_be_cleared = worked and "clear_number" not in dag_run

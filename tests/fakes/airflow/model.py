@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from tests.fakes.aws.errors import client_error, refused
+from tests.fakes.clock import START
 
 FINAL = ("success", "failed")
 FAILED = ("failed", "upstream_failed")
@@ -36,6 +37,7 @@ class Run:
     kind: str
     tasks: dict[Key, Task]
     note: str | None = None
+    end: datetime | None = None
 
 
 @dataclass
@@ -43,6 +45,7 @@ class Dag:
     tasks: Mapping[str, tuple[str, ...]]  # by id, the ids directly downstream
     paused: bool = False
     next_due: datetime | None = None
+    past: bool = False  # depends_on_past, of all tasks
     operators: Mapping[str, str] = field(default_factory=dict)
     external: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # of a marker: DAG and task
 
@@ -68,6 +71,7 @@ class AirflowModel:
     executed: list[tuple[str, str]] = field(default_factory=list)  # (DAG id, run id) of what `work` executed
     before: Callable[[str, str], None] = lambda method, path: None  # called with each request; may raise
     changes: int = 0
+    now: Callable[[], datetime] = lambda: START
 
     # --- what happens there ---
 
@@ -90,7 +94,8 @@ class AirflowModel:
                 rendered: dict[str, Any] = {"op_args": []} if pid else {}
                 operator = operators.get(task_id, "PythonOperator")
                 tasks[task_id, index] = Task(task_state, operator, pid, rendered)
-        run = Run(dag_id, f"scheduled__{due.isoformat()}", due, state, "scheduled", tasks)
+        end = self.now() if state in FINAL else None
+        run = Run(dag_id, f"scheduled__{due.isoformat()}", due, state, "scheduled", tasks, end=end)
         self.runs.append(run)
         return run
 
@@ -104,7 +109,7 @@ class AirflowModel:
             if run.state in FINAL or self.dags[run.dag_id].paused:
                 continue
             self.executed.append((run.dag_id, run.run_id))
-            run.state = "success"
+            run.state, run.end = "success", self.now()
             for task in run.tasks.values():
                 if task.state not in FINISHED:
                     task.state, task.pid, task.rendered = "success", 7, {"op_args": []}
@@ -112,6 +117,12 @@ class AirflowModel:
     def scheduled(self, dag_id: str, due: datetime) -> Run:
         """The scheduled run of that due instant."""
         return next(run for run in self.runs if (run.dag_id, run.due, run.kind) == (dag_id, due, "scheduled"))
+
+    def end(self, run: Run, state: str) -> None:
+        """An unfinished run ends, with all its tasks in this state."""
+        run.state, run.end = state, self.now()
+        for task in run.tasks.values():
+            task.state, task.pid, task.rendered = state, 7, {"op_args": []}
 
     def states(self, dag_id: str, due: datetime) -> dict[Key, str | None]:
         return {key: task.state for key, task in self.scheduled(dag_id, due).tasks.items()}
@@ -134,6 +145,8 @@ class AirflowModel:
         parts = [unquote(part) for part in path.strip("/").split("/")]
         if parts == ["dags"]:
             return _page("dags", [self._dag(dag_id) for dag_id in self.dags])
+        if method == "GET" and parts[2:] == ["dagRuns"]:
+            return self._newest_runs(parts[1], query)
         if parts[1] == "~" and parts[-1] == "list":
             return self._list_tasks(body) if "taskInstances" in parts else self._list_runs(body)
         dag = self.dags.get(parts[1])
@@ -146,6 +159,7 @@ class AirflowModel:
                         "task_id": task_id,
                         "class_ref": {"class_name": dag.operators.get(task_id, "PythonOperator")},
                         "downstream_task_ids": list(below),
+                        "depends_on_past": dag.past,
                     }
                     for task_id, below in dag.tasks.items()
                 ]
@@ -173,7 +187,8 @@ class AirflowModel:
         run.note = body.get("note", run.note)
         if "state" not in body:
             return
-        run.state = body["state"]
+        if run.state != body["state"]:
+            run.state, run.end = body["state"], self.now()
         for task in run.tasks.values():
             if task.state not in FINISHED:
                 task.state = body["state"] if task.state == "running" else "skipped"
@@ -211,7 +226,7 @@ class AirflowModel:
         for key in keys:
             run.tasks[key].state = None
         if keys and run.state in FINAL:
-            run.state = "queued"
+            run.state, run.end = "queued", None
 
     def _create(self, dag_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
         run_id, due = body["dag_run_id"], datetime.fromisoformat(body["run_after"])
@@ -228,12 +243,20 @@ class AirflowModel:
         due = dag.next_due.isoformat() if dag.next_due else None
         return {"dag_id": dag_id, "is_paused": dag.paused, "next_dagrun_run_after": due}
 
+    def _newest_runs(self, dag_id: str, query: Mapping[str, Any]) -> dict[str, Any]:
+        assert query["order_by"] == "-run_after"
+        runs = sorted(
+            (r for r in self.runs if dag_id in ("~", r.dag_id)), key=lambda run: run.due, reverse=True
+        )
+        return {"dag_runs": [self._run(run) for run in runs[: query["limit"]]], "total_entries": len(runs)}
+
     def _list_runs(self, body: Mapping[str, Any]) -> dict[str, Any]:
         runs = [
             self._run(run)
             for run in sorted(self.runs, key=lambda run: run.due)
             if not body.get("dag_ids") or run.dag_id in body["dag_ids"]
             if not body.get("states") or run.state in body["states"]
+            if run.due.isoformat() >= body.get("start_date_gte", "")
         ]
         return _page("dag_runs", runs, body)
 
@@ -268,7 +291,7 @@ class AirflowModel:
             "data_interval_start": (run.due - timedelta(minutes=1)).isoformat(),
             "data_interval_end": due,
             "start_date": due,
-            "end_date": None,
+            "end_date": run.end and run.end.isoformat(),
             "note": run.note,
         }
 

@@ -113,11 +113,14 @@ def fresh_clients(mode: str = "fullha", clock: Clock | None = None) -> FakeClien
 
 def clients_of_models(dags: Mapping[str, Dag]) -> FakeClients:
     """A full HA stack with two model Airflows; both have the same DAGs (copied) and no runs."""
-    models = {
-        name: AirflowModel(dags={dag_id: replace(dag) for dag_id, dag in dags.items()})
+    clients = fresh_clients()
+    clients.mwaa.models = {
+        name: AirflowModel(
+            dags={dag_id: replace(dag) for dag_id, dag in dags.items()}, now=lambda: clients.ssm.clock.now
+        )
         for name in (BLUE, GREEN)
     }
-    return FakeClients(fresh_ssm(), FakeMwaa(models=models))
+    return clients
 
 
 def deployment(aws: FakeClients, mode: str = "fullha", **changes: Any) -> Deployment:
