@@ -13,15 +13,15 @@ import random
 import statistics
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from tests.fakes.airflow.fleet import START, Fleet, Quota, VirtualTime
 
-ALL = {"workers": 25, "schedulers": 5}
-DEFAULT = {"workers": 5, "schedulers": 2}
-CASES: dict[str, tuple[dict[str, int], int, dict[str, object]]] = {
+ALL, DEFAULT = (25, 5), (5, 2)  # workers and schedulers of each environment
+CASES: dict[str, tuple[tuple[int, int], int, dict[str, Any]]] = {
     "the default, 14 hosts": (DEFAULT, 60, {}),
     "the largest, 60 hosts": (ALL, 60, {}),
     "60 hosts, runs due at every second": (ALL, 1, {}),
@@ -32,14 +32,15 @@ CASES: dict[str, tuple[dict[str, int], int, dict[str, object]]] = {
 
 def simulate(case: str, minutes: int) -> list[str]:
     """The cells of a row."""
-    hosts, every, quota = CASES[case]
+    (workers, schedulers), every, quota = CASES[case]
     random.seed(16)
     with tempfile.TemporaryDirectory() as folder:
-        ssm = Quota(VirtualTime(), **quota)  # type: ignore[arg-type]
-        fleet = Fleet(Path(folder), ssm, retries=5, **hosts)
+        ssm = Quota(VirtualTime(), **quota)
+        fleet = Fleet(Path(folder), ssm, workers, schedulers, retries=5)
         fleet.minutes(minutes, every=every)
     waits = sorted(fleet.waits)
-    assert len(waits) == 2000 * minutes, "each task has a verdict in the end"
+    if len(waits) != 2000 * minutes:
+        raise SystemExit(f"{case}: only {len(waits)} tasks had a verdict in the end")
     return [
         case,
         f"{ssm.average():.1f}",

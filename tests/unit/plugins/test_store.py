@@ -21,7 +21,7 @@ import pytest
 from bluegreen import aws
 from bluegreen import store as store_module
 from bluegreen.aws import AwsError
-from bluegreen.document import dump
+from bluegreen.document import dump, latest_valid
 from bluegreen.store import SHAPE, Answer, OwnershipUnknown, Parameter, Store, TooEarly
 from bluegreen.timeline import TimelineError
 
@@ -469,7 +469,7 @@ def test_no_garbage_is_collected_while_a_timeline_is_read(
 
         return watching
 
-    monkeypatch.setattr(store_module, "latest_valid", watched(store_module.latest_valid))
+    monkeypatch.setattr(store_module, "latest_valid", watched(latest_valid))
     monkeypatch.setattr(store_module, "_load_timeline", watched(store_module._load_timeline))
     if not enabled:
         gc.disable()
