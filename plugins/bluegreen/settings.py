@@ -10,7 +10,8 @@ from typing import Final
 
 from bluegreen.timeline import COLOURS
 
-MAX_AGE: Final = timedelta(minutes=1)
+MAX_AGE: Final = timedelta(minutes=1)  # of a copy of the timeline
+RECENT: Final = timedelta(seconds=5)  # the same, for what may change its owner: open books, cleared runs
 
 
 class SettingsError(RuntimeError):

@@ -31,6 +31,7 @@ from openlineage.client.transport.transport import Config, Transport
 from bluegreen import aws, policies, settings, store
 from bluegreen.gate import FOLLOWS_PRODUCER, Gate, Run
 from bluegreen.host import host_folder
+from bluegreen.timeline import due_instant
 
 log = logging.getLogger("bluegreen.lineage")
 
@@ -189,9 +190,10 @@ def _ours(event: dict[str, Any]) -> bool:
         dag_id=str(dag_run.get("dag_id")),
         run_id=str(dag_run.get("run_id")),
         kind=kind,
-        due=_instant(dag_run.get("run_after") or dag_run.get("data_interval_end")),
+        due=due_instant(_instant(dag_run.get("run_after")), _instant(dag_run.get("data_interval_end"))),
         started=_instant(dag_run.get("start_date")),
         cleared=(dag_run.get("clear_number") or 0) > 0,
+        made_here=kind == "scheduled" and bool(dag_run.get("external_trigger")),  # see describe()
     )
     # providers before 2.11 do not report that a run was cleared; the work of its tasks shows it at the end
     may_be_cleared = worked and "clear_number" not in dag_run

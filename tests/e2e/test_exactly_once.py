@@ -21,7 +21,7 @@ import pytest
 from tests.e2e.conftest import CHECKOUT
 from tests.e2e.load import campaign, report, verdict
 from tests.e2e.load.decisions import deciding
-from tests.e2e.load.operator import Operator
+from tests.e2e.load.operator import FAULTS, Operator
 from tests.e2e.load.schedule import CONSUMER, LOADS
 from tests.e2e.load.twins import Twins
 
@@ -57,14 +57,28 @@ def test_every_run_that_was_due_was_executed_once_by_its_owner(twins: Twins) -> 
         twins, since, lambda dag, due: deciding(decisions, dag, due).owner, patience=DRAIN
     )
     seen = report.see(twins, [*(load.dag for load in LOADS), CONSUMER], since, until)
-    found = verdict.judge(lines, decisions, seen.instances, seen.notes, since, until, operator.drained)
+    found = verdict.judge(
+        lines,
+        decisions,
+        seen.instances,
+        seen.notes,
+        since,
+        until,
+        operator.drained,
+        operator.kills,
+        report.misjudged(twins),
+    )
     print(
         f"{found.runs} runs due, {found.tasks} tasks, {found.attempts} attempts, {found.mirrors} mirrors "
         f"({found.processes_on_mirrors} of their tasks started a process), {operator.moves} decisions, "
-        f"{len(operator.drained)} drains, "
+        f"{len(operator.drained)} drains, faults {dict(operator.faults)}, "
         f"exit codes {dict(operator.codes)}, forced {dict(operator.forced)}"
     )
     assert operator.drained, "no `switch --wait` came to its end, so nothing was verified about drains"
+    assert set(operator.faults) == set(FAULTS), "what never took place: a kill that found no victim"
+    assert found.runs > 0
+    assert found.attempts >= found.tasks > 0
+    assert found.mirrors > 0.9 * found.runs, "both sides must have had nearly every run"
     told = [report.explain(v, twins, lines, decisions, seen, operator.log) for v in found.violations]
     everything = twins.home.root / "violations.txt"
     everything.write_text("\n\n".join(["\n".join(operator.log), *told]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,6 +17,10 @@ from tests.e2e.load.verdict import Instance, Violation
 
 AROUND = timedelta(seconds=90)
 LOG_LINES = 6
+LOST = re.compile(
+    r"reported that the task instance <TaskInstance: (?P<dag>[\w.-]+)\.(?P<task>[\w-]+) (?P<run>\S+) "
+    r"\[(?:running|queued)\].{,200} finished with state success"
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,15 @@ def see(twins: Twins, dags: Iterable[str], since: datetime, until: datetime) -> 
                     )
                 )
     return Seen(tuple(instances), states, notes)
+
+
+def misjudged(twins: Twins) -> set[tuple[str, str, str, str]]:
+    """Tasks at work (colour, DAG, task, run id) that Airflow's scheduler took for lost."""
+    return {
+        (colour, found["dag"], found["task"], found["run"])
+        for colour in COLOURS
+        for found in LOST.finditer(twins.component_log(colour, "scheduler").read_text(errors="replace"))
+    }
 
 
 def explain(

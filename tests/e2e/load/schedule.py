@@ -9,12 +9,16 @@ from datetime import UTC, datetime
 
 @dataclass(frozen=True)
 class Load:
-    """One scheduled DAG: its period in seconds (instants are multiples) and its tasks (id, map index)."""
+    """One scheduled DAG: its period in seconds (instants are multiples) and its tasks (id, map index).
+
+    `resumed`: a task that several processes work on, one after the other (deferred, or rescheduled).
+    """
 
     dag: str
     period: int
     tasks: tuple[tuple[str, int], ...] = (("work", -1),)
     serial: bool = False
+    resumed: str | None = None
 
     def due(self, since: datetime, until: datetime) -> Iterator[datetime]:
         """The instants in [since, until)."""
@@ -30,14 +34,14 @@ LOADS = (
     Load("load_fast", 3),
     Load("load_minute", 60, (("one", -1), ("two", -1))),
     Load("load_mapped", 15, (("each", 0), ("each", 1), ("each", 2), ("reduce", -1))),
-    Load("load_deferred", 10),
+    Load("load_deferred", 10, resumed="work"),
     Load("load_retried", 15),
     Load("load_serial", 20, serial=True),
     Load("load_past", 30, serial=True),
     Load("load_late", 30),
     Load(PRODUCER, 30),
     Load("load_upstream", 30),
-    Load("load_awaiting", 30, (("wait", -1), ("work", -1))),
+    Load("load_awaiting", 30, (("wait", -1), ("work", -1)), resumed="wait"),
 )
 
 # These can move alone; the others depend on each other, or would be split from what they wait for.

@@ -12,11 +12,11 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import boto3
 import psutil
@@ -33,6 +33,7 @@ from tests.e2e.load.decisions import Version
 from tests.e2e.load.proxy import Proxy
 
 STACK = "bluegreen"
+Method = Literal["GET", "POST", "PATCH"]
 PROCESSES = ("scheduler", "dag-processor", "triggerer")
 DAGS = Path(__file__).parent / "dags"
 # What takes minutes by default must be noticed within this test. One machine carries both environments.
@@ -69,10 +70,13 @@ class Twins:
     Airflow reads the ownership parameter through the proxy `gate`, `mwaactl` uses `operator`.
     """
 
-    def __init__(self, root: Path, tools: Path, options: Mapping[str, str] = OPTIONS) -> None:
+    def __init__(
+        self, root: Path, tools: Path, options: Mapping[str, str] = OPTIONS, **settings: Any
+    ) -> None:
+        """`settings` of the program, beside `airflow_options` and those of the stack's file."""
         self.home = Home(root.resolve())
         self._own = {"MWAA_LOCAL_HOME": str(self.home.root), "MWAA_LOCAL_TOOLS": str(tools)}
-        self._options = options
+        self._settings = {"airflow_options": dict(options), **settings}
         self.ledger = self.home.root / "ledger.jsonl"
 
     def up(self) -> None:
@@ -96,23 +100,9 @@ class Twins:
         processes.wait_until(lambda: processes.answers(url), "local MWAA", seconds=30)
         self.env = processes.clean_environ(**pulumi_cli.environ(self.home))
         pulumi_cli.init_stack(self.home, STACK)
-        done = self.run(
-            "pulumi",
-            "up",
-            "--yes",
-            "--skip-preview",
-            "--non-interactive",
-            "-s",
-            STACK,
-            "--config-file",
-            str(self._config()),
-        )
+        done = self.deploy()
         if done.code != 0:
             raise RuntimeError(f"pulumi up failed:\n{done.out}\n{done.err}")
-        self.outputs = self.run("pulumi", "stack", "output", "--json", "-s", STACK).json
-        airflows = self.outputs["airflow_environments"]
-        self.names: dict[str, str] = {colour: airflows[colour]["name"] for colour in COLOURS}
-        self.parameter: str = self.outputs["ownership_parameter"]
         self._session = boto3.Session("test", "test", region_name=self.env["AWS_REGION"])
         self._ssm = self._session.client("ssm", endpoint_url=self.env["AWS_ENDPOINT_URL"])
         self._s3 = self._session.client("s3", endpoint_url=self.env["AWS_ENDPOINT_URL"])
@@ -121,6 +111,18 @@ class Twins:
             endpoint_url=self.env["AWS_ENDPOINT_URL_MWAA"],
             config=Config(inject_host_prefix=False, max_pool_connections=4),
         )
+
+    def deploy(self, **settings: Any) -> Answer:
+        """`pulumi up` with these settings changed, from now on."""
+        self._settings |= settings
+        changes = ("--yes", "--skip-preview", "--non-interactive", "--config-file", str(self._config()))
+        done = self.run("pulumi", "up", "-s", STACK, *changes)
+        if done.code == 0:
+            self.outputs = self.run("pulumi", "stack", "output", "--json", "-s", STACK).json
+            airflows = self.outputs["airflow_environments"]
+            self.names: dict[str, str] = {c: airflows[c]["name"] for c in COLOURS if c in airflows}
+            self.parameter: str = self.outputs["ownership_parameter"]
+        return done
 
     def down(self) -> list[str]:
         """End every process of this home; the command lines of those that had to be killed."""
@@ -146,9 +148,9 @@ class Twins:
         return False
 
     def _config(self) -> Path:
-        """The stack's file with our options."""
+        """The stack's file with our settings."""
         content = yaml.safe_load((CHECKOUT / f"Pulumi.{STACK}.yaml").read_text())
-        content["config"]["mwaa-openlineage:airflow_options"] = dict(self._options)
+        content["config"] |= {f"mwaa-openlineage:{key}": value for key, value in self._settings.items()}
         copy = self.home.root / f"Pulumi.{STACK}.yaml"
         copy.write_text(yaml.safe_dump(content))
         return copy
@@ -178,6 +180,10 @@ class Twins:
         shutil.copytree(DAGS, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
         chosen |= {"ledger": str(self.ledger), "parameter": self.outputs["active_environment_parameter"]}
         (folder / "load.json").write_text(json.dumps(chosen))
+        self.push_folder(folder)
+
+    def push_folder(self, folder: Path) -> None:
+        """Bring a DAGs folder to both buckets."""
         done = self.mwaactl("dags", "push", str(folder))
         if done.code != 0:
             raise RuntimeError(f"mwaactl dags push failed: {done.out}{done.err}")
@@ -197,23 +203,33 @@ class Twins:
 
     def without_gate(self) -> None:
         """Update both environments to a plugins.zip with nothing in it; returns when they work with it."""
-        empty = io.BytesIO()
-        zipfile.ZipFile(empty, "w").close()
-        s3 = self._session.client("s3", endpoint_url=self.env["AWS_ENDPOINT_URL"])
-        for name in self.names.values():
-            environment = self._mwaa.get_environment(Name=name)["Environment"]
+        self.update_plugins({colour: lambda _: {} for colour in self.names})
+
+    def update_plugins(self, changes: Mapping[str, Callable[[dict[str, bytes]], dict[str, bytes]]]) -> None:
+        """Update environments to a plugins.zip whose files (content by path) are changed; by colour."""
+        for colour, change in changes.items():
+            environment = self._mwaa.get_environment(Name=self.names[colour])["Environment"]
             path = environment["PluginsS3Path"]
             bucket = environment["SourceBucketArn"].rpartition(":")[2]
-            put = s3.put_object(Bucket=bucket, Key=path, Body=empty.getvalue())
+            content, changed = self._s3.get_object(Bucket=bucket, Key=path)["Body"].read(), io.BytesIO()
+            with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(changed, "w") as new:
+                for name, body in change({name: old.read(name) for name in old.namelist()}).items():
+                    new.writestr(name, body)
+            put = self._s3.put_object(Bucket=bucket, Key=path, Body=changed.getvalue())
             self._mwaa.update_environment(
-                Name=name, PluginsS3Path=path, PluginsS3ObjectVersion=put["VersionId"]
+                Name=self.names[colour], PluginsS3Path=path, PluginsS3ObjectVersion=put["VersionId"]
             )
 
         def updated() -> bool:
-            found = [self._mwaa.get_environment(Name=name)["Environment"] for name in self.names.values()]
+            found = [self._mwaa.get_environment(Name=self.names[colour])["Environment"] for colour in changes]
             return all(environment["Status"] == "AVAILABLE" for environment in found)
 
-        wait_for(updated, "both environments without a gate", 300)
+        wait_for(updated, "the environments work with their new plugins", 300)
+
+    def write(self, value: str) -> int:
+        """Put a value into the ownership parameter, past `mwaactl`; its version."""
+        put = self._ssm.put_parameter(Name=self.parameter, Value=value, Type="String", Overwrite=True)
+        return put["Version"]
 
     def activate(self, colour: str) -> None:
         """The common pattern's switch: a put of the parameter that the DAGs ask."""
@@ -237,20 +253,18 @@ class Twins:
 
     # What Airflow says
 
-    def api(self, colour: str, path: str, **query: Any) -> Any:
-        """A GET on an environment's REST API; None for a 404."""
+    def api(self, colour: str, path: str, method: Method = "GET", body: Any = None, **query: Any) -> Any:
+        """A call of an environment's REST API; None for a 404."""
+        content = {} if body is None else {"Body": body}
         try:
             answer = self._mwaa.invoke_rest_api(
-                Name=self.names[colour],
-                Path=path,
-                Method="GET",
-                QueryParameters=query,
+                Name=self.names[colour], Path=path, Method=method, QueryParameters=query, **content
             )
         except ClientError as error:
             if error.response.get("RestApiStatusCode") == 404:
                 return None
             raise
-        return answer["RestApiResponse"]
+        return answer.get("RestApiResponse")
 
     def pages(self, colour: str, path: str, member: str, **query: Any) -> Iterator[dict[str, Any]]:
         """All of a list."""
@@ -272,12 +286,13 @@ class Twins:
 
     # What goes wrong
 
-    def kill_scheduler(self, colour: str) -> None:
-        """SIGKILL; the local MWAA starts it again after some seconds, as MWAA does."""
+    def kill_scheduler(self, colour: str) -> bool:
+        """SIGKILL; the local MWAA starts it again after some seconds, as MWAA does. Whether it was there."""
         name = f"airflow-{self.names[colour]}-scheduler"
         record = processes.find(self.home, name)
         if record is not None:
             os.kill(record.pid, signal.SIGKILL)
+        return record is not None
 
     def kill(self, pid: int, *, supervisor: bool) -> bool:
         """SIGKILL a task's process, or its worker, which supervises it. Whether it was still there."""

@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.load.decisions import Decision, Version, decided, deciding
 from tests.e2e.load.ledger import Line
 from tests.e2e.load.schedule import CONSUMER, LOADS, PRODUCER
-from tests.e2e.load.verdict import MADE_TRUE, Instance, judge
+from tests.e2e.load.verdict import MADE_TRUE, REPORTING, Instance, Kill, judge
 
 BEGIN = datetime(2026, 11, 23, 10, tzinfo=UTC)
 SWITCH = BEGIN + timedelta(minutes=1)
@@ -41,9 +41,11 @@ def perfect() -> list[Line]:
     return lines
 
 
-def wrong(lines: list[Line], instances: tuple[Instance, ...] = (), note: str = "") -> list[str]:
+def wrong(
+    lines: list[Line], instances: tuple[Instance, ...] = (), note: str = "", kills: tuple[Kill, ...] = ()
+) -> list[str]:
     notes = {(i.colour, i.dag, i.run): note for i in instances}
-    verdict = judge(lines, DECISIONS, instances, notes, BEGIN, END)
+    verdict = judge(lines, DECISIONS, instances, notes, BEGIN, END, kills=kills)
     return [violation.what for violation in verdict.violations]
 
 
@@ -56,6 +58,60 @@ def test_runs_that_were_executed_once_by_their_owners_are_in_order() -> None:
 def test_a_second_attempt_on_the_owner_is_in_order() -> None:
     again = line("start", "load_fast", BEGIN, attempt=2)
     assert wrong([again, *perfect()]) == []
+
+
+def completed_again(dag: str = "load_fast") -> tuple[Line, list[Line]]:
+    """A perfect ledger in which one task is completed a second time; its first completion."""
+    lines = perfect()
+    first = next(x for x in lines if x.dag == dag and x.what == "done")
+    later = timedelta(seconds=20)
+    again = [replace(first, what=what, attempt=2, pid=2, at=first.at + later) for what in ("start", "done")]
+    return first, [*lines, *again]
+
+
+def test_a_second_completion_on_the_owner_is_told() -> None:
+    _, lines = completed_again()
+    (violation,) = wrong(lines)
+    assert violation.startswith("work was completed 2 times on blue: 10:00:02.000000 (try 1), 10:00:22")
+
+
+def test_a_second_completion_of_what_assets_triggered_is_told() -> None:
+    _, lines = completed_again(CONSUMER)
+    (violation,) = wrong(lines)
+    assert "must have followed" in violation
+
+
+@pytest.mark.parametrize("dag", ["load_fast", CONSUMER])
+@pytest.mark.parametrize("pid", [1, None])
+def test_a_task_that_was_killed_before_airflow_knew_of_its_completion_may_be_completed_again(
+    dag: str, pid: int | None
+) -> None:
+    first, lines = completed_again(dag)
+    assert wrong(lines, kills=(Kill(first.at + REPORTING / 2, "blue", pid),)) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "colour", "pid"),
+    [
+        (REPORTING.total_seconds() + 1, "blue", None),  # it was known by then
+        (-5, "blue", None),  # it had not begun
+        (1, "green", None),
+        (1, "blue", 2),  # another process
+    ],
+)
+def test_a_kill_that_did_not_hit_the_task_excuses_nothing(
+    seconds: float, colour: str, pid: int | None
+) -> None:
+    first, lines = completed_again()
+    assert len(wrong(lines, kills=(Kill(first.at + timedelta(seconds=seconds), colour, pid),))) == 1
+
+
+@pytest.mark.parametrize(("dag", "violations"), [("load_deferred", 0), ("load_fast", 1)])
+def test_a_resumed_task_that_airflow_took_for_lost_may_be_completed_again(dag: str, violations: int) -> None:
+    first, lines = completed_again(dag)
+    misjudged = {(first.colour, dag, first.task, first.run)}
+    verdict = judge(lines, DECISIONS, (), {}, BEGIN, END, misjudged=misjudged)
+    assert len(verdict.violations) == violations
 
 
 @pytest.mark.parametrize("what", ["start", "done"])

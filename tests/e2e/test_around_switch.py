@@ -1,0 +1,310 @@
+"""What is in flight around a switch, DAGs that come after it, and a switch back before the drain.
+
+With real Airflows. What the tasks did is in a ledger; each test compares a part of it with what is right. One
+story, told by tests in the order of this file; each fixture is a chapter.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pytest
+
+from tests.e2e.life.story import DRAINED, Story, findings
+from tests.e2e.load.twins import Answer, wait_for
+
+MANY = 120  # manual runs at the switch: more than one page of the list, which ends at 100
+
+
+# --- around the first switch ---
+
+
+@dataclass(frozen=True)
+class Around:
+    """What was done around the first switch, from blue to green."""
+
+    healthy: Answer  # an audit of the new stack, which had lost nothing
+    refused: Answer  # a switch while cleared runs waited
+    switch: Answer  # the same, forced, with --wait
+    since: datetime  # green owns what is due from then on
+    drained: datetime  # when the command ended
+    many_left: int  # of the manual runs, how many had not ended shortly after the switch
+    cleared_late: str  # a run that was cleared on blue after the switch
+    past_unrepaired: list[str]  # colours on which the run that depends on a failed one had begun
+    lost: tuple[datetime, datetime]  # what was due in between was due while its DAG was paused
+    audit: Answer  # after the drain
+
+
+@pytest.fixture(scope="module")
+def around(story: Story) -> Around:
+    wave = "around"
+    start = story.begin(wave, "life_around.py")
+    story.await_dags("lost", "many", "either")
+    story.until(wave, 40)
+    for number in range(MANY):
+        story.trigger("blue", "many", f"m{number:03}")
+    healthy = story.audit()
+    story.until(wave, 46)
+    failed = sorted(run["dag_run_id"] for run in story.runs("blue", "cleared") if run["state"] == "failed")
+    late, *early = failed
+    story.set_flag("repaired")
+    for run in early:
+        story.clear("blue", "cleared", run)
+    story.until(wave, 62)
+    refused = story.mwaactl("switch", "green", "--yes")
+    command = story.switch("green", "--force", "cleared-runs", "--wait", "--timeout", f"{DRAINED:.0f}")
+    story.until(wave, 100)
+    many_left = sum(run["state"] in ("queued", "running") for run in story.runs("blue", "many"))
+    story.pause("green", "lost")
+    paused = datetime.now(start.tzinfo)
+    story.clear("blue", "cleared", late)
+    for run in story.runs("blue", "many"):
+        if run["state"] == "queued":
+            story.api("blue", f"/dags/many/dagRuns/{run['dag_run_id']}", "PATCH", {"state": "failed"})
+    story.until(wave, 165)
+    unrepaired = [
+        line.colour for line in story.lines("past", "start") if line.due == start + timedelta(seconds=150)
+    ]
+    story.set_flag("past repaired")
+    (failed_past,) = (r["dag_run_id"] for r in story.runs("blue", "past") if r["state"] == "failed")
+    story.clear(story.owner("past"), "past", failed_past)
+    story.until(wave, 172)
+    story.pause("green", "lost", False)
+    lost = (paused, datetime.now(start.tzinfo) - timedelta(seconds=30))
+    switch = command.answer(DRAINED + 60)
+    assert command.ended
+    switched = switch.json
+    assert "owns_from" in switched, f"{switch.out}{switch.err}"
+    since = datetime.fromisoformat(switched["owns_from"])
+    assert 55 < story.offset(wave, since) < 94, (
+        "the machine is too slow: not between what is due before and after"
+    )
+    return Around(
+        healthy=healthy,
+        refused=refused,
+        switch=switch,
+        since=since,
+        drained=command.ended,
+        many_left=many_left,
+        cleared_late=late,
+        past_unrepaired=unrepaired,
+        lost=lost,
+        audit=story.audit(),
+    )
+
+
+def test_an_audit_of_a_healthy_new_stack_finds_nothing(story: Story, around: Around) -> None:
+    assert findings(around.healthy) == []
+    assert around.healthy.code == 0
+    assert around.healthy.json["instants"] > 10
+    assert len(story.done("passes_over")) < 4, "a DAG that passes over instants was to be among them"
+
+
+def test_a_serial_dag_that_is_busy_among_more_than_a_hundred_runs_is_held(
+    story: Story, around: Around
+) -> None:
+    assert around.many_left > 100 - 30
+    assert around.switch.json["drain"]["finished"]
+    done = sorted(story.done("serial"), key=lambda line: line.at)
+    starts = sorted(story.lines("serial", "start"), key=lambda line: line.at)
+    assert [line.due for line in starts] == [line.due for line in done]
+    for before, after in zip(done, starts[1:], strict=False):
+        assert before.at < after.at, f"overlapped: {before} and {after}"
+    counts = Counter(line.due for line in done)
+    end = story.origins["around"] + timedelta(seconds=210)
+    due = [story.origins["around"] + timedelta(seconds=30 * n) for n in range(8)]
+    assert counts == {instant: 1 for instant in due if instant <= end}
+    assert "serial" in {held["dag_id"] for held in around.switch.json["held"]}
+
+
+def test_drained_was_said_when_nothing_was_at_work_on_the_old_side(story: Story, around: Around) -> None:
+    assert around.switch.code == 0, around.switch.err
+    late = [
+        line
+        for line in story.lines()
+        if line.colour == "blue" and line.at > around.drained and line.due < around.since
+    ]
+    assert late == []
+
+
+@pytest.mark.parametrize("dag", ["sensor_of_dag", "sensor_of_task", "sensor_of_done"])
+def test_a_sensor_across_a_switch_waits_for_its_producers_end_and_no_longer(
+    story: Story, around: Around, dag: str
+) -> None:
+    (produced,) = story.done("sensor_producer")
+    (unrelated,) = story.done("unrelated")
+    assert produced.colour == "blue"
+    (consumed,) = story.done(dag)
+    (begun,) = [line for line in story.lines(dag, "start") if line.task == "consume"]
+    assert begun.at > produced.at, "the consumer ran before its producer had ended"
+    assert consumed.at < unrelated.at, "the consumer waited for a DAG that has nothing to do with it"
+
+
+def test_an_asset_or_time_schedule_does_not_overlap_itself_across_a_switch(
+    story: Story, around: Around
+) -> None:
+    done = sorted(story.await_done("either", 2, seconds=60), key=lambda line: line.at)
+    starts = sorted(story.lines("either", "start"), key=lambda line: line.at)
+    assert len(done) == len(starts) == 2
+    assert done[0].at < starts[1].at, f"overlapped: {starts}"
+
+
+def test_cleared_runs_that_wait_stop_a_switch(story: Story, around: Around) -> None:
+    failed = {c["name"]: c["detail"] for c in around.refused.json["checks"] if c["result"] == "fail"}
+    assert failed.keys() == {"cleared-runs"}, failed
+    assert "cleared" in failed["cleared-runs"]
+    assert around.refused.code == 1
+
+
+def test_what_was_cleared_before_the_switch_is_executed_where_it_was_cleared(
+    story: Story, around: Around
+) -> None:
+    done = story.done("cleared")
+    runs = {run["dag_run_id"]: run["state"] for run in story.runs("blue", "cleared")}
+    early = set(runs) - {around.cleared_late}
+    assert any(line.at > around.since + timedelta(seconds=10) for line in done), (
+        "none was to start after the switch"
+    )
+    assert Counter(line.run for line in done) == dict.fromkeys(early, 1)
+    assert {line.colour for line in done} == {"blue"}
+    assert {runs[run] for run in early} == {"success"}
+
+
+def test_what_was_cleared_on_the_old_side_after_the_switch_fails_with_the_command(
+    story: Story, around: Around
+) -> None:
+    run = around.cleared_late
+    assert [line for line in story.done("cleared") if line.run == run] == []
+    assert story.task_states("blue", "cleared", run) == {"work": "failed"}
+    log = "".join(file.read_text() for file in story.logs("blue", "cleared", run))
+    assert "mwaactl" in log or "clear it on green" in log
+
+
+def test_a_dag_that_depends_on_a_failed_run_does_not_go_on_before_it_is_repaired(
+    story: Story, around: Around
+) -> None:
+    assert around.past_unrepaired == []
+    done = sorted(story.await_done("past", 2, seconds=60), key=lambda line: line.at)
+    start = story.origins["around"]
+    assert [line.due for line in done] == [start + timedelta(seconds=30), start + timedelta(seconds=150)]
+
+
+def test_an_audit_finds_what_was_lost_and_nothing_else_and_backfill_executes_it_once(
+    story: Story, around: Around
+) -> None:
+    paused, until = around.lost
+    due = [story.origins["around"] + timedelta(seconds=30 * n) for n in range(8)]
+    lost = {instant for instant in due if paused < instant < until}
+    assert len(lost) >= 1
+    assert {(f["dag_id"], datetime.fromisoformat(f["due"])) for f in around.audit.json["findings"]} == {
+        ("lost", instant) for instant in lost
+    }, findings(around.audit)
+    assert around.audit.code == 1
+    repaired = story.audit("--backfill", "--yes")
+    assert repaired.code == 0, repaired.out + repaired.err
+    wait_for(lambda: lost <= {line.due for line in story.done("lost")}, "the lost runs are executed", 60)
+    counts = Counter(line.due for line in story.done("lost"))
+    assert {counts[instant] for instant in lost} == {1}
+    assert {line.colour for line in story.done("lost") if line.due in lost} == {"green"}
+
+
+def test_no_scheduled_run_was_executed_twice(story: Story, around: Around) -> None:
+    counts = Counter(
+        (line.dag, line.due, line.task, line.map) for line in story.lines(what="done") if line.dag != "many"
+    )
+    assert [key for key, count in counts.items() if count > 1] == []
+
+
+# --- DAGs that come after a switch ---
+
+
+@pytest.fixture(scope="module")
+def newcomers(story: Story, around: Around) -> datetime:
+    """Both sides get DAGs with a history that begins before the switch; when their schedules end."""
+    return story.begin("new", "life_new.py", ahead=0)
+
+
+def test_a_new_serial_dag_with_history_is_executed_by_one_side_in_order(
+    story: Story, newcomers: datetime
+) -> None:
+    start = story.origins["around"]
+    due = [
+        start + timedelta(seconds=20 * n) for n in range(int((newcomers - start).total_seconds()) // 20 + 1)
+    ]
+    story.await_done("new_serial", len(due), seconds=120)
+    lines = story.lines("new_serial")
+    assert {line.colour for line in lines} == {"green"}
+    assert [line.due for line in lines if line.what == "done"] == due
+    assert [line.what for line in lines] == ["start", "done"] * len(due)
+
+
+def test_a_new_dag_with_history_is_executed_once_by_the_owner(story: Story, newcomers: datetime) -> None:
+    start, end = story.origins["around"], newcomers + timedelta(seconds=40)
+    due = {start + timedelta(seconds=20 * n) for n in range(int((end - start).total_seconds()) // 20 + 1)}
+    story.await_done("new_parallel", len(due), seconds=120)
+    done = story.done("new_parallel")
+    assert Counter(line.due for line in done) == dict.fromkeys(due, 1)
+    assert {line.colour for line in done} == {"green"}
+
+
+# --- there and back before anything has drained ---
+
+
+@dataclass(frozen=True)
+class Back:
+    """Green owned, then blue for half a minute, then green again."""
+
+    refused: Answer  # a switch while halves of conditions waited
+    blue_since: datetime
+    green_since: datetime
+    switch: Answer  # back to green, with --wait
+
+
+@pytest.fixture(scope="module")
+def back(story: Story, newcomers: datetime) -> Back:
+    story.begin("back", "life_back.py")
+    story.await_dags("back_sensor", "part_both")
+    story.until("back", 5)
+    story.await_done("part_a", seconds=15)
+    refused = story.mwaactl("switch", "blue", "--dry-run")
+    story.until("back", 33)
+    there = story.mwaactl("switch", "blue", "--force", "cross-dag", "--yes")
+    assert there.code == 0, there.out + there.err
+    story.until("back", 64)
+    command = story.switch("green", "--force", "cross-dag", "--wait", "--timeout", f"{DRAINED:.0f}")
+    again = command.answer(DRAINED + 60)
+    blue_since, green_since = (datetime.fromisoformat(x.json["owns_from"]) for x in (there, again))
+    assert story.offset("back", blue_since) < 60 < story.offset("back", green_since) < 90, "too slow"
+    return Back(refused, blue_since, green_since, again)
+
+
+def test_a_mirror_of_an_ownership_before_the_last_one_is_put_right(story: Story, back: Back) -> None:
+    (produced,) = story.done("back_producer")
+    assert produced.colour == "green"
+    consumed = story.await_done("back_sensor", seconds=60)
+    assert [line.colour for line in consumed] == ["blue"]
+    assert consumed[0].at > produced.at
+    assert back.switch.code == 0, back.switch.err
+    assert back.switch.json["drain"]["finished"]
+
+
+def test_half_a_condition_stops_a_switch(story: Story, back: Back) -> None:
+    failed = {c["name"]: c["detail"] for c in back.refused.json["checks"] if c["result"] == "fail"}
+    assert failed.keys() == {"asset-events"}, failed
+    assert {dag for dag in ("asset_both", "part_both") if dag in failed["asset-events"]} == {
+        "asset_both",
+        "part_both",
+    }
+
+
+def test_a_and_b_on_both_sides_of_two_switches_are_consumed_once_together(story: Story, back: Back) -> None:
+    done = sorted(story.await_done("asset_both", 2, seconds=120), key=lambda line: line.at)
+    a, b = (sorted(story.done(name), key=lambda line: line.due) for name in ("asset_a", "asset_b"))
+    assert [sorted(line.causes) for line in done] == [sorted((a[n].run, b[n].run)) for n in range(2)]
+
+
+def test_partitions_of_two_assets_are_joined_once(story: Story, back: Back) -> None:
+    assert len(story.done("part_a")) == len(story.done("part_b")) == 1
+    assert len(story.await_done("part_both", seconds=60)) == 1
