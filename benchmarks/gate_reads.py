@@ -63,7 +63,7 @@ def main() -> None:
     )
     for case in CASES:
         table.add_row(*simulate(case, chosen.minutes))
-    Console(width=140).print(table)
+    Console(width=160).print(table)
 
 
 if __name__ == "__main__":
