@@ -270,6 +270,8 @@ def back(story: Story, newcomers: datetime) -> Back:
     story.await_done("part_a", seconds=15)
     refused = story.mwaactl("switch", "blue", "--dry-run")
     story.until("back", 33)
+    for consumer in ("asset_both", "part_both"):
+        story.await_done(consumer, seconds=5)
     there = story.mwaactl("switch", "blue", "--force", "cross-dag", "--yes")
     assert there.code == 0, there.out + there.err
     story.until("back", 64)
