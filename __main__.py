@@ -11,7 +11,7 @@ from components.marquez.back_end import Marquez, MarquezArgs
 from components.marquez.ec2 import MarquezEc2
 from components.marquez.ha import MarquezHa
 from components.network import Network, NetworkArgs, choose_zones
-from components.ownership import Names, Ownership, OwnershipArgs
+from components.ownership import INITIAL_OWNER, Names, Ownership, OwnershipArgs
 from components.tagging import tag_everything
 
 settings = Settings.load()
@@ -58,7 +58,7 @@ airflow = {
     for colour in settings.colours
 }
 ownership = Ownership(
-    "ownership", OwnershipArgs(names=names, life=airflow["blue"].life.value, lead=settings.lead)
+    "ownership", OwnershipArgs(names=names, life=airflow[INITIAL_OWNER].life.value, lead=settings.lead)
 )
 
 # The same keys in every mode; docs/outputs.md describes them.

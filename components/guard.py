@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pulumi
 import pulumi_aws as aws
-from bluegreen.timeline import COLOURS, Colour, Timeline, TimelineError, other_colour, valid
+from bluegreen.document import content_hash, latest_valid, object_key
+from bluegreen.timeline import COLOURS, Colour, Reading, Timeline, TimelineError, other_colour
 
 from components.airflow.definition import DIGEST
 from components.config.settings import Settings
-from components.lineage_log import OWNERSHIP
 
 READ_ATTEMPTS = 20
 READ_PAUSE_SECONDS = 0.1
@@ -42,11 +42,11 @@ class Touch:
 
 @dataclass(frozen=True)
 class Work:
-    """What the ownership parameter says: `newest` is the owner by the newest decision about all DAGs."""
+    """Who has work: the owners, and those that have not drained, each with the arguments of `mwaactl switch`
+    that close its books."""
 
     owners: frozenset[Colour]
-    open_books: frozenset[Colour]
-    newest: Colour
+    open_books: Mapping[Colour, str]
 
 
 def previous_outputs() -> Mapping[str, Any]:
@@ -85,13 +85,12 @@ def guard(settings: Settings, previous: Mapping[str, Any], planned: Mapping[Colo
     parameter = previous.get("ownership_parameter")
     if not touched or not parameter:
         return
-    lives = {colour: str(outputs.get("life")) for colour, outputs in existing.items()}
     try:
-        current = aws.ssm.get_parameter(name=parameter)
-        fetch = _content_of(str(previous.get("lineage_log_bucket")))
-        work = work_of(current.value, int(current.version), fetch, datetime.now(UTC), lives, settings.lead)
+        reading = _reading(parameter, str(previous.get("lineage_log_bucket")))
     except Exception as error:  # an invoke raises nothing narrower
         raise pulumi.RunError("\n".join(_unreadable(parameter, touched, error, settings.stack))) from error
+    lives = {colour: str(outputs["life"]) for colour, outputs in existing.items()}
+    work = work_of(reading, lives, datetime.now(UTC))
     lines = list(violations(touched, work, existing, settings.stack))
     if lines:
         raise pulumi.RunError("\n".join(lines))
@@ -138,40 +137,46 @@ def _shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)  # the engine stores numbers as floats
 
 
-def _content_of(bucket: str) -> Callable[[str], str]:
-    def fetch(digest: str) -> str:
-        # Base64: the provider gives the body itself of some content types only.
-        named = aws.s3.get_object(bucket=bucket, key=f"{OWNERSHIP}{digest}.json", download_body="true")
-        return base64.b64decode(named.body_base64).decode()
+def _reading(parameter: str, bucket: str) -> Reading:
+    """The ownership timeline. Raises TimelineError, or what the provider raises."""
 
-    return fetch
+    def fetch(name: str) -> str:
+        # As base64: the provider gives the body itself of some content types only.
+        found = aws.s3.get_object(bucket=bucket, key=object_key(name), download_body="true")
+        content = base64.b64decode(found.body_base64).decode()
+        if content_hash(content) != name:
+            raise TimelineError(f"s3://{bucket}/{object_key(name)} is not what its name states")
+        return content
+
+    current = aws.ssm.get_parameter(name=parameter)
+    # The provider does not tell when it was written; `work_of` allows for a late write.
+    return latest_valid([(current.value, int(current.version), datetime.now(UTC))], fetch)
 
 
-def work_of(
-    value: str,
-    version: int,
-    fetch: Callable[[str], str],
-    now: datetime,
-    lives: Mapping[Colour, str],
-    lead: timedelta,
-) -> Work:
-    """Who has work, now or by a decision, according to the parameter's value and version.
-
-    `lives`: of the environments that exist. Raises TimelineError if that version is not valid.
-    """
-    timeline = Timeline.parse(value)
-    if not valid(timeline, version):
-        raise TimelineError(f"version {version} is based on version {timeline.base_version}: a lost race")
+def work_of(reading: Reading, lives: Mapping[Colour, str], now: datetime) -> Work:
+    """Who has work, now or by a decision. `lives`: of the environments that exist."""
+    timeline = reading.timeline.seen_with(lives)
     entries = [*timeline.owners, *(entry for line in timeline.dags.values() for entry in line)]
     # A switch may take effect up to its lead later than recorded, so the owner just before it still counts.
-    instants = [now - lead, now, *(entry.since for entry in entries if entry.since > now)]
-    return Work(
-        owners=frozenset(
-            timeline.owner(instant, dag) for instant in instants for dag in (None, *timeline.dags)
-        ),
-        open_books=frozenset(),
-        newest=timeline.owners[-1].owner,
-    )
+    instants = [now - timeline.lead, now, *(entry.since for entry in entries if entry.since > now)]
+    owned = (timeline.owner(instant, dag) for instant in instants for dag in (None, *timeline.dags))
+    closing = {colour: _closing(timeline, colour) for colour in COLOURS if timeline.open_books(colour)}
+    return Work(frozenset(owner for owner in owned if owner is not None), closing)
+
+
+def _closing(timeline: Timeline, colour: Colour) -> str:
+    """The arguments of `mwaactl switch` that close a colour's books: the present owner, and DAGs apart."""
+    common = timeline.newest().owner
+    open_ones = [book.dag_id for book in timeline.books(colour) if not book.entry.closed]
+    apart = {
+        dag_id: owner
+        for dag_id in open_ones
+        if dag_id is not None and (owner := timeline.newest(dag_id).owner) != common
+    }
+    if len(apart) < len(open_ones):
+        return common  # it follows all DAGs
+    owner = next(iter(apart.values()))
+    return " ".join([owner, *(f"--dag {dag_id}" for dag_id in sorted(apart))])
 
 
 def violations(
@@ -188,7 +193,7 @@ def violations(
                 f"{colour} would be {touched[colour]}, and its books are not closed: its runs may still "
                 "be at work, and what is left of them has no owner yet.",
                 f"Wait until {colour} has drained, then update again:",
-                f"  mwaactl switch {work.newest} --wait -s {stack}",
+                f"  mwaactl switch {work.open_books[colour]} --wait -s {stack}",
                 f"  pulumi up -s {stack}",
             ]
 

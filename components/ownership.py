@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 import pulumi
 import pulumi_aws as aws
-from bluegreen.timeline import Timeline
+from bluegreen.document import dump
+from bluegreen.timeline import EPOCH, Colour, Timeline
 
 from components.config.settings import Settings
+
+INITIAL_OWNER: Final[Colour] = "blue"  # the environment of every mode
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Names:
 
 @dataclass(frozen=True, kw_only=True)
 class OwnershipArgs:
-    """`names`: the stack's; `life`: of blue, which owns all at first; `lead`: of switches."""
+    """`names`: the stack's; `life`: of the initial owner; `lead`: of switches."""
 
     names: Names
     life: pulumi.Input[str]
@@ -55,7 +59,9 @@ class Ownership(pulumi.ComponentResource):
             name=args.names.ownership_parameter,
             type=aws.ssm.ParameterType.STRING,
             description="Which Airflow environment owns the work, and from when on; written by mwaactl",
-            value=Timeline.initial().dump(),
+            value=pulumi.Output.from_input(args.life).apply(
+                lambda life: dump(Timeline.initial(INITIAL_OWNER, life, args.lead), EPOCH).value
+            ),
             opts=pulumi.ResourceOptions(
                 parent=self,
                 # Each switch writes both; these are the initial ones.
@@ -67,7 +73,7 @@ class Ownership(pulumi.ComponentResource):
             name=args.names.active_environment_parameter,
             type=aws.ssm.ParameterType.STRING,
             description="The active Airflow environment, blue or green, for systems that trigger runs",
-            value=Timeline.initial().owners[0].owner,
+            value=INITIAL_OWNER,
             opts=pulumi.ResourceOptions(
                 parent=self,
                 ignore_changes=["value"],  # follows each switch, like the timeline

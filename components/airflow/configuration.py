@@ -50,14 +50,16 @@ def airflow_options(
         "variables_lookup_pattern": "^(?!load_dags$).*$",
         "config_prefix": None,
     }
+    own = settings.environment(colour)
     return {
-        **settings.environment(colour).airflow_options,
+        **own.airflow_options,
         "bluegreen.environment": colour,
         "bluegreen.life": life,
         "bluegreen.parameter": names.ownership_parameter,
         "bluegreen.bucket": lineage_bucket,
         "bluegreen.max_age_seconds": "60",
         "bluegreen.wait_seconds": "60",
+        "bluegreen.hosts": str(own.max_workers + own.schedulers),
         "openlineage.namespace": settings.namespace(colour),
         "openlineage.transport": _json(transport),
         "secrets.backend": SECRETS_BACKEND,

@@ -142,7 +142,8 @@ def deployed(settings: Settings, colour: Colour, names: Names) -> dict[str, str]
 def _flat(path: str, value: Any) -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _flat(f"{path}.{key}" if path else SHORT.get(key, key), item)
+            name = str(key)
+            yield from _flat(f"{path}.{name}" if path else SHORT.get(name, name), item)
     else:
         yield path, value if isinstance(value, str) else json.dumps(value)
 

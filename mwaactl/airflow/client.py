@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
-from datetime import datetime
-from itertools import takewhile
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from itertools import chain, takewhile
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from mwaactl.airflow import models as read
 from mwaactl.airflow.dialect import dialect
-from mwaactl.airflow.models import Asset, Dag, ImportProblem, Pool, Run, Task, TaskInstance
+from mwaactl.airflow.models import Asset, AssetEvent, Dag, ImportProblem, Pool, Run, Task, TaskInstance
 from mwaactl.aws import error_code, explain
 from mwaactl.errors import Unreachable
 from mwaactl.json_model import iso
@@ -30,6 +30,7 @@ RUNS_LIST = "/dags/~/dagRuns/list"
 CALLS_PER_SECOND = 8.0  # InvokeRestApi allows 10
 BURST = 10
 UNFINISHED = ("queued", "running")
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 DEFAULT_POOL = "default_pool"
 
 
@@ -52,6 +53,13 @@ class AirflowApi:
         """All existing DAGs by id."""
         return {answer["dag_id"]: self._dialect.dag(answer) for answer in self._all("/dags", "dags")}
 
+    def dag(self, dag_id: str) -> Dag | None:
+        """One DAG with its details, such as `catchup`; None if there is none."""
+        try:
+            return self._dialect.dag(self._get(f"/dags/{_part(dag_id)}/details"))
+        except NotFound:
+            return None
+
     def dag_ids(self) -> frozenset[str]:
         """The ids of all DAGs, also of those whose file is gone."""
         every = self._all("/dags", "dags", **self._dialect.REMOVED_TOO)
@@ -60,6 +68,10 @@ class AirflowApi:
     def tasks(self, dag_id: str) -> tuple[Task, ...]:
         """A DAG's tasks."""
         return tuple(map(read.task, self._get(f"/dags/{_part(dag_id)}/tasks")["tasks"]))
+
+    def asset_condition(self, dag_id: str) -> Any:
+        """The expression of assets that triggers the DAG, as Airflow writes it; None if there is none."""
+        return self._get(f"/dags/{_part(dag_id)}/details").get(self._dialect.CONDITION)
 
     def import_errors(self) -> tuple[ImportProblem, ...]:
         return tuple(map(read.import_problem, self._all("/importErrors", "import_errors")))
@@ -87,9 +99,26 @@ class AirflowApi:
             return ()  # Airflow's answer if there are none
         return tuple(map(self._dialect.queued_asset, answer.get("queued_events", ())))
 
+    def partition_events(self, asset_id: int, since: datetime) -> tuple[AssetEvent, ...]:
+        """The events of an asset since then that name a partition, newest first. Only in Airflow 3.2 and
+        later: before, there are no partitions."""
+        query = {"asset_id": asset_id, "timestamp_gte": iso(since), "order_by": "-timestamp"}
+        events = map(read.asset_event, self._all("/assets/events", "asset_events", **query))
+        return tuple(event for event in events if event.partition is not None)
+
     def unfinished_runs(self) -> tuple[Run, ...]:
         """Runs of any type that are queued or running: all that stay so while they are listed."""
-        body = {"states": list(UNFINISHED), "order_by": "id", "page_limit": PAGE}
+        return self._runs_in(UNFINISHED)
+
+    def failed_runs(self, since: datetime) -> tuple[Run, ...]:
+        """The scheduled runs that started at `since` or later and have failed, by DAG and due instant."""
+        runs = self._runs_in(("failed",), start_date_gte=iso(since))
+        failed = [run for run in runs if run.type == "scheduled" and run.due is not None]
+        return tuple(sorted(failed, key=lambda run: (run.dag_id, run.due)))
+
+    def _runs_in(self, states: Collection[str], **more: str) -> tuple[Run, ...]:
+        """The runs of any type that are in one of these states for as long as the listing takes."""
+        body = {"states": list(states), "order_by": "id", "page_limit": PAGE, **more}
 
         def page(start: int) -> dict[str, Any]:
             return self._call("POST", RUNS_LIST, {**body, "page_offset": start})
@@ -110,6 +139,23 @@ class AirflowApi:
         runs = map(read.run, page["dag_runs"])
         return tuple(run for run in runs if of_any_type or run.type == "scheduled")
 
+    def first_scheduled_run(self, dag_id: str) -> Run | None:
+        """The oldest scheduled run that Airflow still has of a DAG (among its first 100 runs of any type)."""
+        answer = self._call(
+            "POST", RUNS_LIST, {"dag_ids": [dag_id], "order_by": "id", "page_limit": PAGE, "page_offset": 0}
+        )
+        return next((run for run in map(read.run, answer["dag_runs"]) if run.type == "scheduled"), None)
+
+    def runs_at_work(self, dag_ids: Collection[str], since: datetime, until: datetime) -> tuple[Run, ...]:
+        """The finished runs of these DAGs, of any type, that were at work at some time in [since, until)."""
+        body = {
+            "dag_ids": sorted(dag_ids),
+            "end_date_gte": iso(since),
+            "start_date_lte": iso(until),
+            "order_by": "id",
+        }
+        return tuple(map(read.run, self._listed_runs(body))) if dag_ids else ()
+
     def run(self, dag_id: str, run_id: str) -> Run | None:
         """One run of any type; None if there is none."""
         try:
@@ -125,10 +171,14 @@ class AirflowApi:
         `dag_ids` empty: of all DAGs.
         """
         body: dict[str, Any] = {"dag_ids": sorted(dag_ids)} if dag_ids else {}
-        answers = takewhile(
+        answers: Iterable[dict[str, Any]] = takewhile(
             lambda answer: not self._dialect.ends_runs_due(answer, since),
             self._listed_runs(body | self._dialect.runs_due(since, until)),
         )
+        if late := self._dialect.late_runs_due(since):
+            delayed = {dag.dag_id for dag in self.dags().values() if dag.delayed}
+            if delayed := delayed & set(dag_ids) if dag_ids else delayed:
+                answers = chain(answers, self._listed_runs({"dag_ids": sorted(delayed)} | late))
         # By key: if a run is created between two pages, a run of the first page appears again in the second.
         runs = {run.key: run for run in map(read.run, answers) if run.type == "scheduled"}
         due = [run for run in runs.values() if run.due is not None and since <= run.due < until]
@@ -149,14 +199,27 @@ class AirflowApi:
                     tasks[instance.task_id, instance.map_index] = instance
         return {key: list(tasks.values()) for key, tasks in by_run.items()}
 
+    def begun(self, runs: Collection[Run]) -> frozenset[tuple[str, str]]:
+        """Those of these runs (by key) of which some task has a start: since they were created, or since
+        before they were cleared."""
+        keys = sorted(run.key for run in runs)
+        return frozenset(
+            key
+            for start in range(0, len(keys), PORTION)
+            for portion in (keys[start : start + PORTION],)
+            for instance in self._task_instances(portion, (), start_date_gte=iso(BEGINNING))
+            if (key := (instance.dag_id, instance.run_id)) in portion
+        )
+
     def _task_instances(
-        self, keys: Collection[tuple[str, str]], states: Collection[str | None]
+        self, keys: Collection[tuple[str, str]], states: Collection[str | None], **filters: str
     ) -> Iterator[TaskInstance]:
         """The task instances of all combinations of the DAG ids and run ids in `keys`."""
         body: dict[str, Any] = {
             "dag_ids": sorted({dag_id for dag_id, _ in keys}),
             "dag_run_ids": sorted({run_id for _, run_id in keys}),
             **({"state": list(states)} if states else {}),
+            **filters,
             **self._dialect.TASK_INSTANCES,
         }
         path, size = "/dags/~/dagRuns/~/taskInstances/list", self._dialect.TASK_INSTANCES_PAGE
@@ -216,12 +279,13 @@ class AirflowApi:
         self._call("POST", f"{_run_path(run)}/clear", self._dialect.CLEAR)
 
     def create(self, run: Run, note: str) -> None:
-        """Create a run for the same interval as another environment's `run`. As a manual run, it is executed
-        here, whatever the owner of its instant."""
+        """Create a run for the same interval as another environment's `run`, with the same configuration. As
+        a manual run, it is executed here, whatever the owner of its instant."""
         body: dict[str, Any] = {
             "dag_run_id": self.manual_id(run),
-            "logical_date": iso(run.logical_date) if run.logical_date else None,
+            **self._dialect.logical_date_of(run),
             "note": note,
+            "conf": run.conf,
             **self._dialect.due_of(run),
         }
         if run.interval is not None:
@@ -232,11 +296,13 @@ class AirflowApi:
     @staticmethod
     def manual_id(run: Run) -> str:
         """The id of the run that `create` creates for another environment's `run`."""
+        if run.type == "manual":
+            return run.run_id
         return f"manual__{run.run_id.partition('__')[2] or run.run_id}"
 
     # --- calling ---
 
-    def _all(self, path: str, key: str, **query: str) -> list[dict[str, Any]]:
+    def _all(self, path: str, key: str, **query: Any) -> list[dict[str, Any]]:
         """All entries of a listing by GET."""
         return list(_pages(lambda start: self._get(path, limit=PAGE, offset=start, **query), key))
 

@@ -16,6 +16,7 @@ class Dialect(Protocol):
     HEALTH: str
     ASSETS: str  # the path of the listing, and its key in the answer
     QUEUED_EVENTS: str  # below a DAG
+    CONDITION: str  # the field of a DAG's details with the assets that trigger it
     NOTE: str  # below a run
     CLEAR: Mapping[str, bool]
     NEWEST_RUNS: Mapping[str, str]  # the query for runs, newest first
@@ -35,8 +36,15 @@ class Dialect(Protocol):
     def runs_due(self, since: datetime, until: datetime, /) -> dict[str, str]:
         """The filters and the order of a listing that contains all runs due in [since, until)."""
 
+    def late_runs_due(self, since: datetime, /) -> dict[str, str]:
+        """The filters of a listing that contains all runs due since then of DAGs whose runs are created later
+        than they are due; empty if the listing of `runs_due` has them."""
+
     def ends_runs_due(self, answer: Mapping[str, Any], since: datetime, /) -> bool:
         """Whether this run of that listing and all after it are due before `since`."""
+
+    def logical_date_of(self, run: Run, /) -> dict[str, str | None]:
+        """The field that gives a new run the logical date of `run`."""
 
     def due_of(self, run: Run, /) -> dict[str, str]:
         """The field that gives a new run the due instant of `run`."""

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from bluegreen.timeline import due_instant
 from pydantic import Field
 
 from mwaactl.json_model import Instant, Model
 
 FINISHED = ("success", "failed")  # states of a run
+PARTITIONED = "Partitioned Asset"  # how the schedule of such a DAG begins
 _WITHOUT_VERDICT = ("running", "restarting", "up_for_retry", "failed", "upstream_failed")
 
 
@@ -22,12 +24,43 @@ class Dag(Model):
     # Airflow's summary: "*/5 * * * *", "0:05:00", "@continuous", "Asset"; None: no schedule
     schedule: str | None = None
     next_due: Instant | None = None  # the due instant of the next run that the scheduler creates
+    next_run_after: Instant | None = None  # when it creates that run
+    next_interval_end: Instant | None = None  # when that run's data interval ends
     max_active_runs: int | None = None
+    max_active_tasks: int | None = None
+
+    @property
+    def alone(self) -> bool:
+        """Whether its settings let only one run, or one task, work at a time."""
+        return 1 in (self.max_active_runs, self.max_active_tasks)
+
+    catchup: bool | None = None  # None: the list of DAGs does not report it
 
     @property
     def by_assets(self) -> bool:
         """Whether assets trigger it, alone or together with a timetable."""
-        return (self.schedule or "").startswith(("Asset", "Dataset"))
+        return (self.schedule or "").startswith(("Asset", "Dataset", PARTITIONED))
+
+    @property
+    def by_partitions(self) -> bool:
+        """Whether assets trigger it partition by partition (`PartitionedAssetTimetable`, Airflow 3.2)."""
+        return (self.schedule or "").startswith(PARTITIONED)
+
+    @property
+    def delayed(self) -> bool:
+        """Whether its next run is created later than it is due."""
+        return None not in (self.next_run_after, self.next_due) and self.next_run_after != self.next_due
+
+    @property
+    def early(self) -> bool:
+        """Whether its next run is created before its data interval has ended."""
+        after, end = self.next_run_after, self.next_interval_end
+        return after is not None and end is not None and after < end
+
+    @property
+    def by_time(self) -> bool:
+        """Whether a timetable creates runs of it, alone or together with assets (`AssetOrTimeSchedule`)."""
+        return self.schedule is not None and (not self.by_assets or " or " in self.schedule)
 
 
 class Task(Model):
@@ -38,7 +71,10 @@ class Task(Model):
     downstream: tuple[str, ...] = ()
     depends_on_past: bool = False
     wait_for_downstream: bool = False
+    pool: str | None = None
+    pool_slots: int = 1
     template_fields: tuple[str, ...] = ()
+    mapped: bool = False
 
 
 class Run(Model):
@@ -54,6 +90,8 @@ class Run(Model):
     logical_date: Instant | None = None
     interval: tuple[Instant, Instant] | None = None
     note: str | None = None
+    conf: dict[str, Any] = Field(default_factory=dict)
+    triggered_by: str | None = None  # "operator", "ui", ...; None: Airflow 2 does not report it
 
     @property
     def key(self) -> tuple[str, str]:
@@ -108,7 +146,16 @@ class Asset(Model):
     id: int
     uri: str
     producers: tuple[str, ...] = ()
-    consumers: tuple[str, ...] = ()
+    # The DAGs that it triggers, and since when: an earlier event does not wait for them.
+    consumers: dict[str, Instant | None] = Field(default_factory=dict)
+
+
+class AssetEvent(Model):
+    """One event of an asset."""
+
+    at: Instant
+    partition: str | None
+    created: frozenset[str]  # the DAGs of which it has created a run
 
 
 class ImportProblem(Model):
@@ -121,13 +168,18 @@ class ImportProblem(Model):
 # --- from JSON: what is the same in v1 and v2 of Airflow's REST API (the rest: `mwaactl.airflow.dialect`) ---
 
 
-def dag(answer: Mapping[str, Any], schedule: str | None, next_due: str | None) -> Dag:
+def dag(answer: Mapping[str, Any], schedule: str | None, next_run_after: str | None) -> Dag:
+    after, end = instant(next_run_after), instant(answer.get("next_dagrun_data_interval_end"))
     return Dag(
         dag_id=answer["dag_id"],
         paused=bool(answer["is_paused"]),
         schedule=schedule,
-        next_due=instant(next_due),
+        next_due=due_instant(after, end) if after is not None else None,
+        next_run_after=after,
+        next_interval_end=end,
         max_active_runs=answer.get("max_active_runs"),
+        max_active_tasks=answer.get("max_active_tasks"),
+        catchup=answer.get("catchup"),
     )
 
 
@@ -138,7 +190,10 @@ def task(answer: Mapping[str, Any]) -> Task:
         downstream=tuple(answer.get("downstream_task_ids") or ()),
         depends_on_past=bool(answer.get("depends_on_past")),
         wait_for_downstream=bool(answer.get("wait_for_downstream")),
+        pool=answer.get("pool"),
+        pool_slots=int(answer.get("pool_slots") or 1),
         template_fields=tuple(answer.get("template_fields") or ()),
+        mapped=bool(answer.get("is_mapped")),
     )
 
 
@@ -149,12 +204,14 @@ def run(answer: Mapping[str, Any]) -> Run:
         run_id=answer["dag_run_id"],
         type=answer["run_type"],
         state=answer["state"],
-        due=instant(answer.get("run_after")) or end,
+        due=due_instant(instant(answer.get("run_after")), end),
         start=instant(answer.get("start_date")),
         end=instant(answer.get("end_date")),
         logical_date=instant(answer.get("logical_date")),
         interval=(begin, end) if begin and end else None,
         note=answer.get("note"),
+        conf=answer.get("conf") or {},
+        triggered_by=answer.get("triggered_by"),
     )
 
 
@@ -186,7 +243,15 @@ def asset(answer: Mapping[str, Any], consumers: Iterable[Mapping[str, Any]] | No
         id=answer["id"],
         uri=answer["uri"],
         producers=tuple(task["dag_id"] for task in answer.get("producing_tasks") or ()),
-        consumers=tuple(dag["dag_id"] for dag in consumers or ()),
+        consumers={dag["dag_id"]: instant(dag.get("created_at")) for dag in consumers or ()},
+    )
+
+
+def asset_event(answer: Mapping[str, Any]) -> AssetEvent:
+    return AssetEvent(
+        at=datetime.fromisoformat(answer["timestamp"]),
+        partition=answer.get("partition_key"),
+        created=frozenset(run["dag_id"] for run in answer.get("created_dagruns") or ()),
     )
 
 

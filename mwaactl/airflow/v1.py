@@ -12,6 +12,7 @@ from mwaactl.airflow.models import Asset, Dag, Run
 HEALTH = "/health"
 ASSETS = "datasets"
 QUEUED_EVENTS = "datasets/queuedEvent"
+CONDITION = "dataset_expression"
 NOTE = "/setNote"
 CLEAR: Mapping[str, bool] = {"dry_run": False}
 NEWEST_RUNS: Mapping[str, str] = {"order_by": "-execution_date"}  # there is no order by due instant
@@ -52,10 +53,20 @@ def runs_due(_since: datetime, _until: datetime) -> dict[str, str]:
     return {"order_by": "-id"}
 
 
+def late_runs_due(_since: datetime) -> dict[str, str]:
+    return {}
+
+
 def ends_runs_due(answer: Mapping[str, Any], since: datetime) -> bool:
     """True at a scheduled run that started before `since`: it and all after it were due before that."""
     start = read.instant(answer.get("start_date"))
     return start is not None and start < since and answer.get("run_type") == "scheduled"
+
+
+def logical_date_of(run: Run) -> dict[str, str | None]:
+    return (
+        {"logical_date": run.logical_date.isoformat()} if run.logical_date else {}
+    )  # Airflow takes the present
 
 
 def due_of(_run: Run) -> dict[str, str]:

@@ -13,6 +13,7 @@ from mwaactl.json_model import iso
 HEALTH = "/monitor/health"
 ASSETS = "assets"
 QUEUED_EVENTS = "assets/queuedEvents"
+CONDITION = "asset_expression"
 NOTE = ""
 CLEAR: Mapping[str, bool] = {"dry_run": False, "only_failed": False}
 NEWEST_RUNS: Mapping[str, str] = {"order_by": "-run_after"}
@@ -43,8 +44,16 @@ def runs_due(since: datetime, until: datetime) -> dict[str, str]:
     return {"run_after_gte": iso(since), "run_after_lte": iso(until), "order_by": "run_after"}
 
 
+def late_runs_due(since: datetime) -> dict[str, str]:
+    return {"run_after_gte": iso(since), "order_by": "run_after"}
+
+
 def ends_runs_due(_answer: Mapping[str, Any], _since: datetime) -> bool:
     return False
+
+
+def logical_date_of(run: Run) -> dict[str, str | None]:
+    return {"logical_date": run.logical_date.isoformat() if run.logical_date else None}
 
 
 def due_of(run: Run) -> dict[str, str]:

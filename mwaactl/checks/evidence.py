@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,11 @@ from mwaactl.airflow.client import AirflowApi
 from mwaactl.airflow.models import Dag, Run, Task
 from mwaactl.airflow.notes import has_copied_states
 from mwaactl.aws import aws_errors
+from mwaactl.checks import plugins
 from mwaactl.checks.fenced import is_fenced
 from mwaactl.checks.observation import Observation, ask
 from mwaactl.checks.outcome import NO_OTHER, Dependency, Evidence, FileComparison, GateProof
+from mwaactl.checks.waiting_assets import unmet_conditions
 from mwaactl.dag_files import DIGEST, StoredFile, stored_files
 from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable
@@ -57,7 +60,8 @@ def gather(
     with ThreadPoolExecutor(max_workers=len(questions), thread_name_prefix="evidence") as pool:
         answers, not_checked = ask(questions, pool)
     if not thorough:
-        not_checked["waiting_assets"] = "this takes a call per DAG, so only a switch checks it"
+        reason = "this takes a call per DAG, so only a switch checks it"
+        not_checked |= dict.fromkeys(("waiting_assets", "left_assets"), reason)
     return Evidence(**answers, not_checked=not_checked)
 
 
@@ -69,10 +73,13 @@ def _questions(
 ) -> dict[str, Callable[[], Any]]:
     clients, stack, api = deployment.clients, deployment.stack, deployment.airflow(target)
     environment, source = stack.require(target), stack.require(other_colour(target))
+    on_target, on_source = observations[target], observations[other_colour(target)]
     return {
         "files": lambda: compare_files(clients.s3, environment, source),
-        "gate": lambda: _gate(api, observations[target], timeline),
+        "gate": lambda: _gate(api, on_target, timeline),
         "fenced": lambda: is_fenced(clients, environment),
+        "plugins": lambda: plugins.compare(clients.s3, (environment, on_target), (source, on_source)),
+        "cleared_runs": lambda: _cleared_runs(deployment.airflow(other_colour(target)), on_source),
     }
 
 
@@ -84,7 +91,13 @@ def _questions_by_dag(
     dags: Collection[str],
 ) -> dict[str, Callable[[], Any]]:
     api, source = deployment.airflow(other_colour(target)), observations[other_colour(target)]
-    questions: dict[str, Callable[[], Any]] = {"waiting_assets": lambda: _waiting_assets(api, source, dags)}
+    target_api, on_target = deployment.airflow(target), observations[target]
+    questions: dict[str, Callable[[], Any]] = {
+        "waiting_assets": lambda: unmet_conditions(
+            api, _moving(source, timeline, target, dags), _at_work(source, timeline)
+        ),
+        "left_assets": lambda: unmet_conditions(target_api, _moving(on_target, timeline, target, dags)),
+    }
     if dags:
         questions["cut_dependencies"] = lambda: _cut_dependencies(api, source, timeline, target, dags)
     return questions
@@ -155,7 +168,8 @@ def _gate(api: AirflowApi, target: Observation, timeline: Timeline | None) -> Ga
         )
     ]
     skipped = sum(run.finished for key, run in runs.items() if key not in executed)
-    return GateProof(skipped=skipped, executed=tuple(sorted(executed)))
+    named = ((run.dag_id, run.due) for run in map(runs.__getitem__, executed) if run.due is not None)
+    return GateProof(skipped=skipped, executed=tuple(sorted(named)))
 
 
 def _not_owned(run: Run, colour: Colour, timeline: Timeline) -> bool:
@@ -166,22 +180,40 @@ def _not_owned(run: Run, colour: Colour, timeline: Timeline) -> bool:
     return entry is not None and not (entry.owner == colour and timeline.lives_on(entry))
 
 
-# --- what DAGs wait for ---
+# --- what waits on the source ---
 
 
-def _waiting_assets(
-    api: AirflowApi, source: Observation, dags: Collection[str]
-) -> dict[str, tuple[str, ...]]:
-    concerned = [
-        dag.dag_id
-        for dag in _dags(source).values()
-        if dag.by_assets and not dag.paused and (not dags or dag.dag_id in dags)
+def _moving(side: Observation, timeline: Timeline | None, target: Colour, dags: Collection[str]) -> list[Dag]:
+    """The DAGs of one side that the switch concerns."""
+    return [
+        dag
+        for dag in _dags(side).values()
+        if not dags or dag.dag_id in dags
+        if timeline is None or newest_owner(timeline, dag.dag_id) != target
     ]
-    with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="assets") as pool:
-        queued = dict(zip(concerned, pool.map(api.queued_asset_events, concerned), strict=True))
-    waiting = {dag_id: assets for dag_id, assets in queued.items() if assets}
-    uris = {str(asset.id): asset.uri for asset in api.assets()} if waiting else {}
-    return {dag_id: tuple(uris.get(asset, asset) for asset in assets) for dag_id, assets in waiting.items()}
+
+
+def _at_work(source: Observation, timeline: Timeline | None) -> set[str]:
+    """The DAGs with an unfinished run that the source executes."""
+    return {
+        run.dag_id
+        for run in source.in_flight or ()
+        if run.type != "scheduled"
+        or run.due is None
+        or timeline is None
+        or timeline.owner(run.due, run.dag_id) == source.colour
+    }
+
+
+def _cleared_runs(api: AirflowApi, source: Observation) -> dict[str, int]:
+    """The number of queued scheduled runs that have been at work before, by DAG: they were cleared."""
+    if source.in_flight is None:
+        raise Unreachable(source.not_checked["in_flight"])
+    queued = [run for run in source.in_flight if run.state == "queued" and run.type == "scheduled"]
+    return dict(Counter(dag_id for dag_id, _ in api.begun(queued)))
+
+
+# --- what DAGs depend on ---
 
 
 def _cut_dependencies(
@@ -216,8 +248,8 @@ def _dependencies(api: AirflowApi, dag_ids: Collection[str]) -> set[Dependency]:
     with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="dependencies") as pool:
         assets = pool.submit(api.assets)
         tasks = dict(zip(dag_ids, pool.map(api.tasks, dag_ids), strict=True))
-        naming = {dag_id: fields for dag_id, all_tasks in tasks.items() if (fields := _naming(all_tasks))}
-        by_name = list(pool.map(lambda item: _named_dependencies(api, *item), naming.items()))
+        across = {dag_id: fields for dag_id, all_tasks in tasks.items() if (fields := naming(all_tasks))}
+        by_name = list(pool.map(lambda item: named_dependencies(api, *item), across.items()))
         by_asset = {
             Dependency(dag_id=consumer, other=producer, relation=f"is triggered by {asset.uri} from")
             for asset in assets.result()
@@ -227,22 +259,22 @@ def _dependencies(api: AirflowApi, dag_ids: Collection[str]) -> set[Dependency]:
     return by_asset.union(*by_name)
 
 
-def _naming(tasks: Collection[Task]) -> dict[str, str]:
+def naming(tasks: Collection[Task]) -> dict[str, str]:
     """Task id -> the template field in which it names another DAG."""
     return {task.task_id: field for task in tasks for field in DAG_FIELDS if field in task.template_fields}
 
 
-def _named_dependencies(api: AirflowApi, dag_id: str, naming: Mapping[str, str]) -> set[Dependency]:
-    """The dependencies on the DAGs that these tasks named in the recent runs of `dag_id`."""
-    rendered: dict[str, set[str]] = {task_id: set() for task_id in naming}
+def named_dependencies(api: AirflowApi, dag_id: str, fields: Mapping[str, str]) -> set[Dependency]:
+    """The dependencies on the DAGs that these tasks (`naming`) named in the recent runs of `dag_id`."""
+    rendered: dict[str, set[str]] = {task_id: set() for task_id in fields}
     recent = api.newest_runs(dag_id, RECENT, of_any_type=True)
     for instances in api.task_instances(recent).values() if recent else ():
         for instance in instances:
-            name = instance.rendered.get(naming.get(instance.task_id, ""))
+            name = instance.rendered.get(fields.get(instance.task_id, ""))
             if isinstance(name, str) and name:
                 rendered[instance.task_id].add(name)
     return {
-        Dependency(dag_id=dag_id, other=name, relation=DAG_FIELDS[naming[task_id]])
+        Dependency(dag_id=dag_id, other=name, relation=DAG_FIELDS[fields[task_id]])
         for task_id, names in rendered.items()
         for name in names or (None,)
         if name != dag_id

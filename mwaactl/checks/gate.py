@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mwaactl.checks.outcome import Outcome, Sides, colour_of, counted, listed
+from mwaactl.json_model import iso
 
 
 def check(sides: Sides) -> Outcome:
@@ -10,7 +11,7 @@ def check(sides: Sides) -> Outcome:
     if proof is None:
         return "not checked", sides.evidence.why_not("gate")
     if proof.executed:
-        runs = [f"{dag_id} {run_id}" for dag_id, run_id in proof.executed]
+        runs = [f"{dag_id}, due at {iso(due)}" for dag_id, due in proof.executed]
         return "fail", (
             f"{sides.target.colour} executed what {source} owned: {listed(runs)}. Its gate does not work: "
             "look for `bluegreen` in the scheduler's and the tasks' logs"

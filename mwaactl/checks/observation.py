@@ -23,6 +23,21 @@ from mwaactl.stack import Environment
 NO_WEBSERVER = ("CREATING", "CREATE_FAILED", "DELETING", "DELETED", "PENDING")
 
 
+class Plugins(Model):
+    """Where the plugins.zip is that an environment has loaded; no path: it has none."""
+
+    path: str | None = None
+    version: str | None = None  # None: the newest at that time
+
+    def request(self, bucket: str) -> Any:
+        """The arguments of a call to S3."""
+        return {
+            "Bucket": bucket,
+            "Key": self.path,
+            **({"VersionId": self.version} if self.version else {}),
+        }
+
+
 class Observation(Model):
     """One environment. A field that could not be observed is None; `not_checked` has the reason, by field."""
 
@@ -33,6 +48,7 @@ class Observation(Model):
     webserver_url: str
     webserver_access: str | None = None  # Amazon's: PRIVATE_ONLY, PUBLIC_ONLY, PUBLIC_AND_PRIVATE
     status: str | None = None  # Amazon's: AVAILABLE, UPDATING, ...
+    plugins: Plugins | None = None
     scheduler: str | None = None  # Airflow's: healthy, unhealthy
     heartbeat: Instant | None = None
     dags: dict[str, Dag] | None = None  # by id
@@ -113,11 +129,16 @@ def _observe(
         webserver_url=_with_scheme(amazons.get("WebserverUrl") or environment.webserver_url),
         webserver_access=amazons.get("WebserverAccessMode"),
         status=status,
+        plugins=_plugins(amazons) if amazons else None,
         scheduler=health,
         heartbeat=heartbeat,
         not_checked=not_checked | unanswered,
         **answers,
     )
+
+
+def _plugins(amazons: Mapping[str, Any]) -> Plugins:
+    return Plugins(path=amazons.get("PluginsS3Path"), version=amazons.get("PluginsS3ObjectVersion"))
 
 
 def _ask_airflow(

@@ -56,11 +56,18 @@ class FileComparison(Model):
     same: int = 0
 
 
+class PluginsComparison(Model):
+    """Whether both sides have the same plugins.zip; `missing`: the sides that have none."""
+
+    same: bool
+    missing: tuple[Colour, ...] = ()
+
+
 class GateProof(Model):
     """Scheduled runs on the target that the other side owned."""
 
     skipped: int = 0
-    executed: tuple[tuple[str, str], ...] = ()  # DAG id, run id
+    executed: tuple[tuple[str, Instant], ...] = ()  # DAG id, due instant: ids differ between versions
 
 
 class Dependency(Model):
@@ -76,8 +83,13 @@ class Evidence(Model):
 
     files: FileComparison | None = None
     gate: GateProof | None = None
-    # On the source, the assets whose event waits for the rest of a DAG's condition, by DAG id.
+    plugins: PluginsComparison | None = None
+    # On the source, and on the target, the assets whose event waits for the rest of a DAG's condition, by
+    # DAG id.
     waiting_assets: dict[str, tuple[str, ...]] | None = None
+    left_assets: dict[str, tuple[str, ...]] | None = None
+    # On the source, the number of cleared runs that have yet to start, by DAG id.
+    cleared_runs: dict[str, int] | None = None
     # Between DAGs that would be executed on different sides.
     cut_dependencies: tuple[Dependency, ...] | None = None
     # Whether a failover has cut the target off from AWS.

@@ -14,7 +14,7 @@ from datetime import datetime
 from bluegreen.timeline import Colour, Timeline, other_colour
 
 from mwaactl import clock
-from mwaactl.checks import both_sides, fenced, gate, runs, serial, target
+from mwaactl.checks import both_sides, fenced, gate, plugins, runs, serial, target
 from mwaactl.checks.evidence import gather
 from mwaactl.checks.observation import Observation, observe
 from mwaactl.checks.outcome import Check, Outcome, Sides
@@ -73,6 +73,12 @@ _DEFINITIONS = (
         remedy="`mwaactl dags push --delete`",
     ),
     CheckDefinition(
+        "same-plugins",
+        plugins.check,
+        fails_if="the `plugins.zip` that is deployed on one side is missing, or not that of the other side",
+        remedy="`pulumi up`",
+    ),
+    CheckDefinition(
         "pause-state",
         both_sides.pause_state,
         fails_if="a DAG is paused on one side only",
@@ -121,18 +127,28 @@ _DEFINITIONS = (
     CheckDefinition(
         "same-instants",
         runs.same_instants,
-        fails_if="never",
-        warns_if="a DAG's due instants differ between the sides: `@continuous`, or next instants in the "
-        "future that are not the same, or a bare `timedelta` that is out of phase",
-        remedy="use cron, `DeltaDataIntervalTimetable` or a plain `timedelta` (with "
-        "`create_cron_data_intervals`, which every stack pins, it becomes one)",
+        fails_if="a DAG's due instants differ between the sides: next instants in the future that are not "
+        "the same, or a `timedelta` that is out of phase; or, if a side is Airflow 2, its runs start before "
+        "their data interval ends",
+        warns_if="a DAG is `@continuous`",
+        remedy="use cron, or a `start_date` from which the `timedelta` counts alike on both: see "
+        "[below](#due-instants-that-differ)",
     ),
     CheckDefinition(
         "asset-events",
         runs.asset_events,
-        fails_if="on the source, an asset event waits for the rest of its DAG's condition (`a & b`), which "
-        "may arrive on the target: neither side would have all events",
-        remedy="wait until the DAG has run, or `--force asset-events`",
+        fails_if="on the source, an asset event waits for the rest of its DAG's condition (`a & b`, or a "
+        "partition), or an unfinished run is about to send one: the rest may arrive on the target, and "
+        "neither side would have all events; or one is left on the target from before, and would let its DAG "
+        "run too early",
+        remedy="wait until the DAG has run; delete what is left on the target",
+    ),
+    CheckDefinition(
+        "cleared-runs",
+        runs.cleared_runs,
+        fails_if="on the source, a scheduled run that was cleared has not started yet: it would start after "
+        "the switch",
+        remedy="wait until it has started",
     ),
     CheckDefinition(
         "moving-dags",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 
 from mwaactl.airflow.models import Dag
@@ -23,9 +24,9 @@ def next_runs(sides: Sides) -> Outcome:
     if target.dags is None:
         return "not checked", target.not_checked["dags"]
     next_due = {
-        dag.dag_id: dag.next_due
+        dag.dag_id: dag.next_run_after
         for dag in target.dags.values()
-        if not dag.paused and dag.next_due is not None and sides.moving(dag.dag_id)
+        if not dag.paused and dag.next_run_after is not None and sides.moving(dag.dag_id)
     }
     late = {dag_id: due for dag_id, due in next_due.items() if due < sides.now - GRACE}
     if late:
@@ -45,30 +46,51 @@ def same_instants(sides: Sides) -> Outcome:
     target, source = dags
     both = sorted(dag_id for dag_id in target.keys() & source.keys() if sides.moving(dag_id))
     active = [dag_id for dag_id in both if not (target[dag_id].paused or source[dag_id].paused)]
-    names = [
-        f"{dag_id} ({difference})"
+    apart = {
+        dag_id: difference
         for dag_id in active
         if (difference := _different_instants(sides, target[dag_id], source[dag_id]))
-    ]
-    if names:
+    }
+    early = [dag_id for dag_id in active if _early_on_airflow_2(sides, target[dag_id], source[dag_id])]
+    problems = []
+    if apart:
+        names = [f"{dag_id} ({difference})" for dag_id, difference in apart.items()]
+        problems.append(
+            "due at different instants on each side, so around the switch a run may come early, late or not "
+            f"at all: {listed(names)}. Use cron, or a start_date that is a multiple of the timedelta since "
+            "1970"
+        )
+    if early:
+        problems.append(
+            "runs start before their data interval ends, whose end is the only instant that Airflow 2 keeps, "
+            f"so both sides or neither would execute them: {listed(early)}. Let the timetable's run_after be "
+            "the interval's end or later"
+        )
+    if problems:
+        return "fail", ". ".join(problems)
+    if endless := [dag_id for dag_id in active if target[dag_id].schedule == "@continuous"]:
         return "warn", (
-            f"due at different instants on each side: {listed(names)}. Each instant has one owner, but "
-            "around the switch a run may come early, late or not at all: use cron or "
-            "DeltaDataIntervalTimetable"
+            f"@continuous, so due at different instants on each side: {listed(endless)}. Around the switch a "
+            "run may come early or late"
         )
     return "pass", f"no difference known for {counted(len(active), 'DAG')}"
+
+
+def _early_on_airflow_2(sides: Sides, target: Dag, source: Dag) -> bool:
+    versions = [side.airflow_version for side in (sides.target, sides.source) if side is not None]
+    return (target.early or source.early) and any(version.startswith("2.") for version in versions)
 
 
 def _different_instants(sides: Sides, target: Dag, source: Dag) -> str | None:
     """Evidence that the two sides have different due instants; None if there is none."""
     if "@continuous" in (target.schedule, source.schedule):
-        return "@continuous"
-    on_target, on_source = target.next_due, source.next_due
+        return None
+    on_target, on_source = target.next_run_after, source.next_run_after
     if on_target is None or on_source is None:
         return None
     if min(on_target, on_source) > sides.now + AHEAD:
-        if on_target == on_source:  # a schedule has only one next instant
-            return None
+        if on_target == on_source and target.next_due == source.next_due:
+            return None  # a schedule has only one next instant
         here, there = sides.target.colour, colour_of(sides.source)
         return f"next on {here} at {iso(on_target)}, on {there} at {iso(on_source)}"
     period = _period(target.schedule)
@@ -86,19 +108,51 @@ def _period(schedule: str | None) -> timedelta | None:
 
 
 def asset_events(sides: Sides) -> Outcome:
-    waiting = sides.evidence.waiting_assets
+    evidence = sides.evidence
     if sides.source is None:
         return "not checked", NO_OTHER
-    if waiting is None:
-        return "not checked", sides.evidence.why_not("waiting_assets")
-    if waiting:
-        names = [f"{dag_id} ({listed(assets)})" for dag_id, assets in waiting.items()]
-        return "fail", (
-            f"on {sides.source.colour}, asset events wait for the rest of their DAG's condition, which may "
-            f"arrive on {sides.target.colour}: {listed(names)}. Wait until these DAGs have run, or add "
-            "--force asset-events"
+    here, there = sides.target.colour, sides.source.colour
+    problems = []
+    if evidence.waiting_assets:
+        problems.append(
+            f"on {there}, asset events wait, or will wait, for the rest of their DAG's condition, which may "
+            f"arrive on {here}: {_by_dag(evidence.waiting_assets)}. Wait until these DAGs have run"
         )
-    return "pass", f"no event on {sides.source.colour} waits for the rest of its DAG's condition"
+    if evidence.left_assets:
+        problems.append(
+            f"on {here}, asset events are left from before, and the next one would complete the condition "
+            f"with them: {_by_dag(evidence.left_assets)}. Delete them there with Airflow's REST API "
+            "(docs/checks.md says how)"
+        )
+    if problems:
+        return "fail", f"{'; '.join(problems)}, or add --force asset-events"
+    for field, waiting in (
+        ("waiting_assets", evidence.waiting_assets),
+        ("left_assets", evidence.left_assets),
+    ):
+        if waiting is None:
+            return "not checked", evidence.why_not(field)
+    return "pass", f"no event on {here} or {there} waits for the rest of its DAG's condition"
+
+
+def _by_dag(assets: Mapping[str, Collection[str]]) -> str:
+    return listed([f"{dag_id} ({listed(names)})" for dag_id, names in assets.items()])
+
+
+def cleared_runs(sides: Sides) -> Outcome:
+    if sides.source is None:
+        return "not checked", NO_OTHER
+    cleared = sides.evidence.cleared_runs
+    if cleared is None:
+        return "not checked", sides.evidence.why_not("cleared_runs")
+    counts = {dag_id: count for dag_id, count in cleared.items() if sides.moving(dag_id)}
+    if counts:
+        names = [f"{dag_id} ({count})" for dag_id, count in counts.items()]
+        return "fail", (
+            f"{counted(sum(counts.values()), 'cleared run')} on {sides.source.colour} would start after the "
+            f"switch only: {listed(names)}. Wait until they have started, or add --force cleared-runs"
+        )
+    return "pass", f"no cleared run waits on {sides.source.colour}"
 
 
 def cross_dag(sides: Sides) -> Outcome | None:

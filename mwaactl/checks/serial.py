@@ -14,7 +14,7 @@ def check(sides: Sides) -> Outcome | None:
     if source is None:
         return None
     dags = concerned(sides)
-    serial = {dag_id for dag_id, dag in dags.items() if dag.max_active_runs == 1} | (sides.serial or set())
+    serial = {dag_id for dag_id, dag in dags.items() if dag.alone} | (sides.serial or set())
     if source.in_flight is not None and source.dags is not None:
         busy = {run.dag_id for run in source.in_flight} & serial
         if not busy:

@@ -57,7 +57,7 @@ def audit(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Find scheduled runs that both sides, neither side or the wrong side executed.
+    """Find runs that both sides, neither side or the wrong side executed, or that were left unfinished.
 
     The exit code is 0 without findings, and 1 if findings remain that were not backfilled.
     """
@@ -105,10 +105,18 @@ def failover(
         bool,
         typer.Option(
             "--no-wait",
-            help="Do not wait (5 minutes) for processes that may still act on an older ownership: what they "
-            "start on the old side runs twice, and what they skip on the target does not run.",
+            help="Do not wait for processes that may still act on an older ownership: what they start on the "
+            "old side runs twice, and what they skip on the target does not run.",
         ),
     ] = False,
+    look_back: Annotated[
+        str,
+        typer.Option(
+            help="How long before --since to look for runs that were still at work, if the old side does not "
+            "answer: the lineage log is read from then on.",
+            metavar="TIME",
+        ),
+    ] = "24h",
     reason: ReasonOption = "",
     force: ForceOption = None,
     dry_run: DryRunOption = False,
@@ -127,10 +135,14 @@ def failover(
 
     with session(as_json):
         colour = colour_named(target)
-        begin = past(since, clock.now(), "--since") if since is not None else None
-        with busy("Reading what was due and what was completed", as_json) as progress:
+        now = clock.now()
+        begin = past(since, now, "--since") if since is not None else None
+        back = now - past(look_back, now, "--look-back")
+        with busy("Reading what was due, at work and completed", as_json) as progress:
             deployment = open_deployment(stack, cwd)
-            plan = plan_failover(deployment, colour, since=begin, force=force or (), progress=progress)
+            plan = plan_failover(
+                deployment, colour, since=begin, force=force or (), look_back=back, progress=progress
+            )
         if not as_json:
             show_plan(console(), plan)
         if error := checks_failed(plan.checks):

@@ -59,6 +59,13 @@ def switch(
     lead: LeadOption = None,
     reason: ReasonOption = "",
     force: ForceOption = None,
+    hold: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="This DAG must not overlap itself: it moves once it is idle; may be repeated.",
+            metavar="NAME",
+        ),
+    ] = None,
     sync: Annotated[
         bool, typer.Option("--sync", help="First copy pause state and pools to the target.")
     ] = False,
@@ -80,7 +87,10 @@ def switch(
         colour = colour_named(target)
         deployment = open_deployment(stack, cwd)
         copying = sync and not dry_run
-        return plan(deployment, colour, dags=dag or None, lead=lead, force=force or (), sync=copying)
+        chosen = dag or None
+        return plan(
+            deployment, colour, dags=chosen, lead=lead, force=force or (), hold=hold or (), sync=copying
+        )
 
     if sync and dry_run and not as_json:
         typer.echo("A dry run copies nothing (--sync): the checks show the present differences.", err=True)
@@ -169,7 +179,7 @@ def _wait(plan: SwitchPlan, result: SwitchResult, how: Execution) -> None:
         why = "interrupted" if interrupted else f"not drained{limit}"
         error = Unfinished(
             f"{why}: {progress_line(progress)}. The switch itself stands. To continue: "
-            f"{continue_command(plan.deployment, plan.target, plan.dags, result.forced)}"
+            f"{continue_command(plan.deployment, result)}"
         )
         stop(error, lambda: both, as_json=how.as_json)
     finish(both, lambda screen, ended: show_drain(screen, ended.drain), as_json=how.as_json)
@@ -194,7 +204,12 @@ def _follow_drain(plan: SwitchPlan, how: Execution) -> tuple[DrainProgress, bool
     try:
         with live_progress(screen, lambda: progress, on=drawn):
             final = wait_until_drained(
-                plan.deployment, plan.target, dags=plan.dags, timeout=how.timeout, on_change=report
+                plan.deployment,
+                plan.target,
+                dags=plan.dags,
+                hold=plan.hold,
+                timeout=how.timeout,
+                on_change=report,
             )
     except KeyboardInterrupt:
         return progress, True

@@ -5,27 +5,33 @@ if report.findings:
     report = backfill(deployment, report)
 
 It covers instants for which at least one side has a run; a run that neither side created is invisible to it.
-With `lineage`, the lineage log stands in for a side that does not answer.
+With `lineage`, the lineage log stands in for a side that does not answer. It always stands in for an
+environment that no longer exists.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
+from typing import NamedTuple
 
 from bluegreen.timeline import Colour
 
 from mwaactl.airflow.client import AirflowApi
-from mwaactl.airflow.models import Run
 from mwaactl.airflow.notes import was_rerun
+from mwaactl.airflow.rerun import Progress, clear_run, create_run, created_run, was_taken_over
+from mwaactl.checks.fenced import is_fenced
 from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable
 from mwaactl.json_model import Instant, Model
 from mwaactl.ownership.parameter import aws_now
 from mwaactl.recovery.completed_by_lineage import LineageLog
-from mwaactl.recovery.rerun import Progress, clear_run, create_run, created_run
-from mwaactl.recovery.verdict import Finding, Records, SideRecords, Verdict, judge
+from mwaactl.recovery.evidence import begin, runs_of_former_lives, with_histories
+from mwaactl.recovery.records import Records, SideRecords
+from mwaactl.recovery.verdict import Finding, Verdict, abandoned_detail, judge
 
 
 class Failure(Model):
@@ -45,11 +51,13 @@ class Audit(Model):
     instants: int  # (DAG, due instant) pairs for which a side has a run
     unfinished: int  # of them: not executed yet, or still running
     failed: int  # of them: executed by their owner, and failed there
-    unknown: int  # of them: their owner does not answer, and the lineage log has no record of them
+    unknown: int  # of them: their owner does not answer or is gone, and the lineage log has no record of them
+    passed_over: int  # of them: Airflow itself creates no run for them on their owner
     by_lineage: dict[Colour, str]  # sides whose runs are taken from the log, and why
     findings: tuple[Finding, ...]
     backfilled: tuple[Finding, ...] = ()
     not_backfilled: tuple[Failure, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def open(self) -> tuple[Finding, ...]:
@@ -70,8 +78,8 @@ def audit(
     Raises Unreachable if the REST API of either side does not answer: half an audit proves nothing. With
     `lineage`, the runs of one silent side are taken from the lineage log, whose reading `progress` follows.
     """
-    records = _gather(deployment, since, until, lineage=lineage, progress=progress)
-    return _report(deployment, records, since, until)
+    gathered = _gather(deployment, since, until, lineage=lineage, progress=progress)
+    return _report(deployment, gathered, since, until)
 
 
 def backfill(deployment: Deployment, earlier: Audit, progress: Progress | None = None) -> Audit:
@@ -80,8 +88,8 @@ def backfill(deployment: Deployment, earlier: Audit, progress: Progress | None =
     This covers the findings that `earlier` offers to backfill and that still hold: both sides are read again
     first. A run that an earlier backfill created or cleared is recognized and not started twice.
     """
-    records = _gather(deployment, earlier.since, earlier.until)
-    report = _report(deployment, records, earlier.since, earlier.until)
+    gathered = _gather(deployment, earlier.since, earlier.until)
+    records, report = gathered.records, _report(deployment, gathered, earlier.since, earlier.until)
     offered = {finding.key for finding in earlier.findings if finding.backfill_on is not None}
     candidates = [finding for finding in report.findings if finding.backfill_on and finding.key in offered]
     backfilled: list[Finding] = []
@@ -108,10 +116,9 @@ def _gather(
     *,
     lineage: bool = False,
     progress: Progress | None = None,
-) -> Records:
-    """The ownership and both sides' records of the window."""
+) -> _Gathered:
+    """The ownership and both sides' records of the window, and the evidence that doubtful runs need."""
     snapshot = deployment.ownership.read()
-    now = aws_now(snapshot, deployment.stack.lead)
     apis = deployment.airflows
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="audit") as pool:
         answers = {colour: pool.submit(_ask, api, since, until) for colour, api in apis.items()}
@@ -122,16 +129,36 @@ def _gather(
             raise error
         sides[colour] = _read_lineage(deployment, colour, since, until, progress)
     silent = {colour: str(error) for colour, error in errors.items()}
-    return Records(timeline=snapshot.timeline, now=now, sides=sides, silent=silent)
+    records = Records(
+        timeline=snapshot.timeline,
+        now=aws_now(snapshot, deployment.stack.lead),
+        sides=sides,
+        silent=silent,
+        stopped=_fenced_sides(deployment) | dict.fromkeys(silent, "does not answer"),
+        begins={colour: begin(deployment, colour) for colour in apis},
+    )
+    records = with_histories(records, apis, since, until)
+    notes: tuple[str, ...] = ()
+    if any(map(records.owner_is_gone, records.keys)):
+        try:
+            records = replace(records, former=runs_of_former_lives(deployment, records, since, progress))
+        except Unreachable as error:
+            notes = (f"what environments that no longer exist executed is unknown: {error}",)
+    return _Gathered(records, notes)
+
+
+class _Gathered(NamedTuple):
+    records: Records
+    notes: tuple[str, ...]
 
 
 def _ask(api: AirflowApi, since: datetime, until: datetime) -> SideRecords:
-    busy = frozenset(run.dag_id for run in api.unfinished_runs())
+    unfinished = api.unfinished_runs()
     dags = api.dags()  # before the runs, which must include all that the scheduler has passed
     runs = api.scheduled_runs(since, until)
     tasks = api.task_instances([run for run in runs if run.finished])
     by_due = {(run.dag_id, run.due): run for run in runs if run.due is not None}
-    return SideRecords(dags, by_due, tasks, busy)
+    return SideRecords(dags, by_due, tasks, unfinished)
 
 
 def _read_lineage(
@@ -145,28 +172,40 @@ def _read_lineage(
             f"environments share the namespace {other.lineage_namespace}, so an event does not show which of "
             "them executed a run"
         )
-    states = LineageLog(deployment, colour, progress).states(since, until)
+    logged = LineageLog(deployment, colour, progress).runs(since)
     runs = {
-        (dag_id, due): Run(
-            dag_id=dag_id, run_id="", type="scheduled", state=state, due=due, start=None, end=None
-        )
-        for (dag_id, due), state in states.items()
+        (run.dag_id, run.due): run
+        for run in logged
+        if run.type == "scheduled" and run.state != "ended" and run.due and since <= run.due < until
     }
-    return SideRecords({}, runs, {}, frozenset(), from_lineage=True)
+    unfinished = tuple(run for run in logged if run.state == "running")
+    return SideRecords({}, runs, {}, unfinished, from_lineage=True)
+
+
+def _fenced_sides(deployment: Deployment) -> dict[Colour, str]:
+    """The sides that a failover has fenced; one that IAM does not tell about counts as able to work."""
+    fenced: dict[Colour, str] = {}
+    for colour, environment in deployment.stack.airflow_environments.items():
+        with suppress(Unreachable):
+            if is_fenced(deployment.clients, environment):
+                fenced[colour] = "is fenced"
+    return fenced
 
 
 # --- judge ---
 
 
-def _report(deployment: Deployment, records: Records, since: datetime, until: datetime) -> Audit:
+def _report(deployment: Deployment, gathered: _Gathered, since: datetime, until: datetime) -> Audit:
     """The verdicts on all runs of the window."""
+    records = gathered.records
     verdicts: list[Verdict] = []
     for key in records.keys:
         verdict = judge(records, key)
-        if isinstance(verdict, Finding) and verdict.kind == "nobody":
-            verdict = _recall_backfill(deployment, records, verdict)
+        if isinstance(verdict, Finding) and verdict.kind in ("nobody", "left unfinished"):
+            verdict = _recall_rerun(deployment, records, verdict)
         verdicts.append(verdict)
     counts = Counter(verdict for verdict in verdicts if not isinstance(verdict, Finding))
+    findings = [verdict for verdict in verdicts if isinstance(verdict, Finding)]
     return Audit(
         stack=deployment.name,
         since=since,
@@ -175,16 +214,47 @@ def _report(deployment: Deployment, records: Records, since: datetime, until: da
         unfinished=counts["unfinished"],
         failed=counts["failed"],
         unknown=counts["unknown"],
+        passed_over=counts["passed over"],
         by_lineage=dict(records.silent),
-        findings=tuple(verdict for verdict in verdicts if isinstance(verdict, Finding)),
+        findings=(*findings, *_left_unfinished(deployment, records)),
+        notes=gathered.notes,
     )
 
 
-def _recall_backfill(deployment: Deployment, records: Records, finding: Finding) -> Verdict:
-    """The finding, unless an earlier backfill created a run in place of the one that was not executed."""
+def _left_unfinished(deployment: Deployment, records: Records) -> list[Finding]:
+    """The runs outside the window, or that no schedule made, that are at work on a side that cannot finish
+    them, and that no other side has run again."""
+    findings: list[Finding] = []
+    for colour in records.stopped:
+        for run in records.sides[colour].unfinished:
+            due = run.due or run.start or records.now
+            if (run.dag_id, due) in records.sides[colour].runs and run.type == "scheduled":
+                continue  # judged with the window
+            if run.type == "scheduled" and records.owner((run.dag_id, due)) not in (colour, None):
+                continue  # a mirror
+            if not any(
+                was_taken_over(deployment.airflow(other), run) for other in records.sides if other != colour
+            ):
+                detail = abandoned_detail({colour: run}, records.stopped)
+                findings.append(
+                    Finding(
+                        kind="left unfinished",
+                        dag_id=run.dag_id,
+                        run_id=run.run_id,
+                        due=due,
+                        owner=colour,
+                        runs={colour: run.state},
+                        detail=f"{run.run_id} ({run.type}): {detail}",
+                    )
+                )
+    return findings
+
+
+def _recall_rerun(deployment: Deployment, records: Records, finding: Finding) -> Verdict:
+    """The finding, unless a backfill or a failover created a run in place of the missing one."""
     for run in records.runs(finding.key).values():
         for colour, side in records.sides.items():
-            if finding.dag_id not in side.dags:
+            if finding.dag_id not in side.dags or colour in records.silent:
                 continue
             created = created_run(deployment.airflow(colour), run)
             if created is not None and was_rerun(created):

@@ -32,6 +32,13 @@ class Witness(Protocol):
         Raises Unreachable if it cannot report anything.
         """
 
+    def unfinished(self, since: datetime, /) -> tuple[Run, ...]:
+        """The runs of any type that were at work there and have not ended. One that is not `exhaustive` looks
+        back until `since`. Raises Unreachable."""
+
+    def has_started(self, dag_id: str, since: datetime) -> bool:
+        """Whether it knows of a run of this DAG that has started there since then. Raises Unreachable."""
+
 
 class RestApiWitness:
     """The old environment's own REST API. A run that failed there does not count as completed: what broke the
@@ -52,6 +59,15 @@ class RestApiWitness:
             for run in runs
             if run.due is not None
         }
+
+    def unfinished(self, _since: datetime) -> tuple[Run, ...]:
+        """See Witness."""
+        return self._api.unfinished_runs()
+
+    def has_started(self, dag_id: str, since: datetime) -> bool:
+        """See Witness."""
+        runs = self._api.newest_runs(dag_id, 25, of_any_type=True)
+        return any(run.start is not None and run.start >= since for run in runs)
 
 
 Fate = Literal["rerun", "completed", "done", "running"]

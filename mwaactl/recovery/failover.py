@@ -13,13 +13,14 @@ Each step can be repeated, so the same command continues one that was interrupte
    version no earlier than its arrival, so a single write would not change the past;
 3. with `with_fence`, the old side's execution role is denied everything;
 4. wait until no process acts on an older ownership that it has cached;
-5. on the target, the mirrors of runs known as completed receive their final states, and the other runs are
-   cleared in the order of their due instants. A note records which runs have been cleared.
+5. on the target (`take_over`), the mirrors of runs known as completed receive their final states; what was at
+   work on the old side, whenever it was due, and the other runs are executed again, in the order of their due
+   instants. A note records which runs have been cleared or created.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -29,27 +30,28 @@ from bluegreen.timeline import Colour, other_colour
 
 from mwaactl import clock
 from mwaactl.airflow.models import Run
+from mwaactl.airflow.rerun import Progress
 from mwaactl.checks.fenced import is_fenced, judge
-from mwaactl.checks.outcome import Check, checks_failed, listed
+from mwaactl.checks.outcome import Check, checks_failed
 from mwaactl.deployment import Deployment
 from mwaactl.errors import LostRace, Unfinished, Unreachable, UsageError
 from mwaactl.json_model import Instant, Model, iso
 from mwaactl.ownership.parameter import Ownership, Snapshot, aws_now
 from mwaactl.ownership.reading import newest_owner
+from mwaactl.recovery.at_work import AtWork, AtWorkReport
 from mwaactl.recovery.completed_by_lineage import LineageLog
-from mwaactl.recovery.completed_runs import DueRun, RestApiWitness, WindowReport, Witness, report_window
+from mwaactl.recovery.completed_runs import DueRun, RestApiWitness, WindowReport, Witness
 from mwaactl.recovery.failover_description import FailoverDescription
 from mwaactl.recovery.fence import fence
-from mwaactl.recovery.rerun import Progress, clear_run
+from mwaactl.recovery.take_over import Taken, TakeOver
 from mwaactl.switching.active_parameter import write_active
-from mwaactl.switching.mirrors import MirrorResult, UncopiedRun, copy_final_states
+from mwaactl.switching.mirrors import MirrorResult, UncopiedRun
 from mwaactl.switching.plan import known_dags
 
 DEFAULT_SINCE = timedelta(minutes=15)
+LOOK_BACK = timedelta(hours=24)  # before `since`: what was at work then may still have been when it failed
 TICK = 1.0  # seconds between two updates of the countdown
 CHECKS = ("target-api", "fenced")
-
-_Runs = Mapping[tuple[str, str], Run]  # by Run.key
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,9 @@ class FailoverPlan:
     since: datetime
     until: datetime | None  # the end of the window; None: the switch has yet to be written
     witnesses: Sequence[Witness]
+    look_back: timedelta  # before `since`: in that time, the lineage log shows what was at work
     window: WindowReport | None  # None: the target does not answer
+    at_work: AtWorkReport | None
     checks: tuple[Check, ...]
 
     @property
@@ -90,7 +94,9 @@ class FailoverResult(Model):
     fenced: bool = False
     waited: bool = False  # until no process acts on an older ownership
     window: WindowReport | None
+    at_work: AtWorkReport | None  # what the old side had at work beside the window
     rerun: tuple[DueRun, ...]  # cleared by this command
+    rerun_at_work: tuple[AtWork, ...] = ()  # cleared or created by this command
     mirrored: MirrorResult | None = None
     left: tuple[UncopiedRun, ...] = ()
     completion_uncertain: bool  # whether the old side may have completed runs that are rerun
@@ -108,9 +114,10 @@ def plan_failover(
     since: datetime | None = None,
     force: Collection[str] = (),
     witnesses: Sequence[Witness] | None = None,
+    look_back: timedelta = LOOK_BACK,
     progress: Progress | None = None,
 ) -> FailoverPlan:
-    """Read the ownership, the target and what was due recently; nothing is written.
+    """Read the ownership, the target, what was due recently and what was at work; nothing is written.
 
     `since` None: that of an interrupted failover to this target, else 15 minutes ago. `witnesses` None: the
     lineage log and the old side's REST API. `progress` follows the reading of the log. Raises UsageError (no
@@ -132,17 +139,21 @@ def plan_failover(
         # In this order: the REST API also reports what is completed while the log is read.
         log = LineageLog(deployment, source, progress)
         witnesses = (log, RestApiWitness(deployment.airflow(source)))
-    window, answers = _preview(deployment, target, witnesses, (since, until or now), force)
-    return FailoverPlan(
+    plan = FailoverPlan(
         deployment=deployment,
         before=before,
         target=target,
         since=since,
         until=until,
         witnesses=witnesses,
-        window=window,
-        checks=(answers, _fenced(deployment, target, force)),
+        look_back=look_back,
+        window=None,
+        at_work=None,
+        checks=(),
     )
+    window, at_work, answers = _preview(plan, until or now, force)
+    checks = (answers, _fenced(deployment, target, force))
+    return replace(plan, window=window, at_work=at_work, checks=checks)
 
 
 @dataclass(frozen=True)
@@ -182,20 +193,34 @@ def _begin(since: datetime | None, earlier: _EarlierSwitch | None, now: datetime
 
 
 def _preview(
-    deployment: Deployment,
-    target: Colour,
-    witnesses: Sequence[Witness],
-    window: tuple[datetime, datetime],
-    force: Collection[str],
-) -> tuple[WindowReport | None, Check]:
-    """The fates of the window's runs, and the check that the target answers."""
+    failover: FailoverPlan, until: datetime, force: Collection[str]
+) -> tuple[WindowReport | None, AtWorkReport | None, Check]:
+    """The fates of the runs, and the check that the target answers."""
     try:
-        report = report_window(deployment.airflow(target), witnesses, *window)
+        window, unfinished = _take_over(failover, until).look()
     except Unreachable as error:
         forced = "target-api" in force
-        return None, Check(name="target-api", result="fail", detail=str(error), forced=forced)
-    name = deployment.stack.require(target).name
-    return report, Check(name="target-api", result="pass", detail=f"{name} answers")
+        return None, None, Check(name="target-api", result="fail", detail=str(error), forced=forced)
+    name = failover.deployment.stack.require(failover.target).name
+    return window, unfinished.report, Check(name="target-api", result="pass", detail=f"{name} answers")
+
+
+def _take_over(failover: FailoverPlan, until: datetime) -> TakeOver:
+    deployment, timeline = failover.deployment, failover.before.timeline
+
+    def owned(run: Run) -> bool:
+        return run.due is not None and timeline.owner(run.due, run.dag_id) == failover.source
+
+    return TakeOver(
+        source_api=deployment.airflow(failover.source),
+        target_api=deployment.airflow(failover.target),
+        target=failover.target,
+        witnesses=failover.witnesses,
+        since=failover.since,
+        until=until,
+        at_work_since=failover.since - failover.look_back,
+        owned=owned,
+    )
 
 
 def _fenced(deployment: Deployment, target: Colour, force: Collection[str]) -> Check:
@@ -221,7 +246,9 @@ def dry_run_failover(failover: FailoverPlan) -> FailoverResult:
         dry_run=True,
         version=failover.before.reading.version,
         window=window,
+        at_work=failover.at_work,
         rerun=window.having("rerun") if window else (),
+        rerun_at_work=failover.at_work.having("rerun") if failover.at_work else (),
         completion_uncertain=window is None or window.completion_uncertain,
         checks=failover.checks,
     )
@@ -253,9 +280,7 @@ def carry_out_failover(
         _fence_source(failover)
     if wait:
         _wait(failover, snapshot.reading.modified + MAX_AGE + failover.lead, on_wait)
-    window, runs, paused = _read_window(failover, until)
-    mirrored = _copy_states(failover, window, until)
-    cleared, uncleared = _clear_runs(failover, window, runs, progress)
+    taken = _carry_on(failover, until, progress)
     return FailoverResult(
         target=failover.target,
         since=failover.since,
@@ -263,13 +288,15 @@ def carry_out_failover(
         version=snapshot.reading.version,
         fenced=with_fence,
         waited=wait,
-        window=window,
-        rerun=cleared,
-        mirrored=mirrored,
-        left=(*(mirrored.left if mirrored else ()), *uncleared),
-        completion_uncertain=window.completion_uncertain,
+        window=taken.window,
+        at_work=taken.unfinished.report,
+        rerun=taken.rerun,
+        rerun_at_work=taken.rerun_at_work,
+        mirrored=taken.mirrored,
+        left=taken.left,
+        completion_uncertain=taken.window.completion_uncertain,
         checks=failover.checks,
-        notes=_paused_notes(failover.target, {run.dag_id for run in cleared} & paused),
+        notes=taken.notes,
     )
 
 
@@ -331,67 +358,12 @@ def _wait(failover: FailoverPlan, until: datetime, on_wait: Callable[[float], No
         clock.sleep(min(remaining, TICK))
 
 
-def _read_window(failover: FailoverPlan, until: datetime) -> tuple[WindowReport, _Runs, set[str]]:
-    """Step 5, before any change: read the fates of the window's runs, these runs, and the paused DAGs."""
-    api = failover.deployment.airflow(failover.target)
+def _carry_on(failover: FailoverPlan, until: datetime, progress: Progress | None) -> Taken:
+    """Step 5: execute on the target what was not completed."""
     try:
-        window = report_window(api, failover.witnesses, failover.since, until)
-        runs = {run.key: run for run in api.scheduled_runs(failover.since, until)}
-        paused = {dag.dag_id for dag in api.dags().values() if dag.paused}
+        return _take_over(failover, until).carry_out(progress)
     except Unreachable as error:
         raise Unfinished(
             f"{failover.target} owns what is due from {iso(failover.since)} on, but what was due before "
             f"{iso(until)} has not been rerun yet: {error}. Repeat the command: it continues from there"
         ) from error
-    return window, runs, paused
-
-
-def _copy_states(failover: FailoverPlan, window: WindowReport, until: datetime) -> MirrorResult | None:
-    """Step 5: copy the final states of completed runs to their mirrors; None if there are none."""
-    completed = window.having("completed")
-    if not completed:
-        return None
-    keys = {(run.dag_id, run.due) for run in completed}
-    try:
-        return copy_final_states(
-            failover.deployment.airflow(failover.source),
-            failover.deployment.airflow(failover.target),
-            source_colour=failover.source,
-            since=failover.since,
-            until=until,
-            owned=lambda run: (run.dag_id, run.due) in keys,
-            per_dag=None,
-        )
-    except Unreachable as error:
-        why = f"completed on {failover.source}, but its states cannot be read: {error}"
-        return MirrorResult(copied=0, already=0, left=tuple(_left(run, why) for run in completed))
-
-
-def _clear_runs(
-    failover: FailoverPlan, window: WindowReport, runs: _Runs, progress: Progress | None
-) -> tuple[tuple[DueRun, ...], tuple[UncopiedRun, ...]]:
-    """Step 5: clear the runs to rerun; return those cleared, and those that could not be."""
-    api, reason = failover.deployment.airflow(failover.target), f"failover since {iso(failover.since)}"
-    cleared: list[DueRun] = []
-    uncleared: list[UncopiedRun] = []
-    candidates = window.having("rerun")
-    for count, run in enumerate(candidates, 1):
-        try:
-            clear_run(api, runs[run.dag_id, run.run_id], failover.target, reason)
-        except Unreachable as error:
-            uncleared.append(_left(run, str(error)))
-        else:
-            cleared.append(run)
-        if progress is not None:
-            progress(count, len(candidates))
-    return tuple(cleared), tuple(uncleared)
-
-
-def _left(run: DueRun, reason: str) -> UncopiedRun:
-    return UncopiedRun(dag_id=run.dag_id, run_id=run.run_id, due=run.due, reason=reason)
-
-
-def _paused_notes(target: Colour, dag_ids: Collection[str]) -> tuple[str, ...]:
-    if not dag_ids:
-        return ()
-    return (f"these DAGs are paused on {target}; their runs wait until you unpause them: {listed(dag_ids)}",)

@@ -6,27 +6,27 @@
 | has the other side's states | nobody | executed | executed |
 | skipped, or missing | nobody | wrong side | executed, or failed |
 
-A run that is not finished on one of the sides is unfinished. Where the table has "nobody", the run may also
-have yet to come (unfinished), or the owner may be silent (unknown).
+A run that is not finished on one of the sides is unfinished; on a side that cannot finish it, it is left
+unfinished. Where the table has "nobody", the run may also have yet to come (unfinished), or Airflow itself
+may have passed it over. If the owner is silent or gone, the verdict is what the lineage log knows, or else
+unknown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from typing import Literal
 
-from bluegreen.timeline import Colour, Timeline
+from bluegreen.timeline import Colour
 
-from mwaactl.airflow.models import Dag, Run, TaskInstance
+from mwaactl.airflow.models import Run
 from mwaactl.airflow.notes import has_copied_states, was_rerun
 from mwaactl.json_model import Instant, Model
-from mwaactl.ownership.reading import named
 from mwaactl.recovery.completed_runs import Key
+from mwaactl.recovery.records import Records
 
-Kind = Literal["both", "nobody", "wrong side"]
+Kind = Literal["both", "nobody", "wrong side", "left unfinished"]
 
 
 class Finding(Model):
@@ -35,9 +35,10 @@ class Finding(Model):
     kind: Kind
     dag_id: str
     due: Instant
-    owner: Colour  # of the instant
+    owner: Colour | None  # of the instant; None: an environment that no longer exists, or nobody
     runs: dict[Colour, str]  # the state of the run on each side that has it
     detail: str
+    run_id: str | None = None  # of a run that its due instant does not identify
     backfill_on: Colour | None = None  # where --backfill executes it; None: it does not
 
     @property
@@ -45,80 +46,31 @@ class Finding(Model):
         return self.dag_id, self.due
 
 
-Verdict = Finding | Literal["executed", "failed", "unfinished", "unknown"]
-
-
-@dataclass(frozen=True)
-class SideRecords:
-    """What one environment records about the window; with `from_lineage`, what the lineage log does."""
-
-    dags: Mapping[str, Dag]
-    runs: Mapping[Key, Run]
-    tasks: Mapping[tuple[str, str], Sequence[TaskInstance]]  # of finished runs, by Run.key
-    busy: frozenset[str]  # DAGs with an unfinished run
-    from_lineage: bool = False  # only the states of runs that were worked on
-
-    def worked_on(self, run: Run) -> bool:
-        """Whether a run that another side owned was worked on here.
-
-        The copied states of a mirror prove nothing; rendered template fields do.
-        """
-        if self.from_lineage:
-            return True
-        tasks = [task for task in self.tasks[run.key] if task.worked]
-        return any(task.rendered for task in tasks) if has_copied_states(run) else bool(tasks)
-
-    def skipped(self, run: Run) -> bool:
-        """Whether a run that this side owned ended without any task being started."""
-        tasks = self.tasks.get(run.key, ())
-        untried = all(task.state in ("skipped", "removed") and not task.started for task in tasks)
-        return run.state == "success" and bool(tasks) and untried and not was_rerun(run)
-
-    def is_past(self, dag_id: str, due: datetime) -> bool:
-        """Whether the scheduler will no longer create a run for this instant."""
-        dag = self.dags.get(dag_id)
-        if dag is None:
-            return True
-        if dag.next_due is None:  # the schedule is over; or max_active_runs is reached (Airflow before 3.3)
-            return dag_id not in self.busy
-        return dag.next_due > due
-
-
-@dataclass(frozen=True)
-class Records:
-    """The records that the audit judges by."""
-
-    timeline: Timeline
-    now: datetime  # by AWS's clock
-    sides: Mapping[Colour, SideRecords]
-    silent: Mapping[Colour, str]  # sides that do not answer, and why
-
-    @property
-    def keys(self) -> list[Key]:
-        """Every (DAG id, due instant) for which a side has a run, ordered by instant."""
-        return sorted({key for side in self.sides.values() for key in side.runs}, key=lambda key: key[::-1])
-
-    def runs(self, key: Key) -> dict[Colour, Run]:
-        """Each side's run for one instant."""
-        return {colour: side.runs[key] for colour, side in self.sides.items() if key in side.runs}
+Verdict = Finding | Literal["executed", "failed", "unfinished", "unknown", "passed over"]
 
 
 def judge(records: Records, key: Key) -> Verdict:
     """The verdict on one run: whether its owner executed it exactly once."""
-    owner = records.timeline.owner(key[1], key[0])
-    if owner is None:  # an environment that no longer exists, and its records with it
-        return "unknown"
-    case = _Case(records, key, owner)
+    case = _Case(records, key)
     if any(not run.finished for run in case.runs.values()):
         return "unfinished"
-    others = ", ".join(case.others)
+    verdict = _judge_finished(case)
+    if case.abandoned and (verdict in ("unknown", "passed over") or _is_unexecuted(verdict)):
+        return case.finding("left unfinished", _abandoned(case))
+    return verdict
+
+
+def _judge_finished(case: _Case) -> Verdict:
+    owner, others = case.owner, ", ".join(case.others)
+    if owner is None or case.records.owner_is_gone(case.key):
+        return _judge_by_log(case)
     match case.on_owner, case.on_others:
         case "executed", "nothing":
             return _outcome([case.runs[owner]])
         case "executed", _:
             return case.finding("both", f"{owner} owned it, but {others} worked on it too")
         case _, "nothing":
-            return _judge_unexecuted(case)
+            return _judge_unexecuted(case, owner)
         case "copied", _:  # an operator decided that the other side's execution counts
             return "executed"
         case _, "rerun":
@@ -127,18 +79,26 @@ def judge(records: Records, key: Key) -> Verdict:
             return case.finding("wrong side", f"{owner} owned it, but {others} executed it")
 
 
+_FORMER = "an environment that no longer exists"
+
+
 class _Case:
     """One instant: its owner, and what each side did."""
 
-    def __init__(self, records: Records, key: Key, owner: Colour) -> None:
-        self.records, self.key, self.owner = records, key, owner
-        self.runs = records.runs(key)
+    def __init__(self, records: Records, key: Key) -> None:
+        self.records, self.key = records, key
+        self.owner = records.owner(key)
+        runs = records.runs(key)
+        # What a side cannot finish does not count as work there: it may be executed again.
+        self.abandoned = {
+            colour: run for colour, run in runs.items() if not run.finished and colour in records.stopped
+        }
+        self.runs = {colour: run for colour, run in runs.items() if colour not in self.abandoned}
 
     @cached_property
     def on_owner(self) -> Literal["executed", "copied", "skipped", "missing"]:
         """What happened to the owner's run."""
-        run = self.runs.get(self.owner)
-        if run is None:
+        if self.owner is None or (run := self.runs.get(self.owner)) is None:
             return "missing"
         if has_copied_states(run):
             return "copied"
@@ -161,13 +121,14 @@ class _Case:
         return "rerun" if any(was_rerun(self.runs[colour]) for colour in self.others) else "executed"
 
     def finding(self, kind: Kind, detail: str, backfill_on: Colour | None = None) -> Finding:
-        note = next((run.note for run in self.runs.values() if was_rerun(run)), None)
+        runs = self.runs | self.abandoned
+        note = next((run.note for run in runs.values() if was_rerun(run)), None)
         return Finding(
             kind=kind,
             dag_id=self.key[0],
             due=self.key[1],
             owner=self.owner,
-            runs={colour: run.state for colour, run in self.runs.items()},
+            runs={colour: run.state for colour, run in sorted(runs.items())},
             detail=f"{detail} ({note})" if note else detail,
             backfill_on=backfill_on,
         )
@@ -177,10 +138,50 @@ def _outcome(runs: Sequence[Run]) -> Verdict:
     return "failed" if all(run.state == "failed" for run in runs) else "executed"
 
 
-def _judge_unexecuted(case: _Case) -> Verdict:
+def _is_unexecuted(verdict: Verdict) -> bool:
+    return isinstance(verdict, Finding) and verdict.kind == "nobody"
+
+
+def _abandoned(case: _Case) -> str:
+    return abandoned_detail(case.abandoned, case.records.stopped)
+
+
+def abandoned_detail(sides: Mapping[Colour, Run], stopped: Mapping[Colour, str]) -> str:
+    """Why a run is not going to end, and what to do."""
+    where = ", ".join(f"{colour}, which {stopped[colour]}" for colour in sides)
+    return f"it was at work on {where}: `mwaactl failover` runs it again, or mark it as failed there"
+
+
+def _judge_by_log(case: _Case) -> Verdict:
+    """The verdict on an instant whose owner is gone: by the lineage log, and by what was done since."""
+    logged = case.records.former.get(case.key)
+    ended = logged if logged in ("success", "failed") else None
+    if ended and case.on_others == "executed":
+        others = ", ".join(case.others)
+        return case.finding(
+            "both",
+            f"an environment that no longer exists worked on it, by the lineage log, and so did {others}",
+        )
+    if len(case.others) > 1:
+        return case.finding("both", f"{' and '.join(case.others)} worked on it")
+    if case.others:
+        return _outcome([case.runs[colour] for colour in case.others])
+    if any(has_copied_states(run) for run in case.runs.values()) or ended == "success":
+        return "executed"
+    if ended == "failed":
+        return "failed"
+    if logged == "running":
+        return case.finding(
+            "left unfinished",
+            f"by the lineage log it was at work on {_FORMER}: see what it left undone, and start it by hand",
+        )
+    return "unknown" if case.owner is None or case.records.begun(case.key) else "passed over"
+
+
+def _judge_unexecuted(case: _Case, owner: Colour) -> Verdict:
     """The verdict on a run that no side is known to have executed."""
     dag_id, due = case.key
-    owner, side = case.owner, case.records.sides.get(case.owner)
+    side = case.records.sides.get(owner)
     if side is not None and side.from_lineage:
         return "unknown"
     if case.on_owner != "missing":
@@ -188,6 +189,8 @@ def _judge_unexecuted(case: _Case) -> Verdict:
     elif side is None or dag_id not in side.dags:
         cause = f"{owner}, its owner, has no such DAG"
     elif side.is_past(dag_id, due):
+        if side.passes_over(dag_id, due) or not case.records.begun(case.key):
+            return "passed over"
         cause = f"{owner}, its owner, never created it"
     elif side.dags[dag_id].paused:
         cause = f"the DAG is paused on {owner}, its owner"
@@ -195,15 +198,14 @@ def _judge_unexecuted(case: _Case) -> Verdict:
         return "unfinished"
     target = _backfill_target(case)
     if isinstance(target, _Obstacle):
-        return case.finding("nobody", f"{cause}; {target.reason}")
+        return case.finding("nobody", f"{cause}; {target}")
     return case.finding("nobody", cause, target)
 
 
-@dataclass(frozen=True)
-class _Obstacle:
+class _Obstacle(str):
     """Why a run cannot be backfilled now."""
 
-    reason: str
+    __slots__ = ()
 
 
 def _backfill_target(case: _Case) -> Colour | _Obstacle:
@@ -215,10 +217,12 @@ def _backfill_target(case: _Case) -> Colour | _Obstacle:
     for colour, side in records.sides.items():
         if colour not in case.runs and not side.is_past(dag_id, due):
             return _Obstacle(f"{colour}'s scheduler has not reached it yet: unpause the DAG there, or wait")
-    owner = records.timeline.owner(records.now, dag_id)
-    dag = records.sides[owner].dags.get(dag_id) if owner is not None and owner in records.sides else None
-    if owner is None or dag is None:
-        return _Obstacle(f"{named(owner)} owns the DAG now, but does not have it: deploy it there")
+    owner = records.owner((dag_id, records.now))
+    if owner is None:
+        return _Obstacle("nobody owns the DAG now: see mwaactl status")
+    dag = records.sides[owner].dags.get(dag_id) if owner in records.sides else None
+    if dag is None:
+        return _Obstacle(f"{owner} owns the DAG now, but does not have it: deploy it there")
     if dag.paused:
         return _Obstacle(f"the DAG is paused on {owner}, which owns it now: unpause it there")
     return owner

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from bluegreen.settings import MAX_AGE
 from bluegreen.timeline import Colour, other_colour
 from rich.console import Console
 from rich.markup import escape
@@ -12,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from mwaactl.json_model import iso
+from mwaactl.recovery.at_work import AtWork, AtWorkReport, Fate
 from mwaactl.recovery.audit import Audit
-from mwaactl.recovery.completed_runs import DueRun, WindowReport
+from mwaactl.recovery.completed_runs import WindowReport
 from mwaactl.recovery.failover import FailoverPlan, FailoverResult
 from mwaactl.recovery.verdict import Finding
 from mwaactl.screens.common import print_note, remainder, show_checks
@@ -23,6 +25,7 @@ KINDS = {
     "both": "executed by both",
     "nobody": "not executed",
     "wrong side": "executed by the wrong side",
+    "left unfinished": "left unfinished",
 }
 
 
@@ -34,9 +37,13 @@ def show_audit(console: Console, report: Audit) -> None:
             "incomplete.",
             "yellow",
         )
+    for note in report.notes:
+        print_note(console, note)
     counts = f"{report.unfinished} unfinished, {report.failed} failed"
-    if report.by_lineage:
+    if report.by_lineage or report.unknown:
         counts += f", {report.unknown} unknown"
+    if report.passed_over:
+        counts += f", {report.passed_over} passed over by Airflow itself"
     _print(
         console,
         f"{report.instants} runs due from {iso(report.since)} to {iso(report.until)}: {counts}, "
@@ -60,7 +67,7 @@ def _show_findings(console: Console, findings: Sequence[Finding], backfilled: Se
             Text(KINDS[finding.kind], style="red"),
             Text(finding.dag_id),
             iso(finding.due),
-            Text(finding.owner, style=finding.owner),
+            Text(finding.owner or "none", style=finding.owner or ""),
             ", ".join(f"{colour} {state}" for colour, state in sorted(finding.runs.items())),
             Text(finding.detail),
             Text("started" if finding in backfilled else "", style="green"),
@@ -80,6 +87,8 @@ def show_plan(console: Console, plan: FailoverPlan) -> None:
     )
     if plan.window is not None:
         _show_window(console, plan.window, plan.target)
+    if plan.at_work is not None:
+        _show_at_work(console, plan.at_work, plan.target)
 
 
 def _show_window(console: Console, window: WindowReport, target: Colour) -> None:
@@ -96,9 +105,33 @@ def _show_window(console: Console, window: WindowReport, target: Colour) -> None
         runs = tuple(run for run in window.runs if run.fate == fate)
         _print(console, f"  {len(runs):>4} {text}")
         if fate == "rerun":
-            _list(console, runs)
+            _list(console, [f"{run.dag_id}, due {iso(run.due)}" for run in runs])
     if window.completion_uncertain and window.having("rerun"):
         _print(console, f"  A rerun may repeat completed work: {_doubt(window, target)}.", "yellow")
+
+
+def _show_at_work(console: Console, report: AtWorkReport, target: Colour) -> None:
+    source = other_colour(target)
+    if report.known_by is None:
+        _print(console, f"Nothing reports what else {source} had at work.", "yellow")
+        return
+    _print(console, f"Beside these, {source} had {len(report.runs)} runs at work, by {report.known_by}:")
+    fates: tuple[tuple[str, Fate], ...] = (
+        (f"to run again on {target}", "rerun"),
+        (f"triggered again on {target}", "follows"),
+        (f"taken over by {target} already", "taken over"),
+        ("left to you", "by hand"),
+    )
+    for text, fate in fates:
+        runs = report.having(fate)
+        if runs:
+            _print(console, f"  {len(runs):>4} {text}")
+            if fate != "taken over":
+                _list(console, [f"{run.dag_id} {run.run_id}{_because(run)}" for run in runs])
+
+
+def _because(run: AtWork) -> str:
+    return f": {run.detail}" if run.detail else ""
 
 
 def show_failover(console: Console, result: FailoverResult, stack: str) -> None:
@@ -111,10 +144,11 @@ def show_failover(console: Console, result: FailoverResult, stack: str) -> None:
     received = (
         f", {result.mirrored.copied} mirrors received {source}'s final states" if result.mirrored else ""
     )
+    count = len(result.rerun) + len(result.rerun_at_work)
     _print(
         console,
         f"{target} owns every scheduled run that is due from {iso(result.since)} on (version "
-        f"{result.version}). {len(result.rerun)} runs are being rerun{received}. To watch them: "
+        f"{result.version}). {count} runs are being rerun{received}. To watch them: "
         f"mwaactl status -s {stack}",
     )
     if result.completion_uncertain and result.rerun:
@@ -131,9 +165,10 @@ def show_failover(console: Console, result: FailoverResult, stack: str) -> None:
             "yellow",
         )
     if not result.waited:
+        soon = MAX_AGE.total_seconds() + 60
         _print(
             console,
-            "Some processes may still act on an older ownership. Repeat the command in 6 minutes: "
+            f"Some processes may still act on an older ownership. Repeat the command in {soon:.0f} s: "
             f"mwaactl failover {target} -s {stack}",
             "yellow",
         )
@@ -151,9 +186,8 @@ def _known_by(window: WindowReport) -> str:
     return f" ({parts})" if parts else ""
 
 
-def _list(console: Console, runs: Sequence[DueRun]) -> None:
-    lines = [f"{run.dag_id}, due {iso(run.due)}" for run in runs[:SHOWN]]
-    for line in [*lines, *remainder(runs, SHOWN)]:
+def _list(console: Console, lines: Sequence[str]) -> None:
+    for line in [*lines[:SHOWN], *remainder(lines, SHOWN)]:
         _print(console, f"         {line}")
 
 

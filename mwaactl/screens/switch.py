@@ -33,7 +33,7 @@ def show_switch(
     console.print(_outcome(result, source), highlight=False, soft_wrap=True)
     _show_held(console, result.held, source)
     if not (waiting or result.dry_run) and (result.held or result.changed):
-        command = continue_command(deployment, result.target, result.dags, result.forced)
+        command = continue_command(deployment, result)
         console.print(f"To wait until {source} is drained: {command}", highlight=False, soft_wrap=True)
 
 
@@ -61,18 +61,20 @@ def _outcome(result: SwitchResult, source: Colour) -> str:
     )
 
 
-def continue_command(
-    deployment: Deployment, target: Colour, dags: Sequence[str], forced: Sequence[str]
-) -> str:
+def continue_command(deployment: Deployment, result: SwitchResult) -> str:
     """The command that continues a switch. What was overridden for the switch is so for the DAGs it held."""
-    options = [f" --dag {dag_id}" for dag_id in dags] + [f" --force {name}" for name in forced]
-    return f"mwaactl switch {target} --wait -s {deployment.name}{''.join(options)}"
+    options = [
+        *(f" --dag {dag_id}" for dag_id in result.dags),
+        *(f" --hold {dag_id}" for dag_id in result.hold),
+        *(f" --force {name}" for name in result.forced),
+    ]
+    return f"mwaactl switch {result.target} --wait -s {deployment.name}{''.join(options)}"
 
 
 def _show_held(console: Console, held: Sequence[HeldDag], source: Colour) -> None:
     if not held:
         return
-    text = f"Held on {source} until idle, because they must not overlap themselves:"
+    text = f"Held on {source} until idle:"
     console.print(text, highlight=False, soft_wrap=True)
     for line in [*(f"{dag.dag_id}: {dag.reason}" for dag in held[:SHOWN]), *remainder(held)]:
         console.print(Text(f"  {line}"), soft_wrap=True)

@@ -1,5 +1,5 @@
-"""After a switch: move the held DAGs as they become idle, wait until the old side is drained, and copy its
-final states to the new owner's mirrors.
+"""After a switch: move the held DAGs as they become idle, copy the final states of what has ended to its
+mirrors, and wait until the old side is drained.
 
 It keeps no state of its own: after any interruption (Ctrl-C, a timeout, a crash), the same call continues
 from the ownership parameter and both Airflows.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from functools import cache
 
 from bluegreen.timeline import Colour, Timeline, from_the_beginning, other_colour
 from pydantic import Field
@@ -22,14 +23,17 @@ from mwaactl.json_model import Instant, Model
 from mwaactl.ownership.parameter import Snapshot, aws_now
 from mwaactl.ownership.reading import newest_owner, turn
 from mwaactl.switching import held_dags
+from mwaactl.switching.final_states import FinalStates
 from mwaactl.switching.held_dags import Activity, HeldDag, Watch
-from mwaactl.switching.mirrors import MirrorResult, copy_final_states
+from mwaactl.switching.mirrors import TRIES, MirrorResult
 from mwaactl.switching.write import SwitchResult
 
 POLL = 1.0  # seconds between two rounds: a serial DAG may be idle for a few seconds only
-# Seconds before the second attempt at the mirrors: the target may still be creating the last of them.
+# Seconds before another attempt at the mirrors: the target may still be creating the last of them.
 MIRROR_PAUSE = 3.0
 WINDOW = timedelta(days=1)  # mirrors of runs due earlier are left unchanged
+SURVEY = timedelta(minutes=1)  # between two listings of what has ended on both sides
+FEW, MANY = 5, 50  # mirrors in one round, while DAGs wait for their move and otherwise
 
 
 class DrainProgress(Model):
@@ -63,18 +67,20 @@ def wait_until_drained(
     target: Colour,
     *,
     dags: Iterable[str] = (),
+    hold: Iterable[str] = (),
     timeout: float | None = None,
     on_change: Callable[[DrainProgress], None] | None = None,
 ) -> DrainProgress:
     """Wait until the other side has finished what it owned, moving held DAGs to `target` as they become idle.
 
-    `dags`: wait for these alone, and move them if the target does not own them yet. `timeout` is in seconds
-    (None: no limit); after it, the result is not `finished`, and the same call continues later.
+    `dags`: wait for these alone, and move them if the target does not own them yet. `hold`: DAGs that move
+    only while they are idle. `timeout` is in seconds (None: no limit); after it, the result is not
+    `finished`, and the same call continues later.
     `on_change` is called with each new state. What cannot be reached is retried (`trouble`).
     Raises LostRace if another operator gives work back in the meantime; UsageError if the target does not own
     the work, the parameter has no room for another move today or the stack has no such environment; Unusable.
     """
-    return _Drain(deployment, target, tuple(dict.fromkeys(dags)), on_change).run(timeout)
+    return _Drain(deployment, target, tuple(dict.fromkeys(dags)), hold, on_change).run(timeout)
 
 
 def executes(colour: Colour, timeline: Timeline, run: Run) -> bool:
@@ -92,11 +98,15 @@ class _Drain:
         deployment: Deployment,
         target: Colour,
         dags: tuple[str, ...],
+        hold: Iterable[str],
         on_change: Callable[[DrainProgress], None] | None,
     ) -> None:
         self._target, self._source = target, other_colour(target)
-        self._target_api = deployment.airflow(target)
-        self._watch = Watch(deployment.airflow(self._source), self._target_api)
+        self._watch = Watch(deployment.airflow(self._source), deployment.airflow(target), hold=hold)
+        apis = {colour: deployment.airflow(colour) for colour in (self._source, target)}
+        self._final_states = FinalStates(apis, self._concerns)
+        self._unfinished_before: dict[tuple[str, str], Run] = {}
+        self._next_survey = clock.now()
         self._ownership, self._lead = deployment.ownership, deployment.ownership.lead
         self._name, self._dags, self._on_change = deployment.name, dags, on_change
         self._waited_for: frozenset[str] | None = None  # the DAGs that the target did not own at first
@@ -128,18 +138,23 @@ class _Drain:
         snapshot = self._sealed(self._ownership.read())
         self._note_owners(snapshot)
         activity = self._watch.look()
+        timeline = snapshot.timeline
+        self._note_ended(timeline, activity)
         held = self._move_idle(snapshot, activity)
         if len(held) < len(self._apart):
             self._change(held=held)
             return  # something moved, or another writer interfered: observe again
-        timeline, now = snapshot.timeline, aws_now(snapshot, self._lead)
+        now = aws_now(snapshot, self._lead)
         draining = self._unfinished(timeline, activity)
-        due = self._still_to_start(timeline, activity, held)
+        due = self._still_to_start(timeline, now, activity, held)
         begun = all(timeline.owner(now, line) == self._target for line in self._lines(timeline))
         drained = begun and not (draining or due)
         self._change(drained=drained, held=held, draining=draining, due=due, trouble=None)
-        if drained:
-            self._copy_final_states(timeline, now)
+        if not drained:
+            self._copy_meanwhile(timeline, now)
+            return
+        self._copy_the_rest(timeline, now)
+        self._change(finished=True)
 
     # --- what the source still has to do ---
 
@@ -153,19 +168,31 @@ class _Drain:
         return {dag_id: count for dag_id, count in counts.items() if count}
 
     def _still_to_start(
-        self, timeline: Timeline, activity: Activity, held: tuple[HeldDag, ...]
+        self, timeline: Timeline, now: datetime, activity: Activity, held: tuple[HeldDag, ...]
     ) -> dict[str, datetime | None]:
-        """The due instant of the next run that the source owns, by DAG; None: not planned yet."""
+        """The due instant of the next run on the source, by DAG, if one of its own may follow; None: not
+        planned yet.
+
+        The next one may be the target's: if the source's scheduler is behind, own ones come after it.
+        """
         waiting = {dag.dag_id for dag in held}
         due: dict[str, datetime | None] = {}
         for dag_id in sorted(activity.dags):
             if not self._concerns(dag_id) or dag_id in waiting:
                 continue
             at = activity.next_due(dag_id)
-            own = at is not None and timeline.owner(at, dag_id) == self._source
-            if own or dag_id in activity.unclear:
+            if dag_id in activity.unclear or (
+                at is not None and self._comes_first(timeline, now, dag_id, at)
+            ):
                 due[dag_id] = at
         return due
+
+    def _comes_first(self, timeline: Timeline, now: datetime, dag_id: str, at: datetime) -> bool:
+        """Whether what is due at `at` is the source's own, or is followed by what is."""
+        line = turn(timeline, now, dag_id)
+        ends = line.since if line.owner == self._target else line.next_since
+        later = [e.since for e in timeline.line(dag_id) if e.since > at and (ends is None or e.since < ends)]
+        return any(timeline.owner(instant, dag_id) == self._source for instant in (at, *later))
 
     def _concerns(self, dag_id: str) -> bool:
         return not self._dags or dag_id in self._dags
@@ -209,14 +236,15 @@ class _Drain:
     def _move_idle(self, snapshot: Snapshot, activity: Activity) -> tuple[HeldDag, ...]:
         """Move the DAGs that are idle on the source to the target, and return the others."""
         timeline, version = snapshot.timeline, snapshot.top + 1
-        since = aws_now(snapshot, self._lead) + self._lead
-        if not self._dags:  # not before the switch itself takes effect
-            since = max(since, timeline.owners[-1].since)
-        owned = [dag_id for dag_id in self._apart if timeline.owner(since, dag_id) == self._source]
-        held = self._watch.held(activity, owned, since + held_dags.MARGIN)
-        idle = sorted(self._apart - {dag.dag_id for dag in held})
+        held, _ = self._held(snapshot, activity)
+        if not (idle := self._apart - {dag.dag_id for dag in held}):
+            return held
+        if self._watch.past.settle(timeline, self._source, idle):
+            return held  # that took time: look again before they move
+        held, since = self._held(snapshot, activity)
+        idle = self._apart - {dag.dag_id for dag in held}
         decided = timeline
-        for dag_id in idle:
+        for dag_id in sorted(idle):
             decided = decided.dag_moved(dag_id, self._target, since, version)
         if decided is not timeline:
             description = f"mwaactl switch {self._target}, only {listed(idle)}, once idle"
@@ -228,6 +256,16 @@ class _Drain:
                 pass  # the next round reads the decision that stands
         return held
 
+    def _held(self, snapshot: Snapshot, activity: Activity) -> tuple[tuple[HeldDag, ...], datetime]:
+        """The DAGs that cannot move now, and the instant from which the target would own the others."""
+        timeline = snapshot.timeline
+        since = aws_now(snapshot, self._lead) + self._lead
+        if not self._dags:  # not before the switch itself takes effect
+            since = max(since, timeline.owners[-1].since)
+        owned = [dag_id for dag_id in self._apart if timeline.owner(since, dag_id) == self._source]
+        kept = held_dags.held_by_switch(timeline)
+        return self._watch.held(activity, owned, since + held_dags.MARGIN, kept=kept), since
+
     def _sealed(self, snapshot: Snapshot) -> Snapshot:
         """Prevent an unanswered put of ours from taking effect late: its DAGs may no longer be idle."""
         if self._unanswered is not None and snapshot.top == self._unanswered.top:
@@ -236,36 +274,55 @@ class _Drain:
             self._unanswered = None
         return snapshot
 
-    # --- mirrors ---
+    # --- final states ---
 
-    def _copy_final_states(self, timeline: Timeline, now: datetime) -> None:
-        """Copy the states of all runs due in the source's last turn (a day of it at most), and finish."""
-        begins = {line: turn(timeline, now, line).since for line in self._lines(timeline)}
-        switched = {line: begin for line, begin in begins.items() if not from_the_beginning(begin)}
-        mirrors = MirrorResult(copied=0, already=0, left=())
-        if switched:
-            until = max(switched.values())
-            before = timedelta(microseconds=1)
-            starts = (turn(timeline, begin - before, line).since for line, begin in switched.items())
-            since = max(min(starts), until - WINDOW)
-            mirrors = self._mirror(timeline, since, until)
-            if mirrors.left:
+    def _note_ended(self, timeline: Timeline, activity: Activity) -> None:
+        """Note the source's own runs that have ended since the last look."""
+        now = {run.key: run for runs in activity.unfinished.values() for run in runs}
+        ended = [run for key, run in self._unfinished_before.items() if key not in now]
+        self._final_states.ended(
+            self._source,
+            (r for r in ended if self._concerns(r.dag_id) and executes(self._source, timeline, r)),
+        )
+        self._unfinished_before = now
+
+    def _copy_meanwhile(self, timeline: Timeline, now: datetime) -> None:
+        """Copy some of what has ended while the rest is still at work."""
+        if clock.now() >= self._next_survey:
+            begun = clock.now()
+            self._survey(timeline, now)
+            self._next_survey = clock.now() + max(SURVEY, 10 * (clock.now() - begun))
+        if self._final_states.waiting:
+            self._final_states.copy(timeline, FEW if self._apart else MANY)
+            self._change(mirrors=self._final_states.result)
+
+    def _copy_the_rest(self, timeline: Timeline, now: datetime) -> None:
+        """Once the source is drained: copy all that is left. What cannot be copied is in `mirrors.left`."""
+        for attempt in range(TRIES):
+            if attempt:
                 clock.sleep(MIRROR_PAUSE)
-                again = self._mirror(timeline, since, until)
-                mirrors = MirrorResult(
-                    copied=mirrors.copied + again.copied,
-                    already=again.already - mirrors.copied,
-                    left=again.left,
+            self._survey(timeline, now)
+            if waiting := self._final_states.waiting:
+                self._final_states.copy(
+                    timeline, waiting, lambda done, total: self._change(mirroring=(done, total))
                 )
-        self._change(finished=True, mirrors=mirrors, mirroring=None)
+            if not self._final_states.retry:
+                break
+        self._change(mirrors=self._final_states.result, mirroring=None)
 
-    def _mirror(self, timeline: Timeline, since: datetime, until: datetime) -> MirrorResult:
-        return copy_final_states(
-            self._watch.api,
-            self._target_api,
-            source_colour=self._source,
-            since=since,
-            until=until,
-            owned=lambda run: self._concerns(run.dag_id) and executes(self._source, timeline, run),
-            progress=lambda done, total: self._change(mirroring=(done, total)),
+    def _survey(self, timeline: Timeline, now: datetime) -> None:
+        """Find what has ended on either side since a day before the newest switch.
+
+        What the target has executed since then is left alone: nothing on the source looks at it any more.
+        """
+        begin = cache(lambda line: turn(timeline, now, line).since)
+        switched = max(map(begin, self._lines(timeline)))
+        if from_the_beginning(switched):
+            return
+        until = max(now, switched)
+        self._final_states.survey(
+            timeline,
+            switched - WINDOW,
+            until,
+            lambda colour, dag_id: begin(dag_id) if colour == self._target else until,
         )

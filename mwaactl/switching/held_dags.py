@@ -1,29 +1,37 @@
-"""DAGs that must not overlap themselves (`max_active_runs=1`, `depends_on_past`, `wait_for_downstream`).
+"""The DAGs that a switch holds back: what must not overlap itself, and what must not be divided.
 
-Such a DAG changes sides only while it is idle: the side that it leaves has no unfinished run of it, and will
-create none that is due before the other side owns it. Until then it is held where it is.
+A serial DAG (`switching.traits`) changes sides only while it is idle: the side that it leaves has no
+unfinished run of it, and will create none that is due before the other side owns it. DAGs of which one looks
+at runs of the other, or that share a pool with room for one task, change sides together, and what is looked
+at must be idle too. Until then they are held where they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from mwaactl.airflow.client import AirflowApi, NotFound
-from mwaactl.airflow.models import Dag, Run, Task
+from bluegreen.timeline import Colour, Timeline
+
+from mwaactl.airflow.client import AirflowApi
+from mwaactl.airflow.models import Dag, Run
 from mwaactl.checks.outcome import Sides
 from mwaactl.checks.serial import concerned, source_answered
 from mwaactl.errors import Unreachable
 from mwaactl.json_model import Model, iso
 from mwaactl.ownership.parameter import ARRIVES_WITHIN
+from mwaactl.switching.past import FailedPast
+from mwaactl.switching.traits import KnownTraits
 
 # A slow write takes effect later than planned, a lead after its arrival: the old side still owns the runs due
 # until then.
 MARGIN = ARRIVES_WITHIN
-SOON = timedelta(minutes=1)  # the tasks of DAGs due within this are read before the operator is asked
-AT_ONCE = 8  # concurrent calls for tasks
+SOON = timedelta(
+    minutes=1
+)  # a DAG that is due within this is likely to be busy once the operator has answered
+CROSS_DAG = "cross-dag"  # the check that is overridden to divide DAGs of which one looks at the other
+LOOKS = 3  # until nothing has failed in between
 
 
 class HeldDag(Model):
@@ -31,13 +39,6 @@ class HeldDag(Model):
 
     dag_id: str
     reason: str
-
-
-def is_serial(dag: Dag, tasks: Callable[[str], tuple[Task, ...]]) -> bool:
-    """Whether the DAG must not overlap itself; `tasks` returns a DAG's tasks and is called only if needed."""
-    return dag.max_active_runs == 1 or any(
-        task.depends_on_past or task.wait_for_downstream for task in tasks(dag.dag_id)
-    )
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,11 @@ class Activity:
         due = self.next_due(dag_id)
         return f"its next run is due {iso(due)}" if due is not None and due < until else None
 
+    def may_run(self, dag_id: str, until: datetime) -> bool:
+        """Whether anything of the DAG can run: it exists and is not paused, or is not idle up to `until`."""
+        dag = self.dags.get(dag_id)
+        return (dag is not None and not dag.paused) or self.busy(dag_id, until) is not None
+
     def next_due(self, dag_id: str) -> datetime | None:
         """The due instant of the next run that the scheduler will create; None: no such run, or unclear."""
         dag = self.dags.get(dag_id)
@@ -81,9 +87,7 @@ def activity(
     silent = [
         dag.dag_id
         for dag in dags.values()
-        if dag.next_due is None
-        and dag.schedule is not None
-        and not (dag.by_assets or dag.paused or dag.dag_id in by_dag)
+        if dag.next_due is None and dag.by_time and not (dag.paused or dag.dag_id in by_dag)
     ]
     known = others() if silent else {}
     unclear = frozenset(dag_id for dag_id in silent if dag_id in known and known[dag_id].next_due is not None)
@@ -91,55 +95,152 @@ def activity(
 
 
 class Watch:
-    """Observes one environment, and remembers which of its DAGs are serial. Its methods raise Unreachable.
+    """Observes one environment, and remembers the traits of its DAGs. Its methods raise Unreachable.
 
-    Where this environment reports no next run, it asks the other one.
+    Where this environment reports no next run, it asks the other one. `hold` are DAGs that count as serial
+    because the operator says so. Without `across`, DAGs that look at others may leave them behind.
     """
 
-    def __init__(self, api: AirflowApi, other: AirflowApi) -> None:
+    def __init__(
+        self, api: AirflowApi, other: AirflowApi, *, hold: Iterable[str] = (), across: bool = True
+    ) -> None:
         self.api, self._other = api, other
-        self._by_tasks: dict[str, bool] = {}
+        self.hold = frozenset(hold)
+        self.past = FailedPast(api, other)
+        self._across = across
+        self._traits = KnownTraits(api, other, across=across)
 
     def look(self) -> Activity:
         """The present activity. Runs are read after the DAGs, so one created in between is not missed."""
         dags = self.api.dags()
         return activity(dags, self.api.unfinished_runs(), self._other.dags)
 
+    def ready(
+        self,
+        timeline: Timeline,
+        colour: Colour,
+        moving: Callable[[Activity], Iterable[str]],
+        until: datetime,
+    ) -> Activity:
+        """The present activity of this environment, `colour`, once all is known for a decision.
+
+        `moving` returns the DAGs that would change sides. What failed of those that can is shown on the other
+        side; then nothing else is asked before the decision.
+        """
+        for _ in range(LOOKS):
+            activity = self.look()
+            dag_ids = set(moving(activity))
+            dag_ids -= {dag.dag_id for dag in self.held(activity, dag_ids, until)}
+            if not self.past.settle(timeline, colour, dag_ids):
+                break
+        return activity
+
     def serial(self, dags: Iterable[Dag]) -> frozenset[str]:
-        """The ids of the serial ones among `dags`; one call for each that is not known yet."""
+        """The ids of the serial ones among `dags`."""
         chosen = tuple(dags)
-        unknown = [dag for dag in chosen if dag.max_active_runs != 1 and dag.dag_id not in self._by_tasks]
-        if unknown:
-            with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="serial") as pool:
-                ids = [dag.dag_id for dag in unknown]
-                self._by_tasks |= zip(ids, pool.map(self._is_serial, unknown), strict=True)
-        return frozenset(
-            dag.dag_id for dag in chosen if dag.max_active_runs == 1 or self._by_tasks[dag.dag_id]
-        )
+        self._traits.learn(chosen)
+        return frozenset(dag.dag_id for dag in chosen if self._is_serial(dag.dag_id))
 
-    def _is_serial(self, dag: Dag) -> bool:
-        try:
-            return is_serial(dag, self.api.tasks)
-        except NotFound:  # the DAG is being removed: hold it while it is busy
-            return True
+    def _is_serial(self, dag_id: str) -> bool:
+        return dag_id in self.hold or self._traits[dag_id].serial
 
-    def held(self, activity: Activity, dag_ids: Iterable[str], until: datetime) -> tuple[HeldDag, ...]:
-        """Those of `dag_ids` that are serial and not idle up to `until`."""
-        busy = {dag_id: why for dag_id in dag_ids if (why := activity.busy(dag_id, until)) is not None}
-        serial = self.serial(activity.dags[dag_id] for dag_id in busy if dag_id in activity.dags)
+    def held(
+        self,
+        activity: Activity,
+        dag_ids: Iterable[str],
+        until: datetime,
+        *,
+        kept: frozenset[str] = frozenset(),
+    ) -> tuple[HeldDag, ...]:
+        """Those of `dag_ids` that must not change sides at `until`, with the reasons.
+
+        `kept` are the DAGs that the switch itself held (`held_by_switch`): one that nothing in its definition
+        holds was held by the operator, and still is.
+        """
+        chosen = tuple(dict.fromkeys(dag_ids))
+        busy = {dag_id: why for dag_id in chosen if (why := activity.busy(dag_id, until)) is not None}
+        active = [dag_id for dag_id in chosen if dag_id in activity.dags and activity.may_run(dag_id, until)]
+        self._traits.learn(activity.dags[dag_id] for dag_id in active)
+        links = self._links(active)
+        linked = {dag_id for link in links for dag_id in link}
+        reasons = {
+            dag_id: why
+            for dag_id, why in busy.items()
+            if self._is_serial(dag_id) or (dag_id in kept and dag_id not in linked)
+        }
+        for dag_id in chosen:
+            if dag_id in self.past.blocked and self._traits[dag_id].past:
+                reasons.setdefault(dag_id, self.past.blocked[dag_id])
+        for dag_id, other in links:
+            if other in self._traits[dag_id].looks_at:
+                reasons |= _looking(activity, dag_id, other, busy, chosen)
         return tuple(
-            HeldDag(dag_id=dag_id, reason=busy[dag_id])
-            for dag_id in sorted(busy)
-            # A removed DAG with unfinished runs may have been serial.
-            if dag_id in serial or dag_id not in activity.dags
+            HeldDag(dag_id=dag_id, reason=why)
+            for dag_id, why in sorted(_together(reasons, links, set(chosen)))
         )
+
+    def _links(self, dag_ids: Iterable[str]) -> list[tuple[str, str]]:
+        """Pairs of DAGs that must not be divided: one looks at the other, or both need a narrow pool."""
+        links: list[tuple[str, str]] = []
+        first: dict[str, str] = {}  # by narrow pool, the first DAG that needs it
+        for dag_id in dag_ids:
+            traits = self._traits[dag_id]
+            links += [(dag_id, other) for other in sorted(traits.looks_at) if other != dag_id]
+            links += [
+                (dag_id, first[pool])
+                for pool in sorted(traits.narrow_pools)
+                if first.setdefault(pool, dag_id) != dag_id
+            ]
+        return links
+
+
+def _looking(
+    activity: Activity, dag_id: str, other: str, busy: Mapping[str, str], moving: Iterable[str]
+) -> dict[str, str]:
+    """Why `dag_id`, which looks at `other`, and `other` must stay; empty if they need not."""
+    if other in moving:
+        return (
+            {dag_id: f"it waits for runs of {other}: {busy[other]}", other: busy[other]}
+            if other in busy
+            else {}
+        )
+    if runs := activity.unfinished.get(other):
+        return {dag_id: f"it waits for runs of {other}: {runs[0].run_id} is unfinished"}
+    return {}
+
+
+def _together(
+    reasons: Mapping[str, str], links: Iterable[tuple[str, str]], moving: set[str]
+) -> list[tuple[str, str]]:
+    """The moving DAGs that must stay: those with a reason, and all that must not be divided from them."""
+    neighbours: dict[str, set[str]] = {}
+    for one, other in (link for link in links if moving.issuperset(link)):
+        neighbours.setdefault(one, set()).add(other)
+        neighbours.setdefault(other, set()).add(one)
+    result = dict(reasons)
+    for first in sorted(reasons):
+        queue = [first]
+        for dag_id in queue:  # grows meanwhile
+            queue += (joined := sorted(neighbours.get(dag_id, set()) - result.keys()))
+            result |= dict.fromkeys(joined, f"it goes together with {first}: {reasons[first]}")
+    return list(result.items())
+
+
+def held_by_switch(timeline: Timeline) -> frozenset[str]:
+    """The DAGs that the newest switch held back: by entries of its own version."""
+    newest = timeline.owners[-1]
+    return frozenset(
+        dag_id
+        for dag_id, line in timeline.dags.items()
+        if line[-1].version == newest.version and line[-1].owner != newest.owner
+    )
 
 
 def known_by_tasks(sides: Sides, source: Watch | None, target: AirflowApi, likely: Iterable[str]) -> Sides:
     """`sides` with the DAGs that are serial because of their tasks.
 
-    On the source, only the tasks of DAGs that are `likely` to be busy are read. If the source did not answer,
-    the target's are, unless `max_active_runs` already shows that one of its DAGs is serial.
+    On the source, the tasks of the `likely` DAGs are read. If the source did not answer, the target's are,
+    unless its settings already show that one of its DAGs is serial.
     """
     dags = concerned(sides)
     try:
@@ -147,8 +248,8 @@ def known_by_tasks(sides: Sides, source: Watch | None, target: AirflowApi, likel
             serial = source.serial(dags[dag_id] for dag_id in likely if dag_id in dags)
         elif sides.target.dags is not None:
             active = [dag for dag in dags.values() if not dag.paused]
-            serial = Watch(target, target).serial(
-                [dag for dag in active if dag.max_active_runs == 1] or active
+            serial = Watch(target, target, across=False).serial(
+                [dag for dag in active if dag.alone] or active
             )
         else:
             return sides

@@ -16,8 +16,8 @@ Afterwards the run is read again; if it still has an unfinished task, it is ende
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from graphlib import CycleError, TopologicalSorter
 from itertools import zip_longest
 from typing import Literal
@@ -33,6 +33,8 @@ from mwaactl.json_model import Instant, Model
 PER_DAG = 25  # newest runs: what depends_on_past, prev_*_success and sensors look at
 BATCH = 50  # runs whose tasks are read together
 PATIENCE = 3  # consecutive runs without an answer, after which the rest is left
+TICK = timedelta(milliseconds=1)  # from a due instant to the end of a listing that contains it
+TRIES = 3  # attempts at one run, after which it counts as not possible
 
 Settable = Literal["success", "failed", "skipped"]
 # What Airflow's API can set, from the best to the worst. upstream_failed cannot be set: it becomes failed,
@@ -47,6 +49,8 @@ _FINAL = (*_BADNESS, "removed")
 
 TaskKey = tuple[str, int]  # task id, map index
 States = Mapping[TaskKey, Settable]
+Attempts = dict[tuple[str, str], list[str]]
+"""By run: why each attempt at its mirror failed. Kept by a caller that tries again."""
 
 
 class UncopiedRun(Model):
@@ -56,6 +60,7 @@ class UncopiedRun(Model):
     run_id: str
     due: Instant
     reason: str
+    final: bool = False  # not possible: no further attempt is made
 
 
 class MirrorResult(Model):
@@ -74,25 +79,28 @@ def copy_final_states(
     since: datetime,
     until: datetime,
     owned: Callable[[Run], bool],
+    dag_ids: Collection[str] = (),
     progress: Callable[[int, int], None] | None = None,
     per_dag: int | None = PER_DAG,
+    attempts: Attempts | None = None,
 ) -> MirrorResult:
     """Copy the final states of `source`'s finished scheduled runs to their mirrors on `target`.
 
-    This covers the runs due in [since, until) for which `owned` holds: the newest `per_dag` of every DAG
-    (None: all), newest first. A mirror that the target itself worked on is left unchanged. The call may be
-    repeated, also after an interruption. `progress` is called with the number done and the total.
+    This covers the runs due in [since, until), of `dag_ids` (empty: of all DAGs), for which `owned` holds:
+    the newest `per_dag` of every DAG (None: all), newest first. A mirror that the target itself worked on is
+    left unchanged. The call may be repeated, also after an interruption; with the same `attempts` it leaves a
+    run alone after TRIES failures. `progress` is called with the number done and the total.
 
     Raises Unreachable if the runs of either side cannot be listed. If a side stops answering later, the rest
     is in `left`.
     """
-    finished = (run for run in source.scheduled_runs(since, until) if run.finished and owned(run))
-    originals = _newest(finished, per_dag)
+    finished = (run for run in source.scheduled_runs(since, until, dag_ids) if run.finished and owned(run))
+    originals = newest(finished, per_dag)
     if not originals:
         return MirrorResult(copied=0, already=0, left=())
-    dag_ids = {run.dag_id for run in originals}
-    mirrors = {(run.dag_id, run.due): run for run in target.scheduled_runs(since, until, dag_ids)}
-    writer = _MirrorWriter(source, target, source_colour)
+    found = target.scheduled_runs(since, until, {run.dag_id for run in originals})
+    mirrors = {(run.dag_id, run.due): run for run in found}
+    writer = _MirrorWriter(source, target, source_colour, {} if attempts is None else attempts)
     pairs = list(writer.pair(originals, mirrors))
     for start in range(0, len(pairs), BATCH):
         for count in writer.copy(pairs[start : start + BATCH]):
@@ -101,10 +109,10 @@ def copy_final_states(
     return MirrorResult(copied=writer.copied, already=writer.already, left=tuple(writer.left))
 
 
-def _newest(runs: Iterable[Run], per_dag: int | None) -> list[Run]:
+def newest(runs: Iterable[Run], per_dag: int | None) -> list[Run]:
     """The newest runs of every DAG, by rank: each DAG's newest first, then each one's second newest, ..."""
     by_dag: dict[str, list[Run]] = {}
-    for run in sorted((run for run in runs if run.due is not None), key=_due, reverse=True):
+    for run in sorted((run for run in runs if run.due is not None), key=due_of, reverse=True):
         by_dag.setdefault(run.dag_id, []).append(run)
     ranks = zip_longest(*(line[:per_dag] for line in by_dag.values()))
     return [run for rank in ranks for run in rank if run is not None]
@@ -113,8 +121,8 @@ def _newest(runs: Iterable[Run], per_dag: int | None) -> list[Run]:
 class _MirrorWriter:
     """Copies the states of pairs of runs, and counts what it did."""
 
-    def __init__(self, source: AirflowApi, target: AirflowApi, colour: Colour) -> None:
-        self._source, self._target = source, target
+    def __init__(self, source: AirflowApi, target: AirflowApi, colour: Colour, attempts: Attempts) -> None:
+        self._source, self._target, self._attempts = source, target, attempts
         self._note, self._copying = copied_note(colour), copying_note(colour)
         self._tasks = _TaskWriter(target)
         self._unanswered = 0  # consecutive runs
@@ -131,8 +139,10 @@ class _MirrorWriter:
                 self._leave(run, f"{self._target.name} has no run for it")
             elif not mirror.finished:
                 self._leave(run, f"its mirror on {self._target.name} is still {mirror.state}")
-            elif mirror.note == self._note:
+            elif is_right(run, mirror, self._note):
                 self.already += 1
+            elif len(self._attempts.get(run.key, ())) >= TRIES:
+                self._leave(run, self._attempts[run.key][-1])
             else:
                 yield run, mirror
 
@@ -155,7 +165,12 @@ class _MirrorWriter:
             yield count
 
     def _leave(self, run: Run, reason: str) -> None:
-        self.left.append(UncopiedRun(dag_id=run.dag_id, run_id=run.run_id, due=_due(run), reason=reason))
+        final = len(self._attempts.get(run.key, ())) >= TRIES
+        if final:
+            reason = f"not possible, tried {TRIES} times: {reason}"
+        self.left.append(
+            UncopiedRun(dag_id=run.dag_id, run_id=run.run_id, due=due_of(run), reason=reason, final=final)
+        )
 
     def _try_copy(
         self, run: Run, mirror: Run, originals: list[TaskInstance], mirrored: list[TaskInstance]
@@ -172,6 +187,7 @@ class _MirrorWriter:
         else:
             self._unanswered = 0
         if reason is not None:
+            self._attempts.setdefault(run.key, []).append(reason)
             self._leave(run, reason)
 
     def _copy(
@@ -314,7 +330,20 @@ def _key(task: TaskInstance) -> TaskKey:
     return task.task_id, task.map_index
 
 
-def _due(run: Run) -> datetime:
+def is_right(run: Run, mirror: Run, note: str) -> bool:
+    """Whether the mirror has received the original's final states (`note` says so).
+
+    An original that was cleared afterwards has ended once more, later than its mirror. If it is the mirror
+    that ended later, a person cleared it on its own side: that stands.
+    """
+    if mirror.note != note:
+        return False
+    again = run.end is not None and mirror.end is not None and run.end > mirror.end
+    return mirror.state == run.state or not again
+
+
+def due_of(run: Run) -> datetime:
+    """The due instant of a scheduled run."""
     if run.due is None:
         raise ValueError(f"{run.run_id} of {run.dag_id} is not a scheduled run")
     return run.due

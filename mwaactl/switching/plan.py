@@ -18,7 +18,7 @@ from mwaactl.ownership.parameter import Ownership, Snapshot, aws_now, too_far
 from mwaactl.ownership.reading import Turn, newest_owner, previous_owner, settled, turn
 from mwaactl.switching import held_dags
 from mwaactl.switching.copy_settings import copy_settings
-from mwaactl.switching.held_dags import Activity, Watch
+from mwaactl.switching.held_dags import CROSS_DAG, Activity, Watch
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class SwitchPlan:
     watch: Watch | None = None  # on the source; None: it does not answer, or is not needed
     activity: Activity | None = None  # of the source at the time of the checks
     forced: frozenset[str] = frozenset()
+    hold: tuple[str, ...] = ()  # DAGs that move only while they are idle, because the operator says so
     known: frozenset[str] | None = None  # the DAGs that exist, or did; None: neither side reports them
 
     @property
@@ -86,16 +87,17 @@ def plan(
     dags: Iterable[str] | None = None,
     lead: float | None = None,
     force: Collection[str] = (),
+    hold: Iterable[str] = (),
     sync: bool = False,
 ) -> SwitchPlan:
     """Read the ownership and run the checks; the ownership does not change.
 
     `dags` are the DAGs to move alone; None: all move, or, if the target already owns the common line, those
     that differ from it. `lead` is in seconds, at least (and by default) the stack's switch_lead_seconds.
-    `force` names checks to override. `sync` first copies pause state and pools to the target, unless the
-    target already owns the work.
+    `force` names checks to override. `hold` names DAGs that move only while they are idle. `sync` first
+    copies pause state and pools to the target, unless the target already owns the work.
     Raises Unreachable and Unusable; UsageError if the stack has no such environment, a forced check does not
-    exist, or `dags` is empty or has an invalid DAG id.
+    exist, a DAG to hold is not on the source, or `dags` is empty or has an invalid DAG id.
     """
     chosen = tuple(dict.fromkeys(dags or ()))
     if dags is not None and not chosen:
@@ -106,7 +108,7 @@ def plan(
     deployment.stack.require(target)
     before = deployment.ownership.read()
     notes = _copy_settings(deployment, before, target) if sync else ()
-    return _plan(deployment, before, target, lead, forced, dags=chosen, notes=notes)
+    return _plan(deployment, before, target, lead, forced, dags=chosen, hold=hold, notes=notes)
 
 
 def plan_rollback(
@@ -152,6 +154,7 @@ def _plan(
     forced: Collection[str],
     *,
     dags: tuple[str, ...] = (),
+    hold: Iterable[str] = (),
     rollback: bool = False,
     notes: tuple[str, ...] = (),
 ) -> SwitchPlan:
@@ -171,6 +174,7 @@ def _plan(
         dags=dags,
         rollback=rollback,
         forced=frozenset(forced),
+        hold=tuple(dict.fromkeys(hold)),
     )
     return plan if plan.already else _checked(plan)
 
@@ -202,11 +206,14 @@ def _checked(plan: SwitchPlan) -> SwitchPlan:
     )
     watch, activity, source, likely = None, None, sides.source, set[str]()
     if source is not None and source.dags is not None and source.in_flight is not None:
-        watch = Watch(apis[plan.source], apis[plan.target])
+        if unknown := sorted(set(plan.hold) - source.dags.keys()):
+            raise UsageError(f"--hold: {plan.source} has no DAG {', '.join(map(repr, unknown))}")
+        across = CROSS_DAG not in plan.forced
+        watch = Watch(apis[plan.source], apis[plan.target], hold=plan.hold, across=across)
         activity = held_dags.activity(source.dags, source.in_flight, lambda: sides.target.dags or {})
         soon = plan.now + plan.lead + held_dags.SOON
         candidates = plan.candidates(timeline, activity, soon)
-        likely = {dag_id for dag_id in candidates if activity.busy(dag_id, soon)}
+        likely = {dag_id for dag_id in candidates if activity.may_run(dag_id, soon)}
     sides = held_dags.known_by_tasks(sides, watch, apis[plan.target], likely)
     return replace(
         plan,

@@ -18,6 +18,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from bluegreen.timeline import Colour, Timeline
 
@@ -49,6 +50,7 @@ class SwitchResult(Model):
     lead_seconds: float
     checks: tuple[Check, ...]
     forced: tuple[str, ...] = ()  # the checks that were overridden by name, whether they failed or not
+    hold: tuple[str, ...] = ()  # the DAGs that move only while they are idle, because the operator says so
     notes: tuple[str, ...]
 
 
@@ -143,15 +145,16 @@ def _write_active(plan: SwitchPlan, snapshot: Snapshot) -> None:
 
 
 def _look_again(plan: SwitchPlan) -> Activity | None:
-    """The source's activity just before the write: minutes may have passed since the checks."""
+    """The source's activity just before the write: minutes may have passed since the checks.
+
+    Afterwards nothing is asked: there is no time between the decision and its write.
+    """
     if plan.watch is None or SERIAL_CHECK in plan.forced:
         return None
     try:
-        activity = plan.watch.look()
-        # Read the tasks of the relevant DAGs now: there is no time between the decision and its write.
-        soon = aws_now(plan.before, plan.lead) + plan.lead + held_dags.SOON
-        plan.watch.held(activity, plan.candidates(plan.before.timeline, activity, soon), soon)
-        return activity
+        timeline, soon = plan.before.timeline, aws_now(plan.before, plan.lead) + plan.lead + held_dags.SOON
+        moving = partial(plan.candidates, timeline, since=soon)
+        return plan.watch.ready(timeline, plan.source, moving, soon)
     except Unreachable as error:
         raise CheckFailed(
             f"nothing was written: {plan.source} no longer reports which DAGs are busy ({error}). If nothing "
@@ -167,7 +170,8 @@ def _decide(plan: SwitchPlan, before: Snapshot, activity: Activity | None, since
     held: tuple[HeldDag, ...] = ()
     if activity is not None and plan.watch is not None and SERIAL_CHECK not in plan.forced:
         candidates = plan.candidates(timeline, activity, since)
-        held = plan.watch.held(activity, candidates, since + held_dags.MARGIN)
+        kept = held_dags.held_by_switch(timeline)
+        held = plan.watch.held(activity, candidates, since + held_dags.MARGIN, kept=kept)
     stay = {dag.dag_id for dag in held}
     moved = tuple(dag_id for dag_id in plan.moving if dag_id not in stay)
     decided = timeline
@@ -183,9 +187,9 @@ def _decide(plan: SwitchPlan, before: Snapshot, activity: Activity | None, since
 
 
 def _description(plan: SwitchPlan, decision: _Decision, reason: str) -> str:
-    # No check fails for a busy serial DAG, but forcing `serial-dags` moves it.
-    overridden = {SERIAL_CHECK} & plan.forced
-    forced = ", ".join(check.name for check in plan.checks if check.forced or check.name in overridden)
+    # No check fails for what is held, but forcing these moves it.
+    overridden = {SERIAL_CHECK, held_dags.CROSS_DAG} & plan.forced
+    forced = ", ".join(sorted({check.name for check in plan.checks if check.forced} | overridden))
     return (
         f"mwaactl {'rollback to' if plan.rollback else 'switch'} {plan.target}"
         + (f", only {listed(decision.moved)}" if decision.moved else "")
@@ -252,5 +256,6 @@ def _result(
         lead_seconds=plan.lead.total_seconds(),
         checks=plan.checks,
         forced=tuple(sorted(plan.forced)),
+        hold=plan.hold,
         notes=(*plan.notes, *notes),
     )

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from bluegreen.settings import Settings
+from bluegreen.settings import RECENT, Settings
 from bluegreen.store import OwnershipUnknown, Store
-from bluegreen.timeline import Claim, Entry
+from bluegreen.timeline import Claim, Entry, Timeline, due_instant
 
 # Runs that a person or a program creates in one environment only: they run there. A type that is not listed
 # here is judged by its due instant, so that a new type of run is never executed twice.
@@ -22,15 +22,23 @@ FOLLOWS_PRODUCER = frozenset({"asset_triggered", "dataset_triggered"})
 
 
 class Verdict(NamedTuple):
-    """Whether this environment executes the run, and a readable reason."""
+    """Whether this environment executes the run, and a readable reason.
+
+    `refused`: a person asked for the run here, so its tasks must fail instead of being skipped in silence.
+    """
 
     mine: bool
     reason: str
+    refused: bool = False
 
 
 @dataclass(frozen=True)
 class Run:
-    """What the gate needs to know about a DAG run."""
+    """What the gate needs to know about a DAG run.
+
+    `started` is reset when the run is cleared. `cleared_at`: the instant of the last clear, None if unknown.
+    `made_here`: no schedule and no event that also reaches the other environment made it.
+    """
 
     dag_id: str
     run_id: str
@@ -38,22 +46,35 @@ class Run:
     due: datetime | None
     started: datetime | None = None
     cleared: bool = False
-    produced_here: bool = False
+    cleared_at: datetime | None = None
+    made_here: bool = False
 
 
 def describe(dag_run: Any, context: Mapping[str, Any] | None = None) -> Run:
     """Describe any version's DagRun, the ORM's or the task runner's; tasks pass their template context."""
     kind = str(getattr(dag_run.run_type, "value", dag_run.run_type))
+    cleared = (getattr(dag_run, "clear_number", 0) or 0) > 0
+    started, queued = getattr(dag_run, "start_date", None), getattr(dag_run, "queued_at", None)
     return Run(
         dag_id=dag_run.dag_id,
         run_id=dag_run.run_id,
         kind=kind,
-        # Airflow 2 has no run_after; the end of the data interval is the same instant
-        due=getattr(dag_run, "run_after", None) or getattr(dag_run, "data_interval_end", None),
-        started=getattr(dag_run, "start_date", None),
-        cleared=(getattr(dag_run, "clear_number", 0) or 0) > 0,
-        produced_here=kind in FOLLOWS_PRODUCER and _produced_here(_asset_events(dag_run, context or {})),
+        due=due_instant(getattr(dag_run, "run_after", None), getattr(dag_run, "data_interval_end", None)),
+        started=started,
+        cleared=cleared,
+        # Airflow queues a run again when it is cleared. Tasks of Airflow 3 are not told when; there,
+        # `keep_time_of_clear` leaves it in start_date if it matters. A part that is cleared while the run is
+        # at work (Airflow 3.2 and later count that) belongs to what began then.
+        cleared_at=min(queued, started or queued) if cleared and queued else None,
+        made_here=_made_here(dag_run, kind, context or {}),
     )
+
+
+def _made_here(dag_run: Any, kind: str, context: Mapping[str, Any]) -> bool:
+    if kind == "scheduled":
+        # Airflow 2 takes the type from the id, also of a run that TriggerDagRunOperator or a person makes
+        return bool(getattr(dag_run, "external_trigger", False))
+    return kind in FOLLOWS_PRODUCER and any(map(_produced_here, _asset_events(dag_run, context)))
 
 
 def _asset_events(dag_run: Any, context: Mapping[str, Any]) -> Iterable[Any]:
@@ -63,14 +84,16 @@ def _asset_events(dag_run: Any, context: Mapping[str, Any]) -> Iterable[Any]:
     return getattr(dag_run, "consumed_asset_events", None) or ()
 
 
-def _produced_here(events: Iterable[Any]) -> bool:
-    """Whether all events come from tasks: these have passed the gate, so what they trigger belongs here.
+def _produced_here(event: Any) -> bool:
+    """Whether an event exists in this environment only: a task, or a watcher, that passed the gate sent it.
 
-    That also holds while a producer drains here after a switch. Events from outside (REST API, watchers) have
-    no source and may reach both environments.
+    That also holds while a producer drains here after a switch. Other events come from outside (REST API) and
+    may reach both environments. A run with an event of each kind follows the one that is only here, which
+    would be lost otherwise.
     """
-    sources = [getattr(event, "source_dag_id", None) for event in events]
-    return bool(sources) and all(sources)
+    extra = getattr(event, "extra", None)
+    from_watcher = isinstance(extra, dict) and extra.get("from_trigger")
+    return bool(getattr(event, "source_dag_id", None) or from_watcher)
 
 
 class Gate:
@@ -91,32 +114,63 @@ class Gate:
         """
         if run.kind in CREATED_HERE:
             return Verdict(True, f"{run.kind} runs are executed where they were created")
-        if run.produced_here:
-            return Verdict(True, "the tasks that triggered it ran here")
+        if run.made_here:
+            reason = "was triggered here" if run.kind == "scheduled" else "was caused by what ran here"
+            return Verdict(True, f"it {reason}, so it is executed here")
+        if run.cleared:
+            return self._verdict_on_cleared(run, wait)
         here = self.settings.environment
         instant = run.due or run.started or self._clock()
-        if run.cleared:
-            # an operator has cleared it: the owner at the time of its new start decides, so that a later
-            # switch does not stop it halfway
-            instant = max(run.started or self._clock(), instant)
-        claim = self._claim(run, instant, wait, afresh=run.cleared or retried)
-        if claim.entry is not None and claim.entry.owned_by == (here, self.settings.life):
+        claim = self._claim(run, instant, wait, afresh=retried)
+        if claim.entry is not None and self._is_us(claim.entry):
             return Verdict(True, f"{here} owns {instant.isoformat()}")
-        if run.cleared:
-            return Verdict(
-                False,
-                f"{run.run_id} of {run.dag_id} was cleared on {here}, but {_named(claim)} owns the work now "
-                f"(since before {instant.isoformat()}): clear it on {_named(claim)}",
-            )
         return Verdict(False, f"{_named(claim)} owns what is due at {instant.isoformat()}; this is {here}")
+
+    def _verdict_on_cleared(self, run: Run, wait: float) -> Verdict:
+        """Judge by the owner at the instant of the clear, whoever owns the work when the run starts again."""
+        here, now = self.settings.environment, self._clock()
+        asked = run.cleared_at or run.started or now
+        instant = max(asked, run.due or asked)
+        timeline = self._store.timeline(instant, wait=wait, within=RECENT)
+        self._not_replaced(timeline.newest(run.dag_id))
+        then = in_force(timeline, instant, run.dag_id)
+        if self._is_us(then):
+            return Verdict(True, f"{here} owned the work when it was cleared, at {asked.isoformat()}")
+        owner_now = in_force(timeline, now, run.dag_id).owner
+        due = f", due at {run.due.isoformat()}," if run.due else ""
+        again = f"clear it on {owner_now}"
+        again += " once more" if owner_now == here else ", which owns the work now"
+        return Verdict(
+            False,
+            f"{run.run_id} of {run.dag_id}{due} was cleared on {here}, but {then.owner} owned the work at "
+            f"{asked.isoformat()}, so it fails here. To run it again, {again}",
+            refused=True,
+        )
+
+    def keep_time_of_clear(self, dag_run: Any) -> bool:
+        """Date a cleared run that starts again back to its clear, if the owner has changed in between.
+
+        Called in the scheduler with the ORM's DagRun; returns whether it was changed. Tasks of Airflow 3 know
+        the run's start only. In general the start must stay: dagrun_timeout counts from it.
+        Raises OwnershipUnknown.
+        """
+        run = describe(dag_run)
+        if run.kind in CREATED_HERE or run.made_here or not (run.cleared_at and run.started):
+            return False
+        timeline = self._store.timeline(run.started, wait=0, within=RECENT)
+        then, now = (in_force(timeline, each, run.dag_id) for each in (run.cleared_at, run.started))
+        if then.owned_by == now.owned_by:
+            return False
+        dag_run.start_date = run.cleared_at
+        return True
 
     def _claim(self, run: Run, instant: datetime, wait: float, *, afresh: bool) -> Claim:
         """Whose the instant is. While books are open, that may change: then it is read again."""
         deadline = time.monotonic() + wait
-        timeline = self._store.timeline(instant, wait=wait, afresh=afresh)
+        timeline = self._store.timeline(instant, wait=wait, within=RECENT if afresh else None)
         claim = timeline.claim(instant, run.dag_id)
         if not claim.settled and not afresh:
-            timeline = self._store.timeline(instant, wait=wait, afresh=True)
+            timeline = self._store.timeline(instant, wait=wait, within=RECENT)
             claim = timeline.claim(instant, run.dag_id)
         while claim.undecided:
             if time.monotonic() + UNDECIDED_PAUSE > deadline:
@@ -125,10 +179,13 @@ class Gate:
                     "complete that: mwaactl switch --wait, with the present owner"
                 )
             time.sleep(UNDECIDED_PAUSE)
-            timeline = self._store.timeline(instant, wait=wait, afresh=True)
+            timeline = self._store.timeline(instant, wait=wait, within=RECENT)
             claim = timeline.claim(instant, run.dag_id)
         self._not_replaced(timeline.newest(run.dag_id))
         return claim
+
+    def _is_us(self, entry: Entry) -> bool:
+        return entry.owned_by == (self.settings.environment, self.settings.life)
 
     def _not_replaced(self, newest: Entry) -> None:
         """Raise OwnershipUnknown if the work is owned by a former environment with this one's colour."""
@@ -138,6 +195,12 @@ class Gate:
                 f"{here.environment} owns the work, but that environment was replaced by this one. To let "
                 f"this one own it: mwaactl switch {here.environment}"
             )
+
+
+def in_force(timeline: Timeline, instant: datetime, dag_id: str | None = None) -> Entry:
+    """The decision by which the work was done at `instant`, whoever got the rest of it later."""
+    line = timeline.line(dag_id)
+    return next((entry for entry in reversed(line) if entry.since <= instant), line[0])
 
 
 def _named(claim: Claim) -> str:

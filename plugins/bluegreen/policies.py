@@ -6,18 +6,19 @@
    notifies listeners: for a run that is not ours nothing is rendered and no lineage is emitted.
 3. `task_policy` sets a pre_execute hook, right before the work.
 
-Callbacks of runs that this environment only mirrors are silenced. A run that is not ours is skipped; without
-a verdict, the task waits in its process, then fails. The scheduler never waits.
+Callbacks of runs that this environment only mirrors are silenced. A run that is not ours is skipped, unless
+a person cleared it here: then its tasks fail and say where to clear it. Without a verdict, the task waits in
+its process, then fails. The scheduler never waits. Watchers of assets are gated as well (`watchers.py`).
 """
 
 from __future__ import annotations
 
 import functools
 import logging
+import sys
 import time
 import weakref
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from bluegreen import settings, store
@@ -75,15 +76,20 @@ def known_verdict(dag_id: str, run_id: str) -> Verdict | None:
 
 
 def _check(context: Context) -> None:
-    """Return if the run is ours. Raises AirflowSkipException if not, AirflowException without a verdict."""
+    """Return if the run is ours.
+
+    Raises AirflowSkipException if not, AirflowFailException (no retries) if a person cleared it here
+    nevertheless, and AirflowException without a verdict.
+    """
     verdict = _verdict(context)
     if verdict.mine:
         return
     try:
-        from airflow.sdk.exceptions import AirflowSkipException
+        from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
     except ImportError:  # before Airflow 3.2
-        from airflow.exceptions import AirflowSkipException
-    raise AirflowSkipException(f"blue/green gate: {verdict.reason}")
+        from airflow.exceptions import AirflowFailException, AirflowSkipException
+    end = AirflowFailException if verdict.refused else AirflowSkipException
+    raise end(f"blue/green gate: {verdict.reason}")
 
 
 def _current_context() -> Context | None:
@@ -143,21 +149,69 @@ def _gate_pre_execute(task: Any) -> None:
         mapped["pre_execute"] = _gated(previous)
 
 
+# --- watchers of assets (Airflow 3) ---
+
+
+def _gate_watchers(dag: Any) -> None:
+    """Let the triggerer watch the DAG's assets only while this environment owns the work."""
+    for asset in _assets(dag):
+        for watcher in getattr(asset, "watchers", ()):
+            from bluegreen import watchers  # late: few DAGs have any, and it imports Airflow's triggers
+
+            watchers.gate(watcher)
+
+
+def _assets(dag: Any) -> Iterator[Any]:
+    """The assets that a DAG names, among other objects."""
+    parts = [getattr(getattr(dag, "timetable", None), "asset_condition", None)]
+    while parts:
+        part = parts.pop()
+        yield part
+        parts.extend(getattr(part, "objects", ()))  # of `A & (B | C)`
+    for task in getattr(dag, "tasks", ()):
+        yield from (*(getattr(task, "inlets", None) or ()), *(getattr(task, "outlets", None) or ()))
+
+
 # --- callbacks ---
 
 
-def _is_mirrored(context: Context) -> bool:
-    """Whether the other environment executes a callback's run, which is only mirrored here."""
+def _verdict_of_callback(context: Context) -> Verdict:
+    """The verdict on a callback's run. Raises whatever keeps it from being known."""
     if "dag_run" in context and "ti" in context:
-        return not _verdict(context, CALLBACK_WAIT).mine
-    # Airflow 3.3 passes only the id if no task of the run succeeded; the id contains the due instant
-    kind, _, due = context["run_id"].partition("__")
-    run = Run(context["dag"].dag_id, context["run_id"], kind, datetime.fromisoformat(due))
+        return _verdict(context, CALLBACK_WAIT)
     chosen = settings.load()
-    return not Gate(chosen, store.store(chosen)).verdict(run, wait=CALLBACK_WAIT).mine
+    gate = Gate(chosen, store.store(chosen))
+    dag_run = _dag_run_of_request(context["run_id"])
+    if dag_run is not None:
+        return gate.verdict(describe(dag_run), wait=CALLBACK_WAIT)
+    # no Airflow that we know gets here; the type of run is unknown, so what is due now decides: the standby
+    # reports nothing about a run that may be the other environment's
+    log.warning("blue/green gate: callback of %s, a run that Airflow does not describe", context["run_id"])
+    return gate.verdict(Run(context["dag"].dag_id, context["run_id"], "", due=None), wait=CALLBACK_WAIT)
 
 
-def _silencing(callback: Any) -> Any:
+def _dag_run_of_request(run_id: str) -> Any:
+    """The DAG run of the request that the DAG processor executes; None if this is no such process.
+
+    If no task of the run succeeded, Airflow 3.1 and later pass only the run's id to the callback, but the
+    request in the calling function describes the run, too.
+    """
+    for frame in _callers():
+        request = frame.f_locals.get("request")
+        dag_run = getattr(getattr(request, "context_from_server", None), "dag_run", None)
+        if dag_run is not None and dag_run.run_id == run_id:
+            return dag_run
+    return None
+
+
+def _callers() -> Iterator[Any]:
+    frame = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back  # type: ignore[assignment]
+
+
+def _silencing(callback: Any, *, of_failure: bool) -> Any:
     """Wrap a callback so that it is not called for runs that this environment only mirrors."""
     if hasattr(callback, "bluegreen"):
         return callback
@@ -165,10 +219,12 @@ def _silencing(callback: Any) -> Any:
     @functools.wraps(callback, updated=())
     def bluegreen_callback(context: Context, *args: Any, **kwargs: Any) -> Any:
         try:
-            mirrored = _is_mirrored(context)
+            verdict = _verdict_of_callback(context)
         except Exception:  # noqa: BLE001 - a superfluous report is better than an unreported failure
-            mirrored = False
-        return None if mirrored else callback(context, *args, **kwargs)
+            return callback(context, *args, **kwargs)
+        if verdict.mine or (verdict.refused and of_failure):
+            return callback(context, *args, **kwargs)
+        return None
 
     bluegreen_callback.bluegreen = True  # type: ignore[attr-defined]
     return bluegreen_callback
@@ -178,10 +234,11 @@ def _silence(owner: Any, name: str) -> None:
     callbacks = getattr(owner, name, None)
     if not callbacks:
         return
+    of_failure = name == "on_failure_callback"
     if callable(callbacks):
-        setattr(owner, name, _silencing(callbacks))
+        setattr(owner, name, _silencing(callbacks, of_failure=of_failure))
     else:
-        setattr(owner, name, [_silencing(callback) for callback in callbacks])
+        setattr(owner, name, [_silencing(callback, of_failure=of_failure) for callback in callbacks])
 
 
 # --- in the scheduler ---
@@ -250,8 +307,7 @@ def _is_new(ti: Any) -> bool:
 def task_instance_mutation_hook(task_instance: Any, dag_run: Any = None) -> None:
     """Layer 1. Airflow passes the DAG run from 3.3 on."""
     try:
-        # the id spares the search in the session for most runs that are not judged here
-        if not (task_instance.run_id or "").startswith("scheduled__") or not _is_new(task_instance):
+        if not _is_new(task_instance):
             return
         if dag_run is None:
             dag_run = _dag_run_of(task_instance)
@@ -265,8 +321,12 @@ def task_instance_mutation_hook(task_instance: Any, dag_run: Any = None) -> None
 
 
 def dag_policy(dag: Any) -> None:
-    """Layer 2, and the DAG's callbacks: a run whose tasks are all skipped is a success for Airflow."""
+    """Layer 2, and the DAG's callbacks: a run whose tasks are all skipped is a success for Airflow.
+
+    Also the watchers of the DAG's assets.
+    """
     _gate_template_env(dag)
+    _gate_watchers(dag)
     for name in ("on_success_callback", "on_failure_callback"):
         _silence(dag, name)
 

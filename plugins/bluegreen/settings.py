@@ -10,7 +10,8 @@ from typing import Final
 
 from bluegreen.timeline import COLOURS
 
-MAX_AGE: Final = timedelta(minutes=1)
+MAX_AGE: Final = timedelta(minutes=1)  # of a copy of the timeline
+RECENT: Final = timedelta(seconds=5)  # the same, for what may change its owner: open books, cleared runs
 
 
 class SettingsError(RuntimeError):
@@ -23,7 +24,8 @@ class Settings:
 
     `environment` is this one's colour, `life` the identifier that it was born with; `parameter` and `bucket`
     are where the ownership timeline stands. `max_age` limits the age of a copy of it; `wait` limits how long
-    a task waits for a verdict.
+    a task waits for a verdict; `hosts` is the greatest number of workers and schedulers, which share what the
+    environment may ask of SSM.
     """
 
     environment: str
@@ -32,6 +34,7 @@ class Settings:
     bucket: str
     max_age: timedelta = MAX_AGE
     wait: timedelta = timedelta(minutes=1)
+    hosts: int = 30  # the most that Amazon MWAA has
 
 
 @cache
@@ -55,6 +58,7 @@ def load() -> Settings:
         default,
         max_age=_seconds("max_age_seconds", default.max_age),
         wait=_seconds("wait_seconds", default.wait),
+        hosts=_hosts(default.hosts),
     )
 
 
@@ -86,3 +90,12 @@ def _seconds(name: str, default: timedelta) -> timedelta:
     if not 0 <= seconds <= 86400:
         raise SettingsError(f"bluegreen.{name} must be a number of seconds from 0 to 86400, not {text!r}")
     return timedelta(seconds=seconds)
+
+
+def _hosts(default: int) -> int:
+    text = _option("hosts")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1000):
+        raise SettingsError(f"bluegreen.hosts must be a whole number from 1 to 1000, not {text!r}")
+    return int(text)

@@ -2,41 +2,44 @@
 
 A copy of the timeline is valid for an instant only if its fetch *started* at or after that instant: a switch
 takes effect no earlier than its arrival at SSM plus the lead, and the lead covers clock skew and read lag, so
-a decision that is missing in such a copy cannot affect the instant. No copy is used beyond a maximum age.
+a decision that is missing in such a copy cannot affect the instant. No copy is used beyond a maximum age, and
+none replaces a newer one. The processes of a host share copies and failures, and read in turns.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
-import random
-import stat
-import tempfile
+import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
-from functools import cache, partial
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from botocore.utils import parse_timestamp
 
 from bluegreen import aws
-from bluegreen.document import Fetch, Record, content_hash, latest_valid, object_key, standing
+from bluegreen.document import Fetch, Record, latest_valid, standing
+from bluegreen.host import READ_SECONDS, Turn, Turns, host_folder, lock, write
+from bluegreen.objects import Objects
 from bluegreen.settings import Settings
-from bluegreen.timeline import Timeline, TimelineError
+from bluegreen.timeline import Entry, Timeline, TimelineError
 
 REQUEST_SECONDS = 3.0
-READ_SECONDS = 6.0  # one attempt, with credentials and, if the newest version is invalid, the history
-LAST_TRY_SECONDS = 0.9  # an attempt that begins when the time is up: a scheduler waits less than a second
-PAUSE_SECONDS = 30.0  # after a failure, a caller that cannot wait does not read again for this long
-LOCK_SECONDS = 5.0  # how long a process waits while another one on its host fetches
+LAST_TRY_SECONDS = (
+    0.9  # a caller that cannot wait gets its answer in this time: a scheduler waits less than 1 s
+)
+TURN_SECONDS = 0.5  # of which it waits for its host's turn
+PAUSE_SECONDS = 10.0  # the longest pause of a host between two reads that fail
+POLL_SECONDS = (0.05, 0.25)  # how often those who wait look at what their host has: at first, and later
 HANGING_READS = 3  # threads that may wait for an answer that never comes
 HISTORY_PAGES = 10  # of 50; SSM keeps 100 versions
+AWS_SKEW = timedelta(seconds=1)  # between the clocks of Amazon's servers
 
 
 class OwnershipUnknown(RuntimeError):  # noqa: N818 - a state, not a mistake
@@ -44,7 +47,7 @@ class OwnershipUnknown(RuntimeError):  # noqa: N818 - a state, not a mistake
 
 
 class TooEarly(OwnershipUnknown):
-    """This host's clock has not reached the instant yet."""
+    """By this host's clock the instant has not come yet, or the host's next turn to read."""
 
 
 class Answer(NamedTuple):
@@ -101,25 +104,16 @@ class Parameter:
         return answer
 
 
-def fetch_content(bucket: str, name: str) -> str:
-    """The content of the object with this name. Raises AwsError."""
-    content = aws.request(
-        "s3", "GET", f"/{object_key(name)}", body=b"", headers={}, timeout=REQUEST_SECONDS, bucket=bucket
-    ).decode()
-    if content_hash(content) != name:
-        raise aws.AwsError(f"s3://{bucket}/{object_key(name)} does not have the content that its name states")
-    return content
-
-
 def _record(parameter: dict[str, Any]) -> Record:
     # botocore's own parser: writers that use its client must get exactly the same instant
     return str(parameter["Value"]), int(parameter["Version"]), parse_timestamp(parameter["LastModifiedDate"])
 
 
 class Store:
-    """The timeline as this environment applies it, through a cache that the processes of this host share.
+    """The timeline as this environment applies it, through a copy that the processes of this host share.
 
-    `fetches` counts this process's reads of SSM.
+    `hosts` share the environment's part of SSM's quota (0: no limit); `pause` is the longest one after
+    failures, in seconds. `fetches` counts this process's reads of SSM.
     """
 
     def __init__(
@@ -129,37 +123,34 @@ class Store:
         directory: Path | None = None,
         clock: Callable[[], float] = time.time,
         pause: float = PAUSE_SECONDS,
-        fetch: Fetch | None = None,
+        hosts: int = 0,
     ) -> None:
         self.settings = settings
         self.fetches = 0
         self._read = read
-        self._content = fetch or partial(fetch_content, settings.bucket)
         self._clock = clock
-        self._pause = pause
         self._copy: Copy | None = None
-        self._closed: tuple[float, str] = (
-            0.0,
-            "",
-        )  # until when callers that cannot wait do not read, and why
         self._threads: list[threading.Thread] = []
         self._file = _cache_file(settings, directory)
+        self._loaded: tuple[int, int] | None = None  # which file `_copy` was compared with
+        turns = self._file and self._file.with_suffix(".turn")
+        self._turns = Turns(turns, hosts, pause, clock)
+        self._objects = Objects(settings.bucket, directory, REQUEST_SECONDS)
 
-    def timeline(self, instant: datetime, *, wait: float, afresh: bool = False) -> Timeline:
-        """A timeline that is valid for `instant`; with `afresh`, one that is read after the call begins.
+    def timeline(self, instant: datetime, *, wait: float, within: timedelta | None = None) -> Timeline:
+        """A timeline that is valid for `instant`; with `within`, one whose fetch started no longer ago.
 
-        Retries for up to `wait` seconds plus LAST_TRY_SECONDS, whatever hangs, then raises OwnershipUnknown
-        with the reason. With `wait` 0 it tries once, and after a failure not again for `pause` seconds.
+        Waits up to `wait` seconds plus LAST_TRY_SECONDS, whatever hangs, then raises OwnershipUnknown with
+        the reason. With `wait` 0 it tries at most once.
         """
-        needed = instant.timestamp()
-        if afresh:
-            needed = max(needed, self._clock())
-        return (self._good_copy(needed) or self._wait_for_copy(needed, wait)).timeline
+        due = instant.timestamp()
+        needed = due if within is None else max(due, self._clock() - within.total_seconds())
+        return (self._good_copy(needed) or self._wait_for_copy(due, needed, wait)).timeline
 
     def _good_copy(self, needed: float) -> Copy | None:
         """A copy that is valid for `needed`: this process's own, else the host's."""
         if not self._is_good(self._copy, needed):
-            self._copy = self._load() or self._copy
+            self._adopt()
         return self._copy if self._is_good(self._copy, needed) else None
 
     def _is_good(self, copy: Copy | None, needed: float) -> bool:
@@ -168,38 +159,47 @@ class Store:
         # a start in the future means that the clock was set back, so the copy's age is unknown
         return 0 <= self._clock() - copy.started <= self.settings.max_age.total_seconds()
 
-    def _wait_for_copy(self, needed: float, wait: float) -> Copy:
-        deadline = time.monotonic() + wait
-        pause = 0.5
+    def _wait_for_copy(self, due: float, needed: float, wait: float) -> Copy:
+        begun = time.monotonic()
+        poll, longest_poll = POLL_SECONDS
         while True:
             late = needed - self._clock()
             if late > 0:
                 reason = f"this host's clock is {late:.3f} s before the run's due instant"
-            else:
-                outcome = self._fetch_once(needed, wait, deadline)
-                if isinstance(outcome, Copy):
-                    return outcome
-                reason = outcome
-            delay = max(late, 0.001) if late > 0 else pause * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
-            if time.monotonic() + delay > deadline:
-                kind = TooEarly if late > 0 else OwnershipUnknown
-                raise kind(f"SSM parameter {self.settings.parameter}: {reason}")
-            time.sleep(delay)
-            pause = min(pause * 2, 10.0)
+                if time.monotonic() + late > begun + wait:
+                    raise TooEarly(self._failure(reason))
+                time.sleep(max(late, 0.001))
+                continue
+            outcome = self._copy_in_turn(due, needed, begun + wait + LAST_TRY_SECONDS, urgent=not wait)
+            if isinstance(outcome, Copy):
+                return outcome
+            # what another process reads may come at any moment
+            delay = poll if outcome.reading else max(outcome.until - self._clock(), 0.001)
+            if time.monotonic() + delay > begun + max(wait, TURN_SECONDS) or (outcome.mine and not wait):
+                kind = OwnershipUnknown if outcome.failures or outcome.reading else TooEarly
+                raise kind(self._failure(outcome.reason))
+            time.sleep(min(delay, poll))
+            poll = min(poll * 1.5, longest_poll)
 
-    def _fetch_once(self, needed: float, wait: float, deadline: float) -> Copy | str:
-        """A copy that this process or another one on the host has just read, or why there is none."""
-        closed_until, reason = self._closed
-        if wait == 0 and time.monotonic() < closed_until:
-            return reason
-        with _lock(self._file, min(LOCK_SECONDS, max(deadline - time.monotonic(), 0.0))):
-            if copy := self._good_copy(needed):
-                return copy
-            left = deadline - time.monotonic()
-            outcome = self._fetch_within(min(READ_SECONDS, max(left, LAST_TRY_SECONDS)))
-        if isinstance(outcome, str):
-            self._closed = (time.monotonic() + self._pause, outcome)
-        return outcome
+    def _failure(self, reason: str) -> str:
+        return f"SSM parameter {self.settings.parameter}: {reason}"
+
+    def _copy_in_turn(self, due: float, needed: float, end: float, *, urgent: bool) -> Copy | Turn:
+        """A copy that this process or another one on the host has just read, or what must be waited for."""
+        if copy := self._good_copy(needed):
+            return copy
+        now = self._clock()
+        if not urgent and (slot := self._turns.slot(due)) > now:
+            return Turn(now, slot, "it is not this host's turn to read yet")
+        if turn := self._turns.take(urgent=urgent):
+            return turn
+        if copy := self._good_copy(needed):  # read between the look and the turn
+            self._turns.succeeded(copy.started)
+            return copy
+        outcome = self._fetch_within(min(READ_SECONDS, end - time.monotonic()))
+        if isinstance(outcome, Copy):
+            return outcome
+        return self._good_copy(needed) or self._turns.failed(outcome)
 
     def _fetch_within(self, seconds: float) -> Copy | str:
         """A new copy, or why there is none.
@@ -219,39 +219,71 @@ class Store:
             return str(error)
         self._threads.append(thread)
         thread.join(seconds)
-        return outcome[0] if outcome else f"no answer within {seconds:g} s"
+        return outcome[0] if outcome else f"no answer within {seconds:.1g} s"
 
     def _fetch(self, outcome: list[Copy | str]) -> None:
         try:
             self.fetches += 1
             started = self._clock()  # before the request: the answer contains all that SSM had at that time
             answer = self._read(self._copy.answer if self._copy else None)
-            self._copy = self._copy_of(started, answer)
+            copy = self._keep(self._copy_of(started, answer, self._objects.fetch))
         except Exception as error:  # noqa: BLE001 - whatever the error, there is no answer
             outcome.append(f"{type(error).__name__}: {error}")
             return
-        outcome.append(self._copy)
-        _save(self._file, self._copy)
+        self._turns.succeeded(started)
+        outcome.append(copy)
 
-    def _copy_of(self, started: float, answer: Answer) -> Copy:
-        return Copy(started, answer, latest_valid([answer.valid], self._content).effective())
+    def _keep(self, copy: Copy) -> Copy:
+        """Make a copy the process's and the host's. Raises AwsError if it is older than what they have."""
+        with lock(self._file):
+            self._adopt()
+            if self._copy is not None:
+                _refuse_older(copy.answer, self._copy.answer)
+            if self._supersedes(copy):
+                self._copy = copy
+                if self._file is not None:
+                    with suppress(OSError):  # in that case, the other processes read for themselves
+                        write(self._file, _to_text(copy).encode())
+        return copy
 
-    def _load(self) -> Copy | None:
+    def _supersedes(self, copy: Copy) -> bool:
+        """Whether a copy that is not older should replace this process's own."""
+        own = self._copy
+        # a start in the future means that the clock was set back
+        return own is None or copy.answer != own.answer or not copy.started <= own.started <= self._clock()
+
+    def _adopt(self) -> None:
+        """Take the host's copy, unless this process has a newer one."""
         if self._file is None:
-            return None
+            return
         try:
-            raw = json.loads(self._file.read_text())
-            return self._copy_of(
-                float(raw["started"]), Answer(_from_json(raw["valid"]), _from_json(raw["newest"]))
-            )
-        except (OSError, ValueError, KeyError, TypeError):
-            return None  # missing or damaged: the next fetch replaces it
+            status = self._file.stat()
+            if (status.st_ino, status.st_mtime_ns) == self._loaded:
+                return
+            copy = self._copy_of(*_from_text(self._file.read_text()), self._objects.kept)
+            if self._copy is not None:
+                _refuse_older(copy.answer, self._copy.answer)
+        except (OSError, ValueError, KeyError, TypeError, aws.AwsError):
+            return  # missing, damaged or older: the next fetch replaces it
+        self._loaded = (status.st_ino, status.st_mtime_ns)
+        if self._supersedes(copy):
+            self._copy = copy
+
+    def _copy_of(self, started: float, answer: Answer, fetch: Fetch) -> Copy:
+        known = self._copy
+        if known is not None and known.answer.valid == answer.valid:
+            return Copy(started, answer, known.timeline)
+        timeline = _load_timeline(self._file, answer.valid)
+        if timeline is None:
+            timeline = latest_valid([answer.valid], fetch).effective()
+            _save_timeline(self._file, answer.valid, timeline)
+        return Copy(started, answer, timeline)
 
 
 @cache
 def store(settings: Settings) -> Store:
     """This process's store."""
-    return Store(settings, Parameter(settings.parameter, REQUEST_SECONDS).read)
+    return Store(settings, Parameter(settings.parameter, REQUEST_SECONDS).read, hosts=settings.hosts)
 
 
 # --- the host's copy: a file that only this user can write ---
@@ -263,17 +295,6 @@ SOURCE = (
 )
 
 
-def host_folder(directory: Path | None = None) -> Path | None:
-    """The folder that this host's processes share; None if others can write into it."""
-    folder = directory or Path(tempfile.gettempdir()) / f"bluegreen-{os.geteuid()}"
-    with suppress(OSError):
-        folder.mkdir(mode=0o700, exist_ok=True)
-        status = folder.lstat()
-        if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022:
-            return folder
-    return None
-
-
 def _cache_file(settings: Settings, directory: Path | None) -> Path | None:
     """The path of the host's copy; None without a folder."""
     folder = host_folder(directory)
@@ -281,17 +302,14 @@ def _cache_file(settings: Settings, directory: Path | None) -> Path | None:
     return folder and folder / f"{hashlib.sha256('|'.join(source).encode()).hexdigest()[:16]}.json"
 
 
-def _save(file: Path | None, copy: Copy) -> None:
-    if file is None:
-        return
-    raw = {
-        "started": copy.started,
-        **{name: _to_json(record) for name, record in copy.answer._asdict().items()},
-    }
-    temporary = file.with_name(f"{file.name}.{os.getpid()}-{threading.get_native_id()}")
-    with suppress(OSError):  # in that case, the other processes read for themselves
-        temporary.write_text(json.dumps(raw))
-        temporary.replace(file)
+def _to_text(copy: Copy) -> str:
+    records = {name: _to_json(record) for name, record in copy.answer._asdict().items()}
+    return json.dumps({"started": copy.started, **records})
+
+
+def _from_text(text: str) -> tuple[float, Answer]:
+    raw = json.loads(text)
+    return float(raw["started"]), Answer(_from_json(raw["valid"]), _from_json(raw["newest"]))
 
 
 def _to_json(record: Record) -> list[Any]:
@@ -304,24 +322,39 @@ def _from_json(raw: Any) -> Record:
     return str(value), int(version), datetime.fromisoformat(modified)
 
 
-@contextmanager
-def _lock(file: Path | None, seconds: float) -> Iterator[None]:
-    """Let one process of this host fetch at a time; after `seconds`, continue without the lock."""
-    handle = None
-    if file is not None:
-        with suppress(OSError):
-            handle = file.with_suffix(".lock").open("a")
+# A long timeline takes 5 ms to parse, so the host keeps its result, which takes 1 ms. To be used only by the
+# code that wrote it: two environments on one machine may have different plugins.
+SHAPE = tuple(name for kind in (Entry, Timeline) for name in kind.__dataclass_fields__)
+
+
+def _load_timeline(file: Path | None, record: Record) -> Timeline | None:
+    if file is None:
+        return None
     try:
-        deadline = time.monotonic() + seconds
-        while handle is not None:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if time.monotonic() >= deadline:
-                    break
-                time.sleep(0.02)
-        yield
-    finally:
-        if handle is not None:
-            handle.close()
+        shape, of, timeline = pickle.loads(file.with_suffix(".timeline").read_bytes())  # noqa: S301 - our own
+    except Exception:  # noqa: BLE001 - missing or damaged in whatever way
+        return None
+    return timeline if (shape, of) == (SHAPE, record) else None
+
+
+def _save_timeline(file: Path | None, record: Record, timeline: Timeline) -> None:
+    if file is not None:
+        with suppress(OSError):  # in that case, each process parses the value
+            write(file.with_suffix(".timeline"), pickle.dumps((SHAPE, record, timeline)))
+
+
+# --- never back to an older version ---
+
+
+def _refuse_older(answer: Answer, known: Answer) -> None:
+    """Raise AwsError if SSM, whose reads may lag, answers with less than what is known.
+
+    A parameter that was deleted and created again begins with version 1, but later: 30 s, by Amazon's rule.
+    """
+    for (_, version, modified), (_, seen, then) in zip(answer, known, strict=True):
+        later = modified - then
+        if later <= AWS_SKEW if version < seen else later < -AWS_SKEW:
+            raise aws.AwsError(
+                f"SSM answered with version {version} of {modified.isoformat()}, which is older than version "
+                f"{seen} of {then.isoformat()}, already seen on this host: its answer lags"
+            )

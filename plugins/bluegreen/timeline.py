@@ -29,7 +29,7 @@ this one definition. Standard library only. The whole contract is five rules.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -47,6 +47,15 @@ DAG_ID: Final = re.compile(r"[\w.-]+")  # what Airflow allows: a comma can join 
 def other_colour(colour: Colour) -> Colour:
     """The environment on the other side of a switch."""
     return "green" if colour == "blue" else "blue"
+
+
+def due_instant(run_after: datetime | None, interval_end: datetime | None) -> datetime | None:
+    """The instant whose owner executes a scheduled run: the earlier of the two that there are.
+
+    Airflow 2 does not keep a run's `run_after`, and Airflow 3 has runs without a data interval. A timetable
+    that lets a run start later than its interval's end has the same instant on both.
+    """
+    return min((instant for instant in (run_after, interval_end) if instant is not None), default=None)
 
 
 def from_the_beginning(since: datetime) -> bool:
@@ -216,9 +225,15 @@ class Timeline:
         return replace(before._knowing((dag_id,), version), dags={**before.dags, dag_id: line})
 
     def with_books(
-        self, source: Colour, left: Mapping[str, datetime], version: int, *, closed: bool
+        self,
+        source: Colour,
+        left: Mapping[str, datetime],
+        version: int,
+        *,
+        closed: bool,
+        dags: Collection[str] = (),
     ) -> Timeline:
-        """Close the books of `source` (`closed`), or let them be closing.
+        """Close the books of `source` (`closed`), or let them be closing; of these `dags` only, if any.
 
         `left`: by DAG, the instant from which on its present life created no runs. Of a former life nothing
         is left: nobody knows what it had executed.
@@ -226,7 +241,7 @@ class Timeline:
         before, life = self._based(version), self.lives.get(source)
         marked: dict[tuple[str | None, Entry], Entry] = {}
         for dag_id, entry, previous in before.books(source):
-            if entry.closed:
+            if entry.closed or (dags and dag_id not in dags):
                 continue
             own = left if previous.life == life else {}
             kept = {

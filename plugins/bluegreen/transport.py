@@ -30,6 +30,8 @@ from openlineage.client.transport.transport import Config, Transport
 
 from bluegreen import aws, policies, settings, store
 from bluegreen.gate import FOLLOWS_PRODUCER, Gate, Run
+from bluegreen.host import host_folder
+from bluegreen.timeline import due_instant
 
 log = logging.getLogger("bluegreen.lineage")
 
@@ -120,7 +122,7 @@ class LineageLogTransport(Transport):
 @contextmanager
 def _patience(bucket: str) -> Iterator[tuple[float, ...]]:
     """Seconds for each attempt to write. A file signals to this host's processes that S3 hangs."""
-    folder = store.host_folder()
+    folder = host_folder()
     hanging = folder / f"hanging-{bucket}" if folder else None
     patient = hanging is None or _may_be_patient(hanging)
     began = time.monotonic()
@@ -188,9 +190,10 @@ def _ours(event: dict[str, Any]) -> bool:
         dag_id=str(dag_run.get("dag_id")),
         run_id=str(dag_run.get("run_id")),
         kind=kind,
-        due=_instant(dag_run.get("run_after") or dag_run.get("data_interval_end")),
+        due=due_instant(_instant(dag_run.get("run_after")), _instant(dag_run.get("data_interval_end"))),
         started=_instant(dag_run.get("start_date")),
         cleared=(dag_run.get("clear_number") or 0) > 0,
+        made_here=kind == "scheduled" and bool(dag_run.get("external_trigger")),  # see describe()
     )
     # providers before 2.11 do not report that a run was cleared; the work of its tasks shows it at the end
     may_be_cleared = worked and "clear_number" not in dag_run

@@ -1,13 +1,19 @@
-"""A preview that would take away the environment that owns the work fails, and says what to do."""
+"""What a preview may not do to an environment with work, and what it warns of; on the real engine."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from bluegreen.document import dump, object_key
+from bluegreen.timeline import EPOCH, Colour, Timeline, other_colour
 
-from tests.engine.deployment import LocalCloud, Project
+from tests.engine.deployment import ENVIRONMENT, LocalCloud, Project
+
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture(scope="module")
@@ -19,13 +25,45 @@ def project(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Iter
     assert project.destroy().ok
 
 
-def switch(project: Project, colour: str) -> None:
-    """Make `colour` the owner, as if it always had been."""
-    ssm, name = project.cloud.client("ssm"), project.outputs()["ownership_parameter"]
-    version = ssm.get_parameter(Name=name)["Parameter"]["Version"]
-    owner = {"owner": colour, "since": "1970-01-01T00:00:00Z", "version": version + 1}
-    value = json.dumps({"base_version": version, "owners": [owner], "dags": {}})
-    ssm.put_parameter(Name=name, Value=value, Type="String", Overwrite=True)
+def put(project: Project, value: str) -> None:
+    name = project.outputs()["ownership_parameter"]
+    project.cloud.client("ssm").put_parameter(Name=name, Value=value, Type="String", Overwrite=True)
+
+
+def version(project: Project) -> int:
+    name = project.outputs()["ownership_parameter"]
+    return int(project.cloud.client("ssm").get_parameter(Name=name)["Parameter"]["Version"])
+
+
+def switch(project: Project, target: Colour, *, drained: bool = True, known: Sequence[str] = ()) -> None:
+    """Write that `target` owns all for an hour, and whether the other environment has drained."""
+    outputs, next_version = project.outputs(), version(project) + 1
+    lives = {colour: each["life"] for colour, each in outputs["airflow_environments"].items()}
+    source = other_colour(target)
+    timeline = Timeline.initial(source, lives[source]).seen_with(lives)
+    timeline = timeline.switched(target, datetime.now(UTC) - HOUR, next_version, known=known)
+    if drained:
+        timeline = timeline.with_books(source, {}, next_version, closed=True)
+    document = dump(timeline, EPOCH)
+    if document.content is not None:
+        project.cloud.client("s3").put_object(
+            Bucket=outputs["lineage_log_bucket"],
+            Key=object_key(document.name),
+            Body=document.content.encode(),
+        )
+    put(project, document.value)
+
+
+@pytest.fixture
+def green(project: Project) -> Iterator[Any]:
+    """Sets overrides of green, which are gone after the test."""
+
+    def override(key: str, value: str) -> None:
+        done = project.run("config", "set", "--path", f"green.{key}", value)
+        assert done.returncode == 0, done.stderr
+
+    yield override
+    assert project.run("config", "rm", "green").returncode == 0
 
 
 def test_removing_the_owner_fails_and_names_the_command(project: Project) -> None:
@@ -35,7 +73,13 @@ def test_removing_the_owner_fails_and_names_the_command(project: Project) -> Non
     refused = project.preview()
     assert not refused.ok
     assert "green owns work and would be removed" in refused.said
-    assert f"mwaactl switch blue -s {project.stack}" in refused.said
+    assert f"mwaactl switch blue --wait -s {project.stack}" in refused.said
+
+    switch(project, "blue", drained=False)
+    refused = project.preview()
+    assert not refused.ok
+    assert "green would be removed, and its books are not closed" in refused.said
+    assert f"mwaactl switch blue --wait -s {project.stack}" in refused.said
 
     switch(project, "blue")
     allowed = project.preview()
@@ -52,6 +96,74 @@ def test_replacing_the_owner_fails(project: Project) -> None:
     assert not refused.ok
     assert "vpc_cidr" in refused.said
     assert "owns work and would be replaced" in refused.said
+
+
+def test_an_update_is_refused_warned_of_or_let_through(project: Project, green: Any) -> None:
+    green("max_workers", "7")
+    switch(project, "green")
+    warned = project.preview()
+    assert warned.ok, warned.said
+    assert ("update", ENVIRONMENT, "mwaa-green") in warned.changes
+    assert "warning: green owns work and would be updated (max_workers 5 -> 7)" in warned.said
+    assert f"mwaactl switch blue --wait -s {project.stack}" in warned.said
+
+    switch(project, "blue", drained=False)
+    refused = project.preview()
+    assert not refused.ok
+    assert "green would be updated (max_workers 5 -> 7), and its books are not closed" in refused.said
+
+    switch(project, "blue")
+    allowed = project.preview()
+    assert allowed.ok, allowed.said
+    assert "owns work" not in allowed.said
+
+
+def test_the_command_of_the_warning_updates_one_side_alone(project: Project) -> None:
+    switch(project, "blue")
+    project.set(max_workers=6)
+    warned = project.preview()
+    assert warned.ok, warned.said
+    assert {name for _, kind, name in warned.changes if kind == ENVIRONMENT} == {"mwaa-blue", "mwaa-green"}
+    command = f"pulumi up --target '**mwaa-green**' -s {project.stack}"
+    assert command in warned.said
+
+    done = project.operate("up", "--yes", "--skip-preview", "--target", "**mwaa-green**")
+    assert done.ok, done.said
+    assert [name for _, kind, name in done.changes if kind == ENVIRONMENT] == ["mwaa-green"]
+    # Blue is still to be updated, and the guard knows it.
+    assert "warning: blue owns work and would be updated (max_workers 5 -> 6)" in project.preview().said
+    switch(project, "green")
+    rest = project.up()
+    assert rest.ok, rest.said
+    assert [name for _, kind, name in rest.changes if kind == ENVIRONMENT] == ["mwaa-blue"]
+    assert "owns work" not in rest.said
+    assert project.preview().changes == []
+
+
+def test_a_timeline_whose_content_stands_in_an_object_is_understood(project: Project, green: Any) -> None:
+    switch(project, "blue", drained=False, known=[f"dag_{number}" for number in range(1000)])
+    green("max_workers", "7")
+    refused = project.preview()
+    assert not refused.ok
+    assert "green would be updated" in refused.said
+    assert "its books are not closed" in refused.said
+
+
+def test_a_parameter_that_cannot_be_read_stops_an_update(project: Project, green: Any) -> None:
+    green("max_workers", "7")
+    base = version(project)
+    head: dict[str, Any] = {"format": 1, "reader": 1, "lead": 5}
+    for value, why in (
+        ({**head, "reader": 9}, "written by a newer version of this project"),
+        ({**head, "object": "0" * 64}, "NoSuchKey"),
+    ):
+        put(project, json.dumps({**value, "base_version": base}))
+        refused = project.preview()
+        assert not refused.ok
+        assert why in refused.said, refused.said
+        assert f"mwaactl status -s {project.stack}" in refused.said
+        base += 1
+    switch(project, "blue")
 
 
 def test_a_switch_survives_an_up(project: Project) -> None:

@@ -7,6 +7,7 @@ invoke is seen here first.
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import logging
 import runpy
@@ -16,7 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import grpc
 import yaml
+from bluegreen.document import object_key
 from pulumi.runtime import mocks, rpc, set_all_config
 from pulumi.runtime.settings import set_root_resource
 from pulumi.runtime.stack import run_in_stack
@@ -117,6 +120,20 @@ COMPUTED: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {
     "random:index/randomPassword:RandomPassword": lambda name, inputs: {"result": "s3cret"},
     "random:index/randomId:RandomId": lambda name, inputs: {"hex": "1234abcd", "b64Url": "EjSrzQ"},
 }
+
+
+class EngineError(grpc.RpcError):
+    """What the SDK receives where an invoke fails."""
+
+    def __init__(self, details: str) -> None:
+        super().__init__(details)
+        self._details = details
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNKNOWN
+
+    def details(self) -> str:
+        return self._details
 
 
 @dataclass(frozen=True)
@@ -286,18 +303,23 @@ def deploy(
 ) -> Deployment:
     """Run the real __main__.py with a real stack file.
 
-    `previous`: the outputs of the deployment before; `parameter`: what SSM has, value and version.
+    `previous`: the outputs of the deployment before; `parameter`: what SSM has, value and version, and under
+    `object` the content in S3 that the value names.
     """
     config = stack_config(stack_file, changes)
     config = {key.replace(f"{PROJECT}:", f"{project}:", 1): value for key, value in config.items()}
     parameters = {"/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64": {"value": "ami-1"}}
+    objects: dict[str, str] = {}
     if parameter is not None:
         parameters[f"/{project}/{stack or stack_file}/ownership"] = dict(parameter)
+        if content := parameter.get("object"):
+            objects[object_key(json.loads(parameter["value"])["object"])] = content
     invokes: dict[str, Invoke] = {
         "pulumi:pulumi:readStackOutputs": lambda args: {"outputs": dict(previous or {})},
         "aws:index/getAvailabilityZones:getAvailabilityZones": lambda args: {
             "names": [f"{REGION}{letter}" for letter in "cab"]
         },
+        "aws:s3/getObject:getObject": lambda args: _object(objects, args),
         "aws:ssm/getParameter:getParameter": lambda args: parameters[args["name"]],
     }
     return run(
@@ -307,6 +329,14 @@ def deploy(
         stack=stack or stack_file,
         invokes=invokes,
     )
+
+
+def _object(objects: Mapping[str, str], args: Mapping[str, Any]) -> dict[str, Any]:
+    """What the provider answers: the body only if asked for, and only as base64 of any content type."""
+    if args["key"] not in objects:
+        raise EngineError(f"S3 has no such object: {args['bucket']} {args['key']}")
+    assert args["downloadBody"] == "true"
+    return {"bodyBase64": base64.b64encode(objects[args["key"]].encode()).decode()}
 
 
 def run(

@@ -46,5 +46,6 @@ GATE_OPTIONS: Final = {
     "LIFE": LIVES["green"],
     "PARAMETER": "/p/s/ownership",
     "BUCKET": "log",
+    "HOSTS": "30",
 }
 """The gate's options in green, by the end of their environment variable (AIRFLOW__BLUEGREEN__...)."""

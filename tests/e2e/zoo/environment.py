@@ -215,7 +215,10 @@ class Zoo:
 
     def pause_all_but(self, dag_id: str) -> None:
         for other in self.dag_ids() - {dag_id}:
-            self.api("PATCH", f"/dags/{other}", {"is_paused": True}, update_mask=["is_paused"])
+            self.pause(other)
+
+    def pause(self, dag_id: str, paused: bool = True) -> None:
+        self.api("PATCH", f"/dags/{dag_id}", {"is_paused": paused}, update_mask=["is_paused"])
 
     def trigger(self, dag_id: str) -> str:
         """A manual run; its id."""
@@ -226,8 +229,23 @@ class Zoo:
         path = f"/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}/clear"
         self.api("POST", path, {"dry_run": False} | ({"only_failed": False} if self.major > 2 else {}))
 
+    def clear_task(self, run: Json, task_id: str) -> None:
+        body = {"dag_run_id": run["dag_run_id"], "task_ids": [task_id], "only_failed": False}
+        body |= {"dry_run": False, "reset_dag_runs": True}
+        self.api("POST", f"/dags/{run['dag_id']}/clearTaskInstances", body)
+
     def run(self, dag_id: str, run_id: str) -> Json:
         return next(run for run in self.runs(dag_id) if run["dag_run_id"] == run_id)
+
+    # The queue that `zoo_messages` watches (Airflow 3): a folder of files
+
+    def send(self, message: str) -> None:
+        self.queue.mkdir(exist_ok=True)
+        (self.queue / message).touch()
+
+    @property
+    def queue(self) -> Path:
+        return self.ledger_file.with_name("queue")
 
     # What was done
 
@@ -276,6 +294,7 @@ class Zoo:
             "bluegreen.bucket": self._log,
             "bluegreen.max_age_seconds": "60",
             "bluegreen.wait_seconds": f"{WAIT.total_seconds():g}",
+            "bluegreen.hosts": "2",
             "openlineage.namespace": "zoo-blue",
             "openlineage.transport": json.dumps(transport),
             "secrets.backend": SECRETS_BACKEND,

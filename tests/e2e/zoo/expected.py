@@ -60,7 +60,15 @@ EXPECTED: dict[str, list[Line]] = {
     "zoo_child": _lines("only execute"),
     "zoo_templates": _lines("rendered rendered", "rendered execute"),
     "zoo_past": _lines("one execute", "two execute"),
+    "zoo_own_ids": [
+        *_lines("fails execute"),
+        *((None, None, None, what) for what in ("dag failure", "dag paged")),
+    ],
+    "zoo_partitions": [
+        *_lines("only execute"),
+        *((None, None, None, what) for what in ("dag success", "dag paged")),
+    ],
     "zoo_late": _lines("one execute", "mapped[0] execute", "mapped[1] execute"),
 }
 """Runs of these end failed, on purpose."""
-FAILING = ("zoo_callbacks", "zoo_templates")
+FAILING = ("zoo_callbacks", "zoo_own_ids", "zoo_templates")

@@ -12,10 +12,18 @@ from typing import Any
 from urllib.parse import unquote
 
 from tests.fakes.aws.errors import client_error, refused
+from tests.fakes.clock import START
 
 FINAL = ("success", "failed")
 FAILED = ("failed", "upstream_failed")
 FINISHED = ("success", "failed", "skipped", "upstream_failed", "removed")
+RESERVED = (
+    "scheduled",
+    "backfill",
+    "asset_triggered",
+    "operator_triggered",
+    "asset_materialization",
+)  # for ids
 Key = tuple[str, int]
 
 
@@ -25,6 +33,7 @@ class Task:
     operator: str = "PythonOperator"
     pid: int | None = None
     rendered: dict[str, Any] = field(default_factory=dict)
+    start: datetime | None = None
 
 
 @dataclass
@@ -36,6 +45,10 @@ class Run:
     kind: str
     tasks: dict[Key, Task]
     note: str | None = None
+    conf: dict[str, Any] = field(default_factory=dict)
+    start: datetime | None = None  # None: when it was due
+    end: datetime | None = None  # of a finished run; None: when it was due
+    triggered_by: str = "timetable"
 
 
 @dataclass
@@ -43,8 +56,12 @@ class Dag:
     tasks: Mapping[str, tuple[str, ...]]  # by id, the ids directly downstream
     paused: bool = False
     next_due: datetime | None = None
+    past: bool = False  # depends_on_past, of all tasks
     operators: Mapping[str, str] = field(default_factory=dict)
     external: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # of a marker: DAG and task
+    catchup: bool = False
+    max_active_runs: int = 16
+    mapped: frozenset[str] = frozenset()  # ids of mapped tasks
 
     def below(self, task_id: str) -> set[str]:
         below: set[str] = set()
@@ -68,6 +85,8 @@ class AirflowModel:
     executed: list[tuple[str, str]] = field(default_factory=list)  # (DAG id, run id) of what `work` executed
     before: Callable[[str, str], None] = lambda method, path: None  # called with each request; may raise
     changes: int = 0
+    now: Callable[[], datetime] = lambda: START
+    assets: list[tuple[str, str]] = field(default_factory=list)  # ids of the DAGs: producer and consumer
 
     # --- what happens there ---
 
@@ -90,7 +109,8 @@ class AirflowModel:
                 rendered: dict[str, Any] = {"op_args": []} if pid else {}
                 operator = operators.get(task_id, "PythonOperator")
                 tasks[task_id, index] = Task(task_state, operator, pid, rendered)
-        run = Run(dag_id, f"scheduled__{due.isoformat()}", due, state, "scheduled", tasks)
+        end = self.now() if state in FINAL else None
+        run = Run(dag_id, f"scheduled__{due.isoformat()}", due, state, "scheduled", tasks, end=end)
         self.runs.append(run)
         return run
 
@@ -104,7 +124,7 @@ class AirflowModel:
             if run.state in FINAL or self.dags[run.dag_id].paused:
                 continue
             self.executed.append((run.dag_id, run.run_id))
-            run.state = "success"
+            run.state, run.end = "success", self.now()
             for task in run.tasks.values():
                 if task.state not in FINISHED:
                     task.state, task.pid, task.rendered = "success", 7, {"op_args": []}
@@ -112,6 +132,12 @@ class AirflowModel:
     def scheduled(self, dag_id: str, due: datetime) -> Run:
         """The scheduled run of that due instant."""
         return next(run for run in self.runs if (run.dag_id, run.due, run.kind) == (dag_id, due, "scheduled"))
+
+    def end(self, run: Run, state: str) -> None:
+        """An unfinished run ends, with all its tasks in this state."""
+        run.state, run.end = state, self.now()
+        for task in run.tasks.values():
+            task.state, task.pid, task.rendered = state, 7, {"op_args": []}
 
     def states(self, dag_id: str, due: datetime) -> dict[Key, str | None]:
         return {key: task.state for key, task in self.scheduled(dag_id, due).tasks.items()}
@@ -134,11 +160,17 @@ class AirflowModel:
         parts = [unquote(part) for part in path.strip("/").split("/")]
         if parts == ["dags"]:
             return _page("dags", [self._dag(dag_id) for dag_id in self.dags])
+        if method == "GET" and parts[2:] == ["dagRuns"]:
+            return self._newest_runs(parts[1], query)
+        if parts == ["assets"]:
+            return _page("assets", [self._asset(*asset) for asset in enumerate(self.assets)])
         if parts[1] == "~" and parts[-1] == "list":
             return self._list_tasks(body) if "taskInstances" in parts else self._list_runs(body)
         dag = self.dags.get(parts[1])
         if dag is None:
             raise refused(404, detail=f"no DAG {parts[1]}")
+        if parts[2:] == ["details"]:
+            return {**self._dag(parts[1]), "catchup": dag.catchup}
         if parts[2:] == ["tasks"]:
             return {
                 "tasks": [
@@ -146,10 +178,15 @@ class AirflowModel:
                         "task_id": task_id,
                         "class_ref": {"class_name": dag.operators.get(task_id, "PythonOperator")},
                         "downstream_task_ids": list(below),
+                        "depends_on_past": dag.past,
+                        "is_mapped": task_id in dag.mapped,
                     }
                     for task_id, below in dag.tasks.items()
                 ]
             }
+        if (method, parts[2:]) == ("GET", ["dagRuns"]):
+            newest = sorted((r for r in self.runs if r.dag_id == parts[1]), key=lambda r: r.due, reverse=True)
+            return _page("dag_runs", [self._run(run) for run in newest[: query["limit"]]])
         if (method, parts[2:]) == ("POST", ["dagRuns"]):
             return self._create(parts[1], body)
         run = next((r for r in self.runs if (r.dag_id, r.run_id) == (parts[1], parts[3])), None)
@@ -173,7 +210,8 @@ class AirflowModel:
         run.note = body.get("note", run.note)
         if "state" not in body:
             return
-        run.state = body["state"]
+        if run.state != body["state"]:
+            run.state, run.end = body["state"], self.now()
         for task in run.tasks.values():
             if task.state not in FINISHED:
                 task.state = body["state"] if task.state == "running" else "skipped"
@@ -211,29 +249,56 @@ class AirflowModel:
         for key in keys:
             run.tasks[key].state = None
         if keys and run.state in FINAL:
-            run.state = "queued"
+            run.state, run.end = "queued", None
 
     def _create(self, dag_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        run_id, due = body["dag_run_id"], datetime.fromisoformat(body["run_after"])
+        run_id = body["dag_run_id"]
+        due = datetime.fromisoformat(body["run_after"]) if body.get("run_after") else START
+        if run_id.partition("__")[0] in RESERVED:
+            raise refused(400, detail=f"A manual DAG run cannot use ID {run_id!r}")
         if any((run.dag_id, run.run_id) == (dag_id, run_id) for run in self.runs):
             raise refused(409, detail=f"the run {run_id} exists")
         self.changes += 1
         tasks = {(task_id, -1): Task(None) for task_id in self.dags[dag_id].tasks}
-        run = Run(dag_id, run_id, due, "queued", "manual", tasks, body["note"])
+        run = Run(dag_id, run_id, due, "queued", "manual", tasks, body["note"], body["conf"])
         self.runs.append(run)
         return self._run(run)
+
+    def _asset(self, number: int, ends: tuple[str, str]) -> dict[str, Any]:
+        producer, consumer = ({"dag_id": dag_id} for dag_id in ends)
+        return {
+            "id": number,
+            "uri": f"s3://asset/{number}",
+            "producing_tasks": [producer],
+            "scheduled_dags": [consumer],
+        }
 
     def _dag(self, dag_id: str) -> dict[str, Any]:
         dag = self.dags[dag_id]
         due = dag.next_due.isoformat() if dag.next_due else None
-        return {"dag_id": dag_id, "is_paused": dag.paused, "next_dagrun_run_after": due}
+        return {
+            "dag_id": dag_id,
+            "is_paused": dag.paused,
+            "next_dagrun_run_after": due,
+            "max_active_runs": dag.max_active_runs,
+        }
+
+    def _newest_runs(self, dag_id: str, query: Mapping[str, Any]) -> dict[str, Any]:
+        assert query["order_by"] == "-run_after"
+        runs = sorted(
+            (r for r in self.runs if dag_id in ("~", r.dag_id)), key=lambda run: run.due, reverse=True
+        )
+        return {"dag_runs": [self._run(run) for run in runs[: query["limit"]]], "total_entries": len(runs)}
 
     def _list_runs(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        by_id = body.get("order_by") == "id"
+        listed = self.runs if by_id else sorted(self.runs, key=lambda run: run.due)
         runs = [
-            self._run(run)
-            for run in sorted(self.runs, key=lambda run: run.due)
+            answer
+            for run in listed
             if not body.get("dag_ids") or run.dag_id in body["dag_ids"]
             if not body.get("states") or run.state in body["states"]
+            if _passes(answer := self._run(run), body)
         ]
         return _page("dag_runs", runs, body)
 
@@ -249,6 +314,7 @@ class AirflowModel:
                 "pid": task.pid,
                 "hostname": "",
                 "rendered_fields": task.rendered,
+                "start_date": task.start.isoformat() if task.start else None,
             }
             for run in self.runs
             if run.dag_id in body["dag_ids"] and run.run_id in body["dag_run_ids"]
@@ -267,10 +333,26 @@ class AirflowModel:
             "logical_date": due,
             "data_interval_start": (run.due - timedelta(minutes=1)).isoformat(),
             "data_interval_end": due,
-            "start_date": due,
-            "end_date": None,
+            "start_date": run.start.isoformat() if run.start else due,
+            "end_date": (run.end or run.due).isoformat() if run.state in FINAL else None,
             "note": run.note,
+            "conf": run.conf,
+            "triggered_by": run.triggered_by,
         }
+
+
+def _passes(answer: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
+    """Whether a run passes the bounds in the body, such as `end_date_gte`; a null passes none."""
+    for name, bound in body.items():
+        field_name, _, kind = name.rpartition("_")
+        if kind not in ("gte", "lte"):
+            continue
+        if answer[field_name] is None:
+            return False
+        value, limit = datetime.fromisoformat(answer[field_name]), datetime.fromisoformat(bound)
+        if (value < limit) if kind == "gte" else (value > limit):
+            return False
+    return True
 
 
 def _page(key: str, items: list[Any], body: Mapping[str, Any] | None = None) -> dict[str, Any]:

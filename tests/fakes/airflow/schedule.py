@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from mwaactl.json_model import iso
 from tests.fakes.aws.clients import FakeClients, standing
 from tests.fakes.clock import START
 
@@ -24,6 +25,10 @@ class Work:
     past: bool = False  # depends_on_past
     paused: bool = False
     odd: float | None = None
+    looks_at: str | None = None  # the DAG whose newest run an ExternalTaskSensor waits for
+    pool: str = "default_pool"
+    active_tasks: int = 16
+    schedule: str = "* * * * *"
     others: list[dict[str, Any]] = field(default_factory=list)  # unfinished runs that no schedule made
 
 
@@ -36,18 +41,28 @@ class Executed:
 
 
 class ScheduledAirflows:
-    """Answers both sides' REST APIs from the standing ownership. Each call takes `seconds_per_call`."""
+    """Answers both sides' REST APIs from the standing ownership. Each call takes `seconds_per_call`.
 
-    def __init__(self, aws: FakeClients, works: dict[str, Work], seconds_per_call: float = 0.0) -> None:
-        self.aws, self.works, self.pause = aws, works, seconds_per_call
+    `bare`: the mirrors have not received their final states.
+    """
+
+    def __init__(
+        self, aws: FakeClients, works: dict[str, Work], seconds_per_call: float = 0.0, *, bare: bool = False
+    ) -> None:
+        self.aws, self.works, self.pause, self.bare = aws, works, seconds_per_call, bare
         self.unplanned: set[tuple[str, str]] = set()  # (side, DAG) whose next run is not reported
         for side, name in NAMES.items():
             answers = aws.mwaa.airflow[name]
             answers["/dags"] = lambda query, side=side: self._dags(side)
             answers["POST /dags/~/dagRuns/list"] = lambda body, side=side: self._runs(side, body)
             for dag_id, work in works.items():
-                task = {"task_id": "work", "class_ref": {"class_name": "x"}, "depends_on_past": work.past}
-                answers[f"/dags/{dag_id}/tasks"] = {"tasks": [task]}
+                answers[f"/dags/{dag_id}/tasks"] = {"tasks": _tasks(work)}
+                events = f"/dags/{dag_id}/assets/queuedEvents"
+                answers[events] = {"queued_events": [], "total_entries": 0}
+                if work.looks_at is not None:
+                    old = run_answer(dag_id, "scheduled__old", START - timedelta(days=1), state="success")
+                    answers[f"/dags/{dag_id}/dagRuns"] = {"dag_runs": [old], "total_entries": 1}
+            answers["POST /dags/~/dagRuns/~/taskInstances/list"] = self._rendered
 
     @property
     def now(self) -> datetime:
@@ -82,6 +97,16 @@ class ScheduledAirflows:
             and green.start < blue.end
         ]
 
+    def seen_early(self) -> list[tuple[str, Executed, Executed]]:
+        """Runs of a DAG that looks at another's newest run, which the other side was still executing."""
+        early = []
+        for dag_id, work in self.works.items():
+            for run in self.executed(dag_id) if work.looks_at is not None else ():
+                others = [other for other in self.executed(work.looks_at or "") if other.due <= run.due]
+                if others and others[-1].side != run.side and others[-1].end > run.start:
+                    early.append((dag_id, run, others[-1]))
+        return early
+
     def _due(self, work: Work) -> Iterator[datetime]:
         due = START + timedelta(seconds=work.first)
         while due <= self.now and not work.paused:
@@ -99,7 +124,8 @@ class ScheduledAirflows:
                     "dag_id": dag_id,
                     "is_paused": work.paused,
                     "max_active_runs": 1 if work.alone else 16,
-                    "timetable_summary": "* * * * *",
+                    "max_active_tasks": work.active_tasks,
+                    "timetable_summary": work.schedule,
                     "next_dagrun_run_after": None if (side, dag_id) in self.unplanned else due.isoformat(),
                 }
             )
@@ -107,16 +133,66 @@ class ScheduledAirflows:
 
     def _runs(self, side: str, body: dict[str, Any]) -> dict[str, Any]:
         self.aws.ssm.clock.forward(self.pause)
-        runs: list[dict[str, Any]] = []
-        if "states" in body:  # the unfinished ones
-            for dag_id, work in self.works.items():
-                runs += [{**other, "dag_id": dag_id} for other in work.others if other.get("side") == side]
-                runs += [
-                    run_answer(dag_id, f"scheduled__{run.due:%H:%M:%S}", run.due)
-                    for run in self.executed(dag_id)
-                    if run.side == side and run.due <= self.now < run.end
-                ]
-        return {"dag_runs": runs, "total_entries": len(runs)}
+        runs = [
+            run
+            for run in self._all_runs(side)
+            if not body.get("dag_ids") or run["dag_id"] in body["dag_ids"]
+            if not body.get("states") or run["state"] in body["states"]
+            if body.get("run_after_gte", "") <= run["run_after"] <= body.get("run_after_lte", "9")
+        ]
+        begin = body["page_offset"]
+        return {"dag_runs": runs[begin : begin + body["page_limit"]], "total_entries": len(runs)}
+
+    def _all_runs(self, side: str) -> Iterator[dict[str, Any]]:
+        for dag_id, work in self.works.items():
+            for other in work.others:
+                if other.get("side") == side:
+                    due = datetime.fromisoformat(other["run_after"])
+                    yield {**other, "dag_id": dag_id, "run_after": iso(due)}
+            for run in self.executed(dag_id):
+                state, note = "success", None
+                if run.side != side:
+                    note = None if self.bare else f"mwaactl: executed on {run.side}"
+                elif self.now < run.end:
+                    state = "running" if run.start <= self.now else "queued"
+                yield run_answer(
+                    dag_id,
+                    f"scheduled__{run.due:%H:%M:%S}",
+                    run.due,
+                    run_after=iso(run.due),
+                    state=state,
+                    end_date=run.end.isoformat(),
+                    note=note,
+                )
+
+    def _rendered(self, body: dict[str, Any]) -> dict[str, Any]:
+        """What the sensors of old runs rendered."""
+        tasks = [
+            {
+                "dag_id": dag_id,
+                "dag_run_id": "scheduled__old",
+                "task_id": "wait",
+                "rendered_fields": {"external_dag_id": self.works[dag_id].looks_at},
+            }
+            for dag_id in body["dag_ids"]
+        ]
+        return {"task_instances": tasks, "total_entries": len(tasks)}
+
+
+def _tasks(work: Work) -> list[dict[str, Any]]:
+    tasks: list[dict[str, Any]] = [
+        {
+            "task_id": "work",
+            "class_ref": {"class_name": "PythonOperator"},
+            "depends_on_past": work.past,
+            "pool": work.pool,
+            "pool_slots": 1,
+        }
+    ]
+    if work.looks_at is not None:
+        sensor = {"class_name": "ExternalTaskSensor"}
+        tasks.append({"task_id": "wait", "class_ref": sensor, "template_fields": ["external_dag_id"]})
+    return tasks
 
 
 def run_answer(

@@ -20,7 +20,7 @@ from tests.fakes.aws.iam import FakeIam
 from tests.fakes.aws.mwaa import AIRFLOW, FakeMwaa
 from tests.fakes.aws.s3 import FakeS3
 from tests.fakes.aws.ssm import ACTIVE, OWNERSHIP, FakeSsm
-from tests.fakes.clock import Clock
+from tests.fakes.clock import START, Clock
 from tests.fakes.timeline import LIVES, dumped, initial
 
 LEAD = 5.0
@@ -105,19 +105,33 @@ def fresh_clients(mode: str = "fullha", clock: Clock | None = None) -> FakeClien
         beat = ssm.clock.now + (ssm.skew or timedelta(0)) - timedelta(seconds=2)
         return {"scheduler": {"status": "healthy", "latest_scheduler_heartbeat": beat.isoformat()}}
 
+    clients = FakeClients(ssm, mwaa)
     for environment in outputs(mode)["airflow_environments"].values():
-        mwaa.environments[environment["name"]] = {"Status": "AVAILABLE", "AirflowVersion": "3.0.6"}
+        mwaa.environments[environment["name"]] = {
+            "Status": "AVAILABLE",
+            "AirflowVersion": "3.0.6",
+            "PluginsS3Path": "plugins.zip",
+            "PluginsS3ObjectVersion": "v1",
+        }
+        if bucket := clients.s3.buckets.get(environment["bucket"]):
+            bucket.versions["plugins.zip", "v1"] = b"the gate"
         mwaa.airflow[environment["name"]] = copy.deepcopy(AIRFLOW) | {"/monitor/health": health}
-    return FakeClients(ssm, mwaa)
+    return clients
 
 
 def clients_of_models(dags: Mapping[str, Dag]) -> FakeClients:
     """A full HA stack with two model Airflows; both have the same DAGs (copied) and no runs."""
-    models = {
-        name: AirflowModel(dags={dag_id: replace(dag) for dag_id, dag in dags.items()})
+    clients = fresh_clients()
+    clients.mwaa.models = {
+        name: AirflowModel(
+            dags={dag_id: replace(dag) for dag_id, dag in dags.items()}, now=lambda: clients.ssm.clock.now
+        )
         for name in (BLUE, GREEN)
     }
-    return FakeClients(fresh_ssm(), FakeMwaa(models=models))
+    clients.mwaa.environments = {
+        name: {"Status": "AVAILABLE", "CreatedAt": START - timedelta(days=30)} for name in clients.mwaa.models
+    }
+    return clients
 
 
 def deployment(aws: FakeClients, mode: str = "fullha", **changes: Any) -> Deployment:

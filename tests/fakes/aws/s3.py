@@ -20,12 +20,16 @@ BUCKETS = (f"{STACK}-blue-dags", f"{STACK}-green-dags", LINEAGE_LOG)
 
 @dataclass
 class FakeBucket:
-    """One bucket: contents by key. An object's metadata, ETag and time may be set apart from it."""
+    """One bucket: contents by key. An object's metadata, ETag and time may be set apart from it.
+
+    `versions`: former contents by key and version, which only a test puts there.
+    """
 
     objects: dict[str, bytes] = field(default_factory=dict)
     metadata: dict[str, dict[str, str]] = field(default_factory=dict)
     etags: dict[str, str] = field(default_factory=dict)
     modified: dict[str, datetime] = field(default_factory=dict)
+    versions: dict[tuple[str, str], bytes] = field(default_factory=dict)
 
     def put(
         self, key: str, content: bytes, metadata: dict[str, str] | None = None, etag: str | None = None
@@ -44,6 +48,12 @@ class FakeBucket:
     def etag(self, key: str) -> str:
         digest = hashlib.md5(self.objects[key], usedforsecurity=False).hexdigest()
         return f'"{self.etags.get(key, digest)}"'
+
+    def version(self, key: str, version: str) -> FakeBucket:
+        """A bucket with that version of the object alone; empty if there is none."""
+        content = self.versions.get((key, version))
+        etags = {key: self.etags[f"{key}?{version}"]} if f"{key}?{version}" in self.etags else {}
+        return FakeBucket(objects={} if content is None else {key: content}, etags=etags)
 
     def keys(self, prefix: str = "", after: str = "") -> list[str]:
         return sorted(key for key in self.objects if key.startswith(prefix) and key > after)
@@ -90,17 +100,21 @@ class FakeS3:
         """The bucket of the lineage log."""
         return self.buckets[LINEAGE_LOG]
 
-    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803 - boto3's names
+    def get_object(self, *, Bucket: str, Key: str, VersionId: str | None = None) -> dict[str, Any]:  # noqa: N803 - boto3's names
         with self.lock:
             bucket = self._bucket(Bucket, "GetObject")
+            if VersionId is not None:
+                bucket = bucket.version(Key, VersionId)
             if Key not in bucket.objects:
-                raise client_error("NoSuchKey", 404, "GetObject")
+                raise client_error("NoSuchKey" if VersionId is None else "NoSuchVersion", 404, "GetObject")
             return {"Body": _Body(self.read, (Bucket, Key), bucket.objects[Key]), **bucket.head(Key)}
 
     def head_object(self, *, Bucket: str, Key: str, VersionId: str | None = None) -> dict[str, Any]:  # noqa: N803
         with self.lock:
             bucket = self._bucket(Bucket, "HeadObject")
-            if VersionId is not None or Key not in bucket.objects:
+            if VersionId is not None:
+                bucket = bucket.version(Key, VersionId)
+            if Key not in bucket.objects:
                 raise client_error("404", 404, "HeadObject")
             return bucket.head(Key)
 

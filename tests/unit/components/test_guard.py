@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import grpc
 import pulumi
 import pytest
-from bluegreen.timeline import COLOURS, Colour, Timeline, TimelineError
+from bluegreen.document import dump
+from bluegreen.timeline import COLOURS, EPOCH, Colour, Reading, Timeline
 
 from components.airflow.definition import PLUGINS
 from components.guard import (
@@ -22,12 +23,12 @@ from components.guard import (
     violations,
     work_of,
 )
-from tests.fakes.pulumi_mocks import PROJECT, deploy, run
+from tests.fakes.pulumi_mocks import PROJECT, Deployment, EngineError, deploy, run
+from tests.fakes.timeline import LIVES, initial
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
-LEAD = timedelta(seconds=5)
 HOUR = timedelta(hours=1)
-INITIAL = Timeline.initial()
+INITIAL = initial()
 DEPLOYED = {"max_workers": "5", PLUGINS: "sha256:1"}
 
 
@@ -77,7 +78,7 @@ def test_a_changed_argument_is_an_update_that_says_what_changed() -> None:
 
 
 def test_an_argument_that_is_no_longer_given_is_an_update() -> None:
-    planned = {"blue": {"identity": {"name": "b"}, "deployed": {}}}
+    planned: dict[Colour, Any] = {"blue": {"identity": {"name": "b"}, "deployed": {}}}
     touched = touched_environments(environments(blue={"name": "b"}), planned)
     assert touched["blue"].what == "updated"
 
@@ -91,44 +92,56 @@ def test_the_first_deployment_touches_nothing() -> None:
     assert touched_environments({}, environments(blue={"name": "b"})) == {}
 
 
-# Who owns work
+# Who has work
 
 
-def owners(value: str, version: int, now: datetime, lead: timedelta) -> frozenset[Colour]:
-    return work_of(value, version, no_object, now, {}, lead).owners
-
-
-def no_object(digest: str) -> str:
-    raise AssertionError(digest)
+def work_in(timeline: Timeline, lives: Mapping[Colour, str] = LIVES) -> Work:
+    return work_of(Reading(timeline, timeline.base_version + 1, NOW), lives, NOW)
 
 
 def test_at_first_blue_owns_all() -> None:
-    assert owners(INITIAL.dump(), 1, NOW, LEAD) == {"blue"}
+    assert work_in(INITIAL) == Work(frozenset({"blue"}), {})
 
 
-def test_long_after_a_switch_only_the_target_owns() -> None:
-    switched = INITIAL.switched("green", NOW - HOUR, 2)
-    assert owners(switched.dump(), 2, NOW, LEAD) == {"green"}
+def test_until_it_has_drained_the_source_has_work() -> None:
+    switched = INITIAL.switched("green", NOW - HOUR, 2, known=())
+    assert work_in(switched) == Work(frozenset({"green"}), {"blue": "green"})
+    closing = switched.with_books("blue", {}, 3, closed=False)
+    assert work_in(closing) == Work(frozenset({"green"}), {"blue": "green"})
+    closed = switched.with_books("blue", {}, 3, closed=True)
+    assert work_in(closed) == Work(frozenset({"green"}), {})
 
 
 def test_until_a_planned_switch_both_own() -> None:
     planned = INITIAL.switched("green", NOW + HOUR, 2)
-    assert owners(planned.dump(), 2, NOW, LEAD) == {"blue", "green"}
+    assert work_in(planned) == Work(frozenset({"blue", "green"}), {"blue": "green"})
 
 
 def test_within_the_lead_of_a_switch_both_own() -> None:
     just_now = INITIAL.switched("green", NOW - timedelta(seconds=1), 2)
-    assert owners(just_now.dump(), 2, NOW, LEAD) == {"blue", "green"}
+    assert work_in(just_now).owners == {"blue", "green"}
+    longer = Timeline.initial("blue", "blue-1", timedelta(minutes=1)).seen_with(LIVES)
+    assert work_in(longer.switched("green", NOW - timedelta(seconds=50), 2)).owners == {"blue", "green"}
 
 
-def test_a_single_dag_on_the_other_side_owns_too() -> None:
-    canary = INITIAL.dag_moved("etl", "green", NOW - HOUR, 2)
-    assert owners(canary.dump(), 2, NOW, LEAD) == {"blue", "green"}
+def test_back_before_the_drain_both_books_are_open_and_the_owner_closes_them() -> None:
+    back = INITIAL.switched("green", NOW - HOUR, 2).switched("blue", NOW - HOUR / 2, 3)
+    assert work_in(back) == Work(frozenset({"blue"}), {"blue": "blue", "green": "blue"})
 
 
-def test_a_version_that_lost_a_race_tells_nothing() -> None:
-    with pytest.raises(TimelineError, match="version 3 is based on version 1"):
-        owners(INITIAL.switched("green", NOW, 2).dump(), 3, NOW, LEAD)
+def test_a_single_dag_on_the_other_side_owns_too_and_is_waited_for_by_name() -> None:
+    canary = INITIAL.dag_moved("b", "green", NOW - HOUR, 2).dag_moved("a", "green", NOW - HOUR, 3)
+    assert work_in(canary) == Work(frozenset({"blue", "green"}), {"blue": "green --dag a --dag b"})
+
+
+def test_a_held_dag_that_followed_the_switch_is_waited_for_with_all() -> None:
+    switched = INITIAL.switched("green", NOW - HOUR, 2).dag_moved("etl", "blue", NOW - HOUR, 2)
+    moved = switched.dag_moved("etl", "green", NOW - HOUR / 2, 3)
+    assert work_in(moved).open_books["blue"] == "green"
+
+
+def test_an_owner_whose_life_is_over_owns_nothing() -> None:
+    assert work_in(INITIAL, {**LIVES, "blue": "blue-2"}).owners == frozenset()
 
 
 # What to do about it
@@ -138,8 +151,8 @@ REMOVED, REPLACED, UPDATED = Touch("removed"), Touch("replaced", ("x",)), Touch(
 BOTH: tuple[Colour, ...] = ("blue", "green")
 
 
-def work(*owners: Colour, open_books: Sequence[Colour] = (), newest: Colour | None = None) -> Work:
-    return Work(frozenset(owners), frozenset(open_books), newest or owners[-1])
+def work(*owners: Colour, **open_books: str) -> Work:
+    return Work(frozenset(owners), {colour: open_books[colour] for colour in COLOURS if colour in open_books})
 
 
 def refused(touched: Mapping[Colour, Touch], work: Work, existing: Sequence[Colour] = BOTH) -> list[str]:
@@ -157,23 +170,23 @@ def test_a_standby_with_closed_books_may_be_touched(touch: Touch) -> None:
 
 @pytest.mark.parametrize("touch", [REMOVED, REPLACED, UPDATED], ids=str)
 def test_an_environment_with_open_books_may_not_be_touched_in_any_way(touch: Touch) -> None:
-    lines = refused({"green": touch}, work("blue", open_books=["green"]))
+    lines = refused({"green": touch}, work("blue", green="blue"))
     assert lines[0].startswith(f"green would be {touch}, and its books are not closed")
     assert commands(lines) == ["mwaactl switch blue --wait -s s", "pulumi up -s s"]
 
 
 def test_an_owner_with_open_books_may_not_be_updated_either() -> None:
-    lines = refused({"blue": UPDATED}, work("blue", open_books=["blue"]))
+    lines = refused({"blue": UPDATED}, work("blue", blue="blue"))
     assert commands(lines) == ["mwaactl switch blue --wait -s s", "pulumi up -s s"]
 
 
 def test_until_a_planned_switch_the_command_names_the_new_owner() -> None:
-    lines = refused({"blue": UPDATED}, work("blue", "green", open_books=["blue"], newest="green"))
+    lines = refused({"blue": UPDATED}, work("blue", "green", blue="green"))
     assert commands(lines)[0] == "mwaactl switch green --wait -s s"
 
 
 def test_open_books_of_one_side_do_not_hinder_the_other() -> None:
-    assert refused({"blue": UPDATED}, work("blue", open_books=["green"])) == []
+    assert refused({"blue": UPDATED}, work("blue", green="blue")) == []
 
 
 @pytest.mark.parametrize("touch", [REMOVED, REPLACED], ids=str)
@@ -230,14 +243,7 @@ def test_an_update_of_the_only_environment_names_the_second() -> None:
 # What the stack has
 
 
-class Busy(grpc.RpcError):
-    """What the engine answers while a file backend writes the state."""
-
-    def code(self) -> grpc.StatusCode:
-        return grpc.StatusCode.UNKNOWN
-
-    def details(self) -> str:
-        return "failed to load checkpoint: EOF"
+BUSY = "failed to load checkpoint: EOF"  # what the engine answers while a file backend writes the state
 
 
 def read(answers: list[dict[str, Any] | None]) -> Mapping[str, Any]:
@@ -248,7 +254,7 @@ def read(answers: list[dict[str, Any] | None]) -> Mapping[str, Any]:
         assert args["name"] == f"organization/{PROJECT}/test"
         given = answers.pop(0)
         if given is None:
-            raise Busy
+            raise EngineError(BUSY)
         return given
 
     run(
@@ -279,12 +285,25 @@ def before(mode: str, **changes: Any) -> dict[str, Any]:
     return deploy(mode, changes, stack="fullha").exports
 
 
-def parameter(timeline: Timeline, version: int) -> dict[str, Any]:
-    return {"value": timeline.dump(), "version": version}
+# What the mocks answer, for both environments.
+LIFE = "1234abcd"
+BLUE = Timeline.initial("blue", LIFE).seen_with({"blue": LIFE, "green": LIFE})
+GREEN = BLUE.switched("green", NOW - 1000 * HOUR, 2, known=())
 
 
-GREEN_OWNS = parameter(INITIAL.switched("green", NOW - 1000 * HOUR, 2), 2)
-BLUE_OWNS = parameter(INITIAL, 1)
+def stored(timeline: Timeline) -> dict[str, Any]:
+    """What SSM has of a timeline, and under `object` what S3 has."""
+    value, content = dump(timeline, EPOCH)
+    return {"value": value, "version": timeline.base_version + 1, "object": content}
+
+
+BLUE_OWNS = stored(BLUE)
+GREEN_DRAINS_BLUE = stored(GREEN)
+GREEN_OWNS = stored(GREEN.with_books("blue", {}, 3, closed=True))
+
+
+def update(parameter: Mapping[str, Any], **changes: Any) -> Deployment:
+    return deploy("fullha", changes, previous=before("fullha"), parameter=parameter)
 
 
 def test_disabling_blue_green_while_green_works_stops_before_anything_is_registered() -> None:
@@ -325,19 +344,28 @@ def test_upgrading_the_standby_to_the_next_major_version_goes_on() -> None:
 
 
 def test_an_update_of_the_owner_goes_on_with_a_warning() -> None:
-    deployment = deploy(
-        "fullha", {"blue": {"max_workers": 9}}, previous=before("fullha"), parameter=BLUE_OWNS
-    )
-    (warning,) = deployment.warnings
+    (warning,) = update(BLUE_OWNS, blue={"max_workers": 9}).warnings
     assert "blue owns work and would be updated (max_workers 5 -> 9)" in warning
     assert "mwaactl switch green --wait -s fullha" in warning
 
 
 def test_an_update_of_the_standby_goes_on_without_a_word() -> None:
-    deployment = deploy(
-        "fullha", {"green": {"max_workers": 9}}, previous=before("fullha"), parameter=BLUE_OWNS
+    assert update(BLUE_OWNS, green={"max_workers": 9}).warnings == []
+    assert update(GREEN_OWNS, blue={"max_workers": 9}).warnings == []
+
+
+def test_an_update_of_a_side_that_has_not_drained_stops_the_program() -> None:
+    with pytest.raises(pulumi.RunError, match=r"blue would be updated .*its books are not closed") as raised:
+        update(GREEN_DRAINS_BLUE, blue={"max_workers": 9})
+    assert "mwaactl switch green --wait -s fullha" in str(raised.value)
+
+
+def test_removing_a_side_that_has_not_drained_stops_the_program() -> None:
+    blue_drains_green = stored(
+        GREEN.with_books("blue", {}, 3, closed=True).switched("blue", NOW - HOUR, 4, known=())
     )
-    assert deployment.warnings == []
+    with pytest.raises(pulumi.RunError, match="green would be removed, and its books are not closed"):
+        deploy("hamarquez", stack="fullha", previous=before("fullha"), parameter=blue_drains_green)
 
 
 def test_a_run_that_touches_no_environment_does_not_even_read_the_parameter() -> None:
@@ -345,8 +373,26 @@ def test_a_run_that_touches_no_environment_does_not_even_read_the_parameter() ->
     assert deployment.warnings == []
 
 
-def test_a_parameter_that_cannot_be_read_stops_the_program_with_the_ways_out() -> None:
-    lost = parameter(INITIAL.switched("green", NOW, 2), 3)
-    with pytest.raises(pulumi.RunError, match="a lost race") as raised:
-        deploy("hamarquez", stack="fullha", previous=before("fullha"), parameter=lost)
+def test_a_value_whose_content_stands_in_an_object_is_read_with_it() -> None:
+    many = stored(GREEN.switched("green", NOW - HOUR, 3, known=[f"dag_{i}" for i in range(1000)]))
+    assert many["object"]
+    with pytest.raises(pulumi.RunError, match="its books are not closed"):
+        update(many, blue={"max_workers": 9})
+    with pytest.raises(pulumi.RunError, match="is not what its name states"):
+        update({**many, "object": many["object"] + " "}, blue={"max_workers": 9})
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ({"format": 9, "reader": 9, "base_version": 0}, "written by a newer version of this project"),
+        ({"format": 1, "reader": 1, "base_version": 7}, "is based on version 7"),
+        ({"format": 1, "reader": 1, "base_version": 0, "lead": 5, "object": "0" * 64}, "S3 has no such"),
+    ],
+    ids=["a newer format", "a lost race", "a missing object"],
+)
+def test_a_parameter_that_cannot_be_read_stops_even_an_update(value: dict[str, Any], why: str) -> None:
+    with pytest.raises(pulumi.RunError, match=why) as raised:
+        update({"value": json.dumps(value), "version": 1}, green={"max_workers": 9})
+    assert "green would be updated (max_workers 5 -> 9)" in str(raised.value)
     assert "mwaactl status -s fullha" in str(raised.value)

@@ -34,7 +34,7 @@ def test_one_of_two_forwarders_that_begin_at_the_same_time_wins() -> None:
     class Slow(FakeS3):
         """Both have read before either writes."""
 
-        def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
+        def get_object(self, *, Bucket: str, Key: str, VersionId: str | None = None) -> dict[str, Any]:  # noqa: N803
             try:
                 return super().get_object(Bucket=Bucket, Key=Key)
             finally:

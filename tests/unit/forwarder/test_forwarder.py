@@ -132,7 +132,7 @@ def test_a_server_that_stays_away_ends_the_attempt_without_moving_the_checkpoint
 
 def test_an_event_that_expired_meanwhile_is_passed_over(marquez: FakeMarquez) -> None:
     class Expiring(FakeS3):
-        def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
+        def get_object(self, *, Bucket: str, Key: str, VersionId: str | None = None) -> dict[str, Any]:  # noqa: N803
             return super().get_object(Bucket=Bucket, Key=Key + ("gone" if Key == expired else ""))
 
     bucket = Expiring()
@@ -146,7 +146,7 @@ def test_a_backlog_is_not_read_into_memory_while_marquez_hangs(marquez: FakeMarq
     class Counting(FakeS3):
         reads = 0
 
-        def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
+        def get_object(self, *, Bucket: str, Key: str, VersionId: str | None = None) -> dict[str, Any]:  # noqa: N803
             self.reads += 1
             return super().get_object(Bucket=Bucket, Key=Key)
 

@@ -27,5 +27,5 @@ def run(aws: FakeClients, monkeypatch: pytest.MonkeyPatch) -> Command:
 @pytest.fixture
 def mirrors(monkeypatch: pytest.MonkeyPatch) -> FakeMirrorCopy:
     copy = FakeMirrorCopy()
-    monkeypatch.setattr("mwaactl.switching.drain.copy_final_states", copy)
+    monkeypatch.setattr("mwaactl.switching.final_states.copy_final_states", copy)
     return copy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -31,6 +31,10 @@ class AirflowException(Exception):  # noqa: N818 - Airflow's own name
 
 
 class AirflowSkipException(AirflowException):
+    """As in airflow.exceptions."""
+
+
+class AirflowFailException(AirflowException):
     """As in airflow.exceptions."""
 
 
@@ -62,6 +66,7 @@ def airflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Airflow:
         "airflow": {},
         "airflow.exceptions": {
             "AirflowException": AirflowException,
+            "AirflowFailException": AirflowFailException,
             "AirflowSkipException": AirflowSkipException,
         },
         "airflow.operators": {},
@@ -90,8 +95,11 @@ def run(due: datetime, **attributes: Any) -> SimpleNamespace:
 
 
 def context(due: datetime, **attributes: Any) -> dict[str, Any]:
-    ti = SimpleNamespace(task_id="work", map_index=-1, try_number=1)
-    return {"dag_run": run(due, **attributes), "ti": ti}
+    return context_of(run(due, **attributes))
+
+
+def context_of(dag_run: SimpleNamespace) -> dict[str, Any]:
+    return {"dag_run": dag_run, "ti": SimpleNamespace(task_id="work", map_index=-1, try_number=1)}
 
 
 def operator(**attributes: Any) -> SimpleNamespace:
@@ -113,6 +121,7 @@ def born(due: datetime, *, passed: bool = True, **attributes: Any) -> str | None
 
 def test_task_instances_of_the_others_runs_are_born_skipped(airflow: Airflow) -> None:
     assert born(THEIRS) == "skipped"
+    assert born(THEIRS, run_id="20251123-0959") == "skipped"  # a timetable's own id
     assert born(OURS) is None
 
 
@@ -175,7 +184,12 @@ def test_before_airflow_3_3_the_run_is_found_in_the_schedulers_session(session: 
 
 @pytest.mark.parametrize(
     "attributes",
-    [{"run_id": "manual__1", "run_type": "manual"}, {"run_type": "backfill"}, {"clear_number": 1}],
+    [
+        {"run_id": "manual__1", "run_type": "manual"},
+        {"run_type": "backfill"},
+        {"clear_number": 1},
+        {"external_trigger": True},
+    ],
 )
 def test_the_scheduler_leaves_what_people_asked_for_to_the_tasks(
     attributes: dict[str, Any], airflow: Airflow
@@ -211,7 +225,7 @@ def test_the_scheduler_tells_once_of_an_outage_and_of_its_end(
     assert caplog.text.count("leaving all runs to their tasks") == 1
     assert "https://ssm: refused" in caplog.text
     airflow.reachable = True
-    airflow.source._closed = (0.0, "")  # the pause is over
+    airflow.source._turns.succeeded(0.0)  # the pause is over
     assert [born(THEIRS - timedelta(minutes=minute)) for minute in range(5)] == ["skipped"] * 5
     assert caplog.text.count("can be read again") == 1
 
@@ -263,6 +277,17 @@ def test_wrapping_twice_wraps_once(airflow: Airflow) -> None:
 
 
 # --- layer 3: before the work ---
+
+
+def test_a_task_of_a_run_that_was_cleared_here_wrongly_fails_at_once(airflow: Airflow) -> None:
+    wrong = context(THEIRS, clear_number=1, queued_at=THEIRS)
+    task = operator()
+    policies.task_policy(task)
+    with pytest.raises(AirflowFailException, match="clear it on green once more"):
+        task._pre_execute_hook(wrong)
+    airflow.context = wrong
+    with pytest.raises(AirflowFailException):
+        gated_dag().get_template_env()
 
 
 def test_the_work_of_the_others_run_does_not_begin(airflow: Airflow) -> None:
@@ -340,27 +365,91 @@ def test_without_settings_no_task_runs(airflow: Airflow, monkeypatch: pytest.Mon
 # --- callbacks ---
 
 
-@pytest.mark.parametrize("several", [False, True])
-@pytest.mark.parametrize("known_run", [False, True])
-def test_a_run_that_is_only_mirrored_calls_nobody(several: bool, known_run: bool, airflow: Airflow) -> None:
-    calls: list[str] = []
+def execute_dag_callbacks(dag: Any, request: Any, callback: Any) -> None:
+    """As the DAG processor of Airflow 3 does if no task of the run succeeded: the context has only the id."""
+    callback({"dag": dag, "run_id": request.run_id, "reason": request.msg})
 
-    def tell(context: dict[str, Any]) -> None:
-        calls.append(context["run_id"])
 
+def call_back(dag: Any, dag_run: SimpleNamespace, *, known: bool, name: str = "on_success_callback") -> None:
+    callbacks = getattr(dag, name)
+    callback = callbacks[0] if isinstance(callbacks, list) else callbacks
+    if known:
+        callback({"dag": dag, "run_id": dag_run.run_id} | context_of(dag_run))
+    else:
+        server = SimpleNamespace(dag_run=dag_run, last_ti=None)
+        request = SimpleNamespace(run_id=dag_run.run_id, msg="success", context_from_server=server)
+        execute_dag_callbacks(dag, request, callback)
+
+
+class Notifier:
+    """A callback that is an object, with templates, as Airflow's BaseNotifier."""
+
+    template_fields = ("text",)
+
+    def __init__(self, calls: list[str]) -> None:
+        self.calls = calls
+
+    def __call__(self, context: dict[str, Any]) -> None:
+        self.calls.append(context["run_id"])
+
+
+def dag_that_tells(calls: list[str], *, several: bool = False) -> SimpleNamespace:
+    tell = Notifier(calls)
     dag = SimpleNamespace(
         dag_id="etl",
         get_template_env=None,
         on_success_callback=[tell] if several else tell,
-        on_failure_callback=None,
+        on_failure_callback=tell,
     )
     policies.dag_policy(dag)
-    callback: Callable[..., None] = dag.on_success_callback[0] if several else dag.on_success_callback
+    return dag
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("run_id", ["scheduled__x", "20251123-1000", "manual__looks_like_it", ""])
+def test_a_run_that_is_only_mirrored_calls_nobody_whatever_its_id(
+    several: bool, known: bool, run_id: str, airflow: Airflow
+) -> None:
+    calls: list[str] = []
+    dag = dag_that_tells(calls, several=several)
     for due in (OURS, THEIRS):
-        callback(
-            {"dag": dag, "run_id": run(due).run_id} | (context(due) if known_run else {}),
-        )
-    assert calls == [run(OURS).run_id]
+        call_back(dag, run(due, run_id=f"{run_id}{due.minute}"), known=known)
+    assert calls == [f"{run_id}{OURS.minute}"]
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_what_a_person_made_calls_back_where_it_was_made(known: bool, airflow: Airflow) -> None:
+    calls: list[str] = []
+    call_back(dag_that_tells(calls), run(THEIRS, run_type="manual", run_id="scheduled__x"), known=known)
+    assert calls == ["scheduled__x"]
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_run_that_was_cleared_here_wrongly_reports_its_failure_and_no_success(
+    known: bool, airflow: Airflow
+) -> None:
+    calls: list[str] = []
+    dag = dag_that_tells(calls)
+    wrong = run(THEIRS, clear_number=1, queued_at=THEIRS)
+    call_back(dag, wrong, known=known)
+    assert calls == []
+    call_back(dag, wrong, known=known, name="on_failure_callback")
+    assert calls == [wrong.run_id]
+
+
+@pytest.mark.parametrize(("owner", "expected"), [("green", ["r"]), ("blue", [])])
+def test_a_run_that_airflow_does_not_describe_calls_back_on_the_owner_of_now_only(
+    owner: str, expected: list[str], airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(UTC)
+    if owner == "blue":
+        timeline = TIMELINE.switched("blue", now - timedelta(minutes=1), 3)
+        monkeypatch.setattr(airflow.source, "_read", always(timeline, 3, now - timedelta(hours=1)))
+    calls: list[str] = []
+    dag = dag_that_tells(calls)
+    dag.on_success_callback({"dag": dag, "run_id": "r"})
+    assert calls == expected
 
 
 def test_a_callback_is_called_when_nobody_can_say_whose_run_it_is(
@@ -370,10 +459,9 @@ def test_a_callback_is_called_when_nobody_can_say_whose_run_it_is(
     calls: list[bool] = []
     task = operator(on_skipped_callback=[lambda _: calls.append(True)])
     policies.task_policy(task)
-    task.on_skipped_callback[0]({"run_id": "manual__x", "dag": SimpleNamespace(dag_id="etl")})
     airflow.reachable = False
     task.on_skipped_callback[0](context(THEIRS))
-    assert calls == [True, True]
+    assert calls == [True]
 
 
 # --- the shim ---
@@ -397,6 +485,97 @@ def load(name: str) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+# --- the listener ---
+
+
+@pytest.fixture
+def listener(airflow: Airflow, monkeypatch: pytest.MonkeyPatch) -> Any:
+    modules: dict[str, dict[str, Any]] = {
+        "airflow.listeners": {"hookimpl": lambda function=None, **_: function or (lambda other: other)},
+        "airflow.plugins_manager": {"AirflowPlugin": object},
+    }
+    for name, content in modules.items():
+        module = ModuleType(name)
+        vars(module).update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+    spec = importlib.util.spec_from_file_location("bluegreen_plugin", SHIM.with_name("bluegreen_plugin.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    plugin: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(plugin)
+    [listener] = plugin.BlueGreenPlugin.listeners
+    return listener
+
+
+def cleared(at: datetime, **attributes: Any) -> SimpleNamespace:
+    plain = {"clear_number": 1, "queued_at": at, "start_date": OURS, "state": "success", "note": None}
+    return run(THEIRS - timedelta(minutes=1), **plain | attributes)
+
+
+def test_a_cleared_run_that_waited_for_a_switch_starts_with_the_time_of_its_clear(
+    airflow: Airflow, listener: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number, start in [(0, OURS), (1, THEIRS)]:
+        waited = cleared(THEIRS, clear_number=number)
+        listener.on_dag_run_running(waited, "started")
+        assert waited.start_date == start
+    assert airflow.reads == 1, "a run that was not cleared asks nobody"
+    airflow.reachable = False
+    listener.on_dag_run_running(cleared(THEIRS), "started")
+    assert "is judged by its new start" in caplog.text
+
+
+def test_a_run_that_was_cleared_on_the_wrong_side_never_ends_as_success(
+    airflow: Airflow, listener: Any
+) -> None:
+    wrong = cleared(THEIRS, note="mine")
+    for _ in range(2):
+        listener.on_dag_run_success(wrong, "success")
+    assert wrong.state == "failed"
+    mine, command = wrong.note.splitlines()
+    assert mine == "mine"
+    assert command.endswith("clear it on green once more")
+    failed = cleared(THEIRS, state="failed")
+    listener.on_dag_run_failed(failed, "task_failure")
+    assert failed.note.endswith("clear it on green once more")
+    assert failed.state == "failed"
+
+
+@pytest.mark.parametrize(
+    ("at", "attributes", "msg"),
+    [
+        (OURS, {}, "success"),  # cleared on its owner
+        (THEIRS, {"clear_number": 0}, "success"),  # a mirror
+        (THEIRS, {"run_type": "manual"}, "success"),
+        (THEIRS, {}, ""),  # a person calls it a success
+    ],
+)
+def test_every_other_run_ends_as_airflow_says(
+    at: datetime, attributes: dict[str, Any], msg: str, airflow: Airflow, listener: Any
+) -> None:
+    ended = cleared(at, **attributes)
+    listener.on_dag_run_success(ended, msg)
+    listener.on_dag_run_failed(ended, msg)
+    assert (ended.state, ended.note) == ("success", None)
+
+
+def test_nothing_that_goes_wrong_in_the_listener_reaches_the_scheduler(
+    airflow: Airflow, listener: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = SimpleNamespace(clear_number=1)
+    listener.on_dag_run_running(broken, "started")
+    listener.on_dag_run_success(broken, "success")
+    assert caplog.text.count("AttributeError") >= 2
+    airflow.reachable = False
+    unknown = cleared(THEIRS)
+    listener.on_dag_run_success(unknown, "success")
+    assert unknown.state == "success"
+    assert "where, is not known" in caplog.text
+
+
+# --- the plugin folder ---
 
 
 NAMES = ["task_instance_mutation_hook", "dag_policy", "task_policy"]

@@ -65,7 +65,7 @@ def test_a_kind_of_run_that_is_not_known_is_never_executed_twice(tmp_path: Path)
 
 
 def test_an_asset_triggered_run_follows_its_producer(tmp_path: Path) -> None:
-    drained_late = Run("etl", "r", "asset_triggered", at(30), produced_here=True)
+    drained_late = Run("etl", "r", "asset_triggered", at(30), made_here=True)
     assert gate("blue", tmp_path).verdict(drained_late, wait=0).mine
 
 
@@ -73,12 +73,65 @@ def test_an_asset_event_from_outside_is_worked_on_by_the_owner_only(tmp_path: Pa
     assert executed_by(Run("etl", "r", "asset_triggered", at(30)), tmp_path) == ["green"]
 
 
-def test_a_cleared_run_belongs_to_whoever_owned_the_moment_it_started_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["scheduled", "asset_triggered"])
+def test_a_cleared_run_belongs_to_whoever_owned_the_work_when_it_was_cleared(
+    kind: str, tmp_path: Path
+) -> None:
+    for cleared_at, owner in [(4.9, "blue"), (5, "green")]:
+        run = Run("etl", "r", kind, at(1), started=at(50), cleared=True, cleared_at=at(cleared_at))
+        assert executed_by(run, tmp_path) == [owner]
+
+
+def test_a_cleared_run_belongs_to_the_owner_at_its_new_start_if_that_is_all_that_is_known(
+    tmp_path: Path,
+) -> None:
     run = Run("etl", "scheduled__1", "scheduled", at(1), started=at(50), cleared=True)
     assert executed_by(run, tmp_path) == ["green"]
-    reason = gate("blue", tmp_path).verdict(run, wait=0).reason
-    assert "scheduled__1 of etl was cleared on blue, but green owns the work now" in reason
-    assert reason.endswith("clear it on green")
+
+
+def test_a_run_cleared_on_the_wrong_side_is_refused_and_says_what_to_do(tmp_path: Path) -> None:
+    run = Run("etl", "scheduled__1", "scheduled", at(1), started=at(50), cleared=True, cleared_at=at(40))
+    mine, reason, refused = gate("blue", tmp_path).verdict(run, wait=0)
+    assert (mine, refused) == (False, True)
+    assert "scheduled__1 of etl, due at 2025-11-23T10:01:00+00:00, was cleared on blue" in reason
+    assert "green owned the work at 2025-11-23T10:40:00+00:00" in reason
+    assert reason.endswith("clear it on green, which owns the work now")
+    early = Run("etl", "r", "scheduled", None, started=at(50), cleared=True, cleared_at=at(4))
+    assert gate("green", tmp_path).verdict(early, wait=0).reason.endswith("clear it on green once more")
+
+
+def test_what_is_merely_mirrored_is_not_refused(tmp_path: Path) -> None:
+    for retried in (False, True):
+        verdict = gate("green", tmp_path).verdict(
+            Run("etl", "r", "scheduled", at(1)), wait=0, retried=retried
+        )
+        assert not verdict.mine
+        assert not verdict.refused
+
+
+# --- what the scheduler does when a cleared run starts again ---
+
+
+@pytest.mark.parametrize(
+    ("cleared_at", "started", "attributes", "kept"),
+    [
+        (4, 6, {}, True),  # the work was switched in between
+        (6, 7, {}, False),
+        (4, 6, {"clear_number": 0}, False),  # not cleared: queued when it was made
+        (4, 6, {"run_type": "manual"}, False),
+        (4, 6, {"dag_id": "serial"}, False),  # stays on blue
+    ],
+)
+def test_a_run_that_waited_while_the_work_was_switched_keeps_the_time_of_its_clear(
+    cleared_at: float, started: float, attributes: dict[str, Any], kept: bool, tmp_path: Path
+) -> None:
+    times = {"run_after": at(1), "queued_at": at(cleared_at), "start_date": at(started)}
+    orm = dag_run(**{**times, "clear_number": 1, **attributes})
+    assert gate("blue", tmp_path).keep_time_of_clear(orm) is kept
+    assert orm.start_date == at(cleared_at if kept else started)
+    del orm.queued_at  # as tasks of Airflow 3 see it
+    if kept:
+        assert executed_by(describe(orm), tmp_path) == ["blue"]
 
 
 def test_a_run_that_was_cleared_before_a_switch_is_finished_where_it_began(tmp_path: Path) -> None:
@@ -86,12 +139,12 @@ def test_a_run_that_was_cleared_before_a_switch_is_finished_where_it_began(tmp_p
 
 
 @pytest.mark.parametrize("how", [{"cleared": True}, {"retried": True}])
-def test_cleared_and_retried_runs_read_afresh(how: dict[str, bool], tmp_path: Path) -> None:
-    asked: list[bool] = []
+def test_cleared_and_retried_runs_use_a_fresh_copy(how: dict[str, bool]) -> None:
+    asked: list[timedelta | None] = []
 
     class Source:
-        def timeline(self, instant: datetime, *, wait: float, afresh: bool = False) -> Timeline:
-            asked.append(afresh)
+        def timeline(self, instant: datetime, *, wait: float, within: timedelta | None = None) -> Timeline:
+            asked.append(within)
             return TIMELINE
 
     judge = Gate(gate_settings("blue"), Source(), lambda: NOW)  # type: ignore[arg-type]
@@ -101,7 +154,7 @@ def test_cleared_and_retried_runs_read_afresh(how: dict[str, bool], tmp_path: Pa
         wait=0,
         retried=how.get("retried", False),
     )
-    assert asked == [False, True]
+    assert asked == [None, timedelta(seconds=5)]
 
 
 # --- books ---
@@ -113,8 +166,8 @@ class Sequence:
     def __init__(self, *timelines: Timeline) -> None:
         self.timelines = list(timelines)
 
-    def timeline(self, instant: datetime, *, wait: float, afresh: bool = False) -> Timeline:
-        if afresh and len(self.timelines) > 1:
+    def timeline(self, instant: datetime, *, wait: float, within: timedelta | None = None) -> Timeline:
+        if within is not None and len(self.timelines) > 1:
             self.timelines.pop(0)
         return self.timelines[0]
 
@@ -199,6 +252,29 @@ def test_in_airflow_2_the_end_of_the_data_interval_is_the_due_instant() -> None:
     assert describe(dag_run(data_interval_end=at(5), clear_number=None)).due == at(5)
 
 
+def test_when_it_was_queued_again_is_when_it_was_cleared() -> None:
+    known = {"run_after": at(5), "queued_at": at(7)}
+    assert describe(dag_run(clear_number=1, **known)).cleared_at == at(7)
+    assert describe(dag_run(clear_number=0, **known)).cleared_at is None
+    assert describe(dag_run(clear_number=1, start_date=None, **known)).cleared_at == at(7)
+
+
+def test_what_is_cleared_while_the_run_is_at_work_belongs_to_what_began_then(tmp_path: Path) -> None:
+    """Airflow 3.2 and later count such a clear and note its time, but only the scheduler knows that."""
+    drains = {"run_after": at(1), "clear_number": 1, "start_date": at(2)}
+    for more in ({"queued_at": at(9)}, {}):
+        assert executed_by(describe(dag_run(**drains, **more)), tmp_path) == ["blue"]
+
+
+@pytest.mark.parametrize("by_a_schedule", [True, False])
+def test_in_airflow_2_a_run_that_no_schedule_made_was_made_here_whatever_its_type(
+    by_a_schedule: bool, tmp_path: Path
+) -> None:
+    run = describe(dag_run(data_interval_end=at(30), external_trigger=not by_a_schedule))
+    assert run.made_here is not by_a_schedule
+    assert executed_by(run, tmp_path) == (["green"] if by_a_schedule else ["blue", "green"])
+
+
 def test_a_run_type_may_be_an_enum() -> None:
     assert describe(dag_run(run_type=SimpleNamespace(value="manual"), run_after=None)).kind == "manual"
 
@@ -215,28 +291,29 @@ def test_a_run_with_a_clear_number_was_cleared() -> None:
             {
                 "consumed_asset_events": [
                     SimpleNamespace(source_dag_id="producer"),
-                    SimpleNamespace(source_dag_id=None),
+                    SimpleNamespace(source_dag_id=None, extra={"from_rest_api": True}),
                 ]
             },
-            False,
+            True,  # otherwise, the producer's would be lost
         ),
+        ({"consumed_asset_events": [SimpleNamespace(extra={"from_trigger": True})]}, True),
+        ({"consumed_asset_events": [SimpleNamespace(extra={"from_rest_api": True})]}, False),
+        ({"consumed_asset_events": [SimpleNamespace(extra=None)]}, False),
         ({"consumed_asset_events": []}, False),
         ({}, False),
     ],
 )
-def test_only_events_that_all_came_from_tasks_were_produced_here(
+def test_a_run_is_caused_here_if_a_task_or_a_watcher_sent_one_of_its_events(
     attributes: dict[str, Any], produced: bool
 ) -> None:
-    assert (
-        describe(dag_run(run_type="asset_triggered", run_after=at(5), **attributes)).produced_here is produced
-    )
+    assert describe(dag_run(run_type="asset_triggered", run_after=at(5), **attributes)).made_here is produced
 
 
 def test_in_airflow_2_the_context_knows_the_events() -> None:
     events = {"s3://a": [SimpleNamespace(source_dag_id="producer")]}
     run = dag_run(run_type="dataset_triggered", data_interval_end=at(5))
-    assert describe(run, {"triggering_dataset_events": events}).produced_here
-    assert not describe(run, {"triggering_dataset_events": {}}).produced_here
+    assert describe(run, {"triggering_dataset_events": events}).made_here
+    assert not describe(run, {"triggering_dataset_events": {}}).made_here
 
 
 # --- settings, and what DAG authors may ask ---
@@ -254,7 +331,8 @@ def options(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 def test_settings_come_from_airflows_configuration(options: pytest.MonkeyPatch) -> None:
     options.setenv("AIRFLOW__BLUEGREEN__WAIT_SECONDS", "2.5")
-    assert settings.load() == gate_settings("green", wait=timedelta(seconds=2.5))
+    options.setenv("AIRFLOW__BLUEGREEN__HOSTS", "7")
+    assert settings.load() == gate_settings("green", wait=timedelta(seconds=2.5), hosts=7)
 
 
 @pytest.mark.parametrize(
@@ -272,6 +350,8 @@ def test_settings_come_from_airflows_configuration(options: pytest.MonkeyPatch) 
         ),
         ("WAIT_SECONDS", "-1", "bluegreen.wait_seconds must be"),
         ("MAX_AGE_SECONDS", "nan", "bluegreen.max_age_seconds must be"),
+        ("HOSTS", "0", "bluegreen.hosts must be a whole number from 1 to 1000, not '0'"),
+        ("HOSTS", "many", "bluegreen.hosts must be"),
     ],
 )
 def test_wrong_settings_are_named(name: str, value: str, complaint: str, options: pytest.MonkeyPatch) -> None:

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import os
+import pickle
+import random
 import threading
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bluegreen import aws
 from bluegreen import store as store_module
 from bluegreen.aws import AwsError
-from bluegreen.store import Answer, OwnershipUnknown, Parameter, Store, TooEarly
+from bluegreen.document import dump
+from bluegreen.store import SHAPE, Answer, OwnershipUnknown, Parameter, Store, TooEarly
 from bluegreen.timeline import TimelineError
 
+from tests.fakes.airflow import fleet
+from tests.fakes.airflow.fleet import Fleet, VirtualTime
 from tests.fakes.airflow.gate import always
 from tests.fakes.timeline import dumped, gate_settings, initial
 
@@ -26,8 +34,12 @@ NOW = 1_800_000_000.0
 BLUE = always(initial(), 1, datetime.fromtimestamp(NOW - 9999, UTC))
 
 
+def moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
 def due(seconds: float) -> datetime:
-    return datetime.fromtimestamp(NOW + seconds, UTC)
+    return moment(NOW + seconds)
 
 
 class HostClock:
@@ -130,13 +142,16 @@ def test_a_copy_from_the_future_is_read_again(
     assert ssm.reads == 2
 
 
-def test_asking_afresh_reads_again(
-    process: Callable[[], Store], ssm: CountedParameter, clock: HostClock
+@pytest.mark.parametrize(("within", "reads"), [(0, [1, 2, 3]), (5, [1, 1, 2])])
+def test_a_caller_may_ask_for_a_copy_that_is_fresh(
+    within: float, reads: list[int], process: Callable[[], Store], ssm: CountedParameter, clock: HostClock
 ) -> None:
-    process().timeline(due(-10), wait=0)
-    clock.now += 1
-    process().timeline(due(-10), wait=0, afresh=True)
-    assert ssm.reads == 2
+    seen = []
+    for age in (0, 5, 1):
+        clock.now += age
+        process().timeline(due(-10), wait=0, within=timedelta(seconds=within))
+        seen.append(ssm.reads)
+    assert seen == reads
 
 
 def test_before_the_instant_by_this_clock_there_is_no_answer(
@@ -154,8 +169,8 @@ def test_an_outage_is_waited_out(
 ) -> None:
     ssm.failures = 4
     assert process().timeline(due(-10), wait=60) == initial()
-    assert len(slept) == 4
-    assert sorted(slept) == slept
+    assert ssm.reads == 5
+    assert 12 <= sum(slept) <= 18 + 5 * 0.25  # 1 + 2 + 4 + 8 s, each a fifth more or less
 
 
 def test_a_long_outage_ends_in_an_error_that_names_the_parameter(
@@ -165,31 +180,51 @@ def test_a_long_outage_ends_in_an_error_that_names_the_parameter(
     with pytest.raises(OwnershipUnknown, match=r"/project/stack/ownership: AwsError: https://ssm: refused"):
         process().timeline(due(-10), wait=60)
     assert 40 < sum(slept) <= 60
+    assert ssm.reads <= 10
 
 
-def test_the_scheduler_asks_once_and_after_a_failure_not_again_for_a_while(
+def test_after_a_failure_nobody_on_the_host_reads_for_a_while(
     process: Callable[[], Store], ssm: CountedParameter, slept: list[float]
 ) -> None:
     ssm.failures = 1
-    store = process()
     for _ in range(3):
         with pytest.raises(OwnershipUnknown, match="refused"):
-            store.timeline(due(-10), wait=0)
+            process().timeline(due(-10), wait=0)
     assert (ssm.reads, slept) == (1, [])
-    time.sleep(30)
-    assert store.timeline(due(-10), wait=0) == initial()
+    time.sleep(1.2)
+    assert process().timeline(due(-10), wait=0) == initial()
     assert ssm.reads == 2
 
 
-def test_what_another_process_has_read_is_used_while_the_scheduler_does_not_ask(
-    process: Callable[[], Store], ssm: CountedParameter
+def test_the_pause_grows_with_each_failure_and_ends_with_the_first_answer(
+    process: Callable[[], Store], ssm: CountedParameter, clock: HostClock, slept: list[float]
 ) -> None:
+    ssm.failures = 7
+    read_at: list[float] = []
+    while ssm.reads < 8:
+        reads = ssm.reads
+        with suppress(OwnershipUnknown):
+            process().timeline(due(-10), wait=0, within=timedelta(0))
+        if ssm.reads > reads:
+            read_at.append(clock.now)
+        time.sleep(0.1)
+    pauses = [later - earlier for earlier, later in pairwise(read_at)]
+    for pause, planned in zip(pauses, (1, 2, 4, 8, 10, 10, 10), strict=True):
+        assert 0.8 * planned <= pause <= 1.2 * planned + 0.2
     ssm.failures = 1
-    scheduler = process()
-    with pytest.raises(OwnershipUnknown):
-        scheduler.timeline(due(-10), wait=0)
+    process().timeline(due(-10), wait=1.3, within=timedelta(0))  # the first pause again
+    assert ssm.reads == 10
+
+
+def test_what_the_host_knows_is_used_while_nobody_reads(
+    process: Callable[[], Store], ssm: CountedParameter, clock: HostClock
+) -> None:
     process().timeline(due(-10), wait=0)
-    assert scheduler.timeline(due(-10), wait=0) == initial()
+    clock.now += 1
+    ssm.failures = 1
+    with pytest.raises(OwnershipUnknown):
+        process().timeline(due(1), wait=0)
+    assert process().timeline(due(0), wait=0) == initial()
     assert ssm.reads == 2
 
 
@@ -251,6 +286,167 @@ def test_a_late_write_is_applied_as_effective(clock: HostClock, tmp_path: Path) 
     read = always(switched, 2, modified=due(-30))
     timeline = Store(SETTINGS, read, tmp_path / "cache", clock).timeline(due(-1), wait=0)
     assert [timeline.owner(due(seconds)) for seconds in (-26, -25)] == ["blue", "green"]
+
+
+# --- never back to an older version ---
+
+LOST = dumped(initial())
+V1 = (dumped(initial()), 1, due(-3600))
+V2 = (dumped(initial().switched("green", due(-1800), 2)), 2, due(-1800))
+AGAIN = (dumped(initial("green")), 1, due(-60))
+"""The parameter deleted, and created again a minute ago."""
+
+
+class LaggingParameter:
+    """Answers with whatever it is set to."""
+
+    def __init__(self) -> None:
+        self.answer = Answer(V2, V2)
+
+    def __call__(self, known: Answer | None) -> Answer:
+        return self.answer
+
+
+@pytest.fixture
+def lagging() -> LaggingParameter:
+    return LaggingParameter()
+
+
+@pytest.mark.parametrize("same_process", [True, False])
+@pytest.mark.parametrize(
+    ("seen", "then", "refused"),
+    [
+        (Answer(V2, V2), Answer(V1, V1), "version 1 of .* is older than version 2 of .* already seen"),
+        (Answer(V2, V2), Answer(V1, (LOST, 3, due(-60))), "version 1 of"),
+        (Answer(AGAIN, AGAIN), Answer(V2, V2), "version 2 of .* is older than version 1 of"),
+        (Answer(V1, V1), Answer(V2, V2), ""),
+        (Answer(V2, V2), Answer(AGAIN, AGAIN), ""),
+        (Answer(V2, V2), Answer(V2, (LOST, 3, due(-60))), ""),
+        (Answer(V1, V1), Answer((V2[0], 2, due(-3600.4)), (V2[0], 2, due(-3600.4))), ""),
+    ],
+    ids=[
+        "an older version",
+        "a history that lags",
+        "the parameter before it was created again",
+        "a newer version",
+        "created again",
+        "a lost race",
+        "newer by a clock that is late",
+    ],
+)
+def test_a_host_never_goes_back_to_an_older_version(
+    seen: Answer,
+    then: Answer,
+    refused: str,
+    same_process: bool,
+    lagging: LaggingParameter,
+    clock: HostClock,
+    tmp_path: Path,
+) -> None:
+    lagging.answer = seen
+    first = Store(SETTINGS, lagging, tmp_path / "cache", clock)
+    before = first.timeline(due(0), wait=0)
+    clock.now += 20
+    lagging.answer = then
+    second = first if same_process else Store(SETTINGS, lagging, tmp_path / "cache", clock)
+    if refused:
+        with pytest.raises(OwnershipUnknown, match=refused):
+            second.timeline(due(10), wait=0)
+        assert second.timeline(due(0), wait=0) == before
+    else:
+        assert second.timeline(due(10), wait=0).base_version == then.valid[1] - 1
+
+
+def test_an_answer_that_comes_late_does_not_replace_a_newer_one(
+    lagging: LaggingParameter, clock: HostClock, tmp_path: Path
+) -> None:
+    """One process began to read before another one, and ends after it."""
+    other = Store(SETTINGS, lagging, tmp_path / "cache", clock)
+
+    def slow(_known: Answer | None) -> Answer:
+        clock.now += 7  # longer than its turn lasts
+        other.timeline(due(3), wait=0)
+        return Answer(V1, V1)
+
+    clock.now += 10
+    process = Store(SETTINGS, slow, tmp_path / "cache", clock)
+    newcomer = Store(SETTINGS, lagging, tmp_path / "cache", clock)
+    for reader in (process, newcomer):
+        assert reader.timeline(due(3), wait=0).base_version == 1
+
+
+# --- what stands in an object ---
+
+CROWDED = initial().switched("green", due(-1800), 2, known=[f"a_serial_dag_{n:04}" for n in range(900)])
+DOCUMENT = dump(CROWDED, due(0))
+
+
+@pytest.fixture
+def pointing(lagging: LaggingParameter, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """The parameter points to an object; the counter has what is asked of S3, and "fail" to let that fail."""
+    asked: Counter[str] = Counter()
+
+    def request(service: str, method: str, path: str, **more: Any) -> bytes:
+        asked[path] += 1
+        if asked["fail"]:
+            raise AwsError("https://log.s3: 503 SlowDown")
+        assert (service, method, more["bucket"]) == ("s3", "GET", "log")
+        return (DOCUMENT.content or "").encode()
+
+    monkeypatch.setattr(aws, "request", request)
+    lagging.answer = Answer(*[(DOCUMENT.value, 2, due(-1800))] * 2)
+    return asked
+
+
+def test_the_content_is_read_once_for_all_processes_of_a_host(
+    pointing: Counter[str], lagging: LaggingParameter, clock: HostClock, tmp_path: Path
+) -> None:
+    for _ in range(3):
+        clock.now += 100
+        for _ in range(2):
+            process = Store(SETTINGS, lagging, tmp_path / "cache", clock)
+            assert process.timeline(moment(clock.now), wait=0).known == CROWDED.known
+    assert pointing == {f"/ownership/{DOCUMENT.name}.json": 1}
+
+
+def test_without_the_content_there_is_no_verdict(
+    pointing: Counter[str], lagging: LaggingParameter, clock: HostClock, tmp_path: Path
+) -> None:
+    pointing["fail"] = 1
+    with pytest.raises(OwnershipUnknown, match=f"s3://log/ownership/{DOCUMENT.name}.json: .*503 SlowDown"):
+        Store(SETTINGS, lagging, tmp_path / "cache", clock).timeline(due(0), wait=0)
+
+
+def test_a_look_at_the_hosts_copy_never_asks_s3(
+    pointing: Counter[str], lagging: LaggingParameter, clock: HostClock, tmp_path: Path
+) -> None:
+    """A scheduler looks often, and outside of the thread that limits what may hang."""
+    Store(SETTINGS, lagging, tmp_path / "cache", clock).timeline(due(0), wait=0)
+    pointing["fail"] = 1
+    for kept in ("*.timeline", "ownership-*"):
+        for file in (tmp_path / "cache").glob(kept):
+            file.unlink()
+    process = Store(SETTINGS, lagging, tmp_path / "cache", clock)
+    before = pointing.total()
+    assert process._good_copy(NOW) is None
+    assert pointing.total() == before
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"\x80\x05.", pickle.dumps((SHAPE[1:], None, None)), pickle.dumps(7)]
+)
+def test_a_timeline_that_the_host_keeps_must_be_of_this_version_and_this_code(
+    damage: bytes, pointing: Counter[str], lagging: LaggingParameter, clock: HostClock, tmp_path: Path
+) -> None:
+    Store(SETTINGS, lagging, tmp_path / "cache", clock).timeline(due(0), wait=0)
+    [file] = (tmp_path / "cache").glob("*.timeline")
+    good = file.read_bytes()
+    file.write_bytes(damage)
+    assert Store(SETTINGS, lagging, tmp_path / "cache", clock).timeline(due(0), wait=0).known == CROWDED.known
+    assert file.read_bytes() == good
+    clock.now += 1
+    lagging.answer = Answer(AGAIN, AGAIN)
+    assert Store(SETTINGS, lagging, tmp_path / "cache", clock).timeline(due(1), wait=0).known == {}
 
 
 # --- whatever hangs ---
@@ -362,22 +558,62 @@ WINNER = FIRST.switched("green", due(-500), 2)
 LOSER = FIRST.switched("green", due(-400), 2)
 
 
-@pytest.mark.parametrize("newest_is_valid", [True, False])
-def test_500_tasks_a_minute_stay_far_below_ssms_limits(
-    newest_is_valid: bool, clock: HostClock, tmp_path: Path
+def test_an_invalid_newest_version_costs_each_host_one_look_at_the_history(
+    clock: HostClock, tmp_path: Path
 ) -> None:
-    versions = [(dumped(FIRST), 1), (dumped(WINNER), 2), (dumped(LOSER), 3)][: 2 if newest_is_valid else 3]
-    ssm = Quota(clock, *versions)
-    start = clock.now
-    for task in range(500):
-        clock.now = max(clock.now, start + task * 60 / 500)
+    ssm = Quota(clock, (dumped(FIRST), 1), (dumped(WINNER), 2), (dumped(LOSER), 3))
+    for task in range(50):
+        clock.now += 1
         host = tmp_path / f"host-{task % 5}"
         process = Store(SETTINGS, ssm.parameter().read, host, clock)  # as each task has its own
-        instant = datetime.fromtimestamp(clock.now - 0.01, UTC)  # no two tasks are due together
-        assert process.timeline(instant, wait=0, afresh=task % 10 == 0).owner(due(0)) == "green"
-    assert clock.now - start < 61
-    assert ssm.calls["GetParameter"] <= 500  # 8 a second; 40 are allowed
-    assert ssm.calls["GetParameterHistory"] == (0 if newest_is_valid else 5)  # one for each host
+        assert process.timeline(moment(clock.now - 0.01), wait=0).owner(due(0)) == "green"
+    assert ssm.calls == {"GetParameter": 50, "GetParameterHistory": 5}
+
+
+@pytest.fixture
+def hosts(tmp_path: Path) -> Iterator[Callable[..., Fleet]]:
+    """Two environments of the greatest size, and an SSM that has just so many requests a second for them."""
+    random.seed(11)
+    yield lambda retries=0, **quota: Fleet(tmp_path, fleet.Quota(VirtualTime(), **quota), retries=retries)
+    random.seed()
+
+
+@pytest.mark.parametrize(("every", "average"), [(60, 4), (1, 15)])
+def test_the_largest_environments_ask_less_than_half_of_what_ssm_allows(
+    every: int, average: float, hosts: Callable[..., Fleet]
+) -> None:
+    """2,000 tasks a minute, 1,000 of them at once, on 60 hosts: due on the minute, or at any second."""
+    busy = hosts()
+    busy.minutes(1, every=every)
+    assert len(busy.ssm.asked) / 60 < average
+    assert busy.ssm.busiest(5) < 20
+    assert busy.outcomes["task: verdict"] == 2000
+    assert max(busy.waits) < 7
+
+
+def test_throttling_delays_tasks_and_makes_nobody_ask_more(hosts: Callable[..., Fleet]) -> None:
+    """Another program leaves 5 requests a second."""
+    throttled = hosts(rate=5, burst=5)
+    throttled.minutes(1, tasks=1000)
+    assert throttled.ssm.refused > 10
+    assert throttled.ssm.busiest(5) < 20
+    assert throttled.outcomes["task: verdict"] == 1000
+
+
+def test_retries_in_an_outage_do_not_add_up(hosts: Callable[..., Fleet]) -> None:
+    down = hosts(outage=(fleet.START, fleet.START + 75), retries=3)
+    down.minutes(1, tasks=200)
+    assert down.ssm.busiest(5) < 20
+    assert down.outcomes["task: no verdict"] > 50
+    assert down.outcomes["task: verdict"] == 200, "each has a verdict in the end"
+
+
+def test_one_task_alone_asks_at_most_ten_times_in_a_minute(tmp_path: Path) -> None:
+    """As did each of the tasks of a host before."""
+    down = Fleet(tmp_path, fleet.Quota(VirtualTime(), rate=0, burst=0), workers=1, schedulers=0)
+    down.minutes(1, tasks=40)
+    assert down.outcomes == {"task: no verdict": 40}
+    assert len(down.ssm.asked) <= 2 * 16  # two hosts, two minutes: not 40 tasks
 
 
 def test_tasks_of_one_instant_cost_one_read_for_each_host(clock: HostClock, tmp_path: Path) -> None:

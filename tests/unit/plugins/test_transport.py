@@ -152,6 +152,14 @@ def test_events_of_runs_that_were_made_here_are_kept(
     assert len(s3.objects) == 1
 
 
+def test_in_airflow_2_a_run_that_no_schedule_made_was_made_here(
+    transport: LineageLogTransport, s3: UnreliableS3
+) -> None:
+    for external in (False, True):
+        transport.emit(of_run(data_interval_end=THEIRS.isoformat(), external_trigger=external))
+        assert len(s3.objects) == external
+
+
 @pytest.mark.parametrize(
     ("logical", "ended", "kept"),
     [(OURS, OURS, 1), (THEIRS, OURS, 0), (THEIRS, THEIRS, 0)],

@@ -9,10 +9,13 @@ from zoo_ledger import CREATED, SCHEDULE, callback, note
 from zoo_parts import (
     DAG,
     Asset,
+    AssetWatcher,
+    CronPartitionTimetable,
     Deferring,
     EmptyOperator,
     FromTrigger,
     Noting,
+    Pager,
     PythonOperator,
     Sensing,
     TaskGroup,
@@ -20,6 +23,8 @@ from zoo_parts import (
     task,
     task_group,
 )
+from zoo_queue import Queue
+from zoo_timetable import OwnIds
 
 UTC = timezone.utc  # noqa: UP017 - as Airflow's own serialisation wants it
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
@@ -170,3 +175,43 @@ with dag("templates", user_defined_macros={"note": note}):
 
 with dag("past", default_args={"depends_on_past": True, "wait_for_downstream": True}):
     Noting(task_id="one") >> Noting(task_id="two")
+
+with dag(
+    "own_ids",
+    schedule=OwnIds(SCHEDULE),
+    on_failure_callback=[callback("dag failure"), Pager("paged")],
+    on_success_callback=[callback("dag success"), Pager("told")],
+):
+
+    @task
+    def fails() -> None:
+        note("execute")
+        raise ValueError("it always fails")
+
+    fails()
+
+with dag(
+    "partitions",
+    schedule=CronPartitionTimetable(SCHEDULE, timezone="UTC") if CronPartitionTimetable else SCHEDULE,
+    on_success_callback=[callback("dag success"), Pager("paged")],
+):
+    Noting(task_id="only")
+
+for name in ("cleared_here", "cleared_on_the_standby"):  # each has one run, made when Airflow first sees it
+    with dag(name, schedule="0 0 * * *"):
+        Noting(task_id="one") >> Noting(task_id="always", trigger_rule="always")
+
+with dag("passes_on_an_id", schedule=None):
+    TriggerDagRunOperator(
+        task_id="trigger",
+        trigger_dag_id="zoo_passed_on",
+        trigger_run_id="scheduled__{{ run_id[-20:] }}",
+        pre_execute=callback("before"),
+    )
+
+with dag("passed_on", schedule=None):
+    Noting(task_id="only", trigger_rule="always")
+
+if AssetWatcher:
+    with dag("messages", schedule=[Asset("zoo_queue", watchers=[AssetWatcher("queue", trigger=Queue())])]):
+        Noting(task_id="work")

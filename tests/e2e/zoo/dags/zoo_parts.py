@@ -9,17 +9,34 @@ try:
     from airflow.providers.standard.operators.empty import EmptyOperator
     from airflow.providers.standard.operators.python import PythonOperator
     from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-    from airflow.sdk import DAG, Asset, BaseOperator, BaseSensorOperator, TaskGroup, task, task_group
+    from airflow.sdk import (
+        DAG,
+        Asset,
+        AssetWatcher,
+        BaseNotifier,
+        BaseOperator,
+        BaseSensorOperator,
+        TaskGroup,
+        task,
+        task_group,
+    )
 except ImportError:  # Airflow 2
     from airflow import DAG
     from airflow.datasets import Dataset as Asset
     from airflow.decorators import task, task_group
     from airflow.models.baseoperator import BaseOperator
+    from airflow.notifications.basenotifier import BaseNotifier
     from airflow.operators.empty import EmptyOperator
     from airflow.operators.python import PythonOperator
     from airflow.operators.trigger_dagrun import TriggerDagRunOperator
     from airflow.sensors.base import BaseSensorOperator
     from airflow.utils.task_group import TaskGroup
+
+    AssetWatcher = None
+try:
+    from airflow.sdk import CronPartitionTimetable
+except ImportError:  # before Airflow 3.3
+    CronPartitionTimetable = None
 from airflow.triggers.base import StartTriggerArgs
 from zoo_ledger import asked_before, note
 from zoo_trigger import NotingTrigger
@@ -27,10 +44,13 @@ from zoo_trigger import NotingTrigger
 __all__ = [
     "DAG",
     "Asset",
+    "AssetWatcher",
+    "CronPartitionTimetable",
     "Deferring",
     "EmptyOperator",
     "FromTrigger",
     "Noting",
+    "Pager",
     "PythonOperator",
     "Sensing",
     "TaskGroup",
@@ -53,6 +73,19 @@ class Noting(BaseOperator):  # type: ignore[misc]
 
     def execute(self, context: Context) -> None:
         note("execute", context)
+
+
+class Pager(BaseNotifier):  # type: ignore[misc]
+    """A notifier object for DAGs, with a template; it notes that it was called."""
+
+    template_fields = ("text",)
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.what, self.text = what, "{{ run_id }}"
+
+    def notify(self, context: Context) -> None:
+        note(f"dag {self.what}", context)
 
 
 class Sensing(BaseSensorOperator):  # type: ignore[misc]

@@ -22,7 +22,7 @@ class NotingTrigger(BaseTrigger):  # type: ignore[misc]
         return "zoo_trigger.NotingTrigger", {"mark": self.mark}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        await asyncio.sleep(8)  # or Airflow may resume the task before it has noticed that it was deferred
+        await asyncio.sleep(15)  # or Airflow may resume the task before it has noticed that it was deferred
         handle = os.open(os.environ["AIRFLOW__ZOO__LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         os.write(handle, (json.dumps({**self.mark, "map": None, "what": "triggered"}) + "\n").encode())
         os.close(handle)

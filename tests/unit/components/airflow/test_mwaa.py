@@ -99,6 +99,7 @@ def test_airflow_is_told_who_it_is_and_where_the_timeline_and_the_log_are(deploy
     assert options["bluegreen.parameter"] == "/mwaa-openlineage/fullha/ownership"
     assert options["bluegreen.bucket"] == "lineage-log-1234567"
     assert options["bluegreen.max_age_seconds"] == "60"
+    assert options["bluegreen.hosts"] == "7", "5 workers and 2 schedulers"
     assert "bluegreen.lead_seconds" not in options, "it stands in the parameter's value"
     assert options["openlineage.namespace"] == "mwaa-openlineage-fullha-green"
     assert json.loads(options["openlineage.transport"]) == {

@@ -9,7 +9,7 @@ import pytest
 from mwaactl.airflow import client as airflow_api
 from mwaactl.airflow.client import NotFound
 from mwaactl.errors import Unreachable
-from tests.fakes.airflow.api import a_run, a_task, api_of, sent
+from tests.fakes.airflow.api import TEN, a_run, a_task, api_of, sent
 from tests.fakes.aws.errors import refused
 
 RUN_PATH = "/dags/etl/dagRuns/scheduled__2026-11-23T09%3A00%3A00%2B00%3A00"
@@ -72,10 +72,11 @@ def test_a_created_run_covers_the_same_interval_under_an_id_that_is_free_for_man
     api.create(a_run(), "mwaactl audit")
     body = {
         "dag_run_id": "manual__2026-11-23T09:00:00+00:00",
-        "logical_date": "2026-11-23T09:00:00.000Z",
+        "logical_date": "2026-11-23T09:00:00+00:00",
         "data_interval_start": "2026-11-23T09:00:00.000Z",
         "data_interval_end": "2026-11-23T10:00:00.000Z",
         "note": "mwaactl audit",
+        "conf": {},
     }
     if major == 3:
         body["run_after"] = "2026-11-23T10:00:00.000Z"  # v1 does not know it
@@ -142,3 +143,23 @@ def test_calls_are_paced_after_the_first_ones(monkeypatch: pytest.MonkeyPatch) -
         api.set_paused("etl", True)
     assert now[0] - 100 == pytest.approx(16 / airflow_api.CALLS_PER_SECOND), "10 at once, then 8 a second"
     assert len(slept) == 16
+
+
+def test_a_manual_run_keeps_its_id_configuration_and_exact_logical_date() -> None:
+    logical = TEN.replace(microsecond=123456)
+    api, mwaa = api_of({"POST /dags/etl/dagRuns": {}}, 3)
+    api.create(a_run("manual__x", type="manual", conf={"day": 7}, logical_date=logical), "note")
+    ((_, _, body),) = sent(mwaa)
+    assert (body["dag_run_id"], body["conf"]) == ("manual__x", {"day": 7})
+    assert body["logical_date"] == "2026-11-23T10:00:00.123456+00:00"
+
+
+@pytest.mark.parametrize(("major", "sends"), [(2, False), (3, True)])
+def test_a_run_without_a_logical_date_is_created_without_one(major: int, sends: bool) -> None:
+    """Airflow 3 wants a null; Airflow 2 refuses one, and takes the present time."""
+    api, mwaa = api_of({"POST /dags/etl/dagRuns": {}}, major)
+    api.create(a_run("manual__x", type="manual", logical_date=None, due=None), "note")
+    ((_, _, body),) = sent(mwaa)
+    assert ("logical_date" in body) == sends
+    assert body.get("logical_date") is None
+    assert "run_after" not in body

@@ -6,15 +6,17 @@ Airflow refuses names that it does not know, so the bodies are compared whole. T
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from mwaactl.airflow.models import Asset, Dag, Pool
+from mwaactl.airflow.models import Asset, AssetEvent, Dag, Pool
 from mwaactl.errors import Unreachable
 from tests.fakes.airflow.api import HOUR, SCHEDULED, TEN, a_run, api_of, run_answer, sent, task_answer
 from tests.fakes.aws.errors import refused
+
+NO_DAGS = {"/dags": {"dags": [], "total_entries": 0}}
 
 # --- DAGs, tasks ---
 
@@ -38,8 +40,9 @@ def test_the_schedule_of_an_airflow_2_dag_reads_as_in_airflow_3(interval: Any, s
         "next_dagrun_create_after": "2026-11-23T10:00:00+00:00",
     }
     api, mwaa = api_of({"/dags": {"dags": [answer], "total_entries": 1}}, 2)
+    due = {"next_due": TEN, "next_run_after": TEN}
     assert api.dags() == {
-        "etl": Dag(dag_id="etl", paused=False, schedule=schedule, next_due=TEN, max_active_runs=16)
+        "etl": Dag(dag_id="etl", paused=False, schedule=schedule, max_active_runs=16, **due)
     }
     assert sent(mwaa) == [("GET", "/dags", {"limit": 100, "offset": 0})]
 
@@ -52,6 +55,8 @@ def test_the_schedule_of_an_airflow_2_dag_reads_as_in_airflow_3(interval: Any, s
         ("Asset", "Asset", True),
         ("Asset or 0 * * * *", "Asset or 0 * * * *", True),
         ("Dataset", "Dataset", True),
+        ("Partitioned Asset", "Partitioned Asset", True),
+        ("PartitionedAtRuntime", "PartitionedAtRuntime", False),
     ],
 )
 def test_the_schedule_of_an_airflow_3_dag_is_its_summary(
@@ -66,8 +71,34 @@ def test_the_schedule_of_an_airflow_3_dag_is_its_summary(
     }
     api, _ = api_of({"/dags": {"dags": [answer], "total_entries": 1}}, 3)
     dag = api.dags()["etl"]
-    assert dag == Dag(dag_id="etl", paused=True, schedule=schedule, next_due=TEN, max_active_runs=1)
-    assert dag.by_assets == by_assets
+    due = {"next_due": TEN, "next_run_after": TEN}
+    assert dag == Dag(dag_id="etl", paused=True, schedule=schedule, max_active_runs=1, **due)
+    assert (dag.by_assets, dag.by_partitions) == (by_assets, summary.startswith("Partitioned Asset"))
+
+
+@pytest.mark.parametrize("major", [2, 3])
+@pytest.mark.parametrize(
+    ("after", "end", "due", "delayed", "early"),
+    [
+        (TEN, TEN, TEN, False, False),
+        (TEN + HOUR, TEN, TEN, True, False),
+        (TEN, TEN + HOUR, TEN, False, True),
+        (TEN, None, TEN, False, False),  # no data interval, as with CronPartitionTimetable
+        (None, None, None, False, False),
+    ],
+)
+def test_a_run_is_due_at_its_intervals_end_or_earlier(
+    major: int, after: datetime | None, end: datetime | None, due: Any, delayed: bool, early: bool
+) -> None:
+    answer = {
+        "dag_id": "etl",
+        "is_paused": False,
+        "next_dagrun_create_after" if major == 2 else "next_dagrun_run_after": after and after.isoformat(),
+        "next_dagrun_data_interval_end": end and end.isoformat(),
+    }
+    api, _ = api_of({"/dags": {"dags": [answer], "total_entries": 1}}, major)
+    dag = api.dags()["etl"]
+    assert (dag.next_due, dag.delayed, dag.early) == (due, delayed, early)
 
 
 @pytest.mark.parametrize("major", [2, 3])
@@ -123,10 +154,10 @@ def test_assets_know_their_producers_and_consumers(major: int, path: str, key: s
         "id": 4,
         "uri": "s3://b/k",
         "producing_tasks": [{"dag_id": "etl", "task_id": "load"}],
-        consumers: [{"dag_id": "report"}],
+        consumers: [{"dag_id": "report", "created_at": TEN.isoformat()}],
     }
     api, _ = api_of({path: {key: [answer], "total_entries": 1}}, major)
-    assert api.assets() == (Asset(id=4, uri="s3://b/k", producers=("etl",), consumers=("report",)),)
+    assert api.assets() == (Asset(id=4, uri="s3://b/k", producers=("etl",), consumers={"report": TEN}),)
 
 
 @pytest.mark.parametrize(
@@ -160,6 +191,25 @@ def test_events_that_cannot_be_asked_for_are_an_error() -> None:
         api.queued_asset_events("etl")
 
 
+def test_events_of_partitions_are_asked_for_by_asset_and_time() -> None:
+    created = [{"dag_id": "report", "run_id": "r"}]
+    events = [
+        {"timestamp": TEN.isoformat(), "partition_key": "k", "created_dagruns": created},
+        {"timestamp": TEN.isoformat(), "partition_key": None, "created_dagruns": []},
+    ]
+    api, mwaa = api_of({"/assets/events": {"asset_events": events, "total_entries": 2}}, 3)
+    assert api.partition_events(4, TEN) == (AssetEvent(at=TEN, partition="k", created=frozenset({"report"})),)
+    since = "2026-11-23T10:00:00.000Z"
+    query = {"asset_id": 4, "timestamp_gte": since, "order_by": "-timestamp", "limit": 100, "offset": 0}
+    assert sent(mwaa) == [("GET", "/assets/events", query)]
+
+
+@pytest.mark.parametrize(("major", "field"), [(2, "dataset_expression"), (3, "asset_expression")])
+def test_a_dag_has_a_condition_of_assets(major: int, field: str) -> None:
+    api, _ = api_of({"/dags/etl/details": {"dag_id": "etl", field: {"all": ["a", "b"]}}}, major)
+    assert api.asset_condition("etl") == {"all": ["a", "b"]}
+
+
 @pytest.mark.parametrize("major", [2, 3])
 def test_pools_lose_what_they_hold_at_the_moment(major: int) -> None:
     answer = {"name": "etl", "slots": 4, "description": None, "include_deferred": True, "open_slots": 2}
@@ -179,10 +229,10 @@ def test_airflow_3_is_asked_for_runs_by_due_instant_page_by_page() -> None:
         portion = runs[body["page_offset"] :][: body["page_limit"]]
         return {"dag_runs": portion, "total_entries": len(runs)}
 
-    api, mwaa = api_of({"POST /dags/~/dagRuns/list": page}, 3)
+    api, mwaa = api_of({"POST /dags/~/dagRuns/list": page, **NO_DAGS}, 3)
     due = api.scheduled_runs(TEN, TEN + 2 * HOUR, ["b", "a"])
     assert [run.run_id for run in due] == [f"r{i}" for i in range(120)], "not those due at the end or later"
-    assert sent(mwaa)[0] == (
+    assert sent(mwaa)[1] == (
         "POST",
         "/dags/~/dagRuns/list",
         {
@@ -194,13 +244,40 @@ def test_airflow_3_is_asked_for_runs_by_due_instant_page_by_page() -> None:
             "page_offset": 0,
         },
     )
-    assert [body["page_offset"] for _, _, body in sent(mwaa)] == [0, 100]
+    assert [body["page_offset"] for method, _, body in sent(mwaa) if method == "POST"] == [0, 100]
+
+
+def test_a_run_that_airflow_3_creates_long_after_it_is_due_is_found_by_its_dag() -> None:
+    prompt = run_answer("prompt", run_after=TEN.isoformat())
+    late = run_answer("late", dag_id="slow", run_after=(TEN + 9 * HOUR).isoformat())
+    delayed = {
+        "next_dagrun_run_after": (TEN + 10 * HOUR).isoformat(),
+        "next_dagrun_data_interval_end": (TEN + HOUR).isoformat(),
+    }
+    dags = [{"dag_id": "etl", "is_paused": False}, {"dag_id": "slow", "is_paused": False, **delayed}]
+
+    def listing(body: dict[str, Any]) -> dict[str, Any]:
+        until = datetime.fromisoformat(body.get("run_after_lte", "9999-01-01T00:00:00Z"))
+        runs = [
+            run
+            for run in (prompt, late)
+            if datetime.fromisoformat(run["run_after"]) <= until
+            and run["dag_id"] in body.get("dag_ids", ("etl", "slow"))
+        ]
+        return {"dag_runs": runs, "total_entries": len(runs)}
+
+    answers = {"POST /dags/~/dagRuns/list": listing, "/dags": {"dags": dags, "total_entries": 2}}
+    for chosen, run_ids in (([], {"prompt", "late"}), (["etl"], {"prompt"}), (["slow"], {"late"})):
+        api, _ = api_of(answers, 3)
+        runs = api.scheduled_runs(TEN, TEN + HOUR, chosen)
+        assert {run.run_id for run in runs} == run_ids
+        assert {run.due for run in runs} == {TEN}
 
 
 def test_a_run_that_two_pages_show_counts_once() -> None:
     runs = [run_answer(run_after=TEN.isoformat())]
     answers = iter([{"dag_runs": runs, "total_entries": 2}] * 2)
-    api, _ = api_of({"POST /dags/~/dagRuns/list": lambda _: next(answers)}, 3)
+    api, _ = api_of({"POST /dags/~/dagRuns/list": lambda _: next(answers), **NO_DAGS}, 3)
     assert len(api.scheduled_runs(TEN, TEN + HOUR)) == 1
 
 
@@ -248,11 +325,23 @@ def test_the_newest_runs_may_be_of_any_type(major: int) -> None:
     assert "run_type" not in sent(mwaa)[0][2]
 
 
+@pytest.mark.parametrize("delay", [timedelta(0), timedelta(hours=3)])
+def test_a_run_has_the_same_due_instant_in_airflow_2_which_does_not_keep_when_it_may_start(
+    delay: timedelta,
+) -> None:
+    due = []
+    versions: dict[int, dict[str, Any]] = {2: {}, 3: {"run_after": (TEN + delay).isoformat()}}
+    for major, more in versions.items():
+        api, _ = api_of({"/dags/~/dagRuns": {"dag_runs": [run_answer(**more)], "total_entries": 1}}, major)
+        due += [run.due for run in api.last_scheduled_runs()]
+    assert due == [TEN, TEN]
+
+
 def test_a_run_has_its_due_instant_its_interval_and_its_note() -> None:
-    answer = run_answer(run_after=(TEN + HOUR).isoformat(), note="looked at")
+    answer = run_answer(run_after=(TEN + HOUR).isoformat(), note="looked at")  # created late
     api, _ = api_of({"/dags/~/dagRuns": {"dag_runs": [answer], "total_entries": 1}}, 3)
     (run,) = api.last_scheduled_runs()
-    assert (run.due, run.interval, run.note) == (TEN + HOUR, (TEN - HOUR, TEN), "looked at")
+    assert (run.due, run.interval, run.note) == (TEN, (TEN - HOUR, TEN), "looked at")
     assert (run.key, run.finished, run.logical_date) == (("etl", SCHEDULED), True, TEN - HOUR)
 
 
@@ -290,6 +379,15 @@ def test_many_runs_are_asked_for_in_portions_and_each_task_instance_counts_once(
     by_run = api.task_instances([a_run(f"r{i}") for i in range(60)])
     assert {len(tasks) for tasks in by_run.values()} == {1}
     assert [len(body["dag_run_ids"]) for _, _, body in sent(mwaa)] == [50, 10]
+
+
+@pytest.mark.parametrize("major", [2, 3])
+def test_a_run_has_begun_if_airflow_lists_a_task_of_it_that_has_a_start(major: int) -> None:
+    answer = {"task_instances": [task_answer(), task_answer("of others")], "total_entries": 2}
+    api, mwaa = api_of({"POST /dags/~/dagRuns/~/taskInstances/list": answer}, major)
+    assert api.begun([a_run(), a_run("new")]) == {("etl", SCHEDULED)}
+    assert sent(mwaa)[0][2]["start_date_gte"] == "1970-01-01T00:00:00.000Z"
+    assert "state" not in sent(mwaa)[0][2]
 
 
 @pytest.mark.parametrize(

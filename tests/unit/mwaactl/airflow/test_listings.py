@@ -9,8 +9,8 @@ import pytest
 
 from mwaactl.airflow.models import Run
 from mwaactl.errors import Unreachable
-from tests.fakes.airflow.api import api_of
-from tests.fakes.aws.errors import client_error
+from tests.fakes.airflow.api import HOUR, TEN, api_of, run_answer, sent
+from tests.fakes.aws.errors import client_error, refused
 
 
 def test_listings_are_read_to_their_end() -> None:
@@ -32,8 +32,9 @@ def run(
     return {"dag_id": dag_id, "dag_run_id": f"{kind}__{due}", "run_type": kind, "state": state, **more}
 
 
-def test_airflow_3_runs_are_due_at_run_after() -> None:
-    answer = run("daily", "a", run_after="2026-11-23T10:00:00Z", data_interval_end="2026-11-22T00:00:00Z")
+@pytest.mark.parametrize("interval_end", ["2026-11-23T10:00:00Z", "2026-11-24T00:00:00Z", None])
+def test_airflow_3_runs_are_due_at_run_after_at_the_latest(interval_end: str | None) -> None:
+    answer = run("daily", "a", run_after="2026-11-23T10:00:00Z", data_interval_end=interval_end)
     api, mwaa = api_of({"/dags/~/dagRuns": {"dag_runs": [answer], "total_entries": 1}}, 3)
     (newest,) = api.last_scheduled_runs()
     assert newest.due is not None
@@ -123,3 +124,54 @@ def test_a_refused_call_names_the_permission_it_needs() -> None:
     api, _ = api_of({"/dags": client_error("AccessDeniedException", 403)}, 3)
     with pytest.raises(Unreachable, match="airflow:InvokeRestApi"):
         api.dags()
+
+
+@pytest.mark.parametrize("major", [2, 3])
+def test_the_details_of_a_dag_say_whether_it_catches_up(major: int) -> None:
+    answer = {"dag_id": "etl", "is_paused": False, "max_active_runs": 1, "catchup": False}
+    api, mwaa = api_of({"/dags/etl/details": answer}, major)
+    dag = api.dag("etl")
+    assert dag is not None
+    assert (dag.catchup, dag.max_active_runs) == (False, 1)
+    mwaa.airflow["env"]["/dags/etl/details"] = refused(404, detail="no DAG")
+    assert api.dag("etl") is None
+
+
+@pytest.mark.parametrize("major", [2, 3])
+def test_a_dags_tasks_say_which_are_mapped(major: int) -> None:
+    tasks = [{"task_id": "one", "is_mapped": True}, {"task_id": "two", "is_mapped": False}]
+    api, _ = api_of({"/dags/etl/tasks": {"tasks": tasks}}, major)
+    assert [task.mapped for task in api.tasks("etl")] == [True, False]
+
+
+@pytest.mark.parametrize("major", [2, 3])
+def test_the_first_scheduled_run_is_the_oldest_in_the_database(major: int) -> None:
+    runs = [run_answer("manual__1", "manual"), run_answer("scheduled__1"), run_answer("scheduled__2")]
+    api, mwaa = api_of({"POST /dags/~/dagRuns/list": {"dag_runs": runs, "total_entries": 3}}, major)
+    first = api.first_scheduled_run("etl")
+    assert first is not None
+    assert first.run_id == "scheduled__1"
+    assert sent(mwaa)[0][2] == {"dag_ids": ["etl"], "order_by": "id", "page_limit": 100, "page_offset": 0}
+
+
+@pytest.mark.parametrize("major", [2, 3])
+def test_the_runs_at_work_in_a_window_began_before_its_end_and_ended_after_its_begin(major: int) -> None:
+    listing = {"dag_runs": [run_answer("manual__1", "manual")], "total_entries": 1}
+    api, mwaa = api_of({"POST /dags/~/dagRuns/list": listing}, major)
+    assert api.runs_at_work([], TEN, TEN + HOUR) == ()
+    assert [run.run_id for run in api.runs_at_work({"etl"}, TEN, TEN + HOUR)] == ["manual__1"]
+    ((_, _, body),) = sent(mwaa)
+    assert body["dag_ids"] == ["etl"]
+    assert body["end_date_gte"] == "2026-11-23T10:00:00.000Z"
+    assert body["start_date_lte"] == "2026-11-23T11:00:00.000Z"
+
+
+def test_a_run_says_how_it_was_configured_and_triggered() -> None:
+    api, mwaa = api_of({"/dags/etl/dagRuns/x": run_answer("x", conf={"a": 1}, triggered_by="operator")}, 3)
+    described = api.run("etl", "x")
+    assert described is not None
+    assert (described.conf, described.triggered_by) == ({"a": 1}, "operator")
+    mwaa.airflow["env"]["/dags/etl/dagRuns/x"] = run_answer("x", conf=None)
+    described = api.run("etl", "x")
+    assert described is not None
+    assert (described.conf, described.triggered_by) == ({}, None)

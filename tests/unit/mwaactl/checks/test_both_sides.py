@@ -72,6 +72,64 @@ def test_buckets_that_cannot_be_read_are_not_checked(aws: FakeClients) -> None:
     assert (result, "access denied" in detail) == ("not checked", True)
 
 
+# --- plugins.zip ---
+
+
+def deployed(aws: FakeClients, name: str, version: str, content: bytes, etag: str | None = None) -> None:
+    """The plugins.zip that Amazon loaded into an environment; the newest one in its bucket is another."""
+    bucket = aws.s3.buckets[f"{name}-dags"]
+    bucket.put("plugins.zip", b"not deployed")
+    bucket.versions["plugins.zip", version] = content
+    if etag is not None:
+        bucket.etags[f"plugins.zip?{version}"] = etag
+    aws.mwaa.environments[name]["PluginsS3ObjectVersion"] = version
+
+
+def test_the_plugins_that_are_deployed_must_be_the_same(aws: FakeClients) -> None:
+    deployed(aws, BLUE, "old", b"gate 1")
+    deployed(aws, GREEN, "new", b"gate 1")
+    assert outcome(aws, "same-plugins") == ("pass", "the same plugins.zip is deployed on green and blue")
+    assert aws.s3.read == [], "equal by their ETags"
+    for other in (b"gate 2", b"a longer gate"):
+        deployed(aws, GREEN, "new", other)
+        result, detail = outcome(aws, "same-plugins")
+        assert (result, "pulumi up" in detail) == ("fail", True)
+
+
+def test_plugins_are_compared_by_content_where_etags_are_no_digests(aws: FakeClients) -> None:
+    deployed(aws, BLUE, "old", b"gate 1", etag="kms-1")
+    deployed(aws, GREEN, "new", b"gate 1", etag="kms-2")
+    assert outcome(aws, "same-plugins")[0] == "pass"
+    deployed(aws, GREEN, "new", b"gate 2", etag="kms-3")
+    assert outcome(aws, "same-plugins")[0] == "fail"
+
+
+def test_an_environment_without_plugins_fails_by_name(aws: FakeClients) -> None:
+    for field in ("PluginsS3Path", "PluginsS3ObjectVersion"):
+        del aws.mwaa.environments[GREEN][field]
+    result, detail = outcome(aws, "same-plugins")
+    assert (result, detail.startswith("green has no plugins.zip")) == ("fail", True)
+
+
+def test_plugins_of_no_version_are_the_newest(aws: FakeClients) -> None:
+    deployed(aws, GREEN, "new", b"gate 1")
+    deployed(aws, BLUE, "old", b"gate 1")
+    del aws.mwaa.environments[BLUE]["PluginsS3ObjectVersion"]
+    assert outcome(aws, "same-plugins")[0] == "fail"
+    aws.s3.buckets[BUCKETS[0]].put("plugins.zip", b"gate 1")
+    assert outcome(aws, "same-plugins")[0] == "pass"
+
+
+def test_plugins_that_are_gone_or_an_environment_that_is_not_reported_are_not_checked(
+    aws: FakeClients,
+) -> None:
+    aws.mwaa.environments[GREEN]["PluginsS3ObjectVersion"] = "expired"
+    assert outcome(aws, "same-plugins")[0] == "not checked"
+    del aws.mwaa.environments[GREEN]
+    result, detail = outcome(aws, "same-plugins")
+    assert (result, GREEN in detail or "same reason" in detail) == ("not checked", True)
+
+
 # --- pools, variables, connections ---
 
 

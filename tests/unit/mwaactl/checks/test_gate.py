@@ -70,7 +70,10 @@ def test_a_run_of_the_other_side_that_was_skipped_proves_the_gate(aws: FakeClien
 def test_a_run_of_the_other_side_that_was_worked_on_fails_and_is_named(aws: FakeClients, state: str) -> None:
     ran(aws, SKIPPED, {**EXECUTED, "state": state, "rendered_fields": {"bash_command": "true"}})
     result, detail = outcome(aws, "gate")
-    assert (result, "green executed what blue owned: daily r1." in detail) == ("fail", True)
+    assert (result, "green executed what blue owned: daily, due at 2026-11-23T09:5" in detail) == (
+        "fail",
+        True,
+    )
 
 
 @pytest.mark.parametrize("state", ["running", "up_for_retry", "failed"])

@@ -59,6 +59,7 @@ def test_a_target_whose_api_is_silent_fails_once_and_leaves_the_rest_not_checked
         "gate",
         "next-runs",
         "same-instants",
+        "asset-events",
     }
     assert checks["pause-state"].detail == "for the same reason as target-api"
 

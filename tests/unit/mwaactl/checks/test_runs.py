@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -48,6 +49,12 @@ def test_of_a_single_dag_that_moves_only_its_own_next_run_counts(aws: FakeClient
     assert outcome(aws, "next-runs", "daily") == ("pass", "in the future for 1 DAG")
 
 
+def test_a_run_that_is_created_long_after_it_is_due_is_not_late_before_that(aws: FakeClients) -> None:
+    end = (START - 9 * MINUTE).isoformat()
+    set_dags(aws, GREEN, dag_answer("daily", due=START + MINUTE, next_dagrun_data_interval_end=end))
+    assert outcome(aws, "next-runs")[0] == "pass"
+
+
 # --- due instants ---
 
 
@@ -62,7 +69,7 @@ def both_due(
 
 def test_two_next_instants_in_the_future_must_be_one(aws: FakeClients) -> None:
     assert both_due(aws, START + MINUTE, START + MINUTE) == "pass"
-    assert both_due(aws, START + MINUTE, START + 1.5 * MINUTE) == "warn"
+    assert both_due(aws, START + MINUTE, START + 1.5 * MINUTE) == "fail"
     detail = checked(aws)["same-instants"].detail
     assert "daily (next on green at 2026-11-23T10:01:30.000Z, on blue at 2026-11-23T10:01:00.000Z)" in detail
 
@@ -77,9 +84,9 @@ def test_a_run_that_one_side_has_made_and_the_other_not_yet_proves_nothing(aws: 
     ("schedule", "seconds", "result"),
     [
         ("0:05:00", 300, "pass"),
-        ("0:05:00", 17, "warn"),
+        ("0:05:00", 17, "fail"),
         ("1 day, 0:00:00", 86400, "pass"),
-        ("1 day, 0:00:00", 300, "warn"),
+        ("1 day, 0:00:00", 300, "fail"),
         ("0:00:00.500000", 1, "pass"),
         ("relativedelta(months=+1)", 17, "pass"),  # of no fixed length
     ],
@@ -97,46 +104,79 @@ def test_a_continuous_dag_always_warns_and_a_paused_one_never(aws: FakeClients) 
     assert outcome(aws, "same-instants")[0] == "pass"
 
 
-# --- events of assets ---
+@pytest.mark.parametrize(
+    ("versions", "minutes", "result"),
+    [
+        (("2.11.2", "3.3.1"), 5, "fail"),
+        (("2.11.2", "2.11.2"), 5, "fail"),
+        (("3.0.6", "3.3.1"), 5, "pass"),  # Airflow 3 keeps the run's own instant
+        (("2.11.2", "3.3.1"), 0, "pass"),
+        (("2.11.2", "3.3.1"), -5, "pass"),  # created late: due at the end of its interval on both
+    ],
+)
+def test_a_run_before_the_end_of_its_interval_has_no_common_instant_if_a_side_is_airflow_2(
+    aws: FakeClients, versions: tuple[str, str], minutes: int, result: str
+) -> None:
+    due = START + 10 * MINUTE
+    end = (due + minutes * MINUTE).isoformat()
+    for name, version in zip((BLUE, GREEN), versions, strict=True):
+        aws.mwaa.environments[name]["AirflowVersion"] = version
+        set_dags(aws, name, dag_answer("daily", due=due, next_dagrun_data_interval_end=end))
+    actual, detail = outcome(aws, "same-instants")
+    assert (actual, "both sides or neither would execute them: daily" in detail) == (result, result == "fail")
 
 
-def by_assets(aws: FakeClients, *dag_ids: str, paused: bool = False) -> None:
-    for name in (BLUE, GREEN):
-        set_dags(aws, name, *(dag_answer(dag_id, paused, timetable_summary="Asset") for dag_id in dag_ids))
+# --- cleared runs ---
 
 
-NONE_QUEUED = client_error("RestApiClientException", 400, RestApiStatusCode=404, RestApiResponse={})
+def in_the_queue(aws: FakeClients, *runs: tuple[str, str, str], begun: Collection[str] = ()) -> None:
+    """Unfinished runs on blue (DAG, run, state); those in `begun` have tasks that started before."""
+    answers = [
+        {"dag_id": dag_id, "dag_run_id": run_id, "run_type": run_id[0:9], "state": state}
+        for dag_id, run_id, state in runs
+    ]
+    tasks = [
+        {"dag_id": dag_id, "dag_run_id": run_id, "task_id": "t", "try_number": 1}
+        for dag_id, run_id, _ in runs
+        if run_id in begun
+    ]
+
+    def task_instances(body: dict[str, Any]) -> dict[str, Any]:
+        assert "start_date_gte" in body, "without it Airflow would list those that never started, too"
+        chosen = [task for task in tasks if task["dag_run_id"] in body["dag_run_ids"]]
+        return {"task_instances": chosen, "total_entries": len(chosen)}
+
+    airflow = aws.mwaa.airflow[BLUE]
+    airflow["POST /dags/~/dagRuns/list"] = {"dag_runs": answers, "total_entries": len(answers)}
+    airflow[TASK_INSTANCES] = task_instances
 
 
-def queued(aws: FakeClients, dag_id: str, *events: int) -> None:
-    queue = [{"asset_id": event} for event in events]
-    answer: Any = {"queued_events": queue, "total_entries": len(queue)} if queue else NONE_QUEUED
-    aws.mwaa.airflow[BLUE][f"/dags/{dag_id}/assets/queuedEvents"] = answer
-
-
-def test_an_event_that_waits_on_the_source_fails_with_the_dag_and_the_ways_out(aws: FakeClients) -> None:
-    by_assets(aws, "report", "other")
-    queued(aws, "report", 4, 7)
-    aws.mwaa.airflow[BLUE]["/assets"] = {"assets": [{"id": 4, "uri": "s3://b/k"}], "total_entries": 1}
-    queued(aws, "other")
-    result, detail = outcome(aws, "asset-events")
+def test_cleared_runs_that_wait_on_the_source_fail_with_their_number(aws: FakeClients) -> None:
+    runs = [("daily", f"scheduled__{number}", "queued") for number in range(3)]
+    in_the_queue(aws, *runs, begun=["scheduled__0", "scheduled__2"])
+    result, detail = outcome(aws, "cleared-runs")
     assert result == "fail"
-    assert "report (7, s3://b/k). Wait until these DAGs have run, or add --force asset-events" in detail
-    assert outcome(aws, "asset-events", "other")[0] == "pass", "report does not move"
+    assert "2 cleared runs on blue would start after the switch only: daily (2)." in detail
+    assert "--force cleared-runs" in detail
+    assert outcome(aws, "cleared-runs", "hourly")[0] == "pass", "daily does not move"
 
 
-def test_no_waiting_event_passes_and_paused_dags_are_not_asked(aws: FakeClients) -> None:
-    by_assets(aws, "report")
-    queued(aws, "report")
-    assert outcome(aws, "asset-events")[0] == "pass"
-    by_assets(aws, "report", paused=True)
-    queued(aws, "report", 4)
-    assert outcome(aws, "asset-events")[0] == "pass"
+@pytest.mark.parametrize(("run_id", "state"), [("scheduled__0", "running"), ("manual____0", "queued")])
+def test_runs_that_have_started_or_that_no_schedule_made_may_be_cleared(
+    aws: FakeClients, run_id: str, state: str
+) -> None:
+    in_the_queue(aws, ("daily", run_id, state), begun=[run_id])
+    assert outcome(aws, "cleared-runs") == ("pass", "no cleared run waits on blue")
 
 
-def test_events_that_cannot_be_read_are_not_checked(aws: FakeClients) -> None:
+def test_runs_that_wait_for_the_first_time_pass(aws: FakeClients) -> None:
+    in_the_queue(aws, ("daily", "scheduled__0", "queued"))
+    assert outcome(aws, "cleared-runs")[0] == "pass"
+
+
+def test_cleared_runs_of_a_silent_source_are_not_checked(aws: FakeClients) -> None:
     aws.mwaa.silence(BLUE)
-    assert outcome(aws, "asset-events")[0] == "not checked"
+    assert outcome(aws, "cleared-runs")[0] == "not checked"
 
 
 # --- dependencies between DAGs ---

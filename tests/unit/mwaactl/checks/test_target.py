@@ -71,8 +71,9 @@ def test_a_private_target_is_checked_by_cloudwatch_as_far_as_it_goes(private: Fa
         "target-scheduler": "pass",
         "import-errors": "pass",
         "same-files": "pass",
+        "same-plugins": "pass",
         "fenced": "pass",
-        "asset-events": "pass",
+        "cleared-runs": "pass",
         "serial-dags": "pass",
     }
     assert "private web server" in checks["target-api"].detail

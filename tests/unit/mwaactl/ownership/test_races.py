@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 from bluegreen.timeline import Colour, Timeline, valid
@@ -21,6 +22,7 @@ from mwaactl.ownership.reading import newest_owner
 from mwaactl.switching.held_dags import Activity, Watch
 from mwaactl.switching.plan import SwitchPlan
 from mwaactl.switching.write import SwitchResult, carry_out
+from tests.fakes.airflow.api import api_of
 from tests.fakes.aws.clients import LEAD, FakeClients, deployment, fresh_clients, standing
 from tests.fakes.aws.ssm import ACTIVE, OWNERSHIP
 from tests.fakes.clock import Clock
@@ -49,7 +51,12 @@ class Watched(Watch):
     """The side that the work leaves, with nothing but the DAG weekly."""
 
     def __init__(self, busy: bool) -> None:
+        api, _ = api_of({"/pools": {"pools": [], "total_entries": 0}, "/dags/weekly/tasks": {"tasks": []}}, 3)
+        super().__init__(api, api)
         self._busy = busy
+
+    def ready(self, *_: Any) -> Activity:
+        return self.look()
 
     def look(self) -> Activity:
         weekly = Dag(dag_id="weekly", paused=False, max_active_runs=1)

@@ -189,7 +189,7 @@ class VanishingObject(FakeS3):
         super().__init__(page_size=s3.page_size)
         self.buckets, self._key = s3.buckets, key
 
-    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803 - boto3's names
+    def get_object(self, *, Bucket: str, Key: str, VersionId: str | None = None) -> dict[str, Any]:  # noqa: N803
         if Key == self._key:
             self.lineage.remove(Key)
         return super().get_object(Bucket=Bucket, Key=Key)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from bluegreen.settings import MAX_AGE
 
 from lineage_log.log import key_at
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable, UsageError
@@ -16,7 +17,7 @@ from mwaactl.json_model import iso
 from mwaactl.ownership.reading import newest_owner
 from mwaactl.recovery import failover
 from mwaactl.recovery.failover import FailoverResult
-from tests.fakes.aws.clients import FakeClients, deployment, standing
+from tests.fakes.aws.clients import LEAD, FakeClients, deployment, standing
 from tests.fakes.aws.errors import Killed, client_error
 from tests.fakes.aws.ssm import ACTIVE, OWNERSHIP
 from tests.fakes.clock import minutes
@@ -102,9 +103,10 @@ def test_it_waits_until_no_process_acts_on_what_it_read_before(aws: FakeClients)
     waits: list[float] = []
     result = fail_over(aws, on_wait=waits.append)
     assert result.waited
-    assert waits[0] == 65  # the gate's greatest age of a copy, and the lead
+    wait = MAX_AGE + timedelta(seconds=LEAD)  # the gate's greatest age of a copy, and the lead
+    assert waits[0] == wait.total_seconds()
     assert sorted(waits, reverse=True) == waits
-    assert aws.ssm.clock.now >= minutes(NOW) + timedelta(seconds=65)
+    assert aws.ssm.clock.now >= minutes(NOW) + wait
     more_waits: list[float] = []
     fail_over(aws, on_wait=more_waits.append)
     assert more_waits == [], "a second time there is nothing to wait for"

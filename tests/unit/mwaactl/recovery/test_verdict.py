@@ -12,7 +12,8 @@ from bluegreen.timeline import Colour
 
 from mwaactl.airflow.models import Dag, Run, TaskInstance
 from mwaactl.airflow.notes import copied_note, rerun_note
-from mwaactl.recovery.verdict import Finding, Records, SideRecords, Verdict, judge
+from mwaactl.recovery.records import DagHistory, Records, SideRecords
+from mwaactl.recovery.verdict import Finding, Verdict, judge
 from tests.fakes.timeline import initial
 
 DUE = datetime(2026, 11, 23, 10, tzinfo=UTC)
@@ -20,6 +21,15 @@ NOW = DUE + timedelta(hours=1)  # green owns the DAG by then, blue owned the ins
 KEY = ("etl", DUE)
 TIMELINE = initial("blue").switched("green", DUE + timedelta(minutes=30), 2)
 COPIED, RERUN = copied_note("green"), rerun_note("green", "it was not executed")
+
+
+HISTORY = DagHistory(
+    catchup=False,
+    max_active_runs=1,
+    at_work=(),
+    first_due=DUE - timedelta(days=1),
+    mapped=frozenset(),
+)
 
 
 def side(
@@ -35,8 +45,9 @@ def side(
     """One side with at most one run: `work` is its only task's state, and the run's by that; None: no run."""
     next_due = DUE + timedelta(hours=2) if passed else DUE
     dags = {"etl": Dag(dag_id="etl", paused=paused, next_due=next_due)} if has_dag else {}
+    histories = {"etl": HISTORY} if has_dag else {}
     if work is None:
-        return SideRecords(dags, {}, {}, frozenset(), from_lineage)
+        return SideRecords(dags, {}, {}, (), from_lineage, histories)
     state = "success" if work == "skipped" else work
     run = Run(
         dag_id="etl",
@@ -59,7 +70,7 @@ def side(
         rendered={"op_args": []} if rendered and work != "skipped" else {},
     )
     tasks = {run.key: [task]} if not from_lineage else {}
-    return SideRecords(dags, {KEY: run}, tasks, frozenset(), from_lineage)
+    return SideRecords(dags, {KEY: run}, tasks, (), from_lineage, histories)
 
 
 def records(
@@ -186,12 +197,12 @@ def test_a_run_that_its_owner_may_still_create_is_unfinished() -> None:
     assert judge(records(side(None, passed=False), side("skipped")), KEY) == "unfinished"
 
 
-@pytest.mark.parametrize(("busy", "verdict"), [(frozenset(), "nobody"), (frozenset({"etl"}), "unfinished")])
-def test_without_a_next_run_a_dag_that_is_busy_may_still_create_it(
-    busy: frozenset[str], verdict: str
-) -> None:
+@pytest.mark.parametrize(("busy", "verdict"), [(False, "nobody"), (True, "unfinished")])
+def test_without_a_next_run_a_dag_that_is_busy_may_still_create_it(busy: bool, verdict: str) -> None:
     ended = {"etl": Dag(dag_id="etl", paused=False, next_due=None)}
-    assert name(judge(records(replace(side(None), dags=ended, busy=busy), side("skipped")), KEY)) == verdict
+    unfinished = tuple(side("running").runs.values()) if busy else ()
+    blue = replace(side(None), dags=ended, unfinished=unfinished)
+    assert name(judge(records(blue, side("skipped")), KEY)) == verdict
 
 
 def test_a_finding_quotes_the_note_of_an_earlier_rerun() -> None:

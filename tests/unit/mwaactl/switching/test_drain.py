@@ -24,15 +24,13 @@ def waited(aws: FakeClients, target: Colour = "green", **options: Any) -> DrainP
     return wait_until_drained(deployment(aws), target, **{"timeout": 1000, **options})
 
 
-def scheduled(dag_id: str, seconds: float, kind: str = "scheduled") -> Run:
-    return Run(dag_id=dag_id, run_id="r", type=kind, state="success", due=at(seconds), start=None, end=None)
-
-
 def test_it_moves_held_dags_and_ends_when_the_old_side_has_nothing_left(
     aws: FakeClients, mirrors: FakeMirrorCopy
 ) -> None:
     airflows = ScheduledAirflows(
-        aws, {"slow": Work(600, 90), "quick": Work(600, 20), "plain": Work(600, 200, alone=False)}
+        aws,
+        {"slow": Work(600, 90), "quick": Work(600, 20), "plain": Work(600, 200, alone=False)},
+        bare=True,
     )
     switched(aws)
     states: list[DrainProgress] = []
@@ -47,7 +45,7 @@ def test_it_moves_held_dags_and_ends_when_the_old_side_has_nothing_left(
     assert first.draining == {"plain": 1, "quick": 1, "slow": 1}
     assert any(set(state.moved) == {"quick"} and len(state.held) == 1 for state in states)
     assert not any(state.drained and state.draining for state in states)
-    assert any(state.mirroring == (1, 2) for state in states)
+    assert any(state.mirroring == (1, 1) for state in states)
     assert airflows.overlaps() == []
     assert standing(aws).owner(aws.ssm.clock.now, "slow") == "green"
     described = [record["Description"] for record in aws.ssm.stored[OWNERSHIP]][2:]
@@ -77,44 +75,88 @@ def test_a_run_that_the_old_side_has_still_to_start_is_waited_for(
     assert {"late": at(3)} in [dict(state.due) for state in states]
 
 
-def test_mirrors_are_made_true_for_what_the_old_side_owned(aws: FakeClients, mirrors: FakeMirrorCopy) -> None:
-    ScheduledAirflows(aws, {"slow": Work(600, 60), "plain": Work(600, 1, alone=False)})
-    switched(aws)
-    assert waited(aws).mirrors == MirrorResult(copied=2, already=0, left=())
-    (call,) = mirrors.calls
-    moved = standing(aws).dags["slow"][-1].since
-    assert (call["source"], call["target"]) == (NAMES["blue"], NAMES["green"])
-    assert (call["source_colour"], call["until"]) == ("blue", moved)
-    assert call["since"] == moved - timedelta(days=1), "blue owned since the beginning; a day is enough"
-    assert call["owned"](scheduled("plain", 4))
-    assert not call["owned"](scheduled("plain", 6))
-    assert call["owned"](scheduled("slow", 6))
-    assert not call["owned"](scheduled("slow", 120))
-
-
-def test_the_window_of_mirrors_begins_with_the_old_sides_ownership(
+def test_what_the_old_side_executed_is_copied_and_nothing_else(
     aws: FakeClients, mirrors: FakeMirrorCopy
 ) -> None:
-    ScheduledAirflows(aws, {"plain": Work(600, 1, alone=False)})
+    ScheduledAirflows(aws, {"slow": Work(60, 40), "plain": Work(60, 1, alone=False)}, bare=True)
+    aws.ssm.clock.forward(70)
     switched(aws)
-    aws.ssm.clock.forward(100)
+    done = waited(aws)
+    assert done.mirrors == MirrorResult(copied=4, already=0, left=())
+    executed = [(NAMES["blue"], dag_id, at(due)) for dag_id in ("plain", "slow") for due in (0, 60)]
+    assert sorted(mirrors.copied) == executed
+
+
+def test_what_was_executed_more_than_a_day_before_the_switch_is_left_alone(
+    aws: FakeClients, mirrors: FakeMirrorCopy
+) -> None:
+    ScheduledAirflows(aws, {"plain": Work(3600 * 11, 1, alone=False)}, bare=True)
+    aws.ssm.clock.forward(3600 * 45)
+    switched(aws)
+    waited(aws)
+    assert [due for _, _, due in mirrors.copied] == [at(3600 * 44), at(3600 * 33), at(3600 * 22)]
+
+
+def test_a_mirror_receives_its_state_as_soon_as_its_own_original_has_ended(
+    aws: FakeClients, mirrors: FakeMirrorCopy
+) -> None:
+    """Another DAG's long run must not keep a sensor on the target waiting."""
+    works = {"quick": Work(6000, 20, alone=False), "long": Work(6000, 900, alone=False)}
+    ScheduledAirflows(aws, works, bare=True)
+    switched(aws)
+    first = waited(aws, timeout=25)
+    assert first.draining == {"long": 1}
+    assert mirrors.copied == [(NAMES["blue"], "quick", START)]
+    assert first.mirrors == MirrorResult(copied=1, already=0, left=())
+    assert waited(aws).finished
+
+
+def test_mirrors_of_every_turn_are_copied_in_both_directions(
+    aws: FakeClients, mirrors: FakeMirrorCopy
+) -> None:
+    """Switched to green and back before blue had drained: blue's run is mirrored on green, too."""
+    ScheduledAirflows(aws, {"plain": Work(30, 50, alone=False)}, bare=True)
+    switched(aws)
+    aws.ssm.clock.forward(40)
     switched(aws, "blue")
-    waited(aws, "blue")
-    assert (mirrors.calls[0]["since"], mirrors.calls[0]["until"]) == (at(5), at(105))
+    assert waited(aws, "blue").finished
+    blue, green = NAMES["blue"], NAMES["green"]
+    assert sorted(mirrors.copied) == [(blue, "plain", START), (green, "plain", at(30))]
 
 
-def test_mirrors_that_are_not_there_yet_are_tried_once_more(
+def test_a_run_that_was_cleared_and_ended_again_is_copied_again(
+    aws: FakeClients, mirrors: FakeMirrorCopy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = Work(6000, 10, alone=False)
+    ScheduledAirflows(aws, {"again": work, "long": Work(6000, 300, alone=False)}, bare=True)
+    switched(aws)
+
+    def sleep(seconds: float) -> None:
+        aws.ssm.clock.forward(seconds)
+        work.seconds = 10 if aws.ssm.clock.now < at(50) else 100  # cleared at 50, ended at 100
+
+    monkeypatch.setattr("mwaactl.clock.sleep", sleep)
+    waited(aws)
+    assert [dag_id for _, dag_id, _ in mirrors.copied] == ["again", "again", "long"]
+
+
+def test_mirrors_that_are_not_there_yet_are_tried_again_and_those_that_never_come_are_listed(
     aws: FakeClients, mirrors: FakeMirrorCopy
 ) -> None:
-    ScheduledAirflows(aws, {"plain": Work(600, 1, alone=False)})
-    late = UncopiedRun(dag_id="plain", run_id="r", due=START, reason="its mirror is still queued")
-    gone = UncopiedRun(dag_id="gone", run_id="r", due=START, reason="green has no run for it")
-    mirrors.answers = [
-        MirrorResult(copied=3, already=1, left=(late, gone)),
-        MirrorResult(copied=1, already=4, left=(gone,)),
-    ]
+    ScheduledAirflows(aws, {name: Work(600, 1, alone=False) for name in ("plain", "late", "gone")}, bare=True)
+
+    def refuse(run: Run) -> UncopiedRun | None:
+        if run.dag_id == "gone" or (run.dag_id == "late" and aws.ssm.clock.now < at(8)):
+            return UncopiedRun(dag_id=run.dag_id, run_id="r", due=START, reason="green has no run for it")
+        return None
+
+    mirrors.refuse = refuse
     switched(aws)
-    assert waited(aws).mirrors == MirrorResult(copied=4, already=1, left=(gone,))
+    done = waited(aws)
+    assert done.finished
+    assert done.mirrors is not None
+    assert (done.mirrors.copied, [run.dag_id for run in done.mirrors.left]) == (2, ["gone"])
+    assert aws.ssm.clock.now < at(30)
 
 
 def test_a_timeout_leaves_what_stands_and_the_same_call_goes_on(
@@ -125,7 +167,7 @@ def test_a_timeout_leaves_what_stands_and_the_same_call_goes_on(
     first = waited(aws, timeout=30)
     assert (first.finished, first.drained, [one.dag_id for one in first.held]) == (False, False, ["slow"])
     assert aws.ssm.clock.now == at(30)
-    assert mirrors.calls == []
+    assert mirrors.copied == []
     assert waited(aws).finished
     assert waited(aws, timeout=0).finished, "nothing is left to do"
 
@@ -189,8 +231,14 @@ def test_an_old_side_that_cannot_be_asked_is_never_called_drained(
 def test_a_target_that_cannot_be_asked_for_mirrors_is_asked_again(
     aws: FakeClients, mirrors: FakeMirrorCopy
 ) -> None:
-    ScheduledAirflows(aws, {"plain": Work(600, 1, alone=False)})
-    mirrors.answers = [Unreachable("green is away")]
+    ScheduledAirflows(aws, {"plain": Work(600, 1, alone=False)}, bare=True)
+    away = iter([True, False])
+
+    def refuse(run: Run) -> None:
+        if next(away):
+            raise Unreachable("green is away")
+
+    mirrors.refuse = refuse
     switched(aws)
     states: list[DrainProgress] = []
     assert waited(aws, on_change=states.append).finished
@@ -211,7 +259,7 @@ def test_somebody_who_switches_back_meanwhile_wins(
 
     with pytest.raises(LostRace, match=r"another operator has given the work back to blue"):
         waited(aws, on_change=other_operator, timeout=None)
-    assert mirrors.calls == []
+    assert mirrors.copied == []
 
 
 def test_a_dag_that_somebody_takes_back_alone_is_not_taken_from_him_again(
@@ -249,13 +297,13 @@ def test_two_who_wait_at_once_do_each_others_work(aws: FakeClients, mirrors: Fak
 
 
 def test_named_dags_are_followed_alone(aws: FakeClients, mirrors: FakeMirrorCopy) -> None:
-    ScheduledAirflows(aws, {"slow": Work(600, 60), "other": Work(600, 300)})
+    ScheduledAirflows(aws, {"slow": Work(600, 60), "other": Work(600, 300)}, bare=True)
     switched(aws, "green", "slow")
     done = waited(aws, dags=["slow"])
     assert (done.finished, set(done.moved)) == (True, {"slow"})
     assert aws.ssm.clock.now < at(100), "the other DAG's run is not waited for"
     assert standing(aws).owner(aws.ssm.clock.now, "other") == "blue"
-    assert not mirrors.calls[0]["owned"](scheduled("other", 0))
+    assert {dag_id for _, dag_id, _ in mirrors.copied} == {"slow"}
 
 
 def test_without_a_switch_there_is_nothing_to_wait_for(aws: FakeClients) -> None:

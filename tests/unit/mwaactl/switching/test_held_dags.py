@@ -12,7 +12,7 @@ from bluegreen.timeline import Colour
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mwaactl.airflow.client import AirflowApi, NotFound
+from mwaactl.airflow.client import AirflowApi, NotFound, Refused
 from mwaactl.airflow.models import Dag, Run
 from mwaactl.errors import CheckFailed, ControlError, UsageError
 from mwaactl.switching.drain import wait_until_drained
@@ -87,19 +87,19 @@ def test_a_paused_serial_dag_moves_unless_a_run_is_frozen_in_it(aws: FakeClients
     assert held(switched(aws)) == {"frozen": "manual__1 is unfinished, and the DAG is paused"}
 
 
-def test_tasks_are_asked_of_busy_dags_only_and_before_the_question(aws: FakeClients) -> None:
+def test_tasks_are_asked_once_of_each_dag_that_may_run_and_before_the_question(aws: FakeClients) -> None:
     works = {
         "past": Work(3600, 60, alone=False, past=True),
-        "soon": Work(3600, 1, first=40, alone=False, past=True),
         "late": Work(3600, 1, first=400, alone=False, past=True),
+        "off": Work(3600, 1, paused=True),
     }
     ScheduledAirflows(aws, works)
     made = planned(aws)
     asked = [one["Path"] for one in aws.mwaa.asked if one["Path"].endswith("/tasks")]
-    assert sorted(asked) == ["/dags/past/tasks", "/dags/soon/tasks"]
+    assert sorted(asked) == ["/dags/late/tasks", "/dags/past/tasks"]
     aws.mwaa.asked.clear()
     assert set(held(carry_out(made))) == {"past"}
-    assert len(aws.mwaa.asked) == 2, "the DAGs and the runs"
+    assert len(aws.mwaa.asked) == 3, "the DAGs, their unfinished runs, and what has failed"
 
 
 def test_what_became_busy_while_the_operator_thought_is_seen(aws: FakeClients) -> None:
@@ -232,6 +232,9 @@ class Answers:
     def tasks(self, dag_id: str) -> Any:
         raise NotFound(dag_id)
 
+    def pools(self) -> Any:
+        raise Refused("this role may not")
+
 
 RUN = Run(dag_id="a", run_id="r", type="scheduled", state="running", due=START, start=None, end=None)
 
@@ -345,7 +348,15 @@ PUTS = st.lists(
     st.sampled_from([["stored"], ["stored"], ["unanswered"], ["slow"], ["late", "stored"], ["late", "slow"]]),
     max_size=6,
 ).map(lambda puts: [what for some in puts for what in some])
-WORKS = st.fixed_dictionaries({"a": work(), "b": work(), "c": work(alone=False, past=True)})
+WORKS = st.fixed_dictionaries(
+    {
+        "a": work(),
+        "b": work(),
+        "c": work(alone=False, past=True),
+        "looked_at": work(alone=False),
+        "looks": work(alone=False, looks_at="looked_at"),
+    }
+)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -354,7 +365,7 @@ WORKS = st.fixed_dictionaries({"a": work(), "b": work(), "c": work(alone=False, 
     actions=ACTIONS,
     puts=PUTS,
 )
-def test_serial_dags_never_overlap_across_the_sides_whatever_operators_do(
+def test_nothing_overlaps_itself_or_is_seen_early_across_the_sides_whatever_operators_do(
     works: dict[str, Work], actions: list[tuple[str, Colour, int, int]], puts: list[str | Exception]
 ) -> None:
     aws = fresh_clients()
@@ -385,8 +396,10 @@ def test_serial_dags_never_overlap_across_the_sides_whatever_operators_do(
             aws.ssm.clock.forward(seconds)
             deliver_late(aws)
             assert airflows.overlaps() == []
+            assert airflows.seen_early() == []
         aws.ssm.clock.forward(200)
         assert airflows.overlaps() == []
+        assert airflows.seen_early() == []
 
 
 def test_held_dags_share_one_line_of_the_value(aws: FakeClients) -> None:

@@ -238,7 +238,7 @@ def test_a_side_that_stops_answering_ends_it_and_the_rest_is_reported(silent: st
         pair.blue.add("chain", minutes(minute), dict.fromkeys(CHAIN.tasks, "success"))
         pair.green.mirror("chain", minutes(minute))
     which = getattr(pair, silent)
-    failing_after({"blue": 1, "green": 10}[silent], which, client_error("Throttled", 500))
+    failing_after({"blue": 2, "green": 10}[silent], which, client_error("Throttled", 500))
     done = pair.copy_final_states()
     assert done.copied + len(done.left) == 20
     assert len(done.left) > 10

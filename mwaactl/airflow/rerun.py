@@ -12,7 +12,7 @@ from bluegreen.timeline import Colour
 
 from mwaactl.airflow.client import AirflowApi, Refused
 from mwaactl.airflow.models import Run
-from mwaactl.airflow.notes import rerun_note
+from mwaactl.airflow.notes import has_copied_states, rerun_note, was_rerun
 
 Progress = Callable[[int, int], None]  # called with the number done and the total
 
@@ -38,3 +38,12 @@ def create_run(api: AirflowApi, run: Run, colour: Colour, reason: str) -> None:
 def created_run(api: AirflowApi, run: Run) -> Run | None:
     """The run that `create_run` created in place of `run`; None if there is none."""
     return api.run(run.dag_id, AirflowApi.manual_id(run))
+
+
+def was_taken_over(api: AirflowApi, run: Run) -> bool:
+    """Whether this side runs, or has run, what another side left unfinished: somebody cleared the mirror, or
+    started a run in its place."""
+    here = api.run(run.dag_id, run.run_id)
+    if here is not None and (run.type != "scheduled" or was_rerun(here) or has_copied_states(here)):
+        return True
+    return created_run(api, run) is not None
