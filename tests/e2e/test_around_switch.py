@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.e2e.life.story import DRAINED, Story, findings
+from tests.e2e.life.story import DRAINED, Story, due, findings
 from tests.e2e.load.twins import Answer, wait_for
 
 MANY = 120  # manual runs at the switch: more than one page of the list, which ends at 100
@@ -33,7 +33,6 @@ class Around:
     many_left: int  # of the manual runs, how many had not ended shortly after the switch
     cleared_late: str  # a run that was cleared on blue after the switch
     past_unrepaired: list[str]  # colours on which the run that depends on a failed one had begun
-    lost: tuple[datetime, datetime]  # what was due in between was due while its DAG was paused
     audit: Answer  # after the drain
 
 
@@ -58,7 +57,6 @@ def around(story: Story) -> Around:
     story.until(wave, 100)
     many_left = sum(run["state"] in ("queued", "running") for run in story.runs("blue", "many"))
     story.pause("green", "lost")
-    paused = datetime.now(start.tzinfo)
     story.clear("blue", "cleared", late)
     for run in story.runs("blue", "many"):
         if run["state"] == "queued":
@@ -72,7 +70,6 @@ def around(story: Story) -> Around:
     story.clear(story.owner("past"), "past", failed_past)
     story.until(wave, 172)
     story.pause("green", "lost", False)
-    lost = (paused, datetime.now(start.tzinfo) - timedelta(seconds=30))
     switch = command.answer(DRAINED + 60)
     assert command.ended
     switched = switch.json
@@ -90,7 +87,6 @@ def around(story: Story) -> Around:
         many_left=many_left,
         cleared_late=late,
         past_unrepaired=unrepaired,
-        lost=lost,
         audit=story.audit(),
     )
 
@@ -113,9 +109,8 @@ def test_a_serial_dag_that_is_busy_among_more_than_a_hundred_runs_is_held(
     for before, after in zip(done, starts[1:], strict=False):
         assert before.at < after.at, f"overlapped: {before} and {after}"
     counts = Counter(line.due for line in done)
-    end = story.origins["around"] + timedelta(seconds=210)
-    due = [story.origins["around"] + timedelta(seconds=30 * n) for n in range(8)]
-    assert counts == {instant: 1 for instant in due if instant <= end}
+    start = story.origins["around"]
+    assert counts == dict.fromkeys(due(start + timedelta(seconds=30), start + timedelta(seconds=240), 30), 1)
     assert "serial" in {held["dag_id"] for held in around.switch.json["held"]}
 
 
@@ -194,10 +189,9 @@ def test_a_dag_that_depends_on_a_failed_run_does_not_go_on_before_it_is_repaired
 def test_an_audit_finds_what_was_lost_and_nothing_else_and_backfill_executes_it_once(
     story: Story, around: Around
 ) -> None:
-    paused, until = around.lost
-    due = [story.origins["around"] + timedelta(seconds=30 * n) for n in range(8)]
-    lost = {instant for instant in due if paused < instant < until}
-    assert len(lost) >= 1
+    mirrored = {datetime.fromisoformat(run["run_after"]) for run in story.runs("blue", "lost")}
+    lost = {instant for instant in mirrored if instant < around.drained} - {x.due for x in story.done("lost")}
+    assert len(lost) >= 1, "the DAG was paused while it owned some instants"
     assert {(f["dag_id"], datetime.fromisoformat(f["due"])) for f in around.audit.json["findings"]} == {
         ("lost", instant) for instant in lost
     }, findings(around.audit)
@@ -229,23 +223,21 @@ def newcomers(story: Story, around: Around) -> datetime:
 def test_a_new_serial_dag_with_history_is_executed_by_one_side_in_order(
     story: Story, newcomers: datetime
 ) -> None:
-    start = story.origins["around"]
-    due = [
-        start + timedelta(seconds=20 * n) for n in range(int((newcomers - start).total_seconds()) // 20 + 1)
-    ]
-    story.await_done("new_serial", len(due), seconds=120)
+    start, period = story.origins["around"], timedelta(seconds=30)
+    instants = list(due(start + period, newcomers + period, 30))
+    story.await_done("new_serial", len(instants), seconds=120)
     lines = story.lines("new_serial")
     assert {line.colour for line in lines} == {"green"}
-    assert [line.due for line in lines if line.what == "done"] == due
-    assert [line.what for line in lines] == ["start", "done"] * len(due)
+    assert [line.due for line in lines if line.what == "done"] == instants
+    assert [line.what for line in lines] == ["start", "done"] * len(instants)
 
 
 def test_a_new_dag_with_history_is_executed_once_by_the_owner(story: Story, newcomers: datetime) -> None:
-    start, end = story.origins["around"], newcomers + timedelta(seconds=40)
-    due = {start + timedelta(seconds=20 * n) for n in range(int((end - start).total_seconds()) // 20 + 1)}
-    story.await_done("new_parallel", len(due), seconds=120)
+    start, end = story.origins["around"], newcomers + timedelta(seconds=60)
+    instants = list(due(start + timedelta(seconds=30), end + timedelta(seconds=30), 30))
+    story.await_done("new_parallel", len(instants), seconds=120)
     done = story.done("new_parallel")
-    assert Counter(line.due for line in done) == dict.fromkeys(due, 1)
+    assert Counter(line.due for line in done) == dict.fromkeys(instants, 1)
     assert {line.colour for line in done} == {"green"}
 
 

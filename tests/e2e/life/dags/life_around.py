@@ -93,5 +93,5 @@ if START is not None:
         task(0.1)
 
     # Paused on the owner for a while, after the switch: what was due meanwhile is lost.
-    with dag("lost", every(30), START, catchup=False, end_date=START + timedelta(seconds=190)):
+    with dag("lost", every(15), START, catchup=False, end_date=START + timedelta(seconds=195)):
         task(0.1)
