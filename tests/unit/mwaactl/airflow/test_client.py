@@ -40,7 +40,7 @@ def test_the_schedule_of_an_airflow_2_dag_reads_as_in_airflow_3(interval: Any, s
         "next_dagrun_create_after": "2026-11-23T10:00:00+00:00",
     }
     api, mwaa = api_of({"/dags": {"dags": [answer], "total_entries": 1}}, 2)
-    due = {"next_due": TEN, "next_run_after": TEN}
+    due: dict[str, Any] = {"next_due": TEN, "next_run_after": TEN}
     assert api.dags() == {
         "etl": Dag(dag_id="etl", paused=False, schedule=schedule, max_active_runs=16, **due)
     }
@@ -71,7 +71,7 @@ def test_the_schedule_of_an_airflow_3_dag_is_its_summary(
     }
     api, _ = api_of({"/dags": {"dags": [answer], "total_entries": 1}}, 3)
     dag = api.dags()["etl"]
-    due = {"next_due": TEN, "next_run_after": TEN}
+    due: dict[str, Any] = {"next_due": TEN, "next_run_after": TEN}
     assert dag == Dag(dag_id="etl", paused=True, schedule=schedule, max_active_runs=1, **due)
     assert (dag.by_assets, dag.by_partitions) == (by_assets, summary.startswith("Partitioned Asset"))
 
