@@ -15,7 +15,7 @@ import pytest
 from tests.e2e.life.story import DRAINED, Story, due, findings
 from tests.e2e.load.twins import Answer, wait_for
 
-MANY = 120  # manual runs at the switch: more than one page of the list, which ends at 100
+MANY = 160  # manual runs, of which one ends every moment; a page of the list ends at 100
 
 
 # --- around the first switch ---
@@ -41,9 +41,9 @@ def around(story: Story) -> Around:
     wave = "around"
     start = story.begin(wave, "life_around.py")
     story.await_dags("lost", "many", "either")
-    story.until(wave, 40)
     for number in range(MANY):
         story.trigger("blue", "many", f"m{number:03}")
+    story.until(wave, 38)
     healthy = story.audit()
     story.until(wave, 46)
     failed = sorted(run["dag_run_id"] for run in story.runs("blue", "cleared") if run["state"] == "failed")
@@ -51,10 +51,10 @@ def around(story: Story) -> Around:
     story.set_flag("repaired")
     for run in early:
         story.clear("blue", "cleared", run)
-    story.until(wave, 62)
     refused = story.mwaactl("switch", "green", "--yes")
+    story.until(wave, 60)
     command = story.switch("green", "--force", "cleared-runs", "--wait", "--timeout", f"{DRAINED:.0f}")
-    story.until(wave, 100)
+    story.until(wave, 109)
     many_left = sum(run["state"] in ("queued", "running") for run in story.runs("blue", "many"))
     story.pause("green", "lost")
     story.clear("blue", "cleared", late)
@@ -75,7 +75,7 @@ def around(story: Story) -> Around:
     switched = switch.json
     assert "owns_from" in switched, f"{switch.out}{switch.err}"
     since = datetime.fromisoformat(switched["owns_from"])
-    assert 55 < story.offset(wave, since) < 94, (
+    assert 55 < story.offset(wave, since) < 109, (
         "the machine is too slow: not between what is due before and after"
     )
     return Around(
@@ -101,7 +101,7 @@ def test_an_audit_of_a_healthy_new_stack_finds_nothing(story: Story, around: Aro
 def test_a_serial_dag_that_is_busy_among_more_than_a_hundred_runs_is_held(
     story: Story, around: Around
 ) -> None:
-    assert around.many_left > 100 - 30
+    assert around.many_left > 100, "more than a page was to be unfinished at the switch"
     assert around.switch.json["drain"]["finished"]
     done = sorted(story.done("serial"), key=lambda line: line.at)
     starts = sorted(story.lines("serial", "start"), key=lambda line: line.at)
@@ -159,9 +159,8 @@ def test_what_was_cleared_before_the_switch_is_executed_where_it_was_cleared(
     done = story.done("cleared")
     runs = {run["dag_run_id"]: run["state"] for run in story.runs("blue", "cleared")}
     early = set(runs) - {around.cleared_late}
-    assert any(line.at > around.since + timedelta(seconds=10) for line in done), (
-        "none was to start after the switch"
-    )
+    late = [line for line in story.lines("cleared", "start") if line.at > around.since]
+    assert late, "some were to start after the switch"
     assert Counter(line.run for line in done) == dict.fromkeys(early, 1)
     assert {line.colour for line in done} == {"blue"}
     assert {runs[run] for run in early} == {"success"}
