@@ -33,7 +33,7 @@ class FakeMwaa:
     """Environments by name; their Airflows are answers by path in `airflow`, or models in `models`.
 
     A model answers what is below /dags and /assets, and everything where there are no other answers. Paths of
-    GET stand alone, others after their method ("POST /dags/~/dagRuns/list"). An answer may be an exception, or
+    GET stand alone, others after their method ("POST /dags/~/dagRuns/list"). An answer may be an exception or
     a function of the query or body.
     """
 
