@@ -163,7 +163,8 @@ class _Drain:
         elif not self._copied:
             self._copy_the_rest(timeline, now)
             self._copied = True
-            return  # that took time: observe again before the books are closed
+            self._round()  # that took time: observe again before the books are closed
+            return
         self._close_books(snapshot, activity, drained=drained)
 
     def _close_books(self, snapshot: Snapshot, activity: Activity, *, drained: bool) -> None:

@@ -234,8 +234,13 @@ def test_repeated_it_changes_nothing(aws: FakeClients) -> None:
 
 def test_repeated_within_the_same_millisecond_it_is_the_same_decision(aws: FakeClients) -> None:
     aws.ssm.clock.now += timedelta(microseconds=1234)
-    killed_at(8, aws)  # after both writes
-    with suppress(Killed):
+
+    def killed_after_both_writes(*_: str) -> None:
+        if len(aws.ssm.values()) == 3:
+            raise Killed
+
+    aws.ssm.before = aws.green.before = killed_after_both_writes
+    with pytest.raises(Killed):
         fail_over(aws)
     assert len(aws.ssm.values()) == 3
     aws.ssm.before = lambda operation: None

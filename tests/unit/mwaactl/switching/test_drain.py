@@ -52,6 +52,7 @@ def test_it_moves_held_dags_and_ends_when_the_old_side_has_nothing_left(
     assert described == [
         "mwaactl switch green, only quick, once idle",
         "mwaactl switch green, only slow, once idle",
+        "mwaactl: blue's books are closed",
     ]
 
 
@@ -292,7 +293,8 @@ def test_two_who_wait_at_once_do_each_others_work(aws: FakeClients, mirrors: Fak
     assert outer.finished
     assert inner[1].finished
     assert set(outer.moved) == {"slow"}
-    assert len(aws.ssm.values()) == 3
+    moved = [record["Description"] for record in aws.ssm.stored[OWNERSHIP]][2:]
+    assert moved == ["mwaactl switch green, only slow, once idle", "mwaactl: blue's books are closed"]
     assert airflows.overlaps() == []
 
 
