@@ -128,9 +128,8 @@ def clients_of_models(dags: Mapping[str, Dag]) -> FakeClients:
         )
         for name in (BLUE, GREEN)
     }
-    clients.mwaa.environments = {
-        name: {"Status": "AVAILABLE", "CreatedAt": START - timedelta(days=30)} for name in clients.mwaa.models
-    }
+    for environment in clients.mwaa.environments.values():
+        environment["CreatedAt"] = START - timedelta(days=30)
     return clients
 
 

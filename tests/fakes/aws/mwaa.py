@@ -30,9 +30,9 @@ AIRFLOW: dict[str, Any] = {
 class FakeMwaa:
     """Environments by name; their Airflows are answers by path in `airflow`, or models in `models`.
 
-    A model answers what is below /dags, and everything where there are no other answers. Paths of GET stand
-    alone, others after their method ("POST /dags/~/dagRuns/list"). An answer may be an exception, or a
-    function of the query or body.
+    A model answers what is below /dags and /assets, and everything where there are no other answers.
+    Paths of GET stand alone, others after their method ("POST /dags/~/dagRuns/list"). An answer may be an
+    exception, or a function of the query or body.
     """
 
     environments: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class FakeMwaa:
         self.asked.append(request)
         name, method, path = request["Name"], request["Method"], request["Path"]
         query, body = request.get("QueryParameters", {}), request.get("Body", {})
-        if name in self.models and (path.startswith("/dags") or name not in self.airflow):
+        if name in self.models and (path.startswith(("/dags", "/assets")) or name not in self.airflow):
             answer = self.models[name].call(method, path, query, body)
         else:
             answer = self._answer(self.airflow[name], method, path)
