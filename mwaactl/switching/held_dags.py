@@ -104,7 +104,7 @@ class Watch:
     def __init__(
         self, api: AirflowApi, other: AirflowApi, *, hold: Iterable[str] = (), across: bool = True
     ) -> None:
-        self.api, self._other = api, other
+        self.api, self.other = api, other
         self.hold = frozenset(hold)
         self.past = FailedPast(api, other)
         self._across = across
@@ -113,7 +113,7 @@ class Watch:
     def look(self) -> Activity:
         """The present activity. Runs are read after the DAGs, so one created in between is not missed."""
         dags = self.api.dags()
-        return activity(dags, self.api.unfinished_runs(), self._other.dags)
+        return activity(dags, self.api.unfinished_runs(), self.other.dags)
 
     def ready(
         self,

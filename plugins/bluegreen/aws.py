@@ -29,7 +29,7 @@ from botocore.session import Session
 
 MODELS = {"ssm": "2014-11-06", "s3": "2006-03-01"}
 SIGNERS = {"ssm": SigV4Auth, "s3": S3SigV4Auth}
-MAX_BYTES = 10_000_000
+MAX_BYTES = 10_000_000  # of a response
 
 
 class AwsError(RuntimeError):
@@ -133,7 +133,7 @@ def request(
     """Send one signed request to "ssm" or "s3" and return the response's body; no retries, no redirects.
 
     `path` is URL-encoded. `timeout` (seconds) limits connecting, each wait for data, and the body as a whole;
-    DNS and credential lookups have no limit here. Raises AwsError.
+    DNS and credential lookups have no limit here. Raises AwsError, also for a response beyond MAX_BYTES.
     """
     address = service
     deadline = time.monotonic() + timeout
@@ -147,7 +147,10 @@ def request(
         SIGNERS[service](mine.credentials(), service, region).add_auth(signed)
         ready = signed.prepare()
         sent = urllib.request.Request(  # noqa: S310 - AWS's address, or one configured
-            ready.url, body, {name: _text(value) for name, value in ready.headers.items()}, method=method
+            ready.url,
+            body or None,
+            {name: _text(value) for name, value in ready.headers.items()},
+            method=method,
         )
         with _open(sent, mine, timeout) as answer:
             content = b""

@@ -124,6 +124,25 @@ def test_an_object_is_put_under_its_bucket_and_key(server: Server, environ: pyte
     assert len(headers["X-Amz-Content-Sha256"]) == 64
 
 
+def test_an_object_is_read_from_its_bucket_and_key(server: Server, environ: pytest.MonkeyPatch) -> None:
+    environ.setenv("AWS_ENDPOINT_URL", server.url)
+    server.content = b'{"owners": []}' * 10_000
+    answer = aws.request("s3", "GET", "/ownership/ab.json", bucket="log", body=b"", headers={}, timeout=3)
+    assert answer == server.content
+    [(method, path, headers, body)] = server.requests
+    assert (method, path, body) == ("GET", "/log/ownership/ab.json", b"")
+    assert "/eu-west-1/s3/aws4_request" in headers["Authorization"]
+    assert "Content-Type" not in headers
+
+
+def test_a_response_beyond_the_limit_is_refused(server: Server, environ: pytest.MonkeyPatch) -> None:
+    environ.setenv("AWS_ENDPOINT_URL", server.url)
+    environ.setattr(aws, "MAX_BYTES", 1000)
+    server.content = b"x" * 1001
+    with pytest.raises(aws.AwsError, match="the answer does not end"):
+        aws.request("s3", "GET", "/ownership/ab.json", bucket="log", body=b"", headers={}, timeout=3)
+
+
 @pytest.mark.parametrize(
     ("service", "region", "options", "address"),
     [

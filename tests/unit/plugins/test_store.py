@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import random
@@ -20,7 +21,7 @@ import pytest
 from bluegreen import aws
 from bluegreen import store as store_module
 from bluegreen.aws import AwsError
-from bluegreen.document import dump
+from bluegreen.document import dump, latest_valid
 from bluegreen.store import SHAPE, Answer, OwnershipUnknown, Parameter, Store, TooEarly
 from bluegreen.timeline import TimelineError
 
@@ -447,6 +448,38 @@ def test_a_timeline_that_the_host_keeps_must_be_of_this_version_and_this_code(
     clock.now += 1
     lagging.answer = Answer(AGAIN, AGAIN)
     assert Store(SETTINGS, lagging, tmp_path / "cache", clock).timeline(due(1), wait=0).known == {}
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_no_garbage_is_collected_while_a_timeline_is_read(
+    enabled: bool,
+    pointing: Counter[str],
+    lagging: LaggingParameter,
+    clock: HostClock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In a forked process that would copy the parent's memory."""
+    collecting: list[bool] = []
+
+    def watched(work: Callable[..., Any]) -> Callable[..., Any]:
+        def watching(*arguments: Any) -> Any:
+            collecting.append(gc.isenabled())
+            return work(*arguments)
+
+        return watching
+
+    monkeypatch.setattr(store_module, "latest_valid", watched(latest_valid))
+    monkeypatch.setattr(store_module, "_load_timeline", watched(store_module._load_timeline))
+    if not enabled:
+        gc.disable()
+    try:
+        for _ in range(2):
+            Store(SETTINGS, lagging, tmp_path / "cache", clock).timeline(due(0), wait=0)
+        assert gc.isenabled() is enabled
+    finally:
+        gc.enable()
+    assert collecting == [False] * 3  # nothing kept, parsed; kept
 
 
 # --- whatever hangs ---
