@@ -52,6 +52,7 @@ def test_it_moves_held_dags_and_ends_when_the_old_side_has_nothing_left(
     assert described == [
         "mwaactl switch green, only quick, once idle",
         "mwaactl switch green, only slow, once idle",
+        "mwaactl: blue's books are closed",
     ]
 
 
@@ -169,7 +170,7 @@ def test_a_timeout_leaves_what_stands_and_the_same_call_goes_on(
     assert aws.ssm.clock.now == at(30)
     assert mirrors.copied == []
     assert waited(aws).finished
-    assert waited(aws, timeout=0).finished, "nothing is left to do"
+    assert waited(aws, timeout=5).finished, "nothing is left to do"
 
 
 def test_runs_that_the_old_side_has_still_to_start_are_waited_for(
@@ -292,7 +293,7 @@ def test_two_who_wait_at_once_do_each_others_work(aws: FakeClients, mirrors: Fak
     assert outer.finished
     assert inner[1].finished
     assert set(outer.moved) == {"slow"}
-    assert len(aws.ssm.values()) == 3
+    assert len(aws.ssm.values()) == 4, "the last one closes the books"
     assert airflows.overlaps() == []
 
 
