@@ -227,7 +227,7 @@ class Timeline:
     def with_books(
         self,
         source: Colour,
-        left: Mapping[str, datetime],
+        left: Mapping[str, datetime] | None,
         version: int,
         *,
         closed: bool,
@@ -235,21 +235,21 @@ class Timeline:
     ) -> Timeline:
         """Close the books of `source` (`closed`), or let them be closing; of these `dags` only, if any.
 
-        `left`: by DAG, the instant from which on its present life created no runs. Of a former life nothing
-        is left: nobody knows what it had executed.
+        `left`: by DAG, the instant from which on its present life created no runs; None opens books that were
+        closing. Of a former life nothing is left: nobody knows what it had executed.
         """
         before, life = self._based(version), self.lives.get(source)
         marked: dict[tuple[str | None, Entry], Entry] = {}
         for dag_id, entry, previous in before.books(source):
             if entry.closed or (dags and dag_id not in dags):
                 continue
-            own = left if previous.life == life else {}
+            own = (left or {}) if previous.life == life else {}
             kept = {
                 name: instant
                 for name, instant in own.items()
                 if instant < entry.since and dag_id in (None, name)
             }
-            marked[dag_id, entry] = replace(entry, left=kept, closed=closed)
+            marked[dag_id, entry] = replace(entry, left=None if left is None else kept, closed=closed)
         return _changed(before, lambda dag_id, entry: marked.get((dag_id, entry), entry))
 
     def _based(self, version: int) -> Timeline:
