@@ -137,7 +137,8 @@ def _run(dag_run: Mapping[str, Any]) -> Run | None:
     if not (isinstance(dag_id, str) and isinstance(run_id, str) and isinstance(kind, str)):
         return None
     begin, end = (_aware(dag_run.get(f"data_interval_{name}")) for name in ("start", "end"))
-    due = due_instant(_aware(dag_run.get("run_after")), end)
+    after = _aware(dag_run.get("run_after"))
+    due = None if dag_run.get("run_after") and after is None else due_instant(after, end)
     if kind == "scheduled" and due is None:
         return None
     logical = _aware(dag_run.get("logical_date") or dag_run.get("execution_date"))

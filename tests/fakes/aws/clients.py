@@ -128,8 +128,8 @@ def clients_of_models(dags: Mapping[str, Dag]) -> FakeClients:
         )
         for name in (BLUE, GREEN)
     }
-    for name in clients.mwaa.models:
-        clients.mwaa.environments[name]["CreatedAt"] = START - timedelta(days=30)
+    for environment in clients.mwaa.environments.values():
+        environment["CreatedAt"] = START - timedelta(days=30)
     return clients
 
 
