@@ -282,6 +282,17 @@ def test_the_log_is_read_only_where_an_owner_is_gone(
     assert found(compare(aws)) == []
 
 
+def test_a_new_environment_that_catches_up_owns_its_history(
+    aws: FakeClients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws.mwaa.environments[BLUE]["CreatedAt"] = minutes(30)
+    executed(aws, 10, 31, 32)
+    aws.blue.mirror("chain", minutes(12))
+    mirrors(aws, 10, 12)
+    monkeypatch.setattr(aws.s3, "list_objects_v2", None)  # the log is not read
+    assert (found(compare(aws)), compare(aws).unknown) == ([("nobody", minutes(12))], 0)
+
+
 def test_before_its_environment_was_created_a_run_is_unknown_or_had_not_begun(aws: FakeClients) -> None:
     aws.mwaa.environments[BLUE]["CreatedAt"] = minutes(30)
     mirrors(aws, 10)
