@@ -126,6 +126,15 @@ def test_the_other_sides_busy_runs_excuse_nothing(aws: FakeClients) -> None:
     assert found(compare(aws)) == [("nobody", minutes(11))]
 
 
+def test_a_backfill_takes_no_slot_of_the_schedule(aws: FakeClients) -> None:
+    """As on Airflow 3. On Airflow 2 it does: there this reports too much."""
+    executed(aws, 9, 9, 9.5)
+    backfill = executed(aws, 10, 10, 12)
+    backfill.kind, backfill.run_id = "backfill", "backfill__x"
+    mirrors(aws, 11)
+    assert found(compare(aws)) == [("nobody", minutes(11))]
+
+
 # --- a DAG that begins ---
 
 
