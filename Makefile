@@ -37,7 +37,7 @@ clean: local-down ## Remove all that was set up (state, tools, caches)
 	rm -rf "$(LOCAL)"/bin "$(LOCAL)"/logs "$(LOCAL)"/pulumi "$(LOCAL)"/run "$(LOCAL)"/state
 	@rmdir "$(LOCAL)" 2>/dev/null || true
 
-.PHONY: check fix test lint unit engine e2e
+.PHONY: check fix test lint unit engine e2e e2e-long
 check: .venv/.synced ## What to run before a commit: lint and unit tests side by side, under 2 minutes
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint unit
 
@@ -62,7 +62,10 @@ engine: .venv/.synced ## The real Pulumi engine over the local plugin
 	.venv/bin/pytest tests/engine
 
 e2e: .venv/.synced ## Two real Airflows, a switch, a destroy
-	.venv/bin/pytest tests/e2e
+	.venv/bin/pytest tests/e2e --ignore=tests/e2e/long
+
+e2e-long: .venv/.synced ## What takes longer: an upgrade, a failover, plugins of two versions (nightly)
+	.venv/bin/pytest tests/e2e/long
 
 .PHONY: lock
 lock: $(UV) ## Renew uv.lock

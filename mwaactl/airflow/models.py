@@ -28,13 +28,12 @@ class Dag(Model):
     next_interval_end: Instant | None = None  # when that run's data interval ends
     max_active_runs: int | None = None
     max_active_tasks: int | None = None
+    catchup: bool | None = None  # None: the list of DAGs does not report it
 
     @property
     def alone(self) -> bool:
         """Whether its settings let only one run, or one task, work at a time."""
         return 1 in (self.max_active_runs, self.max_active_tasks)
-
-    catchup: bool | None = None  # None: the list of DAGs does not report it
 
     @property
     def by_assets(self) -> bool:

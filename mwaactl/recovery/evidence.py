@@ -53,7 +53,8 @@ def _histories(
     here = [dag_id for dag_id in sorted(dag_ids) if dag_id in side.dags]
     at_work: dict[str, list[Span]] = {dag_id: [] for dag_id in here}
     for run in (*api.runs_at_work(here, since, until), *side.unfinished):
-        span_begin = run.start or run.due
+        # A run may be created late: what became due between its own instant and its start is passed over too.
+        span_begin = run.due if run.type == "scheduled" else run.start or run.due
         if run.dag_id in at_work and span_begin is not None and run.type != "backfill":
             at_work[run.dag_id].append((span_begin, run.end if run.finished else None))
     return {dag_id: _history(api, dag_id, tuple(at_work[dag_id])) for dag_id in here}

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
+from bluegreen.timeline import due_instant
+
 from lineage_log.event import Event, UnreadableError
 from lineage_log.log import Log, instant_of, key_at
 from lineage_log.read_ahead import read_ahead
@@ -135,7 +137,7 @@ def _run(dag_run: Mapping[str, Any]) -> Run | None:
     if not (isinstance(dag_id, str) and isinstance(run_id, str) and isinstance(kind, str)):
         return None
     begin, end = (_aware(dag_run.get(f"data_interval_{name}")) for name in ("start", "end"))
-    due = _aware(dag_run.get("run_after") or dag_run.get("data_interval_end"))
+    due = due_instant(_aware(dag_run.get("run_after")), end)
     if kind == "scheduled" and due is None:
         return None
     logical = _aware(dag_run.get("logical_date") or dag_run.get("execution_date"))

@@ -9,10 +9,10 @@ first it is nobody's (*closing*), and when every process of the old side knows t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bluegreen.settings import MAX_AGE, RECENT
-from bluegreen.timeline import Colour, Entry, Timeline, other_colour
+from bluegreen.timeline import Book, Colour, Timeline, other_colour
 
 from mwaactl.airflow.client import AirflowApi
 from mwaactl.airflow.models import Dag, Run, TaskInstance
@@ -31,50 +31,49 @@ class Books:
 
     def closed(self, timeline: Timeline) -> bool:
         """Whether there is nothing to close."""
-        return all(
-            book.entry.closed
-            for book in timeline.books(self._source)
-            if not self._dags or book.dag_id in self._dags
-        )
+        return all(book.entry.closed for book in self._books(timeline))
 
-    def close(self, snapshot: Snapshot, dags: Mapping[str, Dag]) -> str | None:
-        """Go one step on, from a snapshot and the DAGs of a drained source, read after it.
+    def step(self, snapshot: Snapshot, dags: Mapping[str, Dag], *, drained: bool) -> timedelta | None:
+        """Go one step on, from a snapshot and the source's DAGs, read after it.
 
-        Returns what it waits for, None once they are closed. Raises LostRace, Unfinished, Unreachable.
+        Returns for how long to wait at least; None if there is nothing to do before the source is drained, or
+        when the books are closed. Raises LostRace, Unfinished, Unreachable.
         """
-        timeline, now = snapshot.timeline, aws_now(snapshot, self._ownership.lead)
-        if self.closed(timeline):
+        timeline = snapshot.timeline
+        begun = any(book.entry.left is not None and not book.entry.closed for book in self._books(timeline))
+        if self.closed(timeline) or not (begun or drained):
             return None
         left = {dag_id: dag.next_due for dag_id, dag in dags.items() if dag.next_due is not None}
         closing = self._marked(snapshot, left, closed=False)
-        if not any(book.entry.left for book in closing.books(self._source)):
-            self._write(snapshot, self._marked(snapshot, left, closed=True))
+        leaves = any(book.entry.left for book in self._books(closing))
+        if leaves and list(self._books(closing)) != list(self._books(timeline)):
+            # Also while a DAG that was unpaused meanwhile works: its runs wait until they are the source's.
+            self._write(snapshot, closing, "closing")
+            return self._wait(snapshot, closing)
+        if not drained:
             return None
-        if _decided(closing, self._source) != _decided(timeline, self._source):
-            self._write(snapshot, closing)
-            self._closing_since = self._closing_since or now
-            return self._waiting(now, closing)
-        self._closing_since = self._closing_since or now
-        if waiting := self._waiting(now, timeline):
-            return waiting
-        self._write(snapshot, self._marked(snapshot, left, closed=True))
-        return None
+        wait = self._wait(snapshot, timeline) if leaves else timedelta(0)
+        if wait <= timedelta(0):
+            self._write(snapshot, self._marked(snapshot, left, closed=True), "closed")
+            return None
+        return wait
 
-    def _waiting(self, now: datetime, timeline: Timeline) -> str | None:
-        """What is left to wait for: some process of the source may still hold an older copy."""
-        begun = max(book.entry.since for book in timeline.books(self._source))
-        known = max(begun + MAX_AGE, (self._closing_since or now) + RECENT + timeline.lead)
-        if now >= known:
-            return None
-        return f"until every process of {self._source} knows: {(known - now).total_seconds():.0f} s"
+    def _wait(self, snapshot: Snapshot, timeline: Timeline) -> timedelta:
+        """Until no process of the source can hold a copy in which what is left is still its own."""
+        now = aws_now(snapshot, self._ownership.lead)
+        self._closing_since = self._closing_since or now
+        begun = max(book.entry.since for book in self._books(timeline))
+        return max(begun + MAX_AGE, self._closing_since + RECENT + timeline.lead) - now
+
+    def _books(self, timeline: Timeline) -> tuple[Book, ...]:
+        books = timeline.books(self._source)
+        return tuple(book for book in books if not self._dags or book.dag_id in self._dags)
 
     def _marked(self, snapshot: Snapshot, left: Mapping[str, datetime], *, closed: bool) -> Timeline:
-        return snapshot.timeline.with_books(
-            self._source, left, snapshot.top + 1, closed=closed, dags=self._dags
-        )
+        version = snapshot.top + 1
+        return snapshot.timeline.with_books(self._source, left, version, closed=closed, dags=self._dags)
 
-    def _write(self, snapshot: Snapshot, timeline: Timeline) -> None:
-        state = "closed" if self.closed(timeline) else "closing"
+    def _write(self, snapshot: Snapshot, timeline: Timeline, state: str) -> None:
         self._ownership.write(snapshot, timeline, f"mwaactl: {self._source}'s books are {state}")
 
     def execute_left(self, timeline: Timeline, api: AirflowApi) -> int:
@@ -83,7 +82,7 @@ class Books:
         Its scheduler has created and skipped them before the books were closed. Raises Unreachable.
         """
         candidates: list[Run] = []
-        for book in timeline.books(self._source):
+        for book in self._books(timeline):
             left = book.entry.left if book.entry.closed else None
             if left:
                 candidates += [
@@ -104,7 +103,3 @@ class Books:
 
 def _done(task: TaskInstance) -> bool:
     return task.started or task.state not in ("skipped", "removed")
-
-
-def _decided(timeline: Timeline, source: Colour) -> list[Entry]:
-    return [book.entry for book in timeline.books(source)]

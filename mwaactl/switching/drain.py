@@ -1,5 +1,5 @@
 """After a switch: move the held DAGs as they become idle, copy the final states of what has ended to its
-mirrors, and wait until the old side is drained.
+mirrors, wait until the old side is drained, and close its books.
 
 It keeps no state of its own: after any interruption (Ctrl-C, a timeout, a crash), the same call continues
 from the ownership parameter and both Airflows.
@@ -17,12 +17,14 @@ from pydantic import Field
 from mwaactl import clock
 from mwaactl.airflow.models import Run
 from mwaactl.checks.outcome import listed
+from mwaactl.checks.waiting_assets import unmet_conditions, waiting_asset_events
 from mwaactl.deployment import Deployment
 from mwaactl.errors import LostRace, Unfinished, Unreachable, UsageError
 from mwaactl.json_model import Instant, Model
 from mwaactl.ownership.parameter import Snapshot, aws_now
 from mwaactl.ownership.reading import newest_owner, turn
 from mwaactl.switching import held_dags
+from mwaactl.switching.books import Books
 from mwaactl.switching.final_states import FinalStates
 from mwaactl.switching.held_dags import Activity, HeldDag, Watch
 from mwaactl.switching.mirrors import TRIES, MirrorResult
@@ -42,7 +44,7 @@ class DrainProgress(Model):
     target: Colour
     source: Colour
     dags: tuple[str, ...] = ()  # the DAGs to follow; empty: all
-    finished: bool = False  # drained, and the mirrors have their final states
+    finished: bool = False  # drained, the mirrors have their final states, and the books are closed
     drained: bool = False  # the source has finished everything that it owned
     # serial DAGs that have moved in the meantime, and from when the target owns them
     moved: dict[str, Instant] = Field(default_factory=dict)
@@ -52,6 +54,10 @@ class DrainProgress(Model):
     due: dict[str, Instant | None] = Field(default_factory=dict)
     mirrors: MirrorResult | None = None
     mirroring: tuple[int, int] | None = None  # mirrors done, and their total
+    closing: float | None = None  # seconds until the books can be closed; None: not yet, or they are closed
+    executed: int = 0  # runs that the source had left and the target executes now
+    # what waits on the source, by DAG, for the rest of its asset condition, which may arrive on the target
+    waiting_assets: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     seconds: float = 0.0
     trouble: str | None = None  # what cannot be reached at the moment; it is retried
 
@@ -78,7 +84,7 @@ def wait_until_drained(
     `finished`, and the same call continues later.
     `on_change` is called with each new state. What cannot be reached is retried (`trouble`).
     Raises LostRace if another operator gives work back in the meantime; UsageError if the target does not own
-    the work, the parameter has no room for another move today or the stack has no such environment; Unusable.
+    the work or the stack has no such environment; Unusable.
     """
     return _Drain(deployment, target, tuple(dict.fromkeys(dags)), hold, on_change).run(timeout)
 
@@ -104,10 +110,11 @@ class _Drain:
         self._target, self._source = target, other_colour(target)
         self._watch = Watch(deployment.airflow(self._source), deployment.airflow(target), hold=hold)
         apis = {colour: deployment.airflow(colour) for colour in (self._source, target)}
-        self._final_states = FinalStates(apis, self._concerns)
+        self._final_states = FinalStates(apis, self._concerns, {self._source: self._watch.past.attempts})
         self._unfinished_before: dict[tuple[str, str], Run] = {}
         self._next_survey = clock.now()
         self._ownership, self._lead = deployment.ownership, deployment.ownership.lead
+        self._books, self._copied = Books(deployment.ownership, target, dags), False
         self._name, self._dags, self._on_change = deployment.name, dags, on_change
         self._waited_for: frozenset[str] | None = None  # the DAGs that the target did not own at first
         self._apart: frozenset[str] = frozenset()  # those that it still does not own
@@ -151,10 +158,35 @@ class _Drain:
         drained = begun and not (draining or due)
         self._change(drained=drained, held=held, draining=draining, due=due, trouble=None)
         if not drained:
+            self._copied = False
             self._copy_meanwhile(timeline, now)
+        elif not self._copied:
+            self._copy_the_rest(timeline, now)
+            self._copied = True
+            return  # that took time: observe again before the books are closed
+        self._close_books(snapshot, activity, drained=drained)
+
+    def _close_books(self, snapshot: Snapshot, activity: Activity, *, drained: bool) -> None:
+        """Go a step on with the source's books; finish once they are closed."""
+        try:
+            wait = self._books.step(snapshot, activity.dags, drained=drained)
+        except (LostRace, Unfinished):
+            return  # the next round reads what stands
+        self._change(closing=wait.total_seconds() if wait is not None else None)
+        if not drained or wait is not None:
             return
-        self._copy_the_rest(timeline, now)
-        self._change(finished=True)
+        assets, on_their_way = self._waiting_assets(activity)
+        timeline = self._ownership.read().timeline
+        if not on_their_way and self._books.closed(timeline):
+            left = self._books.execute_left(timeline, self._watch.other)
+            self._change(finished=True, executed=left, waiting_assets=assets)
+
+    def _waiting_assets(self, activity: Activity) -> tuple[dict[str, tuple[str, ...]], bool]:
+        """The asset events on the source that wait for others, and whether some are about to start a run."""
+        waiting = waiting_asset_events(self._watch.api, activity.dags.values())
+        unmet = unmet_conditions(self._watch.api, activity.dags.values()) if waiting else {}
+        concerned = {dag_id: events for dag_id, events in unmet.items() if self._concerns(dag_id)}
+        return concerned, any(map(self._concerns, waiting.keys() - unmet.keys()))
 
     # --- what the source still has to do ---
 
@@ -236,11 +268,10 @@ class _Drain:
     def _move_idle(self, snapshot: Snapshot, activity: Activity) -> tuple[HeldDag, ...]:
         """Move the DAGs that are idle on the source to the target, and return the others."""
         timeline, version = snapshot.timeline, snapshot.top + 1
-        held, _ = self._held(snapshot, activity)
-        if not (idle := self._apart - {dag.dag_id for dag in held}):
-            return held
-        if self._watch.past.settle(timeline, self._source, idle):
-            return held  # that took time: look again before they move
+        busy, _ = self._held(snapshot, activity, past=False)
+        idle = self._apart - {dag.dag_id for dag in busy}
+        if idle and self._watch.past.settle(timeline, self._source, idle):
+            return self._held(snapshot, activity)[0]  # that took time: look again before they move
         held, since = self._held(snapshot, activity)
         idle = self._apart - {dag.dag_id for dag in held}
         decided = timeline
@@ -256,7 +287,9 @@ class _Drain:
                 pass  # the next round reads the decision that stands
         return held
 
-    def _held(self, snapshot: Snapshot, activity: Activity) -> tuple[tuple[HeldDag, ...], datetime]:
+    def _held(
+        self, snapshot: Snapshot, activity: Activity, *, past: bool = True
+    ) -> tuple[tuple[HeldDag, ...], datetime]:
         """The DAGs that cannot move now, and the instant from which the target would own the others."""
         timeline = snapshot.timeline
         since = aws_now(snapshot, self._lead) + self._lead
@@ -264,7 +297,7 @@ class _Drain:
             since = max(since, timeline.owners[-1].since)
         owned = [dag_id for dag_id in self._apart if timeline.owner(since, dag_id) == self._source]
         kept = held_dags.held_by_switch(timeline)
-        return self._watch.held(activity, owned, since + held_dags.MARGIN, kept=kept), since
+        return self._watch.held(activity, owned, since + held_dags.MARGIN, kept=kept, past=past), since
 
     def _sealed(self, snapshot: Snapshot) -> Snapshot:
         """Prevent an unanswered put of ours from taking effect late: its DAGs may no longer be idle."""

@@ -43,15 +43,21 @@ class Original(NamedTuple):
 class FinalStates:
     """Copies the final states of both sides' originals to the other side. Its methods raise Unreachable.
 
-    `apis` are both sides' Airflows; `concerns` selects the DAGs.
+    `apis` are both sides' Airflows; `concerns` selects the DAGs. `attempts` at a side's originals
+    may be shared with others who copy.
     """
 
-    def __init__(self, apis: Mapping[Colour, AirflowApi], concerns: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        apis: Mapping[Colour, AirflowApi],
+        concerns: Callable[[str], bool],
+        attempts: Mapping[Colour, Attempts],
+    ) -> None:
         self._apis, self._concerns = apis, concerns
         self._waiting: dict[Original, None] = {}  # in order: the next ones first
         self._right: set[Original] = set()
         self._left: dict[Original, UncopiedRun] = {}
-        self._attempts: dict[Colour, Attempts] = {colour: {} for colour in apis}
+        self._attempts: dict[Colour, Attempts] = {colour: attempts.get(colour, {}) for colour in apis}
         self._copied = self._already = 0
 
     @property

@@ -104,7 +104,7 @@ class Watch:
     def __init__(
         self, api: AirflowApi, other: AirflowApi, *, hold: Iterable[str] = (), across: bool = True
     ) -> None:
-        self.api, self._other = api, other
+        self.api, self.other = api, other
         self.hold = frozenset(hold)
         self.past = FailedPast(api, other)
         self._across = across
@@ -113,7 +113,7 @@ class Watch:
     def look(self) -> Activity:
         """The present activity. Runs are read after the DAGs, so one created in between is not missed."""
         dags = self.api.dags()
-        return activity(dags, self.api.unfinished_runs(), self._other.dags)
+        return activity(dags, self.api.unfinished_runs(), self.other.dags)
 
     def ready(
         self,
@@ -130,7 +130,7 @@ class Watch:
         for _ in range(LOOKS):
             activity = self.look()
             dag_ids = set(moving(activity))
-            dag_ids -= {dag.dag_id for dag in self.held(activity, dag_ids, until)}
+            dag_ids -= {dag.dag_id for dag in self.held(activity, dag_ids, until, past=False)}
             if not self.past.settle(timeline, colour, dag_ids):
                 break
         return activity
@@ -151,11 +151,13 @@ class Watch:
         until: datetime,
         *,
         kept: frozenset[str] = frozenset(),
+        past: bool = True,
     ) -> tuple[HeldDag, ...]:
         """Those of `dag_ids` that must not change sides at `until`, with the reasons.
 
         `kept` are the DAGs that the switch itself held (`held_by_switch`): one that nothing in its definition
-        holds was held by the operator, and still is.
+        holds was held by the operator, and still is. Without `past`, no failure that the other side does not
+        show holds a DAG.
         """
         chosen = tuple(dict.fromkeys(dag_ids))
         busy = {dag_id: why for dag_id in chosen if (why := activity.busy(dag_id, until)) is not None}
@@ -169,7 +171,7 @@ class Watch:
             if self._is_serial(dag_id) or (dag_id in kept and dag_id not in linked)
         }
         for dag_id in chosen:
-            if dag_id in self.past.blocked and self._traits[dag_id].past:
+            if past and dag_id in self.past.blocked and self._traits[dag_id].past:
                 reasons.setdefault(dag_id, self.past.blocked[dag_id])
         for dag_id, other in links:
             if other in self._traits[dag_id].looks_at:

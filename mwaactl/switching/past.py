@@ -32,7 +32,7 @@ class FailedPast:
     def __init__(self, source: AirflowApi, target: AirflowApi) -> None:
         self._source, self._target = source, target
         self._settled: dict[str, tuple[Run, datetime]] = {}  # by DAG: its newest failure, when it was copied
-        self._attempts: Attempts = {}
+        self.attempts: Attempts = {}
         self.blocked: dict[str, str] = {}  # DAGs whose failed runs the target does not show, and why
 
     def settle(self, timeline: Timeline, colour: Colour, dag_ids: Collection[str]) -> bool:
@@ -86,7 +86,7 @@ class FailedPast:
             until=max(dues) + TICK,
             owned=lambda run: run.key in keys,
             dag_ids={run.dag_id for run in failures},
-            attempts=self._attempts,
+            attempts=self.attempts,
         )
         return {
             run.dag_id: f"its run due {iso(run.due)} failed, and {self._target.name} does not show that "

@@ -59,7 +59,8 @@ def only_blue(story: Story, back: Back) -> datetime:
 def test_the_one_environment_that_is_left_executes_history_that_the_other_owned(
     story: Story, only_blue: datetime
 ) -> None:
-    instants = list(due(story.origins["lives"], only_blue, 30))
+    period = timedelta(seconds=30)
+    instants = list(due(story.origins["lives"] + period, only_blue + period, 30))
     done = story.await_done("new_after_green", len(instants), seconds=120)
     assert Counter(line.due for line in done) == dict.fromkeys(instants, 1)
     assert {line.colour for line in done} == {"blue"}
@@ -86,9 +87,7 @@ def replaced(story: Story, only_blue: datetime) -> Replaced:
     dags = ("history", "new_after_green", "serial_history")
     story.await_dags(*dags, seconds=90)
     now = datetime.now(only_blue.tzinfo)
-    count = len(list(due(story.origins["lives"], now, 30))) + len(
-        list(due(story.origins["lives"], only_blue, 30))
-    )
+    count = len([*due(story.origins["lives"], now, 30), *due(story.origins["lives"], only_blue, 30)])
 
     def caught_up() -> bool:
         runs = [run for dag in dags for run in story.runs("green", dag)]
@@ -118,7 +117,7 @@ def test_each_run_was_executed_once_over_all_lives(story: Story, replaced: Repla
     counts = Counter((line.dag, line.due) for line in story.lines(what="done"))
     assert [key for key, count in counts.items() if count > 1] == []
     executed = {instant for dag, instant in counts if dag == "history"}
-    assert set(due(story.origins["lives"], replaced.since, 30)) <= executed
+    assert set(due(story.origins["lives"] + timedelta(seconds=30), replaced.since, 30)) <= executed
 
 
 @pytest.mark.parametrize("when", ["audit", "after"])

@@ -104,13 +104,14 @@ def test_an_update_is_refused_warned_of_or_let_through(project: Project, green: 
     warned = project.preview()
     assert warned.ok, warned.said
     assert ("update", ENVIRONMENT, "mwaa-green") in warned.changes
-    assert "warning: green owns work and would be updated (max_workers 5 -> 7)" in warned.said
+    assert "warning: green owns work and would be updated (max_workers 5 -> 7" in warned.said
     assert f"mwaactl switch blue --wait -s {project.stack}" in warned.said
 
     switch(project, "blue", drained=False)
     refused = project.preview()
     assert not refused.ok
-    assert "green would be updated (max_workers 5 -> 7), and its books are not closed" in refused.said
+    assert "green would be updated (max_workers 5 -> 7" in refused.said
+    assert "its books are not closed" in refused.said
 
     switch(project, "blue")
     allowed = project.preview()
@@ -131,7 +132,7 @@ def test_the_command_of_the_warning_updates_one_side_alone(project: Project) -> 
     assert done.ok, done.said
     assert [name for _, kind, name in done.changes if kind == ENVIRONMENT] == ["mwaa-green"]
     # Blue is still to be updated, and the guard knows it.
-    assert "warning: blue owns work and would be updated (max_workers 5 -> 6)" in project.preview().said
+    assert "warning: blue owns work and would be updated (max_workers 5 -> 6" in project.preview().said
     switch(project, "green")
     rest = project.up()
     assert rest.ok, rest.said

@@ -184,9 +184,6 @@ class AirflowModel:
                     for task_id, below in dag.tasks.items()
                 ]
             }
-        if (method, parts[2:]) == ("GET", ["dagRuns"]):
-            newest = sorted((r for r in self.runs if r.dag_id == parts[1]), key=lambda r: r.due, reverse=True)
-            return _page("dag_runs", [self._run(run) for run in newest[: query["limit"]]])
         if (method, parts[2:]) == ("POST", ["dagRuns"]):
             return self._create(parts[1], body)
         run = next((r for r in self.runs if (r.dag_id, r.run_id) == (parts[1], parts[3])), None)

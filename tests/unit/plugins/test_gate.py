@@ -243,13 +243,27 @@ def dag_run(**attributes: Any) -> SimpleNamespace:
     )
 
 
-def test_airflow_3_names_the_due_instant() -> None:
-    run = describe(dag_run(run_after=at(5), data_interval_end=at(4), clear_number=0))
+@pytest.mark.parametrize(("after", "end"), [(5, 5), (5, 6), (5, None), (7, 5)])
+def test_airflow_3_names_the_due_instant(after: float, end: float | None) -> None:
+    """The earlier of the two: there is no interval with CronPartitionTimetable."""
+    interval_end = None if end is None else at(end)
+    run = describe(dag_run(run_after=at(after), data_interval_end=interval_end, clear_number=0))
     assert run == Run("etl", "r", "scheduled", at(5), started=at(9))
 
 
 def test_in_airflow_2_the_end_of_the_data_interval_is_the_due_instant() -> None:
     assert describe(dag_run(data_interval_end=at(5), clear_number=None)).due == at(5)
+
+
+@pytest.mark.parametrize(("end", "after"), [(4, 4), (4, 9), (5, 9)])
+def test_a_run_that_may_start_late_belongs_to_one_side_also_between_airflow_2_and_3(
+    end: float, after: float, tmp_path: Path
+) -> None:
+    """Seen: executed by blue 2.11.2 and green 3.3.1, as the switch lay between the two instants."""
+    on_2, on_3 = dag_run(data_interval_end=at(end)), dag_run(data_interval_end=at(end), run_after=at(after))
+    blue = gate("blue", tmp_path).verdict(describe(on_2), wait=0)
+    green = gate("green", tmp_path).verdict(describe(on_3), wait=0)
+    assert blue.mine != green.mine
 
 
 def test_when_it_was_queued_again_is_when_it_was_cleared() -> None:

@@ -1,4 +1,4 @@
-"""What is in flight while the first switch takes place, between 70 and 90 seconds after the origin."""
+"""What is in flight while the first switch takes place, between 55 and 109 seconds after the origin."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable
 from life_common import DAG, Asset, at, dag, every, fail_until, once, origin, task, work
 
 START = origin("around")
-BEFORE, AFTER = 48, 95  # seconds from the origin: due before the switch, and still at work; due after it
+BEFORE, AFTER = 48, 110  # seconds from the origin: due before the switch, and still at work; due after it
 EITHER = Asset("life_either", uri="x-life://either")
 
 
@@ -57,11 +57,11 @@ if START is not None:
         max_active_runs=1,
         is_paused_upon_creation=False,
     ):
-        task(55)
+        task(70)
 
     # Failed and cleared before the switch, two at a time: most of them start after it.
     with dag("cleared", every(5), START, end_date=START + timedelta(seconds=30), max_active_runs=2):
-        task(fail_until("repaired", 12))
+        task(fail_until("repaired", 25))
 
     # Failed on the old side, and no run since: the next one depends on it.
     with once("past", START, 30, 150):
@@ -93,5 +93,5 @@ if START is not None:
         task(0.1)
 
     # Paused on the owner for a while, after the switch: what was due meanwhile is lost.
-    with dag("lost", every(30), START, catchup=False, end_date=START + timedelta(seconds=190)):
+    with dag("lost", every(15), START, catchup=False, end_date=START + timedelta(seconds=195)):
         task(0.1)

@@ -28,21 +28,18 @@ if START is not None:
         )
         wait >> task(task_id="consume")
 
-    # A & B: the first pair before the switches, with half a minute between the two, the second one after them.
+    # A & B: the first pair before the switches, half a minute apart, the second one after them.
     with once("asset_a", START, 0, 120):
         task(1, outlets=[A])
     with once("asset_b", START, 25, 145):
         task(1, outlets=[B])
-    with DAG(
-        "asset_both", schedule=A & B, start_date=START - timedelta(hours=1), is_paused_upon_creation=False
-    ):
+    with DAG("asset_both", schedule=A & B, catchup=False, is_paused_upon_creation=False):
         task(1)
 
     # The same with partitions, whose consumer joins what belongs to one day.
     for name, offset, made in (("part_a", 1, PART_A), ("part_b", 26, PART_B)):
-        with dag(
-            name, CronPartitionTimetable(at(START, offset), timezone="UTC"), START - timedelta(minutes=5)
-        ):
+        timetable = CronPartitionTimetable(at(START, offset), timezone="UTC")
+        with dag(name, timetable, START - timedelta(minutes=5)):
             task(1, outlets=[made])
     joined = PartitionedAssetTimetable(assets=PART_A & PART_B, default_partition_mapper=StartOfDayMapper())
     with DAG("part_both", schedule=joined, catchup=False, is_paused_upon_creation=False):

@@ -26,7 +26,7 @@ __all__ = ["DAG", "Asset", "PythonOperator"]
 
 CHOSEN = json.loads((Path(__file__).parent / "life.json").read_text())
 FLAGS = Path(CHOSEN["flags"])
-HISTORY = timedelta(hours=1)  # from a DAG's start until the origin of its wave: `at` repeats hourly
+HOUR = timedelta(hours=1)  # after which `at` repeats
 
 
 def environ(option: str) -> str:
@@ -80,14 +80,18 @@ def every(seconds: int) -> str:
 
 
 def dag(name: str, schedule: Any, start: datetime, **arguments: Any) -> DAG:
-    """A DAG that makes a run for each of its instants from `start` on, unpaused from the beginning."""
+    """A DAG that makes a run for each of its data intervals that begin between `start` and its end_date.
+
+    The first is due when that interval ends. Unpaused from the beginning.
+    """
     chosen = {"start_date": start, "catchup": True, "is_paused_upon_creation": False} | arguments
     return DAG(name, schedule=schedule, **chosen)
 
 
 def once(name: str, start: datetime, *offsets: int, **arguments: Any) -> DAG:
     """A DAG that is due at these offsets from `start` only."""
-    return dag(name, at(start, *offsets), start - HISTORY, **arguments)
+    first = start + timedelta(seconds=max(offsets)) - HOUR  # of the data interval that ends at the first one
+    return dag(name, at(start, *offsets), first, **arguments)
 
 
 def work(seconds: float, **context: Any) -> None:

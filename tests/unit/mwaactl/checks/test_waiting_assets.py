@@ -87,13 +87,13 @@ def test_a_condition_that_is_met_waits_for_the_scheduler_only(aws: FakeClients) 
     assert outcome(aws, "asset-events")[0] == "fail", "an alias may stand for any asset"
 
 
-def at_work(aws: FakeClients, *dag_ids: str, due: datetime = START - MINUTE) -> None:
-    """Unfinished scheduled runs of these DAGs on blue."""
+def at_work(aws: FakeClients, *dag_ids: str, due: datetime = START - MINUTE, kind: str = "scheduled") -> None:
+    """Unfinished runs of these DAGs on blue."""
     runs = [
         {
             "dag_id": dag_id,
             "dag_run_id": "r",
-            "run_type": "scheduled",
+            "run_type": kind,
             "state": "running",
             "run_after": due.isoformat(),
         }
@@ -128,6 +128,8 @@ def test_a_producer_that_only_mirrors_on_the_source_produces_nothing_there(aws: 
     assert outcome(aws, "asset-events")[0] == "pass"
     at_work(aws, "make_a")
     assert outcome(aws, "asset-events")[0] == "fail", "due before the move"
+    at_work(aws, "make_a", due=START + HOUR, kind="manual")
+    assert outcome(aws, "asset-events")[0] == "fail", "it is executed where it was made"
 
 
 def test_no_waiting_event_passes_and_paused_dags_are_not_asked(aws: FakeClients) -> None:

@@ -85,6 +85,14 @@ def test_a_run_that_is_still_at_work_passes_over_too(aws: FakeClients) -> None:
     assert (found(report), report.passed_over) == ([], 2)
 
 
+def test_a_run_that_was_created_late_passes_over_what_became_due_before_it_began(aws: FakeClients) -> None:
+    """As seen on 2.11.2: when a slot is free, Airflow does not always take the newest instant."""
+    executed(aws, 10, 10, 11.99)
+    executed(aws, 11, 12.01, 14)
+    mirrors(aws, 10, 11, 12)
+    assert (found(compare(aws)), compare(aws).passed_over) == ([], 1)
+
+
 def test_a_run_that_began_before_the_window_passes_over_too(aws: FakeClients) -> None:
     executed(aws, -30, -30, 5)
     mirrors(aws, 4, 6)

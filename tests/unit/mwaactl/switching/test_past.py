@@ -112,9 +112,15 @@ def test_a_dag_moves_once_a_late_mirror_shows_its_failure(models: FakeClients) -
     run = ran(models, "past", -60, "failed")
     models.green.scheduled("past", minutes(-60)).state = "running"
     assert len(switched(models).held) == 1
-    models.green.scheduled("past", minutes(-60)).state = "success"
-    done = waited(models)
+    assert not waited(models, timeout=10).finished
+
+    def appears(progress: DrainProgress) -> None:
+        if progress.held and models.green.scheduled("past", minutes(-60)).state == "running":
+            models.green.scheduled("past", minutes(-60)).state = "success"
+
+    done = waited(models, on_change=appears)
     assert (done.finished, set(done.moved), run.state) == (True, {"past"}, "failed")
+    assert done.seconds < 60
     assert state(models, "past", -60) == ("failed", "failed")
 
 
@@ -183,6 +189,24 @@ def test_a_mirror_that_was_cleared_on_the_target_keeps_what_it_executed(models: 
     assert state(models, "plain", -60) == ("success", "success")
     assert mirror.note is not None
     assert notes.copied_note("blue") == mirror.note
+
+
+def test_a_failure_that_cannot_be_shown_holds_its_dag_after_a_few_attempts(models: FakeClients) -> None:
+    ran(models, "past", -60, "failed")
+    attempts = []
+
+    def before(method: str, path: str) -> None:
+        if method == "PATCH":
+            attempts.append(path)
+            raise client_error("RestApiServerException", 504)
+
+    models.green.before = before
+    switched(models)
+    attempts.clear()
+    done = waited(models, timeout=600)
+    assert [dag.dag_id for dag in done.held] == ["past"]
+    assert "not possible, tried 3 times: " in done.held[0].reason
+    assert len(attempts) == TRIES
 
 
 @pytest.mark.parametrize("broken", ["plain", "past"])

@@ -98,7 +98,8 @@ def test_with_equal_plugins_again_each_run_has_been_executed_once(story: Story, 
         return not [run for run in runs if datetime.fromisoformat(run["run_after"]) < mixed.updated]
 
     wait_for(settled, "blue's tasks have their verdict", 120)
-    instants = list(due(story.origins["plugins"], mixed.updated - timedelta(seconds=5), 30))
+    first, last = story.origins["plugins"] + timedelta(seconds=30), mixed.updated - timedelta(seconds=5)
+    instants = list(due(first, last, 30))
     counts = Counter(line.due for line in story.done("steady"))
     assert {instant: counts[instant] for instant in instants} == dict.fromkeys(instants, 1)
     states = {run["state"] for run in story.runs("blue", "steady")}
