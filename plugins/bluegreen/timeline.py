@@ -212,14 +212,14 @@ class Timeline:
         `known` are the DAGs that exist; None if they cannot be seen. To hold single DAGs back, call
         `dag_moved` afterwards with the same `since` and `version`.
         """
-        before = self._based(version)
+        before = self._based(version)._with_closing_books_opened()
         entry = Entry(target, self._life(target), aware(since, "since"), version, blind=known is None)
         before = before._knowing(known or (), version)
         return replace(before, owners=(*_older(before.owners, version), entry))
 
     def dag_moved(self, dag_id: str, target: Colour, since: datetime, version: int) -> Timeline:
         """Give one DAG to `target` from `since` on, until the next decision about it or about all."""
-        before = self._based(version)
+        before = self._based(version)._with_closing_books_opened()
         entry = Entry(target, self._life(target), aware(since, "since"), version)
         line = (*_older(before.dags.get(checked_id(dag_id, "dag_id"), ()), version), entry)
         return replace(before._knowing((dag_id,), version), dags={**before.dags, dag_id: line})
@@ -267,6 +267,12 @@ class Timeline:
             self, lambda dag_id, entry: entry if entry.version == version or entry in lines[dag_id] else None
         )
         return replace(kept, base_version=version - 1)
+
+    def _with_closing_books_opened(self) -> Timeline:
+        """After another decision, nobody may be there to close them; until then nobody executes what is left."""
+        return _changed(
+            self, lambda _, entry: entry if entry.closed or entry.left is None else replace(entry, left=None)
+        )
 
     def _life(self, colour: Colour) -> str:
         if colour not in self.lives:
