@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -12,13 +13,14 @@ from life_common import DAG, Asset, at, dag, every, fail_until, once, origin, ta
 
 START = origin("around")
 BEFORE, AFTER = 48, 110  # seconds from the origin: due before the switch, and still at work; due after it
+EARLIER = 120  # seconds: what looks at other DAGs is known by its earlier runs
 EITHER = Asset("life_either", uri="x-life://either")
 
 
 def consumer(name: str, external: str, **how: Any) -> DAG:
-    """Waits for what was due before the switch, and is due after it itself."""
+    """Waits for what was due before the switch, and is due after it itself; it has run once before."""
     assert START is not None
-    with once(name, START, AFTER) as made:
+    with once(name, START, AFTER - EARLIER, AFTER) as made:
         wait = ExternalTaskSensor(
             task_id="wait",
             external_dag_id=external,
@@ -33,9 +35,19 @@ def consumer(name: str, external: str, **how: Any) -> DAG:
 
 
 if START is not None:
+
+    def long_at(offset: int, seconds: float) -> Callable[..., None]:
+        """Works long in the run that is due so many seconds after the origin, and a second in others."""
+
+        def called(**context: Any) -> None:
+            due = context["dag_run"].run_after
+            work(seconds if due == START + timedelta(seconds=offset) else 1, **context)
+
+        return called
+
     # Sensors: the producer works until 128, another DAG until 200.
-    with once("sensor_producer", START, BEFORE):
-        task(80, "produce")
+    with once("sensor_producer", START, BEFORE - EARLIER, BEFORE):
+        task(long_at(BEFORE, 80), "produce")
     with once("unrelated", START, BEFORE + 4):
         task(150)
     consumer("sensor_of_dag", "sensor_producer")
@@ -68,11 +80,8 @@ if START is not None:
         task(fail_until("past repaired", 1), depends_on_past=True)
 
     # Busy at the switch, among more than a hundred unfinished runs of which one ends every moment.
-    def sometimes_long(**context: Any) -> None:
-        work(90 if context["dag_run"].run_after == START + timedelta(seconds=30) else 1, **context)
-
     with dag("serial", every(30), START, end_date=START + timedelta(seconds=210), max_active_runs=1):
-        task(sometimes_long)
+        task(long_at(30, 90))
     with DAG("many", schedule=None, max_active_runs=1, is_paused_upon_creation=False):
         task(0)
 
