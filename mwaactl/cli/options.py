@@ -50,7 +50,7 @@ WaitOption = Annotated[
     bool,
     typer.Option(
         "--wait",
-        help="Wait until the other side is drained, then copy its final states to the mirrored runs.",
+        help="Wait until the other side is drained; copy the final states of what ends to the mirrored runs.",
     ),
 ]
 TimeoutOption = Annotated[

@@ -43,15 +43,17 @@ class Books:
         begun = any(book.entry.left is not None and not book.entry.closed for book in self._books(timeline))
         if self.closed(timeline) or not (begun or drained):
             return None
+        if not drained:
+            # A DAG was unpaused meanwhile, and its runs on both sides wait: they are the source's again.
+            self._write(snapshot, self._marked(snapshot, None, closed=False), "open again")
+            self._closing_since = None
+            return None
         left = {dag_id: dag.next_due for dag_id, dag in dags.items() if dag.next_due is not None}
         closing = self._marked(snapshot, left, closed=False)
         leaves = any(book.entry.left for book in self._books(closing))
-        if leaves and list(self._books(closing)) != list(self._books(timeline)):
-            # Also while a DAG that was unpaused meanwhile works: its runs wait until they are the source's.
+        if leaves and self._books(closing) != self._books(timeline):
             self._write(snapshot, closing, "closing")
             return self._wait(snapshot, closing)
-        if not drained:
-            return None
         wait = self._wait(snapshot, timeline) if leaves else timedelta(0)
         if wait <= timedelta(0):
             self._write(snapshot, self._marked(snapshot, left, closed=True), "closed")
@@ -69,7 +71,7 @@ class Books:
         books = timeline.books(self._source)
         return tuple(book for book in books if not self._dags or book.dag_id in self._dags)
 
-    def _marked(self, snapshot: Snapshot, left: Mapping[str, datetime], *, closed: bool) -> Timeline:
+    def _marked(self, snapshot: Snapshot, left: Mapping[str, datetime] | None, *, closed: bool) -> Timeline:
         version = snapshot.top + 1
         return snapshot.timeline.with_books(self._source, left, version, closed=closed, dags=self._dags)
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 
 from mwaactl.airflow.client import AirflowApi, NotFound, Refused
 from mwaactl.airflow.models import Dag, Pool, Task
 from mwaactl.checks.evidence import AT_ONCE, named_dependencies, naming
+from mwaactl.errors import Unreachable
 
 SENSED = "external_dag_id"  # the template field in which a sensor names the DAG that it waits for
 MARKER = "ExternalTaskMarker"  # has that field, but names a DAG that waits for its own
@@ -53,8 +55,12 @@ class KnownTraits:
         pools = self._pools
         with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="traits") as pool:
             reading = {pool.submit(self._read, dag, pools): dag.dag_id for dag in unknown}
-            for answer in as_completed(reading):
-                self._known[reading[answer]] = answer.result()
+            try:
+                for answer in as_completed(reading):
+                    self._known[reading[answer]] = answer.result()
+            except Unreachable:
+                pool.shutdown(cancel_futures=True)  # the others would only wait for the same time-out
+                raise
 
     def _read_pools(self) -> Mapping[str, Pool]:
         try:
@@ -84,7 +90,8 @@ class KnownTraits:
         here, there = self._apis
         named = {found.other for found in named_dependencies(here, dag_id, sensors)}
         if None in named:  # a sensor that no recent run here has rendered
-            named |= {found.other for found in named_dependencies(there, dag_id, sensors)}
+            with suppress(Unreachable):
+                named |= {found.other for found in named_dependencies(there, dag_id, sensors)}
         return frozenset(name for name in named if name is not None)
 
 

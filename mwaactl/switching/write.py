@@ -157,8 +157,9 @@ def _look_again(plan: SwitchPlan) -> Activity | None:
         return plan.watch.ready(timeline, plan.source, moving, soon)
     except Unreachable as error:
         raise CheckFailed(
-            f"nothing was written: {plan.source} no longer reports which DAGs are busy ({error}). If nothing "
-            f"runs there, repeat the command with --force {SERIAL_CHECK}"
+            f"nothing was written: {plan.source} no longer reports which DAGs are busy, or {plan.target} "
+            f"does not answer ({error}). If nothing runs on {plan.source}, repeat the command with --force "
+            f"{SERIAL_CHECK}"
         ) from error
 
 

@@ -212,14 +212,14 @@ class Timeline:
         `known` are the DAGs that exist; None if they cannot be seen. To hold single DAGs back, call
         `dag_moved` afterwards with the same `since` and `version`.
         """
-        before = self._based(version)
+        before = self._based(version)._with_closing_books_opened()
         entry = Entry(target, self._life(target), aware(since, "since"), version, blind=known is None)
         before = before._knowing(known or (), version)
         return replace(before, owners=(*_older(before.owners, version), entry))
 
     def dag_moved(self, dag_id: str, target: Colour, since: datetime, version: int) -> Timeline:
         """Give one DAG to `target` from `since` on, until the next decision about it or about all."""
-        before = self._based(version)
+        before = self._based(version)._with_closing_books_opened()
         entry = Entry(target, self._life(target), aware(since, "since"), version)
         line = (*_older(before.dags.get(checked_id(dag_id, "dag_id"), ()), version), entry)
         return replace(before._knowing((dag_id,), version), dags={**before.dags, dag_id: line})
@@ -227,7 +227,7 @@ class Timeline:
     def with_books(
         self,
         source: Colour,
-        left: Mapping[str, datetime],
+        left: Mapping[str, datetime] | None,
         version: int,
         *,
         closed: bool,
@@ -235,21 +235,21 @@ class Timeline:
     ) -> Timeline:
         """Close the books of `source` (`closed`), or let them be closing; of these `dags` only, if any.
 
-        `left`: by DAG, the instant from which on its present life created no runs. Of a former life nothing
-        is left: nobody knows what it had executed.
+        `left`: by DAG, the instant from which on its present life created no runs; None opens books that were
+        closing. Of a former life nothing is left: nobody knows what it had executed.
         """
         before, life = self._based(version), self.lives.get(source)
         marked: dict[tuple[str | None, Entry], Entry] = {}
         for dag_id, entry, previous in before.books(source):
             if entry.closed or (dags and dag_id not in dags):
                 continue
-            own = left if previous.life == life else {}
+            own = (left or {}) if previous.life == life else {}
             kept = {
                 name: instant
                 for name, instant in own.items()
                 if instant < entry.since and dag_id in (None, name)
             }
-            marked[dag_id, entry] = replace(entry, left=kept, closed=closed)
+            marked[dag_id, entry] = replace(entry, left=None if left is None else kept, closed=closed)
         return _changed(before, lambda dag_id, entry: marked.get((dag_id, entry), entry))
 
     def _based(self, version: int) -> Timeline:
@@ -267,6 +267,12 @@ class Timeline:
             self, lambda dag_id, entry: entry if entry.version == version or entry in lines[dag_id] else None
         )
         return replace(kept, base_version=version - 1)
+
+    def _with_closing_books_opened(self) -> Timeline:
+        """After another decision, nobody may be there to close them; until then nobody executes what is left."""
+        return _changed(
+            self, lambda _, entry: entry if entry.closed or entry.left is None else replace(entry, left=None)
+        )
 
     def _life(self, colour: Colour) -> str:
         if colour not in self.lives:

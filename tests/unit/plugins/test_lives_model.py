@@ -229,13 +229,13 @@ class Lives(RuleBasedStateMachine):
             return
         left, version = self.left(source), self.version + 1
         closing = timeline.with_books(source.colour, left, version, closed=False)
-        books = list(closing.books(source.colour))
-        if self.drained(source) and not any(book.entry.left for book in books):
-            self.write(timeline.with_books(source.colour, left, version, closed=True))
-        elif [b.entry for b in books] != [b.entry for b in timeline.books(source.colour)]:
+        leaves = any(book.entry.left for book in closing.books(source.colour))
+        if not self.drained(source):
+            self.write(timeline.with_books(source.colour, None, version, closed=False))
+        elif leaves and list(closing.books(source.colour)) != list(timeline.books(source.colour)):
             self.write(closing)
             self.closing_waits = 1
-        elif self.drained(source) and not self.closing_waits:
+        elif not (leaves and self.closing_waits):
             self.write(timeline.with_books(source.colour, left, version, closed=True))
             self.execute_left(source.colour)
 

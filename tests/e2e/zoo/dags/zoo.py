@@ -9,7 +9,6 @@ from zoo_ledger import CREATED, SCHEDULE, callback, note
 from zoo_parts import (
     DAG,
     Asset,
-    AssetWatcher,
     CronPartitionTimetable,
     Deferring,
     EmptyOperator,
@@ -23,7 +22,6 @@ from zoo_parts import (
     task,
     task_group,
 )
-from zoo_queue import Queue
 from zoo_timetable import OwnIds
 
 UTC = timezone.utc  # noqa: UP017 - as Airflow's own serialisation wants it
@@ -211,7 +209,3 @@ with dag("passes_on_an_id", schedule=None):
 
 with dag("passed_on", schedule=None):
     Noting(task_id="only", trigger_rule="always")
-
-if AssetWatcher:
-    with dag("messages", schedule=[Asset("zoo_queue", watchers=[AssetWatcher("queue", trigger=Queue())])]):
-        Noting(task_id="work")

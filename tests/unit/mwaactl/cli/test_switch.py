@@ -243,3 +243,14 @@ def test_the_command_to_continue_a_forced_switch_passes_the_same_checks(
     continued = run(*arguments)
     assert continued.exit_code == 0, continued.output
     assert "ready for maintenance" in continued.stdout
+
+
+def test_a_dag_to_hold_is_named_again_in_what_to_type_next(aws: FakeClients, run: Command) -> None:
+    ScheduledAirflows(aws, {"etl": Work(600, 60, alone=False), "other": Work(600, 60, alone=False)})
+    result = run("switch", "green", "--hold", "etl", "--yes")
+    assert "Held on blue until idle:\n  etl: scheduled__10:00:00 is unfinished" in result.stdout
+    assert "mwaactl switch green --wait -s fullha --hold etl" in result.stdout
+    result = run("switch", "green", "--wait", "--timeout", "5", "--hold", "etl")
+    assert result.exit_code == 5
+    assert "To continue: mwaactl switch green --wait -s fullha --hold etl" in result.stderr
+    assert run("switch", "blue", "--hold", "elt").exit_code == 2

@@ -126,6 +126,15 @@ def test_the_other_sides_busy_runs_excuse_nothing(aws: FakeClients) -> None:
     assert found(compare(aws)) == [("nobody", minutes(11))]
 
 
+def test_a_backfill_takes_no_slot_of_the_schedule(aws: FakeClients) -> None:
+    """As on Airflow 3. On Airflow 2 it does: there this reports too much."""
+    executed(aws, 9, 9, 9.5)
+    backfill = executed(aws, 10, 10, 12)
+    backfill.kind, backfill.run_id = "backfill", "backfill__x"
+    mirrors(aws, 11)
+    assert found(compare(aws)) == [("nobody", minutes(11))]
+
+
 # --- a DAG that begins ---
 
 
@@ -280,6 +289,17 @@ def test_the_log_is_read_only_where_an_owner_is_gone(
     mirrors(aws, 10)
     monkeypatch.setattr(aws.s3, "list_objects_v2", None)
     assert found(compare(aws)) == []
+
+
+def test_a_new_environment_that_catches_up_owns_its_history(
+    aws: FakeClients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws.mwaa.environments[BLUE]["CreatedAt"] = minutes(30)
+    executed(aws, 10, 31, 32)
+    aws.blue.mirror("chain", minutes(12))
+    mirrors(aws, 10, 12)
+    monkeypatch.setattr(aws.s3, "list_objects_v2", None)  # the log is not read
+    assert (found(compare(aws)), compare(aws).unknown) == ([("nobody", minutes(12))], 0)
 
 
 def test_before_its_environment_was_created_a_run_is_unknown_or_had_not_begun(aws: FakeClients) -> None:

@@ -12,6 +12,7 @@ from mwaactl.switching.drain import wait_until_drained
 from mwaactl.switching.write import SwitchResult
 from tests.fakes.airflow.schedule import NAMES, ScheduledAirflows, Work, run_answer
 from tests.fakes.aws.clients import FakeClients, deployment, standing
+from tests.fakes.aws.errors import client_error
 from tests.fakes.aws.ssm import OWNERSHIP
 from tests.fakes.clock import at
 from tests.fakes.mwaactl.switches import planned, switched
@@ -178,3 +179,22 @@ def test_a_manual_run_keeps_a_dag_busy_that_is_looked_at(aws: FakeClients) -> No
     }
     ScheduledAirflows(aws, works)
     assert set(held(switched(aws))) == {"producer", "consumer"}
+
+
+def test_a_target_that_does_not_answer_hides_only_what_it_alone_knows(aws: FakeClients) -> None:
+    works = {"producer": plain(600, 170), "consumer": plain(600, 5, first=60, looks_at="producer")}
+    ScheduledAirflows(aws, works)
+    aws.mwaa.airflow[NAMES["blue"]]["/dags/consumer/dagRuns"] = {"dag_runs": [], "total_entries": 0}
+    aws.mwaa.silence(NAMES["green"])
+    done = switched(aws, force=["target-api", "target-scheduler", "import-errors"])
+    assert (done.changed, done.held) == (True, ())
+
+
+def test_a_source_that_stops_answering_is_not_asked_about_every_dag(aws: FakeClients) -> None:
+    works = {f"dag_{number}": plain(600, 170) for number in range(100)}
+    ScheduledAirflows(aws, works)
+    answers = aws.mwaa.airflow[NAMES["blue"]]
+    for dag_id in works:
+        answers[f"/dags/{dag_id}/tasks"] = client_error("InternalServerException", 500)
+    planned(aws)
+    assert sum(call["Path"].endswith("/tasks") for call in aws.mwaa.asked) < 50
