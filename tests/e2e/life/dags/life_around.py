@@ -83,7 +83,7 @@ if START is not None:
     with dag("serial", every(30), START, end_date=START + timedelta(seconds=210), max_active_runs=1):
         task(long_at(30, 90))
     with DAG("many", schedule=None, max_active_runs=1, is_paused_upon_creation=False):
-        task(0)
+        task(1)
 
     # Healthy, although not every instant was executed: see the audit's false alarms.
     with dag(
