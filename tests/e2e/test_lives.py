@@ -84,7 +84,7 @@ def replaced(story: Story, only_blue: datetime) -> Replaced:
     done = story.deploy(enable_blue_green="true")
     assert done.code == 0, done.out + done.err
     story.push_waves()
-    story.restart()
+    story.restart("green")
     dags = ("history", "new_after_green", "serial_history")
     story.await_dags(*dags, seconds=90)
     now = datetime.now(only_blue.tzinfo)

@@ -64,7 +64,7 @@ class Story(Twins):
         self._folder = self.home.root / "dags"
 
     def up(self) -> None:
-        """Deploy, and let each side be a host of its own: they must not share what the gate keeps on a host."""
+        """Deploy, and let each side be a host of its own, so that they do not share the gate's cache."""
         super().up()
         self._folder.mkdir(exist_ok=True)
         shutil.copy(LOAD / "airflow_local_settings.py", self._folder)
