@@ -238,7 +238,7 @@ def test_a_new_serial_dag_with_history_is_executed_by_one_side_in_order(
 
 
 def test_a_new_dag_with_history_is_executed_once_by_the_owner(story: Story, newcomers: datetime) -> None:
-    start, end = story.origins["around"], newcomers + timedelta(seconds=60)
+    start, end = story.origins["around"], newcomers + timedelta(seconds=30)
     instants = list(due(start + timedelta(seconds=30), end + timedelta(seconds=30), 30))
     story.await_done("new_parallel", len(instants), seconds=120)
     done = story.done("new_parallel")
