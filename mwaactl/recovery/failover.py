@@ -318,6 +318,9 @@ def _switch(failover: FailoverPlan, reason: str) -> tuple[Snapshot, datetime]:
     ownership = failover.deployment.ownership
     if failover.until is not None:
         return ownership.uncover(failover.before), failover.until
+    apis = failover.deployment.airflows
+    # Also what only the old side has: the target would execute all of its past once it can import it.
+    known = known_dags(apis[failover.target], apis[failover.source])
     before = ownership.read()
     if before.top != failover.before.top:
         raise LostRace(
@@ -325,7 +328,6 @@ def _switch(failover: FailoverPlan, reason: str) -> tuple[Snapshot, datetime]:
             f"{newest_owner(before.timeline)} owns the work. Nothing was written; see `mwaactl history`"
         )
     since, version = aws_now(before, failover.lead) + failover.lead, before.top + 1
-    known = known_dags(failover.deployment.airflow(failover.target))
     switched = before.timeline.switched(failover.target, since, version, known=known)
     after = ownership.write(before, switched, _description(failover, reason))
     return after, after.timeline.owners[-1].since

@@ -52,6 +52,7 @@ class Books:
         closing = self._marked(snapshot, left, closed=False)
         leaves = any(book.entry.left for book in self._books(closing))
         if leaves and self._books(closing) != self._books(timeline):
+            self._closing_since = None  # from now on: others may have opened them again in the meantime
             self._write(snapshot, closing, "closing")
             return self._wait(snapshot, closing)
         wait = self._wait(snapshot, timeline) if leaves else timedelta(0)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import cache
 
+from bluegreen.gate import in_force
 from bluegreen.timeline import Colour, Timeline, from_the_beginning, other_colour
 from pydantic import Field
 
@@ -194,11 +195,22 @@ class _Drain:
     def _unfinished(self, timeline: Timeline, activity: Activity) -> dict[str, int]:
         """The number of unfinished runs that the source executes, by DAG."""
         counts = {
-            dag_id: sum(executes(self._source, timeline, run) for run in runs)
+            dag_id: sum(
+                executes(self._source, timeline, run) or self._asked_for(timeline, run) for run in runs
+            )
             for dag_id, runs in sorted(activity.unfinished.items())
             if self._concerns(dag_id)
         }
         return {dag_id: count for dag_id, count in counts.items() if count}
+
+    def _asked_for(self, timeline: Timeline, run: Run) -> bool:
+        """Whether the source works on a run of the target's past: cleared there while it owned the work.
+
+        A mirror that began then, too, is skipped and ends at once.
+        """
+        if run.state != "running" or run.start is None:
+            return False
+        return in_force(timeline, run.start, run.dag_id).owner == self._source
 
     def _still_to_start(
         self, timeline: Timeline, now: datetime, activity: Activity, held: tuple[HeldDag, ...]

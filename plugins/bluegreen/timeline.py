@@ -309,6 +309,14 @@ class Timeline:
         names |= {name for name, version in self.known.items() if version > self.owners[1].version}
         left = {name: begin for name in names if (begin := until._left_to(first, name)) is not None}
         kept = _changed(self, lambda _, entry: entry if entry.version >= first.version else None)
+        held = {name: own for name in kept.dags if (own := kept.line(name)[0]) != first and own.left is None}
+        if any(own.version > first.version for own in held.values()):
+            return self
+        for name, own in held.items():  # kept back by the same decision: only what it began with is its own
+            begin = until._left_to(own, name)
+            begun = replace(own, left={} if begin is None else {name: begin}, closed=True)
+            line = tuple(begun if entry is own else entry for entry in kept.dags[name])
+            kept = replace(kept, dags={**kept.dags, name: line})
         return replace(kept, owners=(replace(first, left=left), *kept.owners[1:]))
 
     def _left_to(self, first: Entry, dag_id: str) -> datetime | None:

@@ -182,3 +182,18 @@ def test_readers_of_any_age_agree_on_every_instant_that_their_copy_is_good_for(
         for back in range(0, 700, 7):
             instant = following.modified + LEAD - timedelta(seconds=back, milliseconds=1)
             assert applied.owner(instant, dag) == last.owner(instant, dag)
+
+
+# review: cured on this branch
+@pytest.mark.parametrize("hour", [0, 11, 15])
+def test_folding_gives_the_past_of_a_dag_that_was_held_to_nobody_else(hour: int) -> None:
+    """`x` was held back by the very switch that the folded timeline begins with."""
+    hours = timedelta(hours=1)
+    timeline = initial().switched("green", T + 10 * hours, 2, known=["x"])
+    timeline = timeline.with_books("blue", {}, 3, closed=True).switched("blue", T + 20 * hours, 4, known=["x"])
+    timeline = timeline.dag_moved("x", "green", T + 20 * hours, 4).dag_moved("x", "blue", T + 21 * hours, 5)
+    timeline = timeline.with_books("green", {}, 6, closed=True)
+    folded = timeline.folded(T + 30 * hours)
+    assert folded != timeline
+    before, after = (line.claim(T + hour * hours, "x").entry for line in (timeline, folded))
+    assert after is None or (before is not None and before.owned_by == after.owned_by)

@@ -451,3 +451,14 @@ def test_a_plain_parameter_that_cannot_be_written_leaves_the_failover_unfinished
     aws.ssm.before = lambda _: None
     fail_over(aws)
     assert aws.ssm.values(ACTIVE)[-1] == "green"
+
+
+# review: cured on this branch, where the old side still answers
+def test_the_target_does_not_execute_the_past_of_a_dag_that_it_cannot_import_yet(
+    aws: FakeClients,
+) -> None:
+    del aws.green.dags["b"]
+    aws.green.runs = [run for run in aws.green.runs if run.dag_id != "b"]
+    aws.blue.answer()  # its scheduler has died, its web server has not
+    fail_over(aws)
+    assert owner(aws, -600, "b") != "green", "blue executed it"
