@@ -203,6 +203,8 @@ def violations(
                 f"Wait until {colour} has drained, then update again:",
                 f"  mwaactl switch {work.open_books[colour]} --wait -s {stack}",
                 f"  pulumi up -s {stack}",
+                f"If {colour} has died, take over what it had at work instead:",
+                f"  mwaactl failover {other_colour(colour)} -s {stack}",
             ]
 
 
