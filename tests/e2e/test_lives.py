@@ -84,6 +84,7 @@ def replaced(story: Story, only_blue: datetime) -> Replaced:
     done = story.deploy(enable_blue_green="true")
     assert done.code == 0, done.out + done.err
     story.push_waves()
+    story.restart("green")
     dags = ("history", "new_after_green", "serial_history")
     story.await_dags(*dags, seconds=90)
     now = datetime.now(only_blue.tzinfo)
@@ -110,7 +111,7 @@ def test_the_new_life_of_a_side_executes_nothing_of_the_old_one(story: Story, re
     new = [x for x in story.lines() if x.colour == "green" and x.at > replaced.created]
     assert [line for line in new if line.due < replaced.since] == []
     assert new, "the new green was to execute something after the switch"
-    assert replaced.mirrors > 15
+    assert replaced.mirrors >= 10
 
 
 def test_each_run_was_executed_once_over_all_lives(story: Story, replaced: Replaced) -> None:

@@ -188,9 +188,10 @@ class Twins:
         if done.code != 0:
             raise RuntimeError(f"mwaactl dags push failed: {done.out}{done.err}")
 
-    def restart(self) -> None:
-        """Let every Airflow process load the settings that were pushed, as after an environment update."""
-        names = [f"airflow-{name}-{part}" for name in self.names.values() for part in PROCESSES]
+    def restart(self, *colours: str) -> None:
+        """Let every Airflow process (of these sides) load what was pushed, as after an environment update."""
+        environments = [self.names[colour] for colour in colours or self.names]
+        names = [f"airflow-{name}-{part}" for name in environments for part in PROCESSES]
         before = {name: record.pid for name in names if (record := processes.find(self.home, name))}
         for pid in before.values():
             os.kill(pid, signal.SIGKILL)

@@ -59,6 +59,7 @@ def upgraded(story: Story) -> Upgraded:
     done = story.deploy(blue={"airflow_version": NEW})
     assert done.code == 0, done.out + done.err
     story.push_waves()
+    story.restart("blue")
     story.await_dags(*DAGS, seconds=90)
     count = len(list(due(story.origins["lives"], created, 30)))
 

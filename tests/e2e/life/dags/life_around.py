@@ -45,11 +45,11 @@ if START is not None:
 
         return called
 
-    # Sensors: the producer works until 128, another DAG until 200.
+    # Sensors: the producer works until 128, another DAG until 182.
     with once("sensor_producer", START, BEFORE - EARLIER, BEFORE):
         task(long_at(BEFORE, 80), "produce")
     with once("unrelated", START, BEFORE + 4):
-        task(150)
+        task(130)
     consumer("sensor_of_dag", "sensor_producer")
     consumer("sensor_of_task", "sensor_producer", external_task_id="produce")
     consumer(
@@ -83,7 +83,7 @@ if START is not None:
     with dag("serial", every(30), START, end_date=START + timedelta(seconds=210), max_active_runs=1):
         task(long_at(30, 90))
     with DAG("many", schedule=None, max_active_runs=1, is_paused_upon_creation=False):
-        task(0)
+        task(1)
 
     # Healthy, although not every instant was executed: see the audit's false alarms.
     with dag(
