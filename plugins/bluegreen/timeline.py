@@ -201,6 +201,14 @@ class Timeline:
         """Whether this colour has yet to drain, or its drain has yet to be recorded."""
         return any(not book.entry.closed for book in self.books(colour))
 
+    def drains(self, colour: Colour) -> tuple[Book, ...]:
+        """The open books of work that this colour does not own any more."""
+        return tuple(
+            book
+            for book in self.books(colour)
+            if not book.entry.closed and self.newest(book.dag_id).owner != colour
+        )
+
     def _knew(self, entry: Entry, dag_id: str | None) -> bool:
         return entry.blind or dag_id is None or self.known.get(dag_id, entry.version + 1) <= entry.version
 
