@@ -222,7 +222,19 @@ def test_no_scheduled_run_was_executed_twice(story: Story, around: Around) -> No
 @pytest.fixture(scope="module")
 def newcomers(story: Story, around: Around) -> datetime:
     """Both sides get DAGs with a history that begins before the switch; when their schedules end."""
+    for colour in ("blue", "green"):
+        story.pause(colour, "sleeper", False)
     return story.begin("new", "life_new.py", ahead=0)
+
+
+def test_what_a_paused_dag_left_before_the_switch_is_executed_once_by_the_new_owner(
+    story: Story, newcomers: datetime
+) -> None:
+    start, period = story.origins["around"], timedelta(seconds=30)
+    instants = list(due(start + period, start + timedelta(seconds=180), 30))
+    done = story.await_done("sleeper", len(instants), seconds=90)
+    assert Counter(line.due for line in done) == dict.fromkeys(instants, 1)
+    assert {line.colour for line in done} == {"green"}
 
 
 def test_a_new_serial_dag_with_history_is_executed_by_one_side_in_order(
