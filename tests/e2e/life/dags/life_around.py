@@ -105,7 +105,7 @@ if START is not None:
     with dag("lost", every(15), START, catchup=False, end_date=START + timedelta(seconds=195)):
         task(0.1)
 
-    # Paused on both sides until the old one has drained: what was due before the switch is left to the new owner.
+    # Paused on both sides until the old one has drained: what was due before the switch is left over.
     with dag(
         "sleeper", every(30), START, end_date=START + timedelta(seconds=150), is_paused_upon_creation=True
     ):
