@@ -160,14 +160,22 @@ def work_of(reading: Reading, lives: Mapping[Colour, str], now: datetime) -> Wor
     # A switch may take effect up to its lead later than recorded, so the owner just before it still counts.
     instants = [now - timeline.lead, now, *(entry.since for entry in entries if entry.since > now)]
     owned = (timeline.owner(instant, dag) for instant in instants for dag in (None, *timeline.dags))
-    closing = {colour: _closing(timeline, colour) for colour in COLOURS if timeline.open_books(colour)}
+    # Work that has come back since is no reason: then it is the owner's, of whose update the guard warns.
+    taken = {
+        colour: [
+            book.dag_id
+            for book in timeline.books(colour)
+            if not book.entry.closed and timeline.newest(book.dag_id).owner != colour
+        ]
+        for colour in COLOURS
+    }
+    closing = {colour: _closing(timeline, dag_ids) for colour, dag_ids in taken.items() if dag_ids}
     return Work(frozenset(owner for owner in owned if owner is not None), closing)
 
 
-def _closing(timeline: Timeline, colour: Colour) -> str:
-    """The arguments of `mwaactl switch` that close a colour's books: the present owner, and DAGs apart."""
+def _closing(timeline: Timeline, open_ones: Collection[str | None]) -> str:
+    """The arguments of `mwaactl switch` that close these books: the present owner, and DAGs apart."""
     common = timeline.newest().owner
-    open_ones = [book.dag_id for book in timeline.books(colour) if not book.entry.closed]
     apart = {
         dag_id: owner
         for dag_id in open_ones

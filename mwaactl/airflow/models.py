@@ -201,7 +201,8 @@ def run(answer: Mapping[str, Any]) -> Run:
     return Run(
         dag_id=answer["dag_id"],
         run_id=answer["dag_run_id"],
-        type=answer["run_type"],
+        # Airflow 2 takes the type from the id, also of a run that TriggerDagRunOperator or a person creates
+        type="manual" if answer.get("external_trigger") else answer["run_type"],
         state=answer["state"],
         due=due_instant(instant(answer.get("run_after")), end),
         start=instant(answer.get("start_date")),

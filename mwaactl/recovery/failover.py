@@ -20,7 +20,7 @@ Each step can be repeated, so the same command continues one that was interrupte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -278,9 +278,10 @@ def carry_out_failover(
     write_active(failover.deployment, snapshot)
     if with_fence:
         _fence_source(failover)
-    if wait:
+    if wait and not snapshot.timeline.owners[-1].closed:  # else an earlier command came to the end
         _wait(failover, snapshot.reading.modified + MAX_AGE + failover.lead, on_wait)
     taken = _carry_on(failover, until, progress)
+    notes = (*taken.notes, *_close_books(failover))
     return FailoverResult(
         target=failover.target,
         since=failover.since,
@@ -296,8 +297,20 @@ def carry_out_failover(
         left=taken.left,
         completion_uncertain=taken.window.completion_uncertain,
         checks=failover.checks,
-        notes=taken.notes,
+        notes=notes,
     )
+
+
+def _close_books(failover: FailoverPlan) -> Iterator[str]:
+    """The last step: the old side may be replaced. It leaves nothing, as its work has been taken over."""
+    ownership, source = failover.deployment.ownership, failover.source
+    try:
+        before = ownership.read()
+        if before.timeline.newest().owner == failover.target and before.timeline.open_books(source):
+            closed = before.timeline.with_books(source, {}, before.top + 1, closed=True)
+            ownership.write(before, closed, f"mwaactl: {source}'s books are closed by the failover")
+    except (LostRace, Unfinished, Unreachable) as error:
+        yield f"{source}'s books are still open, so pulumi up would not touch it: {error}. Repeat the command"
 
 
 def _switch(failover: FailoverPlan, reason: str) -> tuple[Snapshot, datetime]:
@@ -328,7 +341,8 @@ def _back_date(failover: FailoverPlan, before: Snapshot, reason: str) -> Snapsho
         )
     if newest.since <= failover.since:
         return before
-    owners = (*before.timeline.owners[:-1], replace(newest, since=failover.since))
+    opened = replace(newest, since=failover.since, left=None, closed=False)
+    owners = (*before.timeline.owners[:-1], opened)
     back_dated = replace(before.timeline, base_version=before.top, owners=owners)
     return failover.deployment.ownership.write(before, back_dated, _description(failover, reason))
 

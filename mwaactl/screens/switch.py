@@ -87,6 +87,11 @@ def progress_line(now: DrainProgress) -> str:
     if now.mirroring is not None:
         runs = now.mirroring[1]
         return f"{now.source} is drained; copying its final states to {runs} mirrored runs on {now.target}"
+    if now.closing is not None:
+        return (
+            f"{now.source} is drained; what it left belongs to {now.target} once every process of "
+            f"{now.source} knows that"
+        )
     if now.drained:
         return f"{now.source} is drained"
     parts = [
@@ -118,6 +123,8 @@ def _progress_table(now: DrainProgress, seconds: float) -> Table:
     if now.mirroring is not None:
         done, total = now.mirroring
         table.add_row("", Text(f"final states copied to {now.target}: {done} of {total} runs"))
+    if now.closing is not None:
+        table.add_row("", Text(f"closing {now.source}'s books: {now.closing:.0f} s"))
     if now.trouble is not None:
         table.add_row(Text("!", style="yellow"), Text(progress_line(now), overflow="fold"))
     return table
@@ -160,5 +167,14 @@ def show_drain(console: Console, result: DrainProgress) -> None:
         reasons = [f"{run.dag_id} due {iso(run.due)}: {run.reason}" for run in mirrors.left[:SHOWN]]
         for line in [*reasons, *remainder(mirrors.left)]:
             console.print(Text(f"  {line}"), soft_wrap=True)
+    if result.executed:
+        print_note(console, f"{result.target} executes {result.executed} runs that {result.source} had left.")
+    if result.waiting_assets:
+        waits = [f"{dag_id} ({listed(assets)})" for dag_id, assets in result.waiting_assets.items()]
+        print_note(
+            console,
+            f"on {result.source}, asset events wait for the rest of their DAG's condition, which may arrive "
+            f"on {result.target}: {listed(waits)}. If it does, trigger these DAGs on {result.target}",
+        )
     if not result.dags:
         console.print(f"{result.source} is ready for maintenance.", highlight=False)

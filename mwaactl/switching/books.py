@@ -69,7 +69,7 @@ class Books:
 
     def _books(self, timeline: Timeline) -> tuple[Book, ...]:
         books = timeline.books(self._source)
-        return tuple(book for book in books if not self._dags or book.dag_id in self._dags)
+        return tuple(book for book in books if not self._dags or (book.own and book.dag_id in self._dags))
 
     def _marked(self, snapshot: Snapshot, left: Mapping[str, datetime] | None, *, closed: bool) -> Timeline:
         version = snapshot.top + 1

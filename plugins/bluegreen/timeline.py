@@ -91,14 +91,16 @@ class Entry:
 
 
 class Book(NamedTuple):
-    """One decision that took work from another environment: `entry`, about one DAG or all (None).
+    """Work that a decision took from another environment: one DAG's, or that of all without own decisions.
 
-    `previous` is the decision that held until then. The book is open unless `entry.closed`.
+    `previous` is the decision that held until then; `own`: whether `entry` is about that DAG alone. The book
+    is open unless `entry.closed`.
     """
 
     dag_id: str | None
     entry: Entry
     previous: Entry
+    own: bool
 
 
 class Claim(NamedTuple):
@@ -190,10 +192,10 @@ class Timeline:
     def books(self, colour: Colour) -> Iterator[Book]:
         """What was taken from this colour, whatever its life."""
         for dag_id in (None, *self.dags):
-            own = self.owners if dag_id is None else self.dags[dag_id]
+            own = self.dags.get(dag_id, ()) if dag_id is not None else ()
             for previous, entry in pairwise(self.line(dag_id)):
-                if previous.owner == colour and previous.owned_by != entry.owned_by and entry in own:
-                    yield Book(dag_id, entry, previous)
+                if previous.owner == colour and previous.owned_by != entry.owned_by:
+                    yield Book(dag_id, entry, previous, entry in own)
 
     def open_books(self, colour: Colour) -> bool:
         """Whether this colour has yet to drain, or its drain has yet to be recorded."""
@@ -240,16 +242,18 @@ class Timeline:
         """
         before, life = self._based(version), self.lives.get(source)
         marked: dict[tuple[str | None, Entry], Entry] = {}
-        for dag_id, entry, previous in before.books(source):
-            if entry.closed or (dags and dag_id not in dags):
+        for dag_id, entry, previous, own in before.books(source):
+            if entry.closed or (dags and not (own and dag_id in dags)):
                 continue
-            own = (left or {}) if previous.life == life else {}
+            known = (left or {}) if previous.life == life else {}
             kept = {
                 name: instant
-                for name, instant in own.items()
-                if instant < entry.since and dag_id in (None, name)
+                for name, instant in known.items()
+                if instant < entry.since and (name == dag_id or (dag_id is None and name not in before.dags))
             }
-            marked[dag_id, entry] = replace(entry, left=None if left is None else kept, closed=closed)
+            key = (dag_id if own else None, entry)
+            kept |= (marked[key].left or {}) if key in marked else {}
+            marked[key] = replace(entry, left=None if left is None else kept, closed=closed)
         return _changed(before, lambda dag_id, entry: marked.get((dag_id, entry), entry))
 
     def _based(self, version: int) -> Timeline:
@@ -269,7 +273,7 @@ class Timeline:
         return replace(kept, base_version=version - 1)
 
     def _with_closing_books_opened(self) -> Timeline:
-        """After another decision, nobody may be there to close them; until then nobody executes what is left."""
+        """After another decision nobody may be there to close them, and what is left would wait for ever."""
         return _changed(
             self, lambda _, entry: entry if entry.closed or entry.left is None else replace(entry, left=None)
         )
@@ -302,6 +306,7 @@ class Timeline:
         first = settled[-1]
         until = _changed(self, lambda _, entry: entry if entry.version <= first.version else None)
         names = {name for _, entry in _entries(until) for name in (*(entry.left or ()), *until.dags)}
+        names |= {name for name, version in self.known.items() if version > self.owners[1].version}
         left = {name: begin for name in names if (begin := until._left_to(first, name)) is not None}
         kept = _changed(self, lambda _, entry: entry if entry.version >= first.version else None)
         return replace(kept, owners=(replace(first, left=left), *kept.owners[1:]))

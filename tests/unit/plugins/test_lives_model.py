@@ -194,7 +194,11 @@ class Lives(RuleBasedStateMachine):
     def move_one(self, dag: str) -> None:
         """A canary, its way back, or a held DAG that follows."""
         owner = self.timeline.newest(dag).owner
-        if owner not in self.sides or (dag == SERIAL and self.busy(self.sides[owner], dag)):
+        if (
+            dag not in self.starts
+            or owner not in self.sides
+            or (dag == SERIAL and self.busy(self.sides[owner], dag))
+        ):
             return
         since = at(self.now) + timedelta(seconds=30)
         self.write(self.seen().dag_moved(dag, other_colour(owner), since, self.version + 1))
@@ -275,13 +279,21 @@ class Lives(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.paused = set()
-        for _ in range(12):
+        for _ in range(400):
             self.an_idle_time_passes(steps=6)
             for dag in sorted(self.starts):
                 if self.timeline.newest(dag).owner != self.owner:
                     self.move_one(dag)
             if len(self.sides) == 2:
                 self.close_books()
+            behind = [
+                d
+                for side in self.sides.values()
+                for d in self.starts
+                if self.next_due(side, d) < self.now - 9
+            ]
+            if not behind and not any(self.seen().open_books(colour) for colour in self.sides):
+                break
         self.an_idle_time_passes(steps=9)
         for dag in self.starts.keys() - self.interrupted:
             due = range(self.starts[dag], self.now - 9, PERIODS[dag])

@@ -72,7 +72,8 @@ def test_the_target_owns_from_the_past_instant_on(aws: FakeClients) -> None:
 
 def test_the_history_tells_which_decision_was_dated_back(aws: FakeClients) -> None:
     fail_over(aws, since=minutes(51))
-    newest, first, _ = deployment(aws).ownership.history().versions
+    closed, newest, first, _ = deployment(aws).ownership.history().versions
+    assert closed.change.endswith("blue's books are closed")
     assert newest.change == f"green from {iso(minutes(51))}, back-dated"
     assert first.change.startswith("green from ")
     assert "dated back" not in first.change
@@ -110,6 +111,22 @@ def test_it_waits_until_no_process_acts_on_what_it_read_before(aws: FakeClients)
     more_waits: list[float] = []
     fail_over(aws, on_wait=more_waits.append)
     assert more_waits == [], "a second time there is nothing to wait for"
+
+
+def test_in_the_end_the_old_side_may_be_replaced(aws: FakeClients) -> None:
+    fail_over(aws)
+    assert not standing(aws).open_books("blue")
+    assert owner(aws, 30) == "blue", "what was due before is settled, not passed on"
+
+
+def test_a_failover_after_a_switch_that_was_waited_for_waits_too(aws: FakeClients) -> None:
+    """It changes the past again."""
+    before = standing(aws).switched("green", minutes(NOW - 5), 2, known=["a"])
+    closed = before.with_books("blue", {}, 2, closed=True)
+    aws.ssm.store({"Name": OWNERSHIP, "Value": dumped(closed)})
+    aws.ssm.clock.forward(30)
+    assert fail_over(aws, since=minutes(NOW - 20)).waited
+    assert not standing(aws).open_books("blue")
 
 
 def test_with_no_wait_it_does_not_wait(aws: FakeClients) -> None:
@@ -246,7 +263,9 @@ def test_repeated_within_the_same_millisecond_it_is_the_same_decision(aws: FakeC
     aws.ssm.before = lambda operation: None
     aws.green.answer()
     fail_over(aws)
-    assert len(aws.ssm.values()) == 3
+    assert len(aws.ssm.values()) == 4, "the last one closes the books"
+    fail_over(aws)
+    assert len(aws.ssm.values()) == 4
 
 
 def test_a_run_that_skipped_all_its_tasks_when_executed_again_is_not_cleared_for_ever(

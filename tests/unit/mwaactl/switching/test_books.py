@@ -1,0 +1,180 @@
+"""The end of a drain: the old side's books are closed, and what it left changes hands without a moment of two
+owners."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+from bluegreen.settings import MAX_AGE
+from bluegreen.timeline import Colour
+
+from mwaactl.airflow.notes import was_rerun
+from mwaactl.switching.drain import DrainProgress, wait_until_drained
+from tests.fakes.airflow.model import Dag
+from tests.fakes.aws.clients import LEAD, FakeClients, clients_of_models, deployment, standing
+from tests.fakes.aws.ssm import OWNERSHIP
+from tests.fakes.clock import START, minutes, stop_time
+from tests.fakes.mwaactl.switches import switched
+from tests.fakes.timeline import LIVES, dumped
+
+CHAIN = {"first": ("second",), "second": ()}
+BEGIN = START + timedelta(seconds=LEAD)
+
+
+@pytest.fixture
+def models(monkeypatch: pytest.MonkeyPatch) -> FakeClients:
+    """`backlog` is paused on both sides, its next run on blue was due an hour ago; `daily` is up to date."""
+    clients = clients_of_models(
+        {
+            "backlog": Dag(CHAIN, paused=True, next_due=minutes(-60)),
+            "daily": Dag(CHAIN, next_due=minutes(60)),
+        }
+    )
+    stop_time(monkeypatch, clients.ssm.clock)
+    return clients
+
+
+def waited(aws: FakeClients, target: Colour = "green", timeout: float = 600) -> DrainProgress:
+    return wait_until_drained(deployment(aws), target, timeout=timeout)
+
+
+def books(aws: FakeClients) -> tuple[dict[str, datetime] | None, bool]:
+    """What blue has left by its books, and whether they are closed."""
+    (book,) = (book for book in standing(aws).books("blue") if book.dag_id is None)
+    return dict(book.entry.left) if book.entry.left is not None else None, book.entry.closed
+
+
+def owners(aws: FakeClients, *instants: datetime) -> list[Colour | None]:
+    return [standing(aws).owner(instant, "backlog") for instant in instants]
+
+
+def test_what_the_old_side_left_belongs_to_the_new_one_once_everybody_knows(models: FakeClients) -> None:
+    switched(models)
+    assert books(models) == (None, False)
+    assert waited(models, timeout=20).closing is not None
+    assert books(models) == ({"backlog": minutes(-60)}, False)
+    assert standing(models).claim(minutes(-60), "backlog").undecided
+    done = waited(models)
+    assert done.finished
+    assert books(models) == ({"backlog": minutes(-60)}, True)
+    assert models.ssm.clock.now >= BEGIN + MAX_AGE, (
+        "a process of blue may have had a copy from before the switch"
+    )
+    assert owners(models, minutes(-61), minutes(-60), minutes(0)) == ["blue", "green", "green"]
+    assert standing(models).owner(minutes(-60), "daily") == "blue"
+
+
+def test_books_of_a_side_that_left_nothing_are_closed_at_once(models: FakeClients) -> None:
+    for side in (models.blue, models.green):
+        side.dags["backlog"].next_due = minutes(60)
+    switched(models)
+    models.ssm.clock.forward(LEAD)
+    assert waited(models, timeout=5).finished
+    assert books(models) == ({}, True)
+
+
+def test_a_dag_that_is_unpaused_meanwhile_is_finished_by_the_old_side(models: FakeClients) -> None:
+    switched(models)
+    waited(models, timeout=20)
+    for side in (models.blue, models.green):
+        side.dags["backlog"].paused = False
+    assert not waited(models, timeout=5).finished
+    assert books(models) == (None, False)
+    assert owners(models, minutes(-60)) == ["blue"]
+    models.blue.add("backlog", minutes(-60), dict.fromkeys(CHAIN, "success"))
+    for side in (models.blue, models.green):
+        side.mirror("backlog", minutes(-30)) if side is models.green else None
+        side.dags["backlog"].next_due = minutes(60)
+    assert waited(models).finished
+    assert books(models) == ({}, True)
+
+
+def test_a_run_that_the_old_side_makes_meanwhile_is_its_own(models: FakeClients) -> None:
+    """It was created by a process that did not know yet, and the DAG is paused again."""
+    switched(models)
+    waited(models, timeout=20)
+    models.blue.add("backlog", minutes(-60), dict.fromkeys(CHAIN, "success"))
+    models.blue.dags["backlog"].next_due = minutes(-50)
+    assert waited(models).finished
+    assert books(models) == ({"backlog": minutes(-50)}, True)
+    assert owners(models, minutes(-60), minutes(-50)) == ["blue", "green"]
+
+
+def test_mirrors_of_what_was_left_are_executed_by_the_new_side(models: FakeClients) -> None:
+    """Its scheduler was faster, and skipped what was still the other's."""
+    for minute in (-70, -60, -50):
+        models.green.mirror("backlog", minutes(minute))
+    models.blue.add("backlog", minutes(-70), dict.fromkeys(CHAIN, "success"))
+    switched(models)
+    done = waited(models)
+    assert done.executed == 2
+    cleared = [run.due for run in models.green.runs if run.state == "queued"]
+    assert cleared == [minutes(-60), minutes(-50)]
+    assert waited(models).executed == 0, "they are cleared once"
+
+
+@pytest.mark.parametrize("call", range(1, 40))
+def test_killed_at_any_call_the_same_command_closes_them(models: FakeClients, call: int) -> None:
+    models.green.mirror("backlog", minutes(-60))
+    switched(models)
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise KeyboardInterrupt
+
+    models.ssm.before = models.green.before = models.blue.before = count
+    try:
+        waited(models)
+    except KeyboardInterrupt:
+        models.ssm.clock.forward(3)
+    done = waited(models)
+    assert done.finished
+    assert books(models) == ({"backlog": minutes(-60)}, True)
+    (mirror,) = (run for run in models.green.runs if run.dag_id == "backlog")
+    assert mirror.state == "queued" or call > calls
+
+
+def test_a_switch_back_opens_books_that_were_closing(models: FakeClients) -> None:
+    switched(models)
+    waited(models, timeout=20)
+    switched(models, "blue")
+    assert books(models) == (None, False)
+    assert owners(models, minutes(-60)) == ["blue"]
+
+
+def test_of_a_side_that_was_replaced_meanwhile_nothing_is_left(models: FakeClients) -> None:
+    """Its new life has an empty database, whose next run says nothing about what the former life executed."""
+    switched(models)
+    value = dumped(standing(models)).replace(LIVES["blue"], "blue-0")
+    models.ssm.stored[OWNERSHIP][-1]["Value"] = value.replace('"base_version":2', '"base_version":1')
+    assert waited(models).finished
+    assert books(models) == ({}, True)
+    assert owners(models, minutes(-60)) == [None]
+
+
+def test_books_of_single_dags_are_closed_alone(models: FakeClients) -> None:
+    switched(models, "green", "backlog")
+    done = wait_until_drained(deployment(models), "green", dags=("backlog",), timeout=600)
+    assert done.finished
+    (book,) = standing(models).books("blue")
+    assert (book.dag_id, book.own, book.entry.closed) == ("backlog", True, True)
+    assert owners(models, minutes(-60)) == ["green"]
+
+
+def test_the_history_tells_of_the_books(models: FakeClients) -> None:
+    switched(models)
+    waited(models)
+    history = deployment(models).ownership.history()
+    assert history.versions[0].change.endswith("blue's books are closed")
+
+
+def test_a_note_marks_what_was_left(models: FakeClients) -> None:
+    models.green.mirror("backlog", minutes(-60))
+    switched(models)
+    waited(models)
+    (run,) = deployment(models).airflow("green").scheduled_runs(minutes(-61), minutes(0))
+    assert was_rerun(run)
