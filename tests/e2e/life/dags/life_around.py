@@ -9,7 +9,7 @@ from typing import Any
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.sensors.external_task import ExternalTaskSensor
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable
-from life_common import DAG, Asset, at, dag, every, fail_until, once, origin, task, work
+from life_common import DAG, Asset, at, dag, due_at, every, fail_until, once, origin, task, work
 
 START = origin("around")
 BEFORE, AFTER = 48, 110  # seconds from the origin: due before the switch, and still at work; due after it
@@ -40,7 +40,7 @@ if START is not None:
         """Works long in the run that is due so many seconds after the origin, and a second in others."""
 
         def called(**context: Any) -> None:
-            due = context["dag_run"].run_after
+            due = due_at(context["dag_run"])
             work(seconds if due == START + timedelta(seconds=offset) else 1, **context)
 
         return called
@@ -103,4 +103,10 @@ if START is not None:
 
     # Paused on the owner for a while, after the switch: what was due meanwhile is lost.
     with dag("lost", every(15), START, catchup=False, end_date=START + timedelta(seconds=195)):
+        task(0.1)
+
+    # Paused on both sides until the old one has drained: what was due before the switch is left over.
+    with dag(
+        "sleeper", every(30), START, end_date=START + timedelta(seconds=150), is_paused_upon_creation=True
+    ):
         task(0.1)

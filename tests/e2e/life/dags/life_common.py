@@ -33,18 +33,23 @@ def environ(option: str) -> str:
     return os.environ.get(f"AIRFLOW__BLUEGREEN__{option}", "")
 
 
+def due_at(run: Any) -> datetime:
+    """The due instant of a DAG run, in both major versions."""
+    found: datetime = getattr(run, "run_after", None) or run.data_interval_end
+    return found
+
+
 def note(what: str, context: Any) -> None:
     """One line of the ledger: a single write to a file opened for appending is never torn or mixed."""
     run, ti = context["dag_run"], context["ti"]
     causes = context.get("triggering_asset_events") or context.get("triggering_dataset_events") or {}
-    due = getattr(run, "run_after", None) or run.data_interval_end
     line = {
         "what": what,
         "colour": environ("ENVIRONMENT"),
         "life": environ("LIFE"),
         "dag": run.dag_id,
         "run": run.run_id,
-        "due": due.isoformat(),
+        "due": due_at(run).isoformat(),
         "task": ti.task_id,
         "map": ti.map_index,
         "try": ti.try_number,

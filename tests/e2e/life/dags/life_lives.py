@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 # Airflow looks for DAGs only in files that contain its name.
-from life_common import dag, every, origin, task, work
+from life_common import dag, due_at, every, origin, task, work
 
 START = origin("lives")
 SLOW = 90  # seconds from the origin: due before the work goes back
@@ -14,7 +14,7 @@ SLOW = 90  # seconds from the origin: due before the work goes back
 if START is not None:
 
     def sometimes_slow(**context: Any) -> None:
-        work(60 if context["dag_run"].run_after == START + timedelta(seconds=SLOW) else 0.1, **context)
+        work(60 if due_at(context["dag_run"]) == START + timedelta(seconds=SLOW) else 0.1, **context)
 
     with dag("history", every(30), START):
         task(sometimes_slow)
