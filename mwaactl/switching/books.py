@@ -85,12 +85,15 @@ class Books:
         Its scheduler has created and skipped them before the books were closed. Raises Unreachable.
         """
         candidates: list[Run] = []
-        for book in self._books(timeline):
-            left = book.entry.left if book.entry.closed else None
+        entries = {id(book.entry): book.entry for book in self._books(timeline)}
+        if not self._dags:  # a decision that is a week old begins the timeline: no book of it is left
+            entries[id(timeline.owners[0])] = timeline.owners[0]
+        for entry in entries.values():
+            left = entry.left if entry.closed else None
             if left:
                 candidates += [
                     run
-                    for run in api.scheduled_runs(min(left.values()), book.entry.since, set(left))
+                    for run in api.scheduled_runs(min(left.values()), entry.since, set(left))
                     if run.due is not None
                     and run.due >= left[run.dag_id]
                     and timeline.owner(run.due, run.dag_id) == self._target

@@ -245,11 +245,12 @@ class Lives(RuleBasedStateMachine):
 
     def execute_left(self, source: Colour) -> None:
         target = self.sides[other_colour(source)]
+        # review: a decision that is old enough begins the timeline, so it is in no book
+        entries = [self.timeline.owners[0], *(book.entry for book in self.seen().books(source))]
         for run in sorted(target.skipped):
             claim = self.timeline.claim(at(run[1]), run[0])
             left = any(
-                book.entry.left and run[0] in book.entry.left and at(run[1]) >= book.entry.left[run[0]]
-                for book in self.seen().books(source)
+                entry.left and run[0] in entry.left and at(run[1]) >= entry.left[run[0]] for entry in entries
             )
             if left and claim.entry is not None and claim.entry.owned_by == (target.colour, target.life):
                 target.skipped.discard(run)

@@ -190,7 +190,9 @@ def test_folding_gives_the_past_of_a_dag_that_was_held_to_nobody_else(hour: int)
     """`x` was held back by the very switch that the folded timeline begins with."""
     hours = timedelta(hours=1)
     timeline = initial().switched("green", T + 10 * hours, 2, known=["x"])
-    timeline = timeline.with_books("blue", {}, 3, closed=True).switched("blue", T + 20 * hours, 4, known=["x"])
+    timeline = timeline.with_books("blue", {}, 3, closed=True).switched(
+        "blue", T + 20 * hours, 4, known=["x"]
+    )
     timeline = timeline.dag_moved("x", "green", T + 20 * hours, 4).dag_moved("x", "blue", T + 21 * hours, 5)
     timeline = timeline.with_books("green", {}, 6, closed=True)
     folded = timeline.folded(T + 30 * hours)

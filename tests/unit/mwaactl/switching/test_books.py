@@ -271,3 +271,16 @@ def test_the_status_names_the_side_whose_books_are_open(models: FakeClients) -> 
     assert "mwaactl switch green --wait -s fullha" in text
     waited(models)
     assert status(deployment(models)).open_books == ()
+
+
+# review: cured on this branch
+def test_what_was_left_is_executed_also_if_the_books_are_closed_a_week_later(models: FakeClients) -> None:
+    """The write that closes them then begins the timeline with that decision."""
+    models.green.mirror("backlog", minutes(-60))
+    switched(models)
+    models.ssm.clock.forward(8 * 86400)
+    for side in (models.blue, models.green):
+        side.dags["daily"].next_due = minutes(9 * 1440)
+    assert waited(models).finished
+    assert standing(models).owner(minutes(-60), "backlog") == "green"
+    assert [run.state for run in models.green.runs if run.dag_id == "backlog"] == ["queued"]
