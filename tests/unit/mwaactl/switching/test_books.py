@@ -12,10 +12,8 @@ from bluegreen.timeline import Colour
 from rich.console import Console
 
 from mwaactl.airflow.notes import was_rerun
-from mwaactl.switching.books import Books
-
-
 from mwaactl.screens.status import show_status
+from mwaactl.switching.books import Books
 from mwaactl.switching.drain import DrainProgress, wait_until_drained
 from mwaactl.switching.status import status
 from tests.fakes.airflow.model import Dag
