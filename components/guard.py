@@ -161,14 +161,7 @@ def work_of(reading: Reading, lives: Mapping[Colour, str], now: datetime) -> Wor
     instants = [now - timeline.lead, now, *(entry.since for entry in entries if entry.since > now)]
     owned = (timeline.owner(instant, dag) for instant in instants for dag in (None, *timeline.dags))
     # Work that has come back since is no reason: then it is the owner's, of whose update the guard warns.
-    taken = {
-        colour: [
-            book.dag_id
-            for book in timeline.books(colour)
-            if not book.entry.closed and timeline.newest(book.dag_id).owner != colour
-        ]
-        for colour in COLOURS
-    }
+    taken = {colour: [book.dag_id for book in timeline.drains(colour)] for colour in COLOURS}
     closing = {colour: _closing(timeline, dag_ids) for colour, dag_ids in taken.items() if dag_ids}
     return Work(frozenset(owner for owner in owned if owner is not None), closing)
 
@@ -203,6 +196,8 @@ def violations(
                 f"Wait until {colour} has drained, then update again:",
                 f"  mwaactl switch {work.open_books[colour]} --wait -s {stack}",
                 f"  pulumi up -s {stack}",
+                f"If {colour} has died, take over what it had at work instead:",
+                f"  mwaactl failover {other_colour(colour)} -s {stack}",
             ]
 
 

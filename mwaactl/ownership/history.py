@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bluegreen.document import Fetch, latest_valid, parse
-from bluegreen.timeline import COLOURS, Timeline, TimelineError, from_the_beginning, valid
+from bluegreen.timeline import COLOURS, Colour, Timeline, TimelineError, from_the_beginning, valid
 
 from mwaactl.errors import ControlError
 from mwaactl.json_model import Instant, Model, iso
@@ -99,13 +99,21 @@ def describe_version(
 
 
 def _closed(timeline: Timeline, before: Timeline | None) -> list[str]:
-    """The sides whose books this version closed."""
+    """The sides whose books this version closed, or which it lets be closing."""
     if before is None:
         return []
+
+    def closing(each: Timeline, colour: Colour) -> bool:
+        return any(book.entry.left is not None and not book.entry.closed for book in each.books(colour))
+
     return [
         f"{colour}'s books are closed"
         for colour in COLOURS
         if before.open_books(colour) and not timeline.open_books(colour)
+    ] + [
+        f"{colour}'s books are {'closing' if now else 'open again'}"
+        for colour in COLOURS
+        if (now := closing(timeline, colour)) != closing(before, colour) and timeline.open_books(colour)
     ]
 
 

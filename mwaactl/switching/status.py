@@ -54,6 +54,9 @@ class Status(Model):
     invalid_version: int | None  # an invalid one above it
     active_environment: str | None  # the plain parameter
     environments: dict[Colour, Observation]
+    open_books: tuple[
+        Colour, ...
+    ]  # environments whose drain is not recorded: `pulumi up` does not touch them
     draining: dict[Colour, tuple[Run, ...]]  # unfinished runs of work that is, or will be, the other side's
     switch_target: Colour | None  # the environment that does not own the work
     switch_checks: tuple[Check, ...]
@@ -100,6 +103,7 @@ def status(deployment: Deployment) -> Status:
         invalid_version=ownership.top if ownership and ownership.covered else None,
         active_environment=plain,
         environments=observations,
+        open_books=tuple(c for c in observations if ownership and ownership.timeline.drains(c)),
         draining=_draining(ownership, observations),
         switch_target=target,
         switch_checks=checks,

@@ -4,7 +4,8 @@
      "owners": [{"owner": "blue", "life": "9f2c", "since": "1970-01-01T00:00:00Z", "version": 1}, ...],
      "dags": {"etl_daily,report": [...]}, "known": {"2": "etl_daily,report"}}
 
-DAGs with the same line share it, and those that became known in the same version share that. What does not
+DAGs with the same line share it, and those that became known in the same version share that. An entry with
+`"left": 0` refers to the first mapping of `"left": [{"etl_daily": "2026-11-23T09:00:00Z"}]`. What does not
 fit into the 4,096 characters of a parameter stands in an immutable object in S3, named by its content's hash:
 
     {"format": 1, "reader": 1, "base_version": 6, "lead": 5, "object": "<sha256>"}
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -117,10 +118,11 @@ def parse(value: str, fetch: Fetch | None = None) -> Timeline:
         content = _object(fetch(name), f"the object {name}")
     newest = base + 1
     dags = _mapping(content.get("dags", {}), "dags")
+    left = _left(content.get("left", []))
     return Timeline(
         base_version=base,
-        owners=_line(content.get("owners"), "owners", newest),
-        dags=dict(_shared(dags, "dags", lambda line, where: _line(line, where, newest))),
+        owners=_line(content.get("owners"), "owners", newest, left),
+        dags=dict(_shared(dags, "dags", lambda line, where: _line(line, where, newest, left))),
         known=_known(_mapping(content.get("known", {}), "known"), newest),
         lead=_seconds(head.get("lead"), "lead"),
     )
@@ -152,22 +154,41 @@ def dump(timeline: Timeline, now: datetime) -> Document:
 
 
 def _content(timeline: Timeline) -> str:
+    left = _Left()
+    owners = [_plain(entry, left) for entry in timeline.owners]
     lines: dict[str, list[str]] = {}
     for dag_id, line in sorted(timeline.dags.items()):
-        lines.setdefault(_compact([_plain(entry) for entry in line]), []).append(dag_id)
+        lines.setdefault(_compact([_plain(entry, left) for entry in line]), []).append(dag_id)
     known: dict[int, list[str]] = {}
     for dag_id, version in sorted(timeline.known.items()):
         known.setdefault(version, []).append(dag_id)
     return _compact(
         {
-            "owners": [_plain(entry) for entry in timeline.owners],
+            "owners": owners,
             "dags": {",".join(ids): json.loads(line) for line, ids in lines.items()},
             "known": {str(version): ",".join(ids) for version, ids in sorted(known.items())},
+            "left": left.mappings,
         }
     )
 
 
-def _plain(entry: Entry) -> dict[str, Any]:
+class _Left:
+    """The mappings of what was left, each once: many entries have the same."""
+
+    def __init__(self) -> None:
+        self.mappings: list[dict[str, str]] = []
+        self._places: dict[int, int] = {}  # by the identity of a mapping
+
+    def place(self, left: Mapping[str, datetime]) -> int:
+        if id(left) not in self._places:
+            plain = {dag_id: _text(instant) for dag_id, instant in sorted(left.items())}
+            if plain not in self.mappings:
+                self.mappings.append(plain)
+            self._places[id(left)] = self.mappings.index(plain)
+        return self._places[id(left)]
+
+
+def _plain(entry: Entry, left: _Left) -> dict[str, Any]:
     plain: dict[str, Any] = {
         "owner": entry.owner,
         "life": entry.life,
@@ -177,7 +198,7 @@ def _plain(entry: Entry) -> dict[str, Any]:
     if entry.blind:
         plain["blind"] = True
     if entry.left is not None:
-        plain["left"] = {dag_id: _text(instant) for dag_id, instant in sorted(entry.left.items())}
+        plain["left"] = left.place(entry.left)
         plain["closed"] = entry.closed
     return plain
 
@@ -258,12 +279,24 @@ def _instant(value: object, where: str) -> datetime:
         raise TimelineError(complaint) from error
 
 
-def _line(value: object, where: str, newest: int) -> tuple[Entry, ...]:
+def _left(value: object) -> list[dict[str, datetime]]:
+    if not isinstance(value, list):
+        raise TimelineError(f"left must be a list, not {_kind(value)}")
+    return [
+        {
+            checked_id(dag_id, f"left[{index}]"): _instant(instant, f"left[{index}][{dag_id!r:.60}]")
+            for dag_id, instant in _mapping(raw, f"left[{index}]").items()
+        }
+        for index, raw in enumerate(value)
+    ]
+
+
+def _line(value: object, where: str, newest: int, left: Sequence[dict[str, datetime]]) -> tuple[Entry, ...]:
     if not isinstance(value, list) or not value:
         raise TimelineError(f"{where} must be a list of at least one entry, not {_kind(value)}")
     entries: list[Entry] = []
     for index, raw in enumerate(value):
-        entry = _entry(_mapping(raw, f"{where}[{index}]"), f"{where}[{index}]")
+        entry = _entry(_mapping(raw, f"{where}[{index}]"), f"{where}[{index}]", left)
         if entry.version > newest:
             raise TimelineError(
                 f"{where}[{index}].version is {entry.version}, but this value can only have decisions up to "
@@ -278,20 +311,19 @@ def _line(value: object, where: str, newest: int) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
-def _entry(raw: Mapping[str, Any], where: str) -> Entry:
-    left = raw.get("left")
-    if left is not None:
-        instants = _mapping(left, f"{where}.left").items()
-        left = {name: _instant(instant, f"{where}.left[{name!r:.60}]") for name, instant in instants}
+def _entry(raw: Mapping[str, Any], where: str, left: Sequence[dict[str, datetime]]) -> Entry:
+    place = raw.get("left")
+    if place is not None and _integer(place, f"{where}.left", least=0) >= len(left):
+        raise TimelineError(f"{where}.left is {place}, but there are only {len(left)} such mappings")
     closed = _flag(raw.get("closed", False), f"{where}.closed")
-    if closed and left is None:
+    if closed and place is None:
         raise TimelineError(f"{where} is closed, but has no left")
     return Entry(
         owner=_colour(raw.get("owner"), f"{where}.owner"),
         life=_string(raw.get("life"), f"{where}.life"),
         since=_instant(raw.get("since"), f"{where}.since"),
         version=_integer(raw.get("version"), f"{where}.version", least=1),
-        left=left,
+        left=None if place is None else left[place],
         closed=closed,
         blind=_flag(raw.get("blind", False), f"{where}.blind"),
     )

@@ -191,15 +191,25 @@ class Timeline:
 
     def books(self, colour: Colour) -> Iterator[Book]:
         """What was taken from this colour, whatever its life."""
+        common = set(pairwise(self.line()))
         for dag_id in (None, *self.dags):
             own = self.dags.get(dag_id, ()) if dag_id is not None else ()
             for previous, entry in pairwise(self.line(dag_id)):
-                if previous.owner == colour and previous.owned_by != entry.owned_by:
+                takes = previous.owner == colour and previous.owned_by != entry.owned_by
+                if takes and (dag_id is None or (previous, entry) not in common):
                     yield Book(dag_id, entry, previous, entry in own)
 
     def open_books(self, colour: Colour) -> bool:
         """Whether this colour has yet to drain, or its drain has yet to be recorded."""
         return any(not book.entry.closed for book in self.books(colour))
+
+    def drains(self, colour: Colour) -> tuple[Book, ...]:
+        """The open books of work that this colour does not own any more."""
+        return tuple(
+            book
+            for book in self.books(colour)
+            if not book.entry.closed and self.newest(book.dag_id).owner != colour
+        )
 
     def _knew(self, entry: Entry, dag_id: str | None) -> bool:
         return entry.blind or dag_id is None or self.known.get(dag_id, entry.version + 1) <= entry.version
@@ -241,19 +251,22 @@ class Timeline:
         closing. Of a former life nothing is left: nobody knows what it had executed.
         """
         before, life = self._based(version), self.lives.get(source)
+        books = [
+            book
+            for book in before.books(source)
+            if not book.entry.closed and (not dags or (book.own and book.dag_id in dags))
+        ]
+        # One mapping for all, since there may be many decisions: what is due later is never looked up in it.
+        newest = max((book.entry.since for book in books), default=EPOCH)
+        every = {name: instant for name, instant in (left or {}).items() if instant < newest}
         marked: dict[tuple[str | None, Entry], Entry] = {}
-        for dag_id, entry, previous, own in before.books(source):
-            if entry.closed or (dags and not (own and dag_id in dags)):
-                continue
-            known = (left or {}) if previous.life == life else {}
-            kept = {
-                name: instant
-                for name, instant in known.items()
-                if instant < entry.since and (name == dag_id or (dag_id is None and name not in before.dags))
-            }
+        for dag_id, entry, previous, own in books:
+            kept: Mapping[str, datetime] = every if previous.life == life else {}
+            if own:
+                kept = {name: instant for name, instant in kept.items() if name == dag_id}
             key = (dag_id if own else None, entry)
-            kept |= (marked[key].left or {}) if key in marked else {}
-            marked[key] = replace(entry, left=None if left is None else kept, closed=closed)
+            if key not in marked or kept:
+                marked[key] = replace(entry, left=None if left is None else kept, closed=closed)
         return _changed(before, lambda dag_id, entry: marked.get((dag_id, entry), entry))
 
     def _based(self, version: int) -> Timeline:

@@ -26,7 +26,7 @@ T = datetime(2026, 11, 23, 10, tzinfo=UTC)
 INITIAL = (
     '{"format":1,"reader":1,"base_version":0,"lead":5.0,'
     '"owners":[{"owner":"blue","life":"blue-1","since":"1970-01-01T00:00:00Z","version":1}],'
-    '"dags":{},"known":{}}'
+    '"dags":{},"known":{},"left":[]}'
 )
 GREEN = {"owner": "green", "life": "green-1", "since": "2026-11-23T10:00:05Z", "version": 2}
 
@@ -65,6 +65,10 @@ def test_the_initial_value() -> None:
         (changed(owners=[7]), r"owners\[0\] must be a JSON object"),
         (changed(dags=[]), "dags must be a JSON object"),
         (changed(known=[]), "known must be a JSON object"),
+        (changed(left={}), "left must be a list"),
+        (changed(left=[[]]), r"left\[0\] must be a JSON object"),
+        (changed(left=[{"etl": 5}]), r"left\[0\]\['etl'\] must be a time such as"),
+        (changed(left=[{"e t": "2026-11-23T10:00:05Z"}]), "is not a valid DAG id"),
         (changed(known={"x": "etl"}), r"known\['x'\] must be a whole number"),
         (changed(known={"2": "etl"}), r"known\['2'\] is above 1"),
         (changed(known={"1": ["etl"]}), r"known\['1'\] must be a text"),
@@ -88,8 +92,8 @@ def test_a_value_that_is_no_timeline_is_refused_with_the_place(value: str, compl
         ({"version": 0}, r"owners\[1\].version must be a whole number, 1 or more"),
         ({"version": 1}, r"owners\[1\].version is 1, but must be above the previous one, 1"),
         ({"version": 3}, r"owners\[1\].version is 3, but this value can only have decisions up to 2"),
-        ({"left": []}, r"owners\[1\].left must be a JSON object"),
-        ({"left": {"etl": 5}}, r"owners\[1\].left\['etl'\] must be a time such as"),
+        ({"left": {}}, r"owners\[1\].left must be a whole number"),
+        ({"left": 0}, r"owners\[1\].left is 0, but there are only 0 such mappings"),
         ({"closed": 1}, r"owners\[1\].closed must be true or false"),
         ({"closed": True}, r"owners\[1\] is closed, but has no left"),
         ({"blind": "yes"}, r"owners\[1\].blind must be true or false"),
@@ -218,6 +222,19 @@ def test_five_hundred_switches_a_day_have_room() -> None:
     assert len(document.content or "") < 100_000
     assert read_back(document) == timeline
     assert len(timeline.owners) == 501
+
+
+def test_what_many_decisions_left_stands_there_once() -> None:
+    """A hundred switches that nobody waited for, with five hundred paused DAGs, are closed in the end."""
+    names = [f"a_paused_dag_{number}" for number in range(500)]
+    timeline = initial()
+    for version in range(2, 102):
+        colour: Colour = "green" if version % 2 == 0 else "blue"
+        timeline = timeline.switched(colour, at(170 * version), version, known=names)
+    closed = timeline.with_books("green", dict.fromkeys(names, at(-3600)), 102, closed=True)
+    document = dump(closed, at(170 * 103))
+    assert len(document.content or "") < 60_000
+    assert read_back(document) == closed
 
 
 def test_settled_decisions_are_forgotten_after_a_week_and_open_ones_never() -> None:

@@ -4,13 +4,17 @@ owners."""
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from io import StringIO
 
 import pytest
 from bluegreen.settings import MAX_AGE
 from bluegreen.timeline import Colour
+from rich.console import Console
 
 from mwaactl.airflow.notes import was_rerun
+from mwaactl.screens.status import show_status
 from mwaactl.switching.drain import DrainProgress, wait_until_drained
+from mwaactl.switching.status import status
 from tests.fakes.airflow.model import Dag
 from tests.fakes.aws.clients import LEAD, FakeClients, clients_of_models, deployment, standing
 from tests.fakes.aws.ssm import OWNERSHIP
@@ -169,7 +173,10 @@ def test_the_history_tells_of_the_books(models: FakeClients) -> None:
     switched(models)
     waited(models)
     history = deployment(models).ownership.history()
-    assert history.versions[0].change.endswith("blue's books are closed")
+    assert [entry.change for entry in history.versions[:2]] == [
+        "blue's books are closed",
+        "blue's books are closing",
+    ]
 
 
 def test_a_note_marks_what_was_left(models: FakeClients) -> None:
@@ -178,3 +185,16 @@ def test_a_note_marks_what_was_left(models: FakeClients) -> None:
     waited(models)
     (run,) = deployment(models).airflow("green").scheduled_runs(minutes(-61), minutes(0))
     assert was_rerun(run)
+
+
+def test_the_status_names_the_side_whose_books_are_open(models: FakeClients) -> None:
+    assert status(deployment(models)).open_books == ()
+    switched(models)
+    seen = status(deployment(models))
+    assert seen.open_books == ("blue",)
+    console = Console(file=StringIO(), width=200)
+    show_status(console, seen)
+    assert "blue's books are open" in (text := console.file.getvalue())  # type: ignore[attr-defined]
+    assert "mwaactl switch green --wait -s fullha" in text
+    waited(models)
+    assert status(deployment(models)).open_books == ()

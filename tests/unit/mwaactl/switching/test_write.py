@@ -407,3 +407,20 @@ def test_a_full_switch_takes_a_dag_along_that_was_moved_alone(aws: FakeClients) 
     assert done.changed, "blue owns the common line, but not every DAG"
     assert done.owns_from is not None
     assert standing(aws).owner(done.owns_from, "daily") == "blue"
+
+
+# --- lives ---
+
+
+def test_the_only_environment_takes_over_from_its_former_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was replaced by hand, so nothing owns the work and its tasks fail with this command."""
+    aws = fresh_clients("standard")
+    stop_time(monkeypatch, aws.ssm.clock)
+    former = Timeline.initial("blue", "blue-0")
+    aws.ssm.stored[OWNERSHIP][-1]["Value"] = dumped(former)
+    result = carry_out(plan(deployment(aws, "standard"), "blue"))
+    assert (result.changed, result.previous) == (True, None)
+    aws.ssm.clock.forward(60)
+    timeline = standing(aws)
+    assert timeline.owner(aws.ssm.clock.now) == "blue"
+    assert timeline.owner(START - timedelta(days=1)) is None, "nobody knows what the former life executed"
