@@ -9,7 +9,7 @@ from typing import Any
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.sensors.external_task import ExternalTaskSensor
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable
-from life_common import DAG, Asset, at, dag, due_at, every, fail_until, once, origin, task, work
+from life_common import AGAIN, DAG, Asset, at, dag, due_at, every, fail_until, once, origin, task, work
 
 START = origin("around")
 BEFORE, AFTER = 48, 110  # seconds from the origin: due before the switch, and still at work; due after it
@@ -28,6 +28,7 @@ def consumer(name: str, external: str, **how: Any) -> DAG:
             mode="reschedule",
             poke_interval=3,
             timeout=600,
+            **AGAIN,
             **how,
         )
         wait >> task(task_id="consume")

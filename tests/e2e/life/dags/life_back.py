@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from airflow.providers.standard.sensors.external_task import ExternalTaskSensor
 from airflow.sdk import CronPartitionTimetable, PartitionedAssetTimetable, StartOfDayMapper
-from life_common import DAG, Asset, at, dag, once, origin, task
+from life_common import AGAIN, DAG, Asset, at, dag, once, origin, task
 
 START = origin("back")
 A, B = Asset("life_a", uri="x-life://a"), Asset("life_b", uri="x-life://b")
@@ -25,6 +25,7 @@ if START is not None:
             mode="reschedule",
             poke_interval=3,
             timeout=600,
+            **AGAIN,
         )
         wait >> task(task_id="consume")
 

@@ -27,6 +27,8 @@ __all__ = ["DAG", "Asset", "PythonOperator"]
 CHOSEN = json.loads((Path(__file__).parent / "life.json").read_text())
 FLAGS = Path(CHOSEN["flags"])
 HOUR = timedelta(hours=1)  # after which `at` repeats
+# For what is rescheduled or killed. On a busy machine Airflow takes a rescheduled task for lost at times.
+AGAIN: dict[str, Any] = {"retries": 5, "retry_delay": timedelta(seconds=1)}
 
 
 def environ(option: str) -> str:

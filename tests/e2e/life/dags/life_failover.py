@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 # Airflow looks for DAGs only in files that contain its name.
-from life_common import DAG, Asset, once, origin, task
+from life_common import AGAIN, DAG, Asset, once, origin, task
 
 START = origin("failover")
 MADE = Asset("life_made", uri="x-life://made")
 
 if START is not None:
-    AGAIN = {"retries": 2, "retry_delay": timedelta(seconds=1)}
     with once("inflight", START, 5):
         task(60, **AGAIN)
     with once("finished", START, 0):
