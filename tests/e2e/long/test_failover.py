@@ -39,6 +39,7 @@ def failover(story: Story) -> Failover:
     story.trigger("blue", "inflight_manual", "by-hand")
     working = {"inflight", "inflight_manual", "inflight_child"}
     wait_for(lambda: working <= {line.dag for line in story.lines(what="start")}, "all are at work", 40)
+    story.until(wave, 12)
     with story.dead("blue") as killed:
         died = datetime.now(start.tzinfo)
         since = died - timedelta(seconds=1)
