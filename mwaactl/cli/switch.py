@@ -137,7 +137,8 @@ def _move(look: Callable[[], SwitchPlan], how: Execution) -> None:
         if error := checks_failed(plan.checks):
             stop(error, lambda: dry_run(plan), as_json=how.as_json)
         result = dry_run(plan) if how.dry_run else _write(plan, how)
-        waiting = how.wait and not how.dry_run
+        alone = plan.source not in plan.deployment.stack.airflow_environments
+        waiting = how.wait and not how.dry_run and not alone  # with one environment there is no drain
         show = partial(show_switch, deployment=plan.deployment, waiting=waiting)
         if not waiting:
             finish(result, show, as_json=how.as_json)

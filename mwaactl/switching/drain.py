@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import cache
 
-from bluegreen.gate import in_force
 from bluegreen.timeline import Colour, Timeline, from_the_beginning, other_colour
 from pydantic import Field
 
@@ -210,7 +209,7 @@ class _Drain:
         """
         if run.state != "running" or run.start is None:
             return False
-        return in_force(timeline, run.start, run.dag_id).owner == self._source
+        return timeline.in_force(run.start, run.dag_id).owner == self._source
 
     def _still_to_start(
         self, timeline: Timeline, now: datetime, activity: Activity, held: tuple[HeldDag, ...]

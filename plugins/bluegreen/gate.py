@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from bluegreen.settings import RECENT, Settings
 from bluegreen.store import OwnershipUnknown, Store
-from bluegreen.timeline import Claim, Entry, Timeline, due_instant
+from bluegreen.timeline import Claim, Entry, due_instant
 
 # Runs that a person or a program creates in one environment only: they run there. A type that is not listed
 # here is judged by its due instant, so that a new type of run is never executed twice.
@@ -124,7 +124,17 @@ class Gate:
         claim = self._claim(run, instant, wait, afresh=retried)
         if claim.entry is not None and self._is_us(claim.entry):
             return Verdict(True, f"{here} owns {instant.isoformat()}")
-        return Verdict(False, f"{_named(claim)} owns what is due at {instant.isoformat()}; this is {here}")
+        former = claim.entry is not None and claim.entry.owner == here
+        if former and retried:
+            # It failed since the environment that owned it had been replaced: nobody else executes it.
+            return Verdict(
+                False,
+                f"{run.run_id} of {run.dag_id} belonged to an environment that no longer exists, so it fails "
+                "here. To run it, clear it on the environment that owns the work now",
+                refused=True,
+            )
+        owner = f"a former {here}" if former else _named(claim)
+        return Verdict(False, f"{owner} owns what is due at {instant.isoformat()}; this is {here}")
 
     def _verdict_on_cleared(self, run: Run, wait: float) -> Verdict:
         """Judge by the owner at the instant of the clear, whoever owns the work when the run starts again."""
@@ -133,10 +143,10 @@ class Gate:
         instant = max(asked, run.due or asked)
         timeline = self._store.timeline(instant, wait=wait, within=RECENT)
         self._not_replaced(timeline.newest(run.dag_id))
-        then = in_force(timeline, instant, run.dag_id)
+        then = timeline.in_force(instant, run.dag_id)
         if self._is_us(then):
             return Verdict(True, f"{here} owned the work when it was cleared, at {asked.isoformat()}")
-        owner_now = in_force(timeline, now, run.dag_id).owner
+        owner_now = timeline.in_force(now, run.dag_id).owner
         due = f", due at {run.due.isoformat()}," if run.due else ""
         again = f"clear it on {owner_now}"
         again += " once more" if owner_now == here else ", which owns the work now"
@@ -158,7 +168,7 @@ class Gate:
         if run.kind in CREATED_HERE or run.made_here or not (run.cleared_at and run.started):
             return False
         timeline = self._store.timeline(run.started, wait=0, within=RECENT)
-        then, now = (in_force(timeline, each, run.dag_id) for each in (run.cleared_at, run.started))
+        then, now = (timeline.in_force(each, run.dag_id) for each in (run.cleared_at, run.started))
         if then.owned_by == now.owned_by:
             return False
         dag_run.start_date = run.cleared_at
@@ -195,12 +205,6 @@ class Gate:
                 f"{here.environment} owns the work, but that environment was replaced by this one. To let "
                 f"this one own it: mwaactl switch {here.environment}"
             )
-
-
-def in_force(timeline: Timeline, instant: datetime, dag_id: str | None = None) -> Entry:
-    """The decision by which the work was done at `instant`, whoever got the rest of it later."""
-    line = timeline.line(dag_id)
-    return next((entry for entry in reversed(line) if entry.since <= instant), line[0])
 
 
 def _named(claim: Claim) -> str:

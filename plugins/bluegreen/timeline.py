@@ -159,6 +159,11 @@ class Timeline:
         """The decision that holds once all have taken effect."""
         return self.line(dag_id)[-1]
 
+    def in_force(self, instant: datetime, dag_id: str | None = None) -> Entry:
+        """The decision by which the work was done at `instant`, whoever got the rest of it later."""
+        line = self.line(dag_id)
+        return next((entry for entry in reversed(line) if entry.since <= instant), line[0])
+
     def claim(self, instant: datetime, dag_id: str | None = None) -> Claim:
         """Whose `instant` (aware) is: of one DAG, or of those without decisions of their own."""
         line = self.line(dag_id)

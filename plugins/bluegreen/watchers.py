@@ -20,7 +20,6 @@ from typing import Any
 from airflow.triggers.base import BaseEventTrigger
 
 from bluegreen import settings, store
-from bluegreen.gate import in_force
 
 log = logging.getLogger("bluegreen")
 
@@ -150,4 +149,4 @@ def _owns_now() -> bool:
     """Whether this environment owns what is due now. Raises SettingsError or OwnershipUnknown."""
     chosen, now = settings.load(), datetime.now(UTC)
     timeline = store.store(chosen).timeline(now, wait=0)
-    return in_force(timeline, now).owned_by == (chosen.environment, chosen.life)
+    return timeline.in_force(now).owned_by == (chosen.environment, chosen.life)

@@ -392,7 +392,6 @@ def test_a_dag_file_that_imports_it_loads_nothing_of_aws() -> None:
     assert done.stdout.strip() == "False"
 
 
-# review: not cured
 @pytest.mark.xfail(strict=True, reason="the claim on the past of a DAG that is not known counts as settled")
 def test_the_past_of_a_new_dag_is_not_executed_with_a_copy_from_before_the_switch(tmp_path: Path) -> None:
     """The DAG appears on both sides (catchup) 30 s after a switch, which did not know it, took effect. A host
@@ -415,8 +414,6 @@ def test_the_past_of_a_new_dag_is_not_executed_with_a_copy_from_before_the_switc
     assert [colour for colour in COLOURS if gates[colour].verdict(backlog, wait=0).mine] == ["green"]
 
 
-# review: not cured
-@pytest.mark.xfail(strict=True, reason="it is skipped, so it counts as a success, and the audit says unknown")
 def test_what_failed_until_a_replaced_owner_was_made_the_owner_is_not_skipped_in_silence(
     tmp_path: Path,
 ) -> None:

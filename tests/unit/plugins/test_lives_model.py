@@ -245,7 +245,7 @@ class Lives(RuleBasedStateMachine):
 
     def execute_left(self, source: Colour) -> None:
         target = self.sides[other_colour(source)]
-        # review: a decision that is old enough begins the timeline, so it is in no book
+        # a decision that is old enough begins the timeline, so it is in no book
         entries = [self.timeline.owners[0], *(book.entry for book in self.seen().books(source))]
         for run in sorted(target.skipped):
             claim = self.timeline.claim(at(run[1]), run[0])

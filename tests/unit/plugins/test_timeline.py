@@ -184,7 +184,6 @@ def test_readers_of_any_age_agree_on_every_instant_that_their_copy_is_good_for(
             assert applied.owner(instant, dag) == last.owner(instant, dag)
 
 
-# review: cured on this branch
 @pytest.mark.parametrize("hour", [0, 11, 15])
 def test_folding_gives_the_past_of_a_dag_that_was_held_to_nobody_else(hour: int) -> None:
     """`x` was held back by the very switch that the folded timeline begins with."""

@@ -453,7 +453,6 @@ def test_a_plain_parameter_that_cannot_be_written_leaves_the_failover_unfinished
     assert aws.ssm.values(ACTIVE)[-1] == "green"
 
 
-# review: cured on this branch, where the old side still answers
 def test_the_target_does_not_execute_the_past_of_a_dag_that_it_cannot_import_yet(
     aws: FakeClients,
 ) -> None:

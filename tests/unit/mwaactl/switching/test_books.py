@@ -188,7 +188,6 @@ def test_a_note_marks_what_was_left(models: FakeClients) -> None:
     assert was_rerun(run)
 
 
-# review: cured on this branch
 def test_books_that_another_operator_opened_are_closing_for_as_long_again(models: FakeClients) -> None:
     """A process of blue may have read them while they were open: it executes what is left for 5 s more."""
     switched(models)
@@ -221,7 +220,6 @@ def test_books_that_another_operator_opened_are_closing_for_as_long_again(models
     assert models.ssm.clock.now - written >= RECENT
 
 
-# review: not cured
 @pytest.mark.xfail(strict=True, reason="a paused DAG counts as idle, whatever it has yet to catch up on")
 def test_a_paused_serial_dag_with_a_backlog_is_not_divided(models: FakeClients) -> None:
     """Unpaused before the books are closed, its backlog is blue's and what is due now is green's: it
@@ -235,7 +233,6 @@ def test_a_paused_serial_dag_with_a_backlog_is_not_divided(models: FakeClients) 
     assert len(set(owners(models, minutes(-60), minutes(9)))) == 1
 
 
-# review: cured on this branch
 @pytest.mark.parametrize("back", [True, False])
 def test_a_run_that_was_cleared_on_its_mirrors_side_is_waited_for(models: FakeClients, back: bool) -> None:
     """green owned what was due at minute 10, and blue the work when its mirror was cleared there."""
@@ -271,7 +268,6 @@ def test_the_status_names_the_side_whose_books_are_open(models: FakeClients) -> 
     assert status(deployment(models)).open_books == ()
 
 
-# review: cured on this branch
 def test_what_was_left_is_executed_also_if_the_books_are_closed_a_week_later(models: FakeClients) -> None:
     """The write that closes them then begins the timeline with that decision."""
     models.green.mirror("backlog", minutes(-60))
