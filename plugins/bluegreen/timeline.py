@@ -276,12 +276,8 @@ class Timeline:
 
     def _based(self, version: int) -> Timeline:
         """The basis for a writer of `version`: without superseded decisions, and with its `base_version`."""
-        newest = max(entry.version for _, entry in _entries(self))
-        if version < max(newest, self.base_version + 1):
-            raise TimelineError(
-                f"version {version} cannot follow a timeline that has decisions of version {newest} and base "
-                f"{self.base_version}"
-            )
+        if version <= self.base_version:
+            raise TimelineError(f"version {version} cannot follow version {self.base_version}")
         # A decision of this version supersedes nothing: it may still begin later than planned (rule 5).
         settled = _changed(self, lambda _, entry: entry if entry.version < version else None)
         lines = {dag_id: set(settled.line(dag_id)) for dag_id in (None, *settled.dags)}

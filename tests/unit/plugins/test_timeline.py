@@ -73,7 +73,7 @@ def test_decisions_that_decide_nothing_any_more_are_dropped_by_the_next_writer()
 
 def test_a_writer_must_number_its_decision_above_all_others() -> None:
     timeline = initial().switched("green", at(5), 4)
-    with pytest.raises(TimelineError, match="version 3 cannot follow"):
+    with pytest.raises(TimelineError, match="version 3 cannot follow version 3"):
         timeline.switched("blue", at(60), 3)
 
 
@@ -198,3 +198,16 @@ def test_folding_gives_the_past_of_a_dag_that_was_held_to_nobody_else(hour: int)
     assert folded != timeline
     before, after = (line.claim(T + hour * hours, "x").entry for line in (timeline, folded))
     assert after is None or (before is not None and before.owned_by == after.owned_by)
+
+
+def test_a_dag_that_is_held_takes_nothing_from_the_new_owner() -> None:
+    """It never belonged to it, so there is nothing to drain there."""
+    held = initial().switched("green", at(5), 2, known=["serial"]).dag_moved("serial", "blue", at(5), 2)
+    assert list(held.books("green")) == []
+    assert [(book.dag_id, book.own) for book in held.books("blue")] == [(None, False)]
+
+
+def test_the_books_of_one_dag_are_closed_without_those_of_another() -> None:
+    moved = initial().dag_moved("etl", "green", at(5), 2).dag_moved("serial", "green", at(5), 2)
+    closed = moved.with_books("blue", {}, 3, closed=True, dags=["etl"])
+    assert {book.dag_id: book.entry.closed for book in closed.books("blue")} == {"etl": True, "serial": False}
