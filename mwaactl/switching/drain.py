@@ -286,10 +286,8 @@ class _Drain:
             return self._held(snapshot, activity)[0]  # that took time: look again before they move
         held, since = self._held(snapshot, activity)
         idle = self._apart - {dag.dag_id for dag in held}
-        decided = timeline
-        for dag_id in sorted(idle):
-            decided = decided.dag_moved(dag_id, self._target, since, version)
-        if decided is not timeline:
+        if idle:
+            decided = timeline.dags_moved(idle, self._target, since, version)
             description = f"mwaactl switch {self._target}, only {listed(idle)}, once idle"
             try:
                 self._ownership.write(snapshot, decided, description, since)

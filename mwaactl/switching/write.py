@@ -177,13 +177,13 @@ def _decide(plan: SwitchPlan, before: Snapshot, activity: Activity | None, since
     moved = tuple(dag_id for dag_id in plan.moving if dag_id not in stay)
     decided = timeline
     if plan.dags or plan.continues:
-        for dag_id in moved:
-            decided = decided.dag_moved(dag_id, plan.target, since, version)
+        if moved:
+            decided = decided.dags_moved(moved, plan.target, since, version)
     else:
         known = None if plan.known is None else plan.known | set(activity.dags if activity else ())
         decided = decided.switched(plan.target, since, version, known=known)
-        for dag_id in stay:
-            decided = decided.dag_moved(dag_id, plan.source, since, version)
+        if stay:
+            decided = decided.dags_moved(stay, plan.source, since, version)
     return _Decision(None if decided is timeline else decided, since, moved, held)
 
 

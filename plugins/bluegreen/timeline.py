@@ -236,10 +236,17 @@ class Timeline:
 
     def dag_moved(self, dag_id: str, target: Colour, since: datetime, version: int) -> Timeline:
         """Give one DAG to `target` from `since` on, until the next decision about it or about all."""
+        return self.dags_moved((dag_id,), target, since, version)
+
+    def dags_moved(self, dag_ids: Iterable[str], target: Colour, since: datetime, version: int) -> Timeline:
+        """As `dag_moved`, for all of these at once: one by one, hundreds would take seconds."""
         before = self._based(version)._with_closing_books_opened()
         entry = Entry(target, self._life(target), aware(since, "since"), version)
-        line = (*_older(before.dags.get(checked_id(dag_id, "dag_id"), ()), version), entry)
-        return replace(before._knowing((dag_id,), version), dags={**before.dags, dag_id: line})
+        moved = {
+            checked_id(dag_id, "dag_id"): (*_older(before.dags.get(dag_id, ()), version), entry)
+            for dag_id in dag_ids
+        }
+        return replace(before._knowing(moved, version), dags={**before.dags, **moved})
 
     def with_books(
         self,
@@ -307,6 +314,8 @@ class Timeline:
         It then begins with a decision whose predecessors' books are all closed. What was due before that is
         nobody's, apart from what was left to it.
         """
+        if not any(entry.closed and entry.since <= horizon for entry in self.owners[1:]):
+            return self  # most writers need not look at the books
         still_open = [
             book.entry.version for colour in COLOURS for book in self.books(colour) if not book.entry.closed
         ]

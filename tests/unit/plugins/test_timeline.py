@@ -211,3 +211,11 @@ def test_the_books_of_one_dag_are_closed_without_those_of_another() -> None:
     moved = initial().dag_moved("etl", "green", at(5), 2).dag_moved("serial", "green", at(5), 2)
     closed = moved.with_books("blue", {}, 3, closed=True, dags=["etl"])
     assert {book.dag_id: book.entry.closed for book in closed.books("blue")} == {"etl": True, "serial": False}
+
+
+def test_many_dags_that_move_at_once_move_as_one_by_one() -> None:
+    before = initial().switched("green", at(5), 2, known=["etl"])
+    alone = before.dag_moved("etl", "blue", at(9), 3).dag_moved("serial", "blue", at(9), 3)
+    assert before.dags_moved(["etl", "serial"], "blue", at(9), 3) == alone
+    with pytest.raises(TimelineError, match="is not a valid DAG id"):
+        before.dags_moved(["etl", "a,b"], "blue", at(9), 3)
