@@ -27,9 +27,8 @@ from mwaactl.switching.traits import KnownTraits
 # A slow write takes effect later than planned, a lead after its arrival: the old side still owns the runs due
 # until then.
 MARGIN = ARRIVES_WITHIN
-SOON = timedelta(
-    minutes=1
-)  # a DAG that is due within this is likely to be busy once the operator has answered
+# A DAG that is due within this is likely to be busy once the operator has answered.
+SOON = timedelta(minutes=1)
 CROSS_DAG = "cross-dag"  # the check that is overridden to divide DAGs of which one looks at the other
 LOOKS = 3  # until nothing has failed in between
 

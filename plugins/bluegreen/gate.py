@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from bluegreen.settings import RECENT, Settings
 from bluegreen.store import OwnershipUnknown, Store
-from bluegreen.timeline import Claim, Entry, due_instant
+from bluegreen.timeline import Claim, Entry, Timeline, due_instant
 
 # Runs that a person or a program creates in one environment only: they run there. A type that is not listed
 # here is judged by its due instant, so that a new type of run is never executed twice.
@@ -176,12 +176,15 @@ class Gate:
 
     def _claim(self, run: Run, instant: datetime, wait: float, *, afresh: bool) -> Claim:
         """Whose the instant is. While books are open, that may change: then it is read again."""
+
+        def read(within: timedelta | None) -> tuple[Timeline, Claim]:
+            timeline = self._store.timeline(instant, wait=wait, within=within)
+            return timeline, timeline.claim(instant, run.dag_id)
+
         deadline = time.monotonic() + wait
-        timeline = self._store.timeline(instant, wait=wait, within=RECENT if afresh else None)
-        claim = timeline.claim(instant, run.dag_id)
+        timeline, claim = read(RECENT if afresh else None)
         if not claim.settled and not afresh:
-            timeline = self._store.timeline(instant, wait=wait, within=RECENT)
-            claim = timeline.claim(instant, run.dag_id)
+            timeline, claim = read(RECENT)
         while claim.undecided:
             if time.monotonic() + UNDECIDED_PAUSE > deadline:
                 raise OwnershipUnknown(
@@ -189,8 +192,7 @@ class Gate:
                     "complete that: mwaactl switch --wait, with the present owner"
                 )
             time.sleep(UNDECIDED_PAUSE)
-            timeline = self._store.timeline(instant, wait=wait, within=RECENT)
-            claim = timeline.claim(instant, run.dag_id)
+            timeline, claim = read(RECENT)
         self._not_replaced(timeline.newest(run.dag_id))
         return claim
 

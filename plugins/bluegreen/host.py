@@ -21,9 +21,8 @@ from pathlib import Path
 from socket import gethostname
 from typing import NamedTuple
 
-READ_SECONDS = (
-    6.0  # a read is given up after this; a process that dies while it reads holds its turn no longer
-)
+# A read is given up after this; a process that dies while it reads holds its turn no longer.
+READ_SECONDS = 6.0
 READS_PER_SECOND = 5.0  # of all hosts of one environment: two stay below half of SSM's 40
 URGENT = 3  # times as often the hosts read whose callers cannot wait: schedulers, which are few
 FIRST_BACKOFF = 1.0  # seconds; doubled by each failure

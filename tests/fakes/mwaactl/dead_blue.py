@@ -6,6 +6,7 @@ import pytest
 
 from tests.fakes.airflow.model import Dag
 from tests.fakes.aws.clients import FakeClients, clients_of_models
+from tests.fakes.aws.errors import Killed
 from tests.fakes.clock import minutes, stop_time
 from tests.fakes.lineage.events import log_complete
 
@@ -34,3 +35,15 @@ def completed(aws: FakeClients, *runs: tuple[str, float]) -> None:
     """The lineage log records that blue completed these, each a minute after it was due."""
     for dag_id, minute in runs:
         log_complete(aws.s3, dag_id, minutes(minute), at=minutes(minute + 1))
+
+
+def killed_at(count: int, aws: FakeClients) -> None:
+    """From the count-th call on, of AWS or of green's Airflow, the command is killed."""
+    calls = iter(range(count))
+
+    def call(*_: str) -> None:
+        if next(calls, None) is None:
+            raise Killed
+
+    aws.ssm.before = call
+    aws.green.before = call

@@ -18,7 +18,7 @@ from tests.fakes.aws.ssm import OWNERSHIP
 from tests.fakes.clock import minutes
 from tests.fakes.lineage.events import dag_run, log_complete, log_dag
 from tests.fakes.mwaactl.commands import Command
-from tests.fakes.mwaactl.dead_blue import DONE, LATELY, blue_died, completed
+from tests.fakes.mwaactl.dead_blue import DONE, LATELY, blue_died, completed, killed_at
 from tests.fakes.timeline import dumped
 
 EARLY = -30.0  # due 75 minutes before `since`, and still at work
@@ -333,17 +333,6 @@ def everything(aws: FakeClients) -> list[tuple[str, str]]:
         ("a", mirror.run_id.replace("scheduled", "manual")),
         ("free", run_id),
     ]
-
-
-def killed_at(count: int, aws: FakeClients) -> None:
-    calls = iter(range(count))
-
-    def call(*_: str) -> None:
-        if next(calls, None) is None:
-            raise Killed
-
-    aws.ssm.before = call
-    aws.green.before = call
 
 
 def test_the_kills_below_reach_the_last_call(aws: FakeClients) -> None:

@@ -21,7 +21,7 @@ from tests.fakes.aws.clients import LEAD, FakeClients, deployment, standing
 from tests.fakes.aws.errors import Killed, client_error
 from tests.fakes.aws.ssm import ACTIVE, OWNERSHIP
 from tests.fakes.clock import minutes
-from tests.fakes.mwaactl.dead_blue import DONE, LATELY, NOW, blue_died, completed
+from tests.fakes.mwaactl.dead_blue import DONE, LATELY, NOW, blue_died, completed, killed_at
 from tests.fakes.timeline import dumped
 
 CALLS = 60  # more than a failover makes here
@@ -277,18 +277,6 @@ def test_a_run_that_skipped_all_its_tasks_when_executed_again_is_not_cleared_for
         for task in run.tasks.values():
             task.state = "skipped"
     assert fail_over(aws).rerun == ()
-
-
-def killed_at(count: int, aws: FakeClients) -> None:
-    """From the count-th call on, of AWS or of green's Airflow."""
-    calls = iter(range(count))
-
-    def call(*_: str) -> None:
-        if next(calls, None) is None:
-            raise Killed
-
-    aws.ssm.before = call
-    aws.green.before = call
 
 
 def test_the_kills_below_reach_the_last_call(aws: FakeClients) -> None:
