@@ -94,7 +94,7 @@ def _surviving(take: Callable[..., None]) -> Callable[..., None]:
     def route(*args: Any) -> None:
         try:
             take(*args)
-        except Exception:
+        except Exception:  # noqa: BLE001 - it is logged, and an exception here would kill the process
             _report(f"{take.__name__} {args}")
 
     return route
@@ -178,6 +178,6 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(name)
     try:
         return hooks("entry_point")
-    except Exception:
+    except Exception:  # noqa: BLE001 - as above
         _report("entry_point")
         return ModuleType("bluegreen:entry_point")
