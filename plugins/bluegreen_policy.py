@@ -58,9 +58,9 @@ def _policies(route: str) -> dict[str, Policy]:
         sys.path.append(folder)
     policies: tuple[Policy, ...]
     try:
-        from bluegreen import routes
+        from bluegreen.routes import policies as of
 
-        policies = routes.policies(route)
+        policies = of(route)
     except Exception as error:  # noqa: BLE001 - Airflow must survive, and no task may run ungated
         policies = (_failing(f"{type(error).__name__}: {error}"),)
     shaped = {}

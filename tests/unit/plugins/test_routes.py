@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import io
 import sys
+import zipfile
 from collections.abc import Iterator
 from importlib.metadata import PathDistribution
 from pathlib import Path
@@ -17,6 +19,8 @@ from typing import Any
 import pluggy
 import pytest
 from bluegreen import policies, routes
+
+from components.airflow.plugins import plugins_zip
 
 PLUGINS = Path(__file__).parents[3] / "plugins"
 NAMES = ["task_instance_mutation_hook", "dag_policy", "task_policy"]
@@ -223,3 +227,164 @@ def test_settings_that_are_initialised_again_undo_no_route(
     assert routes.live() == (route,)
     core.ask(Subject())
     assert sorted(calls) == sorted(NAMES)
+
+
+def test_airflow_calls_the_hook_of_task_instances_without_a_module_of_settings(
+    core: Core, calls: list[str], only: Any
+) -> None:
+    """It takes the hook for a no-op otherwise, and creates task instances without it."""
+    only("entry_point")
+    start(core, "entry_point")
+    assert vars(core.hook)["is_noop"] is False
+
+
+def test_a_route_that_is_taken_twice_is_taken_once(core: Core, calls: list[str]) -> None:
+    """The plugin managers of Airflow 3's core and its SDK each execute the plugin, old ones every file."""
+    start(core)
+    before = len(core.current.hook.task_policy.get_hookimpls())
+    for name, file in [
+        ("bluegreen_plugin", "bluegreen_plugin.py"),
+        ("customer_plugins_airflow_local_settings", "airflow_local_settings.py"),
+        ("bluegreen_policy", "bluegreen_policy.py"),
+        ("bluegreen_plugin", "bluegreen_plugin.py"),
+    ]:
+        execute(name, file)
+    assert len(core.current.hook.task_policy.get_hookimpls()) == before
+    core.ask(Subject())
+    assert sorted(calls) == sorted(NAMES)
+
+
+def test_an_object_that_only_a_later_route_is_asked_about_is_gated(core: Core, calls: list[str]) -> None:
+    """One call of Airflow's is many of pluggy's: what another route has done counts for that object only."""
+    start(core)
+    core.ask(Subject())
+    first, second = routes.policies("policy_manager")[2], routes.policies("entry_point")[2]
+    calls.clear()
+    subjects = [Subject(), Subject()]
+    for policy in (first, second):
+        for subject in subjects:
+            policy(subject)
+    assert calls == ["task_policy"] * 4, "called for one object after the other, neither knows of the first"
+    calls.clear()
+    for policy in (first, second, first):
+        policy(subjects[0])
+    assert calls == ["task_policy"] * 2, "Airflow asks again about the same object: by the same route"
+
+
+def test_a_policy_that_fails_in_one_route_is_tried_by_the_next(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[Any] = []
+
+    def task_policy(task: Any) -> None:
+        tried.append(task)
+        if len(tried) == 1:
+            raise RuntimeError
+
+    monkeypatch.setattr(policies, "POLICIES", (task_policy,))
+    subject = Subject()
+    with pytest.raises(RuntimeError):
+        routes.policies("entry_point")[0](subject)
+    routes.policies("policy_manager")[0](subject)
+    assert tried == [subject, subject]
+
+
+# --- the settings module ---
+
+
+def test_newer_images_get_the_policies_on_their_own_module(core: Core, calls: list[str]) -> None:
+    amazons: Any = module("airflow_local_settings", __all__=[])
+    sys.modules["airflow_local_settings"] = amazons
+    core.initialize(settings_module="customer_plugins_airflow_local_settings")
+    assert amazons.__all__ == NAMES
+    assert "settings_module" in routes.live()
+
+
+def test_a_policy_that_is_there_already_is_called_first(core: Core, calls: list[str], only: Any) -> None:
+    only("settings_module")
+    theirs: Any = module("airflow_local_settings", __all__=["task_policy", "task_instance_mutation_hook"])
+    theirs.task_policy = lambda task: calls.append("theirs")
+    theirs.task_instance_mutation_hook = lambda task_instance: calls.append("theirs")  # of an older Airflow
+    sys.modules["airflow_local_settings"] = theirs
+    for _ in range(2):
+        execute("customer_plugins_airflow_local_settings")
+    core.initialize(settings_module="airflow_local_settings")
+    core.ask(Subject())
+    assert calls == ["theirs", "task_policy", "dag_policy", "theirs", "task_instance_mutation_hook"]
+
+
+# --- without a gate ---
+
+
+@pytest.mark.parametrize("route", routes.ROUTES)
+@pytest.mark.parametrize("missing", ["bluegreen.routes", "bluegreen.policies", "bluegreen"])
+def test_if_the_gate_cannot_be_loaded_each_route_fails_every_task_and_says_why(
+    route: str, missing: str, core: Core, only: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only(route)
+    monkeypatch.setitem(sys.modules, missing, None)
+    if missing == "bluegreen":  # as if there were no such folder
+        for name in [name for name in sys.modules if name.startswith("bluegreen.")]:
+            monkeypatch.setitem(sys.modules, name, None)
+    try:
+        start(core, route)
+    except ImportError:
+        assert route == "airflow_plugin", "its listener is missing, too"
+    plain = Subject(_pre_execute_hook=None, start_from_trigger=True)
+    mapped = Subject(partial_kwargs={}, start_trigger_args="args")
+    for task in (plain, mapped):
+        core.current.hook.task_policy(task=task)
+    assert mapped.start_trigger_args is None
+    assert plain.start_from_trigger is False
+    message = r"gate could not be loaded.*plugins\.zip.*bluegreen"
+    for hook in (plain._pre_execute_hook, plain.pre_execute, mapped.partial_kwargs["pre_execute"]):
+        with pytest.raises(AirflowException, match=message):
+            hook(context={})
+    monkeypatch.undo()
+
+
+def test_routes_that_fail_every_task_are_not_called_live(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bluegreen.policies", None)
+    start(core)
+    assert routes.live() == ()
+
+
+def test_a_process_without_airflow_has_no_live_route() -> None:
+    assert "airflow.settings" not in sys.modules
+    assert routes.live() == ()
+
+
+def test_a_route_that_cannot_be_taken_is_logged_once_and_airflow_lives(
+    core: Core, calls: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    if core.newer:
+        vars(core.settings)["get_policy_plugin_manager"] = lambda: 1 / 0
+    import bluegreen_policy
+
+    for _ in range(3):
+        bluegreen_policy.register("policy_manager")
+        assert isinstance(bluegreen_policy.entry_point, ModuleType)
+    assert caplog.text.count("not reached by register ('policy_manager',)") == 1
+    assert ("ZeroDivisionError" if core.newer else "POLICY_PLUGIN_MANAGER") in caplog.text
+
+
+# --- the plugin folder ---
+
+
+def test_the_plugin_manager_is_told_to_leave_the_package_alone() -> None:
+    """It would execute each file as a module of its bare name: `import settings` in a DAG would find ours."""
+    rules = (PLUGINS / ".airflowignore").read_text().splitlines()
+    # valid in both of Airflow's syntaxes, for a folder of this name only
+    assert {"bluegreen/", "airflow_local_settings.py", "bluegreen_policy.py"} <= {*rules}
+
+
+def test_plugins_zip_brings_all_that_the_routes_need() -> None:
+    files = set(zipfile.ZipFile(io.BytesIO(plugins_zip())).namelist())
+    assert files >= {
+        "airflow_local_settings.py",
+        "bluegreen/routes.py",
+        "bluegreen_plugin.py",
+        "bluegreen_policy.py",
+        "bluegreen_policy-1.dist-info/METADATA",
+        "bluegreen_policy-1.dist-info/entry_points.txt",
+    }
