@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Iterator
 from importlib.metadata import PathDistribution
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pluggy
@@ -33,11 +33,8 @@ class AirflowException(Exception):  # noqa: N818 - Airflow's own name
     """As in airflow.exceptions."""
 
 
-class Subject:
-    """What a policy is asked about: a task, a DAG, a task instance."""
-
-    def __init__(self, **attributes: Any) -> None:
-        vars(self).update(attributes)
+class Subject(SimpleNamespace):
+    """What a policy is asked about: a task, a DAG, a task instance. All of them allow weak references."""
 
 
 def module(name: str, **content: Any) -> ModuleType:
