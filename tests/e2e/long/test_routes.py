@@ -96,6 +96,20 @@ def test_the_owner_executes_each_task_once(zoo: RouteZoo) -> None:
     assert done == alone, f"at {datetime.now(UTC)}"
 
 
+def test_without_a_route_the_standby_executes(zoo_cloud: ZooCloud) -> None:
+    """What these tests would see if a route were missing, and what users of MWAA have seen."""
+    alone = RouteZoo(zoo_cloud, Kind("3.3.1", ISSUE_627_ALL, "LocalExecutor"), "settings_module")
+    alone.create()
+    try:
+        alone.wait_for(
+            lambda: {"execute", "dag success"} <= {line.get("what") for line in alone.ledger()},
+            "the standby executes a run and calls its callback",
+            seconds=240,
+        )
+    finally:
+        alone.delete()
+
+
 def process(line: Json) -> str:
     """Which of PROCESSES a witness speaks for."""
     if re.search("api-server|webserver", line["process"]):

@@ -1,5 +1,7 @@
-"""What would run on the standby if the gate were missing from a process: a worker, the triggerer, or the DAG
-processor, which calls a DAG's callbacks."""
+"""Would run on the standby if the gate were missing from one of Airflow's processes.
+
+That is a worker, the triggerer, or the DAG processor, which calls a DAG's callbacks.
+"""
 
 from __future__ import annotations
 
