@@ -43,7 +43,6 @@ def _failing(reason: str) -> Policy:
         if getattr(task, "start_from_trigger", False):
             task.start_from_trigger = False
 
-    task_policy.refuses = True  # type: ignore[attr-defined]
     return task_policy
 
 
@@ -56,19 +55,21 @@ def _policies(route: str) -> dict[str, Policy]:
     folder = str(Path(__file__).resolve().parent)
     if folder not in sys.path:
         sys.path.append(folder)
-    policies: tuple[Policy, ...]
     try:
         from bluegreen.routes import policies as of
 
-        policies = of(route)
+        policies = [_shaped(policy, _parameters(getattr(declared, policy.__name__))) for policy in of(route)]
+        refuses = False
     except Exception as error:  # noqa: BLE001 - Airflow must survive, and no task may run ungated
-        policies = (_failing(f"{type(error).__name__}: {error}"),)
-    shaped = {}
+        _report("could not be loaded, so every task fails")
+        policies, refuses = [_failing(f"{type(error).__name__}: {error}")], True
     for policy in policies:
-        parameters = inspect.signature(getattr(declared, policy.__name__)).parameters
-        shaped[policy.__name__] = _shaped(policy, tuple(parameters))
-        vars(shaped[policy.__name__]).update(bluegreen=route, refuses=hasattr(policy, "refuses"))
-    return shaped
+        vars(policy).update(bluegreen=route, refuses=refuses)
+    return {policy.__name__: policy for policy in policies}
+
+
+def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(inspect.signature(function).parameters)
 
 
 def _shaped(policy: Policy, parameters: tuple[str, ...]) -> Policy:
@@ -95,16 +96,16 @@ def _surviving(take: Callable[..., None]) -> Callable[..., None]:
         try:
             take(*args)
         except Exception:  # noqa: BLE001 - it is logged, and an exception here would kill the process
-            _report(f"{take.__name__} {args}")
+            _report(f"not reached by {take.__name__} {args}")
 
     return route
 
 
-def _report(route: str) -> None:
-    """Log once why a route cannot be taken."""
-    if route not in _reported:
-        log.exception("blue/green gate: not reached by %s", route)
-    _reported.add(route)
+def _report(problem: str) -> None:
+    """Log once what went wrong, with the exception that is being handled."""
+    if problem not in _reported:
+        log.exception("blue/green gate: %s", problem)
+    _reported.add(problem)
 
 
 @_surviving
@@ -126,14 +127,14 @@ def install(module: Any) -> None:
 
 def _after(theirs: Policy, ours: Policy) -> Policy:
     # Fewer than Airflow passes, if the policy was written for an older version.
-    known = len(inspect.signature(theirs).parameters)
+    known = len(_parameters(theirs))
 
     def both(*args: Any) -> None:
         theirs(*args[:known])
         ours(*args)
 
     both.__name__ = ours.__name__
-    shaped = _shaped(both, tuple(inspect.signature(ours).parameters))
+    shaped = _shaped(both, _parameters(ours))
     vars(shaped).update(vars(ours))
     return shaped
 
@@ -179,5 +180,5 @@ def __getattr__(name: str) -> Any:
     try:
         return hooks("entry_point")
     except Exception:  # noqa: BLE001 - as above
-        _report("entry_point")
+        _report("not reached by its entry point")
         return ModuleType("bluegreen:entry_point")

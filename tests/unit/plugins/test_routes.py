@@ -340,10 +340,23 @@ def test_if_the_gate_cannot_be_loaded_each_route_fails_every_task_and_says_why(
     monkeypatch.undo()
 
 
-def test_routes_that_fail_every_task_are_not_called_live(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_routes_that_fail_every_task_are_not_called_live(
+    core: Core, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setitem(sys.modules, "bluegreen.policies", None)
     start(core)
     assert routes.live() == ()
+    assert caplog.text.count("could not be loaded, so every task fails") == 1
+
+
+def test_an_airflow_that_declares_other_policies_fails_every_task(core: Core, calls: list[str]) -> None:
+    del core.policies.dag_policy
+    start(core)
+    assert routes.live() == ()
+    task = Subject(_pre_execute_hook=None)
+    core.current.hook.task_policy(task=task)
+    with pytest.raises(AirflowException, match="dag_policy"):
+        task._pre_execute_hook(context={})
 
 
 def test_a_process_without_airflow_has_no_live_route() -> None:
