@@ -150,18 +150,18 @@ def register(route: str) -> None:
     newer = getattr(settings, "get_policy_plugin_manager", None)  # Airflow 3.2
     manager: Any = newer() if newer is not None else settings.POLICY_PLUGIN_MANAGER
     known = (implementation.function for implementation in manager.hook.task_policy.get_hookimpls())
-    if route in (getattr(function, "bluegreen", None) for function in known):
+    if route not in ROUTES or route in (getattr(function, "bluegreen", None) for function in known):
         return
-    plugin = hooks(route)
+    plugin = _plugin(route)
     for name, hook in vars(plugin).items():
         if hasattr(hook, "bluegreen"):
             # Airflow registers this class with every manager
             setattr(policies.DefaultPolicy, f"bluegreen_{route}_{name}", staticmethod(hook))
-    manager.register(plugin, name=plugin.__name__)
+    manager.register(plugin)
 
 
-def hooks(route: str) -> ModuleType:
-    """The policies of a route as a plugin for Airflow's manager."""
+def _plugin(route: str) -> ModuleType:
+    """The policies of a route as a plugin for Airflow's manager, which takes each name once."""
     from airflow import policies, settings
 
     plugin = ModuleType(f"bluegreen:{route}")
@@ -178,7 +178,7 @@ def __getattr__(name: str) -> Any:
     if name != "entry_point":
         raise AttributeError(name)
     try:
-        return hooks("entry_point")
+        return _plugin("entry_point")
     except Exception:  # noqa: BLE001 - as above
         _report("not reached by its entry point")
         return ModuleType("bluegreen:entry_point")

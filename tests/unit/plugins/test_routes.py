@@ -198,6 +198,8 @@ def start(core: Core, route: str | None = None) -> None:
 def test_each_route_alone_calls_each_policy_once(route: str, core: Core, calls: list[str], only: Any) -> None:
     only(route)
     start(core, route)
+    if route == "airflow_plugin":
+        execute("bluegreen_plugin", "bluegreen_plugin.py")
     assert routes.live() == (route,)
     core.ask(Subject())
     assert sorted(calls) == sorted(NAMES)

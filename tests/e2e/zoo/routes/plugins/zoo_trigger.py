@@ -21,6 +21,6 @@ class NotingTrigger(BaseTrigger):  # type: ignore[misc]
         return "zoo_trigger.NotingTrigger", {"mark": self.mark}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        await asyncio.sleep(3)
+        await asyncio.sleep(15)  # or Airflow may resume the task before it has noticed that it was deferred
         witness("started here" if "started" in self.mark else "trigger")
         yield TriggerEvent("now")
