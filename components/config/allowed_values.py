@@ -12,29 +12,6 @@ from components.config.airflow_versions import AIRFLOW_VERSIONS
 
 ENVIRONMENT_CLASSES = ("micro", "small", "medium", "large", "xlarge", "2xlarge")
 
-# Options, or with a dot at the end whole sections, that this program or Amazon MWAA sets itself.
-OURS = (
-    "bluegreen.",
-    "openlineage.namespace",
-    "openlineage.transport",
-    "secrets.backend",
-    "secrets.backend_kwargs",
-    "scheduler.create_cron_data_intervals",
-    "scheduler.catchup_by_default",
-)
-AMAZONS = (
-    "celery.broker_url",
-    "celery.result_backend",
-    "core.executor",
-    "core.fernet_key",
-    "core.load_examples",
-    "core.sql_alchemy_conn",
-    "database.sql_alchemy_conn",
-    "logging.logging_config_class",
-    "metrics.",
-)
-PINNED = ("apache-airflow", "apache-airflow-providers-openlineage", "openlineage-python")
-
 
 def _matching(pattern: str, description: str) -> Any:
     return Field(pattern=rf"^(?:{pattern})$", description=description)
@@ -77,6 +54,18 @@ def _not_amazons(value: str) -> str:
     return value
 
 
+def _as_text(value: Any) -> Any:
+    """`pulumi config set --path` stores a whole number, true or false as such."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int) else value
+
+
+def _as_option(value: Any) -> Any:
+    """Also a fraction, which Airflow reads as a number."""
+    return str(value) if isinstance(value, float) else _as_text(value)
+
+
 def _in_order(value: dict[str, str]) -> dict[str, str]:
     return dict(sorted(value.items()))
 
@@ -115,7 +104,9 @@ EnvironmentClass = Annotated[
     ),
 ]
 AirflowOptions = Annotated[
-    dict[str, str], AfterValidator(_in_order), Field(description='an object like {"core.parallelism": "64"}')
+    dict[str, Annotated[str, BeforeValidator(_as_option)]],
+    AfterValidator(_in_order),
+    Field(description='an object like {"core.parallelism": "64"}'),
 ]
 Requirements = Annotated[
     tuple[str, ...], Field(description='a list of lines for pip, like ["pandas==2.3.3"]')
@@ -154,7 +145,9 @@ Project = Annotated[
     Field(description="a name that does not begin with aws or ssm: Parameter Store keeps those for Amazon"),
 ]
 Tags = Annotated[
-    dict[str, str], AfterValidator(_in_order), Field(description='an object like {"team": "data"}')
+    dict[str, Annotated[str, BeforeValidator(_as_text)]],
+    AfterValidator(_in_order),
+    Field(description='an object like {"team": "data"}'),
 ]
 
 Nat = Literal["single", "per_az"]

@@ -21,7 +21,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from components.config import allowed_values as types
 from components.config.airflow_versions import AIRFLOW_VERSIONS, AirflowVersion
-from components.config.rules import Problem, content_rules, environment_rules, stack_rules
+from components.config.content import content_rules
+from components.config.rules import Problem, environment_rules, quoted, stack_rules
 
 PROJECT_FILE = Path(__file__).resolve().parents[2] / "Pulumi.yaml"
 
@@ -198,12 +199,26 @@ def _checked(
     for name, field in model.model_fields.items():
         if only is not None and name not in only:
             continue
+        adapter = TypeAdapter(hints[name])
         try:
-            known[name] = TypeAdapter(hints[name]).validate_python(raw.get(name))
-        except ValidationError:
+            known[name] = adapter.validate_python(raw.get(name))
+        except ValidationError as error:
             allowed = field.description or " or ".join(map(repr, get_args(field.annotation)))
-            problems.append(Problem(name, raw.get(name), allowed))
+            parts = dict.fromkeys(each["loc"][0] for each in error.errors() if each["loc"])
+            problems += [_of_part(name, raw[name], part, allowed) for part in parts]
+            if not parts:
+                problems.append(Problem(name, raw.get(name), allowed))
+            elif isinstance(raw[name], Mapping):  # the rules look at the other values
+                rest = {key: value for key, value in raw[name].items() if key not in parts}
+                known[name] = adapter.validate_python(rest)
     return known, problems
+
+
+def _of_part(name: str, value: Any, part: Any, allowed: str) -> Problem:
+    """The problem of one item of a list, or of one value of an object."""
+    if isinstance(part, int):
+        return Problem(f"{name}[{part}]", value[part], allowed)
+    return Problem(f"{name}{quoted(part)}", value[part], "removed, or a text in quotes", remove=True)
 
 
 def _environment_problems(colour: Colour, known: Mapping[str, Any]) -> Iterator[Problem]:
