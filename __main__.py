@@ -21,7 +21,8 @@ tag_everything(settings.all_tags)
 # The guard runs first: nothing is registered if that would take away the environment that owns the work.
 previous = previous_outputs()
 zones = choose_zones(settings, previous)
-guard(settings, previous, {colour: planned(settings, colour, names, zones) for colour in settings.colours})
+plans = {colour: planned(settings, colour, names, zones) for colour in settings.colours}
+updated = guard(settings, previous, plans)
 
 network = Network("network", NetworkArgs(settings=settings, availability_zones=zones))
 lineage_log = LineageLog("lineage-log", LineageLogArgs(name=settings.name, settings=settings))
@@ -53,6 +54,7 @@ airflow = {
             private_subnet_ids=network.private_subnet_ids,
             lineage_log=lineage_log,
             previous_life=environments_of(previous).get(colour, {}).get("life"),
+            updated=colour in updated,
         ),
     )
     for colour in settings.colours

@@ -82,7 +82,7 @@ def identity(settings: Settings, colour: Colour, zones: Sequence[str]) -> dict[s
 
 
 def arguments(settings: Settings, colour: Colour, names: Names, parts: Parts) -> dict[str, Any]:
-    """Every argument of `aws.mwaa.Environment`. Plain parts make plain arguments."""
+    """Every argument of `aws.mwaa.Environment` that it keeps. Plain parts make plain arguments."""
     own = settings.environment(colour)
     return {
         "name": f"{settings.name}-{colour}",
@@ -92,7 +92,6 @@ def arguments(settings: Settings, colour: Colour, names: Names, parts: Parts) ->
         "max_workers": own.max_workers,
         "schedulers": own.schedulers,
         "webserver_access_mode": own.webserver_access,
-        "worker_replacement_strategy": own.worker_replacement_strategy,
         "endpoint_management": ENDPOINT_MANAGEMENT,
         "execution_role_arn": parts.role_arn,
         "kms_key": settings.kms_key_arn,

@@ -29,7 +29,8 @@ TIMEOUTS = pulumi.CustomTimeouts(create="2h", update="14h", delete="2h")
 class MwaaArgs:
     """`zones`: the network's two zones; `names`: those of the stack's parameters and secrets.
 
-    `previous_life`: that of the environment of this colour which the stack had before this run.
+    `previous_life`: that of the environment of this colour which the stack had before this run; `updated`:
+    this run changes it.
     """
 
     settings: Settings
@@ -40,6 +41,7 @@ class MwaaArgs:
     private_subnet_ids: pulumi.Input[Sequence[str]]
     lineage_log: LineageLog
     previous_life: str | None = None
+    updated: bool = False
 
 
 class Files(NamedTuple):
@@ -213,6 +215,11 @@ class Mwaa(pulumi.ComponentResource):
         return aws.mwaa.Environment(
             self._name,
             **arguments(args.settings, args.colour, args.names, parts),
+            # Of an update, not of the environment: AWS gives back that of the last one, and after a creation
+            # none. Given without another change, it would be an update of its own.
+            worker_replacement_strategy=(
+                args.settings.environment(args.colour).worker_replacement_strategy if args.updated else None
+            ),
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=depends_on,
@@ -245,6 +252,7 @@ class Mwaa(pulumi.ComponentResource):
             "environment_class": environment.environment_class,
             "lineage_namespace": args.settings.namespace(args.colour),
             "log_group_prefix": f"airflow-{self._environment_name}-",
+            "last_worker_replacement": environment.worker_replacement_strategy.apply(lambda last: last or ""),
             "identity": record.input["identity"],
             "deployed": record.input["deployed"],
         }

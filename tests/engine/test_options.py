@@ -49,6 +49,15 @@ def test_an_override_for_green_updates_green_alone(project: Project) -> None:
         ("update", "mwaa-green")
     ]
     mwaa = project.cloud.client("mwaa")
+    assert (
+        mwaa.get_environment(Name=project.outputs()["airflow_environments"]["green"]["name"])["Environment"][
+            "LastUpdate"
+        ]["WorkerReplacementStrategy"]
+        == "GRACEFUL"
+    )
+    again = project.up()
+    assert again.ok, again.said
+    assert again.changes == []
     deployed = {
         colour: mwaa.get_environment(Name=e["name"])["Environment"]["MaxWorkers"]
         for colour, e in project.outputs()["airflow_environments"].items()

@@ -92,7 +92,10 @@ COMPUTED: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {
     },
     "aws:s3/bucket:Bucket": lambda name, inputs: {"bucket": f"{name}-1234567"},
     "aws:s3/bucketObjectv2:BucketObjectv2": lambda name, inputs: {"versionId": f"version-of-{name}"},
-    "aws:mwaa/environment:Environment": lambda name, inputs: {"webserverUrl": f"{name}.airflow.example"},
+    "aws:mwaa/environment:Environment": lambda name, inputs: {
+        "webserverUrl": f"{name}.airflow.example",
+        "workerReplacementStrategy": "",
+    },
     "aws:iam/role:Role": lambda name, inputs: {"name": inputs.get("name", f"{name}-1234567")},
     "aws:iam/instanceProfile:InstanceProfile": lambda name, inputs: {"name": f"{name}-1234567"},
     "aws:ec2/instance:Instance": lambda name, inputs: {"privateIp": "10.0.0.10"},

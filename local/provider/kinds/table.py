@@ -89,6 +89,7 @@ KINDS: dict[str, Kind] = {
         "{name}",
         longest_name=80,
         also_replaces=major_upgrade,
+        given_back=("workerReplacementStrategy",),
     ),
     **EC2,
     # Load balancing
