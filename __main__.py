@@ -6,6 +6,7 @@ from components.airflow.definition import planned
 from components.airflow.mwaa import Mwaa, MwaaArgs
 from components.config.settings import Settings
 from components.guard import environments_of, guard, previous_outputs
+from components.key import key_of_the_stack
 from components.lineage_log import LineageLog, LineageLogArgs
 from components.marquez.back_end import Marquez, MarquezArgs
 from components.marquez.ec2 import MarquezEc2
@@ -24,8 +25,11 @@ zones = choose_zones(settings, previous)
 plans = {colour: planned(settings, colour, names, zones) for colour in settings.colours}
 updated = guard(settings, previous, plans)
 
+key = key_of_the_stack(settings)
 network = Network("network", NetworkArgs(settings=settings, availability_zones=zones))
-lineage_log = LineageLog("lineage-log", LineageLogArgs(name=settings.name, settings=settings))
+lineage_log = LineageLog(
+    "lineage-log", LineageLogArgs(name=settings.name, settings=settings, kms_key_arn=key)
+)
 
 # Airflow and Marquez depend on the lineage log only, not on each other: they are created in parallel.
 marquez_kind: type[Marquez] = MarquezHa if settings.enable_ha_marquez else MarquezEc2
@@ -40,6 +44,7 @@ marquez = marquez_kind(
         private_subnet_ids=network.private_subnet_ids,
         availability_zones=zones,
         lineage_log=lineage_log,
+        kms_key_arn=key,
     ),
 )
 airflow = {
@@ -53,6 +58,7 @@ airflow = {
             vpc_id=network.vpc_id,
             private_subnet_ids=network.private_subnet_ids,
             lineage_log=lineage_log,
+            kms_key_arn=key,
             previous_life=environments_of(previous).get(colour, {}).get("life"),
             updated=colour in updated,
         ),

@@ -35,6 +35,7 @@ SHORT = {
     "logging_configuration": "logging",
 }
 DIGEST = "sha256:"
+OWN_KEY = "the stack's own"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,7 @@ class Parts:
     subnet_ids: pulumi.Input[Sequence[str]]
     lineage_bucket: pulumi.Input[str]
     life: pulumi.Input[str]
+    kms_key_arn: pulumi.Input[str] | None
 
     @classmethod
     def stand_ins(cls, settings: Settings, colour: Colour) -> Parts:
@@ -62,6 +64,7 @@ class Parts:
             subnet_ids="the private subnets",
             lineage_bucket="the lineage log",
             life="its life",
+            kms_key_arn=OWN_KEY if settings.create_kms_key else settings.kms_key_arn,
         )
 
 
@@ -76,7 +79,7 @@ def identity(settings: Settings, colour: Colour, zones: Sequence[str]) -> dict[s
         "airflow_major": major(settings.environment(colour).airflow_version),
         "vpc_cidr": settings.vpc_cidr,
         "availability_zones": list(zones),
-        "kms_key_arn": settings.kms_key_arn or "",
+        "kms_key_arn": OWN_KEY if settings.create_kms_key else settings.kms_key_arn or "",
         "endpoint_management": ENDPOINT_MANAGEMENT,
     }
 
@@ -94,7 +97,7 @@ def arguments(settings: Settings, colour: Colour, names: Names, parts: Parts) ->
         "webserver_access_mode": own.webserver_access,
         "endpoint_management": ENDPOINT_MANAGEMENT,
         "execution_role_arn": parts.role_arn,
-        "kms_key": settings.kms_key_arn,
+        "kms_key": parts.kms_key_arn,
         "source_bucket_arn": parts.bucket_arn,
         "dag_s3_path": DAGS,
         "requirements_s3_path": REQUIREMENTS,

@@ -115,11 +115,18 @@ Overrides = Annotated[
     dict[str, Any], Field(description='an object of settings, like {"airflow_version": "3.0.6"}')
 ]
 
-KEY_ARN = r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/([a-f0-9-]{36}|mrk-[a-f0-9]{32})$"
+# Exactly the ARNs of keys that Amazon MWAA's API takes (KmsKey): none of a multi-Region key, and only
+# regions of three parts, so none of GovCloud.
+KEY_ARN = (
+    r"arn:aws(-[a-z]+)?:kms:[a-z]{2}-[a-z]+-\d:\d+:key\/"
+    r"[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}"
+)
 KmsKeyArn = Annotated[
-    Annotated[str, Field(pattern=KEY_ARN)] | None,
+    Annotated[str, Field(pattern=rf"^(?:{KEY_ARN})$")] | None,
     BeforeValidator(_none_if_empty),
-    Field(description="the ARN of a KMS key (not of an alias), or empty"),
+    Field(
+        description="the ARN of a KMS key that Amazon MWAA takes (of no alias or multi-Region key), or empty"
+    ),
 ]
 CertificateArn = Annotated[
     Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[A-Za-z0-9-]+$")] | None,

@@ -81,6 +81,8 @@ def stack_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
         arn = known.get(key)
         if arn is not None and region is not None and arn.split(":")[3] != region:
             yield Problem(key, arn, f"in the stack's region, {region}")
+    if known.get("kms_key_arn") is not None and known.get("create_kms_key") is True:
+        yield Problem("kms_key_arn", known["kms_key_arn"], "removed, or create_kms_key false", remove=True)
     low, high = known.get("aurora_min_capacity"), known.get("aurora_max_capacity")
     if high is not None and high < 1:
         yield Problem("aurora_max_capacity", high, "1 or more")

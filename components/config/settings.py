@@ -80,6 +80,7 @@ class Settings(EnvironmentSettings):
     blue: types.Overrides
     green: types.Overrides
     kms_key_arn: types.KmsKeyArn
+    create_kms_key: types.Switch
     switch_lead_seconds: types.LeadSeconds
 
     lineage_namespace: types.LineageNamespace

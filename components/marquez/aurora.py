@@ -27,7 +27,7 @@ class AuroraArgs:
     min_capacity: float
     max_capacity: float
     production: bool
-    kms_key_arn: str | None
+    kms_key_arn: pulumi.Input[str] | None
     tags: Mapping[str, str]
 
 
@@ -108,7 +108,7 @@ class Aurora(pulumi.ComponentResource):
         life = random.RandomId(
             f"{self._name}-life",
             byte_length=4,
-            keepers={"kms_key_arn": self._args.kms_key_arn or ""},
+            keepers={"kms_key_arn": "" if self._args.kms_key_arn is None else self._args.kms_key_arn},
             opts=self._child,
         )
         if not self._args.production:

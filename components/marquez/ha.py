@@ -78,7 +78,7 @@ class MarquezHa(Marquez):
                 min_capacity=settings.aurora_min_capacity,
                 max_capacity=settings.aurora_max_capacity,
                 production=settings.production,
-                kms_key_arn=settings.kms_key_arn,
+                kms_key_arn=args.kms_key_arn,
                 tags=self._tags("database"),
             ),
             self._child,

@@ -47,12 +47,14 @@ def get_caller_identity(_args: Props, _region: str) -> Props:
     }
 
 
-def get_partition(_args: Props, _region: str) -> Props:
+def get_partition(_args: Props, region: str) -> Props:
+    china = region.startswith("cn-")
+    name = "aws-cn" if china else "aws-us-gov" if region.startswith("us-gov-") else "aws"
     return {
-        "id": "aws",
-        "partition": "aws",
-        "dnsSuffix": "amazonaws.com",
-        "reverseDnsPrefix": "com.amazonaws",
+        "id": name,
+        "partition": name,
+        "dnsSuffix": "amazonaws.com.cn" if china else "amazonaws.com",
+        "reverseDnsPrefix": "cn.com.amazonaws" if china else "com.amazonaws",
     }
 
 

@@ -53,6 +53,8 @@ ARNS = {
     "aws:iam/role:Role": "iam:role/{id}",
     "aws:iam/rolePolicy:RolePolicy": "",
     "aws:iam/rolePolicyAttachment:RolePolicyAttachment": "",
+    "aws:kms/alias:Alias": "kms:{id}",
+    "aws:kms/key:Key": "kms:key/{id}",
     "aws:lb/listener:Listener": "elasticloadbalancing:listener/app/{id}/1/2",
     "aws:lb/listenerRule:ListenerRule": "elasticloadbalancing:listener-rule/app/{id}/1/2/3",
     "aws:lb/loadBalancer:LoadBalancer": "elasticloadbalancing:loadbalancer/app/{id}/1",
@@ -81,6 +83,12 @@ ARNS = {
     "random:index/randomId:RandomId": "",
     "random:index/randomPassword:RandomPassword": "",
 }
+GET_PARTITION = "aws:index/getPartition:getPartition"
+PARTITIONS = {
+    "aws": {"partition": "aws", "dnsSuffix": "amazonaws.com"},
+    "aws-cn": {"partition": "aws-cn", "dnsSuffix": "amazonaws.com.cn"},
+    "aws-us-gov": {"partition": "aws-us-gov", "dnsSuffix": "amazonaws.com"},
+}
 GLOBAL_SERVICES = {"s3": "arn:aws:s3:::", "iam": f"arn:aws:iam::{ACCOUNT}:", "route53": "arn:aws:route53:::"}
 
 # What AWS would answer, beside what went in.
@@ -106,6 +114,7 @@ COMPUTED: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {
         "zoneId": "Z1",
         "arnSuffix": f"app/{name}/1",
     },
+    "aws:kms/key:Key": lambda name, inputs: {"keyId": f"{name}-id"},
     "aws:lb/targetGroup:TargetGroup": lambda name, inputs: {"arnSuffix": f"targetgroup/{name}/1"},
     "aws:rds/cluster:Cluster": lambda name, inputs: {
         "clusterIdentifier": f"{name}-1234567",
@@ -211,7 +220,12 @@ class AwsMocks(mocks.Mocks):
         outputs = {"id": resource_id, **echoed, **self._arn(args.typ, args.name, resource_id)}
         if args.typ in COMPUTED:
             outputs |= COMPUTED[args.typ](args.name, dict(args.inputs))
-        return resource_id, outputs
+        return resource_id, self._in_partition(outputs)
+
+    def _in_partition(self, outputs: dict[str, Any]) -> dict[str, Any]:
+        partition = self.invokes[GET_PARTITION]({})["partition"] if GET_PARTITION in self.invokes else "aws"
+        moved: dict[str, Any] = json.loads(json.dumps(outputs).replace("arn:aws:", f"arn:{partition}:"))
+        return moved
 
     def _arn(self, typ: str, name: str, resource_id: str) -> dict[str, str]:
         pattern = ARNS[typ]  # a type that is not in the table is not mocked
@@ -303,6 +317,7 @@ def deploy(
     stack: str | None = None,
     previous: Mapping[str, Any] | None = None,
     parameter: Mapping[str, Any] | None = None,
+    partition: str = "aws",
 ) -> Deployment:
     """Run the real __main__.py with a real stack file.
 
@@ -322,6 +337,8 @@ def deploy(
         "aws:index/getAvailabilityZones:getAvailabilityZones": lambda args: {
             "names": [f"{REGION}{letter}" for letter in "cab"]
         },
+        "aws:index/getCallerIdentity:getCallerIdentity": lambda args: {"accountId": ACCOUNT},
+        GET_PARTITION: lambda args: PARTITIONS[partition],
         "aws:s3/getObject:getObject": lambda args: _object(objects, args),
         "aws:ssm/getParameter:getParameter": lambda args: parameters[args["name"]],
     }

@@ -366,8 +366,8 @@ def test_the_warning_says_what_becomes_of_running_tasks(strategy: str, last: str
 @pytest.mark.parametrize("strategy", ["FORCED", "GRACEFUL"])
 def test_the_way_of_replacing_workers_is_passed_on_with_an_update_and_alone_is_none(strategy: str) -> None:
     previous = before("fullha")
-    for changes, sent in (({}, None), ({"max_workers": 9}, strategy)):
-        changes = {"worker_replacement_strategy": strategy, **changes}
+    for workers, sent in ((5, None), (9, strategy)):
+        changes: dict[str, Any] = {"worker_replacement_strategy": strategy, "max_workers": workers}
         deployment = deploy("fullha", changes, previous=previous, parameter=BLUE_OWNS)
         inputs = deployment.resource("Environment", "mwaa-blue").inputs
         assert inputs.get("workerReplacementStrategy") == sent

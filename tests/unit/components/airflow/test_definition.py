@@ -44,6 +44,7 @@ OF_STACKS: dict[str, Any] = {
     "blue": {"max_workers": 9},
     "green": {"max_workers": 9},
     "kms_key_arn": KEY,
+    "create_kms_key": True,
     "switch_lead_seconds": 7,
     "lineage_namespace": "shared",
     "lineage_retention_days": 45,
