@@ -11,8 +11,9 @@ from components.lineage_log import LineageLog, LineageLogArgs
 from components.marquez.back_end import Marquez, MarquezArgs
 from components.marquez.ec2 import MarquezEc2
 from components.marquez.ha import MarquezHa
-from components.network import Network, NetworkArgs, choose_zones
+from components.network import Network, NetworkArgs
 from components.ownership import INITIAL_OWNER, Names, Ownership, OwnershipArgs
+from components.region import choose_zones
 from components.tagging import tag_everything
 
 settings = Settings.load()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network
-from typing import Any
 
 import pulumi
 import pulumi_aws as aws
@@ -52,26 +51,6 @@ def subnet_plan(vpc_cidr: str) -> SubnetPlan:
         zones.append((str(private), str(public), str(beside), str(far)))
     private_pair, public_pair, beside_pair, far_pair = zip(*zones, strict=True)
     return SubnetPlan(private=private_pair, public=public_pair, unused=(beside_pair, far_pair))
-
-
-def choose_zones(settings: Settings, previous: Mapping[str, Any]) -> tuple[str, str]:
-    """The stack's two zones: from the settings, else from `previous` (its outputs), else from the region.
-
-    The stack's own take precedence, because the region's list can change.
-    """
-    zones: Sequence[str] = settings.availability_zones
-    if not zones and previous.get("region") == settings.region:
-        blue = previous.get("airflow_environments", {}).get("blue", {})
-        zones = blue.get("identity", {}).get("availability_zones", ())
-    if not zones:
-        usual = aws.GetAvailabilityZonesFilterArgs(name="opt-in-status", values=["opt-in-not-required"])
-        zones = sorted(aws.get_availability_zones(filters=[usual]).names)
-    if len(zones) < 2:
-        raise pulumi.RunError(
-            f"Region {settings.region} has fewer than two availability zones ({', '.join(zones) or 'none'}). "
-            f"Choose another region:\n  pulumi config set aws:region <region> -s {settings.stack}"
-        )
-    return zones[0], zones[1]
 
 
 @dataclass(frozen=True, kw_only=True)

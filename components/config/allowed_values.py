@@ -13,6 +13,10 @@ from components.config.airflow_versions import AIRFLOW_VERSIONS
 ENVIRONMENT_CLASSES = ("micro", "small", "medium", "large", "xlarge", "2xlarge")
 
 
+# RFC 1918, and RFC 6598, which carriers share.
+PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
+
+
 def _matching(pattern: str, description: str) -> Any:
     return Field(pattern=rf"^(?:{pattern})$", description=description)
 
@@ -24,7 +28,8 @@ def _none_if_empty(value: Any) -> Any:
 
 def _network(value: str) -> str:
     network = IPv4Network(value)  # rejects host bits, which AWS would silently drop
-    if not 16 <= network.prefixlen <= 24:
+    usable = network.is_global or any(network.subnet_of(private) for private in PRIVATE)
+    if not 16 <= network.prefixlen <= 24 or network.is_multicast or not usable:
         raise ValueError(value)
     return str(network)
 
@@ -84,7 +89,10 @@ AuroraCapacity = Annotated[
 VpcCidr = Annotated[
     str,
     AfterValidator(_network),
-    Field(description="an IPv4 network of /16 to /24 without host bits, like 10.0.0.0/16"),
+    Field(
+        description="an IPv4 network of /16 to /24 without host bits, of addresses that hosts can have, "
+        "like 10.0.0.0/16"
+    ),
 ]
 Region = Annotated[str, _matching(r"[a-z]{2,}(-[a-z]+)+-\d", "an AWS region, like us-east-1")]
 AvailabilityZones = Annotated[

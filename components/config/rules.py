@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -83,6 +84,10 @@ def stack_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(key, arn, f"in the stack's region, {region}")
     if known.get("kms_key_arn") is not None and known.get("create_kms_key") is True:
         yield Problem("kms_key_arn", known["kms_key_arn"], "removed, or create_kms_key false", remove=True)
+    if known.get("marquez_certificate_arn") is not None and known.get("enable_ha_marquez") is False:
+        arn = known["marquez_certificate_arn"]
+        allowed = "removed, or enable_ha_marquez true: the single node has no HTTPS"
+        yield Problem("marquez_certificate_arn", arn, allowed, remove=True)
     low, high = known.get("aurora_min_capacity"), known.get("aurora_max_capacity")
     if high is not None and high < 1:
         yield Problem("aurora_max_capacity", high, "1 or more")
@@ -94,14 +99,19 @@ def stack_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
 def _tag_rules(tags: Mapping[str, str]) -> Iterator[Problem]:
     if len(tags) > 40:
         yield Problem("tags", f"{len(tags)} tags", "40 tags or fewer")
+    folded = Counter(tag.lower() for tag in tags)
     for tag, value in tags.items():
         key = f"tags{quoted(tag)}"
         if tag.lower().startswith("aws:"):
             yield Problem(key, value, "removed: aws: is Amazon's own prefix", remove=True)
-        elif not re.fullmatch(r"[\w .:/=+@-]{1,128}", tag) or not re.fullmatch(r"[\w .:/=+@-]{0,256}", value):
+        elif tag.lower() == "name":
+            yield Problem(key, value, "removed: this program names each resource", remove=True)
+        elif folded[tag.lower()] > 1:
+            yield Problem(key, value, "removed: IAM takes keys that differ in case for the same", remove=True)
+        elif not re.fullmatch(r"[\w .:/=+@-]{1,128}", tag) or not re.fullmatch(r"[\w .:/=+@-]{1,256}", value):
             yield Problem(
                 key,
                 value,
-                "a key of 1-128 and a value of 0-256 letters, digits, spaces and _.:/=+@-",
+                "a key of 1-128 and a value of 1-256 letters, digits, spaces and _.:/=+@-",
                 remove=True,
             )

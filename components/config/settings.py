@@ -161,8 +161,10 @@ class Settings(EnvironmentSettings):
 
     @property
     def all_tags(self) -> dict[str, str]:
-        """The tags of every resource."""
-        return {"project": self.project, "stack": self.stack, "managed-by": "pulumi", **self.tags}
+        """The tags of every resource. The user's win, also where only the case of the key differs."""
+        ours = {"project": self.project, "stack": self.stack, "managed-by": "pulumi"}
+        theirs = {key.lower() for key in self.tags}
+        return {key: value for key, value in ours.items() if key not in theirs} | self.tags
 
 
 def declared_defaults() -> dict[str, Any]:

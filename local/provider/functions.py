@@ -75,6 +75,43 @@ def _short(region: str) -> str:
     return parts[0] + "".join(part[0] for part in parts[1:-1]) + parts[-1]
 
 
+# MiB; a program that asks for another type is told to add it here.
+MEMORY = {
+    "t3.nano": 512,
+    "t3.small": 2048,
+    "t3.medium": 4096,
+    "t3.large": 8192,
+    "m7i.large": 8192,
+    "m7i-flex.large": 8192,
+}
+
+
+def get_instance_type_offerings(args: Props, region: str) -> Props:
+    """Each type in `MEMORY` in each zone; no other type exists."""
+    wanted = [name for each in args.get("filters") or [] for name in each["values"] if name in MEMORY]
+    zones = get_availability_zones({}, region)["names"]
+    return {
+        "id": region,
+        "region": region,
+        "instanceTypes": [name for name in wanted for _ in zones],
+        "locations": [zone for _ in wanted for zone in zones],
+        "locationTypes": ["availability-zone" for _ in wanted for _ in zones],
+    }
+
+
+def get_instance_type(args: Props, region: str) -> Props:
+    name = str(args["instanceType"])
+    if name not in MEMORY:
+        raise ProviderError(f"reading EC2 Instance Type ({name}): InvalidInstanceType")
+    return {
+        "id": name,
+        "region": region,
+        "instanceType": name,
+        "memorySize": MEMORY[name],
+        "supportedArchitectures": ["x86_64"],
+    }
+
+
 def get_parameter(args: Props, region: str) -> Props:
     name = str(args["name"])
     decrypt = args.get("withDecryption", True)
@@ -135,6 +172,8 @@ def get_object(args: Props, region: str) -> Props:
 
 
 FUNCTIONS: dict[str, Callable[[Props, str], Props]] = {
+    "aws:ec2/getInstanceType:getInstanceType": get_instance_type,
+    "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings": get_instance_type_offerings,
     "aws:index/getRegion:getRegion": get_region,
     "aws:index/getCallerIdentity:getCallerIdentity": get_caller_identity,
     "aws:index/getPartition:getPartition": get_partition,

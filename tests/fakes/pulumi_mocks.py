@@ -334,6 +334,13 @@ def deploy(
             objects[object_key(json.loads(parameter["value"])["object"])] = content
     invokes: dict[str, Invoke] = {
         "pulumi:pulumi:readStackOutputs": lambda args: {"outputs": dict(previous or {})},
+        "aws:ec2/getInstanceType:getInstanceType": lambda args: {
+            "memorySize": 8192,
+            "supportedArchitectures": ["x86_64"],
+        },
+        "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings": lambda args: {
+            "locations": [f"{REGION}{letter}" for letter in "abcf"]
+        },
         "aws:index/getAvailabilityZones:getAvailabilityZones": lambda args: {
             "names": [f"{REGION}{letter}" for letter in "cab"]
         },

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from ipaddress import IPv4Network
 from itertools import combinations
 
-import pulumi
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.network import ENDPOINT_SERVICES, choose_zones, subnet_plan
-from tests.fakes.pulumi_mocks import REGION, deploy, run
-from tests.unit.components.config.test_settings import parse
+from components.network import ENDPOINT_SERVICES, subnet_plan
+from tests.fakes.pulumi_mocks import REGION, deploy
 
 vpc_cidrs = st.builds(
     lambda address, prefix: str(IPv4Network((address, prefix), strict=False)),
@@ -63,48 +60,6 @@ def test_no_setting_but_the_network_itself_moves_a_subnet() -> None:
     after = deploy("standard", changes).resource("Vpc", "network").inputs
     assert before["subnetSpecs"] == after["subnetSpecs"]
     assert before["availabilityZoneNames"] == after["availabilityZoneNames"]
-
-
-def zones(
-    changes: Mapping[str, object], previous: Mapping[str, object], offered: list[str]
-) -> tuple[str, str]:
-    zones: list[tuple[str, str]] = []
-    run(
-        lambda: zones.append(choose_zones(parse(changes), previous)),
-        invokes={"aws:index/getAvailabilityZones:getAvailabilityZones": lambda args: {"names": offered}},
-    )
-    return zones[0]
-
-
-PREVIOUS: dict[str, object] = {
-    "region": REGION,
-    "airflow_environments": {"blue": {"identity": {"availability_zones": ["us-east-1c", "us-east-1d"]}}},
-}
-
-
-def test_without_a_setting_the_regions_first_two_zones_are_taken() -> None:
-    assert zones({}, {}, ["us-east-1c", "us-east-1b", "us-east-1a"]) == ("us-east-1a", "us-east-1b")
-
-
-def test_a_stack_keeps_its_zones_whatever_the_region_offers_later() -> None:
-    assert zones({}, PREVIOUS, ["us-east-1a", "us-east-1b"]) == ("us-east-1c", "us-east-1d")
-
-
-def test_the_setting_comes_first() -> None:
-    assert zones({"availability_zones": ["us-east-1e", "us-east-1f"]}, PREVIOUS, []) == (
-        "us-east-1e",
-        "us-east-1f",
-    )
-
-
-def test_zones_of_another_region_are_not_kept() -> None:
-    elsewhere = {**PREVIOUS, "region": "us-west-2"}
-    assert zones({}, elsewhere, ["us-east-1a", "us-east-1b"]) == ("us-east-1a", "us-east-1b")
-
-
-def test_a_region_of_one_zone_is_refused_with_a_way_out() -> None:
-    with pytest.raises(pulumi.RunError, match="pulumi config set aws:region"):
-        zones({}, {}, ["us-east-1a"])
 
 
 @pytest.mark.parametrize(("nat", "strategy"), [("single", "Single"), ("per_az", "OnePerAz")])

@@ -124,7 +124,8 @@ def seen_by_the_engine(deployment: Deployment) -> dict[str, Any]:
 def test_the_guard_sees_exactly_what_the_engine_would_see(
     deployed: Callable[[str], Deployment], setting: str
 ) -> None:
-    before, after = deployed("bluegreen"), deploy("bluegreen", {setting: OF_STACKS[setting]})
+    needed = {"enable_ha_marquez": True} if setting == "marquez_certificate_arn" else {}
+    before, after = deployed("bluegreen"), deploy("bluegreen", {**needed, setting: OF_STACKS[setting]})
     touched = touched_environments(
         before.exports["airflow_environments"], after.exports["airflow_environments"]
     )
