@@ -112,6 +112,21 @@ def get_instance_type(args: Props, region: str) -> Props:
     }
 
 
+def get_vpc_endpoint_service(args: Props, region: str) -> Props:
+    """Each service exists in each zone, under its name in the partition `aws`."""
+    names = [name for each in args.get("filters") or [] for name in each["values"]]
+    name = next((name for name in names if name.startswith(f"com.amazonaws.{region}.")), None)
+    if name is None:
+        raise ProviderError("no matching EC2 VPC Endpoint Service found")
+    return {
+        "id": name,
+        "region": region,
+        "serviceName": name,
+        "serviceType": args.get("serviceType"),
+        "availabilityZones": get_availability_zones({}, region)["names"],
+    }
+
+
 def get_parameter(args: Props, region: str) -> Props:
     name = str(args["name"])
     decrypt = args.get("withDecryption", True)
@@ -177,6 +192,7 @@ FUNCTIONS: dict[str, Callable[[Props, str], Props]] = {
     "aws:index/getRegion:getRegion": get_region,
     "aws:index/getCallerIdentity:getCallerIdentity": get_caller_identity,
     "aws:index/getPartition:getPartition": get_partition,
+    "aws:ec2/getVpcEndpointService:getVpcEndpointService": get_vpc_endpoint_service,
     "aws:index/getAvailabilityZones:getAvailabilityZones": get_availability_zones,
     "aws:s3/getObject:getObject": get_object,
     "aws:ssm/getParameter:getParameter": get_parameter,

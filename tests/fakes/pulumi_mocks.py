@@ -341,6 +341,7 @@ def deploy(
         "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings": lambda args: {
             "locations": [f"{REGION}{letter}" for letter in "abcf"]
         },
+        "aws:ec2/getVpcEndpointService:getVpcEndpointService": _endpoint_service,
         "aws:index/getAvailabilityZones:getAvailabilityZones": lambda args: {
             "names": [f"{REGION}{letter}" for letter in "cab"]
         },
@@ -356,6 +357,20 @@ def deploy(
         stack=stack or stack_file,
         invokes=invokes,
     )
+
+
+# Endpoint services that the region lacks, or has in some zones only.
+MISSING_SERVICES = ("airflow.ops",)
+ZONES_OF_SERVICES = {"sqs": ["us-east-1b"]}
+
+
+def _endpoint_service(args: Mapping[str, Any]) -> dict[str, Any]:
+    name = args["filters"][0]["values"][0]
+    service = name.removeprefix(f"com.amazonaws.{REGION}.")
+    if service in MISSING_SERVICES:
+        raise EngineError("no matching EC2 VPC Endpoint Service found")
+    zones = ZONES_OF_SERVICES.get(service, [f"{REGION}{letter}" for letter in "abcf"])
+    return {"serviceName": name, "availabilityZones": zones}
 
 
 def _object(objects: Mapping[str, str], args: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.network import ENDPOINT_SERVICES, subnet_plan
-from tests.fakes.pulumi_mocks import REGION, deploy
+from tests.fakes import pulumi_mocks
+from tests.fakes.pulumi_mocks import MISSING_SERVICES, REGION, Deployment, EngineError, deploy
 
 vpc_cidrs = st.builds(
     lambda address, prefix: str(IPv4Network((address, prefix), strict=False)),
@@ -74,12 +75,38 @@ def test_s3_is_always_reached_inside_the_network() -> None:
     assert endpoint["vpcEndpointType"] == "Gateway"
 
 
+def endpoint_services(deployment: Deployment) -> set[str]:
+    names = [each.inputs["serviceName"] for each in deployment.of_type("VpcEndpoint")]
+    return {name.removeprefix(f"com.amazonaws.{REGION}.") for name in names}
+
+
+def test_the_nodes_of_full_ha_have_an_endpoint_to_report_to() -> None:
+    with_endpoints = {"vpc_endpoints": True}
+    more = endpoint_services(deploy("fullha", with_endpoints)) - endpoint_services(
+        deploy("bluegreen", with_endpoints)
+    )
+    assert more == {"autoscaling"}
+
+
+def test_an_endpoint_is_in_the_zones_of_its_service() -> None:
+    endpoints = deploy("standard", {"vpc_endpoints": True}).of_type("VpcEndpoint")
+    subnets = {each.name: each.inputs["subnetIds"] for each in endpoints}
+    assert subnets["network-sqs"] == ["subnet-private-2"]
+    assert subnets["network-kms"] == ["subnet-private-1", "subnet-private-2"]
+
+
+def test_another_error_than_a_missing_service_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(args: object) -> dict[str, object]:
+        raise EngineError("UnauthorizedOperation")
+
+    monkeypatch.setattr(pulumi_mocks, "_endpoint_service", denied)
+    with pytest.raises(Exception, match="UnauthorizedOperation"):
+        deploy("standard", {"vpc_endpoints": True})
+
+
 def test_interface_endpoints_answer_the_private_subnets_only() -> None:
     deployment = deploy("standard", {"vpc_endpoints": True})
-    endpoints = deployment.of_type("VpcEndpoint")
-    assert {each.inputs["serviceName"] for each in endpoints} == {
-        f"com.amazonaws.{REGION}.{service}" for service in ENDPOINT_SERVICES
-    }
+    assert endpoint_services(deployment) == set(ENDPOINT_SERVICES) - set(MISSING_SERVICES)
     rules = [each for each in deployment.of_type("SecurityGroupIngressRule") if "endpoints" in each.name]
     assert {(each.inputs["cidrIpv4"], each.inputs["fromPort"], each.inputs["toPort"]) for each in rules} == {
         ("10.0.0.0/18", 443, 443),
