@@ -46,6 +46,7 @@ marquez = marquez_kind(
         availability_zones=zones,
         lineage_log=lineage_log,
         kms_key_arn=key,
+        aurora_version_kept=previous.get("aurora_version") == settings.aurora_version,
     ),
 )
 airflow = {
@@ -84,6 +85,7 @@ for key, value in {
     "active_environment_parameter": ownership.active_environment_parameter,
     "switch_lead_seconds": settings.switch_lead_seconds,
     "lineage_backend": marquez.backend,
+    "aurora_version": settings.aurora_version if settings.enable_ha_marquez else "",
     "lineage_url": marquez.url,
     "lineage_open_command": marquez.open_command,
     "lineage_log_bucket": lineage_log.bucket,

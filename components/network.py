@@ -145,6 +145,7 @@ class Network(pulumi.ComponentResource):
             # Not every service is in every region, and not in all of a region's zones.
             within = [index for index, zone in enumerate(args.availability_zones) if zone in zones]
             if not within:
+                pulumi.info(f"{args.settings.region} has no endpoint of {service}: calls go through NAT")
                 continue
             aws.ec2.VpcEndpoint(
                 f"{name}-{service.replace('.', '-')}",

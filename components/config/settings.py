@@ -89,6 +89,7 @@ class Settings(EnvironmentSettings):
     marquez_web_image_tag: types.ImageTag
     marquez_instance_type: types.InstanceType
     marquez_certificate_arn: types.CertificateArn
+    aurora_version: types.AuroraVersion
     aurora_min_capacity: types.AuroraCapacity
     aurora_max_capacity: types.AuroraCapacity
 

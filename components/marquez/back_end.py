@@ -40,7 +40,8 @@ class MarquezArgs:
     """`name`: the deployment's physical prefix, `{project}-{stack}`.
 
     `private_subnet_ids` and `availability_zones` are in the same order: the first subnet lies in the
-    first zone. `kms_key_arn`: the stack's key.
+    first zone. `kms_key_arn`: the stack's key; `aurora_version_kept`: the stack has a cluster of the same
+    `aurora_version`.
     """
 
     name: str
@@ -52,6 +53,7 @@ class MarquezArgs:
     availability_zones: Sequence[str]
     lineage_log: LineageLog
     kms_key_arn: pulumi.Input[str] | None
+    aurora_version_kept: bool = False
 
 
 class Marquez(pulumi.ComponentResource):

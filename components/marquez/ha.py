@@ -75,6 +75,8 @@ class MarquezHa(Marquez):
                 subnet_ids=args.private_subnet_ids,
                 availability_zones=args.availability_zones,
                 security_group_id=group.id,
+                version=settings.aurora_version,
+                version_kept=args.aurora_version_kept,
                 min_capacity=settings.aurora_min_capacity,
                 max_capacity=settings.aurora_max_capacity,
                 production=settings.production,

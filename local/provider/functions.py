@@ -112,6 +112,25 @@ def get_instance_type(args: Props, region: str) -> Props:
     }
 
 
+ENGINE_VERSIONS = ("15.12", "16.8", "16.9", "17.5")
+
+
+def get_engine_version(args: Props, region: str) -> Props:
+    """The newest of `ENGINE_VERSIONS` that is, or begins with, the version."""
+    wanted = str(args["version"])
+    matching = [each for each in ENGINE_VERSIONS if each == wanted or each.startswith(f"{wanted}.")]
+    if not matching:
+        raise ProviderError("reading RDS engine versions: no RDS engine versions match the criteria")
+    return {
+        "id": matching[-1],
+        "region": region,
+        "engine": args.get("engine"),
+        "version": matching[-1],
+        "versionActual": matching[-1],
+        "parameterGroupFamily": f"aurora-postgresql{matching[-1].split('.')[0]}",
+    }
+
+
 def get_vpc_endpoint_service(args: Props, region: str) -> Props:
     """Each service exists in each zone, under its name in the partition `aws`."""
     names = [name for each in args.get("filters") or [] for name in each["values"]]
@@ -194,6 +213,7 @@ FUNCTIONS: dict[str, Callable[[Props, str], Props]] = {
     "aws:index/getPartition:getPartition": get_partition,
     "aws:ec2/getVpcEndpointService:getVpcEndpointService": get_vpc_endpoint_service,
     "aws:index/getAvailabilityZones:getAvailabilityZones": get_availability_zones,
+    "aws:rds/getEngineVersion:getEngineVersion": get_engine_version,
     "aws:s3/getObject:getObject": get_object,
     "aws:ssm/getParameter:getParameter": get_parameter,
 }

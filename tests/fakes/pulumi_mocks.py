@@ -347,6 +347,7 @@ def deploy(
         },
         "aws:index/getCallerIdentity:getCallerIdentity": lambda args: {"accountId": ACCOUNT},
         GET_PARTITION: lambda args: PARTITIONS[partition],
+        "aws:rds/getEngineVersion:getEngineVersion": _engine_version,
         "aws:s3/getObject:getObject": lambda args: _object(objects, args),
         "aws:ssm/getParameter:getParameter": lambda args: parameters[args["name"]],
     }
@@ -371,6 +372,15 @@ def _endpoint_service(args: Mapping[str, Any]) -> dict[str, Any]:
         raise EngineError("no matching EC2 VPC Endpoint Service found")
     zones = ZONES_OF_SERVICES.get(service, [f"{REGION}{letter}" for letter in "abcf"])
     return {"serviceName": name, "availabilityZones": zones}
+
+
+def _engine_version(args: Mapping[str, Any]) -> dict[str, Any]:
+    """The newest of some versions that is, or begins with, the one that was asked for."""
+    wanted = args["version"]
+    matching = [each for each in ("16.8", "16.9", "17.5") if each == wanted or each.startswith(f"{wanted}.")]
+    if not matching:
+        raise EngineError("no RDS engine versions match the criteria")
+    return {"version": matching[-1], "versionActual": matching[-1]}
 
 
 def _object(objects: Mapping[str, str], args: Mapping[str, Any]) -> dict[str, Any]:

@@ -52,6 +52,7 @@ OF_STACKS: dict[str, Any] = {
     "marquez_web_image_tag": "0.50.0",
     "marquez_instance_type": "m7i.large",
     "marquez_certificate_arn": KEY.replace(":kms:", ":acm:").replace(":key/", ":certificate/"),
+    "aurora_version": "17",
     "aurora_min_capacity": 1,
     "aurora_max_capacity": 32,
 }
