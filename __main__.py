@@ -14,6 +14,7 @@ from components.marquez.ha import MarquezHa
 from components.network import Network, NetworkArgs
 from components.ownership import INITIAL_OWNER, Names, Ownership, OwnershipArgs
 from components.region import choose_zones
+from components.sizing import warn_of_small_sizes
 from components.tagging import tag_everything
 
 settings = Settings.load()
@@ -25,6 +26,7 @@ previous = previous_outputs()
 zones = choose_zones(settings, previous)
 plans = {colour: planned(settings, colour, names, zones) for colour in settings.colours}
 updated = guard(settings, previous, plans)
+warn_of_small_sizes(settings, previous)
 
 key = key_of_the_stack(settings)
 network = Network("network", NetworkArgs(settings=settings, availability_zones=zones))
