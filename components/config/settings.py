@@ -20,7 +20,6 @@ from bluegreen.timeline import COLOURS, Colour
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from components.config import allowed_values as types
-from components.config.airflow_versions import AIRFLOW_VERSIONS, AirflowVersion
 from components.config.content import content_rules
 from components.config.rules import Problem, environment_rules, quoted, stack_rules
 
@@ -53,11 +52,6 @@ class EnvironmentSettings(BaseModel):
     worker_replacement_strategy: types.WorkerReplacement
     airflow_options: types.AirflowOptions
     requirements: types.Requirements
-
-    @property
-    def airflow(self) -> AirflowVersion:
-        """This environment's Airflow version, with the packages that fit it."""
-        return AIRFLOW_VERSIONS[self.airflow_version]
 
 
 class Settings(EnvironmentSettings):
