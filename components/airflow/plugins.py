@@ -7,8 +7,8 @@ from pathlib import Path
 from components.archive import zip_bytes
 from components.config.settings import EnvironmentSettings
 
-# Not in MWAA's images. Without versions: MWAA installs under the constraints of the Airflow version, which name
-# both and which Amazon changes in place. With one version outside them, pip installs nothing at all.
+# Not in MWAA's images. Without versions: MWAA installs under the constraints of the Airflow version, which
+# name both and which Amazon changes in place. With one version outside them, pip installs nothing at all.
 OPENLINEAGE = ("apache-airflow-providers-openlineage", "openlineage-python")
 FOLDER = Path(__file__).resolve().parents[2] / "plugins"
 
