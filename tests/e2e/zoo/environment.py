@@ -22,8 +22,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from components.airflow.configuration import SECRETS_BACKEND
-from components.airflow.plugins import plugins_zip
-from components.config.airflow_versions import AIRFLOW_VERSIONS, major
+from components.airflow.plugins import OPENLINEAGE, plugins_zip
+from components.config.airflow_versions import major
 from components.lineage_log import EVENTS
 from local.airflow.config import EXECUTOR_TAG, IMAGE_TAG
 from local.airflow.process import stop_airflows
@@ -110,12 +110,7 @@ class Zoo:
             self._s3.create_bucket(Bucket=bucket)
         versioning = {"Status": "Enabled"}
         self._s3.put_bucket_versioning(Bucket=self._bucket, VersioningConfiguration=versioning)
-        fits = AIRFLOW_VERSIONS[self.kind.version]
-        self._put(
-            "requirements.txt",
-            f"apache-airflow-providers-openlineage=={fits.openlineage_provider}\n"
-            f"openlineage-python=={fits.openlineage_client}\n".encode(),
-        )
+        self._put("requirements.txt", "\n".join(OPENLINEAGE).encode())
         self._put("plugins.zip", _with_customers_files(self.plugins(), self.files / "plugins"))
         for path in self.dag_files():
             if path.name != LATE:
