@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from lineage_log.marquez_client import PROBE_NAMESPACE
 from local.marquez.double import Marquez as Knowledge
+from local.marquez.double import Run, run_uuid
 
 
 @dataclass
@@ -41,7 +42,11 @@ class FakeMarquez:
         return [event["eventType"] for event in self.posted if event["run"]["runId"] == run]
 
     def state(self, run: str) -> str:
-        return self.knowledge.runs[run].state
+        return self.known(run).state
+
+    def known(self, run: str) -> Run:
+        """What it knows of a run, by the id in its events."""
+        return self.knowledge.runs[run_uuid(run)]
 
 
 def serve(marquez: FakeMarquez) -> ThreadingHTTPServer:
