@@ -150,7 +150,7 @@ class Marquez:
 
 
 def run_uuid(text: str, parent_of: str | None = None) -> str:
-    """The id that Marquez gives to a run: what is no UUID to Java is hashed, with the job if it is a parent's."""
+    """The id that Marquez gives to a run: what is no UUID to Java is hashed, a parent's with its job."""
     parts = text.split("-")
     if len(text) <= 36 and len(parts) == 5 and all(re.fullmatch("[0-9a-fA-F]{1,15}", part) for part in parts):
         widths = (8, 4, 4, 4, 12)

@@ -18,7 +18,6 @@ import pytest
 from local.marquez.double import Double, Faults, Marquez, run_uuid
 from local.processes import LOOPBACK, free_port
 
-
 TEN = "2026-11-23T10:00:00.123456Z"
 
 
