@@ -95,8 +95,22 @@ class Marquez:
         self.raw: list[dict[str, Any]] = []
         self.posts: list[tuple[str, str, str]] = []
 
-    def take(self, event: dict[str, Any], agent: str) -> int:
-        """Write an event; return the status with which a healthy Marquez answers it."""
+    def unknown_parent(self, event: dict[str, Any]) -> str | None:
+        """The id of the run that an event names as its parent, if there is none."""
+        run = event.get("run")
+        facet = ((run.get("facets") or {}) if isinstance(run, dict) else {}).get("parent")
+        if not facet:
+            return None
+        namespace, name = facet["job"]["namespace"], facet["job"]["name"]
+        parent_id = run_uuid(facet["run"]["runId"], f"{namespace}.{name.rpartition('.')[0] or name}.")
+        return None if parent_id in self.runs else parent_id
+
+    def take(self, event: dict[str, Any], agent: str, parent: str | None = None) -> int:
+        """Write an event; return the status with which a healthy Marquez answers it.
+
+        `parent`: which one was unknown when the post began. Marquez creates it though another post may have
+        done so since.
+        """
         job, run = event.get("job"), event.get("run")
         if run is not None and not (isinstance(job, dict) and job.get("namespace") and job.get("name")):
             return 422
@@ -108,26 +122,17 @@ class Marquez:
             return 201
         kind, run_id = event.get("eventType"), run_uuid(run["runId"])
         self.posts.append((kind or "", run["runId"], agent))
-        self._create_parent(run, kind, instant)
+        if parent := parent or self.unknown_parent(event):
+            facet = run["facets"]["parent"]["job"]
+            made = self.runs.setdefault(parent, Run(parent, facet["namespace"], facet["name"]))
+            if kind is not None:
+                made.apply(kind, instant)
         known = self.runs.setdefault(run_id, Run(run_id, job["namespace"], job["name"]))
         known.facets |= run.get("facets") or {}
         if kind is None:
             return 500  # half of it is written
         known.apply(kind, instant)
         return 201
-
-    def _create_parent(self, run: dict[str, Any], kind: str | None, instant: str) -> None:
-        """Create the parent that an event names, if it is unknown, as if the event were its own."""
-        parent = (run.get("facets") or {}).get("parent")
-        if not parent:
-            return
-        namespace, name = parent["job"]["namespace"], parent["job"]["name"]
-        dag = name.rpartition(".")[0] or name
-        parent_id = run_uuid(parent["run"]["runId"], f"{namespace}.{dag}.")
-        if parent_id not in self.runs:
-            self.runs[parent_id] = Run(parent_id, namespace, name)
-            if kind is not None:
-                self.runs[parent_id].apply(kind, instant)
 
     def query(self, path: str, query: dict[str, list[str]]) -> tuple[int, Any]:
         parts = [unquote(part) for part in path.strip("/").split("/")]
@@ -245,16 +250,18 @@ class Double:
         """Answer a post according to the current fault."""
         kind = self.faults.kind
         self._posts += 1
-        if self.faults.latency:
-            async with self._database:
-                await asyncio.sleep(self.faults.latency)
         try:
             event = json.loads(gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body)
         except (ValueError, OSError, EOFError, zlib.error) as error:
             return 400, {"message": f"Unable to process JSON: {error}"}
+        parent = None
+        if self.faults.latency:
+            async with self._database:
+                parent = self.marquez.unknown_parent(event)
+                await asyncio.sleep(self.faults.latency)
         agent = headers.get("user-agent", "")
         if not self._hits(kind, body):
-            return self.marquez.take(event, agent), None
+            return self.marquez.take(event, agent, parent), None
         if kind == "stuck":
             await self._freed.wait()
         if kind in ("half", "stuck"):

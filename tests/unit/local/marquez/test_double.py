@@ -159,6 +159,14 @@ def test_a_child_makes_the_parent_that_is_not_there_yet(kind: str, expected: tup
     assert (run.state, run.startedAt) == ("RUNNING", "2026-11-23T09:00:00Z"), "a known one is left alone"
 
 
+def test_a_parent_that_was_unknown_when_the_childs_post_began_gets_its_time() -> None:
+    marquez, parent = Marquez(), str(uuid.uuid4())
+    racing = marquez.unknown_parent(child("START", parent))
+    marquez.take(event("START", eventTime="2026-11-23T09:00:00Z", run={"runId": parent}), "")
+    marquez.take(child("START", parent), "", racing)
+    assert marquez.runs[parent].startedAt == TEN
+
+
 def test_a_parent_that_is_no_uuid_is_hashed_with_its_job() -> None:
     marquez = Marquez()
     marquez.take(child("START", "mydagrun"), "")
