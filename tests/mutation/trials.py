@@ -24,6 +24,7 @@ import coverage
 import hypothesis
 import pytest
 
+from tests.mutation.imports import forget, independent, load
 from tests.mutation.mutants import Mutant
 from tests.mutation.targets import Target
 
@@ -31,12 +32,11 @@ PRELOADED = (
     *("boto3", "botocore.client", "hypothesis.stateful", "packaging.version", "pulumi_aws", "pulumi_awsx"),
     *("pulumi_random", "pydantic", "rich.console", "typer.testing", "yaml"),
 )
-OURS = ("benchmarks", "bluegreen", "components", "forwarder", "lineage_log", "local", "mwaactl", "tests")
-# hypothesis is imported before pytest could rewrite its assertions
+# without pytest's plugins and its explanations of assertions: they cost more than most tests
 ARGUMENTS = (
-    *("--maxfail=1", "--quiet", "-p", "no:xdist", "-p", "no:cacheprovider"),
-    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
+    *("--maxfail=1", "--quiet", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:unraisableexception"),
 )
+CONFTESTS = ("tests/unit/conftest.py", "tests/unit/mwaactl/conftest.py")
 PATIENCE = 3, 20  # a mutant may take this many times as long as its tests, and this many seconds more
 
 Outcome = Literal["killed", "timeout", "survived", "no test"]
@@ -47,6 +47,7 @@ class Baseline(NamedTuple):
 
     by_line: dict[int, set[str]]
     seconds: dict[str, float]
+    kept: frozenset[str]  # our modules that do not depend on the target: imported once
 
     def executing(self, lines: Iterable[int] | None) -> list[str]:
         """The tests that execute one of these lines (None: all tests), the fastest first."""
@@ -70,6 +71,7 @@ class Copy:
         paths = [str(folder), str(folder / "plugins")]
         original = {os.getcwd(), str(Path("plugins").resolve())}  # noqa: PTH109
         sys.path[:] = [*paths, *(path for path in sys.path if path not in original)]
+        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         os.environ["PYTHONPATH"] = os.pathsep.join(paths)
         os.chdir(folder)
         for module in PRELOADED:
@@ -82,7 +84,7 @@ class Copy:
 
         def run() -> int:
             with recorder.coverage.collect():
-                code = _pytest(target.tests, recorder)
+                code = _pytest(target.tests, recorder, ())
             result.write_bytes(pickle.dumps(recorder.result()))
             return code
 
@@ -91,7 +93,10 @@ class Copy:
             raise RuntimeError(f"the tests of {target.path} fail on the original:\n{output}")
         sys.dont_write_bytecode = True  # from now on: the compiled originals are there
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-        return Baseline(*pickle.loads(result.read_bytes()))
+        by_line, seconds = pickle.loads(result.read_bytes())
+        kept = independent(target.path, (*target.tests, *CONFTESTS))
+        load(kept)
+        return Baseline(by_line, seconds, kept)
 
     def judge(self, target: Target, mutant: Mutant, baseline: Baseline) -> Outcome:
         """Whether a test notices the mutant."""
@@ -107,7 +112,7 @@ class Copy:
             files = dict.fromkeys(test.partition("::")[0] for test in tests)
             factor, more = PATIENCE
             timeout = factor * sum(baseline.seconds[test] for test in tests) + more
-            code, _ = _forked(lambda: _pytest(files, _Selection(tests)), timeout)
+            code, _ = _forked(lambda: _pytest(files, _Selection(tests), baseline.kept), timeout)
         finally:
             file.write_text(original)
         return "timeout" if code is None else "killed" if code else "survived"
@@ -148,10 +153,9 @@ class _Selection:
         items[:] = sorted(chosen, key=lambda item: self._places[item.nodeid])
 
 
-def _pytest(files: Collection[str], plugin: object) -> int:
-    """Run pytest; what it imports of ours is imported anew. Examples are the same in each run."""
-    for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
-        del sys.modules[name]
+def _pytest(files: Collection[str], plugin: object, kept: Collection[str]) -> int:
+    """Run pytest, always with the same examples; what it imports of ours, except for `kept`, anew."""
+    forget(kept)
     hypothesis.settings.register_profile(
         "mutation",
         derandomize=True,
