@@ -46,7 +46,6 @@ class Books:
         if not drained:
             # A DAG was unpaused meanwhile, and its runs on both sides wait: they are the source's again.
             self._write(snapshot, self._marked(snapshot, None, closed=False), "open again")
-            self._closing_since = None
             return None
         left = {dag_id: dag.next_due for dag_id, dag in dags.items() if dag.next_due is not None}
         closing = self._marked(snapshot, left, closed=False)

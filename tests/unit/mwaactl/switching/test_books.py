@@ -95,6 +95,48 @@ def test_a_dag_that_is_unpaused_meanwhile_is_finished_by_the_old_side(models: Fa
     assert books(models) == ({}, True)
 
 
+def test_books_of_an_earlier_switch_that_are_closed_stay_so(models: FakeClients) -> None:
+    """While the second switch drains nothing is written; what is closing is opened when a DAG is unpaused."""
+    switched(models)
+    assert waited(models).finished
+    switched(models, "blue")
+    assert waited(models, "blue").finished
+    models.blue.dags["backlog"].next_due = models.green.dags["backlog"].next_due = minutes(30)
+    models.ssm.clock.now = minutes(100)
+    for side in (models.blue, models.green):
+        side.dags["daily"].next_due = minutes(300)
+    switched(models)
+    run = models.blue.add("daily", minutes(60), dict.fromkeys(CHAIN, "running"), state="running")
+    version = len(models.ssm.stored[OWNERSHIP])
+    assert not waited(models, timeout=20).drained
+    assert len(models.ssm.stored[OWNERSHIP]) == version
+    models.blue.end(run, "success")
+    assert waited(models, timeout=20).closing is not None
+    for side in (models.blue, models.green):
+        side.dags["backlog"].paused = False
+    assert not waited(models, timeout=5).drained
+    assert [book.entry.closed for book in standing(models).books("blue")] == [True, False]
+    assert owners(models, minutes(40)) == ["blue"]
+
+
+def test_one_dag_that_left_something_keeps_all_books_open_until_everybody_knows(models: FakeClients) -> None:
+    """`daily` moved an hour before the others and left nothing. Every process must know the later switch."""
+    switched(models, "green", "daily")
+    models.ssm.clock.forward(3600)
+    for side in (models.blue, models.green):
+        side.dags["daily"].next_due = minutes(120)
+    switched(models)
+    begin = models.ssm.clock.now + timedelta(seconds=LEAD)
+    assert waited(models, timeout=20).closing is not None
+    assert [(book.dag_id, dict(book.entry.left or {})) for book in standing(models).books("blue")] == [
+        (None, {"backlog": minutes(-60)}),
+        ("daily", {}),
+    ]
+    assert standing(models).claim(minutes(-60), "backlog").undecided
+    assert waited(models).finished
+    assert models.ssm.clock.now >= begin + MAX_AGE
+
+
 def test_a_run_that_the_old_side_makes_meanwhile_is_its_own(models: FakeClients) -> None:
     """It was created by a process that did not know yet, and the DAG is paused again."""
     switched(models)
@@ -217,7 +259,7 @@ def test_books_that_another_operator_opened_are_closing_for_as_long_again(models
     while not closing.closed(ownership.read().timeline):
         models.ssm.clock.forward(1)
         step()
-    assert models.ssm.clock.now - written >= RECENT
+    assert models.ssm.clock.now - written >= RECENT + opened.ownership.lead
 
 
 @pytest.mark.xfail(strict=True, reason="a paused DAG counts as idle, whatever it has yet to catch up on")
