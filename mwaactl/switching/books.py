@@ -88,8 +88,7 @@ class Books:
         if not self._dags:  # a decision that is a week old begins the timeline: no book of it is left
             entries[id(timeline.owners[0])] = timeline.owners[0]
         for entry in entries.values():
-            left = entry.left if entry.closed else None
-            if left:
+            if left := entry.left:
                 candidates += [
                     run
                     for run in api.scheduled_runs(min(left.values()), entry.since, set(left))

@@ -1,8 +1,8 @@
 """The mutants of a module: copies that differ by one small change of what it does.
 
-Only behaviour is changed: texts, annotations, decorators and docstrings are left alone. Each change is one
-that somebody may make by mistake: a limit that is off by one, a condition that is turned round, dropped or
-always true, an argument or a statement that is missing.
+Only behaviour is changed: texts, annotations, decorators, docstrings and the figures at the top of a module
+are left alone. Each change is one that somebody may make by mistake: a limit that is off by one, a condition
+that is turned round, dropped or always true, an argument or a statement that is missing.
 """
 
 from __future__ import annotations
@@ -66,6 +66,10 @@ def mutants(source: str) -> list[Mutant]:
     for place in list(_places(tree, (), "module", None)):
         parent, field, _ = place.parents[-1]
         for change in _changes(place.node, at_import=place.lines is None):
+            if isinstance(
+                place.parents[1][0] if len(place.parents) > 1 else place.node, ast.Assign | ast.AnnAssign
+            ):
+                continue
             if change is None and len(getattr(parent, field)) == 1:
                 continue  # a match without a case is no Python
             mutant = _mutant(tree, place, change)

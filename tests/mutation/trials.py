@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -33,11 +33,11 @@ PRELOADED = (
     *("pulumi_random", "pydantic", "rich.console", "typer.testing", "yaml"),
 )
 # without pytest's plugins and its explanations of assertions: they cost more than most tests
-ARGUMENTS = (
-    *("--maxfail=1", "--quiet", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:unraisableexception"),
-)
+ARGUMENTS = ["--maxfail=1", "--quiet", "--assert=plain", "-pno:cacheprovider", "-pno:unraisableexception"]
 CONFTESTS = ("tests/unit/conftest.py", "tests/unit/mwaactl/conftest.py")
 PATIENCE = 3, 20  # a mutant may take this many times as long as its tests, and this many seconds more
+
+FAILED = Path("failed.txt")  # has the id of the test that noticed a mutant
 
 Outcome = Literal["killed", "timeout", "survived", "no test"]
 
@@ -48,11 +48,12 @@ class Baseline(NamedTuple):
     by_line: dict[int, set[str]]
     seconds: dict[str, float]
     kept: frozenset[str]  # our modules that do not depend on the target: imported once
+    kills: Counter[str]  # the number of mutants that each test has noticed
 
     def executing(self, lines: Iterable[int] | None) -> list[str]:
-        """The tests that execute one of these lines (None: all tests), the fastest first."""
+        """The tests that execute one of these lines (None: all tests), the most promising first."""
         tests = set(self.seconds) if lines is None else {t for n in lines for t in self.by_line.get(n, ())}
-        return sorted(tests, key=lambda test: self.seconds[test])
+        return sorted(tests, key=lambda test: (self.seconds[test] / (1 + self.kills[test]), test))
 
 
 class Copy:
@@ -96,7 +97,7 @@ class Copy:
         by_line, seconds = pickle.loads(result.read_bytes())
         kept = independent(target.path, (*target.tests, *CONFTESTS))
         load(kept)
-        return Baseline(by_line, seconds, kept)
+        return Baseline(by_line, seconds, kept, Counter())
 
     def judge(self, target: Target, mutant: Mutant, baseline: Baseline) -> Outcome:
         """Whether a test notices the mutant."""
@@ -115,6 +116,9 @@ class Copy:
             code, _ = _forked(lambda: _pytest(files, _Selection(tests), baseline.kept), timeout)
         finally:
             file.write_text(original)
+        if FAILED.exists():
+            baseline.kills[FAILED.read_text()] += 1
+            FAILED.unlink()
         return "timeout" if code is None else "killed" if code else "survived"
 
 
@@ -146,11 +150,16 @@ class _Selection:
 
     def __init__(self, tests: Sequence[str]) -> None:
         self._places = {test: place for place, test in enumerate(tests)}
+        self._failed = FAILED.resolve()
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         chosen = [item for item in items if item.nodeid in self._places]
         items[:] = sorted(chosen, key=lambda item: self._places[item.nodeid])
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._failed.write_text(report.nodeid)
 
 
 def _pytest(files: Collection[str], plugin: object, kept: Collection[str]) -> int:
