@@ -17,6 +17,7 @@ import time
 import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -37,6 +38,7 @@ ARGUMENTS = ["--maxfail=1", "--quiet", "--assert=plain", "-pno:cacheprovider", "
 CONFTESTS = ("tests/unit/conftest.py", "tests/unit/mwaactl/conftest.py")
 PATIENCE = 3, 20  # a mutant may take this many times as long as its tests, and this many seconds more
 
+QUICK = 4  # a quick trial takes this part of the time
 FAILED = Path("failed.txt")  # has the id of the test that noticed a mutant
 
 Outcome = Literal["killed", "timeout", "survived", "no test"]
@@ -50,9 +52,16 @@ class Baseline(NamedTuple):
     kept: frozenset[str]  # our modules that do not depend on the target: imported once
     kills: Counter[str]  # the number of mutants that each test has noticed
 
-    def executing(self, lines: Iterable[int] | None) -> list[str]:
-        """The tests that execute one of these lines (None: all tests), the most promising first."""
+    def executing(self, lines: Iterable[int] | None, *, quick: bool = False) -> list[str]:
+        """The tests that execute one of these lines (None: all tests), the most promising first.
+
+        With `quick`, without the slowest ones, which take most of the time.
+        """
         tests = set(self.seconds) if lines is None else {t for n in lines for t in self.by_line.get(n, ())}
+        if quick and tests:
+            fast = sorted(tests, key=self.seconds.__getitem__)
+            spent = list(accumulate(self.seconds[test] for test in fast))
+            tests = {test for test, total in zip(fast, spent, strict=True) if total <= spent[-1] / QUICK}
         return sorted(tests, key=lambda test: (self.seconds[test] / (1 + self.kills[test]), test))
 
 
@@ -99,11 +108,11 @@ class Copy:
         load(kept)
         return Baseline(by_line, seconds, kept, Counter())
 
-    def judge(self, target: Target, mutant: Mutant, baseline: Baseline) -> Outcome:
+    def judge(self, target: Target, mutant: Mutant, baseline: Baseline, *, quick: bool) -> Outcome:
         """Whether a test notices the mutant."""
-        tests = baseline.executing(mutant.lines)
-        if not tests:
+        if not baseline.executing(mutant.lines):
             return "no test"
+        tests = baseline.executing(mutant.lines, quick=quick)
         file = Path(target.path)
         original = file.read_text()
         # not valid for the mutant, but it may look so: by its time, to the second, and its size
