@@ -50,6 +50,7 @@ TARGETS = (
     _target(
         "mwaactl/switching/held_dags.py",
         "mwaactl/switching/test_held_dags",
+        "mwaactl/switching/test_activity",
         "mwaactl/switching/test_together",
         "mwaactl/switching/test_past",
         "mwaactl/switching/test_drain",
