@@ -67,6 +67,10 @@ e2e: .venv/.synced ## Two real Airflows, a switch, a destroy
 e2e-long: .venv/.synced ## What takes longer: an upgrade, a failover, plugins of two versions, the routes of the gate (nightly)
 	.venv/bin/pytest tests/e2e/long
 
+.PHONY: mutation
+mutation: .venv/.synced ## Would a test notice? Small changes of the code that decides (MODULE="store drain"; nightly)
+	@$(RUN) tests.mutation $(MODULE)
+
 .PHONY: lock
 lock: $(UV) ## Renew uv.lock
 	$(UV) lock

@@ -46,7 +46,6 @@ class Books:
         if not drained:
             # A DAG was unpaused meanwhile, and its runs on both sides wait: they are the source's again.
             self._write(snapshot, self._marked(snapshot, None, closed=False), "open again")
-            self._closing_since = None
             return None
         left = not_created(dags)
         closing = self._marked(snapshot, left, closed=False)
@@ -89,8 +88,7 @@ class Books:
         if not self._dags:  # a decision that is a week old begins the timeline: no book of it is left
             entries[id(timeline.owners[0])] = timeline.owners[0]
         for entry in entries.values():
-            left = entry.left if entry.closed else None
-            if left:
+            if left := entry.left:
                 found |= {
                     run.key: run
                     for run in api.scheduled_runs(min(left.values()), entry.since, set(left))
