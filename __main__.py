@@ -74,6 +74,7 @@ for key, value in {
     "ownership_parameter": ownership.parameter,
     "active_environment_parameter": ownership.active_environment_parameter,
     "switch_lead_seconds": settings.switch_lead_seconds,
+    "gate_probe_minutes": settings.gate_probe_minutes,
     "lineage_backend": marquez.backend,
     "lineage_url": marquez.url,
     "lineage_open_command": marquez.open_command,

@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 import pulumi
 import pulumi_aws as aws
+from bluegreen.proof import PROBE_FILE
 from bluegreen.timeline import Colour
 
 from components.airflow.definition import DAGS, PLUGINS, REQUIREMENTS, Parts, arguments, identity, planned
 from components.airflow.life import Life, LifeArgs
 from components.airflow.plugins import plugins_zip, requirements_txt
+from components.airflow.probe import dag_file
 from components.bucket import PrivateBucket, PrivateBucketArgs
 from components.config.settings import Settings
 from components.iam_policies import AirflowExecution, airflow_execution, assume_role
@@ -43,11 +45,12 @@ class MwaaArgs:
 
 
 class Files(NamedTuple):
-    """The objects that this program puts into the environment's bucket; `dags` is the empty folder."""
+    """The objects that the environment needs in its bucket; `dags` is the empty folder."""
 
     requirements: aws.s3.BucketObjectv2
     plugins: aws.s3.BucketObjectv2
     dags: aws.s3.BucketObjectv2
+    probe: aws.s3.BucketObjectv2
 
 
 class Mwaa(pulumi.ComponentResource):
@@ -80,7 +83,7 @@ class Mwaa(pulumi.ComponentResource):
         group, rules = self._security_group()
         logs = self._log_groups()
         environment = self._environment(
-            bucket, files, role, group, depends_on=[bucket, files.dags, policy, *rules, *logs]
+            bucket, files, role, group, depends_on=[bucket, files.dags, files.probe, policy, *rules, *logs]
         )
         self.bucket = bucket.bucket
         self.outputs = self._exported(environment, bucket, role)
@@ -121,6 +124,14 @@ class Mwaa(pulumi.ComponentResource):
                 bucket=bucket.bucket,
                 key=DAGS,
                 content_type="application/x-directory",
+                opts=in_bucket,
+            ),
+            probe=aws.s3.BucketObjectv2(
+                f"{self._name}-probe",
+                bucket=bucket.bucket,
+                key=f"{DAGS}{PROBE_FILE}",
+                content=dag_file(self._args.settings.gate_probe_minutes),
+                content_type="text/x-python",
                 opts=in_bucket,
             ),
         )

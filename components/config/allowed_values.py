@@ -58,6 +58,12 @@ def _two_zones(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _part_of_an_hour(value: int) -> int:
+    if not 1 <= value <= 30 or 60 % value:
+        raise ValueError(value)
+    return value
+
+
 def _half_steps(value: float) -> float:
     if value * 2 != int(value * 2):
         raise ValueError(value)
@@ -86,6 +92,9 @@ Workers = Annotated[int, Field(ge=1, le=25, description="a whole number from 1 t
 Schedulers = Annotated[int, Field(ge=1, le=5, description="a whole number from 2 to 5 (mw1.micro: 1)")]
 RetentionDays = Annotated[int, Field(ge=1, le=3650, description="a whole number of days from 1 to 3650")]
 LeadSeconds = Annotated[float, Field(ge=1, le=300, description="a number of seconds from 1 to 300")]
+ProbeMinutes = Annotated[
+    int, AfterValidator(_part_of_an_hour), Field(description="a divisor of 60, at most 30: 1, 2, 3, 5, 10...")
+]
 AuroraCapacity = Annotated[
     float,
     Field(ge=0.5, le=256, description="Aurora capacity units from 0.5 to 256 in steps of 0.5"),

@@ -80,6 +80,7 @@ class Settings(EnvironmentSettings):
     green: types.Overrides
     kms_key_arn: types.KmsKeyArn
     switch_lead_seconds: types.LeadSeconds
+    gate_probe_minutes: types.ProbeMinutes
 
     lineage_namespace: types.LineageNamespace
     lineage_retention_days: types.RetentionDays

@@ -7,11 +7,14 @@ then also writes the event below `ungated/` in the lineage log, where nothing sh
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
 FACET = "blueGreen_gate"
 UNGATED = "ungated/"  # keys: as those of the events
+PROBE = "bluegreen_probe"  # the id of the DAG that shows whether the gate works (`probe.py`)
+PROBE_FILE = "bluegreen_probe.py"  # in the DAGs folder
 PRODUCER = "urn:mwaa-openlineage:bluegreen"
 SCHEMA = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunFacet"
 MISSING = "no layer of the gate judged this execution"
@@ -48,3 +51,15 @@ def live_routes() -> tuple[str, ...]:
     except ImportError:
         return ("settings_module",)
     return live
+
+
+def problem(report: Mapping[str, Any]) -> str | None:
+    """What the report of an executed probe shows to be wrong; None if the gate let it run rightly."""
+    if report.get("mine") is False:
+        return f"it was executed where it is not owned: {report.get('reason')}"
+    if not report.get("layer"):
+        live = ", ".join(report.get("layers") or ()) or "none"
+        return f"the gate did not judge it (layers that live in its process: {live})"
+    if report.get("error"):
+        return f"the ownership timeline cannot be read: {report['error']}"
+    return None
