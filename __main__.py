@@ -3,6 +3,7 @@
 import pulumi
 
 from components.airflow.definition import planned
+from components.airflow.gate_alarms import GateAlarms, GateAlarmsArgs
 from components.airflow.mwaa import Mwaa, MwaaArgs
 from components.config.settings import Settings
 from components.guard import environments_of, guard, previous_outputs
@@ -57,6 +58,12 @@ airflow = {
     )
     for colour in settings.colours
 }
+GateAlarms(
+    "gate",
+    GateAlarmsArgs(
+        settings=settings, task_logs={colour: environment.task_log for colour, environment in airflow.items()}
+    ),
+)
 ownership = Ownership(
     "ownership", OwnershipArgs(names=names, life=airflow[INITIAL_OWNER].life.value, lead=settings.lead)
 )

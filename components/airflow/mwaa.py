@@ -58,6 +58,8 @@ class Mwaa(pulumi.ComponentResource):
 
     bucket: pulumi.Output[str]
     life: Life
+    task_log: pulumi.Output[str]
+    """The name of the log group of its tasks."""
     outputs: dict[str, Any]
     """What the stack exports about the environment."""
 
@@ -85,7 +87,7 @@ class Mwaa(pulumi.ComponentResource):
         environment = self._environment(
             bucket, files, role, group, depends_on=[bucket, files.dags, files.probe, policy, *rules, *logs]
         )
-        self.bucket = bucket.bucket
+        self.bucket, self.task_log = bucket.bucket, logs[LOG_GROUPS.index("Task")].name
         self.outputs = self._exported(environment, bucket, role)
         self.register_outputs({"bucket": self.bucket})
 
@@ -189,7 +191,7 @@ class Mwaa(pulumi.ComponentResource):
         )
         return group, [within, out]
 
-    def _log_groups(self) -> list[pulumi.Resource]:
+    def _log_groups(self) -> list[aws.cloudwatch.LogGroup]:
         """The log groups. Amazon MWAA would create them itself and leave them behind; these expire."""
         return [
             aws.cloudwatch.LogGroup(

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from bluegreen.proof import PROBE
+from bluegreen.proof import PERIODS, PROBE
 from bluegreen.timeline import Colour, Timeline, other_colour
 
 from mwaactl.airflow.client import AirflowApi
@@ -20,7 +20,7 @@ from mwaactl.checks import plugins
 from mwaactl.checks.fenced import is_fenced
 from mwaactl.checks.observation import Observation, ask
 from mwaactl.checks.outcome import NO_OTHER, Dependency, Evidence, FileComparison, GateProof
-from mwaactl.checks.probe import PERIODS, SideProof, proof_of
+from mwaactl.checks.probe import SideProof, proof_of
 from mwaactl.checks.ungated import read_ungated
 from mwaactl.checks.waiting_assets import unmet_conditions
 from mwaactl.dag_files import DIGEST, StoredFile, stored_files

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from bluegreen.proof import PROBE, problem
+from bluegreen.proof import PERIODS, PROBE, is_ungated, problem
 from bluegreen.timeline import Colour, Timeline
 
 from mwaactl.airflow.client import AirflowApi, NotFound
@@ -16,7 +16,6 @@ from mwaactl.airflow.notes import has_copied_states
 from mwaactl.json_model import Instant, Model, iso
 
 RUNS = 6  # that are read of each side
-PERIODS = 3  # of the probe: what is older proves nothing
 LAYERS = ("dag_policy", "task_policy")  # that live in a task's process
 WAITING = timedelta(seconds=10)  # a task that has not rendered anything after this waits for its verdict
 
@@ -94,10 +93,9 @@ def proof_of(
 
 
 def _wrong(run: ProbeRun) -> str | None:
-    report = run.report
-    if report is None or (report.get("layer") and report.get("mine") is not False):
+    if run.report is None or not is_ungated(run.report):
         return None
-    return f"an execution of its probe: {problem(report)}"
+    return f"an execution of its probe: {problem(run.report)}"
 
 
 def _proves(run: ProbeRun, colour: Colour, timeline: Timeline, now: datetime) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from bluegreen import policies, settings, store
 from bluegreen.gate import Gate, describe
-from bluegreen.proof import PROBE, live_routes, problem
+from bluegreen.proof import ABSENT, GATED, PROBE, is_ungated, live_routes, problem
 
 log = logging.getLogger("bluegreen")
 
@@ -71,10 +71,12 @@ def probe(minutes: int) -> Any:
             from airflow.exceptions import AirflowFailException
 
             facts: dict[str, Any] = json.loads(self.report)
-            log.info("blue/green probe: %s", self.report)
             if wrong := problem(facts):
-                log.error("blue/green probe: %s", wrong)
+                log.error(
+                    "%s: %s; %s", ABSENT if is_ungated(facts) else "blue/green probe", wrong, self.report
+                )
                 raise AirflowFailException(f"blue/green probe: {wrong}")
+            log.info("%s: %s", GATED, self.report)
             return facts
 
     with DAG(

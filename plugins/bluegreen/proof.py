@@ -15,6 +15,10 @@ FACET = "blueGreen_gate"
 UNGATED = "ungated/"  # keys: as those of the events
 PROBE = "bluegreen_probe"  # the id of the DAG that shows whether the gate works (`probe.py`)
 PROBE_FILE = "bluegreen_probe.py"  # in the DAGs folder
+PERIODS = 3  # of the probe: what is older proves nothing
+# In the logs of tasks, where CloudWatch counts these (components/airflow/gate_alarms.py):
+ABSENT = "blue/green gate absent"  # a task is executed that no layer judged
+GATED = "blue/green probe gated"  # the probe's report
 PRODUCER = "urn:mwaa-openlineage:bluegreen"
 SCHEMA = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunFacet"
 MISSING = "no layer of the gate judged this execution"
@@ -51,6 +55,11 @@ def live_routes() -> tuple[str, ...]:
     except ImportError:
         return ("settings_module",)
     return live
+
+
+def is_ungated(report: Mapping[str, Any]) -> bool:
+    """Whether the report of an executed probe shows that no gate, or one that errs, let it run."""
+    return report.get("mine") is False or not report.get("layer")
 
 
 def problem(report: Mapping[str, Any]) -> str | None:

@@ -90,7 +90,7 @@ class LineageLogTransport(Transport):
             name, body = _key(plain.get("eventTime")), gzip.compress(text.encode(), mtime=0)
             self._put(self.config.prefix + name, body)
             if ungated:
-                log.error("this task is executed without the blue/green gate: no policy of it is live here")
+                log.error("%s: no layer of it judged this task, which is executed all the same", proof.ABSENT)
                 self._put(proof.UNGATED + name, body)
             self.written += 1
         except Exception as error:  # noqa: BLE001 - whatever the error, the task continues

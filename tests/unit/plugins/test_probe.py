@@ -125,7 +125,8 @@ def test_the_file_in_the_dags_folder_makes_the_dag(minutes: int, ssm: Ssm, tmp_p
     assert made.tasks["report"].template_fields == ("report",)
 
 
-def test_on_the_owner_it_reports_how_the_gate_judged_it(ssm: Ssm) -> None:
+def test_on_the_owner_it_reports_how_the_gate_judged_it(ssm: Ssm, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "bluegreen")
     task = rendered()
     assert task.execute({}) == {
         "layer": "dag_policy",
@@ -137,6 +138,7 @@ def test_on_the_owner_it_reports_how_the_gate_judged_it(ssm: Ssm) -> None:
         "mine": True,
         "reason": "green owns 2025-11-23T10:01:00+00:00",
     }
+    assert 'blue/green probe gated: {"layer": "dag_policy"' in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -153,11 +155,14 @@ def test_without_a_gate_its_task_fails_loudly(
     task = rendered(due, gated=False)
     with pytest.raises(AirflowFailException, match=message):
         task.execute({})
-    assert any(record.levelname == "ERROR" for record in caplog.records)
+    [record] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert record.getMessage().startswith("blue/green gate absent: ")
 
 
 @pytest.mark.parametrize("gated", [True, False])
-def test_an_outage_of_the_parameter_is_reported_and_hides_no_execution(gated: bool, ssm: Ssm) -> None:
+def test_an_outage_of_the_parameter_is_reported_and_hides_no_execution(
+    gated: bool, ssm: Ssm, caplog: pytest.LogCaptureFixture
+) -> None:
     ssm.hangs = True
     task = rendered(gated=gated)
     report = json.loads(task.report)
@@ -165,6 +170,7 @@ def test_an_outage_of_the_parameter_is_reported_and_hides_no_execution(gated: bo
     message = "timeline cannot be read" if gated else "the gate did not judge it"
     with pytest.raises(AirflowFailException, match=message):
         task.execute({})
+    assert ("blue/green gate absent" in caplog.text) is not gated
 
 
 def test_without_settings_it_reports_that(ssm: Ssm, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -256,7 +256,7 @@ def test_a_task_that_begins_without_the_gate_is_never_dropped_and_written_apart(
     for event in written(s3).values():
         facet = event["run"]["facets"]["blueGreen_gate"]
         assert (facet["layer"], facet["version"], facet["environment"]) == (None, None, "green")
-    assert "is executed without the blue/green gate" in caplog.text
+    assert "blue/green gate absent: no layer of it judged this task" in caplog.text
 
 
 def test_at_the_start_the_last_layer_has_yet_to_judge(

@@ -6,11 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from bluegreen.proof import PROBE, UNGATED
+from bluegreen.proof import PERIODS, PROBE, UNGATED
 
 from lineage_log.log import EVENTS, key_at
 from mwaactl.airflow.notes import copied_note
-from mwaactl.checks.probe import PERIODS
 from mwaactl.errors import CheckFailed
 from mwaactl.switching.plan import plan
 from mwaactl.switching.write import carry_out
