@@ -138,6 +138,11 @@ class Store:
         self._turns = Turns(turns, hosts, pause, clock)
         self._objects = Objects(settings.bucket, directory, REQUEST_SECONDS)
 
+    @property
+    def version(self) -> int | None:
+        """The parameter's version that this process's timeline comes from; None before the first read."""
+        return self._copy.answer.valid[1] if self._copy else None
+
     def timeline(self, instant: datetime, *, wait: float, within: timedelta | None = None) -> Timeline:
         """A timeline that is valid for `instant`; with `within`, one whose fetch started no longer ago.
 
@@ -300,7 +305,8 @@ SOURCE = (
 def _cache_file(settings: Settings, directory: Path | None) -> Path | None:
     """The path of the host's copy; None without a folder."""
     folder = host_folder(directory)
-    source = [settings.parameter, *(os.environ.get(name, "") for name in SOURCE)]
+    # the life: on one machine, two environments may have different plugins
+    source = [settings.parameter, settings.life, *(os.environ.get(name, "") for name in SOURCE)]
     return folder and folder / f"{hashlib.sha256('|'.join(source).encode()).hexdigest()[:16]}.json"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import sys
 import time
 import zipfile
@@ -16,26 +17,31 @@ from typing import Any
 
 import boto3
 from bluegreen.document import latest_valid
+from bluegreen.proof import PROBE_FILE
 from bluegreen.timeline import Colour, Reading, Timeline
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from components.airflow.configuration import SECRETS_BACKEND
 from components.airflow.plugins import OPENLINEAGE, plugins_zip
+from components.airflow.probe import dag_file
 from components.config.airflow_versions import major
 from components.lineage_log import EVENTS
-from local.airflow.config import EXECUTOR_TAG
-from local.airflow.files import IMAGE_TAG
+from local.airflow.config import EXECUTOR_TAG, IMAGE_TAG
 from local.airflow.process import stop_airflows
 from local.aws import ministack
 from local.home import ACCOUNT, REGION, Home
 from local.processes import LOOPBACK, answers, clean_environ, free_port, start, stop, wait_until
 from local.pulumi import cli as pulumi_cli
+from mwaactl.airflow.client import AirflowApi
+from mwaactl.checks.probe import SideProof, proof_of, read_probe
+from mwaactl.checks.ungated import UngatedExecution, read_ungated
 from tests.fakes.timeline import LIVES, dumped, initial
 
 FOLDER = Path(__file__).parent
 LEAD = timedelta(seconds=2)
 WAIT = timedelta(seconds=3)
+PROBE_MINUTES = 1
 LATE = "zoo_late.py"  # comes later than the others
 Json = dict[str, Any]
 
@@ -94,10 +100,10 @@ class Zoo:
     files = FOLDER  # with `dags`, and `plugins` that are added to plugins.zip
     owner: Colour = "green"
 
-    def __init__(self, cloud: ZooCloud, kind: Kind) -> None:
+    def __init__(self, cloud: ZooCloud, kind: Kind, name: str = "") -> None:
         self.kind = kind
         self.major = major(kind.version)
-        self.name = f"zoo-{kind}".lower().replace(".", "-")
+        self.name = f"zoo-{name or kind}".lower().replace(".", "-")
         self.parameter = f"/zoo/{self.name}/ownership"
         self.ledger_file = cloud.home.root / f"{self.name}-ledger" / "ledger.jsonl"
         self.ledger_file.parent.mkdir(parents=True)
@@ -111,10 +117,11 @@ class Zoo:
         versioning = {"Status": "Enabled"}
         self._s3.put_bucket_versioning(Bucket=self._bucket, VersioningConfiguration=versioning)
         self._put("requirements.txt", "\n".join(OPENLINEAGE).encode())
-        self._put("plugins.zip", _with_customers_files(plugins_zip(), self.files / "plugins"))
-        for path in (self.files / "dags").glob("*.py"):
+        self._put("plugins.zip", _with_customers_files(self.plugins(), self.files / "plugins"))
+        self._put(f"dags/{PROBE_FILE}", dag_file(PROBE_MINUTES).encode())
+        for path in self.dag_files():
             if path.name != LATE:
-                self.add_dag_file(path.name)
+                self._put(f"dags/{path.name}", path.read_bytes())
         self.own(self.owner)
         self._mwaa.create_environment(
             Name=self.name,
@@ -131,6 +138,13 @@ class Zoo:
         )
         self.wait_for(lambda: self._status() != "CREATING", "the environment is made", seconds=420)
         assert self._status() == "AVAILABLE"
+
+    def dag_files(self) -> list[Path]:
+        return list((self.files / "dags").glob("*.py"))
+
+    def plugins(self) -> bytes:
+        """plugins.zip as the program makes it."""
+        return plugins_zip()
 
     def delete(self) -> None:
         self._mwaa.delete_environment(Name=self.name)
@@ -204,6 +218,16 @@ class Zoo:
         path = f"/dags/{instance['dag_id']}/dagRuns/{run}/taskInstances/{task}/logs"
         path += f"/{attempt or instance['try_number']}"
         return json.dumps(self.api("GET", path, map_index=instance["map_index"], full_content=True))
+
+    def proof(self) -> SideProof:
+        """What the probe shows of the gate, as `mwaactl` sees it."""
+        runs = read_probe(AirflowApi(self._mwaa, self.name, self.major))
+        period = timedelta(minutes=PROBE_MINUTES)
+        return proof_of("blue", runs, self.timeline(), datetime.now(UTC), period)
+
+    def ungated(self, since: datetime) -> tuple[UngatedExecution, ...]:
+        """The executions that no layer of the gate judged, as `mwaactl` sees them."""
+        return read_ungated(self._s3, self._log, since)
 
     def dag_ids(self) -> set[str]:
         return {dag["dag_id"] for dag in self.api("GET", "/dags", limit=1000)["dags"]}
@@ -302,6 +326,33 @@ class Zoo:
             "zoo.ledger": str(self.ledger_file),
             "zoo.created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
+
+
+class RouteZoo(Zoo):
+    """One with other DAGs, whose gate has one route only, or "all"."""
+
+    files = FOLDER / "routes"
+
+    def __init__(self, cloud: ZooCloud, kind: Kind, route: str) -> None:
+        self.route = route
+        super().__init__(cloud, kind, name=f"{kind}-{route.replace('_', '-')}")
+
+    def dag_files(self) -> list[Path]:
+        return [*super().dag_files(), *(FOLDER / "dags" / name for name in ("zoo_ledger.py", "zoo_parts.py"))]
+
+    def plugins(self) -> bytes:
+        if self.route == "all":
+            return super().plugins()
+        content = io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(super().plugins())) as ours, zipfile.ZipFile(content, "w") as left:
+            for name in ours.namelist():
+                text = ours.read(name)
+                if name == "bluegreen_policy.py":
+                    left_over = f'ROUTES = ("{self.route}",)'.encode()
+                    text, changed = re.subn(rb"(?m)^ROUTES = .*$", left_over, text)
+                    assert changed == 1
+                left.writestr(name, text)
+        return content.getvalue()
 
 
 def of_run(lines: Iterable[Json], run: Json) -> list[Json]:

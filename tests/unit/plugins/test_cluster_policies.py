@@ -5,14 +5,13 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from bluegreen import gate, policies, settings, store
+from bluegreen import gate, policies, proof, settings, store
 from bluegreen.aws import AwsError
 from bluegreen.store import Answer, Store
 
@@ -84,6 +83,8 @@ def airflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Airflow:
     airflow.source = source
     monkeypatch.setattr(store, "store", lambda _chosen: source)
     monkeypatch.setattr(policies, "_verdicts", {})
+    monkeypatch.setattr(policies, "_proofs", {})
+    monkeypatch.setattr(policies, "_hooked", set())
     monkeypatch.setattr(policies, "_outage", False)
     return airflow
 
@@ -103,7 +104,8 @@ def context_of(dag_run: SimpleNamespace) -> dict[str, Any]:
 
 
 def operator(**attributes: Any) -> SimpleNamespace:
-    return SimpleNamespace(**{"_pre_execute_hook": None, "on_skipped_callback": []} | attributes)
+    plain: dict[str, Any] = {"task_id": "work", "_pre_execute_hook": None, "on_skipped_callback": []}
+    return SimpleNamespace(**plain | attributes)
 
 
 # --- layer 1: the scheduler ---
@@ -309,10 +311,76 @@ def test_a_tasks_log_says_what_the_gate_found_and_what_it_took(
         task._pre_execute_hook(context(T + timedelta(minutes=minute)))
         task._pre_execute_hook(context(T + timedelta(minutes=minute)))
     messages = [record.getMessage() for record in caplog.records]
+    judged = "judged by task_policy (settings_module), version 3, on green green-1"
     assert [re.sub(r"[\d.]+ ms", "N ms", line) for line in messages] == [
-        "blue/green gate: green owns 2025-11-23T10:02:00+00:00; N ms, read from SSM",
-        "blue/green gate: green owns 2025-11-23T10:01:00+00:00; N ms, from the cache",
+        f"blue/green gate: green owns 2025-11-23T10:02:00+00:00; N ms, read from SSM; {judged}",
+        f"blue/green gate: green owns 2025-11-23T10:01:00+00:00; N ms, from the cache; {judged}",
     ]
+
+
+# --- the proof of an execution ---
+
+
+def proof_of(dag_run: SimpleNamespace) -> proof.Proof | None:
+    return policies.known_proof(dag_run.dag_id, dag_run.run_id)
+
+
+def test_the_first_layer_that_judges_a_task_is_its_proof(airflow: Airflow) -> None:
+    task = operator()
+    policies.task_policy(task)
+    assert policies.is_hooked("work")
+    assert proof_of(run(OURS)) is None
+    airflow.context = context(OURS)
+    gated_dag().get_template_env()
+    task._pre_execute_hook(context(OURS))
+    assert proof_of(run(OURS)) == proof.Proof(
+        layer="dag_policy",
+        routes=("settings_module",),
+        environment="green",
+        life="green-1",
+        version=3,
+        reason="green owns 2025-11-23T10:01:00+00:00",
+    )
+
+
+@pytest.mark.parametrize("kind", ["manual", "backfill"])
+def test_a_run_that_was_created_here_has_a_proof_without_a_version(kind: str, airflow: Airflow) -> None:
+    task = operator()
+    policies.task_policy(task)
+    task._pre_execute_hook(context(THEIRS, run_type=kind))
+    judged = proof_of(run(THEIRS))
+    assert judged is not None
+    assert (judged.layer, judged.version) == ("task_policy", None)
+    assert judged.reason == f"{kind} runs are executed where they were created"
+
+
+def test_a_task_that_had_no_verdict_was_judged_too(airflow: Airflow) -> None:
+    """Its FAIL event is no sign of a missing gate, also after a callback that got a verdict in the end."""
+    airflow.reachable = False
+    airflow.context = context(OURS)
+    with pytest.raises(AirflowException):
+        gated_dag().get_template_env()
+    judged = proof_of(run(OURS))
+    assert judged is not None
+    assert (judged.layer, judged.version) == ("dag_policy", None)
+    assert judged.reason.startswith("no verdict: ")
+    airflow.reachable = True
+    airflow.source._turns.succeeded(0.0)  # the pause is over
+    call_back(dag_that_tells([]), run(OURS), known=True)
+    again = proof_of(run(OURS))
+    assert again is not None
+    assert (again.layer, again.version) == ("dag_policy", 3)
+
+
+def test_a_callback_alone_proves_nothing(airflow: Airflow) -> None:
+    call_back(dag_that_tells([]), run(OURS), known=True)
+    assert proof_of(run(OURS)) is None
+    task = operator()
+    policies.task_policy(task)
+    task._pre_execute_hook(context(OURS))
+    judged = proof_of(run(OURS))
+    assert judged is not None
+    assert judged.layer == "task_policy"
 
 
 def test_a_dag_authors_own_hook_is_still_called_for_our_runs_only(airflow: Airflow) -> None:
@@ -328,7 +396,10 @@ def test_a_dag_authors_own_hook_is_still_called_for_our_runs_only(airflow: Airfl
 
 def test_mapped_tasks_are_gated(airflow: Airflow) -> None:
     task = SimpleNamespace(
-        partial_kwargs={"start_from_trigger": True}, start_trigger_args="args", on_skipped_callback=()
+        task_id="work",
+        partial_kwargs={"start_from_trigger": True},
+        start_trigger_args="args",
+        on_skipped_callback=(),
     )
     policies.task_policy(task)
     with pytest.raises(AirflowSkipException):
@@ -464,29 +535,6 @@ def test_a_callback_is_called_when_nobody_can_say_whose_run_it_is(
     assert calls == [True]
 
 
-# --- the shim ---
-
-
-@pytest.fixture
-def forget_modules() -> Iterator[None]:
-    before = dict(sys.modules)
-    yield
-    for name in set(sys.modules) - set(before):
-        if "airflow_local_settings" in name:
-            del sys.modules[name]
-
-
-def load(name: str) -> ModuleType:
-    """Execute the shim as a module of some name, as Airflow, MWAA or the plugin manager do."""
-    spec = importlib.util.spec_from_file_location(name, SHIM)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 # --- the listener ---
 
 
@@ -574,68 +622,3 @@ def test_nothing_that_goes_wrong_in_the_listener_reaches_the_scheduler(
     listener.on_dag_run_success(unknown, "success")
     assert unknown.state == "success"
     assert "where, is not known" in caplog.text
-
-
-# --- the plugin folder ---
-
-
-NAMES = ["task_instance_mutation_hook", "dag_policy", "task_policy"]
-
-
-def test_airflow_finds_the_policies_in_the_shim_itself(airflow: Airflow, forget_modules: None) -> None:
-    module = load("airflow_local_settings")
-    assert module.__all__ == NAMES
-    assert [getattr(module, name) for name in NAMES] == list(policies.POLICIES)
-
-
-def test_newer_images_get_the_policies_on_their_own_module(airflow: Airflow, forget_modules: None) -> None:
-    amazons: Any = ModuleType("airflow_local_settings")
-    amazons.__all__ = []
-    sys.modules["airflow_local_settings"] = amazons
-    for _ in range(2):  # once by Amazon's module, once by the plugin manager
-        load("customer_plugins_airflow_local_settings")
-    assert amazons.__all__ == NAMES
-    assert amazons.task_policy is policies.task_policy
-
-
-def test_a_policy_that_is_there_already_is_called_first(airflow: Airflow, forget_modules: None) -> None:
-    calls: list[Any] = []
-    amazons: Any = ModuleType("airflow_local_settings")
-    amazons.__all__ = ["task_policy", "task_instance_mutation_hook"]
-    amazons.task_policy = lambda task: calls.append(task._pre_execute_hook)
-    amazons.task_instance_mutation_hook = lambda task_instance: calls.append(task_instance.state)
-    sys.modules["airflow_local_settings"] = amazons
-    for _ in range(2):
-        load("customer_plugins_airflow_local_settings")
-    task = operator()
-    amazons.task_policy(task)
-    known = SimpleNamespace(persistent=False, detached=False)
-    ti = SimpleNamespace(run_id=run(THEIRS).run_id, dag_id="etl", state=None, known=known)
-    amazons.task_instance_mutation_hook(ti, run(THEIRS))
-    assert calls == [None, None]
-    assert task._pre_execute_hook is not None
-    assert ti.state == "skipped"
-
-
-def test_if_the_gate_cannot_be_loaded_every_task_fails_and_says_why(
-    airflow: Airflow, forget_modules: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "bluegreen.policies", None)
-    module = load("airflow_local_settings")
-    plain = operator(start_from_trigger=True)
-    mapped = SimpleNamespace(partial_kwargs={}, start_trigger_args="args")
-    for task in (plain, mapped):
-        module.task_policy(task)
-    assert mapped.start_trigger_args is None
-    assert plain.start_from_trigger is False
-    message = r"gate could not be loaded.*plugins\.zip.*bluegreen\.policies"
-    for hook in (plain._pre_execute_hook, plain.pre_execute, mapped.partial_kwargs["pre_execute"]):
-        with pytest.raises(AirflowException, match=message):
-            hook(context={})
-
-
-def test_the_plugin_manager_is_told_to_leave_the_package_alone() -> None:
-    """It would execute each file as a module of its bare name: `import settings` in a DAG would find ours."""
-    rules = (SHIM.parent / ".airflowignore").read_text().splitlines()
-    assert "bluegreen/" in rules  # valid in both of Airflow's syntaxes, for a folder of this name only
-    assert "airflow_local_settings.py" in rules
