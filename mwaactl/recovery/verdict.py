@@ -14,7 +14,7 @@ unknown.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Literal
 
@@ -66,7 +66,7 @@ def _judge_finished(case: _Case) -> Verdict:
         return _judge_by_log(case)
     match case.on_owner, case.on_others:
         case "executed", "nothing":
-            return _outcome([case.runs[owner]])
+            return _outcome(case.runs[owner])
         case "executed", _:
             return case.finding("both", f"{owner} owned it, but {others} worked on it too")
         case _, "nothing":
@@ -74,7 +74,7 @@ def _judge_finished(case: _Case) -> Verdict:
         case "copied", _:  # an operator decided that the other side's execution counts
             return "executed"
         case _, "rerun":
-            return _outcome([case.runs[colour] for colour in case.others])
+            return _outcome(case.runs[case.others[0]])
         case _:
             return case.finding("wrong side", f"{owner} owned it, but {others} executed it")
 
@@ -134,8 +134,8 @@ class _Case:
         )
 
 
-def _outcome(runs: Sequence[Run]) -> Verdict:
-    return "failed" if all(run.state == "failed" for run in runs) else "executed"
+def _outcome(run: Run) -> Verdict:
+    return "failed" if run.state == "failed" else "executed"
 
 
 def _is_unexecuted(verdict: Verdict) -> bool:
@@ -165,7 +165,7 @@ def _judge_by_log(case: _Case) -> Verdict:
     if len(case.others) > 1:
         return case.finding("both", f"{' and '.join(case.others)} worked on it")
     if case.others:
-        return _outcome([case.runs[colour] for colour in case.others])
+        return _outcome(case.runs[case.others[0]])
     if any(has_copied_states(run) for run in case.runs.values()) or ended == "success":
         return "executed"
     if ended == "failed":

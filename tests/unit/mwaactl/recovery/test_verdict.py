@@ -14,7 +14,7 @@ from mwaactl.airflow.models import Dag, Run, TaskInstance
 from mwaactl.airflow.notes import copied_note, rerun_note
 from mwaactl.recovery.records import DagHistory, Records, SideRecords
 from mwaactl.recovery.verdict import Finding, Verdict, judge
-from tests.fakes.timeline import initial
+from tests.fakes.timeline import LIVES, initial
 
 DUE = datetime(2026, 11, 23, 10, tzinfo=UTC)
 NOW = DUE + timedelta(hours=1)  # green owns the DAG by then, blue owned the instant
@@ -163,6 +163,8 @@ SKIPPED = "all its tasks were skipped on blue, its owner"
             SKIPPED,
             "green's scheduler has not reached it yet: unpause the DAG there, or wait",
         ),
+        # its next run is still to come, but this one is there: a person may have changed the schedule
+        (side("skipped", passed=False), side("skipped", passed=False), SKIPPED, None),
         (
             side("skipped"),
             side("skipped", has_dag=False),
@@ -236,3 +238,94 @@ def test_nothing_is_backfilled_while_the_side_that_did_not_own_it_is_silent() ->
     assert isinstance(finding, Finding)
     assert finding.backfill_on is None
     assert "green does not answer, and the lineage log has no record of the run" in finding.detail
+
+
+def test_nothing_is_backfilled_while_nobody_owns_the_dag() -> None:
+    """It belongs to an environment that has been removed."""
+    timeline = TIMELINE.seen_with({"blue": LIVES["blue"]})
+    finding = judge(replace(records(side("skipped"), None), timeline=timeline), KEY)
+    assert isinstance(finding, Finding)
+    assert finding.backfill_on is None
+    assert finding.detail == f"{SKIPPED}; nobody owns the DAG now: see mwaactl status"
+
+
+STOPPED: list[tuple[str, tuple[Any, ...], tuple[Any, ...], str]] = [
+    # what blue (the owner, fenced) has, what green has, the verdict
+    ("executed by nobody else", ("running",), ("skipped",), "left unfinished"),
+    ("not created anywhere else", ("running",), (None,), "left unfinished"),
+    ("executed elsewhere without a reason", ("running",), ("success",), "wrong side"),
+    ("run again elsewhere", ("running",), ("success", RERUN), "executed"),
+    ("run again elsewhere, and failed", ("running",), ("failed", RERUN), "failed"),
+    ("at work elsewhere", ("running",), ("running", RERUN), "unfinished"),
+    ("ended before the fence", ("success",), ("skipped",), "executed"),
+    ("never begun", ("skipped",), ("skipped",), "nobody"),
+]
+
+
+@pytest.mark.parametrize(
+    ("blue", "green", "verdict"), [row[1:] for row in STOPPED], ids=[row[0] for row in STOPPED]
+)
+def test_what_a_side_that_cannot_go_on_had_at_work_is_left_unfinished_unless_another_did_it(
+    blue: tuple[Any, ...], green: tuple[Any, ...], verdict: str
+) -> None:
+    stopped = replace(records(side(*blue), side(*green)), stopped={"blue": "is fenced"})
+    assert name(judge(stopped, KEY)) == verdict
+
+
+def test_a_run_that_is_left_unfinished_names_both_sides_and_what_to_do() -> None:
+    stopped = replace(records(side("running"), side("skipped")), stopped={"blue": "is fenced"})
+    finding = judge(stopped, KEY)
+    assert isinstance(finding, Finding)
+    assert list(finding.runs.items()) == [("blue", "running"), ("green", "success")]
+    assert finding.detail == (
+        "it was at work on blue, which is fenced: `mwaactl failover` runs it again, "
+        "or mark it as failed there"
+    )
+
+
+GONE: list[tuple[str, str | None, tuple[Any, ...], tuple[Any, ...], str]] = [
+    # what the log knows of the former environment, what blue's successor has, what green has, the verdict
+    ("nothing is known", None, (None,), ("skipped",), "unknown"),
+    ("it ended in a way that is not known", "ended", (None,), ("skipped",), "unknown"),
+    ("executed", "success", (None,), ("skipped",), "executed"),
+    ("failed", "failed", (None,), ("skipped",), "failed"),
+    ("at work when it went", "running", (None,), ("skipped",), "left unfinished"),
+    ("at work when it went, executed since", "running", (None,), ("success",), "executed"),
+    ("at work when it went, failed since", "running", (None,), ("failed",), "failed"),
+    ("not known, executed since", None, (None,), ("success",), "executed"),
+    ("not known, failed since", None, ("failed",), (None,), "failed"),
+    ("executed, and again since", "success", (None,), ("success",), "both"),
+    ("failed, and executed since", "failed", (None,), ("success",), "both"),
+    ("failed, and rerun since", "failed", (None,), ("success", RERUN), "executed"),
+    ("failed, and rerun since by both", "failed", ("success", RERUN), ("success", RERUN), "both"),
+    ("not known, executed since by both", None, ("success",), ("success",), "both"),
+    ("not known, with its states on one side", None, ("success", COPIED, "bare"), ("skipped",), "executed"),
+    ("failed, with its states on one side", "failed", (None,), ("failed", COPIED, "bare"), "executed"),
+]
+
+
+@pytest.mark.parametrize(
+    ("logged", "blue", "green", "verdict"), [row[1:] for row in GONE], ids=[row[0] for row in GONE]
+)
+def test_what_an_environment_that_is_gone_executed_is_judged_by_the_log_and_by_what_followed(
+    logged: str | None, blue: tuple[Any, ...], green: tuple[Any, ...], verdict: str
+) -> None:
+    def made(work: str | None, note: str | None = None, tasks: str = "rendered") -> SideRecords:
+        return side(work, note, rendered=tasks == "rendered")
+
+    gone = replace(
+        records(made(*blue), made(*green)),
+        timeline=TIMELINE.seen_with({**LIVES, "blue": "blue-2"}),
+        former={KEY: logged} if logged else {},
+    )
+    assert name(judge(gone, KEY)) == verdict
+
+
+def test_a_run_of_a_former_environment_that_both_others_executed_names_them() -> None:
+    gone = replace(
+        records(side("success"), side("success")), timeline=TIMELINE.seen_with({**LIVES, "blue": "blue-2"})
+    )
+    finding = judge(gone, KEY)
+    assert isinstance(finding, Finding)
+    assert finding.detail == "blue and green worked on it"
+    assert (finding.owner, finding.backfill_on) == (None, None)

@@ -1,0 +1,80 @@
+"""Which modules are mutated, and which tests have to notice it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Target(NamedTuple):
+    """A module, and the test files that say what it must do."""
+
+    path: str
+    tests: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition("/")[2].removesuffix(".py")
+
+
+def _target(path: str, *tests: str) -> Target:
+    return Target(path, tuple(f"tests/unit/{test}.py" for test in tests))
+
+
+TARGETS = (
+    _target(
+        "plugins/bluegreen/timeline.py",
+        "plugins/test_timeline",
+        "plugins/test_timeline_model",
+        "plugins/test_lives_model",
+        "plugins/test_document",
+        "plugins/test_gate",
+        "mwaactl/switching/test_books",
+        "mwaactl/switching/test_single_dags",
+        "mwaactl/switching/test_write",
+        "mwaactl/ownership/test_races",
+        "components/test_guard",
+    ),
+    _target(
+        "plugins/bluegreen/document.py",
+        "plugins/test_document",
+        "plugins/test_lives_model",
+        "plugins/test_store",
+        "mwaactl/switching/test_write",
+        "mwaactl/ownership/test_races",
+        "components/test_ownership",
+    ),
+    _target(
+        "plugins/bluegreen/store.py", "plugins/test_store", "plugins/test_aws", "plugins/test_timeline_model"
+    ),
+    _target("plugins/bluegreen/gate.py", "plugins/test_gate", "plugins/test_cluster_policies"),
+    _target(
+        "mwaactl/switching/held_dags.py",
+        "mwaactl/switching/test_held_dags",
+        "mwaactl/switching/test_activity",
+        "mwaactl/switching/test_together",
+        "mwaactl/switching/test_past",
+        "mwaactl/switching/test_drain",
+        "mwaactl/switching/test_single_dags",
+        "mwaactl/switching/test_write",
+        "mwaactl/checks/test_serial",
+    ),
+    _target(
+        "mwaactl/switching/drain.py",
+        "mwaactl/switching/test_drain",
+        "mwaactl/switching/test_held_dags",
+        "mwaactl/switching/test_books",
+        "mwaactl/switching/test_mirrors",
+        "mwaactl/switching/test_single_dags",
+        "mwaactl/switching/test_past",
+    ),
+    _target("mwaactl/switching/books.py", "mwaactl/switching/test_books", "mwaactl/switching/test_drain"),
+    _target(
+        "mwaactl/recovery/audit.py", "mwaactl/recovery/test_audit", "mwaactl/recovery/test_audit_evidence"
+    ),
+    _target(
+        "mwaactl/recovery/verdict.py",
+        "mwaactl/recovery/test_verdict",
+        "mwaactl/recovery/test_audit",
+        "mwaactl/recovery/test_audit_evidence",
+    ),
+)

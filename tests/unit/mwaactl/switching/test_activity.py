@@ -1,0 +1,97 @@
+"""What one look at an environment says of a DAG: busy, idle, or not clear."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mwaactl.airflow.models import Dag, Run
+from mwaactl.switching.held_dags import Activity, activity
+from tests.fakes.clock import at
+
+UNTIL = at(10)
+
+
+def dag(next_due: datetime | None = None, **more: Any) -> Dag:
+    return Dag(dag_id="etl", **{"paused": False, "schedule": "0 * * * *", "next_due": next_due, **more})
+
+
+def run(run_id: str, due: datetime | None, dag_id: str = "etl") -> Run:
+    return Run(dag_id=dag_id, run_id=run_id, type="x", state="running", due=due, start=None, end=None)
+
+
+@pytest.mark.parametrize(
+    ("seen", "reason"),
+    [
+        (None, None),
+        (dag(), None),
+        (dag(at(9.999)), "its next run is due 2026-11-23T10:00:09.999Z"),
+        (dag(UNTIL), None),
+        (dag(at(0), paused=True), None),
+    ],
+)
+def test_a_dag_without_unfinished_runs_is_busy_if_its_next_one_is_due_before_it_moves(
+    seen: Dag | None, reason: str | None
+) -> None:
+    look = Activity({"etl": seen} if seen else {}, {})
+    assert look.busy("etl", UNTIL) == reason
+    assert look.may_run("etl", UNTIL) is (seen is not None and not seen.paused)
+
+
+@given(st.permutations([run("b", at(-60)), run("a", at(-5)), run("c", at(-60)), run("0", None)]))
+def test_a_busy_dag_is_named_by_the_run_that_was_due_first(runs: list[Run]) -> None:
+    """What no schedule made comes last; of two, the one whose id is first."""
+    for paused, more in ((False, ""), (True, ", and the DAG is paused")):
+        look = Activity({"etl": dag(paused=paused)}, {"etl": tuple(runs)})
+        assert look.busy("etl", UNTIL) == f"b and 3 more are unfinished{more}"
+        assert look.may_run("etl", UNTIL)
+
+
+def test_a_run_of_a_dag_that_is_gone_is_unfinished_all_the_same() -> None:
+    look = Activity({}, {"etl": (run("a", None),)})
+    assert look.busy("etl", UNTIL) == "a is unfinished"
+    assert look.may_run("etl", UNTIL)
+
+
+def test_a_dag_whose_next_run_is_unclear_is_busy() -> None:
+    look = Activity({"etl": dag()}, {}, frozenset({"etl"}))
+    assert look.busy("etl", UNTIL) == "Airflow has not planned its next run yet"
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "asked", "unclear"),
+    [
+        (dag(), dag(at(60)), True, True),
+        (dag(), dag(), True, False),  # its schedule is over
+        (dag(), None, True, False),
+        (dag(at(60)), dag(at(60)), False, False),
+        (dag(schedule=None), dag(at(60)), False, False),
+        (dag(schedule="Asset"), dag(at(60)), False, False),
+        (dag(paused=True), dag(at(60)), False, False),
+    ],
+)
+def test_a_next_run_that_only_the_other_side_reports_makes_a_dag_unclear(
+    here: Dag, there: Dag | None, asked: bool, unclear: bool
+) -> None:
+    """The other side is asked only where that can be so."""
+    requests = []
+
+    def others() -> Mapping[str, Dag]:
+        requests.append("dags")
+        return {"etl": there} if there else {}
+
+    look = activity({"etl": here}, [], others)
+    assert (requests == ["dags"], look.unclear == {"etl"}) == (asked, unclear)
+    assert look.unclear <= {"etl"}
+
+
+def test_a_dag_at_its_limit_of_runs_is_busy_with_them_and_not_unclear() -> None:
+    runs = [run("a", at(-60)), run("z", at(-60), "other"), run("b", at(-5))]
+    look = activity({"etl": dag()}, runs, lambda: {"etl": dag(at(60))})
+    assert look.unclear == frozenset()
+    assert look.unfinished == {"etl": (runs[0], runs[2]), "other": (runs[1],)}
