@@ -15,6 +15,10 @@ class Target(NamedTuple):
     def name(self) -> str:
         return self.path.rpartition("/")[2].removesuffix(".py")
 
+    @property
+    def module(self) -> str:
+        return self.path.removeprefix("plugins/").removesuffix(".py").replace("/", ".")
+
 
 def _target(path: str, *tests: str) -> Target:
     return Target(path, tuple(f"tests/unit/{test}.py" for test in tests))
