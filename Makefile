@@ -64,7 +64,7 @@ engine: .venv/.synced ## The real Pulumi engine over the local plugin
 e2e: .venv/.synced ## Two real Airflows, a switch, a destroy
 	.venv/bin/pytest tests/e2e --ignore=tests/e2e/long
 
-e2e-long: .venv/.synced ## What takes longer: an upgrade, a failover, plugins of two versions (nightly)
+e2e-long: .venv/.synced ## What takes longer: an upgrade, a failover, plugins of two versions, the routes of the gate (nightly)
 	.venv/bin/pytest tests/e2e/long
 
 .PHONY: mutation

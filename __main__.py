@@ -6,12 +6,15 @@ from components.airflow.definition import planned
 from components.airflow.mwaa import Mwaa, MwaaArgs
 from components.config.settings import Settings
 from components.guard import environments_of, guard, previous_outputs
+from components.key import key_of_the_stack
 from components.lineage_log import LineageLog, LineageLogArgs
 from components.marquez.back_end import Marquez, MarquezArgs
 from components.marquez.ec2 import MarquezEc2
 from components.marquez.ha import MarquezHa
-from components.network import Network, NetworkArgs, choose_zones
+from components.network import Network, NetworkArgs
 from components.ownership import INITIAL_OWNER, Names, Ownership, OwnershipArgs
+from components.region import choose_zones
+from components.sizing import warn_of_small_sizes
 from components.tagging import tag_everything
 
 settings = Settings.load()
@@ -21,10 +24,15 @@ tag_everything(settings.all_tags)
 # The guard runs first: nothing is registered if that would take away the environment that owns the work.
 previous = previous_outputs()
 zones = choose_zones(settings, previous)
-guard(settings, previous, {colour: planned(settings, colour, names, zones) for colour in settings.colours})
+plans = {colour: planned(settings, colour, names, zones) for colour in settings.colours}
+updated = guard(settings, previous, plans)
+warn_of_small_sizes(settings, previous)
 
+key = key_of_the_stack(settings)
 network = Network("network", NetworkArgs(settings=settings, availability_zones=zones))
-lineage_log = LineageLog("lineage-log", LineageLogArgs(name=settings.name, settings=settings))
+lineage_log = LineageLog(
+    "lineage-log", LineageLogArgs(name=settings.name, settings=settings, kms_key_arn=key)
+)
 
 # Airflow and Marquez depend on the lineage log only, not on each other: they are created in parallel.
 marquez_kind: type[Marquez] = MarquezHa if settings.enable_ha_marquez else MarquezEc2
@@ -39,6 +47,8 @@ marquez = marquez_kind(
         private_subnet_ids=network.private_subnet_ids,
         availability_zones=zones,
         lineage_log=lineage_log,
+        kms_key_arn=key,
+        aurora_version_kept=previous.get("aurora_version") == settings.aurora_version,
     ),
 )
 airflow = {
@@ -52,7 +62,9 @@ airflow = {
             vpc_id=network.vpc_id,
             private_subnet_ids=network.private_subnet_ids,
             lineage_log=lineage_log,
+            kms_key_arn=key,
             previous_life=environments_of(previous).get(colour, {}).get("life"),
+            updated=colour in updated,
         ),
     )
     for colour in settings.colours
@@ -75,6 +87,7 @@ for key, value in {
     "active_environment_parameter": ownership.active_environment_parameter,
     "switch_lead_seconds": settings.switch_lead_seconds,
     "lineage_backend": marquez.backend,
+    "aurora_version": settings.aurora_version if settings.enable_ha_marquez else "",
     "lineage_url": marquez.url,
     "lineage_open_command": marquez.open_command,
     "lineage_log_bucket": lineage_log.bucket,

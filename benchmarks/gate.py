@@ -28,7 +28,7 @@ from bluegreen.timeline import EPOCH, Entry, Timeline
 from rich.console import Console
 from rich.table import Table
 
-from components.airflow.plugins import plugins_zip
+from components.airflow.plugins import OPENLINEAGE, plugins_zip
 from components.config.airflow_versions import AIRFLOW_VERSIONS
 from local.home import ACCOUNT, Home
 from tests.e2e.zoo.environment import Kind, Zoo, ZooCloud
@@ -83,12 +83,7 @@ class Environment(Zoo):
         for bucket in (self._bucket, self._log):
             self._s3.create_bucket(Bucket=bucket)
         self._s3.put_bucket_versioning(Bucket=self._bucket, VersioningConfiguration={"Status": "Enabled"})
-        fits = AIRFLOW_VERSIONS[self.kind.version]
-        self._put(
-            "requirements.txt",
-            f"apache-airflow-providers-openlineage=={fits.openlineage_provider}\n"
-            f"openlineage-python=={fits.openlineage_client}\n".encode(),
-        )
+        self._put("requirements.txt", "\n".join(OPENLINEAGE).encode())
         self._put("plugins.zip", plugins_zip())
         for path in dags.glob("*.py"):
             self._put(f"dags/{path.name}", path.read_bytes())

@@ -24,6 +24,7 @@ ALL, DEFAULT = (25, 5), (5, 2)  # workers and schedulers of each environment
 CASES: dict[str, tuple[tuple[int, int], int, dict[str, Any]]] = {
     "the default, 14 hosts": (DEFAULT, 60, {}),
     "the largest, 60 hosts": (ALL, 60, {}),
+    "60 hosts, no switch has known a DAG": (ALL, 60, {"unknown": True}),
     "60 hosts, runs due at every second": (ALL, 1, {}),
     "60 hosts, SSM gives them 5 a second": (ALL, 60, {"rate": 5.0, "burst": 5.0}),
     "60 hosts, SSM is silent for 90 s": (ALL, 60, {"outage": (START + 30, START + 120)}),
@@ -32,11 +33,12 @@ CASES: dict[str, tuple[tuple[int, int], int, dict[str, Any]]] = {
 
 def simulate(case: str, minutes: int) -> list[str]:
     """The cells of a row."""
-    (workers, schedulers), every, quota = CASES[case]
+    (workers, schedulers), every, how = CASES[case]
+    unknown = how.get("unknown", False)
     random.seed(16)
     with tempfile.TemporaryDirectory() as folder:
-        ssm = Quota(VirtualTime(), **quota)
-        fleet = Fleet(Path(folder), ssm, workers, schedulers, retries=5)
+        ssm = Quota(VirtualTime(), **{name: value for name, value in how.items() if name != "unknown"})
+        fleet = Fleet(Path(folder), ssm, workers, schedulers, retries=5, unknown=unknown)
         fleet.minutes(minutes, every=every)
     waits = sorted(fleet.waits)
     if len(waits) != 2000 * minutes:

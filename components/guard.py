@@ -74,8 +74,10 @@ def environments_of(outputs: Mapping[str, Any]) -> Mapping[Colour, Environment]:
     return outputs.get("airflow_environments") or {}
 
 
-def guard(settings: Settings, previous: Mapping[str, Any], planned: Mapping[Colour, Environment]) -> None:
-    """Stop the program, or warn, if it would touch an environment with work.
+def guard(
+    settings: Settings, previous: Mapping[str, Any], planned: Mapping[Colour, Environment]
+) -> frozenset[Colour]:
+    """Stop the program, or warn, if it would touch an environment with work. Return those that it updates.
 
     `planned` has what this run would deploy. Raises pulumi.RunError with the commands that help. Reads the
     ownership parameter only if an environment would be touched.
@@ -83,8 +85,9 @@ def guard(settings: Settings, previous: Mapping[str, Any], planned: Mapping[Colo
     existing = environments_of(previous)
     touched = touched_environments(existing, planned)
     parameter = previous.get("ownership_parameter")
+    updated = frozenset(colour for colour, touch in touched.items() if touch.what == "updated")
     if not touched or not parameter:
-        return
+        return updated
     try:
         reading = _reading(parameter, str(previous.get("lineage_log_bucket")))
     except Exception as error:  # an invoke raises nothing narrower
@@ -94,10 +97,25 @@ def guard(settings: Settings, previous: Mapping[str, Any], planned: Mapping[Colo
     lines = list(violations(touched, work, existing, settings.stack))
     if lines:
         raise pulumi.RunError("\n".join(lines))
-    strategy = {colour: environment["deployed"] for colour, environment in planned.items()}
     for colour in sorted(touched.keys() & work.owners):
-        forced = strategy[colour]["worker_replacement_strategy"] == "FORCED"
-        pulumi.warn("\n".join(interruption(colour, touched, existing, settings.stack, forced=forced)))
+        tasks = _fate_of_tasks(
+            settings.environment(colour).worker_replacement_strategy,
+            existing[colour].get("last_worker_replacement"),
+        )
+        pulumi.warn("\n".join(interruption(colour, touched, existing, settings.stack, tasks=tasks)))
+    return updated
+
+
+def _fate_of_tasks(strategy: str, last: str | None) -> str:
+    """What an update does with running tasks. `last`: the strategy of the one before, as AWS gave it back."""
+    if strategy == "FORCED":
+        return "ends the tasks that run there (FORCED)"
+    if last == "GRACEFUL":
+        return (
+            "may end the tasks that run there: the AWS provider passes GRACEFUL on only if the update before "
+            "was another kind"
+        )
+    return "first waits for its tasks (GRACEFUL)"
 
 
 def touched_environments(
@@ -227,11 +245,13 @@ def interruption(
     existing: Collection[Colour],
     stack: str,
     *,
-    forced: bool,
+    tasks: str,
 ) -> Iterator[str]:
-    """The warning about an update of the owner, and how to avoid the interruption."""
+    """The warning about an update of the owner, and how to avoid the interruption.
+
+    `tasks`: what it does with the running ones.
+    """
     other = other_colour(colour)
-    tasks = "ends the tasks that run there (FORCED)" if forced else "first waits for its tasks (GRACEFUL)"
     yield f"{colour} owns work and would be {touched[colour]}."
     yield f"An update takes 20-30 minutes, in which it starts no task, and it {tasks}."
     if other not in existing:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pulumi
 
+from components.partition import Partition
+
 VERSION = "2012-10-17"
 
 Statement = dict[str, Any]
@@ -70,16 +72,38 @@ def tls_only(bucket_arn: pulumi.Input[str]) -> pulumi.Output[str]:
     )
 
 
+def key_policy(partition: Partition, account: str, region: str) -> str:
+    """The policy of a key for the stack: IAM decides in the account, and CloudWatch may encrypt its logs.
+
+    Amazon MWAA needs no statement: it creates grants on behalf of whoever creates an environment.
+    """
+    root = {"AWS": f"arn:{partition.name}:iam::{account}:root"}
+    logs = {"Service": f"logs.{region}.{partition.dns_suffix}"}
+    log_groups = f"arn:{partition.name}:logs:{region}:{account}:log-group:*"
+    statements = [
+        statement(["kms:*"], ["*"], sid="IamDecides", principals=root),
+        statement(
+            ["kms:Encrypt*", "kms:Decrypt*", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:Describe*"],
+            ["*"],
+            sid="EncryptLogs",
+            principals=logs,
+            conditions={"ArnLike": {"kms:EncryptionContext:aws:logs:arn": log_groups}},
+        ),
+    ]
+    return json.dumps({"Version": VERSION, "Statement": statements})
+
+
 # Marquez
 
 
 def marquez_node(
     *,
+    partition: Partition,
     region: str,
     log_bucket_arn: pulumi.Input[str],
     secret_arn: pulumi.Input[str],
     metrics_namespace: str,
-    kms_key_arn: str | None = None,
+    kms_key_arn: pulumi.Input[str] | None = None,
     group_name: str | None = None,
 ) -> pulumi.Output[str]:
     """What a Marquez node may do; with `group_name`, also report readiness to its Auto Scaling group."""
@@ -103,7 +127,7 @@ def marquez_node(
         ),
     ]
     if kms_key_arn is not None:
-        services = [f"{service}.{region}.amazonaws.com" for service in ("s3", "secretsmanager")]
+        services = partition.via(region, "s3", "secretsmanager")
         statements.append(
             statement(
                 ["kms:Decrypt", "kms:GenerateDataKey"],
@@ -113,8 +137,14 @@ def marquez_node(
             )
         )
     if group_name is not None:
-        group = f"arn:aws:autoscaling:{region}:*:autoScalingGroup:*:autoScalingGroupName/{group_name}"
-        statements.append(statement(["autoscaling:CompleteLifecycleAction"], [group], sid="ReportReadiness"))
+        groups = f"arn:{partition.name}:autoscaling:{region}:*:autoScalingGroup:*"
+        statements.append(
+            statement(
+                ["autoscaling:CompleteLifecycleAction"],
+                [f"{groups}:autoScalingGroupName/{group_name}"],
+                sid="ReportReadiness",
+            )
+        )
     return document(*statements)
 
 
@@ -126,13 +156,14 @@ class AirflowExecution:
     """What one Airflow environment's execution role needs to access; prefixes and names without ARN parts."""
 
     role_arn: pulumi.Output[str]
+    partition: Partition
     region: str
     environment: str
     bucket_arn: pulumi.Input[str]
     lineage_log_arn: pulumi.Input[str]
     ownership_parameter: str
     secret_prefixes: Sequence[str]
-    kms_key_arn: str | None
+    kms_key_arn: pulumi.Input[str] | None
 
     def arn(self, service: str, resource: str) -> pulumi.Output[str]:
         """The ARN of a resource in the role's account and region."""
@@ -200,19 +231,20 @@ def _use_the_queues(args: AirflowExecution) -> Statement:
             "sqs:ReceiveMessage",
             "sqs:SendMessage",
         ],
-        [args.role_arn.apply(lambda role: f"arn:{role.split(':')[1]}:sqs:{args.region}:*:airflow-celery-*")],
+        [f"arn:{args.partition.name}:sqs:{args.region}:*:airflow-celery-*"],
         sid="TaskQueues",
     )
 
 
 def _use_the_key(args: AirflowExecution) -> Statement:
     actions = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*"]
-    services = [f"sqs.{args.region}.amazonaws.com", f"s3.{args.region}.amazonaws.com"]
+    # Of the stack's data, and of connections and variables that somebody encrypted with the same key.
+    services = args.partition.via(args.region, "sqs", "s3", "secretsmanager")
     if args.kms_key_arn is None:
         # The queues are in Amazon's account, encrypted with a key of its own.
         return statement(
             actions,
-            [args.role_arn.apply(lambda role: f"arn:{role.split(':')[1]}:kms:*:{role.split(':')[4]}:key/*")],
+            [args.role_arn.apply(lambda role: f"arn:{args.partition.name}:kms:*:{role.split(':')[4]}:key/*")],
             sid="AmazonsKeyOfTheQueues",
             all_but=True,
             conditions={"StringLike": {"kms:ViaService": services[:1]}},

@@ -21,10 +21,11 @@ OWNERSHIP = "ownership/"  # what does not fit into the ownership parameter; noth
 
 @dataclass(frozen=True, kw_only=True)
 class LineageLogArgs:
-    """`name`: the deployment's physical prefix, `{project}-{stack}`."""
+    """`name`: the deployment's physical prefix, `{project}-{stack}`; `kms_key_arn`: the stack's key."""
 
     name: str
     settings: Settings
+    kms_key_arn: pulumi.Input[str] | None
 
 
 class LineageLog(pulumi.ComponentResource):
@@ -49,7 +50,7 @@ class LineageLog(pulumi.ComponentResource):
                 old_versions_prefixes=(EVENTS, CHECKPOINTS, SET_ASIDE, DEPLOY),
                 expire_prefix=EVENTS,
                 expire_days=args.settings.lineage_retention_days,
-                kms_key_arn=args.settings.kms_key_arn,
+                kms_key_arn=args.kms_key_arn,
             ),
             pulumi.ResourceOptions(parent=self),
         )

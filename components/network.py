@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Network
-from typing import Any
 
 import pulumi
 import pulumi_aws as aws
@@ -13,7 +13,7 @@ import pulumi_awsx as awsx
 
 from components.config.settings import Settings
 
-# The services that Airflow and the Marquez nodes call; without these endpoints, through the NAT gateway.
+# The services that Airflow and the Marquez nodes call; without an endpoint, through the NAT gateway.
 ENDPOINT_SERVICES = (
     "airflow.api",
     "airflow.env",
@@ -27,6 +27,13 @@ ENDPOINT_SERVICES = (
     "ssm",
     "ssmmessages",
 )
+# What the provider says, in different versions.
+NO_SUCH_SERVICE = (
+    "no matching EC2 VPC Endpoint Service found",
+    "couldn't find resource",
+    "InvalidServiceName",
+)
+HA_ENDPOINT_SERVICES = ("autoscaling",)  # to which the nodes report that they are ready
 
 
 @dataclass(frozen=True)
@@ -52,26 +59,6 @@ def subnet_plan(vpc_cidr: str) -> SubnetPlan:
         zones.append((str(private), str(public), str(beside), str(far)))
     private_pair, public_pair, beside_pair, far_pair = zip(*zones, strict=True)
     return SubnetPlan(private=private_pair, public=public_pair, unused=(beside_pair, far_pair))
-
-
-def choose_zones(settings: Settings, previous: Mapping[str, Any]) -> tuple[str, str]:
-    """The stack's two zones: from the settings, else from `previous` (its outputs), else from the region.
-
-    The stack's own take precedence, because the region's list can change.
-    """
-    zones: Sequence[str] = settings.availability_zones
-    if not zones and previous.get("region") == settings.region:
-        blue = previous.get("airflow_environments", {}).get("blue", {})
-        zones = blue.get("identity", {}).get("availability_zones", ())
-    if not zones:
-        usual = aws.GetAvailabilityZonesFilterArgs(name="opt-in-status", values=["opt-in-not-required"])
-        zones = sorted(aws.get_availability_zones(filters=[usual]).names)
-    if len(zones) < 2:
-        raise pulumi.RunError(
-            f"Region {settings.region} has fewer than two availability zones ({', '.join(zones) or 'none'}). "
-            f"Choose another region:\n  pulumi config set aws:region <region> -s {settings.stack}"
-        )
-    return zones[0], zones[1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +104,7 @@ class Network(pulumi.ComponentResource):
             vpc_endpoint_strategy=awsx.ec2.VpcEndpointStrategy.AUTO,
             vpc_endpoint_specs=[
                 awsx.ec2.VpcEndpointSpecArgs(
-                    service_name=f"com.amazonaws.{settings.region}.s3",
+                    service_name=_service(settings.region, "s3", "Gateway")[0],
                     vpc_endpoint_type="Gateway",
                     tags=settings.all_tags,
                 )
@@ -130,10 +117,10 @@ class Network(pulumi.ComponentResource):
         # No rules: a resource that names no security group can neither send nor receive.
         aws.ec2.DefaultSecurityGroup(name, vpc_id=vpc.vpc_id, opts=pulumi.ResourceOptions(parent=self))
         if settings.vpc_endpoints:
-            self._endpoints(name, settings.region, plan)
+            self._endpoints(name, args, plan)
         self.register_outputs({"vpc_id": self.vpc_id, "private_subnet_ids": self.private_subnet_ids})
 
-    def _endpoints(self, name: str, region: str, plan: SubnetPlan) -> None:
+    def _endpoints(self, name: str, args: NetworkArgs, plan: SubnetPlan) -> None:
         child = pulumi.ResourceOptions(parent=self)
         group = aws.ec2.SecurityGroup(
             f"{name}-endpoints",
@@ -152,14 +139,40 @@ class Network(pulumi.ComponentResource):
                 to_port=443,
                 opts=child,
             )
-        for service in ENDPOINT_SERVICES:
+        ha = HA_ENDPOINT_SERVICES if args.settings.enable_ha_marquez else ()
+        for service in sorted([*ENDPOINT_SERVICES, *ha]):
+            service_name, zones = _service(args.settings.region, service, "Interface")
+            # Not every service is in every region, and not in all of a region's zones.
+            within = [index for index, zone in enumerate(args.availability_zones) if zone in zones]
+            if not within:
+                pulumi.info(f"{args.settings.region} has no endpoint of {service}: calls go through NAT")
+                continue
             aws.ec2.VpcEndpoint(
                 f"{name}-{service.replace('.', '-')}",
                 vpc_id=self.vpc_id,
                 vpc_endpoint_type="Interface",
-                service_name=f"com.amazonaws.{region}.{service}",
+                service_name=service_name,
                 private_dns_enabled=True,
-                subnet_ids=self.private_subnet_ids,
+                subnet_ids=self.private_subnet_ids.apply(partial(_picked, within)),
                 security_group_ids=[group.id],
                 opts=child,
             )
+
+
+def _picked(indices: Sequence[int], ids: Sequence[str]) -> list[str]:
+    return [ids[index] for index in indices]
+
+
+def _service(region: str, service: str, kind: str) -> tuple[str, Sequence[str]]:
+    """The name of one of Amazon's endpoint services, and its zones: none if the region does not have it."""
+    names = [f"com.amazonaws.{region}.{service}", f"cn.com.amazonaws.{region}.{service}"]
+    try:
+        found = aws.ec2.get_vpc_endpoint_service(
+            service_type=kind,
+            filters=[aws.ec2.GetVpcEndpointServiceFilterArgs(name="service-name", values=names)],
+        )
+    except Exception as error:  # an invoke raises nothing narrower
+        if not any(reason in str(error) for reason in NO_SUCH_SERVICE):
+            raise
+        return names[0], ()
+    return found.service_name, found.availability_zones

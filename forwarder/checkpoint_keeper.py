@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -18,11 +19,14 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from lineage_log.checkpoint import Checkpoint, checkpoint_json, read_checkpoint
+from lineage_log.doubts import MOST_UNKNOWN, Doubt, Doubts, Unknown
+from lineage_log.log import key_at
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 LOST = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "404", "409", "412")
+ATTEMPTS = 10  # to write a checkpoint that another one holds and writes
 
 
 class LostCheckpointError(Exception):
@@ -72,12 +76,17 @@ class CheckpointKeeper:
                 return self._take(Checkpoint(started_at=now, listed_until=now), None)
             if stored.holder not in (None, self.holder) and not self._is_dead(stored.etag):
                 return None
-            self._beat = stored.beat
-            return self._take(stored.checkpoint, stored.etag)
+            self._beat, checkpoint = stored.beat, stored.checkpoint
+            if stored.holder is not None:  # it was not released: what was posted last is not noted
+                checkpoint = replace(checkpoint, unknown=Unknown(MOST_UNKNOWN, key_at(now)))
+            return self._take(checkpoint, stored.etag)
 
-    def save(self, checkpoint: Checkpoint) -> None:
-        """Write the checkpoint, which renews the lease. Raises LostCheckpointError."""
-        self._write(checkpoint, self.holder)
+    def save(self, checkpoint: Checkpoint) -> Mapping[str, Doubt]:
+        """Write the checkpoint, which renews the lease; return the doubts that others have left in it.
+
+        Raises LostCheckpointError.
+        """
+        return self._write(checkpoint, self.holder)
 
     @property
     def is_ours(self) -> bool:
@@ -88,6 +97,23 @@ class CheckpointKeeper:
         """Write it and end the lease: anybody may take over at once. Raises LostCheckpointError."""
         self._write(checkpoint, None)
         self._renewed -= self.lease
+
+    def leave(self, doubts: Mapping[str, Doubt]) -> None:
+        """Add doubts to the checkpoint, whoever holds it: its holder finds them when it saves."""
+        for _ in range(ATTEMPTS):
+            stored = read_checkpoint(self._s3, self._bucket, self._key)
+            if stored is None:
+                return
+            checkpoint = replace(stored.checkpoint, doubts=_joined(stored.checkpoint.doubts, doubts))
+            text = checkpoint_json(checkpoint, stored.holder, stored.beat + 1)
+            try:
+                self._put(text, stored.etag)
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in LOST:
+                    raise
+            else:
+                return
+        raise LostCheckpointError(f"s3://{self._bucket}/{self._key} changes all the time")
 
     def _is_dead(self, etag: str) -> bool:
         if self._unchanged_since is None or self._unchanged_since[0] != etag:
@@ -102,24 +128,25 @@ class CheckpointKeeper:
             return None
         return checkpoint
 
-    def _write(self, checkpoint: Checkpoint, holder: str | None) -> None:
+    def _write(self, checkpoint: Checkpoint, holder: str | None) -> Mapping[str, Doubt]:
         with self._lock:
             beat = self._beat + 1  # gives every renewal another content, and so another ETag
             started = self._clock()
             try:
-                answer = self._put(checkpoint_json(checkpoint, holder, beat))
+                answer = self._put(checkpoint_json(checkpoint, holder, beat), self._etag)
             except ClientError as error:
                 if error.response["Error"]["Code"] not in LOST:
                     raise
-                self._adopt_own_write(error)
-                self._write(checkpoint, holder)
-                return
+                left = self._adopt(error)
+                more = self._write(replace(checkpoint, doubts=_joined(left, checkpoint.doubts)), holder)
+                return _joined(left, more)
             self._etag, self._beat, self._renewed = answer["ETag"], beat, started
             if date := answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"):
                 self._s3_date = parsedate_to_datetime(date), self._clock()
+            return {}
 
-    def _put(self, text: str) -> Any:
-        condition: dict[str, Any] = {"IfMatch": self._etag} if self._etag else {"IfNoneMatch": "*"}
+    def _put(self, text: str, etag: str | None) -> Any:
+        condition: dict[str, Any] = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
         return self._s3.put_object(
             Bucket=self._bucket,
             Key=self._key,
@@ -128,10 +155,11 @@ class CheckpointKeeper:
             **condition,
         )
 
-    def _adopt_own_write(self, refusal: ClientError) -> None:
-        """Accept the stored checkpoint if we wrote it; otherwise raise LostCheckpointError.
+    def _adopt(self, refusal: ClientError) -> Mapping[str, Doubt]:
+        """Accept the stored checkpoint if we hold it, and return its doubts; else raise LostCheckpointError.
 
-        S3 may have stored our last write without its answer reaching us, or have stored this one twice.
+        S3 may have stored our last write without its answer reaching us, or have stored this one twice; or
+        another forwarder has left doubts in it.
         """
         stored = read_checkpoint(self._s3, self._bucket, self._key)
         if stored is None or stored.holder != self.holder:
@@ -139,3 +167,10 @@ class CheckpointKeeper:
                 f"s3://{self._bucket}/{self._key} was written by another forwarder"
             ) from refusal
         self._etag, self._beat = stored.etag, stored.beat
+        return stored.checkpoint.doubts
+
+
+def _joined(first: Mapping[str, Doubt], second: Mapping[str, Doubt]) -> dict[str, Doubt]:
+    doubts = Doubts(first)
+    doubts.join(second)
+    return doubts.snapshot()

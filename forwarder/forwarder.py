@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -13,9 +13,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from forwarder.checkpoint_keeper import CheckpointKeeper, LostCheckpointError
 from forwarder.metrics import Metrics
-from forwarder.rounds import LateKeys, Round, Rounds
+from forwarder.rounds import Round, Rounds
 from lineage_log.checkpoint import BadCheckpointError, Checkpoint, Progress
 from lineage_log.delivery import Delivery
+from lineage_log.doubts import Doubt, Doubts, Recent
 from lineage_log.log import Log, instant_of
 from lineage_log.marquez_client import MarquezClient
 from lineage_log.patient_client import Patience, StoppedError, UnreachableError
@@ -23,6 +24,7 @@ from lineage_log.patient_client import Patience, StoppedError, UnreachableError
 log = logging.getLogger("forwarder")
 
 CLOCKS_DIFFER = timedelta(seconds=5)
+UNSEEN = timedelta(seconds=60)  # without a look for new events: there may be some
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +62,14 @@ class Forwarder:
         self._posters, self._metrics = posters, metrics
         self._stop = stop or threading.Event()
         self._now = now
+        self._save_now = threading.Event()
         self._lost = threading.Event()  # set when the saving thread can no longer save the checkpoint
         self._progress: Progress | None = None  # while the checkpoint is ours
-        self._late_keys = LateKeys()
         self._delivery = Delivery(
-            source, marquez, timing.patience, stop=self._stop, may_post=self._check_lease
+            source, marquez, timing.patience, stop=self._stop, may_post=self._check_lease, now=self._time
         )
+        self._recent: Recent = {}
+        self._to_leave: dict[str, Doubt] = {}  # doubts for whoever has taken over
 
     def run(self) -> None:
         """Forward until stopped. Raises BadCheckpointError."""
@@ -73,6 +77,7 @@ class Forwarder:
         watch = min(self._timing.poll, self._keeper.lease / 5)
         while not self._stop.is_set():
             try:
+                self._leave_doubts()
                 checkpoint = self._keeper.try_take(self._now())
                 if checkpoint is None:
                     self._wait(watch)
@@ -116,12 +121,17 @@ class Forwarder:
         return total
 
     def seconds_behind(self) -> float | None:
-        """The age of the oldest undelivered event; 0 if there is none; None while another one forwards."""
+        """The age of the oldest undelivered event; 0 if there is none; None while another one forwards.
+
+        If nobody has looked for new events lately, the time since then.
+        """
         progress = self._progress
         if progress is None:
             return None
-        oldest = instant_of(progress.oldest_open or "")
-        return 0.0 if oldest is None else max(0.0, (self._time() - oldest).total_seconds())
+        now = self._time()
+        oldest = instant_of(progress.oldest_open or "") or now
+        looked = progress.looked_at if now - progress.looked_at > UNSEEN else now
+        return max(0.0, (now - min(oldest, looked)).total_seconds())
 
     @contextmanager
     def _hold(self, checkpoint: Checkpoint) -> Iterator[Rounds]:
@@ -129,9 +139,9 @@ class Forwarder:
         log.info("forwarding, from %s", checkpoint.frontier or "the beginning of the log")
         if ahead := self._ahead():
             log.warning("this node's clock is %.0f s ahead of S3's: using S3's", ahead.total_seconds())
-        progress, ended = Progress(checkpoint), threading.Event()
+        progress, ended = Progress(checkpoint, self._time(), self._recent), threading.Event()
         self._lost.clear()
-        self._delivery.begin()
+        self._delivery.begin(progress.doubts)
         saving = threading.Thread(
             target=self._save_regularly, args=(progress, ended), name="keeper", daemon=True
         )
@@ -140,25 +150,23 @@ class Forwarder:
             self._log,
             self._delivery,
             progress,
-            self._late_keys,
             posters=self._posters,
             settle=timedelta(seconds=self._timing.settle),
             window=timedelta(seconds=self._timing.window),
             now=self._time,
+            ready=lambda: self._wait_until_saved(progress.doubts),
         )
         self._progress = progress
         try:
             yield rounds
-        except Exception:
-            self._late_keys.clear()  # some may not be delivered
-            raise
         finally:
             self._progress = None
             rounds.close()
             self._marquez.close()
             ended.set()
+            self._save_now.set()
             saving.join()
-            self._release(progress.checkpoint())
+            self._release(progress)
             if suspects := len(progress.checkpoint().suspects):
                 log.warning("%d events will be retried later", suspects)
 
@@ -170,9 +178,9 @@ class Forwarder:
         """Save the checkpoint, in a separate thread: neither Marquez nor the log must ever delay it."""
         pause = every = self._keeper.lease / 3
         try:
-            while not ended.wait(pause):
+            while not self._wait_for_save(pause, ended):
                 try:
-                    self._keeper.save(progress.checkpoint())
+                    self._save(progress)
                     pause = every
                 except (ClientError, BotoCoreError) as error:
                     log.warning("could not save the checkpoint: %s", error)
@@ -183,13 +191,34 @@ class Forwarder:
             if not ended.is_set():
                 self._lost.set()  # for whatever reason: a checkpoint that is no longer saved is not ours
 
-    def _release(self, checkpoint: Checkpoint) -> None:
+    def _wait_for_save(self, pause: float, ended: threading.Event) -> bool:
+        """Wait until the next save is due, or asked for. True if there is none."""
+        self._save_now.wait(pause)
+        self._save_now.clear()
+        return ended.is_set()
+
+    def _save(self, progress: Progress) -> None:
+        progress.doubts.begin_save()
+        left = self._keeper.save(progress.checkpoint())
+        progress.doubts.saved()
+        progress.doubts.join(left)
+
+    def _release(self, progress: Progress) -> None:
         try:
-            self._keeper.release(checkpoint)
+            self._keeper.release(progress.checkpoint())
         except LostCheckpointError:
-            pass  # it is not ours to release
+            # It is not ours to release. Nobody knows since when, so all that was posted lately is in doubt.
+            self._to_leave |= progress.doubts.lost(self._time())
+            with suppress(LostCheckpointError, ClientError, BotoCoreError):
+                self._leave_doubts()
         except (ClientError, BotoCoreError) as error:
             log.warning("could not release the checkpoint (it is free when the lease ends): %s", error)
+
+    def _leave_doubts(self) -> None:
+        if self._to_leave:
+            log.warning("leaving %d runs in doubt to the other forwarder", len(self._to_leave))
+            self._keeper.leave(self._to_leave)
+            self._to_leave = {}
 
     def _time(self) -> datetime:
         """The time; S3's if this node's clock is ahead, as a checkpoint ahead of the log skips events."""
@@ -199,6 +228,13 @@ class Forwarder:
         s3 = self._keeper.s3_time
         ahead = self._now() - s3 if s3 else timedelta(0)
         return ahead if abs(ahead) > CLOCKS_DIFFER else timedelta(0)
+
+    def _wait_until_saved(self, doubts: Doubts) -> None:
+        """Wait while more than a successor could know of has been posted since the checkpoint was saved."""
+        while doubts.too_many_unsaved:
+            self._save_now.set()
+            self._check_lease()
+            self._wait(0.01)
 
     def _check_lease(self) -> None:
         """Wait until the checkpoint is certainly ours: two forwarders must never post at the same time."""

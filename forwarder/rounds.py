@@ -6,11 +6,11 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from itertools import islice, takewhile
 from typing import NamedTuple
 
 from forwarder import late_listing
-from lineage_log.checkpoint import Progress
+from forwarder.late_listing import HOUR, Listing
+from lineage_log.checkpoint import Checkpoint, ListingPosition, Progress
 from lineage_log.delivery import Delivery
 from lineage_log.event import Event
 from lineage_log.log import AFTER_ALL, ListedObject, Log, hour_prefix, instant_of, key_at, seconds_of
@@ -19,10 +19,10 @@ from lineage_log.read_ahead import read_ahead
 
 log = logging.getLogger("forwarder")
 
-PASS = 20_000  # new events; then the late listings are next
-LATE_LISTINGS = 20  # per round
-REMEMBERED = 10_000  # late keys
-RETRYING = 5.0  # seconds per round for suspects
+# Seconds per round: one kind of event must not hold up the others for long.
+NEW, LATE, RETRYING = 5.0, 2.0, 5.0
+LATE_LISTINGS = 20  # at a time
+MISPLACED = timedelta(seconds=1)
 
 
 class Round(NamedTuple):
@@ -30,24 +30,6 @@ class Round(NamedTuple):
 
     events: int
     complete: bool
-
-
-class LateKeys:
-    """The keys of late objects that were forwarded recently: consecutive listings overlap a little."""
-
-    def __init__(self) -> None:
-        self._keys: dict[str, None] = {}  # the oldest first
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._keys
-
-    def add(self, key: str) -> None:
-        self._keys[key] = None
-        while len(self._keys) > REMEMBERED:
-            del self._keys[next(iter(self._keys))]
-
-    def clear(self) -> None:
-        self._keys.clear()
 
 
 class Rounds:
@@ -58,15 +40,15 @@ class Rounds:
         source: Log,
         delivery: Delivery,
         progress: Progress,
-        late_keys: LateKeys,
         *,
         posters: int,
         settle: timedelta,
         window: timedelta,
         now: Callable[[], datetime],
+        ready: Callable[[], None] = lambda: None,
     ) -> None:
-        """`settle` and `window`: see `Timing`."""
-        self._log, self._delivery, self._progress, self._late_keys = source, delivery, progress, late_keys
+        """`settle` and `window`: see `Timing`. `ready` waits until more may be posted."""
+        self._log, self._delivery, self._progress, self._ready = source, delivery, progress, ready
         self._settle, self._window, self._now = settle, window, now
         # For each event, whether it may arrive after newer ones of its run.
         self._pool = OrderedPool[tuple[Event, bool]](lambda item: self._deliver(*item), workers=posters)
@@ -94,30 +76,55 @@ class Rounds:
         checkpoint = self._progress.begin_pass(key_at(start - self._window))
         pages = self._log.pages(checkpoint.floor, until)
         new = (entry for page in pages for entry in page if entry.key not in checkpoint.done)
-        keys = (self._note(entry) for entry in islice(new, PASS))
-        events = self._forward(self._begin(keys), late_below=checkpoint.frontier)
-        complete = next(new, None) is None
-        self._progress.end_pass(complete)
-        return Round(events, complete)
+        events = self._forward(self._begin(_for_seconds(new, NEW)), late_below=checkpoint.frontier)
+        rest = next(new, None)
+        self._progress.next_new = rest and rest.key
+        if rest is None:
+            self._progress.looked_at = start
+        self._progress.end_pass(complete=rest is None)
+        return Round(events, rest is None)
 
     def _forward_late(self) -> Round:
-        """Forward the late objects that the due listings find, in hours below the floor."""
-        events, checkpoint = 0, self._progress.checkpoint()
+        """Forward the late objects that the due listings find, in hours below the floor: a slice of them."""
+        checkpoint = self._progress.checkpoint()
+        due, all_due = self._due_listings(checkpoint)
+        if not due:
+            return Round(0, True)
+        until, after = checkpoint.listing or ListingPosition(due[-1].due, "")
+        hours = {listing.hour: listing for listing in reversed(due)}  # from the first `since`
+        spans = {hour: (first.since, _last_due(due, hour)) for hour, first in sorted(hours.items())}
+        late = self._list_late(spans, after, checkpoint)
+        last = [after]
+        events = self._forward(_noting(_for_seconds(late, LATE), last), late_below=checkpoint.floor)
+        rest = next(late, None)
+        self._progress.next_late = rest and rest.key
+        if rest is not None:
+            self._progress.set_listing(ListingPosition(until, last[0]))
+            return Round(events, False)
+
+        def listed(key: str, modified: datetime) -> bool:
+            hour = late_listing.hour_of(instant_of(key))
+            return hour in spans and modified <= spans[hour][1]
+
+        self._progress.end_listing(until, listed)
+        return Round(events, all_due)
+
+    def _due_listings(self, checkpoint: Checkpoint) -> tuple[list[Listing], bool]:
+        """The listings to do next, and whether those are all that are due now.
+
+        Those due at one instant are done together, for only the instant is remembered.
+        """
         if checkpoint.listed_until is None or checkpoint.started_at is None:
             raise ValueError("a checkpoint that is held must have both times")
-        all_due = late_listing.listings(checkpoint.listed_until, self._now(), checkpoint.started_at)
-        due = list(
-            takewhile(
-                lambda listing: key_at(listing.hour + late_listing.HOUR) <= checkpoint.floor,
-                islice(all_due, LATE_LISTINGS),
-            )
-        )
-        for hour in sorted({listing.hour for listing in due}):
-            since = min(listing.since for listing in due if listing.hour == hour)
-            events += self._forward(self._list_late(hour, since), late_below=checkpoint.floor)
-        if due:
-            self._progress.set_listed_until(due[-1].due)
-        return Round(events, len(due) < LATE_LISTINGS)
+        until = checkpoint.listing.until if checkpoint.listing else self._now() - late_listing.VISIBLE
+        due: list[Listing] = []
+        for listing in late_listing.listings(checkpoint.listed_until, until, checkpoint.started_at):
+            if key_at(listing.hour + HOUR) > checkpoint.floor:
+                return [each for each in due if each.due < listing.due], True
+            if len(due) >= LATE_LISTINGS and listing.due > due[-1].due:
+                return due, False
+            due.append(listing)
+        return due, True
 
     def _retry_suspects(self) -> None:
         """Forward the due suspects as late events, within a time limit for the sake of other events."""
@@ -127,27 +134,27 @@ class Rounds:
             if time.monotonic() > until:
                 break
 
-    def _list_late(self, hour: datetime, since: datetime) -> Iterator[str]:
-        """The hour's keys that the passes may have missed, except those that an earlier listing found."""
-        for page in self._log.pages("", prefix=hour_prefix(hour)):
-            for entry in page:
-                known = entry.key in self._late_keys
-                if entry.modified > since and self._is_late(entry) and not known:
-                    yield self._note(entry)
+    def _list_late(
+        self, spans: dict[datetime, tuple[datetime, datetime]], after: str, checkpoint: Checkpoint
+    ) -> Iterator[ListedObject]:
+        """The late objects above the key `after` that arrived within the spans of their hours."""
+        for hour, (since, until) in spans.items():
+            for page in self._log.pages(after, prefix=hour_prefix(hour)):
+                for entry in page:
+                    missed = self._is_late(entry) and entry.key not in checkpoint.late
+                    if missed and since < entry.modified <= until:
+                        yield entry
 
     def _is_late(self, entry: ListedObject) -> bool:
         return late_listing.is_late(entry.instant, entry.modified, self._window)
 
-    def _note(self, entry: ListedObject) -> str:
-        """Return the key; remember it if it is late, so that no listing forwards it again."""
-        if self._is_late(entry):
-            self._late_keys.add(entry.key)
-        return entry.key
-
-    def _begin(self, keys: Iterator[str]) -> Iterator[str]:
-        for key in keys:
-            self._progress.begin(key)
-            yield key
+    def _begin(self, entries: Iterator[ListedObject]) -> Iterator[str]:
+        started_at = self._progress.checkpoint().started_at
+        for entry in entries:
+            if self._is_late(entry) and started_at and entry.modified > started_at - late_listing.SLACK:
+                self._progress.add_late(entry.key, entry.modified)
+            self._progress.begin(entry.key)
+            yield entry.key
 
     def _forward(self, keys: Iterator[str], *, late_below: str) -> int:
         """Hand the events under `keys` to the pool, in order, and wait until they are delivered.
@@ -159,7 +166,10 @@ class Rounds:
         for key, event in read_ahead(self._log, keys):
             count += 1
             if isinstance(event, Event):
-                self._pool.put(event.lane, (event, key < end), size=len(event.packed), at=seconds_of(key))
+                self._ready()
+                late = key < end or _is_misplaced(event)
+                at, after = seconds_of(key), event.parent_lane
+                self._pool.put(event.lane, (event, late), size=len(event.packed), at=at, after=after)
                 continue
             if event is not None:
                 self._delivery.set_aside(key, str(event))
@@ -177,3 +187,26 @@ class Rounds:
             before = ", as in the hour before" if suspect and not refusal.final else ""
             self._delivery.set_aside(event.key, refusal.reason + before)
         self._progress.finish(event.key)
+
+
+def _for_seconds(entries: Iterator[ListedObject], seconds: float) -> Iterator[ListedObject]:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and (entry := next(entries, None)) is not None:
+        yield entry
+
+
+def _noting(entries: Iterator[ListedObject], last: list[str]) -> Iterator[str]:
+    """The keys; the last one is kept in `last`."""
+    for entry in entries:
+        last[0] = entry.key
+        yield entry.key
+
+
+def _last_due(due: list[Listing], hour: datetime) -> datetime:
+    return max(listing.due for listing in due if listing.hour == hour)
+
+
+def _is_misplaced(event: Event) -> bool:
+    """Whether an event's place in the log is not that of its time, which was out of bounds."""
+    instant = instant_of(event.key)
+    return instant is not None and event.instant is not None and abs(instant - event.instant) > MISPLACED

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from botocore.exceptions import ClientError
 
+from lineage_log.doubts import Doubt, Doubts, Recent, Unknown
 from lineage_log.log import is_absent
 
 if TYPE_CHECKING:
@@ -20,10 +21,18 @@ if TYPE_CHECKING:
 FIRST_RETRY = timedelta(minutes=1)  # of a suspect; the next retries follow after 2, 4, 8, 16 and 32 minutes
 MOST_RETRIES = 6
 MOST_SUSPECTS = 1000
+MOST_LATE = 5000
 
 
 class BadCheckpointError(Exception):
     """The checkpoint cannot be read; the message says how to restore it."""
+
+
+class ListingPosition(NamedTuple):
+    """The late listings due up to `until` are in progress: what they found is forwarded up to `after`."""
+
+    until: datetime
+    after: str
 
 
 class Suspect(NamedTuple):
@@ -39,14 +48,21 @@ class Checkpoint:
 
     Done are all keys up to `floor` and those in `done` above it, except the `suspects`, which are retried.
     The late listings (`forwarder.late_listing`) find objects that appear late below the floor; they are
-    complete up to `listed_until`. Forwarding began at `started_at`.
+    complete up to `listed_until`, and `listing` is how far the present ones are. Late are the keys above it
+    that were forwarded all the same, with the times when S3 stored them. Forwarding began at `started_at`.
+
+    `doubts`, by run, and `unknown`: see `lineage_log.doubts`.
     """
 
     floor: str = ""
     done: frozenset[str] = frozenset()
     started_at: datetime | None = None
     listed_until: datetime | None = None
+    listing: ListingPosition | None = None
+    late: Mapping[str, datetime] = field(default_factory=dict)
     suspects: Mapping[str, Suspect] = field(default_factory=dict)
+    doubts: Mapping[str, Doubt] = field(default_factory=dict)
+    unknown: Unknown | None = None
 
     @property
     def frontier(self) -> str:
@@ -74,11 +90,19 @@ class Progress:
     Safe to use from several threads.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, now: datetime | None = None, recent: Recent | None = None
+    ) -> None:
+        """`recent`: see Doubts."""
         self._lock = threading.Lock()
         self._checkpoint = checkpoint
         self._done = set(checkpoint.done)
         self._suspects = dict(checkpoint.suspects)
+        self._late = dict(checkpoint.late)
+        self.looked_at = now or datetime.now(UTC)  # up to then, all events are known
+        self.next_new: str | None = None  # keys that are known and have not begun
+        self.next_late: str | None = None
+        self.doubts = Doubts(checkpoint.doubts, checkpoint.unknown, recent)
         self._order: deque[str] = deque()  # keys begun in this pass, from the first unfinished one
         self._open: set[str] = set()
         self._limit = ""
@@ -125,21 +149,40 @@ class Progress:
             if complete and not self._open:
                 self._raise_floor(self._limit)
 
-    def set_listed_until(self, instant: datetime) -> None:
+    def add_late(self, key: str, modified: datetime) -> None:
+        """Remember that a late object was forwarded all the same, for the listings."""
         with self._lock:
-            self._checkpoint = replace(self._checkpoint, listed_until=instant)
+            self._late[key] = modified
+            if len(self._late) > MOST_LATE:
+                del self._late[next(iter(self._late))]
+
+    def set_listing(self, position: ListingPosition) -> None:
+        with self._lock:
+            self._checkpoint = replace(self._checkpoint, listing=position)
+
+    def end_listing(self, until: datetime, listed: Callable[[str, datetime], bool]) -> None:
+        """The listings due up to `until` are complete; forget the late keys that they have `listed`."""
+        with self._lock:
+            self._late = {key: modified for key, modified in self._late.items() if not listed(key, modified)}
+            self._checkpoint = replace(self._checkpoint, listed_until=until, listing=None)
 
     @property
     def oldest_open(self) -> str | None:
-        """The first key that has begun and not finished."""
+        """The first known key that is not finished."""
         with self._lock:
-            return self._order[0] if self._order else None
+            first = self._order[0] if self._order else None
+            return min((key for key in (first, self.next_new, self.next_late) if key), default=None)
 
     def checkpoint(self) -> Checkpoint:
         with self._lock:
             self._done = {key for key in self._done if key > self._checkpoint.floor}
             self._checkpoint = replace(
-                self._checkpoint, done=frozenset(self._done), suspects=dict(self._suspects)
+                self._checkpoint,
+                done=frozenset(self._done),
+                late=dict(self._late),
+                suspects=dict(self._suspects),
+                doubts=self.doubts.snapshot(),
+                unknown=self.doubts.unknown,
             )
             return self._checkpoint
 
@@ -175,6 +218,7 @@ def read_checkpoint(s3: S3Client, bucket: str, key: str) -> StoredCheckpoint | N
 
 def checkpoint_json(checkpoint: Checkpoint, holder: str | None, beat: int) -> str:
     """The JSON text that `read_checkpoint` reads."""
+    listing = checkpoint.listing
     content = {
         "floor": checkpoint.floor,
         "holder": holder,
@@ -182,15 +226,20 @@ def checkpoint_json(checkpoint: Checkpoint, holder: str | None, beat: int) -> st
         "started_at": checkpoint.started_at and checkpoint.started_at.isoformat(),
         "listed_until": checkpoint.listed_until and checkpoint.listed_until.isoformat(),
         "done": _by_folder(checkpoint.done),
+        "listing": listing and (listing.until.isoformat(), listing.after),
+        "late": {key: modified.isoformat() for key, modified in checkpoint.late.items()},
         "suspects": {
             key: (suspect.retries, suspect.due.isoformat()) for key, suspect in checkpoint.suspects.items()
         },
+        "doubts": {run: (due.isoformat(), *rest) for run, (due, *rest) in checkpoint.doubts.items()},
+        "unknown": checkpoint.unknown,
     }
     return json.dumps(content, separators=(",", ":"))
 
 
 def _parse(text: bytes) -> tuple[Checkpoint, str | None, int]:
     content = json.loads(text)
+    listing, unknown = content["listing"], content["unknown"]
     checkpoint = Checkpoint(
         floor=str(content["floor"]),
         done=frozenset(folder + name for folder, names in content["done"].items() for name in names),
@@ -199,6 +248,13 @@ def _parse(text: bytes) -> tuple[Checkpoint, str | None, int]:
         suspects={
             key: Suspect(int(retries), _instant(due)) for key, (retries, due) in content["suspects"].items()
         },
+        listing=listing and ListingPosition(_instant(listing[0]), str(listing[1])),
+        late={key: _instant(modified) for key, modified in content["late"].items()},
+        doubts={
+            run: Doubt(_instant(due), int(checks), str(begun), str(ended))
+            for run, (due, checks, begun, ended) in content["doubts"].items()
+        },
+        unknown=unknown and Unknown(int(unknown[0]), str(unknown[1])),
     )
     holder = None if content["holder"] is None else str(content["holder"])
     return checkpoint, holder, int(content["beat"])

@@ -7,10 +7,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
+from lineage_log.doubts import Doubt, Doubts
 from lineage_log.event import Event, parsed_instant
 from lineage_log.log import Log, instant_of
 from lineage_log.marquez_client import Answer, MarquezClient
@@ -19,15 +19,7 @@ from lineage_log.read_ahead import read_ahead
 
 log = logging.getLogger("forwarder")
 
-DOUBT = 90.0  # seconds in which Marquez may still carry out a post that it has not answered
-REMEMBERED = 1000  # runs in doubt
-STATES = {
-    "START": "RUNNING",
-    "RUNNING": "RUNNING",
-    "COMPLETE": "COMPLETED",
-    "FAIL": "FAILED",
-    "ABORT": "ABORTED",
-}
+SETTLING = 1.0  # seconds per call of `settle`
 
 
 class Counts:
@@ -44,12 +36,25 @@ class Counts:
             self.late += late
 
 
-@dataclass
-class _Doubt:
-    """A post for the run was not answered at `since`; `latest`: its last event delivered after that."""
+class _Times(NamedTuple):
+    """When a run, in Marquez, was started and ended last."""
 
-    since: float
-    latest: Event | None = None
+    state: str
+    started: datetime | None
+    ended: datetime | None
+
+    @classmethod
+    def of(cls, answer: Answer) -> _Times:
+        run = _object(answer.text) if answer.delivered else {}
+        times = (parsed_instant(run.get(name)) for name in ("startedAt", "endedAt"))
+        return cls(str(run.get("state")), *times)
+
+
+class _AtInstant(NamedTuple):
+    """A run's last event at an instant, one that ends it if there is one; whether a child has one there."""
+
+    event: Event | None
+    of_child: bool
 
 
 class Delivery:
@@ -66,18 +71,21 @@ class Delivery:
         *,
         stop: threading.Event,
         may_post: Callable[[], None] = lambda: None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """`may_post` is called before each request; it raises if this process must no longer post."""
         self._log = source
         self._client = PatientClient(
             marquez, patience, stop=stop, may_post=may_post, on_answer=self._watch_for_doubt
         )
-        self._doubts: dict[str, _Doubt] = {}  # by run
+        self._now = now
+        self._doubts = Doubts()
         self.counts = Counts()
 
-    def begin(self) -> None:
-        """Reset the time for which Marquez has been failing."""
+    def begin(self, doubts: Doubts) -> None:
+        """Reset the time for which Marquez has been failing. From now on, runs in doubt go to `doubts`."""
         self._client.begin()
+        self._doubts = doubts
 
     def deliver(self, event: Event, *, late: bool = False, suspect: bool = False) -> Refusal | None:
         """Deliver an event; None on success. `late`: newer ones may be there; `suspect`: it failed before."""
@@ -93,83 +101,122 @@ class Delivery:
         self.counts.add(set_aside=1)
 
     def post_late(self, event: Event, *, patient: bool | None = None) -> Refusal | None:
-        """Post an event that may arrive after newer ones of its run, and restore the run's state.
+        """Post an event that may arrive after newer ones of its run, and restore the run.
 
         In Marquez the last write wins: a START that arrives after its COMPLETE leaves the run running. So
-        the event that led to the run's current state is posted once more. `patient`: see PatientClient.
+        the events that led to the run's present state and times are posted once more. `patient`: see
+        PatientClient.
         """
         try:
-            newer = self._newer_state(event)
+            undone = self._undone_by(event)
         except UnansweredError as error:
             return Refusal(f"late, and the state of its run is unknown: {error}", final=False)
-        if newer is None:
-            return self._client.post(event, patient=patient)
-        state, instant = newer
-        latest = self._event_at(instant, event)
-        if latest is None:
-            return Refusal(
-                f"late: its run is {state} since {instant.isoformat()}, and the event that reported this "
-                "is not in the log, so it cannot be posted again afterwards"
-            )
+        if isinstance(undone, Refusal):
+            return undone
         refusal = self._client.post(event, patient=patient)
-        log.info("%s is late: posting %s again", event.key, latest.key)
-        # Also after a failure: the event may be partly written.
-        return self._client.post(latest, patient=True) or refusal
+        for newer in undone:
+            log.info("%s is late: posting %s again", event.key, newer.key)
+            # Also after a failure: the event may be partly written.
+            refusal = self._client.post(newer, patient=True) or refusal
+        return refusal
 
     def settle(self) -> None:
-        """Check the runs with an unanswered post: Marquez may have carried it out after newer ones.
+        """Check runs in doubt, for a second at most: Marquez may have carried out a post after newer ones.
 
         Call this only while no delivery is in progress.
         """
-        for run, doubt in list(self._doubts.items()):
-            if time.monotonic() - doubt.since < DOUBT:
-                continue
-            answer = self._client.run_once(run)
-            if not answer.is_conclusive:
+        until = time.monotonic() + SETTLING
+        for run, doubt in self._doubts.due(self._now()):
+            if time.monotonic() > until or not self._settle(run, doubt):
                 return  # another time
-            latest = doubt.latest
-            expected = STATES.get(latest.kind or "") if latest else None
-            if latest and expected and answer.delivered and _object(answer.text).get("state") != expected:
-                log.warning("an unanswered post was carried out late: posting %s again", latest.key)
-                if self._client.post(latest, patient=True):
-                    continue  # another time
-            del self._doubts[run]
+            self._doubts.checked(run, self._now())
+
+    def _settle(self, run: str, doubt: Doubt) -> bool:
+        """Restore a run in which an older post was carried out last. False: this could not be done now.
+
+        A run has the times of its newest events, and the state that the newer of them reports.
+        """
+        answer = self._client.run_once(run)
+        if not answer.is_conclusive:
+            return False
+        state, started, ended = _Times.of(answer)
+        begun_at = _newest(started, instant_of(doubt.begun))
+        ended_at = _newest(ended, instant_of(doubt.ended))
+        right = [started == begun_at, ended == ended_at]
+        runs = begun_at is not None and (ended_at is None or begun_at > ended_at)
+        if all(right) and (state == "RUNNING") == runs:
+            return True
+        if begun_at is None and ended_at is None:
+            return True  # nothing has happened yet
+        order = [(begun_at, doubt.begun, right[0]), (ended_at, doubt.ended, right[1])]
+        older, newer = order if not runs else reversed(order)
+        last = self._known_event(run, *newer[:2])
+        if last is None:
+            log.warning("run %s is %s, and the log lacks the event that says what it is", run, state)
+            return True
+        log.warning("an older post of run %s was carried out late: posting %s again", run, last.key)
+        first = None if older[2] else self._known_event(run, *older[:2])
+        return not any(self._client.post(event, patient=True) for event in (first, last) if event)
+
+    def _known_event(self, run: str, instant: datetime | None, key: str) -> Event | None:
+        """The event of a run at `instant`, which may have that key."""
+        if instant is None:
+            return None
+        event = self._log.read(key) if instant_of(key) == instant else None
+        return event or self._at(instant, run).event
 
     def _watch_for_doubt(self, event: Event, answer: Answer) -> None:
-        if event.run is None:
+        run = event.run_in_marquez
+        if run is None:
             return
-        if answer.delivered and event.run in self._doubts:
-            self._doubts[event.run].latest = event
-        elif answer.status == 0 and len(self._doubts) < REMEMBERED:
-            self._doubts[event.run] = _Doubt(time.monotonic())
+        if answer.delivered:
+            self._doubts.delivered(run, event, self._now())
+        elif answer.status == 0:
+            self._doubts.unanswered(run, self._now())
 
-    def _newer_state(self, event: Event) -> tuple[str, datetime] | None:
-        """The state of the event's run and since when, if the event would undo it.
+    def _undone_by(self, event: Event) -> list[Event] | Refusal:
+        """What to post after a late event, in order: newer events of its run that it would undo.
 
         Raises UnansweredError.
         """
-        instant = instant_of(event.key)
-        if event.run is None or instant is None:
-            return None
-        answer = self._client.run(event.run)
-        run = _object(answer.text) if answer.delivered else {}
-        started, ended = (parsed_instant(run.get(name)) for name in ("startedAt", "endedAt"))
-        newest = max((time for time in (started, ended) if time is not None), default=None)
-        if newest is None:
-            return None
-        if run.get("state") == "RUNNING" and ended is None and event.begins:
-            return None  # Marquez creates a DAG's run from its first task's START, before the DAG's own
+        run, instant = event.run_in_marquez, event.instant
+        if run is None or instant is None or event.kind is None:
+            return []
+        state, started, ended = _Times.of(self._client.run(run))
+        newest = _newest(started, ended)
         # At the same instant, an event that begins a run precedes the one that ended it.
-        undone = newest > instant or (newest == instant and event.begins)
-        return (str(run.get("state")), newest) if undone else None
+        if (
+            newest is None
+            or newest < instant
+            or (newest == instant and not (event.begins and ended == newest))
+        ):
+            return []
+        last = self._at(newest, run, but=event.key)
+        if last.event is None and (last.of_child or (event.begins and ended is None)):
+            return []  # Marquez made the run from a task's event, before the DAG's own: nothing is undone
+        if last.event is None:
+            return Refusal(
+                f"late: its run is {state} since {newest.isoformat()}, and the event that reported this "
+                "is not in the log, so it cannot be posted again afterwards"
+            )
+        overwritten = started if event.begins else ended
+        if overwritten is None or not instant < overwritten < newest:
+            return [last.event]
+        return [each for each in (self._at(overwritten, run, but=event.key).event, last.event) if each]
 
-    def _event_at(self, instant: datetime, event: Event) -> Event | None:
-        """The log's last event of this event's run at `instant`, one that ends the run if there is one."""
-        latest: Event | None = None
+    def _at(self, instant: datetime, run: str, but: str = "") -> _AtInstant:
+        """What the log has at `instant`, except the event with the key `but`."""
+        latest, of_child = None, False
         for _, candidate in read_ahead(self._log, iter(self._log.at(instant))):
-            if isinstance(candidate, Event) and candidate.run == event.run and candidate.key != event.key:
-                latest = candidate
-        return latest
+            if isinstance(candidate, Event) and candidate.key != but:
+                if candidate.run_in_marquez == run:
+                    latest = candidate
+                of_child = of_child or candidate.parent_run == run
+        return _AtInstant(latest, of_child)
+
+
+def _newest(*times: datetime | None) -> datetime | None:
+    return max((time for time in times if time is not None), default=None)
 
 
 def _object(text: str) -> dict[str, Any]:

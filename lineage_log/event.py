@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
+import re
+import uuid
 import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
 LARGEST = 8 * 1024 * 1024  # bytes, unpacked
-BEGINNINGS = ("START", "RUNNING")  # kinds that leave a run running; the others follow them
+ENDS = ("COMPLETE", "FAIL", "ABORT")  # kinds that end a run; to Marquez, all others leave it running
+_HEX = re.compile("[0-9a-fA-F]{1,15}")
 
 
 class UnreadableError(ValueError):
@@ -28,7 +32,9 @@ class Event:
     run: str | None
     namespace: str
     kind: str | None = None  # START, COMPLETE, ...
-    has_valid_time: bool = True  # Marquez answers 500 to an event with an invalid eventTime
+    instant: datetime | None = None  # its eventTime; Marquez answers 500 to an event with an invalid one
+    parent_lane: str | None = None  # of the run that Marquez creates from this event if there is none,
+    parent_run: str | None = None  # and its id in Marquez
 
     @classmethod
     def parse(cls, key: str, packed: bytes) -> Self:
@@ -41,22 +47,30 @@ class Event:
         fields = content if isinstance(content, dict) else {}
         # A run belongs to one job, so the order within a job is also the order within each of its runs.
         owner = _dict(fields, "job") or _dict(fields, "dataset")
-        namespace, name = str(owner.get("namespace", "")), str(owner.get("name", ""))
         run, kind = _dict(fields, "run").get("runId"), fields.get("eventType")
+        facet = _dict(_dict(_dict(fields, "run"), "facets"), "parent")
+        parent, parent_run = _dict(facet, "job"), _dict(facet, "run").get("runId")
         return cls(
             key=key,
             packed=packed,
-            lane=f"{namespace}\n{name}",
+            lane=_lane(owner),
             run=None if run is None else str(run),
-            namespace=namespace,
+            namespace=str(owner.get("namespace", "")),
             kind=None if kind is None else str(kind),
-            has_valid_time=parsed_instant(fields.get("eventTime")) is not None,
+            instant=parsed_instant(fields.get("eventTime")),
+            parent_lane=_lane(parent) if parent else None,
+            parent_run=None if parent_run is None else marquez_run_id(str(parent_run)),
         )
 
     @property
     def begins(self) -> bool:
         """Whether it reports that its run has begun or still runs."""
-        return self.kind in BEGINNINGS
+        return self.kind is not None and self.kind.upper() not in ENDS
+
+    @property
+    def run_in_marquez(self) -> str | None:
+        """The id by which Marquez knows the run."""
+        return None if self.run is None else marquez_run_id(self.run)
 
     @property
     def text(self) -> bytes:
@@ -85,6 +99,20 @@ def parsed_instant(text: Any) -> datetime | None:
     except (TypeError, ValueError):
         return None
     return instant.astimezone(UTC) if instant.tzinfo else None
+
+
+def marquez_run_id(text: str) -> str:
+    """The UUID by which Marquez knows a run: its id as Java reads it, or else the hash of the id."""
+    parts = text.split("-")
+    if len(text) <= 36 and len(parts) == 5 and all(_HEX.fullmatch(part) for part in parts):
+        widths = (8, 4, 4, 4, 12)
+        return "-".join(f"{part.lower():0>{n}}"[-n:] for part, n in zip(parts, widths, strict=True))
+    digest = hashlib.md5(text.encode(errors="replace"), usedforsecurity=False).digest()
+    return str(uuid.UUID(bytes=digest, version=3))
+
+
+def _lane(owner: dict[str, Any]) -> str:
+    return f"{owner.get('namespace', '')}\n{owner.get('name', '')}"
 
 
 def _dict(content: dict[str, Any], name: str) -> dict[str, Any]:

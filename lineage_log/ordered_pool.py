@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -18,16 +19,29 @@ MOST_BYTES = 64 * 1024 * 1024
 SPAN = 1.0  # seconds between the times of items that are in progress together
 
 
+@dataclass(eq=False, slots=True)
+class _Entry(Generic[Item]):
+    """An item in progress; `waits` for so many others, `followers` wait for it."""
+
+    lane: str
+    item: Item
+    size: int
+    at: float
+    waits: int = 0
+    followers: list[_Entry[Item]] = field(default_factory=list)
+
+
 class OrderedPool(Generic[Item]):
     """Bounded: `put` blocks while too much is in progress. After an error, no further item is started."""
 
     def __init__(self, work: Callable[[Item], None], *, workers: int) -> None:
         self._work = work
-        self._changed = threading.Condition()
-        self._waiting: dict[str, deque[tuple[int, Item, int]]] = {}  # by lane in progress
-        self._ready: deque[tuple[str, int, Item, int]] = deque()
-        self._times: dict[int, float] = {}  # of the items in progress, by number: in the order of `put`
-        self._number = self._bytes = 0
+        lock = threading.Lock()
+        self._started, self._finished = threading.Condition(lock), threading.Condition(lock)
+        self._entries: dict[_Entry[Item], None] = {}  # in progress, in the order of `put`
+        self._last: dict[str, _Entry[Item]] = {}  # of each lane in progress
+        self._ready: deque[_Entry[Item]] = deque()
+        self._bytes = 0
         self._error: Exception | None = None
         self._closed = False
         self._threads = [
@@ -37,63 +51,75 @@ class OrderedPool(Generic[Item]):
         for thread in self._threads:
             thread.start()
 
-    def put(self, lane: str, item: Item, *, size: int, at: float) -> None:
-        """Queue `item` of `size` bytes, which happened `at` (seconds). Raises the first error of a worker."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._error is not None or self._has_room(size, at))
+    def put(self, lane: str, item: Item, *, size: int, at: float, after: str | None = None) -> None:
+        """Queue `item` of `size` bytes, which happened `at` (seconds). Raises the first error of a worker.
+
+        It also waits for the earlier items of the lane `after`.
+        """
+        with self._finished:
+            self._finished.wait_for(lambda: self._error is not None or self._has_room(size, at))
             self._raise()
-            self._number += 1
-            self._times[self._number] = at
+            entry = _Entry(lane, item, size, at)
+            for earlier in {self._last[name] for name in (lane, after) if name in self._last}:
+                earlier.followers.append(entry)
+                entry.waits += 1
+            self._entries[entry] = None
+            self._last[lane] = entry
             self._bytes += size
-            if lane in self._waiting:
-                self._waiting[lane].append((self._number, item, size))
-            else:
-                self._waiting[lane] = deque()
-                self._ready.append((lane, self._number, item, size))
-                self._changed.notify_all()
+            if not entry.waits:
+                self._start(entry)
 
     def drain(self) -> None:
         """Wait until all items are processed. Raises the first error of a worker."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._error is not None or not self._times)
+        with self._finished:
+            self._finished.wait_for(lambda: self._error is not None or not self._entries)
             self._raise()
 
     def close(self) -> None:
         """Stop the threads after their current items; drop those that wait."""
-        with self._changed:
+        with self._started:
             self._closed = True
-            self._changed.notify_all()
+            self._started.notify_all()
         for thread in self._threads:
             thread.join()
 
     def _has_room(self, size: int, at: float) -> bool:
-        if not self._times:
+        if not self._entries:
             return True
-        oldest = next(iter(self._times.values()))
-        return len(self._times) < MOST_ITEMS and self._bytes + size <= MOST_BYTES and at - oldest <= SPAN
+        oldest = next(iter(self._entries)).at
+        return len(self._entries) < MOST_ITEMS and self._bytes + size <= MOST_BYTES and at - oldest <= SPAN
 
     def _raise(self) -> None:
         if self._error is not None:
             raise self._error
 
+    def _start(self, entry: _Entry[Item]) -> None:
+        self._ready.append(entry)
+        self._started.notify()
+
     def _serve(self) -> None:
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._closed or (self._ready and self._error is None))
+            with self._started:
+                self._started.wait_for(lambda: self._closed or (self._ready and self._error is None))
                 if self._closed:
                     return
-                lane, number, item, size = self._ready.popleft()
+                entry = self._ready.popleft()
             error: Exception | None = None
             try:
-                self._work(item)
+                self._work(entry.item)
             except Exception as failure:  # noqa: BLE001 - raised in the thread that puts and drains
                 error = failure
-            with self._changed:
-                self._error = self._error or error
-                del self._times[number]
-                self._bytes -= size
-                if self._waiting[lane]:
-                    self._ready.append((lane, *self._waiting[lane].popleft()))
-                else:
-                    del self._waiting[lane]
-                self._changed.notify_all()
+            with self._started:
+                self._finish(entry, error)
+
+    def _finish(self, entry: _Entry[Item], error: Exception | None) -> None:
+        self._error = self._error or error
+        del self._entries[entry]
+        self._bytes -= entry.size
+        if self._last[entry.lane] is entry:
+            del self._last[entry.lane]
+        for follower in entry.followers:
+            follower.waits -= 1
+            if not follower.waits:
+                self._start(follower)
+        self._finished.notify()

@@ -128,7 +128,7 @@ class PatientClient:
             self._failing_lanes.add(event.lane)
         times = f"{failures} times " if failures > 1 else ""
         reason = f"{times}{answer}, while the server accepted another event"
-        if event.has_valid_time:
+        if event.instant is not None:
             return Refusal(reason, final=False)
         return Refusal(f"{reason}; its eventTime is not a time with a zone")
 

@@ -1,14 +1,20 @@
-"""The gate's listener, for what no policy is asked about. Airflow's plugin manager loads this file."""
+"""The gate's listener, for what no policy is asked about, and the last of its routes.
+
+Airflow's plugin manager loads this file.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+import bluegreen_policy
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
+bluegreen_policy.register("airflow_plugin")  # before what may fail
+
 # here, not in the listener: if that fails, there is no listener, instead of one that fails in the scheduler
-from bluegreen import clears
+from bluegreen import clears  # noqa: E402
 
 
 class ClearListener:

@@ -35,6 +35,7 @@ SHORT = {
     "logging_configuration": "logging",
 }
 DIGEST = "sha256:"
+OWN_KEY = "the stack's own"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,7 @@ class Parts:
     subnet_ids: pulumi.Input[Sequence[str]]
     lineage_bucket: pulumi.Input[str]
     life: pulumi.Input[str]
+    kms_key_arn: pulumi.Input[str] | None
 
     @classmethod
     def stand_ins(cls, settings: Settings, colour: Colour) -> Parts:
@@ -62,6 +64,7 @@ class Parts:
             subnet_ids="the private subnets",
             lineage_bucket="the lineage log",
             life="its life",
+            kms_key_arn=OWN_KEY if settings.create_kms_key else settings.kms_key_arn,
         )
 
 
@@ -76,13 +79,13 @@ def identity(settings: Settings, colour: Colour, zones: Sequence[str]) -> dict[s
         "airflow_major": major(settings.environment(colour).airflow_version),
         "vpc_cidr": settings.vpc_cidr,
         "availability_zones": list(zones),
-        "kms_key_arn": settings.kms_key_arn or "",
+        "kms_key_arn": OWN_KEY if settings.create_kms_key else settings.kms_key_arn or "",
         "endpoint_management": ENDPOINT_MANAGEMENT,
     }
 
 
 def arguments(settings: Settings, colour: Colour, names: Names, parts: Parts) -> dict[str, Any]:
-    """Every argument of `aws.mwaa.Environment`. Plain parts make plain arguments."""
+    """Every argument of `aws.mwaa.Environment` that it keeps. Plain parts make plain arguments."""
     own = settings.environment(colour)
     return {
         "name": f"{settings.name}-{colour}",
@@ -92,10 +95,9 @@ def arguments(settings: Settings, colour: Colour, names: Names, parts: Parts) ->
         "max_workers": own.max_workers,
         "schedulers": own.schedulers,
         "webserver_access_mode": own.webserver_access,
-        "worker_replacement_strategy": own.worker_replacement_strategy,
         "endpoint_management": ENDPOINT_MANAGEMENT,
         "execution_role_arn": parts.role_arn,
-        "kms_key": settings.kms_key_arn,
+        "kms_key": parts.kms_key_arn,
         "source_bucket_arn": parts.bucket_arn,
         "dag_s3_path": DAGS,
         "requirements_s3_path": REQUIREMENTS,

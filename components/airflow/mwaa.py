@@ -19,6 +19,7 @@ from components.config.settings import Settings
 from components.iam_policies import AirflowExecution, airflow_execution, assume_role
 from components.lineage_log import LineageLog
 from components.ownership import Names
+from components.partition import Partition
 
 LOG_GROUPS = ("DAGProcessing", "Scheduler", "Task", "WebServer", "Worker")
 # Creating takes 20-30 minutes. A GRACEFUL update waits up to 12 hours for running tasks.
@@ -29,7 +30,9 @@ TIMEOUTS = pulumi.CustomTimeouts(create="2h", update="14h", delete="2h")
 class MwaaArgs:
     """`zones`: the network's two zones; `names`: those of the stack's parameters and secrets.
 
-    `previous_life`: that of the environment of this colour which the stack had before this run.
+    `kms_key_arn`: the stack's key;
+    `previous_life`: that of the environment of this colour which the stack had before this run; `updated`:
+    this run changes it.
     """
 
     settings: Settings
@@ -39,7 +42,9 @@ class MwaaArgs:
     vpc_id: pulumi.Input[str]
     private_subnet_ids: pulumi.Input[Sequence[str]]
     lineage_log: LineageLog
+    kms_key_arn: pulumi.Input[str] | None
     previous_life: str | None = None
+    updated: bool = False
 
 
 class Files(NamedTuple):
@@ -87,11 +92,11 @@ class Mwaa(pulumi.ComponentResource):
         self.register_outputs({"bucket": self.bucket})
 
     def _bucket(self) -> PrivateBucket:
-        settings = self._args.settings
+        args = self._args
         return PrivateBucket(
             self._name,
             # A failed update goes back to the previous requirements and plugins: they must still be there.
-            PrivateBucketArgs(keep=settings.production, old_versions=5, kms_key_arn=settings.kms_key_arn),
+            PrivateBucketArgs(keep=args.settings.production, old_versions=5, kms_key_arn=args.kms_key_arn),
             self._child,
         )
 
@@ -140,13 +145,14 @@ class Mwaa(pulumi.ComponentResource):
             policy=airflow_execution(
                 AirflowExecution(
                     role_arn=role.arn,
+                    partition=Partition.current(),
                     region=args.settings.region,
                     environment=self._environment_name,
                     bucket_arn=bucket.arn,
                     lineage_log_arn=args.lineage_log.bucket_arn,
                     ownership_parameter=args.names.ownership_parameter,
                     secret_prefixes=(args.names.connections_prefix, args.names.variables_prefix),
-                    kms_key_arn=args.settings.kms_key_arn,
+                    kms_key_arn=args.kms_key_arn,
                 )
             ),
             opts=self._child,
@@ -185,6 +191,7 @@ class Mwaa(pulumi.ComponentResource):
                 f"{self._name}-{group.lower()}-log",
                 name=f"airflow-{self._environment_name}-{group}",
                 retention_in_days=365 if self._args.settings.production else 30,
+                kms_key_id=self._args.kms_key_arn,
                 opts=self._child,
             )
             for group in LOG_GROUPS
@@ -209,10 +216,16 @@ class Mwaa(pulumi.ComponentResource):
             subnet_ids=args.private_subnet_ids,
             lineage_bucket=args.lineage_log.bucket,
             life=self.life.value,
+            kms_key_arn=args.kms_key_arn,
         )
         return aws.mwaa.Environment(
             self._name,
             **arguments(args.settings, args.colour, args.names, parts),
+            # Of an update, not of the environment: AWS gives back that of the last one, and after a creation
+            # none. Given without another change, it would be an update of its own.
+            worker_replacement_strategy=(
+                args.settings.environment(args.colour).worker_replacement_strategy if args.updated else None
+            ),
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=depends_on,
@@ -245,6 +258,7 @@ class Mwaa(pulumi.ComponentResource):
             "environment_class": environment.environment_class,
             "lineage_namespace": args.settings.namespace(args.colour),
             "log_group_prefix": f"airflow-{self._environment_name}-",
+            "last_worker_replacement": environment.worker_replacement_strategy.apply(lambda last: last or ""),
             "identity": record.input["identity"],
             "deployed": record.input["deployed"],
         }

@@ -7,17 +7,15 @@ from pathlib import Path
 from components.archive import zip_bytes
 from components.config.settings import EnvironmentSettings
 
+# Not in MWAA's images. Without versions: MWAA installs under the constraints of the Airflow version, which
+# name both and which Amazon changes in place. With one version outside them, pip installs nothing at all.
+OPENLINEAGE = ("apache-airflow-providers-openlineage", "openlineage-python")
 FOLDER = Path(__file__).resolve().parents[2] / "plugins"
 
 
 def requirements_txt(environment: EnvironmentSettings) -> str:
-    """OpenLineage in the versions that fit this Airflow, then the stack's own lines."""
-    fits = environment.airflow
-    ours = (
-        f"apache-airflow-providers-openlineage=={fits.openlineage_provider}",
-        f"openlineage-python=={fits.openlineage_client}",
-    )
-    return "\n".join([*ours, *environment.requirements, ""])
+    """OpenLineage, then the stack's own lines."""
+    return "\n".join([*OPENLINEAGE, *environment.requirements, ""])
 
 
 def plugins_zip(folder: Path = FOLDER) -> bytes:

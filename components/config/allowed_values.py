@@ -12,28 +12,9 @@ from components.config.airflow_versions import AIRFLOW_VERSIONS
 
 ENVIRONMENT_CLASSES = ("micro", "small", "medium", "large", "xlarge", "2xlarge")
 
-# Options, or with a dot at the end whole sections, that this program or Amazon MWAA sets itself.
-OURS = (
-    "bluegreen.",
-    "openlineage.namespace",
-    "openlineage.transport",
-    "secrets.backend",
-    "secrets.backend_kwargs",
-    "scheduler.create_cron_data_intervals",
-    "scheduler.catchup_by_default",
-)
-AMAZONS = (
-    "celery.broker_url",
-    "celery.result_backend",
-    "core.executor",
-    "core.fernet_key",
-    "core.load_examples",
-    "core.sql_alchemy_conn",
-    "database.sql_alchemy_conn",
-    "logging.logging_config_class",
-    "metrics.",
-)
-PINNED = ("apache-airflow", "apache-airflow-providers-openlineage", "openlineage-python")
+
+# RFC 1918, and RFC 6598, which carriers share.
+PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 
 
 def _matching(pattern: str, description: str) -> Any:
@@ -47,7 +28,8 @@ def _none_if_empty(value: Any) -> Any:
 
 def _network(value: str) -> str:
     network = IPv4Network(value)  # rejects host bits, which AWS would silently drop
-    if not 16 <= network.prefixlen <= 24:
+    usable = network.is_global or any(network.subnet_of(private) for private in PRIVATE)
+    if not 16 <= network.prefixlen <= 24 or network.is_multicast or not usable:
         raise ValueError(value)
     return str(network)
 
@@ -77,6 +59,18 @@ def _not_amazons(value: str) -> str:
     return value
 
 
+def _as_text(value: Any) -> Any:
+    """`pulumi config set --path` stores a whole number, true or false as such."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int) else value
+
+
+def _as_option(value: Any) -> Any:
+    """Also a fraction, which Airflow reads as a number."""
+    return str(value) if isinstance(value, float) else _as_text(value)
+
+
 def _in_order(value: dict[str, str]) -> dict[str, str]:
     return dict(sorted(value.items()))
 
@@ -86,6 +80,9 @@ Workers = Annotated[int, Field(ge=1, le=25, description="a whole number from 1 t
 Schedulers = Annotated[int, Field(ge=1, le=5, description="a whole number from 2 to 5 (mw1.micro: 1)")]
 RetentionDays = Annotated[int, Field(ge=1, le=3650, description="a whole number of days from 1 to 3650")]
 LeadSeconds = Annotated[float, Field(ge=1, le=300, description="a number of seconds from 1 to 300")]
+AuroraVersion = Annotated[
+    str, _matching(r"\d{2}(\.\d{1,2})?", "a version of Aurora PostgreSQL, like 16 or 16.8")
+]
 AuroraCapacity = Annotated[
     float,
     Field(ge=0.5, le=256, description="Aurora capacity units from 0.5 to 256 in steps of 0.5"),
@@ -95,7 +92,10 @@ AuroraCapacity = Annotated[
 VpcCidr = Annotated[
     str,
     AfterValidator(_network),
-    Field(description="an IPv4 network of /16 to /24 without host bits, like 10.0.0.0/16"),
+    Field(
+        description="an IPv4 network of /16 to /24 without host bits, of addresses that hosts can have, "
+        "like 10.0.0.0/16"
+    ),
 ]
 Region = Annotated[str, _matching(r"[a-z]{2,}(-[a-z]+)+-\d", "an AWS region, like us-east-1")]
 AvailabilityZones = Annotated[
@@ -115,7 +115,9 @@ EnvironmentClass = Annotated[
     ),
 ]
 AirflowOptions = Annotated[
-    dict[str, str], AfterValidator(_in_order), Field(description='an object like {"core.parallelism": "64"}')
+    dict[str, Annotated[str, BeforeValidator(_as_option)]],
+    AfterValidator(_in_order),
+    Field(description='an object like {"core.parallelism": "64"}'),
 ]
 Requirements = Annotated[
     tuple[str, ...], Field(description='a list of lines for pip, like ["pandas==2.3.3"]')
@@ -124,11 +126,18 @@ Overrides = Annotated[
     dict[str, Any], Field(description='an object of settings, like {"airflow_version": "3.0.6"}')
 ]
 
-KEY_ARN = r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/([a-f0-9-]{36}|mrk-[a-f0-9]{32})$"
+# Exactly the ARNs of keys that Amazon MWAA's API takes (KmsKey): none of a multi-Region key, and only
+# regions of three parts, so none of GovCloud.
+KEY_ARN = (
+    r"arn:aws(-[a-z]+)?:kms:[a-z]{2}-[a-z]+-\d:\d+:key\/"
+    r"[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}"
+)
 KmsKeyArn = Annotated[
-    Annotated[str, Field(pattern=KEY_ARN)] | None,
+    Annotated[str, Field(pattern=rf"^(?:{KEY_ARN})$")] | None,
     BeforeValidator(_none_if_empty),
-    Field(description="the ARN of a KMS key (not of an alias), or empty"),
+    Field(
+        description="the ARN of a KMS key that Amazon MWAA takes (of no alias or multi-Region key), or empty"
+    ),
 ]
 CertificateArn = Annotated[
     Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[A-Za-z0-9-]+$")] | None,
@@ -154,7 +163,9 @@ Project = Annotated[
     Field(description="a name that does not begin with aws or ssm: Parameter Store keeps those for Amazon"),
 ]
 Tags = Annotated[
-    dict[str, str], AfterValidator(_in_order), Field(description='an object like {"team": "data"}')
+    dict[str, Annotated[str, BeforeValidator(_as_text)]],
+    AfterValidator(_in_order),
+    Field(description='an object like {"team": "data"}'),
 ]
 
 Nat = Literal["single", "per_az"]

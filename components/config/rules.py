@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from components.config.airflow_versions import at_least
-from components.config.allowed_values import AMAZONS, OURS, PINNED
 
 SMALLEST_CLASS = "mw1.micro"
 
@@ -26,18 +27,29 @@ class Problem:
     remove: bool = False
 
     def text(self, stack: str) -> str:
-        """Two lines: the problem, and the command that fixes it."""
+        """The problem, and below it the commands that fix it."""
         if self.key == "project":
             return f"  name = {self.value!r} in Pulumi.yaml: must be {self.allowed}\n      edit Pulumi.yaml"
-        key = f"{self.key}[0]" if isinstance(self.value, list) and not self.remove else self.key
-        path = "--path " if re.search(r"[.\[]", key) else ""
-        key = f"'{key}'" if "[" in key else key
-        verb, value = ("rm", "") if self.remove else ("set", " <value>")
         shown = "(not set)" if self.value is None else f"= {self.value!r}"
-        return (
-            f"  {self.key} {shown}: must be {self.allowed}\n"
-            f"      pulumi config {verb} {path}{key}{value} -s {stack}"
-        )
+        commands = [f"      pulumi config {each} -s {stack}" for each in self._commands()]
+        return "\n".join([f"  {self.key} {shown}: must be {self.allowed}", *commands])
+
+    def _commands(self) -> Iterator[str]:
+        """In this order. Pulumi sets lists and objects part by part only."""
+        path = "--path " if re.search(r"[.\[]", self.key) else ""
+        whole = isinstance(self.value, list | tuple | Mapping)
+        if self.remove or whole:
+            yield f"rm {path}{shlex.quote(self.key)}"
+        else:
+            yield f"set {path}{shlex.quote(self.key)} <value>"
+        if isinstance(self.value, list | tuple):
+            yield from (f"set --path {shlex.quote(f'{self.key}[{index}]')} <value>" for index in range(2))
+
+
+def quoted(key: str) -> str:
+    """A key as a path of Pulumi's configuration takes it."""
+    escaped = key.replace("\\", "\\\\").replace('"', '\\"')
+    return f'["{escaped}"]'
 
 
 def environment_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
@@ -60,39 +72,6 @@ def environment_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
         )
 
 
-def content_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
-    """The problems within `airflow_options` and `requirements`; `known` as in `environment_rules`."""
-    yield from _option_rules(known.get("airflow_options", {}))
-    yield from _requirement_rules(known.get("requirements", ()))
-
-
-def _option_rules(options: Mapping[str, str]) -> Iterator[Problem]:
-    for option, value in options.items():
-        key = f'airflow_options["{option}"]'
-        if _named(option, OURS):
-            yield Problem(key, value, "removed: this program sets it", remove=True)
-        elif _named(option, AMAZONS):
-            yield Problem(key, value, "removed: Amazon MWAA sets it and ignores other values", remove=True)
-        elif not re.fullmatch(r"[a-z0-9_-]+\.[A-Za-z0-9_.-]+", option) or len(option) > 64:
-            yield Problem(key, value, "named section.option, with at most 64 characters", remove=True)
-        elif not re.fullmatch(r"[ -~]*", value):
-            yield Problem(key, value, "printable ASCII on one line")
-
-
-def _named(option: str, names: tuple[str, ...]) -> bool:
-    return any(option.startswith(name) if name.endswith(".") else option == name for name in names)
-
-
-def _requirement_rules(lines: tuple[str, ...]) -> Iterator[Problem]:
-    for index, line in enumerate(lines):
-        key = f"requirements[{index}]"
-        package = re.split(r"[^A-Za-z0-9._-]", line.strip(), maxsplit=1)[0].lower().replace("_", "-")
-        if "\n" in line or not line.strip():
-            yield Problem(key, line, "a single line for pip")
-        elif package in PINNED:
-            yield Problem(key, line, "removed: its version follows from airflow_version", remove=True)
-
-
 def stack_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
     """The problems between the settings that both environments share; `known` as in `environment_rules`."""
     region = known.get("region")
@@ -103,6 +82,12 @@ def stack_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
         arn = known.get(key)
         if arn is not None and region is not None and arn.split(":")[3] != region:
             yield Problem(key, arn, f"in the stack's region, {region}")
+    if known.get("kms_key_arn") is not None and known.get("create_kms_key") is True:
+        yield Problem("kms_key_arn", known["kms_key_arn"], "removed, or create_kms_key false", remove=True)
+    if known.get("marquez_certificate_arn") is not None and known.get("enable_ha_marquez") is False:
+        arn = known["marquez_certificate_arn"]
+        allowed = "removed, or enable_ha_marquez true: the single node has no HTTPS"
+        yield Problem("marquez_certificate_arn", arn, allowed, remove=True)
     low, high = known.get("aurora_min_capacity"), known.get("aurora_max_capacity")
     if high is not None and high < 1:
         yield Problem("aurora_max_capacity", high, "1 or more")
@@ -114,14 +99,19 @@ def stack_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
 def _tag_rules(tags: Mapping[str, str]) -> Iterator[Problem]:
     if len(tags) > 40:
         yield Problem("tags", f"{len(tags)} tags", "40 tags or fewer")
+    folded = Counter(tag.lower() for tag in tags)
     for tag, value in tags.items():
-        key = f'tags["{tag}"]'
+        key = f"tags{quoted(tag)}"
         if tag.lower().startswith("aws:"):
             yield Problem(key, value, "removed: aws: is Amazon's own prefix", remove=True)
-        elif not re.fullmatch(r"[\w .:/=+@-]{1,128}", tag) or not re.fullmatch(r"[\w .:/=+@-]{0,256}", value):
+        elif tag.lower() == "name":
+            yield Problem(key, value, "removed: this program names each resource", remove=True)
+        elif folded[tag.lower()] > 1:
+            yield Problem(key, value, "removed: IAM takes keys that differ in case for the same", remove=True)
+        elif not re.fullmatch(r"[\w .:/=+@-]{1,128}", tag) or not re.fullmatch(r"[\w .:/=+@-]{1,256}", value):
             yield Problem(
                 key,
                 value,
-                "a key of 1-128 and a value of 0-256 letters, digits, spaces and _.:/=+@-",
+                "a key of 1-128 and a value of 1-256 letters, digits, spaces and _.:/=+@-",
                 remove=True,
             )

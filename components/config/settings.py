@@ -20,8 +20,8 @@ from bluegreen.timeline import COLOURS, Colour
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from components.config import allowed_values as types
-from components.config.airflow_versions import AIRFLOW_VERSIONS, AirflowVersion
-from components.config.rules import Problem, content_rules, environment_rules, stack_rules
+from components.config.content import content_rules
+from components.config.rules import Problem, environment_rules, quoted, stack_rules
 
 PROJECT_FILE = Path(__file__).resolve().parents[2] / "Pulumi.yaml"
 
@@ -53,11 +53,6 @@ class EnvironmentSettings(BaseModel):
     airflow_options: types.AirflowOptions
     requirements: types.Requirements
 
-    @property
-    def airflow(self) -> AirflowVersion:
-        """This environment's Airflow version, with the packages that fit it."""
-        return AIRFLOW_VERSIONS[self.airflow_version]
-
 
 class Settings(EnvironmentSettings):
     """Every setting of one stack, valid as a whole."""
@@ -79,6 +74,7 @@ class Settings(EnvironmentSettings):
     blue: types.Overrides
     green: types.Overrides
     kms_key_arn: types.KmsKeyArn
+    create_kms_key: types.Switch
     switch_lead_seconds: types.LeadSeconds
 
     lineage_namespace: types.LineageNamespace
@@ -87,6 +83,7 @@ class Settings(EnvironmentSettings):
     marquez_web_image_tag: types.ImageTag
     marquez_instance_type: types.InstanceType
     marquez_certificate_arn: types.CertificateArn
+    aurora_version: types.AuroraVersion
     aurora_min_capacity: types.AuroraCapacity
     aurora_max_capacity: types.AuroraCapacity
 
@@ -159,8 +156,10 @@ class Settings(EnvironmentSettings):
 
     @property
     def all_tags(self) -> dict[str, str]:
-        """The tags of every resource."""
-        return {"project": self.project, "stack": self.stack, "managed-by": "pulumi", **self.tags}
+        """The tags of every resource. The user's win, also where only the case of the key differs."""
+        ours = {"project": self.project, "stack": self.stack, "managed-by": "pulumi"}
+        theirs = {key.lower() for key in self.tags}
+        return {key: value for key, value in ours.items() if key not in theirs} | self.tags
 
 
 def declared_defaults() -> dict[str, Any]:
@@ -198,12 +197,26 @@ def _checked(
     for name, field in model.model_fields.items():
         if only is not None and name not in only:
             continue
+        adapter = TypeAdapter(hints[name])
         try:
-            known[name] = TypeAdapter(hints[name]).validate_python(raw.get(name))
-        except ValidationError:
+            known[name] = adapter.validate_python(raw.get(name))
+        except ValidationError as error:
             allowed = field.description or " or ".join(map(repr, get_args(field.annotation)))
-            problems.append(Problem(name, raw.get(name), allowed))
+            parts = dict.fromkeys(each["loc"][0] for each in error.errors() if each["loc"])
+            problems += [_of_part(name, raw[name], part, allowed) for part in parts]
+            if not parts:
+                problems.append(Problem(name, raw.get(name), allowed))
+            elif isinstance(raw[name], Mapping):  # the rules look at the other values
+                rest = {key: value for key, value in raw[name].items() if key not in parts}
+                known[name] = adapter.validate_python(rest)
     return known, problems
+
+
+def _of_part(name: str, value: Any, part: Any, allowed: str) -> Problem:
+    """The problem of one item of a list, or of one value of an object."""
+    if isinstance(part, int):
+        return Problem(f"{name}[{part}]", value[part], allowed)
+    return Problem(f"{name}{quoted(part)}", value[part], "removed, or a text in quotes", remove=True)
 
 
 def _environment_problems(colour: Colour, known: Mapping[str, Any]) -> Iterator[Problem]:

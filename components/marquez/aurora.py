@@ -12,22 +12,27 @@ import pulumi_random as random
 from components.marquez.userdata import DATABASE, DATABASE_USER
 
 ENGINE = aws.rds.EngineType.AURORA_POSTGRESQL
-VERSION = "16.8"  # raised here, never automatically: what runs is what was tested
+NO_SUCH_VERSION = "no RDS engine versions match the criteria"  # what the provider says
 PORT = 5432
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuroraArgs:
-    """`name`: physical prefix; capacities in ACU; `production`: protected, and with a final snapshot."""
+    """`name`: physical prefix; capacities in ACU; `production`: protected, and with a final snapshot.
+
+    `version`: `16` or `16.8`, as the settings have it; `version_kept`: the stack has a cluster with it.
+    """
 
     name: str
     subnet_ids: pulumi.Input[Sequence[str]]
     availability_zones: Sequence[str]
     security_group_id: pulumi.Input[str]
+    version: str
+    version_kept: bool
     min_capacity: float
     max_capacity: float
     production: bool
-    kms_key_arn: str | None
+    kms_key_arn: pulumi.Input[str] | None
     tags: Mapping[str, str]
 
 
@@ -65,7 +70,8 @@ class Aurora(pulumi.ComponentResource):
         return aws.rds.Cluster(
             self._name,
             engine=ENGINE,
-            engine_version=VERSION,
+            engine_version=self._engine_version(),
+            allow_major_version_upgrade=True,  # whoever changes the setting wants it
             database_name=DATABASE,
             master_username=DATABASE_USER,
             manage_master_user_password=True,
@@ -89,13 +95,35 @@ class Aurora(pulumi.ComponentResource):
             final_snapshot_identifier=self._final_snapshot_name(),
             apply_immediately=True,
             tags=dict(args.tags),
-            opts=self._child,
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                # AWS raises minor versions by itself, and nothing here must lower them again.
+                ignore_changes=["engine_version"] if args.version_kept else [],
+            ),
         )
+
+    def _engine_version(self) -> str:
+        """The version to create, or to upgrade to. Raises pulumi.RunError if AWS no longer has it."""
+        args = self._args
+        if args.version_kept:
+            return args.version
+        try:
+            return aws.rds.get_engine_version(engine=ENGINE, version=args.version, latest=True).version_actual
+        except Exception as error:  # an invoke raises nothing narrower
+            if NO_SUCH_VERSION not in str(error):
+                raise
+            raise pulumi.RunError(
+                f"AWS does not create Aurora PostgreSQL {args.version} in this region (any more). "
+                "Choose one of those that it lists:\n"
+                f"  aws rds describe-db-engine-versions --engine {ENGINE.value}"
+                " --query 'DBEngineVersions[].EngineVersion'\n"
+                f"  pulumi config set aurora_version <version> -s {pulumi.get_stack()}"
+            ) from error
 
     def _parameters(self) -> aws.rds.ClusterParameterGroup:
         return aws.rds.ClusterParameterGroup(
             self._name,
-            family=f"aurora-postgresql{VERSION.split('.')[0]}",
+            family=f"aurora-postgresql{self._args.version.split('.')[0]}",
             description="Database of Marquez",
             parameters=[
                 aws.rds.ClusterParameterGroupParameterArgs(name="rds.force_ssl", value="1"),
@@ -108,7 +136,7 @@ class Aurora(pulumi.ComponentResource):
         life = random.RandomId(
             f"{self._name}-life",
             byte_length=4,
-            keepers={"kms_key_arn": self._args.kms_key_arn or ""},
+            keepers={"kms_key_arn": "" if self._args.kms_key_arn is None else self._args.kms_key_arn},
             opts=self._child,
         )
         if not self._args.production:
@@ -123,12 +151,11 @@ class Aurora(pulumi.ComponentResource):
                 f"{self._name}-{number}",
                 cluster_identifier=cluster.id,
                 engine=ENGINE,
-                engine_version=VERSION,
                 instance_class="db.serverless",
                 availability_zone=zone,
                 db_subnet_group_name=subnets.name,
                 promotion_tier=1,  # the reader keeps the writer's size, ready to take over
-                auto_minor_version_upgrade=False,
+                auto_minor_version_upgrade=True,  # in the maintenance window; AWS retires minor versions
                 publicly_accessible=False,
                 copy_tags_to_snapshot=True,
                 apply_immediately=True,

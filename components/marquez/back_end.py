@@ -21,6 +21,7 @@ from components.archive import content_hash, package_files, zip_bytes
 from components.config.settings import Settings
 from components.lineage_log import CHECKPOINTS, DEPLOY, LineageLog
 from components.marquez.userdata import DATABASE_USER, METRICS_NAMESPACE
+from components.partition import Partition
 
 API_PORT = 5000
 ADMIN_PORT = 5001
@@ -29,7 +30,7 @@ LOCAL_PORT = 8080  # where `open_command` serves the web pages
 ANYWHERE = "0.0.0.0/0"
 CHECKOUT = Path(__file__).resolve().parents[2]
 FORWARDER = ("forwarder", "lineage_log")  # the packages that a node runs
-SSM_CORE = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
+SSM_CORE = "AmazonSSMManagedInstanceCore"
 # The images are published for x86_64. EC2 resolves the parameter to the newest Amazon Linux 2023 image.
 AMI_PARAMETER = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
 
@@ -39,7 +40,8 @@ class MarquezArgs:
     """`name`: the deployment's physical prefix, `{project}-{stack}`.
 
     `private_subnet_ids` and `availability_zones` are in the same order: the first subnet lies in the
-    first zone.
+    first zone. `kms_key_arn`: the stack's key; `aurora_version_kept`: the stack has a cluster of the same
+    `aurora_version`.
     """
 
     name: str
@@ -50,6 +52,8 @@ class MarquezArgs:
     private_subnet_ids: pulumi.Input[Sequence[str]]
     availability_zones: Sequence[str]
     lineage_log: LineageLog
+    kms_key_arn: pulumi.Input[str] | None
+    aurora_version_kept: bool = False
 
 
 class Marquez(pulumi.ComponentResource):
@@ -69,6 +73,7 @@ class Marquez(pulumi.ComponentResource):
         self._name = name
         self._args = args
         self._child = pulumi.ResourceOptions(parent=self)
+        self._partition = Partition.current()
         self._host = f"marquez.{args.name}.internal"
         self._zone = aws.route53.Zone(
             f"{name}-zone",
@@ -272,17 +277,21 @@ class Marquez(pulumi.ComponentResource):
             opts=self._child,
         )
         session = aws.iam.RolePolicyAttachment(
-            f"{self._name}-{role}-session", role=node_role.name, policy_arn=SSM_CORE, opts=self._child
+            f"{self._name}-{role}-session",
+            role=node_role.name,
+            policy_arn=self._partition.managed_policy(SSM_CORE),
+            opts=self._child,
         )
         own = aws.iam.RolePolicy(
             f"{self._name}-{role}",
             role=node_role.name,
             policy=iam_policies.marquez_node(
+                partition=self._partition,
                 region=self._args.region,
                 log_bucket_arn=self._args.lineage_log.bucket_arn,
                 secret_arn=secret_arn,
                 metrics_namespace=METRICS_NAMESPACE,
-                kms_key_arn=self._args.settings.kms_key_arn,
+                kms_key_arn=self._args.kms_key_arn,
                 group_name=group_name,
             ),
             opts=self._child,

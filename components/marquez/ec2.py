@@ -16,7 +16,7 @@ from components.marquez.back_end import AMI_PARAMETER, Marquez, MarquezArgs, dat
 from components.marquez.userdata import Ec2Boot, ec2_user_data
 
 DATA_GIB = 30
-BACKUP_ROLE_POLICY = "arn:aws:iam::aws:policy/service-role/AWSBackupServiceRolePolicyForBackup"
+BACKUP_ROLE_POLICY = "service-role/AWSBackupServiceRolePolicyForBackup"
 PORT = 80
 
 
@@ -59,7 +59,7 @@ class MarquezEc2(Marquez):
             size=DATA_GIB,
             type="gp3",
             encrypted=True,
-            kms_key_id=self._args.settings.kms_key_arn,
+            kms_key_id=self._args.kms_key_arn,
             final_snapshot=True,  # the log may not reach back as far as the volume
             tags=self._tags("data"),
             opts=pulumi.ResourceOptions(
@@ -80,7 +80,7 @@ class MarquezEc2(Marquez):
         secret = aws.secretsmanager.Secret(
             f"{self._name}-database",
             description="Login of Marquez's database",
-            kms_key_id=self._args.settings.kms_key_arn,
+            kms_key_id=self._args.kms_key_arn,
             # A new deployment creates a new secret; in development, the old one is deleted at once.
             recovery_window_in_days=7 if self._args.settings.production else 0,
             opts=self._child,
@@ -151,7 +151,7 @@ class MarquezEc2(Marquez):
             threshold=0,
             period=60,
             evaluation_periods=2,
-            alarm_actions=[f"arn:aws:automate:{self._args.region}:ec2:recover"],
+            alarm_actions=[f"arn:{self._partition.name}:automate:{self._args.region}:ec2:recover"],
             opts=self._child,
         )
 
@@ -160,7 +160,7 @@ class MarquezEc2(Marquez):
         production = self._args.settings.production
         vault = aws.backup.Vault(
             f"{self._name}-snapshots",
-            kms_key_arn=self._args.settings.kms_key_arn,
+            kms_key_arn=self._args.kms_key_arn,
             force_destroy=not production,
             opts=pulumi.ResourceOptions(
                 parent=self,
@@ -186,7 +186,10 @@ class MarquezEc2(Marquez):
             opts=self._child,
         )
         permission = aws.iam.RolePolicyAttachment(
-            f"{self._name}-snapshots", role=role.name, policy_arn=BACKUP_ROLE_POLICY, opts=self._child
+            f"{self._name}-snapshots",
+            role=role.name,
+            policy_arn=self._partition.managed_policy(BACKUP_ROLE_POLICY),
+            opts=self._child,
         )
         aws.backup.Selection(
             f"{self._name}-snapshots",

@@ -26,6 +26,13 @@ AUTH_MANAGER = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.Sim
 LOCAL, CELERY = "LocalExecutor", "CeleryExecutor"
 EXECUTOR_TAG = "mwaa-local-executor"  # tag of an environment; EXECUTOR_VARIABLE sets it for all
 EXECUTOR_VARIABLE = "MWAA_LOCAL_EXECUTOR"
+IMAGE_TAG, IMAGE_VARIABLE = "mwaa-local-image", "MWAA_LOCAL_IMAGE"  # the same for MWAA's image
+NEW, OLD = "new", "old"  # images before 2026 have no airflow_local_settings.py of their own
+# A newer image in which Airflow registers no function of the settings module in the DAG processor, as
+# aws/amazon-mwaa-docker-images issue 627 says of 3.2.1 on MWAA; the other one: in no process.
+ISSUE_627, ISSUE_627_ALL = "issue627", "issue627all"
+IMAGES = (NEW, OLD, ISSUE_627, ISSUE_627_ALL)
+IGNORING = {"MWAA_LOCAL_IGNORES_POLICIES": "1"}  # what mwaa_image/airflow_local_settings.py looks at
 # Their locked Celery provider (3.17.1) loses every task on Airflow 2: apache/airflow issue 63729.
 WITHOUT_CELERY = ("2.11.2",)
 WORKERS = "4"  # tasks in parallel
@@ -48,6 +55,7 @@ class Installation:
     fernet_key: str
     secret: str  # signs tokens and cookies
     executor: str = LOCAL
+    image: str = NEW
 
     @property
     def major(self) -> int:
@@ -67,6 +75,17 @@ def executor_of(environment: Json) -> str:
             f"{environment['Name']} cannot run {CELERY} here: the Celery provider of Airflow "
             f"{environment['AirflowVersion']} loses every task (apache/airflow issue 63729). Choose {LOCAL}, "
             "or another version."
+        )
+    return str(chosen)
+
+
+def image_of(environment: Json) -> str:
+    """One of IMAGES. Raises ValidationError for anything else."""
+    chosen = environment["Tags"].get(IMAGE_TAG) or os.environ.get(IMAGE_VARIABLE) or NEW
+    if chosen not in IMAGES:
+        raise ValidationError(
+            f"The image of {environment['Name']} is {chosen!r} (tag {IMAGE_TAG} or variable "
+            f"{IMAGE_VARIABLE}); allowed are {', '.join(IMAGES[:-1])} and {IMAGES[-1]}."
         )
     return str(chosen)
 
@@ -193,6 +212,12 @@ class Component:
     name: str
     mwaa_name: str
     arguments: tuple[str, ...]
+
+    def environ(self, image: str) -> dict[str, str]:
+        """The variables of this process alone."""
+        ignores = image == ISSUE_627_ALL or (image == ISSUE_627 and self.name == "dag-processor")
+        own = {"MWAA_AIRFLOW_COMPONENT": self.mwaa_name, "MWAA_COMMAND": self.mwaa_name}
+        return own | (IGNORING if ignores else {})
 
 
 def components(of: Installation) -> list[Component]:

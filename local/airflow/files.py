@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from local.airflow.config import OLD, image_of
 from local.airflow.install import Image, install_requirements
 from local.home import Home
 from local.mwaa.bucket import Bucket, DagSync, extract
@@ -17,7 +17,6 @@ from local.mwaa.rules import Json
 
 log = logging.getLogger("mwaa")
 
-IMAGE_TAG = "mwaa-local-image"  # tag of an environment; MWAA_LOCAL_IMAGE sets it for all
 MWAA_IMAGE = Path(__file__).parent / "mwaa_image"
 
 
@@ -72,7 +71,7 @@ class Files:
         config = self.airflow_home / "config"
         shutil.rmtree(config, ignore_errors=True)
         config.mkdir()
-        if self.newer_image(environment):
+        if image_of(environment) != OLD:
             shutil.copy(MWAA_IMAGE / "airflow_local_settings.py", config)
 
     def dags(self, environment: Json) -> DagSync:
@@ -80,11 +79,6 @@ class Files:
         folder.mkdir(exist_ok=True)
         bucket = self._bucket(environment)
         return DagSync(bucket, environment["DagS3Path"], folder, self.folder / "dags.json")
-
-    @staticmethod
-    def newer_image(environment: Json) -> bool:
-        chosen = environment["Tags"].get(IMAGE_TAG) or os.environ.get("MWAA_LOCAL_IMAGE") or "new"
-        return bool(chosen != "old")
 
     def read(self, name: str) -> Json:
         try:

@@ -26,7 +26,15 @@ import psutil
 from packaging.version import Version
 
 from local import processes
-from local.airflow.config import CELERY, Component, Installation, components, executor_of, variables
+from local.airflow.config import (
+    CELERY,
+    Component,
+    Installation,
+    components,
+    executor_of,
+    image_of,
+    variables,
+)
 from local.airflow.files import Files
 from local.airflow.install import Image
 from local.airflow.locks import VERSIONS, lock
@@ -63,6 +71,7 @@ class RealAirflow:
                 f"available are {', '.join(VERSIONS)}."
             )
         executor_of(environment)
+        image_of(environment)
         completed = Bucket(environment["SourceBucketArn"]).newest_versions(environment)
         if not completed["WebserverUrl"].startswith(LOOPBACK):
             completed["WebserverUrl"] = f"{LOOPBACK}:{processes.free_port()}"
@@ -232,6 +241,7 @@ class Environment:
             database_url=server.url(self._database_name()),
             port=int(environment["WebserverUrl"].rpartition(":")[2]),
             executor=executor_of(environment),
+            image=image_of(environment),
             **keys,
         )
 
@@ -246,7 +256,7 @@ class Environment:
             "venv": str(installation.venv),
             "plugins": [environment.get(part) for part in PLUGINS],
             "dags": environment["DagS3Path"],
-            "newer_image": self._files.newer_image(environment),
+            "image": installation.image,
             "environ": hashlib.sha256(json.dumps(environ, sort_keys=True).encode()).hexdigest(),
         }
 
@@ -310,8 +320,7 @@ class Environment:
             self._home,
             self._process(component),
             [python, "-m", "airflow", *component.arguments],
-            env=environ
-            | {"MWAA_AIRFLOW_COMPONENT": component.mwaa_name, "MWAA_COMMAND": component.mwaa_name},
+            env=environ | component.environ(installation.image),
             port=installation.port if component.mwaa_name == "webserver" else None,
             cwd=self._airflow_home,
         )

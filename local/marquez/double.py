@@ -17,10 +17,13 @@ import argparse
 import asyncio
 import contextlib
 import gzip
+import hashlib
 import json
 import random
+import re
 import signal
 import sys
+import uuid
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -29,7 +32,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 LOOPBACK = "127.0.0.1"
-STATES = {"COMPLETE": "COMPLETED", "FAIL": "FAILED", "ABORT": "ABORTED", "OTHER": "RUNNING"}
+STATES = {"COMPLETE": "COMPLETED", "FAIL": "FAILED", "ABORT": "ABORTED"}  # all other kinds: RUNNING
 ENDS = ("COMPLETED", "FAILED", "ABORTED")
 KINDS = ("none", "refuse", "hang", "stuck", "fail", "half", "read-only")
 REASONS = {
@@ -47,7 +50,7 @@ class Faults:
     """The faults to simulate. `kind`:
 
     - `refuse`: nothing listens; `hang`: requests are read and never answered;
-    - `stuck`: posts are read and never answered, and written when the fault ends;
+    - `stuck`: as `hang`, but the posts are written when the fault ends, as by a process that was stopped;
     - `fail`: 500 and nothing written; `half`: 500, but the event is written;
     - `read-only`: as when the database fails over: posts fail, queries and the health port do not.
 
@@ -66,7 +69,7 @@ class Faults:
 class Run:
     """A run, as Marquez returns it."""
 
-    id: str
+    id: str  # a UUID, also if the events name another id
     namespace: str
     job: str
     state: str = "NEW"
@@ -77,11 +80,11 @@ class Run:
 
     def apply(self, kind: str, instant: str) -> None:
         """Apply the run's next event: the last write wins, whatever its time."""
-        self.state = STATES.get(kind, "RUNNING")
-        if kind == "START":
-            self.startedAt = instant
+        self.state = STATES.get(kind.upper(), "RUNNING")
         if self.state in ENDS:
             self.endedAt = instant
+        else:
+            self.startedAt = instant
 
 
 class Marquez:
@@ -92,8 +95,22 @@ class Marquez:
         self.raw: list[dict[str, Any]] = []
         self.posts: list[tuple[str, str, str]] = []
 
-    def take(self, event: dict[str, Any], agent: str) -> int:
-        """Write an event; return the status with which a healthy Marquez answers it."""
+    def unknown_parent(self, event: dict[str, Any]) -> str | None:
+        """The id of the run that an event names as its parent, if there is none."""
+        run = event.get("run")
+        facet = ((run.get("facets") or {}) if isinstance(run, dict) else {}).get("parent")
+        if not facet:
+            return None
+        namespace, name = facet["job"]["namespace"], facet["job"]["name"]
+        parent_id = run_uuid(facet["run"]["runId"], f"{namespace}.{name.rpartition('.')[0] or name}.")
+        return None if parent_id in self.runs else parent_id
+
+    def take(self, event: dict[str, Any], agent: str, parent: str | None = None) -> int:
+        """Write an event; return the status with which a healthy Marquez answers it.
+
+        `parent`: which one was unknown when the post began. Marquez creates it though another post may have
+        done so since.
+        """
         job, run = event.get("job"), event.get("run")
         if run is not None and not (isinstance(job, dict) and job.get("namespace") and job.get("name")):
             return 422
@@ -101,13 +118,20 @@ class Marquez:
         if instant is None:
             return 500
         self.raw.append(event)
-        kind = event.get("eventType") or "OTHER"
         if not isinstance(run, dict) or not isinstance(job, dict):
             return 201
-        self.posts.append((kind, run["runId"], agent))
-        known = self.runs.setdefault(run["runId"], Run(run["runId"], job["namespace"], job["name"]))
-        known.apply(kind, instant)
+        kind, run_id = event.get("eventType"), run_uuid(run["runId"])
+        self.posts.append((kind or "", run["runId"], agent))
+        if parent := parent or self.unknown_parent(event):
+            facet = run["facets"]["parent"]["job"]
+            made = self.runs.setdefault(parent, Run(parent, facet["namespace"], facet["name"]))
+            if kind is not None:
+                made.apply(kind, instant)
+        known = self.runs.setdefault(run_id, Run(run_id, job["namespace"], job["name"]))
         known.facets |= run.get("facets") or {}
+        if kind is None:
+            return 500  # half of it is written
+        known.apply(kind, instant)
         return 201
 
     def query(self, path: str, query: dict[str, list[str]]) -> tuple[int, Any]:
@@ -130,9 +154,25 @@ class Marquez:
         return 404, {"message": "HTTP 404 Not Found"}
 
 
+def run_uuid(text: str, parent_of: str | None = None) -> str:
+    """The id that Marquez gives to a run: what is no UUID to Java is hashed, a parent's with its job."""
+    parts = text.split("-")
+    if len(text) <= 36 and len(parts) == 5 and all(re.fullmatch("[0-9a-fA-F]{1,15}", part) for part in parts):
+        widths = (8, 4, 4, 4, 12)
+        return "-".join(
+            part[-width:].rjust(width, "0").lower() for part, width in zip(parts, widths, strict=True)
+        )
+    if parent_of is not None:
+        return str(uuid.uuid3(uuid.NAMESPACE_URL, parent_of + text))
+    digest = hashlib.md5(text.encode(errors="replace"), usedforsecurity=False).digest()
+    return str(uuid.UUID(bytes=digest, version=3))
+
+
 def answer_for(runs: Mapping[str, Run], run_id: str) -> tuple[int, Any]:
-    """The status and body of the answer to a query for one run."""
-    run = runs.get(run_id)
+    """The status and body of the answer to a query for one run: by its UUID only."""
+    if len(run_id) != 36:
+        return 404, {"code": 404, "message": "HTTP 404 Not Found"}
+    run = runs.get(run_id.lower())
     if run is None:
         return 404, {"message": f"Run '{run_id}' not found."}
     return 200, asdict(run)
@@ -195,7 +235,7 @@ class Double:
         self, method: str, target: str, headers: dict[str, str], body: bytes
     ) -> tuple[int, Any]:
         url = urlsplit(target)
-        if self.faults.kind == "hang":
+        if self.faults.kind == "hang" or (self.faults.kind == "stuck" and method == "GET"):
             await self._freed.wait()
             raise ConnectionAbortedError
         if method == "GET":
@@ -210,16 +250,18 @@ class Double:
         """Answer a post according to the current fault."""
         kind = self.faults.kind
         self._posts += 1
-        if self.faults.latency:
-            async with self._database:
-                await asyncio.sleep(self.faults.latency)
         try:
             event = json.loads(gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body)
         except (ValueError, OSError, EOFError, zlib.error) as error:
             return 400, {"message": f"Unable to process JSON: {error}"}
+        parent = None
+        if self.faults.latency:
+            async with self._database:
+                parent = self.marquez.unknown_parent(event)
+                await asyncio.sleep(self.faults.latency)
         agent = headers.get("user-agent", "")
         if not self._hits(kind, body):
-            return self.marquez.take(event, agent), None
+            return self.marquez.take(event, agent, parent), None
         if kind == "stuck":
             await self._freed.wait()
         if kind in ("half", "stuck"):

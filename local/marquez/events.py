@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from jsonschema import Draft202012Validator, FormatChecker
 
-from local.marquez.double import Run, instant_of
+from local.marquez.double import Run, instant_of, run_uuid
 
 Event = dict[str, Any]
 SCHEMA = Path(__file__).with_name("openlineage.json")
@@ -104,7 +104,7 @@ class EventStore:
         job.inputs |= {f"{d['namespace']}/{d['name']}" for d in event.get("inputs", ())}
         job.outputs |= {f"{d['namespace']}/{d['name']}" for d in event.get("outputs", ())}
         if "run" in event:
-            run_id, kind = event["run"]["runId"], event.get("eventType", "OTHER")
+            run_id, kind = run_uuid(event["run"]["runId"]), event.get("eventType", "OTHER")
             job.runs[run_id] = kind
             run = self.runs.setdefault(run_id, Run(run_id, event["job"]["namespace"], event["job"]["name"]))
             run.apply(kind, instant_of(event["eventTime"]) or event["eventTime"])

@@ -36,7 +36,11 @@ PATTERNS = {
     "Name": r"[a-zA-Z][0-9a-zA-Z_-]{0,79}",
     "ExecutionRoleArn": r"arn:aws(-[a-z]+)?:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+",
     "SourceBucketArn": r"arn:aws(-[a-z]+)?:s3:::[a-z0-9.\-]+",
-    "KmsKey": r"(arn:aws(-[a-z]+)?:kms:[a-z0-9-]+:\d+:)?(key/)?([a-f0-9-]{36}|mrk-[a-f0-9]+|alias/.+)",
+    "KmsKey": (
+        r"(((arn:aws(-[a-z]+)?:kms:[a-z]{2}-[a-z]+-\d:\d+:)?key\/)?"
+        r"[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}"
+        r"|(arn:aws(-[a-z]+)?:kms:[a-z]{2}-[a-z]+-\d:\d+:)?alias/.+)"
+    ),
     "WeeklyMaintenanceWindowStart": r"(MON|TUE|WED|THU|FRI|SAT|SUN):([01]\d|2[0-3]):(00|30)",
 }
 # Members that a request may set and an environment then returns unchanged.

@@ -47,12 +47,14 @@ def get_caller_identity(_args: Props, _region: str) -> Props:
     }
 
 
-def get_partition(_args: Props, _region: str) -> Props:
+def get_partition(_args: Props, region: str) -> Props:
+    china = region.startswith("cn-")
+    name = "aws-cn" if china else "aws-us-gov" if region.startswith("us-gov-") else "aws"
     return {
-        "id": "aws",
-        "partition": "aws",
-        "dnsSuffix": "amazonaws.com",
-        "reverseDnsPrefix": "com.amazonaws",
+        "id": name,
+        "partition": name,
+        "dnsSuffix": "amazonaws.com.cn" if china else "amazonaws.com",
+        "reverseDnsPrefix": "cn.com.amazonaws" if china else "com.amazonaws",
     }
 
 
@@ -71,6 +73,77 @@ def _short(region: str) -> str:
     """`use1` of us-east-1."""
     parts = region.split("-")
     return parts[0] + "".join(part[0] for part in parts[1:-1]) + parts[-1]
+
+
+# MiB; a program that asks for another type is told to add it here.
+MEMORY = {
+    "t3.nano": 512,
+    "t3.small": 2048,
+    "t3.medium": 4096,
+    "t3.large": 8192,
+    "m7i.large": 8192,
+    "m7i-flex.large": 8192,
+}
+
+
+def get_instance_type_offerings(args: Props, region: str) -> Props:
+    """Each type in `MEMORY` in each zone; no other type exists."""
+    wanted = [name for each in args.get("filters") or [] for name in each["values"] if name in MEMORY]
+    zones = get_availability_zones({}, region)["names"]
+    return {
+        "id": region,
+        "region": region,
+        "instanceTypes": [name for name in wanted for _ in zones],
+        "locations": [zone for _ in wanted for zone in zones],
+        "locationTypes": ["availability-zone" for _ in wanted for _ in zones],
+    }
+
+
+def get_instance_type(args: Props, region: str) -> Props:
+    name = str(args["instanceType"])
+    if name not in MEMORY:
+        raise ProviderError(f"reading EC2 Instance Type ({name}): InvalidInstanceType")
+    return {
+        "id": name,
+        "region": region,
+        "instanceType": name,
+        "memorySize": MEMORY[name],
+        "supportedArchitectures": ["x86_64"],
+    }
+
+
+ENGINE_VERSIONS = ("15.12", "16.8", "16.9", "17.5")
+
+
+def get_engine_version(args: Props, region: str) -> Props:
+    """The newest of `ENGINE_VERSIONS` that is, or begins with, the version."""
+    wanted = str(args["version"])
+    matching = [each for each in ENGINE_VERSIONS if each == wanted or each.startswith(f"{wanted}.")]
+    if not matching:
+        raise ProviderError("reading RDS engine versions: no RDS engine versions match the criteria")
+    return {
+        "id": matching[-1],
+        "region": region,
+        "engine": args.get("engine"),
+        "version": matching[-1],
+        "versionActual": matching[-1],
+        "parameterGroupFamily": f"aurora-postgresql{matching[-1].split('.')[0]}",
+    }
+
+
+def get_vpc_endpoint_service(args: Props, region: str) -> Props:
+    """Each service exists in each zone, under its name in the partition `aws`."""
+    names = [name for each in args.get("filters") or [] for name in each["values"]]
+    name = next((name for name in names if name.startswith(f"com.amazonaws.{region}.")), None)
+    if name is None:
+        raise ProviderError("no matching EC2 VPC Endpoint Service found")
+    return {
+        "id": name,
+        "region": region,
+        "serviceName": name,
+        "serviceType": args.get("serviceType"),
+        "availabilityZones": get_availability_zones({}, region)["names"],
+    }
 
 
 def get_parameter(args: Props, region: str) -> Props:
@@ -133,10 +206,14 @@ def get_object(args: Props, region: str) -> Props:
 
 
 FUNCTIONS: dict[str, Callable[[Props, str], Props]] = {
+    "aws:ec2/getInstanceType:getInstanceType": get_instance_type,
+    "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings": get_instance_type_offerings,
     "aws:index/getRegion:getRegion": get_region,
     "aws:index/getCallerIdentity:getCallerIdentity": get_caller_identity,
     "aws:index/getPartition:getPartition": get_partition,
+    "aws:ec2/getVpcEndpointService:getVpcEndpointService": get_vpc_endpoint_service,
     "aws:index/getAvailabilityZones:getAvailabilityZones": get_availability_zones,
+    "aws:rds/getEngineVersion:getEngineVersion": get_engine_version,
     "aws:s3/getObject:getObject": get_object,
     "aws:ssm/getParameter:getParameter": get_parameter,
 }

@@ -85,6 +85,11 @@ class Aws(Plugin):
         explicit = kind.name is not None and kind.name not in new.get(DEFAULTS, ())
         old.pop(DEFAULTS, None)
         new.pop(DEFAULTS, None)
+        state = plain(request.old_state)
+        for key in kind.given_back:
+            old[key] = state.get(key)
+            if new.get(key) is None:
+                new[key] = old[key]
         paths = list(changed_paths(old, new))
         replacing = replacements(kind, paths, old, new)
         detail = {

@@ -149,6 +149,7 @@ def _move(look: Callable[[], SwitchPlan], how: Execution) -> None:
 
 
 def _write(plan: SwitchPlan, how: Execution) -> SwitchResult:
+    from mwaactl.switching.known import complete
     from mwaactl.switching.write import carry_out
 
     name = plan.deployment.name
@@ -160,12 +161,17 @@ def _write(plan: SwitchPlan, how: Execution) -> SwitchResult:
         confirm(question, yes=how.yes, as_json=how.as_json)
     try:
         with busy("Writing", how.as_json):
-            return carry_out(plan, reason=how.reason)
+            result = carry_out(plan, reason=how.reason)
     except KeyboardInterrupt as error:
         raise Unfinished(
             f"interrupted while writing: `mwaactl status -s {name}` shows the outcome. It is safe to repeat: "
             f"mwaactl switch {plan.target} -s {name}"
         ) from error
+    if how.wait or not result.changed or plan.dags or plan.watch is None:
+        return result  # the drain does it, or there is nothing to know
+    with busy("Looking for DAGs that appeared meanwhile", how.as_json):
+        notes = complete(plan.deployment, plan.deployment.airflow(plan.source), result.version)
+    return result.model_copy(update={"notes": (*result.notes, *notes)})
 
 
 def _wait(plan: SwitchPlan, result: SwitchResult, how: Execution) -> None:

@@ -10,29 +10,31 @@ Each step can be repeated, so the same command continues one that was interrupte
 
 1. the target owns what is due from now + lead on (a switch like any other);
 2. the same decision is written again with an earlier instant. Readers apply a decision of the newest
-   version no earlier than its arrival, so a single write would not change the past;
+   version no earlier than its arrival, so a single write would not change the past. By its books the old
+   side has then done with everything due before: if it comes back, it does not go on with that;
 3. with `with_fence`, the old side's execution role is denied everything;
 4. wait until no process acts on an older ownership that it has cached;
 5. on the target (`take_over`), the mirrors of runs known as completed receive their final states; what was at
    work on the old side, whenever it was due, and the other runs are executed again, in the order of their due
-   instants. A note records which runs have been cleared or created.
+   instants. A note records which runs have been cleared or created;
+6. the old side's books are closed. If it still answers, what it had not created is the target's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bluegreen.document import latest_valid
 from bluegreen.settings import MAX_AGE
-from bluegreen.timeline import Colour, other_colour
+from bluegreen.timeline import Colour, Timeline, other_colour
 
 from mwaactl import clock
 from mwaactl.airflow.models import Run
 from mwaactl.airflow.rerun import Progress
 from mwaactl.checks.fenced import is_fenced, judge
-from mwaactl.checks.outcome import Check, checks_failed
+from mwaactl.checks.outcome import Check, checks_failed, counted
 from mwaactl.deployment import Deployment
 from mwaactl.errors import LostRace, Unfinished, Unreachable, UsageError
 from mwaactl.json_model import Instant, Model, iso
@@ -45,8 +47,9 @@ from mwaactl.recovery.failover_description import FailoverDescription
 from mwaactl.recovery.fence import fence
 from mwaactl.recovery.take_over import Taken, TakeOver
 from mwaactl.switching.active_parameter import write_active
+from mwaactl.switching.books import Books, not_created
+from mwaactl.switching.known import known_dags
 from mwaactl.switching.mirrors import MirrorResult, UncopiedRun
-from mwaactl.switching.plan import known_dags
 
 DEFAULT_SINCE = timedelta(minutes=15)
 LOOK_BACK = timedelta(hours=24)  # before `since`: what was at work then may still have been when it failed
@@ -302,15 +305,30 @@ def carry_out_failover(
 
 
 def _close_books(failover: FailoverPlan) -> Iterator[str]:
-    """The last step: the old side may be replaced. It leaves nothing, as its work has been taken over."""
+    """The last step: the old side may be replaced, and the target executes what that had not created."""
     ownership, source = failover.deployment.ownership, failover.source
     try:
         before = ownership.read()
-        if before.timeline.newest().owner == failover.target and before.timeline.open_books(source):
-            closed = before.timeline.with_books(source, {}, before.top + 1, closed=True)
-            ownership.write(before, closed, f"mwaactl: {source}'s books are closed by the failover")
+        if before.timeline.newest().owner != failover.target:
+            return
+        if before.timeline.open_books(source):
+            left = _left(failover, before.timeline)
+            closed = before.timeline.with_books(source, left, before.top + 1, closed=True)
+            before = ownership.write(before, closed, f"mwaactl: {source}'s books are closed by the failover")
+        books = Books(ownership, failover.target)
+        api = failover.deployment.airflow(failover.target)
+        if executed := books.execute_left(before.timeline, api):
+            yield f"{source} had not created {counted(executed, 'run')} due earlier: {failover.target} does"
     except (LostRace, Unfinished, Unreachable) as error:
         yield f"{source}'s books are still open, so pulumi up would not touch it: {error}. Repeat the command"
+
+
+def _left(failover: FailoverPlan, timeline: Timeline) -> Mapping[str, datetime]:
+    """What the old side had not created, if it can still be asked, or a drain that had begun has noted it."""
+    try:
+        return not_created(failover.deployment.airflow(failover.source).dags())
+    except Unreachable:
+        return timeline.owners[-1].left or {}
 
 
 def _switch(failover: FailoverPlan, reason: str) -> tuple[Snapshot, datetime]:
@@ -334,19 +352,21 @@ def _switch(failover: FailoverPlan, reason: str) -> tuple[Snapshot, datetime]:
 
 
 def _back_date(failover: FailoverPlan, before: Snapshot, reason: str) -> Snapshot:
-    """Step 2: write the target's decision again with an earlier instant, unless it is early enough."""
+    """Step 2: write the target's decision again with an earlier instant, unless it is early enough, and so
+    that the old side has done with what was due before: it does not go on with it when it comes back."""
     newest = before.timeline.owners[-1]
     if newest.owner != failover.target:
         raise LostRace(
             f"another writer made a decision in the meantime: {newest.owner} owns the work (version "
             f"{before.reading.version}). See `mwaactl history`, then repeat the command if you still want it"
         )
-    if newest.since <= failover.since:
+    timeline, source = before.timeline, failover.source
+    if newest.since <= failover.since and all(book.entry.left is not None for book in timeline.books(source)):
         return before
-    opened = replace(newest, since=failover.since, left=None, closed=False)
-    owners = (*before.timeline.owners[:-1], opened)
-    back_dated = replace(before.timeline, base_version=before.top, owners=owners)
-    return failover.deployment.ownership.write(before, back_dated, _description(failover, reason))
+    dated = replace(newest, since=min(newest.since, failover.since), left=None, closed=False)
+    timeline = replace(timeline, owners=(*timeline.owners[:-1], dated))
+    taken = timeline.with_books(source, newest.left or {}, before.top + 1, closed=False)
+    return failover.deployment.ownership.write(before, taken, _description(failover, reason))
 
 
 def _description(failover: FailoverPlan, reason: str) -> str:

@@ -47,7 +47,7 @@ class Books:
             # A DAG was unpaused meanwhile, and its runs on both sides wait: they are the source's again.
             self._write(snapshot, self._marked(snapshot, None, closed=False), "open again")
             return None
-        left = {dag_id: dag.next_due for dag_id, dag in dags.items() if dag.next_due is not None}
+        left = not_created(dags)
         closing = self._marked(snapshot, left, closed=False)
         leaves = any(book.entry.left for book in self._books(closing))
         if leaves and self._books(closing) != self._books(timeline):
@@ -83,26 +83,32 @@ class Books:
 
         Its scheduler has created and skipped them before the books were closed. Raises Unreachable.
         """
-        candidates: list[Run] = []
+        found: dict[tuple[str, str], Run] = {}  # the books of one DAG and of all may name the same run
         entries = {id(book.entry): book.entry for book in self._books(timeline)}
         if not self._dags:  # a decision that is a week old begins the timeline: no book of it is left
             entries[id(timeline.owners[0])] = timeline.owners[0]
         for entry in entries.values():
             if left := entry.left:
-                candidates += [
-                    run
+                found |= {
+                    run.key: run
                     for run in api.scheduled_runs(min(left.values()), entry.since, set(left))
                     if run.due is not None
                     and run.due >= left[run.dag_id]
                     and timeline.owner(run.due, run.dag_id) == self._target
                     and run.state == "success"
                     and not was_rerun(run)
-                ]
+                }
+        candidates = list(found.values())
         tasks = api.task_instances(candidates)
         skipped = [run for run in candidates if tasks[run.key] and not any(map(_done, tasks[run.key]))]
         for run in skipped:
             clear_run(api, run, self._target, f"{self._source} had left it")
         return len(skipped)
+
+
+def not_created(dags: Mapping[str, Dag]) -> dict[str, datetime]:
+    """By DAG, the instant from which on its environment has created no runs."""
+    return {dag_id: dag.next_due for dag_id, dag in dags.items() if dag.next_due is not None}
 
 
 def _done(task: TaskInstance) -> bool:

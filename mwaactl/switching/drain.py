@@ -7,10 +7,13 @@ from the ownership parameter and both Airflows.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cache
 
+from bluegreen.settings import RECENT
 from bluegreen.timeline import Colour, Timeline, from_the_beginning, other_colour
 from pydantic import Field
 
@@ -27,6 +30,7 @@ from mwaactl.switching import held_dags
 from mwaactl.switching.books import Books
 from mwaactl.switching.final_states import FinalStates
 from mwaactl.switching.held_dags import Activity, HeldDag, Watch
+from mwaactl.switching.known import with_appeared
 from mwaactl.switching.mirrors import TRIES, MirrorResult
 from mwaactl.switching.write import SwitchResult
 
@@ -118,6 +122,7 @@ class _Drain:
         self._name, self._dags, self._on_change = deployment.name, dags, on_change
         self._waited_for: frozenset[str] | None = None  # the DAGs that the target did not own at first
         self._apart: frozenset[str] = frozenset()  # those that it still does not own
+        self._last = False  # whether nothing is left but what is held
         self._unanswered: Snapshot | None = None  # the basis of a put that may still arrive
         self._state = DrainProgress(target=target, source=self._source, dags=dags)
         self._started = clock.now()
@@ -145,6 +150,8 @@ class _Drain:
         snapshot = self._sealed(self._ownership.read())
         self._note_owners(snapshot)
         activity = self._watch.look()
+        if self._appeared(snapshot, activity):
+            return
         timeline = snapshot.timeline
         self._note_ended(timeline, activity)
         held = self._move_idle(snapshot, activity)
@@ -155,6 +162,10 @@ class _Drain:
         draining = self._unfinished(timeline, activity)
         due = self._still_to_start(timeline, now, activity, held)
         begun = all(timeline.owner(now, line) == self._target for line in self._lines(timeline))
+        if not self._dags:  # not before every process of the source knows (`_appeared`)
+            begun = begun and now >= timeline.owners[-1].since + RECENT
+        # The paused DAGs that have runs to catch up on move last: their books close right after.
+        self._last = not (draining or due)
         drained = begun and not (draining or due)
         self._change(drained=drained, held=held, draining=draining, due=due, trouble=None)
         if not drained:
@@ -166,6 +177,16 @@ class _Drain:
             self._round()  # that took time: observe again before the books are closed
             return
         self._close_books(snapshot, activity, drained=drained)
+
+    def _appeared(self, snapshot: Snapshot, activity: Activity) -> bool:
+        """Record DAGs that appeared while the switch was written; whether there was anything to record."""
+        now = aws_now(snapshot, self._lead)
+        known = with_appeared(snapshot, activity.dags.keys(), now)
+        if known is None or now < snapshot.timeline.owners[-1].since + RECENT:
+            return False
+        with suppress(LostRace, Unfinished):  # the next round reads what stands
+            self._ownership.write(snapshot, known, "mwaactl: DAGs appeared during the switch")
+        return True
 
     def _close_books(self, snapshot: Snapshot, activity: Activity, *, drained: bool) -> None:
         """Go a step on with the source's books; finish once they are closed."""
@@ -193,23 +214,35 @@ class _Drain:
 
     def _unfinished(self, timeline: Timeline, activity: Activity) -> dict[str, int]:
         """The number of unfinished runs that the source executes, by DAG."""
-        counts = {
-            dag_id: sum(
-                executes(self._source, timeline, run) or self._asked_for(timeline, run) for run in runs
-            )
-            for dag_id, runs in sorted(activity.unfinished.items())
-            if self._concerns(dag_id)
-        }
-        return {dag_id: count for dag_id, count in counts.items() if count}
+        own: Counter[str] = Counter()
+        others: list[Run] = []
+        for dag_id, runs in activity.unfinished.items():
+            for run in runs if self._concerns(dag_id) else ():
+                if executes(self._source, timeline, run):
+                    own[dag_id] += 1
+                else:
+                    others.append(run)
+        own.update(run.dag_id for run in self._asked_for(timeline, others))
+        return dict(sorted(own.items()))
 
-    def _asked_for(self, timeline: Timeline, run: Run) -> bool:
-        """Whether the source works on a run of the target's past: cleared there while it owned the work.
+    def _asked_for(self, timeline: Timeline, runs: list[Run]) -> list[Run]:
+        """Those of the target's runs that the source may execute, as they were cleared there while it owned
+        the work: they have begun since, or are queued and had begun before.
 
         A mirror that began then, too, is skipped and ends at once.
         """
-        if run.state != "running" or run.start is None:
-            return False
-        return timeline.in_force(run.start, run.dag_id).owner == self._source
+        waiting = [run for run in runs if run.state == "queued"]
+        again = self._watch.api.begun(waiting) if waiting else frozenset()
+        return [
+            run
+            for run in runs
+            if run.key in again
+            or (
+                run.state == "running"
+                and run.start is not None
+                and timeline.in_force(run.start, run.dag_id).owner == self._source
+            )
+        ]
 
     def _still_to_start(
         self, timeline: Timeline, now: datetime, activity: Activity, held: tuple[HeldDag, ...]
@@ -307,7 +340,8 @@ class _Drain:
             since = max(since, timeline.owners[-1].since)
         owned = [dag_id for dag_id in self._apart if timeline.owner(since, dag_id) == self._source]
         kept = held_dags.held_by_switch(timeline)
-        return self._watch.held(activity, owned, since + held_dags.MARGIN, kept=kept, past=past), since
+        until, behind = since + held_dags.MARGIN, not self._last
+        return self._watch.held(activity, owned, until, kept=kept, past=past, behind=behind), since
 
     def _sealed(self, snapshot: Snapshot) -> Snapshot:
         """Prevent an unanswered put of ours from taking effect late: its DAGs may no longer be idle."""

@@ -3,7 +3,8 @@
 A serial DAG (`switching.traits`) changes sides only while it is idle: the side that it leaves has no
 unfinished run of it, and will create none that is due before the other side owns it. DAGs of which one looks
 at runs of the other, or that share a pool with room for one task, change sides together, and what is looked
-at must be idle too. Until then they are held where they are.
+at must be idle too. Until then they are held where they are. A paused one that has runs to catch up on moves
+last, when nothing else is left: unpaused before, it does so on one side.
 """
 
 from __future__ import annotations
@@ -59,6 +60,16 @@ class Activity:
             return "Airflow has not planned its next run yet"
         due = self.next_due(dag_id)
         return f"its next run is due {iso(due)}" if due is not None and due < until else None
+
+    def behind(self, dag_id: str, until: datetime) -> str | None:
+        """The reason why a paused DAG is not idle: once it is unpaused, it has runs to catch up on.
+
+        Only of a DAG whose settings let it do one thing at a time: all others would take a call each.
+        """
+        dag = self.dags.get(dag_id)
+        if dag is None or not (dag.paused and dag.alone) or dag.next_due is None or dag.next_due >= until:
+            return None
+        return f"it is paused, and its runs since {iso(dag.next_due)} are still to be created"
 
     def may_run(self, dag_id: str, until: datetime) -> bool:
         """Whether anything of the DAG can run: it exists and is not paused, or is not idle up to `until`."""
@@ -151,12 +162,13 @@ class Watch:
         *,
         kept: frozenset[str] = frozenset(),
         past: bool = True,
+        behind: bool = True,
     ) -> tuple[HeldDag, ...]:
         """Those of `dag_ids` that must not change sides at `until`, with the reasons.
 
         `kept` are the DAGs that the switch itself held (`held_by_switch`): one that nothing in its definition
         holds was held by the operator, and still is. Without `past`, no failure that the other side does not
-        show holds a DAG.
+        show holds a DAG; without `behind`, nothing that a paused DAG has yet to catch up on does.
         """
         chosen = tuple(dict.fromkeys(dag_ids))
         busy = {dag_id: why for dag_id in chosen if (why := activity.busy(dag_id, until)) is not None}
@@ -172,6 +184,9 @@ class Watch:
         for dag_id in chosen:
             if past and dag_id in self.past.blocked and self._traits[dag_id].past:
                 reasons.setdefault(dag_id, self.past.blocked[dag_id])
+        for dag_id in chosen if behind else ():
+            if (why := activity.behind(dag_id, until)) is not None:
+                reasons.setdefault(dag_id, why)
         for dag_id, other in links:
             if other in self._traits[dag_id].looks_at:
                 reasons |= _looking(activity, dag_id, other, busy, chosen)

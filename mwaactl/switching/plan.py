@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bluegreen.timeline import DAG_ID, Colour, Timeline, other_colour
 
-from mwaactl.airflow.client import AirflowApi
 from mwaactl.checks.outcome import Check, listed
 from mwaactl.checks.registry import forced_checks, observe_sides, run_checks
 from mwaactl.deployment import Deployment
-from mwaactl.errors import Unreachable, UsageError
+from mwaactl.errors import UsageError
 from mwaactl.ownership.parameter import Ownership, Snapshot, aws_now, too_far
 from mwaactl.ownership.reading import Turn, newest_owner, previous_owner, settled, turn
 from mwaactl.switching import held_dags
 from mwaactl.switching.copy_settings import copy_settings
 from mwaactl.switching.held_dags import CROSS_DAG, Activity, Watch
+from mwaactl.switching.known import known_dags
 
 
 @dataclass(frozen=True)
@@ -222,13 +221,3 @@ def _checked(plan: SwitchPlan) -> SwitchPlan:
         activity=activity,
         known=known_dags(apis.get(plan.source), apis[plan.target]),
     )
-
-
-def known_dags(*sides: AirflowApi | None) -> frozenset[str] | None:
-    """The DAGs that the sides know, also those whose file is gone; None if neither side reports them."""
-    known: frozenset[str] | None = None
-    for api in sides:
-        if api is not None:
-            with suppress(Unreachable):
-                known = (known or frozenset()) | api.dag_ids()
-    return known

@@ -123,7 +123,7 @@ class Gate:
         instant = run.due or run.started or self._clock()
         claim = self._claim(run, instant, wait, afresh=retried)
         if claim.entry is not None and self._is_us(claim.entry):
-            return Verdict(True, f"{here} owns {instant.isoformat()}")
+            return self._over(run) if claim.over else Verdict(True, f"{here} owns {instant.isoformat()}")
         former = claim.entry is not None and claim.entry.owner == here
         if former and retried:
             # It failed since the environment that owned it had been replaced: nobody else executes it.
@@ -175,16 +175,23 @@ class Gate:
         return True
 
     def _claim(self, run: Run, instant: datetime, wait: float, *, afresh: bool) -> Claim:
-        """Whose the instant is. While books are open, that may change: then it is read again."""
+        """Whose the instant is, by a copy of the timeline that is recent enough for that."""
 
-        def read(within: timedelta | None) -> tuple[Timeline, Claim]:
-            timeline = self._store.timeline(instant, wait=wait, within=within)
+        def read(within: timedelta, valid_at: datetime) -> tuple[Timeline, Claim]:
+            timeline = self._store.timeline(valid_at, wait=wait, within=within)
             return timeline, timeline.claim(instant, run.dag_id)
 
         deadline = time.monotonic() + wait
-        timeline, claim = read(RECENT if afresh else None)
-        if not claim.settled and not afresh:
-            timeline, claim = read(RECENT)
+        # A switch knows each DAG that had a run when it was written.
+        known_since = max(RECENT, self._clock() - run.started) if run.started else RECENT
+        within, valid_at = RECENT if afresh else self.settings.max_age, instant
+        while True:
+            timeline, claim = read(within, valid_at)
+            age = RECENT if not claim.settled else within if run.dag_id in timeline.known else known_since
+            needed = min(within, age), max(valid_at, claim.confirmed or valid_at)
+            if needed == (within, valid_at):
+                break
+            within, valid_at = needed
         while claim.undecided:
             if time.monotonic() + UNDECIDED_PAUSE > deadline:
                 raise OwnershipUnknown(
@@ -192,9 +199,20 @@ class Gate:
                     "complete that: mwaactl switch --wait, with the present owner"
                 )
             time.sleep(UNDECIDED_PAUSE)
-            timeline, claim = read(RECENT)
+            timeline, claim = read(RECENT, instant)
         self._not_replaced(timeline.newest(run.dag_id))
         return claim
+
+    def _over(self, run: Run) -> Verdict:
+        """The verdict on what is this environment's own, although its books say that it has done with it."""
+        here = self.settings.environment
+        return Verdict(
+            False,
+            f"{here} owned {run.run_id} of {run.dag_id}, but its books were closed after a switch or a "
+            "failover, so another environment may have executed it: it fails here. To run it again, clear it "
+            "on the environment that owns the work now",
+            refused=True,
+        )
 
     def _is_us(self, entry: Entry) -> bool:
         return entry.owned_by == (self.settings.environment, self.settings.life)

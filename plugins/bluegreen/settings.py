@@ -46,7 +46,7 @@ def load() -> Settings:
         raise SettingsError(
             f"bluegreen.environment (AIRFLOW__BLUEGREEN__ENVIRONMENT) {problem}: the gate cannot tell which "
             "runs are its own, so no task may run. The Pulumi program sets the bluegreen.* options; to run "
-            "Airflow without it, remove airflow_local_settings.py and bluegreen/ from the plugins folder"
+            "Airflow without it, remove airflow_local_settings.py and bluegreen* from the plugins folder"
         )
     default = Settings(
         environment,

@@ -300,7 +300,8 @@ SOURCE = (
 def _cache_file(settings: Settings, directory: Path | None) -> Path | None:
     """The path of the host's copy; None without a folder."""
     folder = host_folder(directory)
-    source = [settings.parameter, *(os.environ.get(name, "") for name in SOURCE)]
+    # the life: on one machine, two environments may have different plugins
+    source = [settings.parameter, settings.life, *(os.environ.get(name, "") for name in SOURCE)]
     return folder and folder / f"{hashlib.sha256('|'.join(source).encode()).hexdigest()[:16]}.json"
 
 

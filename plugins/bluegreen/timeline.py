@@ -10,9 +10,10 @@ this one definition. Standard library only. The whole contract is five rules.
    about that DAG *or about all*: a full switch moves every DAG and leaves none behind.
 2. *Whose past.* A decision takes over from the previous owner, whose *books* are open until it has drained:
    till then what was due before `since` stays its own. When it has drained, its books are *closed*. What it
-   had executed, or passed over, is settled; what it had `left` (the runs of a paused DAG from an instant on)
-   belongs to the new owner. While they are *closing*, what is left belongs to nobody yet. A DAG that the
-   switch did not know, because it was added later, belongs to the new owner with all its past.
+   had executed, or passed over, is settled, and nobody executes it; what it had `left` (the runs of a paused
+   DAG from an instant on) belongs to the new owner. While they are *closing*, what is left belongs to nobody
+   yet. A DAG that the switch did not know, because it was added later, belongs to the new owner with all its
+   past.
 3. *Lives.* An entry names the `life` of its owner: an identifier that is born with an environment and
    replaced with it. What belonged to a former life is nobody's: its successor executes none of it.
 4. *Valid.* SSM numbers versions but cannot compare and set. A value is valid only if its `base_version`
@@ -41,6 +42,8 @@ COLOURS: Final[tuple[Colour, Colour]] = ("blue", "green")
 REMEMBERED: Final = timedelta(days=7)  # settled decisions are kept this long, for the audit
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LEAD: Final = timedelta(seconds=5)  # the least, and the default
+# After a decision begins: in this time its writer looks for DAGs that have appeared while it was made.
+CONFIRMED: Final = timedelta(seconds=30)
 DAG_ID: Final = re.compile(r"[\w.-]+")  # what Airflow allows: a comma can join ids
 
 
@@ -107,12 +110,16 @@ class Claim(NamedTuple):
     """Whose one instant of one DAG is.
 
     `entry` None: nobody's, since it was settled before the timeline begins. Unless `settled`, open books may
-    yet pass it on, so a reader needs a recent copy. `undecided`: it is being passed on at the moment.
+    yet pass it on, so a reader needs a recent copy. `undecided`: it is being passed on at the moment. `over`:
+    by the books its owner, `entry`, has done with it. `confirmed`: it is `entry`'s since that decision did
+    not know the DAG; a reader needs a copy that is not older, because the DAG may have appeared meanwhile.
     """
 
     entry: Entry | None
     settled: bool = True
     undecided: bool = False
+    over: bool = False
+    confirmed: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -171,19 +178,22 @@ class Timeline:
         holder = line[begun - 1] if begun else None
         if holder is None and line[0].left is None:
             holder, begun = line[0], 1  # all of the past is the first owner's
+        confirmed = None
         for entry in line[begun:]:
-            same = holder is not None and holder.owned_by == entry.owned_by
-            if same or not self._knew(entry, dag_id):
+            knew = self._knew(entry, dag_id)
+            if not knew:
+                confirmed = entry.since + CONFIRMED
+            if not knew or (holder is not None and holder.owned_by == entry.owned_by):
                 holder = entry
             elif entry.left is None:
-                return Claim(holder, settled=False)
+                return Claim(holder, settled=False, confirmed=confirmed)
             elif (left := entry.left.get(dag_id or "")) is None or instant < left:
-                return Claim(holder, settled=entry.closed)
+                return Claim(holder, settled=entry.closed, over=True, confirmed=confirmed)
             elif not entry.closed:
                 return Claim(holder, settled=False, undecided=True)
             else:
-                holder = entry
-        return Claim(holder)
+                holder, confirmed = entry, None
+        return Claim(holder, confirmed=confirmed)
 
     def owner(self, instant: datetime, dag_id: str | None = None) -> Colour | None:
         """The owner of what is due at `instant` (aware); None: nobody, or an environment that is gone."""
@@ -281,6 +291,10 @@ class Timeline:
                 marked[key] = replace(entry, left=None if left is None else kept, closed=closed)
         return _changed(before, lambda dag_id, entry: marked.get((dag_id, entry), entry))
 
+    def knowing(self, dag_ids: Iterable[str], decided: int, version: int) -> Timeline:
+        """The decision of version `decided` knew these DAGs, too."""
+        return self._based(version)._knowing(dag_ids, decided)
+
     def _based(self, version: int) -> Timeline:
         """The basis for a writer of `version`: without superseded decisions, and with its `base_version`."""
         if version <= self.base_version:
@@ -305,7 +319,12 @@ class Timeline:
         return self.lives[colour]
 
     def _knowing(self, dag_ids: Iterable[str], version: int) -> Timeline:
-        new = {checked_id(dag_id, "known"): version for dag_id in dag_ids if dag_id not in self.known}
+        """With `version` as the first that knew these DAGs, unless an older one did."""
+        new = {
+            checked_id(dag_id, "known"): version
+            for dag_id in dag_ids
+            if self.known.get(dag_id, version + 1) > version
+        }
         return replace(self, known={**self.known, **new}) if new else self
 
     def folded(self, horizon: datetime) -> Timeline:

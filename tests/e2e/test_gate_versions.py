@@ -19,7 +19,7 @@ from tests.e2e.zoo.environment import LATE, Json, Kind, Zoo, ZooCloud, of_run
 from tests.e2e.zoo.expected import EXPECTED, FAILING, Line
 
 # MWAA runs tasks by Celery; the others are quicker and lighter.
-KINDS = "2.11.2-new-LocalExecutor,3.0.6-old-CeleryExecutor,3.3.1-new-LocalExecutor"
+KINDS = "2.11.2-new-LocalExecutor,3.0.6-old-CeleryExecutor,3.3.1-issue627-LocalExecutor"
 LAYERS = ("zoo_only_the_task_process", "zoo_only_the_last_hook")
 CAUSED = ("zoo_consumer", "zoo_after_empty", "zoo_child")  # not scheduled: other runs cause their runs
 SCHEDULED = {*EXPECTED} - {*CAUSED}

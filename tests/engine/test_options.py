@@ -8,7 +8,6 @@ import pytest
 
 from tests.engine.deployment import ENVIRONMENT, LocalCloud, Project
 
-KEY = "arn:aws:kms:us-east-1:000000000000:key/11111111-2222-3333-4444-555555555555"
 CERTIFICATE = "arn:aws:acm:us-east-1:000000000000:certificate/11111111-2222-3333-4444-555555555555"
 
 
@@ -20,7 +19,7 @@ def project(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Iter
         **{"aws:region": "us-east-1"},
         vpc_endpoints=True,
         nat="per_az",
-        kms_key_arn=KEY,
+        create_kms_key=True,
         marquez_certificate_arn=CERTIFICATE,
         lineage_namespace="shared",
         worker_replacement_strategy="GRACEFUL",
@@ -33,7 +32,7 @@ def project(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 def test_every_option_deploys_and_comes_to_rest(project: Project) -> None:
     kinds = {resource["type"] for resource in project.resources()}
-    assert {"aws:ec2/vpcEndpoint:VpcEndpoint", "aws:lb/listenerRule:ListenerRule"} <= kinds
+    assert {"aws:ec2/vpcEndpoint:VpcEndpoint", "aws:kms/key:Key", "aws:lb/listenerRule:ListenerRule"} <= kinds
     assert project.outputs()["lineage_url"].startswith("https://")
     again = project.up()
     assert again.ok, again.said
@@ -49,6 +48,15 @@ def test_an_override_for_green_updates_green_alone(project: Project) -> None:
         ("update", "mwaa-green")
     ]
     mwaa = project.cloud.client("mwaa")
+    assert (
+        mwaa.get_environment(Name=project.outputs()["airflow_environments"]["green"]["name"])["Environment"][
+            "LastUpdate"
+        ]["WorkerReplacementStrategy"]
+        == "GRACEFUL"
+    )
+    again = project.up()
+    assert again.ok, again.said
+    assert again.changes == []
     deployed = {
         colour: mwaa.get_environment(Name=e["name"])["Environment"]["MaxWorkers"]
         for colour, e in project.outputs()["airflow_environments"].items()

@@ -53,6 +53,8 @@ ARNS = {
     "aws:iam/role:Role": "iam:role/{id}",
     "aws:iam/rolePolicy:RolePolicy": "",
     "aws:iam/rolePolicyAttachment:RolePolicyAttachment": "",
+    "aws:kms/alias:Alias": "kms:{id}",
+    "aws:kms/key:Key": "kms:key/{id}",
     "aws:lb/listener:Listener": "elasticloadbalancing:listener/app/{id}/1/2",
     "aws:lb/listenerRule:ListenerRule": "elasticloadbalancing:listener-rule/app/{id}/1/2/3",
     "aws:lb/loadBalancer:LoadBalancer": "elasticloadbalancing:loadbalancer/app/{id}/1",
@@ -81,6 +83,12 @@ ARNS = {
     "random:index/randomId:RandomId": "",
     "random:index/randomPassword:RandomPassword": "",
 }
+GET_PARTITION = "aws:index/getPartition:getPartition"
+PARTITIONS = {
+    "aws": {"partition": "aws", "dnsSuffix": "amazonaws.com"},
+    "aws-cn": {"partition": "aws-cn", "dnsSuffix": "amazonaws.com.cn"},
+    "aws-us-gov": {"partition": "aws-us-gov", "dnsSuffix": "amazonaws.com"},
+}
 GLOBAL_SERVICES = {"s3": "arn:aws:s3:::", "iam": f"arn:aws:iam::{ACCOUNT}:", "route53": "arn:aws:route53:::"}
 
 # What AWS would answer, beside what went in.
@@ -92,7 +100,10 @@ COMPUTED: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {
     },
     "aws:s3/bucket:Bucket": lambda name, inputs: {"bucket": f"{name}-1234567"},
     "aws:s3/bucketObjectv2:BucketObjectv2": lambda name, inputs: {"versionId": f"version-of-{name}"},
-    "aws:mwaa/environment:Environment": lambda name, inputs: {"webserverUrl": f"{name}.airflow.example"},
+    "aws:mwaa/environment:Environment": lambda name, inputs: {
+        "webserverUrl": f"{name}.airflow.example",
+        "workerReplacementStrategy": "",
+    },
     "aws:iam/role:Role": lambda name, inputs: {"name": inputs.get("name", f"{name}-1234567")},
     "aws:iam/instanceProfile:InstanceProfile": lambda name, inputs: {"name": f"{name}-1234567"},
     "aws:ec2/instance:Instance": lambda name, inputs: {"privateIp": "10.0.0.10"},
@@ -103,6 +114,7 @@ COMPUTED: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {
         "zoneId": "Z1",
         "arnSuffix": f"app/{name}/1",
     },
+    "aws:kms/key:Key": lambda name, inputs: {"keyId": f"{name}-id"},
     "aws:lb/targetGroup:TargetGroup": lambda name, inputs: {"arnSuffix": f"targetgroup/{name}/1"},
     "aws:rds/cluster:Cluster": lambda name, inputs: {
         "clusterIdentifier": f"{name}-1234567",
@@ -208,7 +220,12 @@ class AwsMocks(mocks.Mocks):
         outputs = {"id": resource_id, **echoed, **self._arn(args.typ, args.name, resource_id)}
         if args.typ in COMPUTED:
             outputs |= COMPUTED[args.typ](args.name, dict(args.inputs))
-        return resource_id, outputs
+        return resource_id, self._in_partition(outputs)
+
+    def _in_partition(self, outputs: dict[str, Any]) -> dict[str, Any]:
+        partition = self.invokes[GET_PARTITION]({})["partition"] if GET_PARTITION in self.invokes else "aws"
+        moved: dict[str, Any] = json.loads(json.dumps(outputs).replace("arn:aws:", f"arn:{partition}:"))
+        return moved
 
     def _arn(self, typ: str, name: str, resource_id: str) -> dict[str, str]:
         pattern = ARNS[typ]  # a type that is not in the table is not mocked
@@ -300,6 +317,7 @@ def deploy(
     stack: str | None = None,
     previous: Mapping[str, Any] | None = None,
     parameter: Mapping[str, Any] | None = None,
+    partition: str = "aws",
 ) -> Deployment:
     """Run the real __main__.py with a real stack file.
 
@@ -316,9 +334,20 @@ def deploy(
             objects[object_key(json.loads(parameter["value"])["object"])] = content
     invokes: dict[str, Invoke] = {
         "pulumi:pulumi:readStackOutputs": lambda args: {"outputs": dict(previous or {})},
+        "aws:ec2/getInstanceType:getInstanceType": lambda args: {
+            "memorySize": 8192,
+            "supportedArchitectures": ["x86_64"],
+        },
+        "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings": lambda args: {
+            "locations": [f"{REGION}{letter}" for letter in "abcf"]
+        },
+        "aws:ec2/getVpcEndpointService:getVpcEndpointService": _endpoint_service,
         "aws:index/getAvailabilityZones:getAvailabilityZones": lambda args: {
             "names": [f"{REGION}{letter}" for letter in "cab"]
         },
+        "aws:index/getCallerIdentity:getCallerIdentity": lambda args: {"accountId": ACCOUNT},
+        GET_PARTITION: lambda args: PARTITIONS[partition],
+        "aws:rds/getEngineVersion:getEngineVersion": _engine_version,
         "aws:s3/getObject:getObject": lambda args: _object(objects, args),
         "aws:ssm/getParameter:getParameter": lambda args: parameters[args["name"]],
     }
@@ -329,6 +358,29 @@ def deploy(
         stack=stack or stack_file,
         invokes=invokes,
     )
+
+
+# Endpoint services that the region lacks, or has in some zones only.
+MISSING_SERVICES = ("airflow.ops",)
+ZONES_OF_SERVICES = {"sqs": ["us-east-1b"]}
+
+
+def _endpoint_service(args: Mapping[str, Any]) -> dict[str, Any]:
+    name = args["filters"][0]["values"][0]
+    service = name.removeprefix(f"com.amazonaws.{REGION}.")
+    if service in MISSING_SERVICES:
+        raise EngineError("no matching EC2 VPC Endpoint Service found")
+    zones = ZONES_OF_SERVICES.get(service, [f"{REGION}{letter}" for letter in "abcf"])
+    return {"serviceName": name, "availabilityZones": zones}
+
+
+def _engine_version(args: Mapping[str, Any]) -> dict[str, Any]:
+    """The newest of some versions that is, or begins with, the one that was asked for."""
+    wanted = args["version"]
+    matching = [each for each in ("16.8", "16.9", "17.5") if each == wanted or each.startswith(f"{wanted}.")]
+    if not matching:
+        raise EngineError("no RDS engine versions match the criteria")
+    return {"version": matching[-1], "versionActual": matching[-1]}
 
 
 def _object(objects: Mapping[str, str], args: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,9 @@ class Kind:
     """Computed outputs, as templates; an input of the same name wins."""
     name: str | None = "name"
     """The input that Pulumi fills with `<logical name>-<random>` when the program leaves it out."""
+    given_back: tuple[str, ...] = ()
+    """Inputs that the provider compares with what AWS gave back, not with what the program passed before.
+    To leave one out is no change (Optional and Computed)."""
     longest_name: int = 128
     defaults: Mapping[str, Any] = field(default_factory=dict)
     """Inputs that the provider sets when the program does not."""

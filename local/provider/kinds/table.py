@@ -89,6 +89,7 @@ KINDS: dict[str, Kind] = {
         "{name}",
         longest_name=80,
         also_replaces=major_upgrade,
+        given_back=("workerReplacementStrategy",),
     ),
     **EC2,
     # Load balancing
@@ -221,6 +222,19 @@ KINDS: dict[str, Kind] = {
     "aws:iam/rolePolicy:RolePolicy": Kind((*NAMED, "role"), "{role}:{name}"),
     "aws:iam/rolePolicyAttachment:RolePolicyAttachment": Kind(
         ("role", "policyArn"), "{role}/{policyArn}", name=None
+    ),
+    "aws:kms/key:Key": Kind(
+        ("customKeyStoreId", "xksKeyId", "keyUsage", "customerMasterKeySpec", "multiRegion"),
+        "{hex8}-0000-4000-8000-{hex12}",
+        {"arn": "arn:aws:kms:{region}:{account}:key/{id}", "keyId": "{id}"},
+        name=None,
+        defaults={"isEnabled": True, "bypassPolicyLockoutSafetyCheck": False},
+    ),
+    "aws:kms/alias:Alias": Kind(
+        NAMED,
+        "{name}",
+        {"arn": "arn:aws:kms:{region}:{account}:{name}", "targetKeyArn": "{targetKeyId}"},
+        longest_name=256,
     ),
     # Names, alarms, snapshots
     "aws:route53/zone:Zone": Kind(

@@ -15,8 +15,9 @@ from local.provider.values import Props, ProviderError
 EVERY_SECONDS = 0.5
 PATIENCE_SECONDS = 3600.0
 MAPS = ("airflowConfigurationOptions", "tags")  # their keys are the user's own
-NOT_ARGUMENTS = ("region", "workerReplacementStrategy")  # the latter is for updates
-NOT_UPDATED = ("name", "kmsKey", "endpointManagement", "tags", "region")
+STRATEGY = "workerReplacementStrategy"
+NOT_ARGUMENTS = ("region", STRATEGY)  # the latter is for updates
+NOT_UPDATED = ("name", "kmsKey", "endpointManagement", "tags", "region", STRATEGY)
 
 
 class Environment:
@@ -46,6 +47,10 @@ class Environment:
         changed = {
             key: value for key, value in new.items() if old.get(key) != value and key not in NOT_UPDATED
         }
+        # As the real provider: only if the last update, of which AWS tells, used another one.
+        wanted = new.get(STRATEGY)
+        if wanted and wanted != _strategy(_settle(identifier)):
+            changed[STRATEGY] = wanted
         if "networkConfiguration" in changed:
             changed["networkConfiguration"] = {
                 "securityGroupIds": changed["networkConfiguration"]["securityGroupIds"]
@@ -53,7 +58,7 @@ class Environment:
         if "airflowConfigurationOptions" in old and "airflowConfigurationOptions" not in new:
             changed["airflowConfigurationOptions"] = {}
         try:
-            if changed.keys() - {"workerReplacementStrategy"}:
+            if changed:
                 mwaa.update_environment(Name=identifier, **_api(changed))
             before, after = old.get("tags") or {}, new.get("tags") or {}
             if before != after:
@@ -153,6 +158,11 @@ def _inputs(environment: Mapping[str, Any]) -> Props:
     return own
 
 
+def _strategy(environment: Mapping[str, Any]) -> str:
+    """That of the last update, empty if there was none."""
+    return str((environment.get("LastUpdate") or {}).get("WorkerReplacementStrategy") or "")
+
+
 def _outputs(environment: Mapping[str, Any]) -> Props:
     created = environment.get("CreatedAt")
     outputs = {
@@ -170,6 +180,7 @@ def _outputs(environment: Mapping[str, Any]) -> Props:
         "schedulers": environment.get("Schedulers"),
         "webserverAccessMode": environment.get("WebserverAccessMode"),
         "weeklyMaintenanceWindowStart": environment.get("WeeklyMaintenanceWindowStart"),
+        STRATEGY: _strategy(environment),
     }
     return {key: value for key, value in outputs.items() if value is not None}
 

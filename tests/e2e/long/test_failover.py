@@ -82,9 +82,6 @@ def test_a_side_that_comes_back_does_not_go_on_with_what_was_taken_from_it(
     assert went_on(story, failover, "interrupted", "finished") == []
 
 
-@pytest.mark.xfail(
-    reason="what was due before --since stays the old side's by the timeline: it is executed twice"
-)
 def test_a_side_that_comes_back_does_not_go_on_with_what_was_at_work_before_the_window(
     story: Story, failover: Failover
 ) -> None:

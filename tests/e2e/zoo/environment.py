@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import sys
 import time
 import zipfile
@@ -21,11 +22,10 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from components.airflow.configuration import SECRETS_BACKEND
-from components.airflow.plugins import plugins_zip
-from components.config.airflow_versions import AIRFLOW_VERSIONS, major
+from components.airflow.plugins import OPENLINEAGE, plugins_zip
+from components.config.airflow_versions import major
 from components.lineage_log import EVENTS
-from local.airflow.config import EXECUTOR_TAG
-from local.airflow.files import IMAGE_TAG
+from local.airflow.config import EXECUTOR_TAG, IMAGE_TAG
 from local.airflow.process import stop_airflows
 from local.aws import ministack
 from local.home import ACCOUNT, REGION, Home
@@ -94,10 +94,10 @@ class Zoo:
     files = FOLDER  # with `dags`, and `plugins` that are added to plugins.zip
     owner: Colour = "green"
 
-    def __init__(self, cloud: ZooCloud, kind: Kind) -> None:
+    def __init__(self, cloud: ZooCloud, kind: Kind, name: str = "") -> None:
         self.kind = kind
         self.major = major(kind.version)
-        self.name = f"zoo-{kind}".lower().replace(".", "-")
+        self.name = f"zoo-{name or kind}".lower().replace(".", "-")
         self.parameter = f"/zoo/{self.name}/ownership"
         self.ledger_file = cloud.home.root / f"{self.name}-ledger" / "ledger.jsonl"
         self.ledger_file.parent.mkdir(parents=True)
@@ -110,16 +110,11 @@ class Zoo:
             self._s3.create_bucket(Bucket=bucket)
         versioning = {"Status": "Enabled"}
         self._s3.put_bucket_versioning(Bucket=self._bucket, VersioningConfiguration=versioning)
-        fits = AIRFLOW_VERSIONS[self.kind.version]
-        self._put(
-            "requirements.txt",
-            f"apache-airflow-providers-openlineage=={fits.openlineage_provider}\n"
-            f"openlineage-python=={fits.openlineage_client}\n".encode(),
-        )
-        self._put("plugins.zip", _with_customers_files(plugins_zip(), self.files / "plugins"))
-        for path in (self.files / "dags").glob("*.py"):
+        self._put("requirements.txt", "\n".join(OPENLINEAGE).encode())
+        self._put("plugins.zip", _with_customers_files(self.plugins(), self.files / "plugins"))
+        for path in self.dag_files():
             if path.name != LATE:
-                self.add_dag_file(path.name)
+                self._put(f"dags/{path.name}", path.read_bytes())
         self.own(self.owner)
         self._mwaa.create_environment(
             Name=self.name,
@@ -136,6 +131,13 @@ class Zoo:
         )
         self.wait_for(lambda: self._status() != "CREATING", "the environment is made", seconds=420)
         assert self._status() == "AVAILABLE"
+
+    def dag_files(self) -> list[Path]:
+        return list((self.files / "dags").glob("*.py"))
+
+    def plugins(self) -> bytes:
+        """plugins.zip as the program makes it."""
+        return plugins_zip()
 
     def delete(self) -> None:
         self._mwaa.delete_environment(Name=self.name)
@@ -307,6 +309,33 @@ class Zoo:
             "zoo.ledger": str(self.ledger_file),
             "zoo.created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
+
+
+class RouteZoo(Zoo):
+    """One with other DAGs, whose gate has one route only, or "all"."""
+
+    files = FOLDER / "routes"
+
+    def __init__(self, cloud: ZooCloud, kind: Kind, route: str) -> None:
+        self.route = route
+        super().__init__(cloud, kind, name=f"{kind}-{route.replace('_', '-')}")
+
+    def dag_files(self) -> list[Path]:
+        return [*super().dag_files(), *(FOLDER / "dags" / name for name in ("zoo_ledger.py", "zoo_parts.py"))]
+
+    def plugins(self) -> bytes:
+        if self.route == "all":
+            return super().plugins()
+        content = io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(super().plugins())) as ours, zipfile.ZipFile(content, "w") as left:
+            for name in ours.namelist():
+                text = ours.read(name)
+                if name == "bluegreen_policy.py":
+                    left_over = f'ROUTES = ("{self.route}",)'.encode()
+                    text, changed = re.subn(rb"(?m)^ROUTES = .*$", left_over, text)
+                    assert changed == 1
+                left.writestr(name, text)
+        return content.getvalue()
 
 
 def of_run(lines: Iterable[Json], run: Json) -> list[Json]:

@@ -138,6 +138,7 @@ class SimulatedStore(Store):
 class Fleet:
     """Two environments of `workers` and `schedulers` hosts, and what became of their tasks.
 
+    `unknown`: no switch has known the DAGs yet, so a copy must not be older than the run that it judges.
     `waits`: seconds until each task had its verdict; `unjudged`: tasks that failed without one;
     `left`: runs that a scheduler left to their tasks.
     """
@@ -147,6 +148,7 @@ class Fleet:
     workers: int = 25
     schedulers: int = 5
     retries: int = 0
+    unknown: bool = False
     waits: list[float] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
 
@@ -182,6 +184,7 @@ class Fleet:
     ) -> None:
         """Judge a run on a host in a process that begins at `start`."""
         time = self.ssm.time
+        run_began = min(due + random.uniform(0.3, 3), start) if self.unknown else -math.inf
 
         def process() -> None:
             store = SimulatedStore(
@@ -190,7 +193,7 @@ class Fleet:
             begun = time.now
             kind = "task" if wait else "scheduler"
             try:
-                within = FRESH if retried else None
+                within = FRESH if retried else max(FRESH, timedelta(seconds=min(time.now - run_began, 1e6)))
                 store.timeline(datetime.fromtimestamp(due, UTC), wait=wait, within=within)
             except OwnershipUnknown:
                 self.outcomes[f"{kind}: no verdict"] += 1

@@ -316,6 +316,7 @@ class AirflowModel:
             for run in self.runs
             if run.dag_id in body["dag_ids"] and run.run_id in body["dag_run_ids"]
             for (task_id, index), task in run.tasks.items()
+            if "start_date_gte" not in body or task.start is not None
         ]
         return _page("task_instances", tasks, body)
 

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from lineage_log.marquez_client import PROBE_NAMESPACE
 from local.marquez.double import Marquez as Knowledge
+from local.marquez.double import Run, run_uuid
 
 
 @dataclass
@@ -29,6 +30,7 @@ class FakeMarquez:
     knowledge: Knowledge = field(default_factory=Knowledge)
     concurrency: int = 0  # the highest number of posts at the same time
     seconds: float = 0  # that a post takes
+    more_seconds: Callable[[dict[str, Any]], float] = lambda event: 0  # that this one takes
     url: str = ""
 
     def accepted(self, *keys: str) -> list[Any]:
@@ -41,7 +43,11 @@ class FakeMarquez:
         return [event["eventType"] for event in self.posted if event["run"]["runId"] == run]
 
     def state(self, run: str) -> str:
-        return self.knowledge.runs[run].state
+        return self.known(run).state
+
+    def known(self, run: str) -> Run:
+        """What it knows of a run, by the id in its events."""
+        return self.knowledge.runs[run_uuid(run)]
 
 
 def serve(marquez: FakeMarquez) -> ThreadingHTTPServer:
@@ -57,20 +63,21 @@ def serve(marquez: FakeMarquez) -> ThreadingHTTPServer:
             with lock:
                 in_progress[0] += 1
                 marquez.concurrency = max(marquez.concurrency, in_progress[0])
-            time.sleep(marquez.seconds)
+                parent = marquez.knowledge.unknown_parent(event)
+            time.sleep(marquez.seconds + marquez.more_seconds(event))
             with lock:
                 in_progress[0] -= 1
-                status = self.status(event)
+                status = self.status(event, parent)
             self.reply(status if self.path == "/api/v1/lineage" else 404)
 
-        def status(self, event: dict[str, Any]) -> int:
+        def status(self, event: dict[str, Any], parent: str | None) -> int:
             if (event.get("job") or {}).get("namespace") == PROBE_NAMESPACE:
                 marquez.probed += 1
                 return marquez.probes
             marquez.tried += 1
             status = marquez.poison(event) or (marquez.answers.pop(0) if marquez.answers else 201)
             if status == 201:
-                status = marquez.knowledge.take(event, "")
+                status = marquez.knowledge.take(event, "", parent)
             if status == 201:
                 marquez.posted.append(event)
             return status

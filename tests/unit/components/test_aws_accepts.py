@@ -56,9 +56,10 @@ USER_DATA_BYTES = 16 * 1024
 
 
 def all_deployments() -> Iterator[Deployment]:
-    everything = {"production": True, "vpc_endpoints": True, "marquez_certificate_arn": CERTIFICATE}
+    everything = {"production": True, "vpc_endpoints": True}
     for mode in MODES:
-        yield deploy(mode, everything)
+        certificate = {"marquez_certificate_arn": CERTIFICATE} if mode in ("hamarquez", "fullha") else {}
+        yield deploy(mode, {**everything, **certificate})
         yield deploy(mode, stack=LONG_NAME)
 
 

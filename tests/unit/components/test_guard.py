@@ -211,20 +211,16 @@ def test_a_change_of_both_is_to_be_made_one_by_one() -> None:
     assert "green cannot take over, because it would be replaced (x)" in lines[1]
 
 
-def warned(touched: Mapping[Colour, Touch], existing: Sequence[Colour], *, forced: bool = True) -> list[str]:
-    return list(interruption("blue", touched, existing, "s", forced=forced))
+def warned(touched: Mapping[Colour, Touch], existing: Sequence[Colour]) -> list[str]:
+    return list(interruption("blue", touched, existing, "s", tasks="ends its tasks"))
 
 
 def test_an_update_of_the_owner_is_said_with_the_switch_that_avoids_it() -> None:
     lines = warned({"blue": UPDATED}, BOTH)
     assert lines[0] == "blue owns work and would be updated (y)."
     assert "20-30 minutes" in lines[1]
-    assert "ends the tasks that run there (FORCED)" in lines[1]
+    assert "and it ends its tasks." in lines[1]
     assert commands(lines) == ["mwaactl switch green --wait -s s", "pulumi up -s s"]
-
-
-def test_a_graceful_update_waits_for_tasks() -> None:
-    assert "first waits for its tasks (GRACEFUL)" in warned({"blue": UPDATED}, BOTH, forced=False)[1]
 
 
 def test_an_update_of_both_is_said_with_the_way_to_make_it_one_by_one() -> None:
@@ -348,6 +344,33 @@ def test_an_update_of_the_owner_goes_on_with_a_warning() -> None:
     (warning,) = update(BLUE_OWNS, blue={"max_workers": 9}).warnings
     assert "blue owns work and would be updated (max_workers 5 -> 9" in warning
     assert "mwaactl switch green --wait -s fullha" in warning
+
+
+@pytest.mark.parametrize(
+    ("strategy", "last", "fate"),
+    [
+        ("FORCED", "GRACEFUL", "ends the tasks that run there (FORCED)"),
+        ("GRACEFUL", "", "first waits for its tasks (GRACEFUL)"),
+        ("GRACEFUL", "FORCED", "first waits for its tasks (GRACEFUL)"),
+        ("GRACEFUL", "GRACEFUL", "may end the tasks that run there"),
+    ],
+)
+def test_the_warning_says_what_becomes_of_running_tasks(strategy: str, last: str, fate: str) -> None:
+    previous = before("fullha")
+    previous["airflow_environments"]["blue"]["last_worker_replacement"] = last
+    blue: dict[str, Any] = {"max_workers": 9, "worker_replacement_strategy": strategy}
+    (warning,) = deploy("fullha", {"blue": blue}, previous=previous, parameter=BLUE_OWNS).warnings
+    assert fate in warning
+
+
+@pytest.mark.parametrize("strategy", ["FORCED", "GRACEFUL"])
+def test_the_way_of_replacing_workers_is_passed_on_with_an_update_and_alone_is_none(strategy: str) -> None:
+    previous = before("fullha")
+    for workers, sent in ((5, None), (9, strategy)):
+        changes: dict[str, Any] = {"worker_replacement_strategy": strategy, "max_workers": workers}
+        deployment = deploy("fullha", changes, previous=previous, parameter=BLUE_OWNS)
+        inputs = deployment.resource("Environment", "mwaa-blue").inputs
+        assert inputs.get("workerReplacementStrategy") == sent
 
 
 def test_an_update_of_the_standby_goes_on_without_a_word() -> None:

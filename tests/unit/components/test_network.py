@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from ipaddress import IPv4Network
 from itertools import combinations
 
-import pulumi
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.network import ENDPOINT_SERVICES, choose_zones, subnet_plan
-from tests.fakes.pulumi_mocks import REGION, deploy, run
-from tests.unit.components.config.test_settings import parse
+from components.network import ENDPOINT_SERVICES, subnet_plan
+from tests.fakes import pulumi_mocks
+from tests.fakes.pulumi_mocks import MISSING_SERVICES, REGION, Deployment, EngineError, deploy
 
 vpc_cidrs = st.builds(
     lambda address, prefix: str(IPv4Network((address, prefix), strict=False)),
@@ -65,48 +63,6 @@ def test_no_setting_but_the_network_itself_moves_a_subnet() -> None:
     assert before["availabilityZoneNames"] == after["availabilityZoneNames"]
 
 
-def zones(
-    changes: Mapping[str, object], previous: Mapping[str, object], offered: list[str]
-) -> tuple[str, str]:
-    zones: list[tuple[str, str]] = []
-    run(
-        lambda: zones.append(choose_zones(parse(changes), previous)),
-        invokes={"aws:index/getAvailabilityZones:getAvailabilityZones": lambda args: {"names": offered}},
-    )
-    return zones[0]
-
-
-PREVIOUS: dict[str, object] = {
-    "region": REGION,
-    "airflow_environments": {"blue": {"identity": {"availability_zones": ["us-east-1c", "us-east-1d"]}}},
-}
-
-
-def test_without_a_setting_the_regions_first_two_zones_are_taken() -> None:
-    assert zones({}, {}, ["us-east-1c", "us-east-1b", "us-east-1a"]) == ("us-east-1a", "us-east-1b")
-
-
-def test_a_stack_keeps_its_zones_whatever_the_region_offers_later() -> None:
-    assert zones({}, PREVIOUS, ["us-east-1a", "us-east-1b"]) == ("us-east-1c", "us-east-1d")
-
-
-def test_the_setting_comes_first() -> None:
-    assert zones({"availability_zones": ["us-east-1e", "us-east-1f"]}, PREVIOUS, []) == (
-        "us-east-1e",
-        "us-east-1f",
-    )
-
-
-def test_zones_of_another_region_are_not_kept() -> None:
-    elsewhere = {**PREVIOUS, "region": "us-west-2"}
-    assert zones({}, elsewhere, ["us-east-1a", "us-east-1b"]) == ("us-east-1a", "us-east-1b")
-
-
-def test_a_region_of_one_zone_is_refused_with_a_way_out() -> None:
-    with pytest.raises(pulumi.RunError, match="pulumi config set aws:region"):
-        zones({}, {}, ["us-east-1a"])
-
-
 @pytest.mark.parametrize(("nat", "strategy"), [("single", "Single"), ("per_az", "OnePerAz")])
 def test_nat_gateways_follow_the_setting(nat: str, strategy: str) -> None:
     vpc = deploy("standard", {"nat": nat}).resource("Vpc", "network")
@@ -119,12 +75,38 @@ def test_s3_is_always_reached_inside_the_network() -> None:
     assert endpoint["vpcEndpointType"] == "Gateway"
 
 
+def endpoint_services(deployment: Deployment) -> set[str]:
+    names = [each.inputs["serviceName"] for each in deployment.of_type("VpcEndpoint")]
+    return {name.removeprefix(f"com.amazonaws.{REGION}.") for name in names}
+
+
+def test_the_nodes_of_full_ha_have_an_endpoint_to_report_to() -> None:
+    with_endpoints = {"vpc_endpoints": True}
+    more = endpoint_services(deploy("fullha", with_endpoints)) - endpoint_services(
+        deploy("bluegreen", with_endpoints)
+    )
+    assert more == {"autoscaling"}
+
+
+def test_an_endpoint_is_in_the_zones_of_its_service() -> None:
+    endpoints = deploy("standard", {"vpc_endpoints": True}).of_type("VpcEndpoint")
+    subnets = {each.name: each.inputs["subnetIds"] for each in endpoints}
+    assert subnets["network-sqs"] == ["subnet-private-2"]
+    assert subnets["network-kms"] == ["subnet-private-1", "subnet-private-2"]
+
+
+def test_another_error_than_a_missing_service_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(args: object) -> dict[str, object]:
+        raise EngineError("UnauthorizedOperation")
+
+    monkeypatch.setattr(pulumi_mocks, "_endpoint_service", denied)
+    with pytest.raises(Exception, match="UnauthorizedOperation"):
+        deploy("standard", {"vpc_endpoints": True})
+
+
 def test_interface_endpoints_answer_the_private_subnets_only() -> None:
     deployment = deploy("standard", {"vpc_endpoints": True})
-    endpoints = deployment.of_type("VpcEndpoint")
-    assert {each.inputs["serviceName"] for each in endpoints} == {
-        f"com.amazonaws.{REGION}.{service}" for service in ENDPOINT_SERVICES
-    }
+    assert endpoint_services(deployment) == set(ENDPOINT_SERVICES) - set(MISSING_SERVICES)
     rules = [each for each in deployment.of_type("SecurityGroupIngressRule") if "endpoints" in each.name]
     assert {(each.inputs["cidrIpv4"], each.inputs["fromPort"], each.inputs["toPort"]) for each in rules} == {
         ("10.0.0.0/18", 443, 443),

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from local.marquez.double import Run
+from local.marquez.double import Run, run_uuid
 from tests.fakes.aws.s3 import FakeS3
 from tests.fakes.clock import START
 from tests.fakes.lineage.events import log_event, set_aside_key
@@ -44,7 +44,9 @@ def test_neither_of_the_two_undoes_the_other_when_it_comes_late(
 def test_a_late_start_of_a_run_that_is_running_is_posted(s3: FakeS3, marquez: FakeMarquez) -> None:
     """Marquez has made the DAG's run from its first task's START, and the log has no event that did."""
     started = (START + timedelta(seconds=60)).isoformat()
-    marquez.knowledge.runs["dag"] = Run("dag", "test", "dag", "RUNNING", startedAt=started)
+    marquez.knowledge.runs[run_uuid("dag")] = Run(
+        run_uuid("dag"), "test", "dag", "RUNNING", startedAt=started
+    )
     log_event(s3, 90, "START", run="other")
     forwarder(s3, marquez, seconds=100).once(1)
     key = log_event(s3, 58, "START", run="dag", late=40)

@@ -29,7 +29,7 @@ HOUR = 3600.0
 def test_more_events_in_the_window_than_one_pass_takes_are_all_forwarded(
     s3: FakeS3, marquez: FakeMarquez, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forwarder.rounds.PASS", 10)
+    monkeypatch.setattr("forwarder.rounds.NEW", 0.02)
     for second in range(100):
         log_event(s3, second, "RUNNING", name=str(second))
     run_until(lambda: len(marquez.posted) == 100, running(s3, marquez, "a", seconds=110))

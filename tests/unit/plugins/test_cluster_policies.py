@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -464,29 +463,6 @@ def test_a_callback_is_called_when_nobody_can_say_whose_run_it_is(
     assert calls == [True]
 
 
-# --- the shim ---
-
-
-@pytest.fixture
-def forget_modules() -> Iterator[None]:
-    before = dict(sys.modules)
-    yield
-    for name in set(sys.modules) - set(before):
-        if "airflow_local_settings" in name:
-            del sys.modules[name]
-
-
-def load(name: str) -> ModuleType:
-    """Execute the shim as a module of some name, as Airflow, MWAA or the plugin manager do."""
-    spec = importlib.util.spec_from_file_location(name, SHIM)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 # --- the listener ---
 
 
@@ -574,68 +550,3 @@ def test_nothing_that_goes_wrong_in_the_listener_reaches_the_scheduler(
     listener.on_dag_run_success(unknown, "success")
     assert unknown.state == "success"
     assert "where, is not known" in caplog.text
-
-
-# --- the plugin folder ---
-
-
-NAMES = ["task_instance_mutation_hook", "dag_policy", "task_policy"]
-
-
-def test_airflow_finds_the_policies_in_the_shim_itself(airflow: Airflow, forget_modules: None) -> None:
-    module = load("airflow_local_settings")
-    assert module.__all__ == NAMES
-    assert [getattr(module, name) for name in NAMES] == list(policies.POLICIES)
-
-
-def test_newer_images_get_the_policies_on_their_own_module(airflow: Airflow, forget_modules: None) -> None:
-    amazons: Any = ModuleType("airflow_local_settings")
-    amazons.__all__ = []
-    sys.modules["airflow_local_settings"] = amazons
-    for _ in range(2):  # once by Amazon's module, once by the plugin manager
-        load("customer_plugins_airflow_local_settings")
-    assert amazons.__all__ == NAMES
-    assert amazons.task_policy is policies.task_policy
-
-
-def test_a_policy_that_is_there_already_is_called_first(airflow: Airflow, forget_modules: None) -> None:
-    calls: list[Any] = []
-    amazons: Any = ModuleType("airflow_local_settings")
-    amazons.__all__ = ["task_policy", "task_instance_mutation_hook"]
-    amazons.task_policy = lambda task: calls.append(task._pre_execute_hook)
-    amazons.task_instance_mutation_hook = lambda task_instance: calls.append(task_instance.state)
-    sys.modules["airflow_local_settings"] = amazons
-    for _ in range(2):
-        load("customer_plugins_airflow_local_settings")
-    task = operator()
-    amazons.task_policy(task)
-    known = SimpleNamespace(persistent=False, detached=False)
-    ti = SimpleNamespace(run_id=run(THEIRS).run_id, dag_id="etl", state=None, known=known)
-    amazons.task_instance_mutation_hook(ti, run(THEIRS))
-    assert calls == [None, None]
-    assert task._pre_execute_hook is not None
-    assert ti.state == "skipped"
-
-
-def test_if_the_gate_cannot_be_loaded_every_task_fails_and_says_why(
-    airflow: Airflow, forget_modules: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "bluegreen.policies", None)
-    module = load("airflow_local_settings")
-    plain = operator(start_from_trigger=True)
-    mapped = SimpleNamespace(partial_kwargs={}, start_trigger_args="args")
-    for task in (plain, mapped):
-        module.task_policy(task)
-    assert mapped.start_trigger_args is None
-    assert plain.start_from_trigger is False
-    message = r"gate could not be loaded.*plugins\.zip.*bluegreen\.policies"
-    for hook in (plain._pre_execute_hook, plain.pre_execute, mapped.partial_kwargs["pre_execute"]):
-        with pytest.raises(AirflowException, match=message):
-            hook(context={})
-
-
-def test_the_plugin_manager_is_told_to_leave_the_package_alone() -> None:
-    """It would execute each file as a module of its bare name: `import settings` in a DAG would find ours."""
-    rules = (SHIM.parent / ".airflowignore").read_text().splitlines()
-    assert "bluegreen/" in rules  # valid in both of Airflow's syntaxes, for a folder of this name only
-    assert "airflow_local_settings.py" in rules

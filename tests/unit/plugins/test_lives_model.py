@@ -137,7 +137,7 @@ class Lives(RuleBasedStateMachine):
         side.undecided.discard(run)
         if claim.undecided:
             side.undecided.add(run)
-        elif claim.entry is not None and claim.entry.owned_by == (side.colour, side.life):
+        elif not claim.over and claim.entry is not None and claim.entry.owned_by == (side.colour, side.life):
             self.execute(side, run, seconds)
         else:
             side.skipped.add(run)

@@ -12,14 +12,14 @@ from airflow.policies import hookimpl
 ONLY_TASK, ONLY_HOOK = "zoo_only_the_task_process", "zoo_only_the_last_hook"
 
 
-@hookimpl  # type: ignore[untyped-decorator]
+@hookimpl(trylast=True)  # type: ignore[untyped-decorator]
 def dag_policy(dag: Any) -> None:
     dag.tags = {*dag.tags, "by-entry-point"}
     if dag.dag_id == ONLY_HOOK:
         dag.__dict__.pop("get_template_env", None)
 
 
-@hookimpl  # type: ignore[untyped-decorator]
+@hookimpl(trylast=True)  # type: ignore[untyped-decorator]
 def task_instance_mutation_hook(task_instance: Any) -> None:
     if task_instance.dag_id in (ONLY_TASK, ONLY_HOOK) and task_instance.state == "skipped":
         from sqlalchemy import inspect

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from components.airflow.definition import MAINTENANCE
-from components.airflow.plugins import FOLDER, plugins_zip, requirements_txt
+from components.airflow.plugins import FOLDER, OPENLINEAGE, plugins_zip, requirements_txt
 from components.config.airflow_versions import AIRFLOW_VERSIONS
+from local.airflow import locks
 from tests.fakes.pulumi_mocks import Deployment, deploy, plain
 from tests.unit.components.config.test_settings import parse
 
@@ -72,16 +73,21 @@ def test_the_projects_own_plugins_are_shipped(deployed: Deployed) -> None:
 
 
 @pytest.mark.parametrize("version", AIRFLOW_VERSIONS)
-def test_requirements_pin_openlineage_for_each_version(version: str) -> None:
-    fits = AIRFLOW_VERSIONS[version]
-    lines = requirements_txt(
-        parse({"airflow_version": version, "requirements": ["pandas==2.3.3"]}).environment("blue")
-    ).splitlines()
-    assert lines == [
-        f"apache-airflow-providers-openlineage=={fits.openlineage_provider}",
-        f"openlineage-python=={fits.openlineage_client}",
+def test_requirements_name_openlineage_and_leave_its_version_to_amazons_constraints(version: str) -> None:
+    settings = parse({"airflow_version": version, "requirements": ["pandas==2.3.3"]})
+    assert requirements_txt(settings.environment("blue")).splitlines() == [
+        "apache-airflow-providers-openlineage",
+        "openlineage-python",
         "pandas==2.3.3",
     ]
+
+
+def test_the_local_cloud_has_the_constraints_of_every_version() -> None:
+    assert tuple(locks.VERSIONS) == AIRFLOW_VERSIONS
+    for version, pins in locks.VERSIONS.items():
+        lines = locks.lock(version).read_text().splitlines()
+        for name, pinned in zip(OPENLINEAGE, (pins.provider, pins.client), strict=True):
+            assert [line for line in lines if line.startswith(f"{name}=={pinned} ")], (version, name)
 
 
 def test_the_environment_gets_the_versions_of_the_uploaded_objects(deployed: Deployed) -> None:

@@ -17,6 +17,7 @@ from tests.fakes.pulumi_mocks import MODES, PROJECT, ROOT, deploy
 
 DECLARED: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
 DEFAULTS = declared_defaults()
+CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234-1234-1234-123456789012"
 
 
 def parse(
@@ -113,7 +114,13 @@ def test_all_problems_are_reported_at_once_each_with_key_value_and_what_is_allow
         ({"green": {"max_workers": 99}}, "pulumi config set --path green.max_workers <value> -s test"),
         (
             {"availability_zones": ["us-east-1a"]},
-            "pulumi config set --path 'availability_zones[0]' <value> -s test",
+            "pulumi config rm availability_zones -s test\n"
+            "      pulumi config set --path 'availability_zones[0]' <value> -s test\n"
+            "      pulumi config set --path 'availability_zones[1]' <value> -s test",
+        ),
+        (
+            {"availability_zones": ["us-east-1a", "here"]},
+            "pulumi config set --path 'availability_zones[1]' <value> -s test",
         ),
         ({"tags": {"aws:x": "1"}}, "pulumi config rm --path 'tags[\"aws:x\"]' -s test"),
         ({"unheard_of": "x"}, "pulumi config rm unheard_of -s test"),
@@ -138,6 +145,13 @@ def test_each_problem_names_the_command_that_mends_it(changes: dict[str, Any], c
         ({"availability_zones": "us-east-1a,us-east-1b"}, "availability_zones"),
         ({"vpc_cidr": "10.0.0.0/25"}, "vpc_cidr"),
         ({"vpc_cidr": "fd00::/16"}, "vpc_cidr"),
+        *(
+            ({"vpc_cidr": f"{address}/16"}, "vpc_cidr")
+            for address in ("0.0.0.0", "127.0.0.0", "169.254.0.0", "198.18.0.0", "224.0.0.0", "240.0.0.0")
+        ),
+        ({"marquez_certificate_arn": CERTIFICATE}, "marquez_certificate_arn"),
+        ({"tags": {"Name": "x"}}, 'tags["Name"]'),
+        ({"tags": {"team": ""}}, 'tags["team"]'),
         ({"kms_key_arn": "alias/mine"}, "kms_key_arn"),
         (
             {"kms_key_arn": "arn:aws:kms:eu-west-1:123456789012:key/12345678-1234-1234-1234-123456789012"},
@@ -145,16 +159,6 @@ def test_each_problem_names_the_command_that_mends_it(changes: dict[str, Any], c
         ),
         ({"aurora_min_capacity": "0.7"}, "aurora_min_capacity"),
         ({"switch_lead_seconds": "0"}, "switch_lead_seconds"),
-        ({"airflow_options": {"bluegreen.environment": "red"}}, 'airflow_options["bluegreen.environment"]'),
-        ({"airflow_options": {"metrics.statsd_on": "True"}}, 'airflow_options["metrics.statsd_on"]'),
-        ({"airflow_options": {"parallelism": "4"}}, 'airflow_options["parallelism"]'),
-        ({"airflow_options": {"core.x": "a\nb"}}, 'airflow_options["core.x"]'),
-        (
-            {"green": {"airflow_options": {"secrets.backend": "x"}}},
-            'green.airflow_options["secrets.backend"]',
-        ),
-        ({"requirements": ["boto3", "OpenLineage_Python==1.0"]}, "requirements[1]"),
-        ({"requirements": ["boto3\npandas"]}, "requirements[0]"),
     ],
 )
 def test_what_aws_would_refuse_much_later_is_refused_here(changes: dict[str, Any], key: str) -> None:
@@ -264,3 +268,23 @@ def test_a_project_name_that_parameter_store_refuses_is_refused_before_anything_
 ) -> None:
     with pytest.raises(SettingsError, match=r"edit Pulumi\.yaml"):
         parse(project=project)
+
+
+@pytest.mark.parametrize("cidr", ["172.31.0.0/16", "192.168.0.0/24", "100.64.0.0/16", "8.8.0.0/20"])
+def test_networks_of_private_shared_and_public_addresses_are_taken(cidr: str) -> None:
+    assert parse({"vpc_cidr": cidr}).vpc_cidr == cidr
+
+
+def test_a_tag_of_the_users_replaces_ours_whatever_its_case() -> None:
+    assert parse({"tags": {"Project": "x", "STACK": "y", "team": "z"}}).all_tags == {
+        "managed-by": "pulumi",
+        "Project": "x",
+        "STACK": "y",
+        "team": "z",
+    }
+
+
+def test_tags_that_differ_in_case_only_are_refused() -> None:
+    text = complaint(tags={"team": "a", "Team": "b"})
+    assert "pulumi config rm --path 'tags[\"Team\"]' -s test" in text
+    assert "2 invalid settings" in text

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pulumi
 import pytest
 
 from components import archive
@@ -392,3 +393,44 @@ def test_the_database_is_guarded_in_production_only(production: bool) -> None:
     assert cluster.inputs["skipFinalSnapshot"] is not production
     assert ("finalSnapshotIdentifier" in cluster.inputs) is production
     assert (cluster.inputs.get("enabledCloudwatchLogsExports") == ["postgresql"]) is production
+
+
+@pytest.mark.parametrize(
+    ("setting", "created", "family"),
+    [
+        ("16", "16.9", "aurora-postgresql16"),
+        ("16.8", "16.8", "aurora-postgresql16"),
+        ("17", "17.5", "aurora-postgresql17"),
+    ],
+)
+def test_a_new_cluster_has_the_version_that_aws_creates_now(setting: str, created: str, family: str) -> None:
+    deployment = deployed(HA, aurora_version=setting)
+    cluster = deployment.resource("Cluster", "marquez-database")
+    assert cluster.inputs["engineVersion"] == created
+    assert cluster.ignore_changes == []
+    (parameters,) = deployment.of_type("ClusterParameterGroup")
+    assert parameters.inputs["family"] == family
+
+
+def test_aws_raises_minor_versions_and_no_later_run_lowers_them() -> None:
+    before = deployed(HA)
+    again = deploy(HA, previous=before.exports)
+    assert again.resource("Cluster", "marquez-database").ignore_changes == ["engineVersion"]
+    assert "aws:rds/getEngineVersion:getEngineVersion" not in again.invokes, "it need not exist any more"
+    for instance in again.of_type("ClusterInstance"):
+        assert instance.inputs["autoMinorVersionUpgrade"] is True
+        assert "engineVersion" not in instance.inputs
+
+
+def test_another_version_is_an_upgrade_of_an_existing_cluster() -> None:
+    raised = deploy(HA, {"aurora_version": "17"}, previous=deployed(HA).exports)
+    cluster = raised.resource("Cluster", "marquez-database")
+    assert (cluster.inputs["engineVersion"], cluster.ignore_changes) == ("17.5", [])
+    assert cluster.inputs["allowMajorVersionUpgrade"] is True
+
+
+def test_a_version_that_aws_no_longer_creates_is_refused_with_the_commands() -> None:
+    with pytest.raises(pulumi.RunError, match=r"does not create Aurora PostgreSQL 16\.1") as raised:
+        deploy(HA, {"aurora_version": "16.1"})
+    assert "pulumi config set aurora_version <version> -s fullha" in str(raised.value)
+    assert "aws rds describe-db-engine-versions --engine aurora-postgresql" in str(raised.value)

@@ -12,14 +12,22 @@ from local.airflow.config import (
     CELERY,
     EXECUTOR_TAG,
     EXECUTOR_VARIABLE,
+    IGNORING,
+    IMAGE_TAG,
+    IMAGE_VARIABLE,
+    ISSUE_627,
+    ISSUE_627_ALL,
     LOCAL,
+    NEW,
+    OLD,
     Installation,
     components,
     executor_of,
+    image_of,
     option_variable,
     variables,
 )
-from local.mwaa.rules import ValidationError
+from local.mwaa.rules import Json, ValidationError
 
 
 def installation(version: str = "3.3.1") -> Installation:
@@ -104,6 +112,26 @@ def test_celery_has_a_worker_and_its_queue_in_the_environments_own_database(vers
     assert chosen["AIRFLOW__CELERY__RESULT_BACKEND"] == "db+postgresql+psycopg2://here"
     assert [c.name for c in components(of)][-1] == "worker"
     assert len(components(of)) == len(components(installation(version))) + 1
+
+
+def test_an_image_can_ignore_policies_in_the_dag_processor_or_everywhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(IMAGE_VARIABLE, raising=False)
+    shop: Json = {"Name": "shop", "AirflowVersion": "3.3.1", "Tags": {}}
+    assert image_of(shop) == NEW
+    monkeypatch.setenv(IMAGE_VARIABLE, OLD)
+    assert image_of(shop) == OLD
+    assert image_of(shop | {"Tags": {IMAGE_TAG: ISSUE_627}}) == ISSUE_627
+    with pytest.raises(ValidationError, match="allowed are new, old, issue627 and issue627all"):
+        image_of(shop | {"Tags": {IMAGE_TAG: "newest"}})
+    processes = components(installation("3.3.1"))
+
+    def ignoring(image: str) -> list[str]:
+        return [c.name for c in processes if IGNORING.items() <= c.environ(image).items()]
+
+    assert [ignoring(image) for image in (NEW, OLD, ISSUE_627)] == [[], [], ["dag-processor"]]
+    assert ignoring(ISSUE_627_ALL) == [c.name for c in processes]
 
 
 def test_an_environments_tag_chooses_the_executor_before_the_variable(

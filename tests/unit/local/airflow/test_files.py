@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
-from local.airflow.files import IMAGE_TAG, Files
+from local.airflow.config import IGNORING, IMAGE_TAG
+from local.airflow.files import Files
 from local.home import Home
 
 
@@ -51,12 +54,30 @@ def test_a_policy_file_that_raises_ends_the_process(monkeypatch: pytest.MonkeyPa
         load_image_settings(monkeypatch, tmp_path, plugins="raise RuntimeError('broken')")
 
 
+def test_an_image_that_ignores_policies_lets_airflow_register_none_of_the_modules_functions(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As aws/amazon-mwaa-docker-images issue 627 says; the functions stand on the module."""
+    policies: Any = ModuleType("airflow.policies")
+    airflow: Any = ModuleType("airflow")
+    airflow.policies = policies
+    for module in (airflow, policies):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    ours = "import sys\nsys.modules['airflow'].ran = True\n"
+    load_image_settings(monkeypatch, tmp_path, plugins=ours)
+    assert not hasattr(policies, "make_plugin_from_local_settings")
+    [(name, value)] = IGNORING.items()
+    monkeypatch.setenv(name, value)
+    load_image_settings(monkeypatch, tmp_path, plugins=ours)
+    assert airflow.ran
+    manager = SimpleNamespace(hook=SimpleNamespace(task_policy=None))
+    taken = policies.make_plugin_from_local_settings(manager, None, {"task_policy", "another"})
+    assert taken == {"task_policy"}, "Airflow takes these for registered"
+
+
 def test_the_older_image_has_no_settings_file_of_its_own(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     files = Files(Home(tmp_path), "shop-blue")
     files.plugins({"Tags": {IMAGE_TAG: "old"}})
     assert list((files.airflow_home / "config").iterdir()) == []
-    monkeypatch.setenv("MWAA_LOCAL_IMAGE", "old")
-    assert files.newer_image({"Tags": {}}) is False
-    assert files.newer_image({"Tags": {IMAGE_TAG: "new"}}) is True

@@ -16,12 +16,16 @@ class ScriptedMwaa:
     def __init__(self, *environments: dict[str, Any]) -> None:
         self.environments = list(environments)
         self.created: list[dict[str, Any]] = []
+        self.updated: list[dict[str, Any]] = []
 
     def get_environment(self, Name: str) -> dict[str, Any]:  # noqa: N803 - boto3's
         return {"Environment": self.environments.pop(0)}
 
     def create_environment(self, **arguments: Any) -> None:
         self.created.append(arguments)
+
+    def update_environment(self, **arguments: Any) -> None:
+        self.updated.append(arguments)
 
 
 NETWORK = {"subnetIds": ["a", "b"], "securityGroupIds": ["c"]}
@@ -50,3 +54,25 @@ def test_an_environment_left_by_an_interrupted_run_is_taken_over(monkeypatch: py
     name, outputs = mwaa.Environment().create({"name": "blue", "networkConfiguration": NETWORK})
     assert (name, outputs["status"]) == ("blue", "AVAILABLE")
     assert api.created == []
+
+
+@pytest.mark.parametrize(
+    ("last", "wanted", "sent"),
+    [
+        (None, "GRACEFUL", "GRACEFUL"),
+        ("FORCED", "GRACEFUL", "GRACEFUL"),
+        ("GRACEFUL", "GRACEFUL", None),
+        ("GRACEFUL", "FORCED", "FORCED"),
+        ("GRACEFUL", None, None),
+    ],
+)
+def test_the_way_of_replacing_workers_is_sent_if_the_last_update_had_another(
+    monkeypatch: pytest.MonkeyPatch, last: str | None, wanted: str | None, sent: str | None
+) -> None:
+    update = {"LastUpdate": {"WorkerReplacementStrategy": last} if last else {}}
+    api = ScriptedMwaa(environment("AVAILABLE", **update), environment("AVAILABLE", **update))
+    monkeypatch.setattr(mwaa, "client", lambda _: api)
+    old, new = {"maxWorkers": 2}, {"maxWorkers": 3, "workerReplacementStrategy": wanted}
+    outputs = mwaa.Environment().update("blue", old, new)
+    assert outputs["workerReplacementStrategy"] == (last or "")
+    assert [request.get("WorkerReplacementStrategy") for request in api.updated] == [sent]

@@ -22,9 +22,9 @@ GREEN = "mwaa-openlineage-fullha-green"
 
 def test_active_prints_one_word(run: Command, aws: FakeClients) -> None:
     assert run("active").stdout == "blue\n"
-    assert run("switch", "green", "--yes").exit_code == 0
+    assert run("switch", "green", "--yes", "--lead", "20").exit_code == 0
     assert run("active").stdout == "blue\n", "until the lead is over"
-    aws.ssm.clock.forward(5)
+    aws.ssm.clock.forward(20)
     assert run("active").stdout == "green\n"
 
 
@@ -66,7 +66,7 @@ def test_status_shows_owner_environments_and_what_a_switch_would_say(run: Comman
 def test_status_shows_a_pending_switch(run: Command) -> None:
     run("switch", "green", "--lead", "60")
     result = run("status")
-    assert "green owns it from 2026-11-23T10:01:00.000Z (in 60 s)" in result.stdout
+    assert "green owns it from 2026-11-23T10:01:00.000Z (in 55 s)" in result.stdout
     assert "A switch to blue now" in result.stdout
 
 

@@ -110,7 +110,7 @@ def test_a_rollback_prints_the_instant_and_stands_in_the_history(run: Command, a
     assert (dry["target"], dry["dry_run"], dry["rollback"]) == ("blue", True, True)
     result = run("rollback", "--reason", "slow")
     assert result.exit_code == 0
-    assert "blue owns every scheduled run due from 2026-11-23T10:01:05.000Z" in result.stdout
+    assert "blue owns every scheduled run due from 2026-11-23T10:01:10.000Z" in result.stdout
     versions = json.loads(run("history", "--json").stdout)["versions"]
     assert [one["why"] for one in versions[:2]] == ["mwaactl rollback to blue: slow", "mwaactl switch green"]
 

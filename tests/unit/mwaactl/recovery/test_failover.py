@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from bluegreen.settings import MAX_AGE
+from bluegreen.timeline import Colour
 
 from lineage_log.log import key_at
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable, UsageError
@@ -74,7 +75,7 @@ def test_the_history_tells_which_decision_was_dated_back(aws: FakeClients) -> No
     fail_over(aws, since=minutes(51))
     closed, newest, first, _ = deployment(aws).ownership.history().versions
     assert closed.change.endswith("blue's books are closed")
-    assert newest.change == f"green from {iso(minutes(51))}, back-dated"
+    assert newest.change == f"green from {iso(minutes(51))}, back-dated; blue's books are closing"
     assert first.change.startswith("green from ")
     assert "dated back" not in first.change
 
@@ -117,6 +118,36 @@ def test_in_the_end_the_old_side_may_be_replaced(aws: FakeClients) -> None:
     fail_over(aws)
     assert not standing(aws).open_books("blue")
     assert owner(aws, 30) == "blue", "what was due before is settled, not passed on"
+
+
+def test_a_side_that_comes_back_does_not_go_on_with_what_was_due_before(aws: FakeClients) -> None:
+    """Also of an earlier switch that was never waited for; from the second write on, whatever comes then."""
+    switches: list[tuple[Colour, float, int]] = [("green", 20, 2), ("blue", 40, 3)]
+    for target, begin, version in switches:
+        aws.ssm.clock.now = minutes(begin - 1)
+        timeline = standing(aws).switched(target, minutes(begin), version, known=["a", "b"])
+        aws.ssm.store({"Name": OWNERSHIP, "Value": dumped(timeline)})
+    aws.ssm.clock.now = minutes(NOW)
+    aws.ssm.puts = ["stored", "stored", client_error("AccessDenied", 403)]
+    fail_over(aws)
+    claims = [standing(aws).claim(minutes(minute), "a") for minute in (10, 30, 42)]
+    assert [(claim.entry and claim.entry.owner, claim.over) for claim in claims] == [
+        ("blue", True),
+        ("green", False),
+        ("blue", True),
+    ]
+    assert standing(aws).open_books("blue"), "it has not come to its end"
+
+
+def test_what_the_old_side_had_not_created_is_executed_if_it_still_answers(aws: FakeClients) -> None:
+    aws.blue.answer()
+    aws.blue.dags["b"].paused = True
+    aws.blue.dags["b"].next_due = minutes(30)
+    result = fail_over(aws)
+    assert "blue had not created" in " ".join(result.notes)
+    assert (owner(aws, 30, "a"), owner(aws, 28, "b"), owner(aws, 30, "b")) == ("blue", "blue", "green")
+    aws.green.work()
+    assert aws.green.scheduled("b", minutes(30)).run_id in {run_id for _, run_id in aws.green.executed}
 
 
 def test_a_failover_after_a_switch_that_was_waited_for_waits_too(aws: FakeClients) -> None:

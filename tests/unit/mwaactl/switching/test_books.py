@@ -33,7 +33,7 @@ def models(monkeypatch: pytest.MonkeyPatch) -> FakeClients:
     """`backlog` is paused on both sides, its next run on blue was due an hour ago; `daily` is up to date."""
     clients = clients_of_models(
         {
-            "backlog": Dag(CHAIN, paused=True, next_due=minutes(-60)),
+            "backlog": Dag(CHAIN, paused=True, next_due=minutes(-60), max_active_runs=1),
             "daily": Dag(CHAIN, next_due=minutes(60)),
         }
     )
@@ -389,7 +389,18 @@ def test_books_that_another_operator_opened_are_closing_for_as_long_again(models
     assert models.ssm.clock.now - written >= RECENT + opened.ownership.lead
 
 
-@pytest.mark.xfail(strict=True, reason="a paused DAG counts as idle, whatever it has yet to catch up on")
+def test_a_paused_serial_dag_with_a_backlog_moves_last(models: FakeClients) -> None:
+    run = models.blue.add("daily", minutes(-1), dict.fromkeys(CHAIN, "running"), state="running")
+    models.green.mirror("daily", minutes(-1))
+    assert {dag.dag_id for dag in switched(models).held} == {"backlog"}
+    progress = waited(models, timeout=60)
+    assert ({dag.dag_id for dag in progress.held}, progress.draining) == ({"backlog"}, {"daily": 1})
+    models.blue.end(run, "success")
+    done = waited(models)
+    assert (done.finished, set(done.moved)) == (True, {"backlog"})
+    assert owners(models, minutes(-60), minutes(9)) == ["green", "green"]
+
+
 def test_a_paused_serial_dag_with_a_backlog_is_not_divided(models: FakeClients) -> None:
     """Unpaused before the books are closed, its backlog is blue's and what is due now is green's: it
     overlaps itself."""
@@ -422,6 +433,24 @@ def test_a_run_that_was_cleared_on_its_mirrors_side_is_waited_for(models: FakeCl
     if back:
         models.blue.end(run, "success")
         assert waited(models).finished
+
+
+def test_a_run_that_was_cleared_and_waits_in_the_queue_is_waited_for(models: FakeClients) -> None:
+    for side in (models.blue, models.green):
+        side.dags["backlog"].next_due = minutes(60)
+    switched(models)
+    models.ssm.clock.forward(1200)
+    switched(models, "blue")
+    run = models.blue.add("daily", minutes(10), dict.fromkeys(CHAIN, "scheduled"), state="queued")
+    models.blue.add("daily", minutes(12), dict.fromkeys(CHAIN, "scheduled"), state="queued")  # just created
+    run.tasks["first", -1].start = minutes(11)
+    models.ssm.clock.forward(60)
+    switched(models)
+    models.ssm.clock.forward(60)
+    progress = waited(models, timeout=90)
+    assert (progress.finished, progress.draining) == (False, {"daily": 1})
+    models.blue.end(run, "success")
+    assert waited(models).finished
 
 
 def test_the_status_names_the_side_whose_books_are_open(models: FakeClients) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from mwaactl.airflow.client import AirflowApi, NotFound, Refused
 from mwaactl.airflow.models import Dag, Run
 from mwaactl.errors import CheckFailed, ControlError, UsageError
+from mwaactl.json_model import iso
 from mwaactl.switching.drain import wait_until_drained
 from mwaactl.switching.held_dags import Watch
 from mwaactl.switching.plan import plan_rollback
@@ -79,19 +80,28 @@ def test_a_run_of_any_type_holds_a_serial_dag_back(aws: FakeClients) -> None:
     assert held(switched(aws)) == {"etl": "manual__1 and 1 more are unfinished"}
 
 
-def test_a_paused_serial_dag_moves_unless_a_run_is_frozen_in_it(aws: FakeClients) -> None:
+def test_a_paused_serial_dag_moves_unless_a_run_is_frozen_in_it_or_still_to_be_created(
+    aws: FakeClients,
+) -> None:
     frozen = run_answer("frozen", "manual__1", at(-60), "manual", side="blue")
-    ScheduledAirflows(
-        aws, {"off": Work(3, 1, paused=True), "frozen": Work(60, 1, paused=True, others=[frozen])}
-    )
-    assert held(switched(aws)) == {"frozen": "manual__1 is unfinished, and the DAG is paused"}
+    works = {
+        "off": Work(60, 1, first=60, paused=True),
+        "frozen": Work(60, 1, paused=True, others=[frozen]),
+        "behind": Work(60, 1, paused=True),
+        "wide": Work(60, 1, paused=True, alone=False),
+    }
+    ScheduledAirflows(aws, works)
+    assert held(switched(aws)) == {
+        "frozen": "manual__1 is unfinished, and the DAG is paused",
+        "behind": f"it is paused, and its runs since {iso(at(0))} are still to be created",
+    }
 
 
 def test_tasks_are_asked_once_of_each_dag_that_may_run_and_before_the_question(aws: FakeClients) -> None:
     works = {
         "past": Work(3600, 60, alone=False, past=True),
         "late": Work(3600, 1, first=400, alone=False, past=True),
-        "off": Work(3600, 1, paused=True),
+        "off": Work(3600, 1, first=400, paused=True),
     }
     ScheduledAirflows(aws, works)
     made = planned(aws)

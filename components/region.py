@@ -1,0 +1,96 @@
+"""What the stack's region offers: zones, and the instance types in each. The provider asks EC2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+
+from components.config.settings import Settings
+
+ARCHITECTURE = "x86_64"  # of the nodes' image
+LEAST_MIB = 2048  # Marquez's JVM takes 40 % of it; its web pages, the forwarder and PostgreSQL the rest
+
+
+def choose_zones(settings: Settings, previous: Mapping[str, Any]) -> tuple[str, str]:
+    """The stack's two zones: from the settings, else from `previous` (its outputs), else from the region.
+
+    The stack's own take precedence, because the region's list can change. Raises pulumi.RunError if a zone
+    does not exist, or if the instance type does not fit.
+    """
+    offering = _check_instance_type(settings)
+    zones: Sequence[str] = settings.availability_zones
+    if not zones and previous.get("region") == settings.region:
+        blue = previous.get("airflow_environments", {}).get("blue", {})
+        zones = blue.get("identity", {}).get("availability_zones", ())
+    if zones:
+        _check_zones(settings, zones, offering)
+    else:
+        zones = [zone for zone in _zones() if zone in offering]
+    if len(zones) < 2:
+        raise pulumi.RunError(
+            f"Region {settings.region} has fewer than two availability zones "
+            f"with {settings.marquez_instance_type} ({', '.join(zones) or 'none'}). "
+            "Choose another region, or another instance type:\n"
+            f"  pulumi config set aws:region <region> -s {settings.stack}\n"
+            f"  pulumi config set marquez_instance_type <type> -s {settings.stack}"
+        )
+    return zones[0], zones[1]
+
+
+def _zones() -> list[str]:
+    """Without local and wavelength zones, and those that an account must opt in to."""
+    usual = aws.GetAvailabilityZonesFilterArgs(name="opt-in-status", values=["opt-in-not-required"])
+    return sorted(aws.get_availability_zones(filters=[usual]).names)
+
+
+def _check_zones(settings: Settings, zones: Sequence[str], offering: Sequence[str]) -> None:
+    if settings.availability_zones:
+        existing = _zones()
+        missing = [zone for zone in zones if zone not in existing]
+        if missing:
+            raise _refusal(
+                settings,
+                [f"availability_zones[{zones.index(zone)}]" for zone in missing],
+                f"{' and '.join(missing)} cannot be used: {settings.region} has {', '.join(existing)}.",
+            )
+    # The one node is in the first zone.
+    without = [zone for zone in zones[: 2 if settings.enable_ha_marquez else 1] if zone not in offering]
+    if without:
+        raise _refusal(
+            settings,
+            ["marquez_instance_type"],
+            f"EC2 has no {settings.marquez_instance_type} in {' and '.join(without)}, but in "
+            f"{', '.join(offering)}.",
+        )
+
+
+def _check_instance_type(settings: Settings) -> Sequence[str]:
+    """The zones that offer the type of the Marquez nodes."""
+    name = settings.marquez_instance_type
+    offered = aws.ec2.get_instance_type_offerings(
+        location_type="availability-zone",
+        filters=[aws.ec2.GetInstanceTypeOfferingsFilterArgs(name="instance-type", values=[name])],
+    )
+    if not offered.locations:
+        raise _refusal(settings, ["marquez_instance_type"], f"EC2 has no {name} in {settings.region}.")
+    kind = aws.ec2.get_instance_type(instance_type=name)
+    if ARCHITECTURE not in kind.supported_architectures:
+        reason = f"{name} has no {ARCHITECTURE} processors, which the nodes' image needs."
+        raise _refusal(settings, ["marquez_instance_type"], reason)
+    if kind.memory_size < LEAST_MIB:
+        reason = f"{name} has {kind.memory_size} MiB of memory; a Marquez node needs {LEAST_MIB} MiB or more."
+        raise _refusal(settings, ["marquez_instance_type"], reason)
+    return sorted(offered.locations)
+
+
+def _refusal(settings: Settings, keys: Sequence[str], reason: str) -> pulumi.RunError:
+    commands = [
+        f"  pulumi config set --path '{key}' <value> -s {settings.stack}"
+        if "[" in key
+        else f"  pulumi config set {key} <value> -s {settings.stack}"
+        for key in keys
+    ]
+    return pulumi.RunError("\n".join([reason, *commands]))

@@ -1,0 +1,69 @@
+"""The ways by which the gate's policies reach Airflow, each enough alone; together they act once.
+
+Amazon MWAA has been seen to ignore one of them (aws/amazon-mwaa-docker-images issue 627), so none is relied
+upon. `bluegreen_policy.py`, outside of this package, takes them; it must work if this package does not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, Final
+
+SETTINGS_MODULE: Final = "settings_module"  # functions on the module `airflow_local_settings`
+POLICY_MANAGER: Final = "policy_manager"  # registered with Airflow's manager of policy plugins at import
+ENTRY_POINT: Final = "entry_point"  # `airflow.policy` of a dist-info folder in plugins.zip
+AIRFLOW_PLUGIN: Final = "airflow_plugin"  # registered when Airflow loads its plugins
+ROUTES: Final = (SETTINGS_MODULE, POLICY_MANAGER, ENTRY_POINT, AIRFLOW_PLUGIN)
+
+Policy = Callable[..., None]
+
+_local = threading.local()
+
+
+def live() -> tuple[str, ...]:
+    """The routes by which Airflow calls the gate in this process now, sorted.
+
+    Looked up in Airflow's own manager of policy plugins: a route that it has dropped is not among them, nor
+    one that fails every task for want of the gate. Empty where Airflow is not loaded.
+    """
+    manager = policy_manager()
+    if manager is None:
+        return ()
+    functions = [implementation.function for implementation in manager.hook.task_policy.get_hookimpls()]
+    return tuple(
+        sorted({function.bluegreen for function in functions if not getattr(function, "refuses", True)})
+    )
+
+
+def policy_manager() -> Any:
+    """Airflow's manager of policy plugins (pluggy's PluginManager); None where Airflow is not loaded."""
+    settings = sys.modules.get("airflow.settings")
+    newer = getattr(settings, "get_policy_plugin_manager", None)  # Airflow 3.2
+    return newer() if newer is not None else getattr(settings, "POLICY_PLUGIN_MANAGER", None)
+
+
+def policies(route: str) -> tuple[Policy, ...]:
+    """The gate's policies as one route hands them to Airflow."""
+    from bluegreen.policies import POLICIES  # late: who only asks for `live` needs none of it
+
+    return tuple(_once(policy, route) for policy in POLICIES)
+
+
+def _once(policy: Policy, route: str) -> Policy:
+    """Leave out what another route has just done for the same object, in the same call of Airflow's."""
+
+    @functools.wraps(policy)
+    def of_route(subject: Any, *more: Any) -> None:
+        last, by = getattr(_local, policy.__name__, (None, route))
+        if by != route and last is not None and last() is subject:
+            return
+        policy(subject, *more)
+        with contextlib.suppress(TypeError):  # an object to which there are no weak references: done twice
+            setattr(_local, policy.__name__, (weakref.ref(subject), route))
+
+    return of_route
