@@ -90,9 +90,9 @@ class _Report:
         new.touch() if survivors - self._known else new.unlink(missing_ok=True)
         counts, killed = Counter(outcomes.values()), len(outcomes) - len(survivors)
         self._print(
-            f"{self._target.path}: {killed} of {len(outcomes)} mutants killed "
-            f"({killed / len(outcomes):.1%}), {counts['timeout']} by a time-out; {len(survivors)} survive, {len(survivors - self._known)} of "
-            f"them new; {(time.monotonic() - begun) / 60:.1f} minutes"
+            f"{self._target.path}: {killed} of {len(outcomes)} mutants killed ({killed / len(outcomes):.1%}, "
+            f"{counts['timeout']} by a time-out), {len(survivors)} survive, of them "
+            f"{len(survivors - self._known)} new; {(time.monotonic() - begun) / 60:.1f} minutes"
         )
 
     def _print(self, line: str) -> None:

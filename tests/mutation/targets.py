@@ -32,6 +32,7 @@ TARGETS = (
         "plugins/test_lives_model",
         "plugins/test_document",
         "plugins/test_gate",
+        "plugins/test_appearing_dags",
         "mwaactl/switching/test_books",
         "mwaactl/switching/test_single_dags",
         "mwaactl/switching/test_write",
@@ -50,7 +51,13 @@ TARGETS = (
     _target(
         "plugins/bluegreen/store.py", "plugins/test_store", "plugins/test_aws", "plugins/test_timeline_model"
     ),
-    _target("plugins/bluegreen/gate.py", "plugins/test_gate", "plugins/test_cluster_policies"),
+    _target(
+        "plugins/bluegreen/gate.py",
+        "plugins/test_gate",
+        "plugins/test_appearing_dags",
+        "plugins/test_cluster_policies",
+        "plugins/test_routes",
+    ),
     _target(
         "mwaactl/switching/held_dags.py",
         "mwaactl/switching/test_held_dags",
@@ -67,11 +74,17 @@ TARGETS = (
         "mwaactl/switching/test_drain",
         "mwaactl/switching/test_held_dags",
         "mwaactl/switching/test_books",
+        "mwaactl/switching/test_known",
         "mwaactl/switching/test_mirrors",
         "mwaactl/switching/test_single_dags",
         "mwaactl/switching/test_past",
     ),
-    _target("mwaactl/switching/books.py", "mwaactl/switching/test_books", "mwaactl/switching/test_drain"),
+    _target(
+        "mwaactl/switching/books.py",
+        "mwaactl/switching/test_books",
+        "mwaactl/switching/test_known",
+        "mwaactl/switching/test_drain",
+    ),
     _target(
         "mwaactl/recovery/audit.py", "mwaactl/recovery/test_audit", "mwaactl/recovery/test_audit_evidence"
     ),
