@@ -47,7 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         work_in_a_copy(Path(folder).resolve())
         for target in chosen:
             report = _Report(target, results / f"{target.name}.json", known[target.name], console)
-            with_tests(target, partial(report.examine, again=options.again))
+            try:
+                with_tests(target, partial(report.examine, again=options.again))
+            except RuntimeError as error:
+                print(error, file=console)
+                (results / f"{target.name}.new").touch()
         os.chdir(results)  # the folder goes
     return 1 if any((results / f"{target.name}.new").exists() for target in chosen) else 0
 

@@ -56,7 +56,6 @@ TARGETS = (
         "plugins/test_gate",
         "plugins/test_appearing_dags",
         "plugins/test_cluster_policies",
-        "plugins/test_routes",
     ),
     _target(
         "mwaactl/switching/held_dags.py",
