@@ -1,6 +1,6 @@
 """Mutation testing: change the code in small ways, and see whether a test notices each change.
 
-    python -m tests.mutation [MODULE ...] [--again]
+    python -m tests.mutation [MODULE ...] [--quick | --again]
 
 A mutant that no test notices is a survivor. Those that docs/mutation.md lists, each with the reason, are
 known; any other one ends the command with exit code 1.
@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = {target.name: target for target in TARGETS}
     parser.add_argument("module", nargs="*", help=f"one or more of {', '.join(names)}; default: all")
     parser.add_argument("--again", action="store_true", help="only the mutants that survived the last run")
+    parser.add_argument("--quick", action="store_true", help="without the slowest tests: finds too many")
     options = parser.parse_args(arguments)
     if unknown := [name for name in options.module if name not in names]:
         parser.error(f"no such module: {', '.join(unknown)}; there are {', '.join(names)}")
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for target in chosen:
             report = _Report(target, results / f"{target.name}.json", known[target.name], console)
             try:
-                with_tests(target, partial(report.examine, again=options.again))
+                with_tests(target, partial(report.examine, again=options.again), quick=options.quick)
             except RuntimeError as error:
                 print(error, file=console)
                 (results / f"{target.name}.new").touch()

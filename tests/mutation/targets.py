@@ -5,6 +5,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
+# Tests that take more than a second, or are many: `--quick` leaves them to `--again`.
+SLOW = (
+    *("test_guard", "test_races", "test_every_dag_of_a_large_shop", "test_a_command_killed_at_any_call"),
+    *("test_killed_at_any_call", "test_nothing_overlaps_itself", "test_retries_in_an_outage_do_not_add_up"),
+    *("test_the_largest_environments", "test_throttling_delays_tasks", "test_timeline_model"),
+)
+
+
 class Target(NamedTuple):
     """A module, and the test files that say what it must do."""
 

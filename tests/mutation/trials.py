@@ -29,7 +29,7 @@ import hypothesis
 import pytest
 
 from tests.mutation.mutants import Mutant
-from tests.mutation.targets import Target
+from tests.mutation.targets import SLOW, Target
 
 PYTEST = ["--maxfail=1", "--quiet", "--assert=plain", "-pno:cacheprovider", "-pno:unraisableexception", "-s"]
 PATIENCE = 3, 20  # a mutant may take this many times as long as its tests, and this many seconds more
@@ -56,9 +56,12 @@ def work_in_a_copy(folder: Path) -> None:
     os.chdir(folder)
 
 
-def with_tests(target: Target, work: Callable[[Trials], None]) -> None:
+def with_tests(target: Target, work: Callable[[Trials], None], *, quick: bool) -> None:
     """Collect the target's tests, and call `work` in a process of its own. Raises RuntimeError."""
-    code, output = _forked(lambda: int(pytest.main([*PYTEST, *target.tests], [_Plugin(target, work)])))
+    arguments = [*PYTEST, *target.tests]
+    if quick:
+        arguments += ["-k", f"not ({' or '.join(SLOW)})"]
+    code, output = _forked(lambda: int(pytest.main(arguments, [_Plugin(target, work)])))
     if code:
         raise RuntimeError(f"{target.path} could not be examined:\n{output}")
 
