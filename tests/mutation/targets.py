@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-
 # Tests that take more than a second, or are many: `--quick` leaves them to `--again`.
 SLOW = (
     *("test_guard", "test_races", "test_every_dag_of_a_large_shop", "test_a_command_killed_at_any_call"),
@@ -93,7 +92,10 @@ TARGETS = (
         "mwaactl/switching/test_drain",
     ),
     _target(
-        "mwaactl/recovery/audit.py", "mwaactl/recovery/test_audit", "mwaactl/recovery/test_audit_evidence"
+        "mwaactl/recovery/audit.py",
+        "mwaactl/recovery/test_audit",
+        "mwaactl/recovery/test_audit_limits",
+        "mwaactl/recovery/test_audit_evidence",
     ),
     _target(
         "mwaactl/recovery/verdict.py",
