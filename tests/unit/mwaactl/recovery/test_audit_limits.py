@@ -190,7 +190,7 @@ def test_only_what_was_offered_and_still_can_be_is_backfilled(aws: FakeClients) 
     assert seen == [(1, 1)]
     aws.green.dags["chain"].paused = True
     later = audit.backfill(deployment(aws), compare(aws))
-    assert later.backfilled == later.not_backfilled == ()
+    assert (later.backfilled, later.not_backfilled) == ((), ())
 
 
 def test_what_was_offered_and_is_paused_now_is_not_backfilled(aws: FakeClients) -> None:
