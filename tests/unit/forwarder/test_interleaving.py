@@ -74,7 +74,9 @@ def test_the_lag_is_the_age_of_the_oldest_event_that_waits(
 def test_a_long_time_without_a_look_for_new_events_is_a_lag(s3: FakeS3, marquez: FakeMarquez) -> None:
     clock = Clock(100)
     worker = forwarder(s3, marquez, clock=clock)
-    with worker._hold(worker._keeper.try_take(clock.now)) as rounds:
+    taken = worker._keeper.try_take(clock.now)
+    assert taken is not None
+    with worker._hold(taken) as rounds:
         rounds.next()
         clock.forward(50)
         assert worker.seconds_behind() == 0
