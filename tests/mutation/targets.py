@@ -58,12 +58,7 @@ TARGETS = (
     _target(
         "plugins/bluegreen/store.py", "plugins/test_store", "plugins/test_aws", "plugins/test_timeline_model"
     ),
-    _target(
-        "plugins/bluegreen/gate.py",
-        "plugins/test_gate",
-        "plugins/test_appearing_dags",
-        "plugins/test_cluster_policies",
-    ),
+    _target("plugins/bluegreen/gate.py", "plugins/test_gate", "plugins/test_appearing_dags"),
     _target(
         "mwaactl/switching/held_dags.py",
         "mwaactl/switching/test_held_dags",
