@@ -63,8 +63,8 @@ def known_survivors(guide: str) -> dict[str, set[str]]:
     module = ""
     for line in guide.splitlines():
         if line.startswith("#"):
-            module = line.strip("# `")
-        elif row := ROW.fullmatch(line):
+            module = line.removeprefix("### ")
+        elif row := ROW.fullmatch(line) if "->" in line else None:
             known[module].add(row[1].replace("\\|", "|"))
     return known
 

@@ -118,6 +118,7 @@ def test_books_of_an_earlier_switch_that_are_closed_stay_so(models: FakeClients)
     assert not waited(models, timeout=5).drained
     common = [book.entry.closed for book in standing(models).books("blue") if book.dag_id is None]
     assert common == [True, False]
+    assert not standing(models).claim(minutes(40), "backlog").undecided, "open again"
     assert owners(models, minutes(40)) == ["blue"]
 
 
@@ -239,7 +240,7 @@ def test_what_the_target_owned_before_it_got_the_rest_is_not_executed_again(mode
             other_colour(colour), left if since == 200 else {}, version, closed=True
         )
     models.ssm.clock.now = minutes(300)
-    models.green.mirror("backlog", minutes(120))
+    models.green.mirror("backlog", minutes(105))
     for due in (50, 120, 160):
         models.green.mirror("daily", minutes(due))
     assert Books(ownership, "green").execute_left(timeline, deployment(models).airflow("green")) == 3
@@ -256,7 +257,10 @@ def test_what_a_life_that_is_gone_had_been_given_is_not_executed(models: FakeCli
     assert books.execute_left(closed.seen_with({**LIVES, "green": "green-2"}), api) == 0
     assert books.execute_left(moved.with_books("blue", {"backlog": minutes(-60)}, 3, closed=False), api) == 0
     assert Books(ownership, "green", ("daily",)).execute_left(closed, api) == 0
-    assert books.execute_left(closed, api) == 1
+    begun = closed.folded(minutes(1))
+    assert begun.owners[0].version == 2, "the timeline begins with the switch"
+    assert Books(ownership, "green", ("daily",)).execute_left(begun, api) == 0
+    assert books.execute_left(begun, api) == 1
 
 
 def test_books_of_single_dags_are_those_of_decisions_about_them(models: FakeClients) -> None:
