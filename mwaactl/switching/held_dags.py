@@ -117,7 +117,6 @@ class Watch:
         self.api, self.other = api, other
         self.hold = frozenset(hold)
         self.past = FailedPast(api, other)
-        self._across = across
         self._traits = KnownTraits(api, other, across=across)
 
     def look(self) -> Activity:

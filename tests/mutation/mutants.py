@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import copy
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import Any, NamedTuple, TypeVar
 
@@ -47,6 +47,7 @@ class Mutant(NamedTuple):
     """The source of a mutant, and how a person finds the change."""
 
     where: str  # the function, with its class
+    function: str  # the outermost function, with its class: it can be exchanged
     before: str
     after: str
     lines: range | None  # that must be executed for the change to take effect; None: it does at the import
@@ -125,9 +126,20 @@ def _mutant(tree: ast.Module, place: _Place, change: ast.AST | None) -> Mutant:
     setattr(parent, field, new)
     nodes[-1] = change or ast.Pass()
     try:
-        return Mutant(place.where, *_difference(before, _text(nodes[shown])), place.lines, ast.unparse(tree))
+        before, after = _difference(before, _text(nodes[shown]))
+        return Mutant(place.where, _function(nodes), before, after, place.lines, ast.unparse(tree))
     finally:
         setattr(parent, field, value)
+
+
+def _function(nodes: Sequence[ast.AST]) -> str:
+    names = []
+    for node in nodes:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.append(node.name)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            break
+    return ".".join(names)
 
 
 def _is_clear(node: ast.AST) -> bool:

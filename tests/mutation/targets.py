@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+# Tests that take more than a second, or are many: `--quick` leaves them to `--again`.
+SLOW = (
+    *("test_guard", "test_races", "test_every_dag_of_a_large_shop", "test_a_command_killed_at_any_call"),
+    *("test_killed_at_any_call", "test_nothing_overlaps_itself", "test_retries_in_an_outage_do_not_add_up"),
+    *("test_the_largest_environments", "test_throttling_delays_tasks", "test_timeline_model"),
+)
+
 
 class Target(NamedTuple):
     """A module, and the test files that say what it must do."""
@@ -14,6 +21,10 @@ class Target(NamedTuple):
     @property
     def name(self) -> str:
         return self.path.rpartition("/")[2].removesuffix(".py")
+
+    @property
+    def module(self) -> str:
+        return self.path.removeprefix("plugins/").removesuffix(".py").replace("/", ".")
 
 
 def _target(path: str, *tests: str) -> Target:
@@ -28,6 +39,7 @@ TARGETS = (
         "plugins/test_lives_model",
         "plugins/test_document",
         "plugins/test_gate",
+        "plugins/test_appearing_dags",
         "mwaactl/switching/test_books",
         "mwaactl/switching/test_single_dags",
         "mwaactl/switching/test_write",
@@ -46,7 +58,7 @@ TARGETS = (
     _target(
         "plugins/bluegreen/store.py", "plugins/test_store", "plugins/test_aws", "plugins/test_timeline_model"
     ),
-    _target("plugins/bluegreen/gate.py", "plugins/test_gate", "plugins/test_cluster_policies"),
+    _target("plugins/bluegreen/gate.py", "plugins/test_gate", "plugins/test_appearing_dags"),
     _target(
         "mwaactl/switching/held_dags.py",
         "mwaactl/switching/test_held_dags",
@@ -63,13 +75,22 @@ TARGETS = (
         "mwaactl/switching/test_drain",
         "mwaactl/switching/test_held_dags",
         "mwaactl/switching/test_books",
+        "mwaactl/switching/test_known",
         "mwaactl/switching/test_mirrors",
         "mwaactl/switching/test_single_dags",
         "mwaactl/switching/test_past",
     ),
-    _target("mwaactl/switching/books.py", "mwaactl/switching/test_books", "mwaactl/switching/test_drain"),
     _target(
-        "mwaactl/recovery/audit.py", "mwaactl/recovery/test_audit", "mwaactl/recovery/test_audit_evidence"
+        "mwaactl/switching/books.py",
+        "mwaactl/switching/test_books",
+        "mwaactl/switching/test_known",
+        "mwaactl/switching/test_drain",
+    ),
+    _target(
+        "mwaactl/recovery/audit.py",
+        "mwaactl/recovery/test_audit",
+        "mwaactl/recovery/test_audit_limits",
+        "mwaactl/recovery/test_audit_evidence",
     ),
     _target(
         "mwaactl/recovery/verdict.py",

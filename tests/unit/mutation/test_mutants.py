@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.mutation.__main__ import known_survivors
-from tests.mutation.imports import independent
 from tests.mutation.mutants import mutants
 from tests.mutation.targets import TARGETS
 
@@ -79,12 +78,6 @@ def test_what_is_executed_at_the_import_concerns_all_tests() -> None:
 
 def test_the_figures_of_a_module_are_left_alone() -> None:
     assert changes("LIMIT = 3\nPAIR = (1, True)") == []
-
-
-def test_a_module_that_does_not_depend_on_the_target_is_imported_once() -> None:
-    kept = independent("mwaactl/switching/held_dags.py", ["tests/unit/mwaactl/switching/test_drain.py"])
-    assert {"mwaactl.airflow.models", "mwaactl.switching.traits", "tests.fakes.clock"} <= kept
-    assert not {"mwaactl.switching.held_dags", "mwaactl.switching.drain"} & kept
 
 
 def test_the_targets_and_their_tests_exist() -> None:

@@ -121,6 +121,7 @@ def test_what_is_merely_mirrored_is_not_refused(tmp_path: Path) -> None:
         (4, 6, {"clear_number": 0}, False),  # not cleared: queued when it was made
         (4, 6, {"run_type": "manual"}, False),
         (4, 6, {"dag_id": "serial"}, False),  # stays on blue
+        (4, 6, {"external_trigger": True}, False),  # no schedule made it
     ],
 )
 def test_a_run_that_waited_while_the_work_was_switched_keeps_the_time_of_its_clear(
@@ -133,6 +134,38 @@ def test_a_run_that_waited_while_the_work_was_switched_keeps_the_time_of_its_cle
     del orm.queued_at  # as tasks of Airflow 3 see it
     if kept:
         assert executed_by(describe(orm), tmp_path) == ["blue"]
+
+
+def test_a_run_that_has_not_started_has_no_time_to_keep_and_the_scheduler_never_waits(tmp_path: Path) -> None:
+    orm = dag_run(run_after=at(1), queued_at=at(4), start_date=None, clear_number=1)
+    assert not gate("blue", tmp_path).keep_time_of_clear(orm)
+    waits: list[float] = []
+
+    class Source:
+        def timeline(self, instant: datetime, *, wait: float, within: timedelta | None = None) -> Timeline:
+            waits.append(wait)
+            return TIMELINE
+
+    orm.start_date = at(6)
+    assert Gate(gate_settings("blue"), Source(), lambda: NOW).keep_time_of_clear(orm)  # type: ignore[arg-type]
+    assert waits == [0]
+
+
+@pytest.mark.parametrize(
+    ("due", "cleared_at", "owner"),
+    [
+        (1, None, "green"),  # nothing is known of the clear: it is judged by the present
+        (1, 4, "blue"),
+        (30, 4, "green"),  # cleared before it was due
+        (None, 4, "blue"),
+    ],
+)
+def test_a_cleared_run_is_judged_by_its_clear_but_not_before_it_was_due(
+    due: float | None, cleared_at: float | None, owner: str, tmp_path: Path
+) -> None:
+    when, asked = (None if minutes is None else at(minutes) for minutes in (due, cleared_at))
+    run = Run("etl", "r", "scheduled", when, cleared=True, cleared_at=asked)
+    assert executed_by(run, tmp_path) == [owner]
 
 
 def test_a_run_that_was_cleared_before_a_switch_is_finished_where_it_began(tmp_path: Path) -> None:
@@ -153,6 +186,14 @@ def test_cleared_and_retried_runs_use_a_fresh_copy(how: dict[str, bool]) -> None
     judge.verdict(run, wait=0)
     judge.verdict(replace(run, cleared=how.get("cleared", False)), wait=0, retried=how.get("retried", False))
     assert asked == [MAX_AGE, RECENT]
+
+
+@pytest.mark.parametrize(("started", "owner"), [(4, "blue"), (6, "green")])
+def test_a_run_without_a_due_instant_belongs_to_the_owner_at_its_start(
+    started: float, owner: str, tmp_path: Path
+) -> None:
+    assert executed_by(Run("etl", "r", "asset_triggered", None, started=at(started)), tmp_path) == [owner]
+    assert executed_by(Run("etl", "r", "asset_triggered", None), tmp_path) == ["green"], "now"
 
 
 # --- books ---
@@ -197,6 +238,15 @@ def test_what_the_old_side_left_is_the_new_owners_once_the_books_are_closed() ->
     assert judge("green", done) == Verdict(False, judge("green", done).reason)
 
 
+def test_what_was_settled_before_the_timeline_begins_is_nobodys() -> None:
+    begun = KNOWN.with_books("blue", {}, 3, closed=True).folded(NOW)
+    assert [entry.version for entry in begun.owners] == [2]
+    for colour in COLOURS:
+        verdict = judge(colour, begun)
+        assert (verdict.mine, verdict.refused) == (False, False)
+        assert verdict.reason.startswith("nobody owns what is due at 2025-11-23T10:01:00+00:00")
+
+
 def test_a_copy_from_before_the_books_were_closed_does_not_decide_about_the_past() -> None:
     closed = KNOWN.with_books("blue", LEFT, 3, closed=True)
     assert not judge("blue", KNOWN, closed).mine
@@ -211,7 +261,7 @@ def test_while_books_are_closing_nobody_executes_what_is_left(
     with pytest.raises(OwnershipUnknown, match="is being passed on to another environment"):
         judge(colour, closing, wait=0.05)
     closed = closing.with_books("blue", LEFT, 4, closed=True)
-    assert judge(colour, closing, closing, closed, wait=1).mine == (colour == "green")
+    assert judge(colour, *[closing] * 8, closed, wait=1).mine == (colour == "green")
 
 
 def test_a_dag_that_the_switch_did_not_know_is_the_new_owners_with_all_its_past() -> None:
@@ -225,6 +275,25 @@ def test_a_dag_that_the_switch_did_not_know_is_the_new_owners_with_all_its_past(
 
 def test_what_a_former_life_owned_is_not_executed_again() -> None:
     assert not judge("blue", KNOWN, life="blue-2").mine
+
+
+def test_a_retry_of_what_a_former_life_owned_fails_with_the_command() -> None:
+    chosen = gate_settings("blue", life="blue-2")
+    successor = Gate(chosen, Sequence(KNOWN), lambda: NOW)  # type: ignore[arg-type]
+    run = Run("etl", "r", "scheduled", at(1))
+    mirror = successor.verdict(run, wait=0)
+    assert (mirror.mine, mirror.refused) == (False, False)
+    assert mirror.reason.startswith("a former blue owns")
+    retry = successor.verdict(run, wait=0, retried=True)
+    assert (retry.mine, retry.refused) == (False, True)
+    assert retry.reason.startswith("r of etl belonged to an environment that no longer exists")
+
+
+def test_what_is_cleared_in_a_replaced_environment_that_still_owns_the_work_fails_too() -> None:
+    successor = Gate(gate_settings("green", life="green-2"), Sequence(KNOWN), lambda: NOW)  # type: ignore[arg-type]
+    for due in (1, 30):
+        with pytest.raises(OwnershipUnknown, match="was replaced by this one"):
+            successor.verdict(Run("etl", "r", "scheduled", at(due), cleared=True), wait=0)
 
 
 def test_a_replaced_environment_that_still_owns_the_work_fails_its_tasks_with_the_command() -> None:
@@ -426,3 +495,33 @@ def test_what_failed_until_a_replaced_owner_was_made_the_owner_is_not_skipped_in
     after = Gate(chosen, Store(chosen, always(timeline, 2, T), tmp_path / "2", clock), lambda: NOW)
     verdict = after.verdict(run, wait=0, retried=True)
     assert verdict.mine or verdict.refused
+
+
+class Unasked:
+    """A DAG run whose asset events must not be asked for: that takes a call of the database."""
+
+    dag_id, run_id, start_date, end_date = "etl", "r", at(9), None
+
+    def __init__(self, kind: str) -> None:
+        self.run_type = kind
+
+    @property
+    def consumed_asset_events(self) -> list[Any]:
+        raise AssertionError("asked")
+
+
+@pytest.mark.parametrize("kind", ["scheduled", "manual", "backfill", "anything"])
+def test_only_a_run_that_follows_assets_is_asked_for_its_events(kind: str) -> None:
+    run = describe(Unasked(kind))
+    assert (run.made_here, run.cleared) == (False, False)
+
+
+def test_the_reason_tells_what_was_triggered_from_what_followed_an_asset(tmp_path: Path) -> None:
+    reasons = [
+        gate("green", tmp_path).verdict(Run("etl", "r", kind, at(1), made_here=True), wait=0).reason
+        for kind in ("scheduled", "asset_triggered")
+    ]
+    assert reasons == [
+        "it was triggered here, so it is executed here",
+        "it was caused by what ran here, so it is executed here",
+    ]
