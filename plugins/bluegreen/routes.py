@@ -35,9 +35,8 @@ def live() -> tuple[str, ...]:
     if manager is None:
         return ()
     functions = [implementation.function for implementation in manager.hook.task_policy.get_hookimpls()]
-    return tuple(
-        sorted({function.bluegreen for function in functions if not getattr(function, "refuses", True)})
-    )
+    ours = [function for function in functions if hasattr(function, "bluegreen")]
+    return tuple(sorted({function.bluegreen for function in ours if not getattr(function, "refuses", False)}))
 
 
 def policy_manager() -> Any:
