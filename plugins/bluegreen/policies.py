@@ -19,11 +19,12 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
-from bluegreen import settings, store
+from bluegreen import proof, settings, store
 from bluegreen.gate import CREATED_HERE, Gate, Run, Verdict, describe
-from bluegreen.proof import Proof, live_routes
+from bluegreen.proof import Proof
 
 log = logging.getLogger("bluegreen")
 
@@ -84,7 +85,10 @@ def _verdict(context: Context, wait: float | None = None, layer: str | None = No
 
 def _proof(chosen: settings.Settings | None, layer: str | None, version: int | None, reason: str) -> Proof:
     here, life = (chosen.environment, chosen.life) if chosen else ("", "")
-    return Proof(layer, live_routes(), here, life, version, reason)
+    live: tuple[str, ...] = ()
+    with suppress(Exception):  # a report must not fail the task
+        live = proof.live_routes()
+    return Proof(layer, live, here, life, version, reason)
 
 
 def known_verdict(dag_id: str, run_id: str) -> Verdict | None:

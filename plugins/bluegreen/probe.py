@@ -12,9 +12,9 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bluegreen import policies, settings, store
+from bluegreen import policies, proof, settings, store
 from bluegreen.gate import Gate, describe
-from bluegreen.proof import ABSENT, GATED, PROBE, is_ungated, live_routes, problem
+from bluegreen.proof import ABSENT, GATED, PROBE, is_ungated, problem
 
 log = logging.getLogger("bluegreen")
 
@@ -27,7 +27,7 @@ WAIT = 10.0  # seconds for the timeline, where no gate has waited for it
 
 def report(dag_run: Any, task: Any) -> str:
     """What the process of a task knows of the gate, as JSON. Never raises: that would hide an execution."""
-    facts: dict[str, Any] = {"layer": None, "layers": _layers(task), "routes": list(live_routes())}
+    facts: dict[str, Any] = {"layer": None, "layers": _layers(task), "routes": list(proof.live_routes())}
     try:
         judged = policies.known_proof(dag_run.dag_id, dag_run.run_id)
         if judged is not None:

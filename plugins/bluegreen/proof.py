@@ -7,8 +7,8 @@ then also writes the event below `ungated/` in the lineage log, where nothing sh
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any, NamedTuple
 
 FACET = "blueGreen_gate"
@@ -49,12 +49,25 @@ class Proof(NamedTuple):
 
 
 def live_routes() -> tuple[str, ...]:
-    """The routes by which this process has the policies."""
-    try:
-        live: tuple[str, ...] = import_module("bluegreen.routes").live()
-    except ImportError:
-        return ("settings_module",)
-    return live
+    """The routes by which Airflow calls the gate in this process now, sorted.
+
+    Looked up in Airflow's own manager of policy plugins: a route that it has dropped is not among them, nor
+    one that fails every task for want of the gate. Empty where Airflow is not loaded.
+    """
+    manager = policy_manager()
+    if manager is None:
+        return ()
+    functions = [implementation.function for implementation in manager.hook.task_policy.get_hookimpls()]
+    return tuple(
+        sorted({function.bluegreen for function in functions if not getattr(function, "refuses", True)})
+    )
+
+
+def policy_manager() -> Any:
+    """Airflow's manager of policy plugins (pluggy's PluginManager); None where Airflow is not loaded."""
+    settings = sys.modules.get("airflow.settings")
+    newer = getattr(settings, "get_policy_plugin_manager", None)  # Airflow 3.2
+    return newer() if newer is not None else getattr(settings, "POLICY_PLUGIN_MANAGER", None)
 
 
 def is_ungated(report: Mapping[str, Any]) -> bool:

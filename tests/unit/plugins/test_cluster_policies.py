@@ -84,6 +84,7 @@ def airflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Airflow:
     monkeypatch.setattr(store, "store", lambda _chosen: source)
     monkeypatch.setattr(policies, "_verdicts", {})
     monkeypatch.setattr(policies, "_proofs", {})
+    monkeypatch.setattr(proof, "live_routes", lambda: ("settings_module",))
     monkeypatch.setattr(policies, "_hooked", set())
     monkeypatch.setattr(policies, "_outage", False)
     return airflow
@@ -370,6 +371,18 @@ def test_a_task_that_had_no_verdict_was_judged_too(airflow: Airflow) -> None:
     again = proof_of(run(OURS))
     assert again is not None
     assert (again.layer, again.version) == ("dag_policy", 3)
+
+
+def test_routes_that_cannot_be_told_do_not_fail_the_task(
+    airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proof, "live_routes", None)
+    task = operator()
+    policies.task_policy(task)
+    task._pre_execute_hook(context(OURS))
+    judged = proof_of(run(OURS))
+    assert judged is not None
+    assert judged.routes == ()
 
 
 def test_a_callback_alone_proves_nothing(airflow: Airflow) -> None:

@@ -12,7 +12,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from bluegreen import policies, probe, settings, store
+from bluegreen import policies, probe, proof, settings, store
 from bluegreen.aws import AwsError
 from bluegreen.proof import PROBE, Proof, problem
 from bluegreen.store import Answer, Store
@@ -90,6 +90,7 @@ def ssm(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr(store, "store", lambda _chosen: source)
     monkeypatch.setattr(probe, "WAIT", 0.0)
     monkeypatch.setattr(policies, "_proofs", {})
+    monkeypatch.setattr(proof, "live_routes", lambda: ("settings_module",))
     yield ssm
     settings.load.cache_clear()
 
