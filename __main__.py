@@ -3,6 +3,7 @@
 import pulumi
 
 from components.airflow.definition import planned
+from components.airflow.gate_alarms import GateAlarms, GateAlarmsArgs
 from components.airflow.mwaa import Mwaa, MwaaArgs
 from components.config.settings import Settings
 from components.guard import environments_of, guard, previous_outputs
@@ -69,6 +70,12 @@ airflow = {
     )
     for colour in settings.colours
 }
+GateAlarms(
+    "gate",
+    GateAlarmsArgs(
+        settings=settings, task_logs={colour: environment.task_log for colour, environment in airflow.items()}
+    ),
+)
 ownership = Ownership(
     "ownership", OwnershipArgs(names=names, life=airflow[INITIAL_OWNER].life.value, lead=settings.lead)
 )
@@ -86,6 +93,7 @@ for key, value in {
     "ownership_parameter": ownership.parameter,
     "active_environment_parameter": ownership.active_environment_parameter,
     "switch_lead_seconds": settings.switch_lead_seconds,
+    "gate_probe_minutes": settings.gate_probe_minutes,
     "lineage_backend": marquez.backend,
     "aurora_version": settings.aurora_version if settings.enable_ha_marquez else "",
     "lineage_url": marquez.url,

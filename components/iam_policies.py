@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
+from bluegreen.proof import UNGATED
 
 from components.partition import Partition
 
@@ -275,6 +276,8 @@ def _gate_secrets_and_lineage(args: AirflowExecution) -> list[Statement]:
             sid="OwnershipObjects",
         ),
         statement(
-            ["s3:PutObject"], [pulumi.Output.concat(args.lineage_log_arn, "/events/*")], sid="LineageEvents"
+            ["s3:PutObject"],
+            [pulumi.Output.concat(args.lineage_log_arn, f"/{prefix}*") for prefix in ("events/", UNGATED)],
+            sid="LineageEvents",
         ),
     ]

@@ -57,6 +57,7 @@ class Stack(_Outputs):
     ownership_parameter: str
     active_environment_parameter: str
     switch_lead_seconds: float
+    gate_probe_minutes: int
     lineage_log_bucket: str
     lineage_url: str
 
@@ -67,6 +68,11 @@ class Stack(_Outputs):
     def lead(self) -> timedelta:
         """The time from a decision to its begin, which readers also apply to late writes."""
         return timedelta(seconds=self.switch_lead_seconds)
+
+    @property
+    def probe_period(self) -> timedelta:
+        """The time from one run of the probe to the next."""
+        return timedelta(minutes=self.gate_probe_minutes)
 
     def require(self, colour: Colour) -> Environment:
         """The environment of that colour; UsageError with the commands that create it if there is none."""

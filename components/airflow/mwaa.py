@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 import pulumi
 import pulumi_aws as aws
+from bluegreen.proof import PROBE_FILE
 from bluegreen.timeline import Colour
 
 from components.airflow.definition import DAGS, PLUGINS, REQUIREMENTS, Parts, arguments, identity, planned
 from components.airflow.life import Life, LifeArgs
 from components.airflow.plugins import plugins_zip, requirements_txt
+from components.airflow.probe import dag_file
 from components.bucket import PrivateBucket, PrivateBucketArgs
 from components.config.settings import Settings
 from components.iam_policies import AirflowExecution, airflow_execution, assume_role
@@ -48,11 +50,12 @@ class MwaaArgs:
 
 
 class Files(NamedTuple):
-    """The objects that this program puts into the environment's bucket; `dags` is the empty folder."""
+    """The objects that the environment needs in its bucket; `dags` is the empty folder."""
 
     requirements: aws.s3.BucketObjectv2
     plugins: aws.s3.BucketObjectv2
     dags: aws.s3.BucketObjectv2
+    probe: aws.s3.BucketObjectv2
 
 
 class Mwaa(pulumi.ComponentResource):
@@ -60,6 +63,8 @@ class Mwaa(pulumi.ComponentResource):
 
     bucket: pulumi.Output[str]
     life: Life
+    task_log: pulumi.Output[str]
+    """The name of the log group of its tasks."""
     outputs: dict[str, Any]
     """What the stack exports about the environment."""
 
@@ -85,9 +90,9 @@ class Mwaa(pulumi.ComponentResource):
         group, rules = self._security_group()
         logs = self._log_groups()
         environment = self._environment(
-            bucket, files, role, group, depends_on=[bucket, files.dags, policy, *rules, *logs]
+            bucket, files, role, group, depends_on=[bucket, files.dags, files.probe, policy, *rules, *logs]
         )
-        self.bucket = bucket.bucket
+        self.bucket, self.task_log = bucket.bucket, logs[LOG_GROUPS.index("Task")].name
         self.outputs = self._exported(environment, bucket, role)
         self.register_outputs({"bucket": self.bucket})
 
@@ -126,6 +131,14 @@ class Mwaa(pulumi.ComponentResource):
                 bucket=bucket.bucket,
                 key=DAGS,
                 content_type="application/x-directory",
+                opts=in_bucket,
+            ),
+            probe=aws.s3.BucketObjectv2(
+                f"{self._name}-probe",
+                bucket=bucket.bucket,
+                key=f"{DAGS}{PROBE_FILE}",
+                content=dag_file(self._args.settings.gate_probe_minutes),
+                content_type="text/x-python",
                 opts=in_bucket,
             ),
         )
@@ -184,7 +197,7 @@ class Mwaa(pulumi.ComponentResource):
         )
         return group, [within, out]
 
-    def _log_groups(self) -> list[pulumi.Resource]:
+    def _log_groups(self) -> list[aws.cloudwatch.LogGroup]:
         """The log groups. Amazon MWAA would create them itself and leave them behind; these expire."""
         return [
             aws.cloudwatch.LogGroup(

@@ -40,6 +40,12 @@ def _two_zones(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _part_of_an_hour(value: int) -> int:
+    if not 1 <= value <= 30 or 60 % value:
+        raise ValueError(value)
+    return value
+
+
 def _half_steps(value: float) -> float:
     if value * 2 != int(value * 2):
         raise ValueError(value)
@@ -82,6 +88,9 @@ RetentionDays = Annotated[int, Field(ge=1, le=3650, description="a whole number 
 LeadSeconds = Annotated[float, Field(ge=1, le=300, description="a number of seconds from 1 to 300")]
 AuroraVersion = Annotated[
     str, _matching(r"\d{2}(\.\d{1,2})?", "a version of Aurora PostgreSQL, like 16 or 16.8")
+]
+ProbeMinutes = Annotated[
+    int, AfterValidator(_part_of_an_hour), Field(description="a divisor of 60, at most 30: 1, 2, 3, 5, 10...")
 ]
 AuroraCapacity = Annotated[
     float,

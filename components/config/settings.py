@@ -76,6 +76,7 @@ class Settings(EnvironmentSettings):
     kms_key_arn: types.KmsKeyArn
     create_kms_key: types.Switch
     switch_lead_seconds: types.LeadSeconds
+    gate_probe_minutes: types.ProbeMinutes
 
     lineage_namespace: types.LineageNamespace
     lineage_retention_days: types.RetentionDays

@@ -6,8 +6,10 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from bluegreen.proof import PERIODS, PROBE
 from bluegreen.timeline import Colour, Timeline, other_colour
 
 from mwaactl.airflow.client import AirflowApi
@@ -18,6 +20,8 @@ from mwaactl.checks import plugins
 from mwaactl.checks.fenced import is_fenced
 from mwaactl.checks.observation import Observation, ask
 from mwaactl.checks.outcome import NO_OTHER, Dependency, Evidence, FileComparison, GateProof
+from mwaactl.checks.probe import SideProof, proof_of
+from mwaactl.checks.ungated import read_ungated
 from mwaactl.checks.waiting_assets import unmet_conditions
 from mwaactl.dag_files import DIGEST, StoredFile, stored_files
 from mwaactl.deployment import Deployment
@@ -44,25 +48,33 @@ def gather(
     timeline: Timeline | None,
     dags: Collection[str],
     *,
+    now: Callable[[], datetime],
     thorough: bool,
 ) -> Evidence:
     """Collect what the checks need besides the observations; `not_checked` has a reason for each gap.
 
-    `thorough` includes what takes a call per DAG: waiting events, and with `dags` the dependencies.
+    `now` returns AWS's time. `thorough` includes what takes a call per DAG: waiting events, and with `dags`
+    the dependencies.
     """
     if other_colour(target) not in observations:
-        return Evidence(not_checked=dict.fromkeys(Evidence.model_fields.keys() - {"not_checked"}, NO_OTHER))
-    questions = _questions(deployment, observations, target, timeline)
+        alone = _answers({"gate": lambda: _gate(deployment, observations, target, timeline, now())})
+        fields = Evidence.model_fields.keys() - {"not_checked"}
+        return Evidence(**alone[0], not_checked=dict.fromkeys(fields, NO_OTHER) | alone[1])
+    questions = _questions(deployment, observations, target, timeline, now)
     if thorough:
         questions |= _questions_by_dag(deployment, observations, target, timeline, dags)
     clients = deployment.clients
     _ = clients.s3, clients.iam  # created here: boto3 sessions are not thread-safe
-    with ThreadPoolExecutor(max_workers=len(questions), thread_name_prefix="evidence") as pool:
-        answers, not_checked = ask(questions, pool)
+    answers, not_checked = _answers(questions)
     if not thorough:
         reason = "this takes a call per DAG, so only a switch checks it"
         not_checked |= dict.fromkeys(("waiting_assets", "left_assets"), reason)
     return Evidence(**answers, not_checked=not_checked)
+
+
+def _answers(questions: Mapping[str, Callable[[], Any]]) -> tuple[dict[str, Any], dict[str, str]]:
+    with ThreadPoolExecutor(max_workers=len(questions), thread_name_prefix="evidence") as pool:
+        return ask(questions, pool)
 
 
 def _questions(
@@ -70,13 +82,14 @@ def _questions(
     observations: Mapping[Colour, Observation],
     target: Colour,
     timeline: Timeline | None,
+    now: Callable[[], datetime],
 ) -> dict[str, Callable[[], Any]]:
-    clients, stack, api = deployment.clients, deployment.stack, deployment.airflow(target)
+    clients, stack = deployment.clients, deployment.stack
     environment, source = stack.require(target), stack.require(other_colour(target))
     on_target, on_source = observations[target], observations[other_colour(target)]
     return {
         "files": lambda: compare_files(clients.s3, environment, source),
-        "gate": lambda: _gate(api, on_target, timeline),
+        "gate": lambda: _gate(deployment, observations, target, timeline, now()),
         "fenced": lambda: is_fenced(clients, environment),
         "plugins": lambda: plugins.compare(clients.s3, (environment, on_target), (source, on_source)),
         "cleared_runs": lambda: _cleared_runs(deployment.airflow(other_colour(target)), on_source),
@@ -150,11 +163,44 @@ def _digest(s3: S3Client, bucket: str, key: str) -> str:
 # --- the gate ---
 
 
-def _gate(api: AirflowApi, target: Observation, timeline: Timeline | None) -> GateProof:
+def _gate(
+    deployment: Deployment,
+    observations: Mapping[Colour, Observation],
+    colour: Colour,
+    timeline: Timeline | None,
+    now: datetime,
+) -> GateProof:
     if timeline is None:
         raise Unreachable("the ownership timeline cannot be read, so the owners of these runs are unknown")
+    stack = deployment.stack
+    sides = {
+        side.colour: proof_by_probe(side, timeline, now, stack.probe_period) for side in observations.values()
+    }
+    skipped, executed = _by_runs(deployment.airflow(colour), observations[colour], timeline)
+    proof = GateProof(skipped=skipped, executed=executed, sides=sides)
+    try:
+        since = now - PERIODS * stack.probe_period
+        ungated = read_ungated(deployment.clients.s3, stack.lineage_log_bucket, since)
+    except Unreachable as error:
+        return proof.model_copy(update={"unknown": str(error)})
+    return proof.model_copy(update={"ungated": ungated})
+
+
+def proof_by_probe(side: Observation, timeline: Timeline, now: datetime, period: timedelta) -> SideProof:
+    """What the probe of an observed side proves of its gate."""
+    if side.probe is None:
+        return SideProof(missing=side.not_checked["probe"])
+    if PROBE in (side.paused or ()):
+        return SideProof(missing=f"the DAG {PROBE} is paused there: unpause it")
+    return proof_of(side.colour, side.probe, timeline, now, period)
+
+
+def _by_runs(
+    api: AirflowApi, target: Observation, timeline: Timeline
+) -> tuple[int, tuple[tuple[str, datetime], ...]]:
+    """How many of the newest scheduled runs that others owned were skipped, and which ones were executed."""
     if target.last_scheduled is None:
-        raise Unreachable(target.not_checked["last_scheduled"])
+        return 0, ()
     runs = {run.key: run for run in target.last_scheduled if _not_owned(run, target.colour, timeline)}
     worked_on = api.task_instances(runs.values(), WORKED_ON) if runs else {}
     executed = [
@@ -169,7 +215,7 @@ def _gate(api: AirflowApi, target: Observation, timeline: Timeline | None) -> Ga
     ]
     skipped = sum(run.finished for key, run in runs.items() if key not in executed)
     named = ((run.dag_id, run.due) for run in map(runs.__getitem__, executed) if run.due is not None)
-    return GateProof(skipped=skipped, executed=tuple(sorted(named)))
+    return skipped, tuple(sorted(named))
 
 
 def _not_owned(run: Run, colour: Colour, timeline: Timeline) -> bool:

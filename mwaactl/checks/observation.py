@@ -14,6 +14,7 @@ from mwaactl.airflow.client import AirflowApi
 from mwaactl.airflow.models import Dag, ImportProblem, Pool, Run
 from mwaactl.aws import Clients, aws_errors
 from mwaactl.checks.cloudwatch import Metrics, read_metrics
+from mwaactl.checks.probe import ProbeRun, read_probe
 from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable
 from mwaactl.json_model import Instant, Model
@@ -55,6 +56,7 @@ class Observation(Model):
     import_errors: tuple[ImportProblem, ...] | None = None
     in_flight: tuple[Run, ...] | None = None
     last_scheduled: tuple[Run, ...] | None = None
+    probe: tuple[ProbeRun, ...] | None = None  # its newest runs
     pools: dict[str, Pool] | None = None
     # In Airflow's own database. Never printed: values may be secrets.
     variables: dict[str, str | None] | None = Field(default=None, exclude=True, repr=False)
@@ -76,8 +78,8 @@ class Observation(Model):
 def observe(deployment: Deployment, colours: Iterable[Colour] | None = None) -> dict[Colour, Observation]:
     """Observe the stack's environments (all, or those of `colours`) with all calls in parallel.
 
-    Nine calls per environment and one more for every hundred DAGs, pools, variables and so on beyond the
-    first; eight of the nine are Airflow's.
+    Eleven calls per environment and one more for every hundred DAGs, pools, variables and so on beyond the
+    first; ten of the eleven are Airflow's.
     """
     chosen = {
         colour: environment
@@ -155,6 +157,7 @@ def _ask_airflow(
         "import_errors": api.import_errors,
         "in_flight": api.unfinished_runs,
         "last_scheduled": api.last_scheduled_runs,
+        "probe": lambda: read_probe(api),
         "pools": api.pools,
         "variables": api.variables,
         "connections": api.connections,

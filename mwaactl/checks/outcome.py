@@ -10,6 +10,8 @@ from pydantic import Field
 
 from mwaactl import clock
 from mwaactl.checks.observation import Observation
+from mwaactl.checks.probe import SideProof
+from mwaactl.checks.ungated import UngatedExecution
 from mwaactl.errors import CheckFailed
 from mwaactl.json_model import Instant, Model
 
@@ -64,10 +66,13 @@ class PluginsComparison(Model):
 
 
 class GateProof(Model):
-    """Scheduled runs on the target that the other side owned."""
+    """What shows whether the gates of both sides work."""
 
-    skipped: int = 0
-    executed: tuple[tuple[str, Instant], ...] = ()  # DAG id, due instant: ids differ between versions
+    skipped: int = 0  # scheduled runs on the target that the other side owned
+    executed: tuple[tuple[str, Instant], ...] = ()  # of them: DAG id, due instant (ids differ by version)
+    sides: dict[Colour, SideProof] = Field(default_factory=dict)  # by the probe
+    ungated: tuple[UngatedExecution, ...] = ()  # of late, on either side
+    unknown: str | None = None  # why it is not known whether there are ungated executions
 
 
 class Dependency(Model):

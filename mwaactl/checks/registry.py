@@ -107,9 +107,12 @@ _DEFINITIONS = (
     CheckDefinition(
         "gate",
         gate.check,
-        fails_if="the target executed one of the newest scheduled runs that the source owned",
-        remedy="the gate does not work there: look for `bluegreen` in the logs, and check that `plugins.zip` "
-        "is the deployed one",
+        fails_if="a side's probe does not prove that its gate works: it has no run of the last three periods "
+        "that the gate skipped, or let run where it is owned; a task was executed without the gate; or the "
+        "target executed one of the newest scheduled runs that the source owned",
+        warns_if="a layer of the gate is missing in the process of a probe's task",
+        remedy="wait for the probe's next run; if it does not come or fails, look for `bluegreen` in the "
+        "logs, and check that `plugins.zip` is the deployed one: see [below](#the-proof-of-the-gate)",
     ),
     CheckDefinition(
         "fenced",
@@ -203,13 +206,14 @@ def observe_sides(
     """
     deployment.stack.require(target)
     observations = observations or observe(deployment)
-    evidence = gather(deployment, observations, target, timeline, dags, thorough=thorough)
+    now = now or clock.now
+    evidence = gather(deployment, observations, target, timeline, dags, now=now, thorough=thorough)
     return Sides(
         target=observations[target],
         source=observations.get(other_colour(target)),
         dags=dags,
         settled=_settled(timeline, target, observations),
-        now=(now or clock.now)(),
+        now=now(),
         evidence=evidence,
     )
 

@@ -59,7 +59,8 @@ def audit(
 ) -> None:
     """Find runs that both sides, neither side or the wrong side executed, or that were left unfinished.
 
-    The exit code is 0 without findings, and 1 if findings remain that were not backfilled.
+    The exit code is 0 without findings, and 1 if findings remain that were not backfilled, or if anything was
+    executed without the gate.
     """
     from mwaactl import clock
     from mwaactl.recovery import audit as operation
@@ -81,7 +82,7 @@ def audit(
             confirm(f"Execute {count} runs now?", yes=yes, as_json=as_json)
             with busy("Starting the missed runs", as_json):
                 result = operation.backfill(deployment, result)
-        open_findings = CheckFailed.exit_code if result.open else 0
+        open_findings = CheckFailed.exit_code if result.open or result.ungated else 0
         exit_code = Unfinished.exit_code if result.not_backfilled else open_findings
         finish(result, show_audit, as_json=as_json, exit_code=exit_code)
 

@@ -24,6 +24,7 @@ from mwaactl.airflow.client import AirflowApi
 from mwaactl.airflow.notes import was_rerun
 from mwaactl.airflow.rerun import Progress, clear_run, create_run, created_run, was_taken_over
 from mwaactl.checks.fenced import is_fenced
+from mwaactl.checks.ungated import UngatedExecution, read_ungated
 from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable
 from mwaactl.json_model import Instant, Model
@@ -55,6 +56,7 @@ class Audit(Model):
     passed_over: int  # of them: Airflow itself creates no run for them on their owner
     by_lineage: dict[Colour, str]  # sides whose runs are taken from the log, and why
     findings: tuple[Finding, ...]
+    ungated: tuple[UngatedExecution, ...] = ()  # executions in the window that no gate judged
     backfilled: tuple[Finding, ...] = ()
     not_backfilled: tuple[Failure, ...] = ()
     notes: tuple[str, ...] = ()
@@ -144,12 +146,17 @@ def _gather(
             records = replace(records, former=runs_of_former_lives(deployment, records, since, progress))
         except Unreachable as error:
             notes = (f"what environments that no longer exist executed is unknown: {error}",)
-    return _Gathered(records, notes)
+    try:
+        ungated = read_ungated(deployment.clients.s3, deployment.stack.lineage_log_bucket, since)
+    except Unreachable as error:
+        ungated, notes = (), (*notes, f"whether anything was executed without a gate is unknown: {error}")
+    return _Gathered(records, notes, ungated)
 
 
 class _Gathered(NamedTuple):
     records: Records
     notes: tuple[str, ...]
+    ungated: tuple[UngatedExecution, ...] = ()
 
 
 def _ask(api: AirflowApi, since: datetime, until: datetime) -> SideRecords:
@@ -217,6 +224,7 @@ def _report(deployment: Deployment, gathered: _Gathered, since: datetime, until:
         passed_over=counts["passed over"],
         by_lineage=dict(records.silent),
         findings=(*findings, *_left_unfinished(deployment, records)),
+        ungated=gathered.ungated,
         notes=gathered.notes,
     )
 

@@ -51,6 +51,10 @@ def show_audit(console: Console, report: Audit) -> None:
     )
     if report.findings:
         _show_findings(console, report.findings, report.backfilled)
+    for execution in report.ungated[:SHOWN]:
+        _print(console, f"Executed without a gate, {iso(execution.at)}: {execution}", "red")
+    for line in remainder(report.ungated, SHOWN):
+        _print(console, line)
     for failure in report.not_backfilled:
         _print(console, f"Not backfilled: {failure.dag_id} due {iso(failure.due)}: {failure.reason}", "red")
     possible = sum(finding.backfill_on is not None for finding in report.open)

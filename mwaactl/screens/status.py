@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
 from bluegreen.timeline import other_colour
 from rich.console import Console
@@ -13,6 +13,7 @@ from rich.text import Text
 from mwaactl import clock
 from mwaactl.airflow.models import Run
 from mwaactl.checks.observation import Observation
+from mwaactl.checks.probe import SideProof
 from mwaactl.dag_files import EnvironmentPush, PushResult
 from mwaactl.json_model import iso
 from mwaactl.ownership.history import History
@@ -41,7 +42,13 @@ def show_status(console: Console, status: Status) -> None:
         )
     _warn_of_plain_parameter(console, status)
     console.print()
-    console.print(_environments(status.environments.values()))
+    console.print(_environments(status))
+    for execution in status.ungated[:SHOWN]:
+        console.print(
+            Text(f"Executed without a gate, {iso(execution.at)}: {execution}", style="red"), soft_wrap=True
+        )
+    for more in remainder(status.ungated):
+        console.print(more)
     for colour, runs in status.draining.items():
         console.print(f"\nUnfinished runs on {colour} of work that it no longer owns:", highlight=False)
         console.print(Text(_runs(runs)), soft_wrap=True)
@@ -89,7 +96,8 @@ def _ownership(line: OwnershipLine, work: str) -> Text:
     return text
 
 
-def _environments(observations: Collection[Observation]) -> Table:
+def _environments(status: Status) -> Table:
+    observations = status.environments.values()
     table = Table(show_edge=False, pad_edge=False, header_style="bold")
     table.add_column("")
     for side in observations:
@@ -107,6 +115,7 @@ def _environments(observations: Collection[Observation]) -> Table:
         ("import errors", lambda side: None if side.import_errors is None else _count_of_errors(side)),
         ("in flight", lambda side: None if side.in_flight is None else _runs(side.in_flight)),
         ("last scheduled", lambda side: None if side.last_scheduled is None else _runs(side.last_scheduled)),
+        ("gate", lambda side: _gate(status.gates.get(side.colour))),
     ]
     for name, value in rows:
         cells = [value(side) for side in observations]
@@ -118,6 +127,16 @@ def _status_text(side: Observation) -> Text | None:
     if side.status is None:
         return None
     return Text(side.status, style="green" if side.status == "AVAILABLE" else "yellow")
+
+
+def _gate(proof: SideProof | None) -> Text | None:
+    """Whether it is proven that a side's gate works, and how."""
+    if proof is None:
+        return None
+    if proof.at is None or proof.wrong:
+        return Text(f"not proven: {proof.wrong or proof.missing}", style="red")
+    weak = f"; {proof.weak}" if proof.weak else ""
+    return Text(f"works: probe due {iso(proof.at)} {proof.how}{weak}", style="yellow" if weak else "green")
 
 
 def _beat(side: Observation) -> str:

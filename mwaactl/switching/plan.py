@@ -142,7 +142,13 @@ def _copy_settings(deployment: Deployment, before: Snapshot, target: Colour) -> 
         for what, names in (("paused", result.paused), ("unpaused", result.unpaused), ("pools", result.pools))
         if names
     ]
-    return (f"copied from {source} to {target}: {'; '.join(parts) or 'nothing, they were already equal'}",)
+    note = f"copied from {source} to {target}: {'; '.join(parts) or 'nothing'}"
+    if not result.kept_paused:
+        return (note,)
+    kept = (
+        f"{listed(result.kept_paused)} stay paused on {target}, whose gate is not proven: {result.unproven}"
+    )
+    return note, kept
 
 
 def _plan(

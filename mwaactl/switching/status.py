@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from datetime import timedelta
 from functools import partial
 
 from bluegreen.timeline import Colour
 
+from mwaactl import clock
 from mwaactl.airflow.models import Run
+from mwaactl.checks.evidence import proof_by_probe
 from mwaactl.checks.observation import Observation, observe
 from mwaactl.checks.outcome import Check
+from mwaactl.checks.probe import SideProof
 from mwaactl.checks.registry import observe_sides, run_checks
+from mwaactl.checks.ungated import UngatedExecution, read_ungated
 from mwaactl.deployment import Deployment
 from mwaactl.errors import ControlError, Unreachable
 from mwaactl.json_model import Instant, Model
@@ -60,6 +65,8 @@ class Status(Model):
     draining: dict[Colour, tuple[Run, ...]]  # unfinished runs of work that is, or will be, the other side's
     switch_target: Colour | None  # the environment that does not own the work
     switch_checks: tuple[Check, ...]
+    gates: dict[Colour, SideProof]  # whether each side's gate is proven to work
+    ungated: tuple[UngatedExecution, ...]  # executions of the last day that no gate judged
     not_checked: dict[str, str]
 
 
@@ -80,6 +87,8 @@ def status(deployment: Deployment) -> Status:
     observations = observe(deployment)
     for colour, observation in observations.items():
         not_checked |= {f"{colour}.{field}": why for field, why in observation.not_checked.items()}
+    gates = _gates(deployment, ownership, observations)
+    ungated = _ungated(deployment, not_checked)
     target = _standby(line, observations)
     checks: tuple[Check, ...] = ()
     if target is not None and ownership is not None:
@@ -107,6 +116,8 @@ def status(deployment: Deployment) -> Status:
         draining=_draining(ownership, observations),
         switch_target=target,
         switch_checks=checks,
+        gates=gates,
+        ungated=ungated,
         not_checked=not_checked,
     )
 
@@ -121,6 +132,27 @@ def _active_environment(deployment: Deployment, not_checked: dict[str, str]) -> 
         name = deployment.stack.active_environment_parameter
         not_checked["active_environment"] = f"the parameter {name} does not exist. The next switch creates it"
     return plain
+
+
+def _gates(
+    deployment: Deployment, ownership: Snapshot | None, observations: Mapping[Colour, Observation]
+) -> dict[Colour, SideProof]:
+    """What the probe of each side proves; empty if the ownership cannot be read."""
+    if ownership is None:
+        return {}
+    now, period = aws_now(ownership, deployment.ownership.lead), deployment.stack.probe_period
+    return {
+        colour: proof_by_probe(side, ownership.timeline, now, period) for colour, side in observations.items()
+    }
+
+
+def _ungated(deployment: Deployment, not_checked: dict[str, str]) -> tuple[UngatedExecution, ...]:
+    try:
+        bucket = deployment.stack.lineage_log_bucket
+        return read_ungated(deployment.clients.s3, bucket, clock.now() - timedelta(days=1))
+    except Unreachable as error:
+        not_checked["ungated"] = str(error)
+        return ()
 
 
 def _standby(line: OwnershipLine | None, observations: Collection[Colour]) -> Colour | None:

@@ -19,10 +19,12 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
-from bluegreen import settings, store
-from bluegreen.gate import Gate, Run, Verdict, describe
+from bluegreen import proof, settings, store
+from bluegreen.gate import CREATED_HERE, Gate, Run, Verdict, describe
+from bluegreen.proof import Proof
 
 log = logging.getLogger("bluegreen")
 
@@ -35,39 +37,58 @@ Context = dict[str, Any]
 
 # --- in the task's process ---
 
-# Of this process's task: a deferred or retried task is a new process.
-_verdicts: dict[tuple[Any, ...], Verdict] = {}
+# Of this process's task: a deferred or retried task is a new process. A proof without a verdict: there was
+# none in time, so the task fails.
+_Key = tuple[Any, ...]
+_verdicts: dict[_Key, Verdict] = {}
+_proofs: dict[_Key, Proof] = {}
+_hooked: set[str] = set()  # the ids of the tasks that layer 3 is to judge in this process
 
 
-def _verdict(context: Context, wait: float | None = None) -> Verdict:
+def _verdict(context: Context, wait: float | None = None, layer: str | None = None) -> Verdict:
     """Judge the context's run once per process, waiting `wait` seconds (default: the settings').
 
     Raises AirflowException if there is no verdict in time.
     """
     dag_run, ti = context["dag_run"], context["ti"]
     key = (dag_run.dag_id, dag_run.run_id, ti.task_id, ti.map_index, ti.try_number)
+    if key in _proofs:
+        layer = _proofs[key].layer or layer  # the first that judged; a callback is none
     if key not in _verdicts:
         started = time.perf_counter()
+        chosen = None
         try:
             chosen = settings.load()
             patience = chosen.wait.total_seconds() if wait is None else wait
             source = store.store(chosen)
-            gate = Gate(chosen, source)
             before = source.fetches
-            _verdicts[key] = gate.verdict(
-                describe(dag_run, context), wait=patience, retried=(ti.try_number or 1) > 1
-            )
+            run = describe(dag_run, context)
+            verdict = Gate(chosen, source).verdict(run, wait=patience, retried=(ti.try_number or 1) > 1)
         except Exception as error:  # whatever went wrong: without a verdict nothing may run
             from airflow.exceptions import AirflowException
 
+            _proofs[key] = _proof(chosen, layer, None, f"no verdict: {error}")
             raise AirflowException(
                 f"blue/green gate: no verdict on {dag_run.run_id} of {dag_run.dag_id}, so this task neither "
                 f"runs nor is skipped: {error}. A retry reads again; to check the parameter: mwaactl status"
             ) from error
         took = (time.perf_counter() - started) * 1000
         reading = "read from SSM" if source.fetches > before else "from the cache"
-        log.info("blue/green gate: %s; %.1f ms, %s", _verdicts[key].reason, took, reading)
+        version = None if run.made_here or run.kind in CREATED_HERE else source.version
+        _verdicts[key] = verdict
+        _proofs[key] = _proof(chosen, layer, version, verdict.reason)
+        log.info("blue/green gate: %s; %.1f ms, %s; %s", verdict.reason, took, reading, _proofs[key])
+    elif key in _proofs:  # a callback may have asked before
+        _proofs[key] = _proofs[key]._replace(layer=layer)
     return _verdicts[key]
+
+
+def _proof(chosen: settings.Settings | None, layer: str | None, version: int | None, reason: str) -> Proof:
+    here, life = (chosen.environment, chosen.life) if chosen else ("", "")
+    live: tuple[str, ...] = ()
+    with suppress(Exception):  # a report must not fail the task
+        live = proof.live_routes()
+    return Proof(layer, live, here, life, version, reason)
 
 
 def known_verdict(dag_id: str, run_id: str) -> Verdict | None:
@@ -75,13 +96,24 @@ def known_verdict(dag_id: str, run_id: str) -> Verdict | None:
     return next((verdict for key, verdict in _verdicts.items() if key[:2] == (dag_id, run_id)), None)
 
 
-def _check(context: Context) -> None:
+def known_proof(dag_id: str, run_id: str) -> Proof | None:
+    """How the gate judged the task of a run that this process executes; None if no layer of it has."""
+    proofs = (proof for key, proof in _proofs.items() if key[:2] == (dag_id, run_id))
+    return next((proof for proof in proofs if proof.layer is not None), None)
+
+
+def is_hooked(task_id: str) -> bool:
+    """Whether layer 3 judges a task of this process, at the latest right before its work."""
+    return task_id in _hooked
+
+
+def _check(context: Context, layer: str) -> None:
     """Return if the run is ours.
 
     Raises AirflowSkipException if not, AirflowFailException (no retries) if a person cleared it here
     nevertheless, and AirflowException without a verdict.
     """
-    verdict = _verdict(context)
+    verdict = _verdict(context, layer=layer)
     if verdict.mine:
         return
     try:
@@ -116,7 +148,7 @@ def _gate_template_env(dag: Any) -> None:
         context = _current_context()
         if context is not None and not hasattr(get_template_env, "raised"):
             try:
-                _check(context)
+                _check(context, "dag_policy")
             except BaseException:
                 # raising once ends the task; its callbacks and mails may still render templates
                 get_template_env.raised = True  # type: ignore[attr-defined]
@@ -130,7 +162,7 @@ def _gate_template_env(dag: Any) -> None:
 # Airflow writes the source of this hook into the serialized DAG: a change here gives every DAG a new version.
 def _gated(previous: Callable[[Context], Any] | None) -> Callable[[Context], Any]:
     def bluegreen_pre_execute(context: Context) -> Any:
-        _check(context)
+        _check(context, "task_policy")
         return previous(context) if previous else None
 
     bluegreen_pre_execute.bluegreen = True  # type: ignore[attr-defined]
@@ -139,6 +171,7 @@ def _gated(previous: Callable[[Context], Any] | None) -> Callable[[Context], Any
 
 def _gate_pre_execute(task: Any) -> None:
     """Install layer 3."""
+    _hooked.add(task.task_id)
     mapped = getattr(task, "partial_kwargs", None)
     previous = task._pre_execute_hook if mapped is None else mapped.get("pre_execute")
     if hasattr(previous, "bluegreen"):

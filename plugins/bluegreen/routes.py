@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import sys
 import threading
 import weakref
 from collections.abc import Callable
 from typing import Any, Final
+
+from bluegreen.proof import live_routes as live
+from bluegreen.proof import policy_manager
+
+__all__ = ["ROUTES", "live", "policies", "policy_manager"]
 
 SETTINGS_MODULE: Final = "settings_module"  # functions on the module `airflow_local_settings`
 POLICY_MANAGER: Final = "policy_manager"  # registered with Airflow's manager of policy plugins at import
@@ -23,28 +27,6 @@ ROUTES: Final = (SETTINGS_MODULE, POLICY_MANAGER, ENTRY_POINT, AIRFLOW_PLUGIN)
 Policy = Callable[..., None]
 
 _local = threading.local()
-
-
-def live() -> tuple[str, ...]:
-    """The routes by which Airflow calls the gate in this process now, sorted.
-
-    Looked up in Airflow's own manager of policy plugins: a route that it has dropped is not among them, nor
-    one that fails every task for want of the gate. Empty where Airflow is not loaded.
-    """
-    manager = policy_manager()
-    if manager is None:
-        return ()
-    functions = [implementation.function for implementation in manager.hook.task_policy.get_hookimpls()]
-    return tuple(
-        sorted({function.bluegreen for function in functions if not getattr(function, "refuses", True)})
-    )
-
-
-def policy_manager() -> Any:
-    """Airflow's manager of policy plugins (pluggy's PluginManager); None where Airflow is not loaded."""
-    settings = sys.modules.get("airflow.settings")
-    newer = getattr(settings, "get_policy_plugin_manager", None)  # Airflow 3.2
-    return newer() if newer is not None else getattr(settings, "POLICY_PLUGIN_MANAGER", None)
 
 
 def policies(route: str) -> tuple[Policy, ...]:

@@ -138,6 +138,11 @@ class Store:
         self._turns = Turns(turns, hosts, pause, clock)
         self._objects = Objects(settings.bucket, directory, REQUEST_SECONDS)
 
+    @property
+    def version(self) -> int | None:
+        """The parameter's version that this process's timeline comes from; None before the first read."""
+        return self._copy.answer.valid[1] if self._copy else None
+
     def timeline(self, instant: datetime, *, wait: float, within: timedelta | None = None) -> Timeline:
         """A timeline that is valid for `instant`; with `within`, one whose fetch started no longer ago.
 

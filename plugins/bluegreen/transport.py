@@ -1,9 +1,12 @@
 """OpenLineage transport: each event becomes one object in the lineage log, an S3 bucket.
 
 Tasks never connect to Marquez; a forwarder reads the log and posts the events there. Events of runs that the
-other environment executes are dropped. Lineage never fails a task: an event that cannot be written is counted
-and logged. Nor does it delay a task for long, although the provider makes tasks wait for each event: while S3
-hangs, all events except one per host and PAUSE_SECONDS get a single quick attempt.
+other environment executes are dropped. A task's event carries the proof that the gate judged it (`proof.py`);
+that of a task without one is never dropped, and is also written below `ungated/`.
+
+Lineage never fails a task: an event that cannot be written is counted and logged. Nor does it delay a task
+for long, although the provider makes tasks wait for each event: while S3 hangs, all events except one per
+host and PAUSE_SECONDS get a single quick attempt.
 
     AIRFLOW__OPENLINEAGE__TRANSPORT='{"type": "bluegreen.transport.LineageLogTransport", "bucket": "NAME"}'
 """
@@ -13,6 +16,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import os
 import threading
 import time
 import uuid
@@ -29,9 +33,10 @@ import attr
 from openlineage.client.serde import Serde
 from openlineage.client.transport.transport import Config, Transport
 
-from bluegreen import aws, policies, settings, store
+from bluegreen import aws, policies, proof, settings, store
 from bluegreen.gate import FOLLOWS_PRODUCER, Gate, Run
 from bluegreen.host import host_folder
+from bluegreen.proof import Proof
 from bluegreen.timeline import due_instant
 
 log = logging.getLogger("bluegreen.lineage")
@@ -46,6 +51,8 @@ MOST_VALUES = 100_000  # in an event; less than a second
 DEEPEST = 100  # levels of them; Marquez refuses more than 1,000
 # An event of another time has a wrong clock. The forwarder would find it too late, so its key is the present.
 OLDEST, NEWEST = timedelta(days=400), timedelta(minutes=5)
+# Airflow sets these in the process that executes a task, and in no other.
+CONTEXT_DAG, CONTEXT_RUN = "AIRFLOW_CTX_DAG_ID", "AIRFLOW_CTX_DAG_RUN_ID"
 
 
 @attr.define
@@ -79,11 +86,19 @@ class LineageLogTransport(Transport):
             _drop_boundless_facets(event)
             text = Serde.to_json(event)
             plain = json.loads(text)
-            if not _ours(plain):
+            judged = _proof(plain)
+            ungated = judged is not None and judged.layer is None
+            if not ungated and not _ours(plain):
                 self.dropped += 1
                 return
-            key = self.config.prefix + _key(plain.get("eventTime"))
-            self._put(key, gzip.compress(text.encode(), mtime=0))
+            if judged is not None:
+                plain["run"]["facets"][proof.FACET] = judged.facet()
+                text = json.dumps(plain)
+            name, body = _key(plain.get("eventTime")), gzip.compress(text.encode(), mtime=0)
+            self._put(self.config.prefix + name, body)
+            if ungated:
+                log.error("%s: no layer of it judged this task, which is executed all the same", proof.ABSENT)
+                self._put(proof.UNGATED + name, body)
             self.written += 1
         except Exception as error:  # noqa: BLE001 - whatever the error, the task continues
             self.failed += 1
@@ -218,6 +233,38 @@ def _values_of(value: Any) -> Iterable[Any]:
     if isinstance(value, list | tuple | set | frozenset):
         return value
     return (getattr(value, field.name) for field in attr.fields(type(value))) if attr.has(type(value)) else ()
+
+
+def _proof(event: dict[str, Any]) -> Proof | None:
+    """How a task was judged that this process executes; None for every other event.
+
+    Neither layer has judged a task at its START if only layer 3 is live: it comes right after. The scheduler
+    and the web server report tasks whose state a person sets; those are not executed.
+    """
+    facet = ((event.get("run") or {}).get("facets") or {}).get("airflow") or {}
+    dag_run, ti = _dag_run(facet), facet.get("taskInstance") if isinstance(facet, dict) else None
+    if dag_run is None or not isinstance(ti, dict):
+        return None
+    dag_id, run_id, kind = str(dag_run.get("dag_id")), str(dag_run.get("run_id")), event.get("eventType")
+    judged = policies.known_proof(dag_id, run_id)
+    if judged is not None:
+        return judged
+    task_id = str(((facet.get("task") or {}).get("task_id")) or "")
+    executed = kind == "START" and not policies.is_hooked(task_id)
+    worked = kind == "COMPLETE" and (os.environ.get(CONTEXT_DAG), os.environ.get(CONTEXT_RUN)) == (
+        dag_id,
+        run_id,
+    )
+    return _missing() if executed or worked else None
+
+
+def _missing() -> Proof:
+    try:
+        here = settings.load()
+        who = here.environment, here.life
+    except settings.SettingsError:
+        who = "", ""
+    return Proof(None, proof.live_routes(), *who, None, proof.MISSING)
 
 
 def _ours(event: dict[str, Any]) -> bool:

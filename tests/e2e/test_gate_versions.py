@@ -6,6 +6,7 @@ of this file. GATE_ENVIRONMENTS names others: 2.10.3-old-LocalExecutor,3.2.1-new
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections import Counter
@@ -13,10 +14,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
+from bluegreen.proof import FACET, PROBE
 
 from components.config.airflow_versions import at_least
 from tests.e2e.zoo.environment import LATE, Json, Kind, Zoo, ZooCloud, of_run
 from tests.e2e.zoo.expected import EXPECTED, FAILING, Line
+from tests.fakes.timeline import LIVES
 
 # MWAA runs tasks by Celery; the others are quicker and lighter.
 KINDS = "2.11.2-new-LocalExecutor,3.0.6-old-CeleryExecutor,3.3.1-issue627-LocalExecutor"
@@ -62,6 +65,11 @@ def test_on_the_standby_nothing_of_a_scheduled_run_is_executed(zoo: Zoo) -> None
     assert len(late) >= 6, "the history that catch-up asks for"
     born = Counter(layer(ti) == "born skipped" for ti in instances if ti["dag_id"] not in LAYERS)
     assert born[True] > 0.9 * born.total(), "the scheduler asks once per run, and seldom in vain"
+
+
+def test_on_the_standby_the_probe_is_born_skipped(zoo: Zoo) -> None:
+    proof = zoo.proof()
+    assert (proof.how, proof.wrong) == ("skipped", None), proof
 
 
 def test_each_layer_does_without_the_one_before(zoo: Zoo) -> None:
@@ -199,7 +207,7 @@ def test_every_run_due_while_it_owns_is_executed_in_full_and_no_other(zoo: Zoo) 
     executed = {early["dag_run_id"]}
     for run in [run for run in zoo.runs(kind="scheduled") if run["state"] in FINISHED]:
         lines = marks(of_run(ledger, run))
-        if run["dag_id"] in (*LAYERS, *CLEARED, "zoo_passed_on"):
+        if run["dag_id"] in (*LAYERS, *CLEARED, "zoo_passed_on", PROBE):
             continue  # seen above, or below
         if not (zoo.owned(run) or run["dag_run_id"] == early["dag_run_id"]):
             assert lines == Counter(), f"{run['dag_id']} {run['dag_run_id']} was executed"
@@ -215,6 +223,45 @@ def test_every_run_due_while_it_owns_is_executed_in_full_and_no_other(zoo: Zoo) 
     assert not [line for line in ledger if "started" in line], (
         "something started in the triggerer, past the gate"
     )
+
+
+def test_a_probe_that_is_executed_reports_the_gate(zoo: Zoo) -> None:
+    """One that a person triggers, and those that were due while blue owned the work, if there were any."""
+    made = zoo.trigger(PROBE)
+    zoo.wait_for(lambda: zoo.run(PROBE, made)["state"] in FINISHED, "the triggered probe", seconds=60)
+    runs = [zoo.run(PROBE, made), *(run for run in zoo.runs(PROBE, "scheduled") if zoo.owned(run))]
+    ended = {run["dag_run_id"]: run["state"] for run in runs if run["state"] in FINISHED}
+    assert {*ended.values()} == {"success"}
+    reports = {
+        ti["dag_run_id"]: json.loads(ti["rendered_fields"]["report"])
+        for ti in zoo.task_instances()
+        if ti["dag_id"] == PROBE and ti["dag_run_id"] in ended
+    }
+    assert reports.keys() == ended.keys()
+    for run_id, report in reports.items():
+        assert report["layer"] == "dag_policy"
+        assert report["layers"] == ["dag_policy", "task_policy"]
+        assert report["routes"]
+        assert (report["environment"], report["life"], report["mine"]) == ("blue", LIVES["blue"], True)
+        assert report["version"] == (None if run_id == made else 2)
+    assert zoo.proof().proven, zoo.proof()
+
+
+def test_every_event_of_a_task_carries_the_proof_that_it_was_gated(zoo: Zoo) -> None:
+    judged: Counter[str] = Counter()
+    for event in zoo.lineage():
+        facets = event["run"].get("facets", {})
+        if "taskInstance" not in facets.get("airflow", {}) or event["eventType"] not in ("START", "COMPLETE"):
+            continue
+        proof, kind = facets[FACET], facets["airflow"]["dagRun"]["run_type"]
+        assert proof["layer"] == "dag_policy", (event["job"]["name"], proof)
+        assert (proof["environment"], proof["life"]) == ("blue", LIVES["blue"])
+        assert proof["routes"], event["job"]["name"]
+        if event["job"]["name"] != "zoo_passed_on.only":  # made by a person, with an id as of a schedule
+            assert isinstance(proof["version"], int) == (kind == "scheduled"), (event["job"]["name"], proof)
+        judged[kind] += 1
+    assert judged["scheduled"] > judged["manual"] > 0
+    assert zoo.ungated(datetime(2026, 1, 1, tzinfo=UTC)) == ()
 
 
 def test_a_clear_is_judged_by_its_instant_and_not_by_when_the_run_starts_again(zoo: Zoo) -> None:
@@ -256,6 +303,8 @@ def test_no_lineage_of_a_run_that_was_only_mirrored_leaves_the_standby(zoo: Zoo)
             assert {*states} != {"skipped"}, f"{event['eventType']} of {event['job']['name']}"
             continue
         run = (found["dag_id"], found["run_id"])
+        if run[0] == PROBE:
+            continue  # not in the ledger; whether it was executed rightly is seen above
         assert run in executed, f"{event['eventType']} of {run}, {event['job']['name']}"
         told[run] += 1
     print(f"\n{zoo.kind}: lineage events {told}")

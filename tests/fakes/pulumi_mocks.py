@@ -41,6 +41,7 @@ ARNS = {
     "aws:backup/selection:Selection": "",
     "aws:backup/vault:Vault": "backup:backup-vault:{id}",
     "aws:cloudwatch/logGroup:LogGroup": "logs:log-group:{id}",
+    "aws:cloudwatch/logMetricFilter:LogMetricFilter": "",
     "aws:cloudwatch/metricAlarm:MetricAlarm": "cloudwatch:alarm:{id}",
     "aws:ebs/volume:Volume": "ec2:volume/{id}",
     "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": "ec2:security-group/{id}",

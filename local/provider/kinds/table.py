@@ -83,6 +83,9 @@ KINDS: dict[str, Kind] = {
         longest_name=512,
         defaults={"skipDestroy": False},
     ),
+    "aws:cloudwatch/logMetricFilter:LogMetricFilter": Kind(
+        ("name", "logGroupName"), "{name}", longest_name=512, defaults={"applyOnTransformedLogs": False}
+    ),
     # Airflow: created for real, in local/mwaa/
     "aws:mwaa/environment:Environment": Kind(
         ("name", "kmsKey", "endpointManagement", "networkConfiguration.subnetIds"),

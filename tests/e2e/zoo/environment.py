@@ -17,12 +17,14 @@ from typing import Any
 
 import boto3
 from bluegreen.document import latest_valid
+from bluegreen.proof import PROBE_FILE
 from bluegreen.timeline import Colour, Reading, Timeline
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from components.airflow.configuration import SECRETS_BACKEND
 from components.airflow.plugins import OPENLINEAGE, plugins_zip
+from components.airflow.probe import dag_file
 from components.config.airflow_versions import major
 from components.lineage_log import EVENTS
 from local.airflow.config import EXECUTOR_TAG, IMAGE_TAG
@@ -31,11 +33,15 @@ from local.aws import ministack
 from local.home import ACCOUNT, REGION, Home
 from local.processes import LOOPBACK, answers, clean_environ, free_port, start, stop, wait_until
 from local.pulumi import cli as pulumi_cli
+from mwaactl.airflow.client import AirflowApi
+from mwaactl.checks.probe import SideProof, proof_of, read_probe
+from mwaactl.checks.ungated import UngatedExecution, read_ungated
 from tests.fakes.timeline import LIVES, dumped, initial
 
 FOLDER = Path(__file__).parent
 LEAD = timedelta(seconds=2)
 WAIT = timedelta(seconds=3)
+PROBE_MINUTES = 1
 LATE = "zoo_late.py"  # comes later than the others
 Json = dict[str, Any]
 
@@ -112,6 +118,7 @@ class Zoo:
         self._s3.put_bucket_versioning(Bucket=self._bucket, VersioningConfiguration=versioning)
         self._put("requirements.txt", "\n".join(OPENLINEAGE).encode())
         self._put("plugins.zip", _with_customers_files(self.plugins(), self.files / "plugins"))
+        self._put(f"dags/{PROBE_FILE}", dag_file(PROBE_MINUTES).encode())
         for path in self.dag_files():
             if path.name != LATE:
                 self._put(f"dags/{path.name}", path.read_bytes())
@@ -211,6 +218,16 @@ class Zoo:
         path = f"/dags/{instance['dag_id']}/dagRuns/{run}/taskInstances/{task}/logs"
         path += f"/{attempt or instance['try_number']}"
         return json.dumps(self.api("GET", path, map_index=instance["map_index"], full_content=True))
+
+    def proof(self) -> SideProof:
+        """What the probe shows of the gate, as `mwaactl` sees it."""
+        runs = read_probe(AirflowApi(self._mwaa, self.name, self.major))
+        period = timedelta(minutes=PROBE_MINUTES)
+        return proof_of("blue", runs, self.timeline(), datetime.now(UTC), period)
+
+    def ungated(self, since: datetime) -> tuple[UngatedExecution, ...]:
+        """The executions that no layer of the gate judged, as `mwaactl` sees them."""
+        return read_ungated(self._s3, self._log, since)
 
     def dag_ids(self) -> set[str]:
         return {dag["dag_id"] for dag in self.api("GET", "/dags", limit=1000)["dags"]}

@@ -5,16 +5,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 from bluegreen.document import latest_valid, object_key
+from bluegreen.proof import PROBE
 from bluegreen.timeline import Colour, Timeline
 
 from mwaactl.aws import Clients
 from mwaactl.deployment import Deployment
 from mwaactl.stack import parse
 from tests.fakes.airflow.model import AirflowModel, Dag
+from tests.fakes.airflow.probe import SKIPPED, WAITING, FakeProbe, Shows, reported
 from tests.fakes.aws.cloudwatch import FakeCloudWatch
 from tests.fakes.aws.iam import FakeIam
 from tests.fakes.aws.mwaa import AIRFLOW, FakeMwaa
@@ -83,6 +85,7 @@ def outputs(mode: str = "fullha", **changes: Any) -> dict[str, Any]:
         "ownership_parameter": OWNERSHIP,
         "active_environment_parameter": ACTIVE,
         "switch_lead_seconds": LEAD,
+        "gate_probe_minutes": 5,
         "lineage_log_bucket": f"{name}-lineage",
         "lineage_url": f"http://marquez.{name}.internal",
         **changes,
@@ -106,7 +109,8 @@ def fresh_clients(mode: str = "fullha", clock: Clock | None = None) -> FakeClien
         return {"scheduler": {"status": "healthy", "latest_scheduler_heartbeat": beat.isoformat()}}
 
     clients = FakeClients(ssm, mwaa)
-    for environment in outputs(mode)["airflow_environments"].values():
+    for colour, environment in outputs(mode)["airflow_environments"].items():
+        mwaa.probes[environment["name"]] = _probe(clients, colour)
         mwaa.environments[environment["name"]] = {
             "Status": "AVAILABLE",
             "AirflowVersion": "3.0.6",
@@ -117,6 +121,18 @@ def fresh_clients(mode: str = "fullha", clock: Clock | None = None) -> FakeClien
             bucket.versions["plugins.zip", "v1"] = b"the gate"
         mwaa.airflow[environment["name"]] = copy.deepcopy(AIRFLOW) | {"/monitor/health": health}
     return clients
+
+
+def _probe(clients: FakeClients, colour: Colour) -> FakeProbe:
+    """A probe under a gate that works."""
+
+    def shows(due: datetime) -> Shows:
+        owner = standing(clients).owner(due, PROBE) if OWNERSHIP in clients.ssm.stored else None
+        if owner == colour:
+            return reported(environment=colour, life=LIVES[colour])
+        return SKIPPED if owner else WAITING
+
+    return FakeProbe(now=lambda: clients.ssm.clock.now, shows=shows)
 
 
 def clients_of_models(dags: Mapping[str, Dag]) -> FakeClients:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.fakes.airflow.model import AirflowModel
+from tests.fakes.airflow.probe import FakeProbe
 from tests.fakes.aws.errors import client_error
+from tests.fakes.clock import START
 
 # What a healthy Airflow answers, by path.
 AIRFLOW: dict[str, Any] = {
@@ -25,6 +27,7 @@ AIRFLOW: dict[str, Any] = {
     "/assets": {"assets": [], "total_entries": 0},
 }
 
+NO_PROBE = FakeProbe(now=lambda: START, shows=lambda due: "skipped", there=False)
 BY_MODELS = ("/dags", "/assets")  # paths
 
 
@@ -34,12 +37,13 @@ class FakeMwaa:
 
     A model answers what is below /dags and /assets, and everything where there are no other answers. Paths of
     GET stand alone, others after their method ("POST /dags/~/dagRuns/list"). An answer may be an exception or
-    a function of the query or body.
+    a function of the query or body. A probe answers for its DAG alone.
     """
 
     environments: dict[str, dict[str, Any]] = field(default_factory=dict)
     airflow: dict[str, dict[str, Any]] = field(default_factory=dict)
     models: Mapping[str, AirflowModel] = field(default_factory=dict)
+    probes: dict[str, FakeProbe] = field(default_factory=dict)
     asked: list[dict[str, Any]] = field(default_factory=list)
 
     def get_environment(self, *, Name: str) -> dict[str, Any]:  # noqa: N803 - boto3's name
@@ -51,7 +55,9 @@ class FakeMwaa:
         self.asked.append(request)
         name, method, path = request["Name"], request["Method"], request["Path"]
         query, body = request.get("QueryParameters", {}), request.get("Body", {})
-        if name in self.models and (path.startswith(BY_MODELS) or name not in self.airflow):
+        if (of_probe := self._of_probe(name, method, path, query, body)) is not None:
+            answer = of_probe
+        elif name in self.models and (path.startswith(BY_MODELS) or name not in self.airflow):
             answer = self.models[name].call(method, path, query, body)
         else:
             answer = self._answer(self.airflow[name], method, path)
@@ -60,6 +66,16 @@ class FakeMwaa:
         if callable(answer):
             answer = answer(body if "Body" in request else query)
         return {"RestApiStatusCode": 200, "RestApiResponse": answer}
+
+    def _of_probe(self, name: str, method: str, path: str, *content: dict[str, Any]) -> Any:
+        answer = self.probes.get(name, NO_PROBE).answer(method, path, *content)
+        if answer is None:
+            return None
+        if name in self.models:
+            self.models[name].before(method, path)
+            return answer
+        silent = self.airflow[name].get("/dags")
+        return silent if isinstance(silent, Exception) else answer
 
     def silence(self, name: str) -> None:
         """Let that environment's Airflow stop answering."""

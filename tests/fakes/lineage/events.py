@@ -9,7 +9,9 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
-from lineage_log.log import key_at
+from bluegreen.proof import FACET, UNGATED
+
+from lineage_log.log import EVENTS, key_at
 from tests.fakes.aws.s3 import FakeS3
 from tests.fakes.clock import START
 
@@ -125,3 +127,19 @@ def log_task(s3: FakeS3, kind: str, dag_id: str, due: datetime, *, at: datetime,
             "job": {"namespace": BLUE, "name": f"{dag_id}.a"},
         },
     )
+
+
+def write_ungated(s3: FakeS3, at: datetime, dag_id: str = "daily") -> None:
+    """What green's transport writes when a task is executed that no layer of the gate judged."""
+    facets = {
+        "airflow": {"dagRun": {"dag_id": dag_id, "run_id": "r1"}, "task": {"task_id": "load"}},
+        FACET: {"layer": None, "environment": "green"},
+    }
+    event = {
+        "eventType": "START",
+        "eventTime": at.isoformat(),
+        "run": {"runId": "1", "facets": facets},
+        "job": {"namespace": "green-ns", "name": f"{dag_id}.load"},
+    }
+    key = UNGATED + key_at(at).removeprefix(EVENTS) + "-1.json.gz"
+    s3.lineage.put(key, gzip.compress(json.dumps(event).encode()))

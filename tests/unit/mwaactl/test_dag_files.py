@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bluegreen.proof import PROBE_FILE
 
 from mwaactl.dag_files import PushResult, collect, push_dags
 from mwaactl.errors import CheckFailed, UsageError
@@ -70,6 +71,17 @@ def test_what_is_gone_stays_unless_delete_is_asked_for(folder: Path) -> None:
     done = pushed(folder, s3, delete=True)
     assert done.environments["blue"].deleted == ("daily.py",)
     assert s3.buckets[BLUE].keys() == ["dags/.airflowignore", "dags/lib/tools.py", "requirements.txt"]
+
+
+def test_the_probe_is_the_programs_own(folder: Path) -> None:
+    """`pulumi up` writes it: a push neither deletes nor replaces it, nor calls it a leftover."""
+    s3 = FakeS3()
+    for bucket in (BLUE, GREEN):
+        s3.buckets[bucket].put(f"dags/{PROBE_FILE}", b"the program's")
+    (folder / PROBE_FILE).write_text("x = 1\n")
+    done = pushed(folder, s3, delete=True)
+    assert done.environments["blue"].left == done.environments["blue"].deleted == ()
+    assert s3.buckets[BLUE].objects[f"dags/{PROBE_FILE}"] == b"the program's"
 
 
 def test_a_dry_run_changes_nothing(folder: Path) -> None:

@@ -11,7 +11,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from bluegreen import gate, policies, settings, store
+from bluegreen import gate, policies, proof, settings, store
 from bluegreen.aws import AwsError
 from bluegreen.store import Answer, Store
 
@@ -83,6 +83,9 @@ def airflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Airflow:
     airflow.source = source
     monkeypatch.setattr(store, "store", lambda _chosen: source)
     monkeypatch.setattr(policies, "_verdicts", {})
+    monkeypatch.setattr(policies, "_proofs", {})
+    monkeypatch.setattr(proof, "live_routes", lambda: ("settings_module",))
+    monkeypatch.setattr(policies, "_hooked", set())
     monkeypatch.setattr(policies, "_outage", False)
     return airflow
 
@@ -102,7 +105,8 @@ def context_of(dag_run: SimpleNamespace) -> dict[str, Any]:
 
 
 def operator(**attributes: Any) -> SimpleNamespace:
-    return SimpleNamespace(**{"_pre_execute_hook": None, "on_skipped_callback": []} | attributes)
+    plain: dict[str, Any] = {"task_id": "work", "_pre_execute_hook": None, "on_skipped_callback": []}
+    return SimpleNamespace(**plain | attributes)
 
 
 # --- layer 1: the scheduler ---
@@ -308,10 +312,88 @@ def test_a_tasks_log_says_what_the_gate_found_and_what_it_took(
         task._pre_execute_hook(context(T + timedelta(minutes=minute)))
         task._pre_execute_hook(context(T + timedelta(minutes=minute)))
     messages = [record.getMessage() for record in caplog.records]
+    judged = "judged by task_policy (settings_module), version 3, on green green-1"
     assert [re.sub(r"[\d.]+ ms", "N ms", line) for line in messages] == [
-        "blue/green gate: green owns 2025-11-23T10:02:00+00:00; N ms, read from SSM",
-        "blue/green gate: green owns 2025-11-23T10:01:00+00:00; N ms, from the cache",
+        f"blue/green gate: green owns 2025-11-23T10:02:00+00:00; N ms, read from SSM; {judged}",
+        f"blue/green gate: green owns 2025-11-23T10:01:00+00:00; N ms, from the cache; {judged}",
     ]
+
+
+# --- the proof of an execution ---
+
+
+def proof_of(dag_run: SimpleNamespace) -> proof.Proof | None:
+    return policies.known_proof(dag_run.dag_id, dag_run.run_id)
+
+
+def test_the_first_layer_that_judges_a_task_is_its_proof(airflow: Airflow) -> None:
+    task = operator()
+    policies.task_policy(task)
+    assert policies.is_hooked("work")
+    assert proof_of(run(OURS)) is None
+    airflow.context = context(OURS)
+    gated_dag().get_template_env()
+    task._pre_execute_hook(context(OURS))
+    assert proof_of(run(OURS)) == proof.Proof(
+        layer="dag_policy",
+        routes=("settings_module",),
+        environment="green",
+        life="green-1",
+        version=3,
+        reason="green owns 2025-11-23T10:01:00+00:00",
+    )
+
+
+@pytest.mark.parametrize("kind", ["manual", "backfill"])
+def test_a_run_that_was_created_here_has_a_proof_without_a_version(kind: str, airflow: Airflow) -> None:
+    task = operator()
+    policies.task_policy(task)
+    task._pre_execute_hook(context(THEIRS, run_type=kind))
+    judged = proof_of(run(THEIRS))
+    assert judged is not None
+    assert (judged.layer, judged.version) == ("task_policy", None)
+    assert judged.reason == f"{kind} runs are executed where they were created"
+
+
+def test_a_task_that_had_no_verdict_was_judged_too(airflow: Airflow) -> None:
+    """Its FAIL event is no sign of a missing gate, also after a callback that got a verdict in the end."""
+    airflow.reachable = False
+    airflow.context = context(OURS)
+    with pytest.raises(AirflowException):
+        gated_dag().get_template_env()
+    judged = proof_of(run(OURS))
+    assert judged is not None
+    assert (judged.layer, judged.version) == ("dag_policy", None)
+    assert judged.reason.startswith("no verdict: ")
+    airflow.reachable = True
+    airflow.source._turns.succeeded(0.0)  # the pause is over
+    call_back(dag_that_tells([]), run(OURS), known=True)
+    again = proof_of(run(OURS))
+    assert again is not None
+    assert (again.layer, again.version) == ("dag_policy", 3)
+
+
+def test_routes_that_cannot_be_told_do_not_fail_the_task(
+    airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proof, "live_routes", None)
+    task = operator()
+    policies.task_policy(task)
+    task._pre_execute_hook(context(OURS))
+    judged = proof_of(run(OURS))
+    assert judged is not None
+    assert judged.routes == ()
+
+
+def test_a_callback_alone_proves_nothing(airflow: Airflow) -> None:
+    call_back(dag_that_tells([]), run(OURS), known=True)
+    assert proof_of(run(OURS)) is None
+    task = operator()
+    policies.task_policy(task)
+    task._pre_execute_hook(context(OURS))
+    judged = proof_of(run(OURS))
+    assert judged is not None
+    assert judged.layer == "task_policy"
 
 
 def test_a_dag_authors_own_hook_is_still_called_for_our_runs_only(airflow: Airflow) -> None:
@@ -327,7 +409,10 @@ def test_a_dag_authors_own_hook_is_still_called_for_our_runs_only(airflow: Airfl
 
 def test_mapped_tasks_are_gated(airflow: Airflow) -> None:
     task = SimpleNamespace(
-        partial_kwargs={"start_from_trigger": True}, start_trigger_args="args", on_skipped_callback=()
+        task_id="work",
+        partial_kwargs={"start_from_trigger": True},
+        start_trigger_args="args",
+        on_skipped_callback=(),
     )
     policies.task_policy(task)
     with pytest.raises(AirflowSkipException):

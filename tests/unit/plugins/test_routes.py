@@ -146,6 +146,7 @@ def core(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
         module("airflow.plugins_manager", AirflowPlugin=object),
     ):
         monkeypatch.setitem(sys.modules, made.__name__, made)
+    monkeypatch.delitem(sys.modules, "bluegreen_policy", raising=False)  # another test's: it reports once
     before = set(sys.modules)
     yield core
     for name in set(sys.modules) - before:

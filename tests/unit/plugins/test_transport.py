@@ -20,6 +20,7 @@ import bluegreen.transport
 import pytest
 from bluegreen import aws, policies, settings, store
 from bluegreen.gate import Verdict
+from bluegreen.proof import Proof
 from bluegreen.store import Store
 from bluegreen.transport import LineageLogTransport
 from openlineage.client.event_v2 import Job, Run, RunEvent, RunState
@@ -40,6 +41,14 @@ class DagRunFacet(RunFacet):
     """The provider's `airflowDagRun` and `airflow` facets, as far as the transport reads them."""
 
     dagRun: dict[str, Any]  # noqa: N815 - the facet's own name
+
+
+@attr.define
+class TaskFacet(DagRunFacet):
+    """The provider's `airflow` facet of a task's event."""
+
+    taskInstance: dict[str, Any] = attr.field(factory=lambda: {"try_number": 1})  # noqa: N815
+    task: dict[str, Any] = attr.field(factory=lambda: {"task_id": "extract"})
 
 
 @attr.define
@@ -102,17 +111,22 @@ def event(
     facets: dict[str, RunFacet] | None = None,
     at: str = "2025-11-23T11:01:02.5+01:00",
     logical: datetime = T,
+    kind: RunState = RunState.START,
 ) -> RunEvent:
     begin = f"{int(logical.timestamp() * 1000):012x}"  # as the provider has it
     run = Run(runId=f"{begin[:8]}-{begin[8:]}-7000-8000-000000000000", facets=facets or {})
-    return RunEvent(
-        eventType=RunState.START, eventTime=at, run=run, job=Job("ns", "etl"), producer="https://airflow"
-    )
+    return RunEvent(eventType=kind, eventTime=at, run=run, job=Job("ns", "etl"), producer="https://airflow")
 
 
-def of_run(name: str = "airflowDagRun", **dag_run: Any) -> RunEvent:
+def of_run(name: str = "airflowDagRun", kind: RunState = RunState.START, **dag_run: Any) -> RunEvent:
     plain = {"dag_id": "etl", "run_id": "r", "run_type": "scheduled", "clear_number": 0}
-    return event({name: DagRunFacet(dagRun=plain | dag_run)})
+    facet = TaskFacet if name == "airflow" else DagRunFacet
+    return event({name: facet(dagRun=plain | dag_run)}, kind=kind)
+
+
+def written(s3: UnreliableS3) -> dict[str, dict[str, Any]]:
+    """The events in the bucket by key."""
+    return {key: json.loads(gzip.decompress(request["body"])) for key, request in s3.objects.items()}
 
 
 def test_an_event_is_one_compressed_object_under_its_time(
@@ -215,9 +229,10 @@ def test_two_events_of_one_moment_are_two_objects(transport: LineageLogTransport
 def test_events_of_the_others_runs_are_dropped(
     facet: str, instant: str, transport: LineageLogTransport, s3: UnreliableS3
 ) -> None:
-    transport.emit(of_run(facet, **{instant: THEIRS.isoformat()}))
+    """A task's: as the scheduler or the web server reports one whose state a person set."""
+    transport.emit(of_run(facet, RunState.COMPLETE, **{instant: THEIRS.isoformat()}))
     assert (len(s3.objects), transport.dropped) == (0, 1)
-    transport.emit(of_run(facet, **{instant: OURS.isoformat()}))
+    transport.emit(of_run(facet, RunState.COMPLETE, **{instant: OURS.isoformat()}))
     assert (len(s3.objects), transport.written) == (1, 1)
 
 
@@ -260,13 +275,96 @@ def test_in_a_tasks_process_its_events_go_by_what_the_gate_has_said(
     mine: bool, transport: LineageLogTransport, s3: UnreliableS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not every provider says that a run was cleared, and so is ours now though it was theirs."""
-    verdict = Verdict(mine, "cleared or not")
-    monkeypatch.setattr(policies, "_verdicts", {("etl", "r", "extract", -1, 2): verdict})
+    judge(monkeypatch, Verdict(mine, "cleared or not"))
     for due in (OURS, THEIRS):
         transport.emit(of_run("airflow", data_interval_end=due.isoformat()))
     assert len(s3.objects) == (2 if mine else 0)
-    transport.emit(of_run("airflow", data_interval_end=THEIRS.isoformat(), run_id="another"))
+    other = of_run("airflow", RunState.COMPLETE, data_interval_end=THEIRS.isoformat(), run_id="another")
+    transport.emit(other)
     assert len(s3.objects) == (2 if mine else 0)
+
+
+# --- the proof that an execution was gated ---
+
+JUDGED = Proof("dag_policy", ("settings_module",), "green", "green-1", 2, "green owns it")
+
+
+def judge(monkeypatch: pytest.MonkeyPatch, verdict: Verdict, judged: Proof = JUDGED) -> None:
+    key = ("etl", "r", "extract", -1, 1)
+    monkeypatch.setattr(policies, "_verdicts", {key: verdict})
+    monkeypatch.setattr(policies, "_proofs", {key: judged})
+
+
+@pytest.mark.parametrize("kind", [RunState.START, RunState.COMPLETE, RunState.FAIL])
+def test_the_event_of_a_task_that_the_gate_judged_carries_the_proof(
+    kind: RunState, transport: LineageLogTransport, s3: UnreliableS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge(monkeypatch, Verdict(True, "green owns it"))
+    transport.emit(of_run("airflow", kind, run_after=OURS.isoformat()))
+    [(key, event)] = written(s3).items()
+    assert key.startswith("/events/")
+    assert event["eventType"] == kind.value
+    assert event["run"]["facets"]["airflow"]["dagRun"]["run_id"] == "r"
+    assert event["run"]["facets"]["blueGreen_gate"] == {
+        "_producer": "urn:mwaa-openlineage:bluegreen",
+        "_schemaURL": "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunFacet",
+        "layer": "dag_policy",
+        "routes": ["settings_module"],
+        "environment": "green",
+        "life": "green-1",
+        "version": 2,
+        "reason": "green owns it",
+    }
+
+
+@pytest.mark.parametrize("due", [OURS, THEIRS])
+def test_a_task_that_begins_without_the_gate_is_never_dropped_and_written_apart(
+    due: datetime,
+    transport: LineageLogTransport,
+    s3: UnreliableS3,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Seen when no policy was registered: the standby's executions left no trace, since they are not ours."""
+    monkeypatch.setattr(policies, "_hooked", set())
+    transport.emit(of_run("airflow", run_after=due.isoformat()))
+    assert sorted(key.split("/")[1] for key in s3.objects) == ["events", "ungated"]
+    assert len({key.partition("/2025/")[2] for key in s3.objects}) == 1
+    for event in written(s3).values():
+        facet = event["run"]["facets"]["blueGreen_gate"]
+        assert (facet["layer"], facet["version"], facet["environment"]) == (None, None, "green")
+    assert "blue/green gate absent: no layer of it judged this task" in caplog.text
+
+
+def test_at_the_start_the_last_layer_has_yet_to_judge(
+    transport: LineageLogTransport, s3: UnreliableS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policies, "_hooked", {"extract"})
+    transport.emit(of_run("airflow", run_after=THEIRS.isoformat()))
+    assert (len(s3.objects), transport.dropped) == (0, 1)
+    transport.emit(of_run("airflow", run_after=OURS.isoformat()))
+    assert [key.split("/")[1] for key in s3.objects] == ["events"]
+
+
+def test_a_task_that_has_worked_and_was_not_judged_is_ungated_whatever_was_to_judge_it(
+    transport: LineageLogTransport, s3: UnreliableS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator with a `pre_execute` of its own calls no hook."""
+    monkeypatch.setattr(policies, "_hooked", {"extract"})
+    monkeypatch.setenv("AIRFLOW_CTX_DAG_ID", "etl")
+    monkeypatch.setenv("AIRFLOW_CTX_DAG_RUN_ID", "r")
+    transport.emit(of_run("airflow", RunState.COMPLETE, run_after=THEIRS.isoformat()))
+    assert sorted(key.split("/")[1] for key in s3.objects) == ["events", "ungated"]
+
+
+def test_without_settings_an_ungated_task_is_written_all_the_same(
+    transport: LineageLogTransport, s3: UnreliableS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__BLUEGREEN__ENVIRONMENT", "")
+    settings.load.cache_clear()
+    monkeypatch.setattr(policies, "_hooked", set())
+    transport.emit(of_run("airflow", run_after=THEIRS.isoformat()))
+    assert len(s3.objects) == 2
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ OF_STACKS: dict[str, Any] = {
     "kms_key_arn": KEY,
     "create_kms_key": True,
     "switch_lead_seconds": 7,
+    "gate_probe_minutes": 10,
     "lineage_namespace": "shared",
     "lineage_retention_days": 45,
     "marquez_image_tag": "0.50.0",

@@ -72,6 +72,16 @@ def test_the_projects_own_plugins_are_shipped(deployed: Deployed) -> None:
     }
 
 
+def test_the_probe_is_put_into_each_dags_folder_and_its_period_updates_no_environment() -> None:
+    for minutes in (5, 10):
+        deployment = deploy("fullha", {"gate_probe_minutes": minutes})
+        for colour in ("blue", "green"):
+            file = deployment.resource("BucketObjectv2", f"mwaa-{colour}-probe").inputs
+            assert file["key"] == "dags/bluegreen_probe.py"
+            assert f"dag = probe(minutes={minutes})" in file["content"]
+            assert "probe" not in json.dumps(environment(deployment, colour))
+
+
 @pytest.mark.parametrize("version", AIRFLOW_VERSIONS)
 def test_requirements_name_openlineage_and_leave_its_version_to_amazons_constraints(version: str) -> None:
     settings = parse({"airflow_version": version, "requirements": ["pandas==2.3.3"]})

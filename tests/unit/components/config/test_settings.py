@@ -159,6 +159,9 @@ def test_each_problem_names_the_command_that_mends_it(changes: dict[str, Any], c
         ),
         ({"aurora_min_capacity": "0.7"}, "aurora_min_capacity"),
         ({"switch_lead_seconds": "0"}, "switch_lead_seconds"),
+        ({"gate_probe_minutes": 0}, "gate_probe_minutes"),
+        ({"gate_probe_minutes": 7}, "gate_probe_minutes"),
+        ({"gate_probe_minutes": 60}, "gate_probe_minutes"),
     ],
 )
 def test_what_aws_would_refuse_much_later_is_refused_here(changes: dict[str, Any], key: str) -> None:

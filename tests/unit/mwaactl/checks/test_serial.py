@@ -26,9 +26,9 @@ def test_a_source_that_cannot_be_asked_stops_a_switch_of_serial_dags(aws: FakeCl
     with pytest.raises(CheckFailed, match="serial-dags"):
         carry_out(made)
     assert len(aws.ssm.values()) == 1
-    done = switched(aws, force=["serial-dags"])
+    done = switched(aws, force=["serial-dags", "gate"])
     assert (done.changed, done.held) == (True, ())
-    assert "[forced: serial-dags]" in aws.ssm.stored[OWNERSHIP][-1]["Description"]
+    assert "[forced: gate, serial-dags]" in aws.ssm.stored[OWNERSHIP][-1]["Description"]
 
 
 def test_a_source_that_cannot_be_asked_stops_dags_that_depend_on_their_past_too(aws: FakeClients) -> None:
@@ -40,7 +40,7 @@ def test_a_source_that_cannot_be_asked_stops_dags_that_depend_on_their_past_too(
 def test_a_source_that_cannot_be_asked_is_no_hindrance_if_nothing_is_serial(aws: FakeClients) -> None:
     ScheduledAirflows(aws, {"plain": Work(3600, 60, alone=False)})
     aws.mwaa.silence(BLUE)
-    made = planned(aws)
+    made = planned(aws, force=["gate"])
     assert check_of(made, "serial-dags") == ("pass", "green has no serial DAG")
     assert carry_out(made).changed
 
@@ -49,6 +49,6 @@ def test_serial_dags_are_not_checked_if_neither_side_answers(aws: FakeClients) -
     ScheduledAirflows(aws, {"daily": Work(3600, 60)})
     aws.mwaa.silence(BLUE)
     aws.mwaa.silence(GREEN)
-    made = planned(aws, force=["target-api", "target-scheduler"])
+    made = planned(aws, force=["target-api", "target-scheduler", "gate"])
     assert check_of(made, "serial-dags")[0] == "not checked"
     assert carry_out(made).changed

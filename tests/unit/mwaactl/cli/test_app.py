@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from mwaactl.errors import Unreachable
 from tests.fakes.aws.clients import FakeClients
 from tests.fakes.aws.errors import client_error
 from tests.fakes.aws.ssm import ACTIVE, OWNERSHIP
+from tests.fakes.clock import START
+from tests.fakes.lineage.events import write_ungated
 from tests.fakes.mwaactl.commands import Command
 
 GREEN = "mwaa-openlineage-fullha-green"
@@ -75,9 +78,23 @@ def test_status_names_what_could_not_be_checked(run: Command, aws: FakeClients) 
         aws.mwaa.airflow[GREEN], client_error("AccessDeniedException", 403)
     )
     value = json.loads(run("status", "--json").stdout)
-    airflows = "scheduler dags import_errors in_flight last_scheduled pools variables connections"
+    airflows = "scheduler dags import_errors in_flight last_scheduled probe pools variables connections"
     assert set(value["not_checked"]) == {f"green.{field}" for field in airflows.split()}
     assert "green.scheduler" in run("status").stdout
+
+
+def test_status_shows_whether_each_gate_works(run: Command, aws: FakeClients) -> None:
+    works = run("status").stdout
+    assert " ".join(works.split()).count("works: probe due") == 2
+    aws.mwaa.probes[GREEN].there = False
+    write_ungated(aws.s3, START - timedelta(hours=20))
+    broken = run("status").stdout
+    assert "not proven: it has no run" in " ".join(broken.split())
+    assert "Executed without a gate, 2026-11-22T14:00:00.000Z: daily.load of r1 on green" in broken
+    value = json.loads(run("status", "--json").stdout)
+    assert value["gates"]["green"]["at"] is None
+    assert value["gates"]["blue"]["how"].startswith("executed by dag_policy")
+    assert [each["dag_id"] for each in value["ungated"]] == ["daily"]
 
 
 def test_status_works_in_a_mode_with_one_environment(run: Command, aws: FakeClients) -> None:

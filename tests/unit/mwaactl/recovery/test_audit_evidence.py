@@ -9,6 +9,7 @@ from bluegreen.timeline import LEAD, Timeline
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lineage_log.log import EVENTS
 from mwaactl.airflow.models import Run as ReadRun
 from mwaactl.airflow.models import TaskInstance
 from mwaactl.recovery import audit
@@ -19,7 +20,7 @@ from tests.fakes.aws.clients import BLUE, FakeClients, clients_of_models, deploy
 from tests.fakes.aws.errors import client_error
 from tests.fakes.aws.ssm import OWNERSHIP
 from tests.fakes.clock import START, minutes, stop_time
-from tests.fakes.lineage.events import dag_run, log_complete, log_dag, write
+from tests.fakes.lineage.events import dag_run, log_complete, log_dag, write, write_ungated
 from tests.fakes.mwaactl.commands import Command
 from tests.fakes.timeline import LIVES, dumped
 
@@ -282,24 +283,38 @@ def test_a_mirror_that_has_its_states_was_executed(replaced: FakeClients) -> Non
     assert compare(replaced).unknown == 2
 
 
-def test_the_log_is_read_only_where_an_owner_is_gone(
-    aws: FakeClients, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_log_is_read_only_where_an_owner_is_gone(aws: FakeClients) -> None:
     executed(aws, 10, 10, 11)
     mirrors(aws, 10)
-    monkeypatch.setattr(aws.s3, "list_objects_v2", None)
     assert found(compare(aws)) == []
+    assert EVENTS not in aws.s3.listed
 
 
-def test_a_new_environment_that_catches_up_owns_its_history(
-    aws: FakeClients, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_executions_without_a_gate_are_listed_and_exit_1(aws: FakeClients, run: Command) -> None:
+    for minute in (-1, 30):  # the first is outside the window
+        write_ungated(aws.s3, minutes(minute), dag_id=f"at_{minute}")
+    assert [str(each) for each in compare(aws).ungated] == ["at_30.load of r1 on green"]
+    result = run("audit", "--since", "1h")
+    assert result.exit_code == 1
+    assert "Executed without a gate, 2026-11-23T10:30:00.000Z: at_30.load of r1 on green" in result.stdout
+
+
+def test_if_the_log_does_not_answer_a_note_says_what_is_unknown(aws: FakeClients) -> None:
+    executed(aws, 10, 10, 11)
+    mirrors(aws, 10)
+    aws.s3.error = client_error("AccessDenied", 403)
+    report = compare(aws)
+    assert report.findings == ()
+    assert "whether anything was executed without a gate is unknown" in report.notes[0]
+
+
+def test_a_new_environment_that_catches_up_owns_its_history(aws: FakeClients) -> None:
     aws.mwaa.environments[BLUE]["CreatedAt"] = minutes(30)
     executed(aws, 10, 31, 32)
     aws.blue.mirror("chain", minutes(12))
     mirrors(aws, 10, 12)
-    monkeypatch.setattr(aws.s3, "list_objects_v2", None)  # the log is not read
     assert (found(compare(aws)), compare(aws).unknown) == ([("nobody", minutes(12))], 0)
+    assert EVENTS not in aws.s3.listed
 
 
 def test_before_its_environment_was_created_a_run_is_unknown_or_had_not_begun(aws: FakeClients) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from bluegreen.proof import PROBE
 
 from mwaactl.airflow.models import Pool
 from mwaactl.checks.both_sides import different_pools
@@ -41,7 +42,7 @@ def changes(aws: FakeClients) -> list[tuple[str, str, str, Any]]:
     return [
         (request["Name"], request["Method"], request["Path"], request.get("Body"))
         for request in aws.mwaa.asked
-        if request["Method"] != "GET"
+        if request["Method"] != "GET" and not request["Path"].endswith("/list")
     ]
 
 
@@ -62,6 +63,28 @@ def test_the_pause_state_is_copied_to_the_target_only(airflows: FakeClients) -> 
         (GREEN, "PATCH", "/dags/daily", {"is_paused": False}),
         (GREEN, "PATCH", "/dags/hourly", {"is_paused": True}),
     ]
+
+
+def test_nothing_is_unpaused_where_the_gate_is_not_proven(airflows: FakeClients) -> None:
+    """Its scheduler would create runs at once, and perhaps execute what the other side owns."""
+    daily, hourly = airflows.mwaa.airflow[GREEN]["/dags"]["dags"]
+    daily["is_paused"], hourly["is_paused"] = True, False
+    airflows.mwaa.probes[GREEN].there = False
+    copied = synced(airflows)
+    assert (copied.paused, copied.unpaused, copied.kept_paused) == (("hourly",), (), ("daily",))
+    assert [change[2:] for change in changes(airflows)] == [("/dags/hourly", {"is_paused": True})]
+    assert copied.unproven == f"it has no run of the DAG {PROBE}"
+    notes = plan(deployment(airflows), "green", sync=True).notes
+    assert f"daily stay paused on green, whose gate is not proven: {copied.unproven}" in notes
+
+
+def test_the_probe_itself_is_unpaused(airflows: FakeClients) -> None:
+    for name, paused in ((BLUE, False), (GREEN, True)):
+        airflows.mwaa.airflow[name]["/dags"]["dags"].append({"dag_id": PROBE, "is_paused": paused})
+        airflows.mwaa.airflow[name]["/dags"]["total_entries"] = 3
+        airflows.mwaa.airflow[name][f"PATCH /dags/{PROBE}"] = {}
+    airflows.mwaa.probes[GREEN].shows = lambda due: "queued"
+    assert synced(airflows) == CopyResult(unpaused=(PROBE,))
 
 
 def test_a_dag_of_one_side_only_is_no_matter_of_sync(airflows: FakeClients) -> None:

@@ -93,18 +93,18 @@ def test_differences_between_the_sides_are_shown_without_a_call_per_dag(aws: Fak
         "same-instants",
     }
     assert results["asset-events"] == "not checked"
-    assert len(aws.mwaa.asked) == 16, "eight of each side"
+    assert len(aws.mwaa.asked) == 20, "ten of each side"
 
 
-def test_the_gate_is_proved_by_one_call_more(aws: FakeClients) -> None:
+def test_the_runs_of_the_other_side_take_one_call_more(aws: FakeClients) -> None:
     run = {"dag_id": "daily", "dag_run_id": "r", "run_type": "scheduled", "state": "success"}
     found = [{**run, "run_after": (START - MINUTE).isoformat()}]
     aws.mwaa.airflow[GREEN]["/dags/~/dagRuns"] = {"dag_runs": found, "total_entries": 1}
     results = {check.name: check.result for check in seen(aws).switch_checks}
     assert results["gate"] == "pass"
     asked = [f"{one['Method']} {one['Path']}" for one in aws.mwaa.asked]
-    assert len(asked) == 17
-    assert asked.count(TASK_INSTANCES) == 1
+    assert len(asked) == 21
+    assert asked.count(TASK_INSTANCES) == 3, "one of each probe"
 
 
 def test_a_plain_parameter_that_is_missing_is_named(aws: FakeClients) -> None:

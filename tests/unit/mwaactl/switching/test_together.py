@@ -186,7 +186,7 @@ def test_a_target_that_does_not_answer_hides_only_what_it_alone_knows(aws: FakeC
     ScheduledAirflows(aws, works)
     aws.mwaa.airflow[NAMES["blue"]]["/dags/consumer/dagRuns"] = {"dag_runs": [], "total_entries": 0}
     aws.mwaa.silence(NAMES["green"])
-    done = switched(aws, force=["target-api", "target-scheduler", "import-errors"])
+    done = switched(aws, force=["target-api", "target-scheduler", "import-errors", "gate"])
     assert (done.changed, done.held) == (True, ())
 
 

@@ -1,0 +1,184 @@
+"""The probe: what its task reports, when it fails, and its DAG file."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from bluegreen import policies, probe, proof, settings, store
+from bluegreen.aws import AwsError
+from bluegreen.proof import PROBE, Proof, problem
+from bluegreen.store import Answer, Store
+
+from components.airflow.probe import dag_file
+from tests.fakes.airflow.gate import always
+from tests.fakes.timeline import GATE_OPTIONS, initial
+
+T = datetime(2025, 11, 23, 10, tzinfo=UTC)
+OURS, THEIRS = T + timedelta(minutes=1), T - timedelta(minutes=1)
+JUDGED = Proof("dag_policy", ("settings_module",), "green", "green-1", 2, "green owns it")
+
+
+class AirflowFailException(Exception):  # noqa: N818 - Airflow's own name
+    """As in airflow.exceptions."""
+
+
+class BaseOperator:
+    """The little of Airflow's that a task needs; it refuses unknown arguments, as Airflow does."""
+
+    def __init__(self, *, task_id: str) -> None:
+        self.task_id, self._pre_execute_hook = task_id, None
+        self.dag = DAG.current
+        self.dag.tasks[task_id] = self
+
+
+class DAG:
+    """Airflow's, as far as the probe uses it."""
+
+    current: DAG
+
+    def __init__(self, dag_id: str, **arguments: Any) -> None:
+        self.dag_id, self.arguments = dag_id, arguments
+        self.tasks: dict[str, BaseOperator] = {}
+
+    def __enter__(self) -> DAG:
+        DAG.current = self
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def get_template_env(self) -> str:
+        return "jinja"
+
+
+class Ssm:
+    """The parameter; `hangs`: it does not answer."""
+
+    def __init__(self) -> None:
+        self.hangs = False
+
+    def read(self, known: Answer | None) -> Answer:
+        if self.hangs:
+            raise AwsError("https://ssm: timed out")
+        return always(initial().switched("green", T, 2), 2, T - timedelta(hours=1))(known)
+
+
+@pytest.fixture(params=["airflow.sdk", "airflow.models"])
+def ssm(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ssm]:
+    """An environment of Airflow 3, then of Airflow 2: it is green, and owns the work from T on."""
+    modules: dict[str, dict[str, Any]] = {
+        "airflow": {},
+        "airflow.exceptions": {"AirflowFailException": AirflowFailException},
+        request.param: {"DAG": DAG, "BaseOperator": BaseOperator},
+    }
+    for name, content in modules.items():
+        module = ModuleType(name)
+        vars(module).update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+    for option, value in {**GATE_OPTIONS, "WAIT_SECONDS": "0", "MAX_AGE_SECONDS": ""}.items():
+        monkeypatch.setenv(f"AIRFLOW__BLUEGREEN__{option}", value)
+    settings.load.cache_clear()
+    ssm = Ssm()
+    source = Store(settings.load(), ssm.read, tmp_path)
+    monkeypatch.setattr(store, "store", lambda _chosen: source)
+    monkeypatch.setattr(probe, "WAIT", 0.0)
+    monkeypatch.setattr(policies, "_proofs", {})
+    monkeypatch.setattr(proof, "live_routes", lambda: ("settings_module",))
+    yield ssm
+    settings.load.cache_clear()
+
+
+def rendered(due: datetime = OURS, *, gated: bool = True) -> Any:
+    """The probe's task after Airflow has rendered its template, for a run that was due then."""
+    probe_dag = probe.probe(5)
+    task = probe_dag.tasks["report"]
+    dag_run = SimpleNamespace(
+        dag_id=PROBE, run_id="r", run_type="scheduled", run_after=due, start_date=None, clear_number=0
+    )
+    if gated:
+        policies.dag_policy(probe_dag)
+        policies.task_policy(task)
+        policies._proofs[PROBE, "r", "report", -1, 1] = JUDGED
+    assert task.report == "{{ bluegreen_report(dag_run, task) }}"
+    task.report = probe_dag.arguments["user_defined_macros"]["bluegreen_report"](dag_run, task)
+    return task
+
+
+@pytest.mark.parametrize("minutes", [1, 5, 30])
+def test_the_file_in_the_dags_folder_makes_the_dag(minutes: int, ssm: Ssm, tmp_path: Path) -> None:
+    file = tmp_path / "bluegreen_probe.py"
+    file.write_text(dag_file(minutes))
+    assert {"airflow", "dag"} <= set(file.read_text().lower().split()), "Airflow's safe mode needs both"
+    made = runpy.run_path(str(file))["dag"]
+    assert made.dag_id == PROBE
+    assert made.arguments["schedule"] == f"*/{minutes} * * * *"
+    assert made.arguments["is_paused_upon_creation"] is False
+    assert made.arguments["catchup"] is False
+    assert made.arguments["default_args"]["retries"] == 0
+    assert [*made.tasks] == ["report"]
+    assert made.tasks["report"].template_fields == ("report",)
+
+
+def test_on_the_owner_it_reports_how_the_gate_judged_it(ssm: Ssm, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "bluegreen")
+    task = rendered()
+    assert task.execute({}) == {
+        "layer": "dag_policy",
+        "layers": ["dag_policy", "task_policy"],
+        "routes": ["settings_module"],
+        "version": 2,
+        "environment": "green",
+        "life": "green-1",
+        "mine": True,
+        "reason": "green owns 2025-11-23T10:01:00+00:00",
+    }
+    assert 'blue/green probe gated: {"layer": "dag_policy"' in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("due", "message"),
+    [
+        (THEIRS, "it was executed where it is not owned: blue owns what is due at"),
+        (OURS, r"the gate did not judge it \(layers that live in its process: none\)"),
+    ],
+    ids=["on the standby", "on the owner"],
+)
+def test_without_a_gate_its_task_fails_loudly(
+    due: datetime, message: str, ssm: Ssm, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = rendered(due, gated=False)
+    with pytest.raises(AirflowFailException, match=message):
+        task.execute({})
+    [record] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert record.getMessage().startswith("blue/green gate absent: ")
+
+
+@pytest.mark.parametrize("gated", [True, False])
+def test_an_outage_of_the_parameter_is_reported_and_hides_no_execution(
+    gated: bool, ssm: Ssm, caplog: pytest.LogCaptureFixture
+) -> None:
+    ssm.hangs = True
+    task = rendered(gated=gated)
+    report = json.loads(task.report)
+    assert "https://ssm: timed out" in report["error"]
+    message = "timeline cannot be read" if gated else "the gate did not judge it"
+    with pytest.raises(AirflowFailException, match=message):
+        task.execute({})
+    assert ("blue/green gate absent" in caplog.text) is not gated
+
+
+def test_without_settings_it_reports_that(ssm: Ssm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__BLUEGREEN__ENVIRONMENT", "")
+    settings.load.cache_clear()
+    assert "SettingsError" in json.loads(rendered().report)["error"]
+
+
+def test_what_is_no_report_is_a_problem() -> None:
+    assert problem({}) == "the gate did not judge it (layers that live in its process: none)"
