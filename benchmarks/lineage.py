@@ -1,14 +1,15 @@
 """What lineage costs a task, and how many events per second the forwarder delivers to Marquez.
 
-    python -m benchmarks.lineage [transport|forwarder] [--events 1000] [--version 3.3.1] [--tasks 4]
+    python -m benchmarks.lineage forwarder [--events 1000] [--to URL]
+    python -m benchmarks.lineage transport [--version 3.3.1] [--tasks 4]
 
 `transport` (benchmarks/transport.py, 5 minutes): how many seconds a task waits for each of its events.
 
-`forwarder`: the forwarder and a naive poster. The log is in an emulated S3 (MiniStack), and a double
-stands in for Marquez. Marquez 0.51.1 on a node with 2 cores takes 54 to 57 events a second, 34 ms each, which
-the double imitates with two posts at a time. "Larger" handles 20 posts at a time, the size of Marquez's
-connection pool. At 0 ms the emulated S3 is the bottleneck, so that row is repeated with a log in memory.
-Goal: as fast as Marquez takes events.
+`forwarder`: the forwarder beside direct posts over one connection, and over eight without any order. The log
+is in an emulated S3 (MiniStack), and a double stands in for Marquez. Marquez 0.51.1 on a node with 2 cores
+takes 54 to 57 events a second, 34 ms each, which the double imitates with two posts at a time. "Larger"
+handles 20 posts at a time, the size of Marquez's connection pool. `--to` names a real Marquez instead.
+Goals: at least twice as fast as one connection, and never behind eight.
 
 Both need an otherwise idle machine.
 """
@@ -19,129 +20,191 @@ import argparse
 import gzip
 import json
 import os
+import statistics
+import subprocess
+import sys
 import tempfile
 import time
-import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import boto3
-from botocore.config import Config
+import psutil
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks import transport
 from benchmarks.marquez import SPEEDS, Speed, double
 from components.config.airflow_versions import AIRFLOW_VERSIONS
-from forwarder.checkpoint_keeper import CheckpointKeeper
-from forwarder.forwarder import Forwarder, Timing
-from lineage_log.log import Log, key_at
-from lineage_log.marquez_client import MarquezClient
-from lineage_log.read_ahead import READERS
+from lineage_log.log import key_at
+from lineage_log.marquez_client import PRODUCER, SCHEMA, MarquezClient
 from local.aws import ministack
 from local.home import REGION, Home
 from local.processes import clean_environ
-from tests.fakes.aws.s3 import LINEAGE_LOG, FakeS3
+from tests.fakes.aws.s3 import LINEAGE_LOG
 
 BUCKET = LINEAGE_LOG
-JOBS = 50
-KINDS = ("START", "COMPLETE")
+DAGS, TASKS = 10, 5
 SPACING = timedelta(milliseconds=50)  # between events
-FACET = "x" * 2000  # an event of Airflow has some kilobytes
+COLUMNS = 24  # with which an event is as large as Airflow's: 7 KB
 
 
 def events(count: int) -> Iterator[tuple[str, bytes]]:
-    """Keys and contents: runs of `JOBS` jobs that begin together and end together."""
+    """Keys and contents: runs of DAGs whose tasks read and write datasets, one task after the other."""
     start = datetime.now(UTC) - timedelta(days=1)
-    runs = [str(uuid.uuid4()) for _ in range(JOBS)]
+    each = interleaved(count)
     for number in range(count):
-        job, turn = number % JOBS, number // JOBS
-        if turn % len(KINDS) == 0:
-            runs[job] = str(uuid.uuid4())
         instant = start + number * SPACING
-        event = {
-            "eventTime": instant.isoformat(),
-            "eventType": KINDS[turn % len(KINDS)],
-            "run": {"runId": runs[job], "facets": {"airflow": {"text": FACET}}},
-            "job": {"namespace": "benchmark", "name": f"dag.task_{job}"},
-        }
+        event = next(each) | {"eventTime": instant.isoformat()}
         yield f"{key_at(instant)}-{uuid.uuid4().hex[:12]}.json.gz", gzip.compress(json.dumps(event).encode())
 
 
-def naive(s3: Any, url: str) -> None:
-    """List the log, then read and post one event after the other, each over a new connection."""
-    for page in Log(s3, BUCKET).pages(""):
-        for entry in page:
-            body = gzip.decompress(s3.get_object(Bucket=BUCKET, Key=entry.key)["Body"].read())
-            headers = {"Content-Type": "application/json"}
-            request = urllib.request.Request(f"{url}/api/v1/lineage", body, headers)  # noqa: S310 - loopback
-            with urllib.request.urlopen(request, timeout=30):  # noqa: S310
-                pass
+def interleaved(count: int) -> Iterator[dict[str, Any]]:
+    """Events of all DAGs in turn."""
+    dags = [run_events(dag) for dag in range(DAGS)]
+    for number in range(count):
+        dag = number % DAGS
+        event = next(dags[dag], None)
+        if event is None:
+            dags[dag] = run_events(dag)
+            event = next(dags[dag])
+        yield event
 
 
-def forward(s3: Any, url: str) -> None:
+def run_events(dag: int) -> Iterator[dict[str, Any]]:
+    run, name = str(uuid.uuid4()), f"dag_{dag}"
+    yield event_of("START", run, name)
+    for task in range(TASKS):
+        task_run, parent = str(uuid.uuid4()), {"run": {"runId": run}, "job": job(name)}
+        for kind in ("START", "COMPLETE"):
+            yield event_of(kind, task_run, f"{name}.task_{task}", facet(parent), task)
+    yield event_of("COMPLETE", run, name)
+
+
+def event_of(
+    kind: str, run: str, name: str, parent: dict[str, Any] | None = None, task: int = 0
+) -> dict[str, Any]:
+    text = facet({"dagRun": {"conf": {f"key_{n}": uuid.uuid4().hex for n in range(40)}}})
+    facets = {"airflow": text, **({"parent": parent} if parent else {})}
+    dag = name.split(".")[0]
+    tables = [dataset(f"{dag}.table_{n}") for n in (task, task + 1)] if parent else []
+    return {
+        "eventType": kind,
+        "run": {"runId": run, "facets": facets},
+        "job": job(name),
+        "inputs": tables[:1],
+        "outputs": tables[1:],
+        "producer": PRODUCER,
+        "schemaURL": SCHEMA,
+    }
+
+
+def job(name: str) -> dict[str, Any]:
+    return {"namespace": "benchmark", "name": name}
+
+
+def dataset(name: str) -> dict[str, Any]:
+    columns = [{"name": f"column_{n}", "type": "VARCHAR", "description": "x" * 20} for n in range(COLUMNS)]
+    return job(name) | {"facets": {"schema": facet({"fields": columns})}}
+
+
+def facet(content: dict[str, Any]) -> dict[str, Any]:
+    return {"_producer": PRODUCER, "_schemaURL": SCHEMA} | content
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a forwarder process used, from its first event: time and CPU in seconds, memory in bytes."""
+
+    time: float
+    cpu: float
+    memory: int
+
+
+def direct(texts: list[bytes], url: str, connections: int) -> Use:
+    """Post the events over so many connections, each in any order."""
+    marquez, started = MarquezClient(url, timeout=60), time.monotonic()
+    with ThreadPoolExecutor(connections) as pool:
+        if not all(answer.delivered for answer in pool.map(marquez.post, texts)):
+            raise SystemExit("a post failed")
+    return Use(time.monotonic() - started, 0, 0)
+
+
+def forward(url: str) -> Use:
     """Run the forwarder until the log is empty."""
-    keeper = CheckpointKeeper(s3, BUCKET, f"forwarder/{uuid.uuid4()}.json", holder="benchmark", lease=10)
-    marquez = MarquezClient(url, timeout=20)
-    Forwarder(Log(s3, BUCKET), keeper, marquez, Timing()).once(1)
+    command = [sys.executable, "-m", "forwarder", "--once", "--bucket", BUCKET, "--to", url]
+    process = psutil.Popen(
+        [*command, "--checkpoint", f"forwarder/{uuid.uuid4()}.json"],
+        env=os.environ | {"MALLOC_ARENA_MAX": "2"},  # as on a node
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    memory, started, times = 0, time.monotonic(), process.cpu_times()
+    while "forwarding, from" not in process.stdout.readline():
+        started, times = time.monotonic(), process.cpu_times()
+    before, cpu = sum(times[:2]), 0.0
+    while process.poll() is None:
+        with suppress(psutil.NoSuchProcess):
+            memory = max(memory, process.memory_info().rss)
+            cpu = sum(process.cpu_times()[:2]) - before
+        time.sleep(0.05)
+    if process.returncode:
+        raise SystemExit("the forwarder failed")
+    return Use(time.monotonic() - started, cpu, memory)
 
 
-def rate(work: Callable[[Any, str], None], s3: Any, speed: Speed, count: int) -> float:
-    """Events per second. Raises SystemExit if events are missing in Marquez."""
-    with double(speed) as marquez:
-        started = time.monotonic()
-        work(s3, marquez.url)
-        seconds = time.monotonic() - started
-        if (arrived := len(marquez.events())) < count:
-            raise SystemExit(f"Marquez has only {arrived} of {count} events")
-    return count / seconds
-
-
-def fill(s3: Any, count: int) -> FakeS3:
-    """Write the log to `s3`; return the same log in memory."""
-    memory, objects = FakeS3(), list(events(count))
-    for key, content in objects:
-        memory.lineage.put(key, content)
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda each: s3.put_object(Bucket=BUCKET, Key=each[0], Body=each[1]), objects))
-    return memory
-
-
-def forwarder(count: int) -> Table:
-    """Send `count` events to each double, both ways."""
+def forwarder(count: int, to: str | None) -> Table:
+    """Send `count` events to each Marquez in three ways."""
     os.environ["MWAA_LOCAL_TOOLS"] = str(Home.find().tools)
-    table = Table("Marquez", "log", "naive (events/s)", "forwarder (events/s)")
+    table = Table("Marquez", "1 connection", "8 connections", "forwarder", "CPU (ms/event)", "memory (MB)")
     with tempfile.TemporaryDirectory(prefix="lineage-benchmark-") as folder:
         home = Home(Path(folder) / "home")
         ministack.start(home)
         try:
             os.environ.update(clean_environ(**ministack.environ(home)))
-            s3 = boto3.client("s3", region_name=REGION, config=Config(max_pool_connections=READERS + 2))
+            s3 = boto3.client("s3", region_name=REGION)
             s3.create_bucket(Bucket=BUCKET)
-            memory = cast(Any, fill(s3, count))
-            rows = [(speed, "emulated S3", s3) for speed in SPEEDS]
-            for speed, where, log in [*rows, (SPEEDS[-1], "in memory", memory)]:
-                rates = [rate(work, log, speed, count) for work in (naive, forward)]
-                table.add_row(speed.name, where, *(f"{each:.0f}" for each in rates))
+            objects = list(events(count))
+            with ThreadPoolExecutor(8) as pool:
+                list(pool.map(lambda each: s3.put_object(Bucket=BUCKET, Key=each[0], Body=each[1]), objects))
+            texts = [gzip.decompress(content) for _, content in objects]
+            for speed in [None] if to else SPEEDS:
+                table.add_row(*row(texts, speed, to))
         finally:
             ministack.stop(home)
-    table.title = f"{count} events of {JOBS} jobs, load {os.getloadavg()[0]:.1f}"
+    size = statistics.mean(map(len, texts)) / 1000
+    table.title = f"{count} events of {size:.1f} KB, events/s, load {os.getloadavg()[0]:.1f}"
     return table
+
+
+def row(texts: list[bytes], speed: Speed | None, to: str | None) -> list[str]:
+    uses: list[Use] = []
+    for way in (lambda url: direct(texts, url, 1), lambda url: direct(texts, url, 8), forward):
+        with double(speed) if speed else nullcontext() as marquez:
+            uses.append(way(marquez.url if marquez else str(to)))
+            if marquez and (arrived := len(marquez.events())) < len(texts):
+                raise SystemExit(f"Marquez has only {arrived} of {len(texts)} events")
+    figures, use = [f"{len(texts) / each.time:.0f}" for each in uses], uses[-1]
+    name = speed.name if speed else str(to)
+    return [name, *figures, f"{use.cpu / len(texts) * 1000:.1f}", f"{use.memory / 1e6:.0f}"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("half", nargs="?", choices=("transport", "forwarder"), help="default: both")
     parser.add_argument("--events", type=int, default=1000, help="for the forwarder")
+    parser.add_argument("--to", help="root URL of a Marquez, for the forwarder")
     parser.add_argument("--version", default=max(AIRFLOW_VERSIONS), help="Airflow version")
     parser.add_argument("--tasks", type=int, default=4, help="per row, with two events each")
     chosen = parser.parse_args()
     if chosen.half != "transport":
-        Console().print(forwarder(chosen.events))
+        Console().print(forwarder(chosen.events, chosen.to))
     if chosen.half != "forwarder":
         Console().print(transport.measure(chosen.version, chosen.tasks))
 

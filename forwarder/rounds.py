@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import NamedTuple
 
 from forwarder import late_listing
@@ -13,14 +14,15 @@ from forwarder.late_listing import HOUR, Listing
 from lineage_log.checkpoint import Checkpoint, ListingPosition, Progress
 from lineage_log.delivery import Delivery
 from lineage_log.event import Event
-from lineage_log.log import AFTER_ALL, ListedObject, Log, hour_prefix, instant_of, key_at, seconds_of
+from lineage_log.log import AFTER_ALL, ListedObject, Log, hour_prefix, instant_of, key_at
 from lineage_log.ordered_pool import OrderedPool
 from lineage_log.read_ahead import read_ahead
 
 log = logging.getLogger("forwarder")
 
-# Seconds per round: one kind of event must not hold up the others for long.
-NEW, LATE, RETRYING = 5.0, 2.0, 5.0
+# Per round, for one kind of event must not hold up the others for long:
+NEW, RETRYING = 5.0, 5.0  # seconds
+LATE = 64  # events
 LATE_LISTINGS = 20  # at a time
 MISPLACED = timedelta(seconds=1)
 
@@ -95,7 +97,7 @@ class Rounds:
         spans = {hour: (first.since, _last_due(due, hour)) for hour, first in sorted(hours.items())}
         late = self._list_late(spans, after, checkpoint)
         last = [after]
-        events = self._forward(_noting(_for_seconds(late, LATE), last), late_below=checkpoint.floor)
+        events = self._forward(_noting(islice(late, LATE), last), late_below=checkpoint.floor)
         rest = next(late, None)
         self._progress.next_late = rest and rest.key
         if rest is not None:
@@ -139,6 +141,8 @@ class Rounds:
     ) -> Iterator[ListedObject]:
         """The late objects above the key `after` that arrived within the spans of their hours."""
         for hour, (since, until) in spans.items():
+            if key_at(hour + HOUR) <= after:
+                continue  # done in an earlier round
             for page in self._log.pages(after, prefix=hour_prefix(hour)):
                 for entry in page:
                     missed = self._is_late(entry) and entry.key not in checkpoint.late
@@ -168,8 +172,8 @@ class Rounds:
             if isinstance(event, Event):
                 self._ready()
                 late = key < end or _is_misplaced(event)
-                at, after = seconds_of(key), event.parent_lane
-                self._pool.put(event.lane, (event, late), size=len(event.packed), at=at, after=after)
+                size, writes, reads = len(event.packed), event.writes, event.reads
+                self._pool.put((event, late), size=size, writes=writes, reads=reads)
                 continue
             if event is not None:
                 self._delivery.set_aside(key, str(event))

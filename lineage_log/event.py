@@ -33,8 +33,9 @@ class Event:
     namespace: str
     kind: str | None = None  # START, COMPLETE, ...
     instant: datetime | None = None  # its eventTime; Marquez answers 500 to an event with an invalid one
-    parent_lane: str | None = None  # of the run that Marquez creates from this event if there is none,
-    parent_run: str | None = None  # and its id in Marquez
+    parent_run: str | None = None  # in Marquez, which creates it from this event if there is none
+    writes: frozenset[str] = frozenset()  # what the event changes in Marquez: its lane and its outputs
+    reads: frozenset[str] = frozenset()  # what it refers to: its parent's lane and its inputs
 
     @classmethod
     def parse(cls, key: str, packed: bytes) -> Self:
@@ -47,19 +48,21 @@ class Event:
         fields = content if isinstance(content, dict) else {}
         # A run belongs to one job, so the order within a job is also the order within each of its runs.
         owner = _dict(fields, "job") or _dict(fields, "dataset")
+        lane = _lane(owner)
         run, kind = _dict(fields, "run").get("runId"), fields.get("eventType")
         facet = _dict(_dict(_dict(fields, "run"), "facets"), "parent")
         parent, parent_run = _dict(facet, "job"), _dict(facet, "run").get("runId")
         return cls(
             key=key,
             packed=packed,
-            lane=_lane(owner),
+            lane=lane,
             run=None if run is None else str(run),
             namespace=str(owner.get("namespace", "")),
             kind=None if kind is None else str(kind),
             instant=parsed_instant(fields.get("eventTime")),
-            parent_lane=_lane(parent) if parent else None,
             parent_run=None if parent_run is None else marquez_run_id(str(parent_run)),
+            writes=frozenset([lane, *_datasets(fields, "outputs")]),
+            reads=frozenset([*_datasets(fields, "inputs"), *([_lane(parent)] if parent else ())]),
         )
 
     @property
@@ -113,6 +116,13 @@ def marquez_run_id(text: str) -> str:
 
 def _lane(owner: dict[str, Any]) -> str:
     return f"{owner.get('namespace', '')}\n{owner.get('name', '')}"
+
+
+def _datasets(fields: dict[str, Any], name: str) -> list[str]:
+    datasets = fields.get(name)
+    if not isinstance(datasets, list):
+        return []
+    return ["dataset\n" + _lane(each) for each in datasets if isinstance(each, dict)]
 
 
 def _dict(content: dict[str, Any], name: str) -> dict[str, Any]:

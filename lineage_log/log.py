@@ -54,12 +54,6 @@ def instant_of(key: str) -> datetime | None:
     return instant if key.startswith(key_at(instant)) else None
 
 
-def seconds_of(key: str) -> float:
-    """The event time that a key names, in seconds; 0 without one."""
-    instant = instant_of(key)
-    return 0.0 if instant is None else instant.timestamp()
-
-
 class Log:
     """One bucket's log. Safe to use from several threads."""
 

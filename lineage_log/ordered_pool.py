@@ -1,32 +1,37 @@
-"""A thread pool that keeps order: items of one lane run one after the other, different lanes in parallel.
+"""A thread pool that keeps order where it matters, and works in parallel where it does not.
 
-Items of different lanes are processed in parallel only if they happened at about the same time. An effect
-happens later than its cause, often in another lane (the next task of a DAG, the next writer of a dataset),
-and must be reported later.
+Each item names what it writes and what it reads. It waits for earlier items that write what it reads or
+writes, and for those that read what it writes.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 MOST_ITEMS = 256
-MOST_BYTES = 64 * 1024 * 1024
-SPAN = 1.0  # seconds between the times of items that are in progress together
+MOST_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(eq=False, slots=True)
+class _Use(Generic[Item]):
+    """The items in progress that use something: the last one that writes it, and who has read it since."""
+
+    writer: _Entry[Item] | None = None
+    readers: set[_Entry[Item]] = field(default_factory=set)
 
 
 @dataclass(eq=False, slots=True)
 class _Entry(Generic[Item]):
     """An item in progress; `waits` for so many others, `followers` wait for it."""
 
-    lane: str
     item: Item
     size: int
-    at: float
+    names: frozenset[str]
     waits: int = 0
     followers: list[_Entry[Item]] = field(default_factory=list)
 
@@ -39,7 +44,7 @@ class OrderedPool(Generic[Item]):
         lock = threading.Lock()
         self._started, self._finished = threading.Condition(lock), threading.Condition(lock)
         self._entries: dict[_Entry[Item], None] = {}  # in progress, in the order of `put`
-        self._last: dict[str, _Entry[Item]] = {}  # of each lane in progress
+        self._uses: dict[str, _Use[Item]] = {}
         self._ready: deque[_Entry[Item]] = deque()
         self._bytes = 0
         self._error: Exception | None = None
@@ -51,23 +56,35 @@ class OrderedPool(Generic[Item]):
         for thread in self._threads:
             thread.start()
 
-    def put(self, lane: str, item: Item, *, size: int, at: float, after: str | None = None) -> None:
-        """Queue `item` of `size` bytes, which happened `at` (seconds). Raises the first error of a worker.
-
-        It also waits for the earlier items of the lane `after`.
-        """
+    def put(self, item: Item, *, size: int, writes: Iterable[str], reads: Iterable[str] = ()) -> None:
+        """Queue `item` of `size` bytes. Raises the first error of a worker."""
+        writes = frozenset(writes)
+        reads = frozenset(reads) - writes
         with self._finished:
-            self._finished.wait_for(lambda: self._error is not None or self._has_room(size, at))
+            self._finished.wait_for(lambda: self._error is not None or self._has_room(size))
             self._raise()
-            entry = _Entry(lane, item, size, at)
-            for earlier in {self._last[name] for name in (lane, after) if name in self._last}:
+            entry = _Entry(item, size, writes | reads)
+            for earlier in self._note(entry, writes, reads):
                 earlier.followers.append(entry)
                 entry.waits += 1
             self._entries[entry] = None
-            self._last[lane] = entry
             self._bytes += size
             if not entry.waits:
                 self._start(entry)
+
+    def _note(self, entry: _Entry[Item], writes: frozenset[str], reads: frozenset[str]) -> set[_Entry[Item]]:
+        """Note what an item uses; return the items that it waits for."""
+        earlier: set[_Entry[Item]] = set()
+        for name in entry.names:
+            use = self._uses.setdefault(name, _Use())
+            if use.writer is not None:
+                earlier.add(use.writer)
+            if name in reads:
+                use.readers.add(entry)
+            if name in writes:
+                earlier |= use.readers
+                use.writer, use.readers = entry, set()
+        return earlier
 
     def drain(self) -> None:
         """Wait until all items are processed. Raises the first error of a worker."""
@@ -83,11 +100,8 @@ class OrderedPool(Generic[Item]):
         for thread in self._threads:
             thread.join()
 
-    def _has_room(self, size: int, at: float) -> bool:
-        if not self._entries:
-            return True
-        oldest = next(iter(self._entries)).at
-        return len(self._entries) < MOST_ITEMS and self._bytes + size <= MOST_BYTES and at - oldest <= SPAN
+    def _has_room(self, size: int) -> bool:
+        return not self._entries or (len(self._entries) < MOST_ITEMS and self._bytes + size <= MOST_BYTES)
 
     def _raise(self) -> None:
         if self._error is not None:
@@ -116,8 +130,13 @@ class OrderedPool(Generic[Item]):
         self._error = self._error or error
         del self._entries[entry]
         self._bytes -= entry.size
-        if self._last[entry.lane] is entry:
-            del self._last[entry.lane]
+        for name in entry.names:
+            use = self._uses.get(name)
+            if use is not None:
+                use.readers.discard(entry)
+                use.writer = None if use.writer is entry else use.writer
+                if use.writer is None and not use.readers:
+                    del self._uses[name]
         for follower in entry.followers:
             follower.waits -= 1
             if not follower.waits:

@@ -159,7 +159,7 @@ def refusal_of_requirement(line: str) -> str | None:
             if parsed.requirement is None:
                 return None
             requirement = install_req_from_parsed_requirement(handle_requirement_line(parsed)).req
-        except (OptionParsingError, PipError) as error:
+        except (OptionParsingError, PipError, ValueError) as error:  # ValueError: of `packaging`, in extras
             reason = str(error).splitlines()[0].rpartition(" error: ")[2]
             return f"a line that pip can read ({reason})"
         if requirement is None:

@@ -84,6 +84,8 @@ def stack_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(key, arn, f"in the stack's region, {region}")
     if known.get("kms_key_arn") is not None and known.get("create_kms_key") is True:
         yield Problem("kms_key_arn", known["kms_key_arn"], "removed, or create_kms_key false", remove=True)
+    if known.get("create_kms_key") is True and not re.fullmatch(r"[a-z]{2}-[a-z]+-\d", region or "us-east-1"):
+        yield Problem("create_kms_key", True, "false: Amazon MWAA's API takes no key of a region like this")
     if known.get("marquez_certificate_arn") is not None and known.get("enable_ha_marquez") is False:
         arn = known["marquez_certificate_arn"]
         allowed = "removed, or enable_ha_marquez true: the single node has no HTTPS"

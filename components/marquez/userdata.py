@@ -21,7 +21,7 @@ LAUNCH_HOOK = "marquez-answers"
 METRICS_NAMESPACE = "MwaaOpenLineage"
 
 SERVICES = ("marquez", "marquez-web", "marquez-watchdog", "lineage-forwarder")
-PROGRAMS = ("marquez-secret", "marquez-watchdog")
+PROGRAMS = ("marquez-pull", "marquez-secret", "marquez-watchdog")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from local.home import Home
 from local.mwaa.lifecycle import Fleet, NotFoundError, Runtime
-from local.mwaa.rules import Json, ValidationError
+from local.mwaa.rules import Json, ValidationError, obey_the_model
 from local.processes import LOOPBACK, LocalError
 
 PAGE = 25
@@ -70,6 +70,7 @@ class Api:
         return {"Tags": self._fleet.keeper(arn.rpartition("/")[2]).environment["Tags"]}
 
     def tag(self, arn: str, _query: Json, body: Json) -> Json:
+        obey_the_model("TagResourceInput", body)
         self._fleet.keeper(arn.rpartition("/")[2]).tag(lambda tags: tags.update(body.get("Tags") or {}))
         return {}
 

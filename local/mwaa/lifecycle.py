@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import re
 import shutil
 import threading
 import time
@@ -22,11 +21,11 @@ from typing import Any, Protocol
 from local.home import Home
 from local.mwaa.rules import (
     ENVIRONMENTS_PER_REGION,
-    PATTERNS,
     Json,
     ValidationError,
     changes_what_runs,
     created,
+    obey_the_model,
     updated,
 )
 from local.processes import LocalError
@@ -320,8 +319,7 @@ class Fleet:
 
     def create(self, name: str, request: Json) -> Json:
         """Create an environment, CREATING or already AVAILABLE. Raises ValidationError."""
-        if not _is_valid_name(name):
-            raise ValidationError(f"Name is {name!r}; it must match {PATTERNS['Name']}")
+        obey_the_model("CreateEnvironmentInput", {"Name": name, **request})
         with self._lock:
             self._forget()
             if name in self._keepers:
@@ -359,10 +357,6 @@ class Fleet:
 
     def _forget(self) -> None:
         self._keepers = {name: keeper for name, keeper in self._keepers.items() if not keeper.gone}
-
-
-def _is_valid_name(name: str) -> bool:
-    return re.fullmatch(PATTERNS["Name"], name) is not None
 
 
 def _last_update(status: str, strategy: str | None) -> Json:

@@ -6,7 +6,6 @@ API, times in seconds since the epoch).
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -14,13 +13,13 @@ from typing import Any
 from packaging.version import Version
 
 from local.home import ACCOUNT, REGION
+from local.mwaa.model import violations
 
 Json = dict[str, Any]
 
 LATEST = "3.3.1"
 OFFERED = ("2.7.2", "2.8.1", "2.9.2", "2.10.1", "2.10.3", "2.11.0", "2.11.2", "3.0.6", "3.2.1", "3.3.1")
 CLASSES = ("mw1.micro", "mw1.small", "mw1.medium", "mw1.large", "mw1.xlarge", "mw1.2xlarge")
-ACCESS_MODES = ("PUBLIC_ONLY", "PRIVATE_ONLY", "PUBLIC_AND_PRIVATE")
 MAX_WORKERS = 25
 ENVIRONMENTS_PER_REGION = 10
 LOG_GROUPS = {  # member of LoggingConfiguration -> end of the log group's name
@@ -32,17 +31,6 @@ LOG_GROUPS = {  # member of LoggingConfiguration -> end of the log group's name
 }
 LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
 REQUIRED = ("ExecutionRoleArn", "SourceBucketArn", "DagS3Path", "NetworkConfiguration")
-PATTERNS = {
-    "Name": r"[a-zA-Z][0-9a-zA-Z_-]{0,79}",
-    "ExecutionRoleArn": r"arn:aws(-[a-z]+)?:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+",
-    "SourceBucketArn": r"arn:aws(-[a-z]+)?:s3:::[a-z0-9.\-]+",
-    "KmsKey": (
-        r"(((arn:aws(-[a-z]+)?:kms:[a-z]{2}-[a-z]+-\d:\d+:)?key\/)?"
-        r"[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}"
-        r"|(arn:aws(-[a-z]+)?:kms:[a-z]{2}-[a-z]+-\d:\d+:)?alias/.+)"
-    ),
-    "WeeklyMaintenanceWindowStart": r"(MON|TUE|WED|THU|FRI|SAT|SUN):([01]\d|2[0-3]):(00|30)",
-}
 # Members that a request may set and an environment then returns unchanged.
 SETTINGS = (
     "ExecutionRoleArn",
@@ -119,6 +107,7 @@ def created(name: str, request: Json, unique: str) -> Json:
 
 def updated(environment: Json, request: Json) -> Json:
     """The environment after an UpdateEnvironment request; absent members stay. Raises ValidationError."""
+    obey_the_model("UpdateEnvironmentInput", request)
     after = environment | {m: request[m] for m in SETTINGS if request.get(m) is not None}
     for kind in ("Plugins", "Requirements", "StartupScript"):
         # Another object without a version means its newest one, not the version of the previous object.
@@ -137,22 +126,13 @@ def updated(environment: Json, request: Json) -> Json:
             f"AirflowVersion {after['AirflowVersion']} is older than the environment's "
             f"{environment['AirflowVersion']}; to downgrade, delete the environment and create it again."
         )
-    strategy = request.get("WorkerReplacementStrategy")
-    if strategy not in (None, "FORCED", "GRACEFUL"):
-        raise ValidationError(f"WorkerReplacementStrategy is {strategy!r}; allowed are FORCED and GRACEFUL.")
     return after
 
 
 def check(environment: Json) -> None:
     """Check an environment. Raises ValidationError with the member, its value and what is allowed."""
-    for member, pattern in PATTERNS.items():
-        value = environment.get(member)
-        if value is not None and not re.fullmatch(pattern, str(value)):
-            raise ValidationError(f"{member} is {value!r}; it must match {pattern}")
     _one_of("AirflowVersion", environment["AirflowVersion"], OFFERED)
     _one_of("EnvironmentClass", environment["EnvironmentClass"], CLASSES)
-    _one_of("WebserverAccessMode", environment["WebserverAccessMode"], ACCESS_MODES)
-    _one_of("EndpointManagement", environment["EndpointManagement"], ("SERVICE", "CUSTOMER"))
     version = Version(environment["AirflowVersion"])
     if environment["WebserverAccessMode"] == "PUBLIC_AND_PRIVATE" and version < Version("3.2"):
         raise ValidationError(
@@ -219,18 +199,15 @@ def _check_sizes(environment: Json) -> None:
 
 
 def _check_options(options: Mapping[str, str]) -> None:
-    for key, value in options.items():
-        if len(key) > 64 or not re.fullmatch(r"[a-z]+([a-z0-9._]*[a-z0-9_]+)?", key):
-            raise ValidationError(
-                f"AirflowConfigurationOptions: key {key!r} must be at most 64 characters: "
-                "lower-case letters, digits, dots and underscores, beginning with a letter"
-            )
+    for key in options:
         if "." not in key:
             raise ValidationError(f"AirflowConfigurationOptions: key {key!r} must be written section.option")
-        if not isinstance(value, str) or not re.fullmatch(r"[ -~]{1,65536}", value):
-            raise ValidationError(
-                f"AirflowConfigurationOptions: the value of {key!r} must be printable ASCII, not empty"
-            )
+
+
+def obey_the_model(shape: str, request: Json) -> None:
+    """Raises ValidationError if a request breaks the limits of the API's model."""
+    for violation in violations(shape, request):
+        raise ValidationError(violation)
 
 
 def _logging(name: str, before: Json, request: Json) -> Json:

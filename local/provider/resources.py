@@ -87,7 +87,7 @@ class Aws(Plugin):
         new.pop(DEFAULTS, None)
         state = plain(request.old_state)
         for key in kind.given_back:
-            old[key] = state.get(key)
+            old[key] = state.get(key, old.get(key))
             if new.get(key) is None:
                 new[key] = old[key]
         paths = list(changed_paths(old, new))

@@ -18,7 +18,7 @@ from typing import Any
 from lineage_log.checkpoint import Checkpoint, Progress
 from lineage_log.delivery import Delivery
 from lineage_log.event import Event
-from lineage_log.log import AFTER_ALL, Log, key_at, seconds_of
+from lineage_log.log import AFTER_ALL, Log, key_at
 from lineage_log.marquez_client import MarquezClient
 from lineage_log.ordered_pool import OrderedPool
 from lineage_log.patient_client import Patience, Refusal, UnreachableError
@@ -236,7 +236,7 @@ class _Replay:
             for event in self._events():
                 self.events += 1
                 self._progress.begin(event.key)
-                pool.put(event.lane, event, size=len(event.packed), at=seconds_of(event.key))
+                pool.put(event, size=len(event.packed), writes=event.writes, reads=event.reads)
                 if time.monotonic() - saved > SAVE_EVERY:
                     self._save()
                     saved = time.monotonic()

@@ -20,10 +20,11 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -47,6 +48,11 @@ RETRY_SECONDS = 0.2  # between attempts
 PAUSE_SECONDS = 10.0  # after a patient attempt fails, only quick ones follow for this long
 # Airflow sets these in the process that executes a task, and in no other.
 CONTEXT_DAG, CONTEXT_RUN = "AIRFLOW_CTX_DAG_ID", "AIRFLOW_CTX_DAG_RUN_ID"
+# To write an event as JSON takes time without bound if a facet holds itself, or the same value many times.
+MOST_VALUES = 100_000  # in an event; less than a second
+DEEPEST = 100  # levels of them; Marquez refuses more than 1,000
+# An event of another time has a wrong clock. The forwarder would find it too late, so its key is the present.
+OLDEST, NEWEST = timedelta(days=400), timedelta(minutes=5)
 
 
 @attr.define
@@ -77,6 +83,7 @@ class LineageLogTransport(Transport):
     def emit(self, event: Any) -> None:
         """Write one event (run, job or dataset event of any client version), unless its run is not ours."""
         try:
+            _drop_boundless_facets(event)
             text = Serde.to_json(event)
             plain = json.loads(text)
             judged = _proof(plain)
@@ -174,16 +181,58 @@ def _count() -> None:
 
 def _key(event_time: str | None) -> str:
     """YYYY/MM/DD/HH/<time>-<unique>.json.gz in UTC, so that keys sort by the time of the events."""
-    moment = _instant(event_time) or datetime.now(UTC)
+    now = _now()
+    moment = _instant(event_time) or now
+    if not now - OLDEST <= moment <= now + NEWEST:
+        moment = now
     return f"{moment:%Y/%m/%d/%H/%Y%m%dT%H%M%S.%fZ}-{uuid.uuid4().hex[:12]}.json.gz"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _instant(text: Any) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (TypeError, ValueError, OverflowError):
         return None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _drop_boundless_facets(event: Any) -> None:
+    """Remove facets that could not be written in time. Raises ValueError if that is not enough."""
+    values = 0
+    for owner in (getattr(event, "run", None), getattr(event, "job", None)):
+        facets: dict[str, Any] = getattr(owner, "facets", None) or {}
+        for name, facet in [*facets.items()]:
+            try:
+                values += _count_values(facet, MOST_VALUES - values)
+            except ValueError as error:
+                log.warning("lineage facet %s dropped: %s", name, error)
+                del facets[name]
+    _count_values(event, MOST_VALUES)
+
+
+def _count_values(value: Any, most: int) -> int:
+    """How many values JSON would have. Raises ValueError if it would be more than `most`, or too deep."""
+    level, count = [value], 1
+    for _ in range(DEEPEST):
+        level = list(islice((inner for outer in level for inner in _values_of(outer)), most - count + 1))
+        count += len(level)
+        if count > most:
+            raise ValueError(f"more than {MOST_VALUES} values")
+        if not level:
+            return count
+    raise ValueError(f"values in more than {DEEPEST} levels")
+
+
+def _values_of(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    if isinstance(value, list | tuple | set | frozenset):
+        return value
+    return (getattr(value, field.name) for field in attr.fields(type(value))) if attr.has(type(value)) else ()
 
 
 def _proof(event: dict[str, Any]) -> Proof | None:

@@ -5,13 +5,18 @@ install_database_authorities() { # with them the JDBC driver checks that it talk
     https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem
 }
 
+metadata() { # of this instance
+  local token
+  token=$(curl --fail --silent --max-time 5 --request PUT \
+    --header 'X-aws-ec2-metadata-token-ttl-seconds: 60' http://169.254.169.254/latest/api/token) &&
+    curl --fail --silent --max-time 5 --header "X-aws-ec2-metadata-token: $token" \
+      "http://169.254.169.254/latest/meta-data/$1"
+}
+
 enter_service() {
-  local token instance
+  local instance
   retry curl --fail --silent --max-time 5 --output /dev/null http://127.0.0.1:5001/ping
-  token=$(curl --fail --silent --request PUT --header 'X-aws-ec2-metadata-token-ttl-seconds: 60' \
-    http://169.254.169.254/latest/api/token)
-  instance=$(curl --fail --silent --header "X-aws-ec2-metadata-token: $token" \
-    http://169.254.169.254/latest/meta-data/instance-id)
+  instance=$(retry metadata instance-id)
   retry aws autoscaling complete-lifecycle-action --region "$AWS_REGION" --instance-id "$instance" \
     --auto-scaling-group-name "$GROUP_NAME" --lifecycle-hook-name "$LAUNCH_HOOK" \
     --lifecycle-action-result CONTINUE

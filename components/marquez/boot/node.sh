@@ -2,24 +2,28 @@
 
 retry() { # the NAT gateway, a mirror, a role or the volume may not be there yet
   # Without end: nobody would take the single node's place, and a node of the group is given up by its group.
+  local pause=5
   until "$@"; do
-    echo "not yet: $*" >&2
-    sleep 10
+    echo "not yet, again in $pause s: $*" >&2
+    sleep "$pause"
+    pause=$((pause < 30 ? pause * 2 : 60))
   done
 }
 
+has_network() { docker network inspect marquez >/dev/null 2>&1 || docker network create marquez; }
+
 install_packages() {
   retry dnf install --assumeyes docker python3.12 unzip
-  systemctl enable --now docker
-  docker network inspect marquez >/dev/null 2>&1 || docker network create marquez
+  retry systemctl enable --now docker
+  retry has_network
 }
 
 install_forwarder() {
   local archive=/opt/forwarder/forwarder.zip
   mkdir -p /opt/forwarder/app
   retry aws s3 cp --region "$AWS_REGION" "s3://$LINEAGE_BUCKET/$FORWARDER_KEY" "$archive"
-  unzip -oq "$archive" -d /opt/forwarder/app
-  python3.12 -m venv /opt/forwarder/venv
+  retry unzip -oq "$archive" -d /opt/forwarder/app
+  retry python3.12 -m venv /opt/forwarder/venv
   retry /opt/forwarder/venv/bin/pip install --quiet --no-cache-dir --disable-pip-version-check \
     --require-hashes --only-binary :all: --requirement /opt/forwarder/app/forwarder/requirements.txt
 }

@@ -153,6 +153,8 @@ def _inputs(environment: Mapping[str, Any]) -> Props:
         "PluginsS3ObjectVersion",
         "AirflowConfigurationOptions",
         "WebserverAccessMode",
+        "WeeklyMaintenanceWindowStart",
+        "EndpointManagement",
     )
     own: Props = _pulumi({part: environment[part] for part in parts if environment.get(part) is not None})
     return own
@@ -165,21 +167,14 @@ def _strategy(environment: Mapping[str, Any]) -> str:
 
 def _outputs(environment: Mapping[str, Any]) -> Props:
     created = environment.get("CreatedAt")
-    outputs = {
+    outputs = _inputs(environment) | {
         "arn": environment["Arn"],
         "status": environment["Status"],
         "webserverUrl": environment.get("WebserverUrl"),
         "serviceRoleArn": environment.get("ServiceRoleArn"),
         "createdAt": created.isoformat() if isinstance(created, datetime) else created,
-        "airflowVersion": environment.get("AirflowVersion"),
-        "environmentClass": environment.get("EnvironmentClass"),
-        "minWorkers": environment.get("MinWorkers"),
-        "maxWorkers": environment.get("MaxWorkers"),
         "minWebservers": environment.get("MinWebservers"),
         "maxWebservers": environment.get("MaxWebservers"),
-        "schedulers": environment.get("Schedulers"),
-        "webserverAccessMode": environment.get("WebserverAccessMode"),
-        "weeklyMaintenanceWindowStart": environment.get("WeeklyMaintenanceWindowStart"),
         STRATEGY: _strategy(environment),
     }
     return {key: value for key, value in outputs.items() if value is not None}

@@ -319,7 +319,7 @@ def test_disabling_blue_green_while_blue_works_goes_on() -> None:
     [
         ({"airflow_version": "3.3.1"}, "airflow_major 2 -> 3"),
         ({"vpc_cidr": "10.1.0.0/16"}, "vpc_cidr"),
-        ({"availability_zones": ["us-east-1c", "us-east-1d"]}, "availability_zones"),
+        ({"availability_zones": ["us-east-1b", "us-east-1c"]}, "availability_zones"),
         (
             {"kms_key_arn": "arn:aws:kms:us-east-1:123456789012:key/12345678-1234-1234-1234-123456789012"},
             "kms_key_arn",

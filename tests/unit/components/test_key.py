@@ -10,6 +10,7 @@ import pytest
 from botocore.loaders import Loader
 
 from components.config.allowed_values import KEY_ARN
+from components.config.settings import SettingsError
 from tests.fakes.pulumi_mocks import ACCOUNT, MODES, REGION, Deployment, deploy
 from tests.unit.components.config.test_settings import complaint, parse
 from tests.unit.components.test_iam_policies import KEY, statements
@@ -71,6 +72,11 @@ def test_airflow_uses_the_key_through_queues_buckets_and_secrets_only(changes: d
 
 def test_one_of_the_two_settings_is_enough() -> None:
     assert "pulumi config rm kms_key_arn -s test" in complaint(kms_key_arn=KEY, create_kms_key=True)
+
+
+def test_no_key_is_made_where_the_api_would_not_take_its_arn() -> None:
+    with pytest.raises(SettingsError, match="pulumi config set create_kms_key"):
+        parse({"create_kms_key": True}, region="us-gov-west-1")
 
 
 @pytest.mark.parametrize(

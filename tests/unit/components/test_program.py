@@ -117,11 +117,10 @@ def test_everything_that_can_be_tagged_is_tagged(in_each_mode: Deployment) -> No
         assert wanted <= each.inputs["tags"].items(), each.urn
 
 
-def test_a_resources_own_tags_win_over_the_stacks() -> None:
-    deployment = deploy("standard", {"tags": {"team": "data", "Name": "nobody"}})
-    zone = deployment.resource("Zone", "marquez-zone")
+def test_a_resource_has_its_own_tags_beside_the_stacks() -> None:
+    zone = deploy("standard", {"tags": {"team": "data"}}).resource("Zone", "marquez-zone")
     assert zone.inputs["tags"]["team"] == "data"
-    assert zone.inputs["tags"]["Name"] != "nobody"
+    assert zone.inputs["tags"]["Name"] == "mwaa-openlineage-standard-marquez-zone"
 
 
 def strings(value: Any) -> Iterator[str]:
@@ -252,9 +251,14 @@ def test_the_parameters_values_belong_to_the_switch(in_each_mode: Deployment) ->
     assert in_each_mode.resource("Parameter", "ownership-active").ignore_changes == ["value"]
 
 
-def test_a_mode_asks_aws_for_its_zones_only_and_for_an_image(in_each_mode: Deployment) -> None:
+def test_a_mode_asks_aws_for_what_the_region_has_and_for_an_image(in_each_mode: Deployment) -> None:
     assert set(in_each_mode.invokes) <= {
         "pulumi:pulumi:readStackOutputs",
+        "aws:ec2/getInstanceType:getInstanceType",
+        "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings",
+        "aws:ec2/getVpcEndpointService:getVpcEndpointService",
         "aws:index/getAvailabilityZones:getAvailabilityZones",
+        "aws:index/getPartition:getPartition",
+        "aws:rds/getEngineVersion:getEngineVersion",
         "aws:ssm/getParameter:getParameter",
     }

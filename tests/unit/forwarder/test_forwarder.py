@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import random
 import re
 import threading
@@ -175,14 +177,30 @@ def test_a_backlog_is_not_read_into_memory_while_marquez_hangs(marquez: FakeMarq
 # Order between jobs
 
 
-def test_what_happened_later_in_another_lane_waits(s3: FakeS3, marquez: FakeMarquez) -> None:
-    """The next task of a DAG, the next writer of a dataset: reported after what it follows from."""
-    marquez.seconds = 0.01
-    for second in range(0, 60, 2):
-        log_event(s3, second, "RUNNING", run=str(second), job=str(second))
+def test_what_follows_from_a_dataset_waits_for_its_writer(s3: FakeS3, marquez: FakeMarquez) -> None:
+    """And the next writer waits for the readers, who were there before it."""
+    shared = {"namespace": "n", "name": "table"}
+    marquez.more_seconds = lambda event: random.uniform(0, 0.02)
+    for second in range(60):
+        key = log_event(s3, second, "RUNNING", run=str(second), job=str(second))
+        event = json.loads(gzip.decompress(s3.lineage.objects[key]))
+        event["outputs" if second % 10 == 0 else "inputs"] = [shared]
+        s3.lineage.objects[key] = gzip.compress(json.dumps(event).encode())
     forwarder(s3, marquez).once(1)
-    assert [int(event["run"]["runId"]) for event in marquez.posted] == list(range(0, 60, 2))
-    assert marquez.concurrency == 1
+    order = [int(event["run"]["runId"]) for event in marquez.posted]
+    assert [sorted(order[start : start + 10]) for start in range(0, 60, 10)] == [
+        list(range(start, start + 10)) for start in range(0, 60, 10)
+    ]
+    assert order[::10] == list(range(0, 60, 10)), "each writer before its readers"
+    assert order != sorted(order)
+
+
+def test_jobs_with_nothing_in_common_do_not_wait_however_far_apart(s3: FakeS3, marquez: FakeMarquez) -> None:
+    marquez.seconds = 0.05
+    for minute in range(16):
+        log_event(s3, 60 * minute, "RUNNING", run=str(minute), job=str(minute))
+    forwarder(s3, marquez).once(1)
+    assert marquez.concurrency == 8
 
 
 # Running

@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 
+from forwarder.forwarder import Forwarder
+from forwarder.late_listing import listings
+from lineage_log.checkpoint import Checkpoint
+from lineage_log.log import key_at
 from lineage_log.patient_client import Patience, UnreachableError
 from tests.fakes.aws.s3 import FakeS3
-from tests.fakes.clock import Clock
+from tests.fakes.clock import Clock, at
 from tests.fakes.lineage.events import log_event
 from tests.fakes.lineage.forwarders import QUICK, forwarder
 from tests.fakes.lineage.marquez import FakeMarquez
@@ -21,6 +25,12 @@ LISTED = HOUR + 11 * 60.0  # when the first listing of the first hour is due, an
 
 def posts(marquez: FakeMarquez) -> Counter[str]:
     return Counter(event["run"]["runId"] for event in marquez.posted)
+
+
+def taken(worker: Forwarder, clock: Clock) -> Checkpoint:
+    checkpoint = worker._keeper.try_take(clock.now)
+    assert checkpoint is not None
+    return checkpoint
 
 
 def fall_behind(s3: FakeS3, marquez: FakeMarquez, clock: Clock, late: int) -> Any:
@@ -38,7 +48,7 @@ def fall_behind(s3: FakeS3, marquez: FakeMarquez, clock: Clock, late: int) -> An
 def test_late_objects_do_not_hold_up_live_events(
     s3: FakeS3, marquez: FakeMarquez, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forwarder.rounds.LATE", 0.05)
+    monkeypatch.setattr("forwarder.rounds.LATE", 20)
     clock = Clock()
     worker = fall_behind(s3, marquez, clock, late=200)
     marquez.seconds = 0.01
@@ -50,7 +60,7 @@ def test_late_objects_do_not_hold_up_live_events(
     marquez.poison = arrive
     worker.once(1)
     order = [event["run"]["runId"] for event in marquez.posted]
-    assert order.index("live") < 180
+    assert order.index("live") < 40
     assert set(posts(marquez).values()) == {1}
     assert len(order) == 202
 
@@ -58,7 +68,7 @@ def test_late_objects_do_not_hold_up_live_events(
 def test_the_lag_is_the_age_of_the_oldest_event_that_waits(
     s3: FakeS3, marquez: FakeMarquez, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forwarder.rounds.LATE", 0.05)
+    monkeypatch.setattr("forwarder.rounds.LATE", 20)
     clock, lags = Clock(), []
     worker = fall_behind(s3, marquez, clock, late=100)
     marquez.seconds = 0.01
@@ -66,7 +76,7 @@ def test_the_lag_is_the_age_of_the_oldest_event_that_waits(
     worker.once(1)
     assert max(lags) > HOUR, "a late object is as old as its event"
     assert worker.seconds_behind() is None
-    with worker._hold(worker._keeper.try_take(clock.now)) as rounds:
+    with worker._hold(taken(worker, clock)) as rounds:
         rounds.next()
         assert worker.seconds_behind() == 0
 
@@ -74,9 +84,7 @@ def test_the_lag_is_the_age_of_the_oldest_event_that_waits(
 def test_a_long_time_without_a_look_for_new_events_is_a_lag(s3: FakeS3, marquez: FakeMarquez) -> None:
     clock = Clock(100)
     worker = forwarder(s3, marquez, clock=clock)
-    taken = worker._keeper.try_take(clock.now)
-    assert taken is not None
-    with worker._hold(taken) as rounds:
+    with worker._hold(taken(worker, clock)) as rounds:
         rounds.next()
         clock.forward(50)
         assert worker.seconds_behind() == 0
@@ -103,7 +111,7 @@ def test_what_a_clock_that_is_behind_makes_late_is_forwarded_once(
 def test_an_interrupted_listing_is_continued_where_it_was(
     s3: FakeS3, marquez: FakeMarquez, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forwarder.rounds.LATE", 0.02)
+    monkeypatch.setattr("forwarder.rounds.LATE", 20)
     clock = Clock()
     fall_behind(s3, marquez, clock, late=100)
     marquez.seconds = 0.005
@@ -120,7 +128,7 @@ def test_an_interrupted_listing_is_continued_where_it_was(
     forwarder(s3, marquez, clock=clock).once(1)
     times = posts(marquez)
     assert len(times) == 101
-    assert sum(count > 1 for count in times.values()) < 40, "the last slice only"
+    assert sum(count > 1 for count in times.values()) <= 20, "the last slice only"
 
 
 def test_a_late_event_that_is_refused_is_refused_once(s3: FakeS3, marquez: FakeMarquez) -> None:
@@ -135,17 +143,16 @@ def test_a_late_event_that_is_refused_is_refused_once(s3: FakeS3, marquez: FakeM
     assert refused == 1
 
 
-def test_a_listing_is_not_forgotten_when_another_one_is_due_at_the_same_time(
-    s3: FakeS3, marquez: FakeMarquez
-) -> None:
-    """Two hours are listed at one instant, while the backlog has reached only the end of the first."""
-    clock = Clock()
+def test_listings_due_at_one_instant_are_done_together(s3: FakeS3, marquez: FakeMarquez) -> None:
+    """For only the instant is remembered: the floor must have passed all of their hours."""
+    clock = Clock(13 * HOUR)
     worker = forwarder(s3, marquez, clock=clock)
-    log_event(s3, 0, "START", run="first")
-    for clock.seconds in (100, 1.5 * HOUR):
-        worker.once(1)
-    late = (3 * HOUR + 15 * 60) - (HOUR + 600)
-    log_event(s3, HOUR + 600, "START", run="late", late=late)  # 15 minutes after its hour's second listing
-    for clock.seconds in (3 * HOUR + 21 * 60, 5 * HOUR):
-        worker.once(1)
-    assert posts(marquez)["late"] == 1
+    for floor in range(8):
+        checkpoint = Checkpoint(
+            floor=key_at(at(floor * HOUR)), started_at=at(-30 * HOUR), listed_until=at(-20 * HOUR)
+        )
+        with worker._hold(checkpoint) as rounds:
+            due, _ = rounds._due_listings(checkpoint)
+        last = due[-1].due
+        same = [each for each in listings(at(-20 * HOUR), clock.now, at(-30 * HOUR)) if each.due == last]
+        assert same == [each for each in due if each.due == last]

@@ -12,8 +12,12 @@ from typing import Any, cast
 import boto3
 import pytest
 from botocore.exceptions import BotoCoreError
+from hypothesis import given
+from hypothesis import strategies as st
 
+from lineage_log.event import marquez_run_id
 from lineage_log.log import Log, hour_prefix, instant_of, key_at
+from local.marquez.double import run_uuid
 from tests.fakes.aws.s3 import LINEAGE_LOG, FakeS3
 from tests.fakes.clock import START
 from tests.fakes.lineage.events import log_event
@@ -81,3 +85,8 @@ def test_half_an_object_is_a_failure_of_s3_and_not_a_bad_event(cut_off: str) -> 
     with pytest.raises(BotoCoreError):
         Log(s3, "log").read("events/x")
     s3.close()
+
+
+@given(st.one_of(st.text(), st.uuids().map(str), st.from_regex(r"[0-9a-fA-F-]{1,40}", fullmatch=True)))
+def test_a_run_is_known_to_marquez_by_the_id_that_its_double_gives_it(text: str) -> None:
+    assert marquez_run_id(text) == run_uuid(text)

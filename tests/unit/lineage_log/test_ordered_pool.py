@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import threading
+import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lineage_log.ordered_pool import OrderedPool
 
@@ -18,8 +22,8 @@ def test_the_pool_takes_no_more_than_it_has_room_for(monkeypatch: pytest.MonkeyP
 
     pool: OrderedPool[int] = OrderedPool(work, workers=2)
     for number in range(10):
-        pool.put(str(number), number, size=10, at=0)
-    waiting = threading.Thread(target=lambda: pool.put("x", 11, size=10, at=0))
+        pool.put(number, size=10, writes=[str(number)])
+    waiting = threading.Thread(target=lambda: pool.put(11, size=10, writes=["x"]))
     waiting.start()
     waiting.join(0.1)
     assert waiting.is_alive()
@@ -39,10 +43,37 @@ def test_an_error_ends_the_pools_work_and_is_raised_to_whoever_waits() -> None:
         done.append(item)
 
     pool: OrderedPool[int] = OrderedPool(work, workers=1)
-    pool.put("lane", 1, size=1, at=0)
+    pool.put(1, size=1, writes=["lane"])
     with pytest.raises(RuntimeError, match="gone"):
         pool.drain()
     with pytest.raises(RuntimeError, match="gone"):
-        pool.put("lane", 2, size=1, at=0)
+        pool.put(2, size=1, writes=["lane"])
     pool.close()
     assert done == []
+
+
+NAMES = st.frozensets(st.sampled_from("abc"), max_size=2)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.tuples(NAMES, NAMES), max_size=12), st.integers())
+def test_items_that_share_something_keep_their_order_unless_they_only_read_it(
+    uses: list[tuple[frozenset[str], frozenset[str]]], seed: int
+) -> None:
+    chance, spans = random.Random(seed), dict[int, tuple[float, float]]()
+
+    def work(number: int) -> None:
+        begin = time.monotonic()
+        time.sleep(chance.uniform(0, 0.002))
+        spans[number] = begin, time.monotonic()
+
+    pool: OrderedPool[int] = OrderedPool(work, workers=4)
+    for number, (writes, reads) in enumerate(uses):
+        pool.put(number, size=1, writes=writes, reads=reads)
+    pool.drain()
+    assert not pool._uses
+    pool.close()
+    for later, (writes, reads) in enumerate(uses):
+        for earlier, (wrote, read) in enumerate(uses[:later]):
+            if writes & (wrote | read) or reads & wrote:
+                assert spans[earlier][1] <= spans[later][0]

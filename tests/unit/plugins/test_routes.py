@@ -146,10 +146,14 @@ def core(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
         module("airflow.plugins_manager", AirflowPlugin=object),
     ):
         monkeypatch.setitem(sys.modules, made.__name__, made)
-    monkeypatch.delitem(sys.modules, "bluegreen_policy", raising=False)  # another test's: it reports once
-    before = set(sys.modules)
+    forget()
     yield core
-    for name in set(sys.modules) - before:
+    forget()
+
+
+def forget() -> None:
+    """Let the next process execute the files of the plugins folder anew."""
+    for name in list(sys.modules):
         if "airflow_local_settings" in name or name in ("bluegreen_policy", "bluegreen_plugin"):
             del sys.modules[name]
 

@@ -103,6 +103,7 @@ def transport(s3: UnreliableS3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     clock = SimpleNamespace(time=time.time, monotonic=lambda: s3.now, sleep=s3.sleep)
     monkeypatch.setattr(bluegreen.transport, "time", clock)
+    monkeypatch.setattr(bluegreen.transport, "_now", lambda: T)
     return transport
 
 
@@ -139,6 +140,82 @@ def test_an_event_is_one_compressed_object_under_its_time(
     written = json.loads(gzip.decompress(request["body"]))
     assert written["job"] == {"namespace": "ns", "name": "etl"} | {"facets": {}}
     assert written["eventType"] == "START"
+
+
+@pytest.mark.parametrize(
+    ("time", "key"),
+    [
+        ("2024-11-23T10:00:00Z", "2024/11/23/10/20241123T100000.000000Z"),
+        ("2025-11-23T10:04:59Z", "2025/11/23/10/20251123T100459.000000Z"),
+        ("1970-01-01T00:00:00Z", "2025/11/23/10/20251123T100000.000000Z"),
+        ("0001-01-01T00:00:00+14:00", "2025/11/23/10/20251123T100000.000000Z"),
+        ("2025-11-23T10:06:00Z", "2025/11/23/10/20251123T100000.000000Z"),
+        ("9999-12-31T23:59:59Z", "2025/11/23/10/20251123T100000.000000Z"),
+    ],
+)
+def test_an_event_of_an_impossible_time_is_found_in_the_present(
+    transport: LineageLogTransport, s3: UnreliableS3, time: str, key: str
+) -> None:
+    """The forwarder would never look for it where its time says, or not before that comes."""
+    transport.emit(event(at=time))
+    [(written, request)] = s3.objects.items()
+    assert written.startswith(f"/events/{key}-")
+    assert json.loads(gzip.decompress(request["body"]))["eventTime"] == time
+
+
+@attr.define
+class AnyFacet(RunFacet):
+    """A facet of a user's own."""
+
+    content: Any
+
+
+def circle() -> dict[str, Any]:
+    content: dict[str, Any] = {"a": 1}
+    content["itself"] = content
+    return content
+
+
+def nested(levels: int, times: int) -> Any:
+    content: Any = 1
+    for _ in range(levels):
+        content = [content] * times
+    return content
+
+
+@pytest.mark.parametrize(
+    "content",
+    [circle(), nested(101, 1), nested(100_000, 1), nested(25, 2), nested(3, 1000), ["x"] * 100_001],
+    ids=["circular", "deep", "very deep", "the same value many times", "wide", "long"],
+)
+def test_a_facet_without_bound_is_dropped_at_once_and_the_event_written(
+    transport: LineageLogTransport, s3: UnreliableS3, caplog: pytest.LogCaptureFixture, content: Any
+) -> None:
+    started = time.process_time()
+    transport.emit(event({"mine": AnyFacet(content), "other": AnyFacet("kept")}))
+    assert time.process_time() - started < 1
+    [request] = s3.objects.values()
+    assert json.loads(gzip.decompress(request["body"]))["run"]["facets"].keys() == {"other"}
+    assert "lineage facet mine dropped: " in caplog.text
+    assert transport.written == 1
+
+
+def test_a_facet_within_the_bounds_is_written(transport: LineageLogTransport, s3: UnreliableS3) -> None:
+    transport.emit(event({"mine": AnyFacet(nested(90, 1)), "other": AnyFacet(["x"] * 90_000)}))
+    [request] = s3.objects.values()
+    assert json.loads(gzip.decompress(request["body"]))["run"]["facets"].keys() == {"mine", "other"}
+
+
+def test_an_event_that_is_too_large_without_a_facet_is_lost_at_once(
+    transport: LineageLogTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    large = event()
+    large.inputs = nested(25, 2)
+    started = time.process_time()
+    transport.emit(large)
+    assert time.process_time() - started < 1
+    assert transport.failed == 1
+    assert "lineage event lost: ValueError: more than 100000 values" in caplog.text
 
 
 def test_two_events_of_one_moment_are_two_objects(transport: LineageLogTransport, s3: UnreliableS3) -> None:

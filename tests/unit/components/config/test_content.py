@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from botocore.loaders import Loader
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.config import content
@@ -177,6 +177,7 @@ def test_lines_are_removed_from_the_end_so_that_each_command_finds_its_line() ->
     assert text.index("rm --path 'requirements[2]'") < text.index("rm --path 'requirements[0]'")
 
 
+@settings(deadline=None)  # the first line imports pip
 @given(st.lists(st.sampled_from([*"abzAZ019._- =<>;[]@#/:\\\"'\n\t$!é"]), max_size=30).map("".join))
 def test_any_line_gets_an_answer(line: str) -> None:
     reason = content.refusal_of_requirement(line)

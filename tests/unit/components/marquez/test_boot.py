@@ -22,6 +22,7 @@ if [[ ${0##*/} == "$FAILING" && $(grep -c "^$FAILING " "$CALLS") -le $FAIL ]]; t
 """
 COMMANDS = ["dnf", "systemctl", "docker", "aws", "curl", "unzip", "python3.12", "pip", "sleep"]
 COMMANDS += ["blkid", "mkfs.xfs", "mount", "xfs_growfs"]
+NEW = "truncate --size 2M"  # makes the device file of a new volume
 PLACES = ("/etc/", "/usr/local/bin/", "/opt/forwarder/", "/run/marquez", "/var/lib/marquez", "/dev/disk/")
 
 
@@ -83,19 +84,34 @@ def node(tmp_path: Path) -> Node:
     return Node(tmp_path)
 
 
-def boot(node: Node, kind: str, failing: str = "", times: int = 0) -> subprocess.CompletedProcess[str]:
-    """First boot; the volume of the single node appears while the script waits for it the second time."""
+def boot(
+    node: Node, kind: str, failing: str = "", times: int = 0, appears: str = NEW, blkid: int = 2
+) -> subprocess.CompletedProcess[str]:
+    """First boot; the volume of the single node appears while the script waits for it the second time.
+
+    Twenty pauses end it.
+    """
     device = node.root / "dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_vol0123456789abcdef0"
-    node.command("sleep", f'(($(grep -c "^sleep" "$CALLS") < 2)) || touch {device}')
-    node.command("blkid", "exit 2")
+    node.command(
+        "sleep",
+        f'(($(grep -c "^sleep" "$CALLS") < 2)) || {appears} {device}\n'
+        'if (($(grep -c "^sleep" "$CALLS") > 20)); then kill $PPID; fi',
+    )
+    node.command("blkid", f"exit {blkid}")
     script = SCRIPTS[kind]().replace("retry test -b", "retry test -e")
     return node.run(script, failing=failing, times=times)
 
 
+def pauses(node: Node) -> list[int]:
+    return [int(call.split()[1]) for call in node.calls() if call.startswith("sleep ")]
+
+
 @pytest.mark.parametrize("kind", SCRIPTS)
-@pytest.mark.parametrize("failing", ["dnf", "aws", "curl", "pip"])
+@pytest.mark.parametrize(
+    "failing", ["dnf", "aws", "curl", "pip", "docker", "mount", "unzip", "python3.12", "mkfs.xfs"]
+)
 def test_a_node_boots_however_late_things_are_there(node: Node, kind: str, failing: str) -> None:
-    done = boot(node, kind, failing, times=70 if failing != "curl" else 1)
+    done = boot(node, kind, failing, times=12)
     assert done.returncode == 0, done.stderr
     assert node.called(r"systemctl start .*\bmarquez\b")
     assert node.called(r"systemctl start .*\blineage-forwarder\b")
@@ -109,6 +125,26 @@ def test_marquez_does_not_wait_for_the_forwarders_packages(node: Node, kind: str
     assert node.first("^pip ") < node.first("systemctl start .*lineage-forwarder")
     if kind == "ha":
         assert node.first("complete-lifecycle-action") < node.first("^pip ")
+
+
+def test_the_pauses_between_attempts_grow(node: Node) -> None:
+    assert boot(node, "ha", "dnf", times=8).returncode == 0
+    assert pauses(node) == [5, 10, 20, 40, 60, 60, 60, 60]
+
+
+def test_a_volume_with_data_on_it_is_mounted_and_never_formatted(node: Node) -> None:
+    assert boot(node, "ec2", blkid=0).returncode == 0
+    assert not node.called("^mkfs.xfs ")
+    assert node.called("^mount ")
+
+
+@pytest.mark.parametrize(("content", "blkid"), [("echo data >", 2), ("touch", 2), ("mkdir -p", 2), (NEW, 8)])
+def test_a_volume_that_is_not_certainly_new_is_left_alone(node: Node, content: str, blkid: int) -> None:
+    """blkid's code 2 may also mean that it could not read the volume, and 8 that it cannot tell."""
+    boot(node, "ec2", appears=content, blkid=blkid)
+    assert len(pauses(node)) > 20
+    assert not node.called("^mkfs.xfs ")
+    assert not node.called("^mount ")
 
 
 def test_the_database_starts_on_its_own_volume_only(node: Node) -> None:
@@ -163,11 +199,12 @@ def test_a_rotated_password_is_noticed_and_an_unreadable_secret_is_none(node: No
 # marquez-watchdog
 
 
-def watch(node: Node, *, rounds: int, ping: bool, healthy: bool, rotated: bool) -> int:
+def watch(node: Node, *, rounds: int, ping: bool, healthy: bool, rotated: bool, active: bool = True) -> int:
     """How often the watchdog restarts Marquez in so many rounds."""
     node.command("sleep", f'(($(grep -c "^sleep" "$CALLS") <= {rounds})) || kill $PPID')
     node.command("curl", f"case $* in */ping) exit {int(not ping)} ;; *) exit {int(not healthy)} ;; esac")
     node.command("marquez-secret", f"exit {int(not rotated)}")
+    node.command("systemctl", f"[[ $1 != is-active ]] || exit {int(not active)}")
     node.run((BOOT / "marquez-watchdog").read_text())
     return len([call for call in node.calls() if call == "systemctl restart marquez"])
 
@@ -180,6 +217,29 @@ def test_marquez_is_restarted_after_twelve_silent_rounds(node: Node) -> None:
     assert watch(node, rounds=11, ping=False, healthy=False, rotated=False) == 0
     node.calls_file.write_text("")
     assert watch(node, rounds=24, ping=False, healthy=False, rotated=False) == 2
+
+
+def test_marquez_is_not_silent_while_its_image_is_pulled(node: Node) -> None:
+    assert watch(node, rounds=40, ping=False, healthy=False, rotated=False, active=False) == 0
+    for service in ("marquez", "marquez-web", "marquez-db"):
+        lines = (BOOT / f"{service}.service").read_text()
+        assert re.search(r"^ExecStartPre=/usr/local/bin/marquez-pull \$\{\w+_IMAGE\}$", lines, re.M)
+        assert "TimeoutStartSec=infinity" in lines
+
+
+# marquez-pull
+
+
+def test_an_image_is_pulled_with_pauses_that_double(node: Node) -> None:
+    node.command("docker", 'if (($(grep -c "^docker" "$CALLS") < 17)); then exit 1; fi')
+    assert node.run((BOOT / "marquez-pull").read_text(), "image").returncode == 0
+    assert pauses(node) == [5, 10, 20, 40, 80, 160, 300, 300]
+    assert node.called("^docker pull --quiet image$")
+
+
+def test_an_image_that_is_here_is_not_pulled(node: Node) -> None:
+    assert node.run((BOOT / "marquez-pull").read_text(), "image").returncode == 0
+    assert node.calls() == ["docker image inspect image"]
 
 
 def test_a_rotated_password_restarts_marquez(node: Node) -> None:

@@ -101,29 +101,6 @@ def test_the_single_node_keeps_the_api_to_itself() -> None:
     assert "API_ADDRESS=127.0.0.1\n" in ec2_user_data(EC2)
 
 
-def test_a_volume_with_data_on_it_is_never_formatted(tmp_path: Path) -> None:
-    """Runs the script's own function with `blkid` and `mkfs.xfs` replaced by recorders."""
-    function = re.search(r"^mount_data_volume\(\) \{.*?^\}", ec2_user_data(EC2), re.S | re.M)
-    assert function is not None
-    body = (
-        function[0].replace("/etc/fstab", str(tmp_path / "fstab")).replace("/var/lib/marquez", str(tmp_path))
-    )
-
-    def formatted(blkid_answer: int) -> tuple[bool, bool]:
-        stubs = (
-            "set -euo pipefail; retry() { :; }; systemctl() { :; }; mount() { :; }; xfs_growfs() { :; }\n"
-            f"blkid() {{ return {blkid_answer}; }}\nmkfs.xfs() {{ echo FORMATTED; }}\nDATA_VOLUME=vol-1\n"
-        )
-        done = subprocess.run(
-            ["bash", "-c", f"{stubs}{body}\nmount_data_volume"], capture_output=True, text=True, check=False
-        )
-        return "FORMATTED" in done.stdout, done.returncode == 0
-
-    assert formatted(0) == (False, True)  # a file system was found
-    assert formatted(2) == (True, True)  # nothing at all was found
-    assert formatted(8) == (False, False)  # blkid cannot tell: refuse
-
-
 def test_connections_to_a_demoted_or_vanished_database_are_given_up() -> None:
     assert "&targetServerType=primary&" in ha_user_data(HA)
     assert "&tcpKeepAlive=true" in ha_user_data(HA)

@@ -22,6 +22,9 @@ from local.mwaa.lifecycle import NoAirflow
 ROLE = "arn:aws:iam::000000000000:role/mwaa"
 
 
+KEY_ID = "12345678-1234-1234-1234-123456789012"
+
+
 def wanted(**changes: Any) -> dict[str, Any]:
     """A CreateEnvironment request that is accepted as it is."""
     request: dict[str, Any] = {
@@ -106,7 +109,7 @@ def test_a_micro_environment_has_one_of_everything(mwaa: Any) -> None:
     ("changes", "words"),
     [
         ({"Name": "1st"}, "Name is '1st'"),
-        ({"Name": "n" * 81}, "Name is"),
+        ({"Name": "n" * 81}, "Name has 81 characters"),
         ({"AirflowVersion": "2.10.2"}, "AirflowVersion is '2.10.2'; allowed are 2.7.2"),
         ({"EnvironmentClass": "mw1.huge"}, "allowed are mw1.micro"),
         ({"ExecutionRoleArn": "arn:aws:iam::1:role/x"}, "ExecutionRoleArn is"),
@@ -116,32 +119,45 @@ def test_a_micro_environment_has_one_of_everything(mwaa: Any) -> None:
         ({"EnvironmentClass": "mw1.micro", "MaxWorkers": 2}, "MaxWorkers is 2; mw1.micro allows 1"),
         ({"EnvironmentClass": "mw1.micro", "Schedulers": 2}, "Schedulers is 2; mw1.micro allows 1"),
         ({"Schedulers": 1}, "Schedulers is 1; mw1.small allows 2 to 5"),
-        ({"WebserverAccessMode": "OPEN"}, "allowed are PUBLIC_ONLY"),
+        ({"WebserverAccessMode": "OPEN"}, "allowed are PRIVATE_ONLY"),
         (
             {"WebserverAccessMode": "PUBLIC_AND_PRIVATE", "AirflowVersion": "3.0.6"},
             "needs Airflow 3.2 or later, not 3.0.6",
         ),
-        ({"AirflowConfigurationOptions": {"Core.x": "1"}}, "key 'Core.x' must be"),
+        ({"AirflowConfigurationOptions": {"Core.x": "1"}}, "key 'Core.x' of AirflowConfigurationOptions is"),
         ({"AirflowConfigurationOptions": {"core": "1"}}, "must be written section.option"),
-        ({"AirflowConfigurationOptions": {"core." + "x" * 60: "1"}}, "at most 64 characters"),
-        ({"AirflowConfigurationOptions": {"core.x": "ä"}}, "printable ASCII"),
         (
-            {"NetworkConfiguration": {"SubnetIds": ["a", "b", "c"], "SecurityGroupIds": ["sg-1"]}},
-            "exactly 2 subnets",
+            {"AirflowConfigurationOptions": {"core." + "x" * 60: "1"}},
+            "has 65 characters",
+        ),
+        ({"AirflowConfigurationOptions": {"core.x": "ä"}}, "it must match [ -~]+"),
+        (
+            {
+                "NetworkConfiguration": {
+                    "SubnetIds": ["subnet-1", "subnet-2", "subnet-3"],
+                    "SecurityGroupIds": ["sg-1"],
+                }
+            },
+            "SubnetIds has 3 items; allowed are 2 to 2",
         ),
         (
-            {"NetworkConfiguration": {"SubnetIds": ["a", "a"], "SecurityGroupIds": ["sg-1"]}},
+            {"NetworkConfiguration": {"SubnetIds": ["subnet-1", "subnet-1"], "SecurityGroupIds": ["sg-1"]}},
             "exactly 2 subnets",
         ),
         (
             {
                 "NetworkConfiguration": {
-                    "SubnetIds": ["a", "b"],
+                    "SubnetIds": ["subnet-1", "subnet-2"],
                     "SecurityGroupIds": [f"sg-{n}" for n in range(6)],
                 }
             },
-            "1 to 5 groups; given: 6",
+            "SecurityGroupIds has 6 items; allowed are 1 to 5",
         ),
+        ({"KmsKey": f"arn:aws:kms:us-east-1:000000000000:key/mrk-{'a' * 32}"}, "KmsKey is"),
+        ({"KmsKey": f"arn:aws-us-gov:kms:us-gov-west-1:000000000000:key/{KEY_ID}"}, "KmsKey is"),
+        ({"Tags": {"team": "a;b"}}, "Tags['team'] is"),
+        ({"Tags": {"x" * 129: "a"}}, "has 129 characters; allowed are 1 to 128"),
+        ({"Schedulers": 6}, "Schedulers"),
         ({"WeeklyMaintenanceWindowStart": "SUN:03:15"}, "WeeklyMaintenanceWindowStart is"),
     ],
 )
