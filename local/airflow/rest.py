@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -15,6 +16,9 @@ from local.airflow.config import PASSWORD, USER
 LIMIT_SECONDS = 10  # MWAA's
 HEALTH_SECONDS = 5
 WARM_UP_SECONDS = 60
+# How InvokeRestApi treats paths is not documented: MWAA_LOCAL_REST_PATHS chooses what this one takes.
+PATHS = "MWAA_LOCAL_REST_PATHS"
+PATH_FORMS = ("any", "quoted", "unquoted")
 PARTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
 
@@ -43,7 +47,11 @@ class RestApi:
 
     def call(self, method: str, path: str, query: dict[str, Any], body: Any) -> tuple[int, Any]:
         """The status and body of one call; 504 after 10 s, 503 if nothing answers."""
-        url = f"{self._url}/api/v{self.major - 1}{urllib.parse.quote(path, safe='/%:~@+,;=()!*')}"
+        form = os.environ.get(PATHS, "any")
+        if form == "quoted" and not set(path).isdisjoint(":+"):
+            return 404, {"detail": "Not Found"}
+        safe = "/:~@+,;=()!*" if form == "unquoted" else "/%:~@+,;=()!*"
+        url = f"{self._url}/api/v{self.major - 1}{urllib.parse.quote(path, safe=safe)}"
         if query:
             url += "?" + urllib.parse.urlencode(
                 {key: _plain(value) for key, value in query.items()}, doseq=True

@@ -5,8 +5,6 @@ Airflow 2 and 3 differ in a few names and paths (`mwaactl.airflow.dialect`); the
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import chain, takewhile
@@ -16,7 +14,7 @@ from urllib.parse import quote
 from mwaactl.airflow import models as read
 from mwaactl.airflow.dialect import dialect
 from mwaactl.airflow.models import Asset, AssetEvent, Dag, ImportProblem, Pool, Run, Task, TaskInstance
-from mwaactl.aws import error_code, explain
+from mwaactl.airflow.rest import NotFound, RestApi
 from mwaactl.errors import Unreachable
 from mwaactl.json_model import iso
 
@@ -27,8 +25,6 @@ PAGE = 100  # Airflow's own upper limit by default
 MOST_PAGES = 1000  # of one listing; no Airflow that works for people has as many
 PORTION = 50  # runs per call for task instances
 RUNS_LIST = "/dags/~/dagRuns/list"
-CALLS_PER_SECOND = 8.0  # InvokeRestApi allows 10
-BURST = 10
 UNFINISHED = ("queued", "running")
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 DEFAULT_POOL = "default_pool"
@@ -38,9 +34,8 @@ class AirflowApi:
     """Calls on environment `name` that runs Airflow `major`; each raises Unreachable with the reason."""
 
     def __init__(self, client: MWAAClient, name: str, major: int) -> None:
-        self._client, self.name = client, name
+        self.name, self._call = name, RestApi(client, name).call
         self._dialect = dialect(major)
-        self._pace = _Pace()
 
     # --- reading ---
 
@@ -322,52 +317,6 @@ class AirflowApi:
     def _get(self, path: str, **query: Any) -> dict[str, Any]:
         return self._call("GET", path, None, query)
 
-    def _call(
-        self, method: Any, path: str, body: Mapping[str, Any] | None = None, query: Any = None
-    ) -> dict[str, Any]:
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        request: dict[str, Any] = {"Name": self.name, "Path": path, "Method": method}
-        if query:
-            request["QueryParameters"] = query
-        if body is not None:
-            request["Body"] = dict(body)
-        self._pace.wait()
-        try:
-            response = self._client.invoke_rest_api(**request)
-        except (BotoCoreError, ClientError) as error:
-            status = getattr(error, "response", {}).get("RestApiStatusCode")
-            kind = NotFound if status == 404 else Refused if 400 <= (status or 0) < 500 else Unreachable
-            raise kind(f"Airflow's REST API on {self.name}: {_reason(error)}") from error
-        answer = response.get("RestApiResponse")
-        if not isinstance(answer, dict):
-            raise Unreachable(f"Airflow's REST API on {self.name}: the answer to {path} is not a JSON object")
-        return answer
-
-
-class Refused(Unreachable):
-    """Airflow refused the call."""
-
-
-class NotFound(Refused):
-    """What the call names does not exist in Airflow."""
-
-
-class _Pace:
-    """Lets `BURST` calls pass at once, then CALLS_PER_SECOND; for several threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._free_at = 0.0
-
-    def wait(self) -> None:
-        with self._lock:
-            now = time.monotonic()
-            self._free_at = max(self._free_at, now - BURST / CALLS_PER_SECOND) + 1 / CALLS_PER_SECOND
-            delay = self._free_at - now
-        if delay > 0:
-            time.sleep(delay)
-
 
 def _pages(ask: Callable[[int], dict[str, Any]], key: str) -> Iterator[dict[str, Any]]:
     """The entries of all pages; `ask` fetches the page at an offset. Unreachable if there is no end."""
@@ -420,17 +369,3 @@ def _run_path(run: Run) -> str:
 def _part(name: str) -> str:
     """Quote a name for a path: run ids contain `+` and `:`."""
     return quote(name, safe="~")
-
-
-def _reason(error: Exception) -> str:
-    code = error_code(error)
-    if code in ("RestApiClientException", "RestApiServerException"):
-        response = getattr(error, "response", {})
-        body = response.get("RestApiResponse")
-        detail = body.get("detail") or body.get("title") if isinstance(body, dict) else body
-        if isinstance(detail, dict):  # for a conflict, the detail contains the whole SQL statement
-            detail = detail.get("reason")
-        return f"it answered {response.get('RestApiStatusCode', code)}: {detail or error}"
-    if code in ("AccessDenied", "AccessDeniedException"):
-        return f"{explain(error)} (this needs airflow:InvokeRestApi on role/<environment>/Admin or Op)"
-    return explain(error)

@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 from bluegreen.timeline import Colour
 
-from mwaactl.airflow.client import AirflowApi, Refused
+from mwaactl.airflow.client import AirflowApi
 from mwaactl.airflow.models import Run
 from mwaactl.airflow.notes import has_copied_states, rerun_note, was_rerun
+from mwaactl.airflow.rest import Refused
 
 Progress = Callable[[int, int], None]  # called with the number done and the total
 

@@ -10,9 +10,10 @@ from typing import Any
 from bluegreen.proof import PERIODS, PROBE, is_ungated, problem
 from bluegreen.timeline import Colour, Timeline
 
-from mwaactl.airflow.client import AirflowApi, NotFound
+from mwaactl.airflow.client import AirflowApi
 from mwaactl.airflow.models import Run, TaskInstance
 from mwaactl.airflow.notes import has_copied_states
+from mwaactl.airflow.rest import NotFound
 from mwaactl.json_model import Instant, Model, iso
 
 RUNS = 6  # that are read of each side

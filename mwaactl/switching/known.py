@@ -51,10 +51,8 @@ def complete(deployment: Deployment, old: AirflowApi, version: int) -> tuple[str
 
     That takes a few seconds. Returns notes for the operator.
     """
-    ownership, clock_from = deployment.ownership, clock.now()
-    while (spent := clock.now() - clock_from) < RECENT:
-        clock.sleep((RECENT - spent).total_seconds())
-    reason = "other writers are active"
+    ownership, reason = deployment.ownership, "other writers are active"
+    clock.sleep(RECENT.total_seconds())
     for _ in range(ATTEMPTS):
         try:
             dag_ids, snapshot = old.dag_ids(), ownership.read()

@@ -24,9 +24,10 @@ from typing import Literal
 
 from bluegreen.timeline import Colour
 
-from mwaactl.airflow.client import AirflowApi, NotFound, Refused
+from mwaactl.airflow.client import AirflowApi
 from mwaactl.airflow.models import Run, Task, TaskInstance
 from mwaactl.airflow.notes import copied_note, copying_note, has_copied_states
+from mwaactl.airflow.rest import NotFound, Refused
 from mwaactl.errors import Unreachable
 from mwaactl.json_model import Instant, Model
 

@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
 
-from mwaactl.airflow.client import AirflowApi, NotFound, Refused
+from mwaactl.airflow.client import AirflowApi
 from mwaactl.airflow.models import Dag, Pool, Task
+from mwaactl.airflow.rest import NotFound, Refused
 from mwaactl.checks.evidence import AT_ONCE, named_dependencies, naming
 from mwaactl.errors import Unreachable
 

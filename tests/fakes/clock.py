@@ -47,4 +47,4 @@ def stop_time(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     """Let `mwaactl` read the time from `clock`, which its sleeping moves; no real time passes."""
     monkeypatch.setattr("mwaactl.clock.now", lambda: clock.now)
     monkeypatch.setattr("mwaactl.clock.sleep", clock.forward)
-    monkeypatch.setattr("mwaactl.airflow.client._Pace.wait", lambda pace: None)
+    monkeypatch.setattr("mwaactl.airflow.rest.Pace.wait", lambda pace: None)

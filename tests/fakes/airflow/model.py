@@ -285,7 +285,10 @@ class AirflowModel:
         runs = sorted(
             (r for r in self.runs if dag_id in ("~", r.dag_id)), key=lambda run: run.due, reverse=True
         )
-        return {"dag_runs": [self._run(run) for run in runs[: query["limit"]]], "total_entries": len(runs)}
+        return {
+            "dag_runs": [self._run(run) for run in runs[: int(query["limit"])]],
+            "total_entries": len(runs),
+        }
 
     def _list_runs(self, body: Mapping[str, Any]) -> dict[str, Any]:
         by_id = body.get("order_by") == "id"

@@ -51,7 +51,7 @@ class FakeProbe:
         if (method, path) == ("GET", RUNS):
             if not self.there:
                 raise refused(404, detail=f"The DAG with ID: `{PROBE}` was not found")
-            runs = [self._run(due) for due in self._dues(query["limit"])]
+            runs = [self._run(due) for due in self._dues(int(query["limit"]))]
             return {"dag_runs": runs, "total_entries": len(runs)}
         if (method, path) == ("POST", TASKS) and body.get("dag_ids") == [PROBE]:
             tasks = [

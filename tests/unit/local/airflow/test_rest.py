@@ -91,6 +91,25 @@ def test_queries_and_bodies_reach_airflow_as_it_reads_them(airflow: FakeAirflow)
     assert rest.call("POST", "/dags/a/clear", {}, {"dry_run": False})[1] == {"got": {"dry_run": False}}
 
 
+@pytest.mark.parametrize(
+    ("form", "path", "reaches"),
+    [
+        ("any", "/dags/a/x%2By", "/dags/a/x%2By"),
+        ("any", "/dags/a/x+y", "/dags/a/x+y"),
+        ("quoted", "/dags/a/x%2By", "/dags/a/x%2By"),
+        ("quoted", "/dags/a/x+y", None),
+        ("unquoted", "/dags/a/x%2By", "/dags/a/x%252By"),
+        ("unquoted", "/dags/a/x+y", "/dags/a/x+y"),
+    ],
+)
+def test_paths_are_taken_as_an_amazon_would_that_quotes_them_or_does_not(
+    airflow: FakeAirflow, monkeypatch: pytest.MonkeyPatch, form: str, path: str, reaches: str | None
+) -> None:
+    monkeypatch.setenv("MWAA_LOCAL_REST_PATHS", form)
+    status, body = RestApi(airflow.url, 3).call("GET", path, {}, None)
+    assert (status, body.get("path")) == ((404, None) if reaches is None else (200, f"/api/v2{reaches}"))
+
+
 def test_airflow_2_is_called_at_its_own_address(airflow: FakeAirflow) -> None:
     RestApi(airflow.url, 2).call("GET", "/dags", {}, None)
     assert set(airflow.paths) == {"/api/v1/dags"}

@@ -1,13 +1,14 @@
-"""The calls that change something in Airflow, in each version's way; and how any call goes out."""
+"""The calls that change something in Airflow, in each version's way"""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from mwaactl.airflow import client as airflow_api
-from mwaactl.airflow.client import NotFound
+from mwaactl.airflow import rest
+from mwaactl.airflow.rest import NotFound
 from mwaactl.errors import Unreachable
 from tests.fakes.airflow.api import TEN, a_run, a_task, api_of, sent
 from tests.fakes.aws.errors import refused
@@ -108,41 +109,12 @@ def test_what_does_not_exist_differs_from_what_does_not_answer() -> None:
         api.tasks("etl")
 
 
-def test_a_conflict_is_reported_without_the_statement_that_met_it() -> None:
-    conflict = refused(409, detail={"reason": "Unique constraint violation", "statement": "INSERT INTO ..."})
-    api, _ = api_of({"POST /dags/etl/dagRuns": conflict}, 3)
-    with pytest.raises(Unreachable, match=r"it answered 409: Unique constraint violation$"):
-        api.create(a_run(), "note")
-
-
-def test_an_answer_that_is_no_object_is_an_error() -> None:
-    api, _ = api_of({"/dags/etl/tasks": "<html>"}, 3)
-    with pytest.raises(Unreachable, match="the answer to /dags/etl/tasks is not a JSON object"):
-        api.tasks("etl")
-
-
-def test_an_endless_listing_is_an_error_and_not_cut_in_silence() -> None:
+def test_an_endless_listing_is_an_error_and_not_cut_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rest.Pace, "wait", lambda pace: None)
     api, mwaa = api_of({"/pools": {"pools": [{"name": "p", "slots": 1}], "total_entries": 10**9}}, 3)
-    api._pace = cast(Any, type("Free", (), {"wait": lambda self: None})())
     with pytest.raises(Unreachable, match="pools has not ended after 1000 pages"):
         api.pools()
     assert len(mwaa.asked) == airflow_api.MOST_PAGES
-
-
-def test_calls_are_paced_after_the_first_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, slept = [100.0], []
-
-    def sleep(seconds: float) -> None:
-        slept.append(seconds)
-        now[0] += seconds
-
-    monkeypatch.setattr("mwaactl.airflow.client.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("mwaactl.airflow.client.time.sleep", sleep)
-    api, _ = api_of({"PATCH /dags/etl": {}}, 3)
-    for _ in range(26):
-        api.set_paused("etl", True)
-    assert now[0] - 100 == pytest.approx(16 / airflow_api.CALLS_PER_SECOND), "10 at once, then 8 a second"
-    assert len(slept) == 16
 
 
 def test_a_manual_run_keeps_its_id_configuration_and_exact_logical_date() -> None:

@@ -44,7 +44,7 @@ def test_the_schedule_of_an_airflow_2_dag_reads_as_in_airflow_3(interval: Any, s
     assert api.dags() == {
         "etl": Dag(dag_id="etl", paused=False, schedule=schedule, max_active_runs=16, **due)
     }
-    assert sent(mwaa) == [("GET", "/dags", {"limit": 100, "offset": 0})]
+    assert sent(mwaa) == [("GET", "/dags", {"limit": "100", "offset": "0"})]
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_events_of_partitions_are_asked_for_by_asset_and_time() -> None:
     api, mwaa = api_of({"/assets/events": {"asset_events": events, "total_entries": 2}}, 3)
     assert api.partition_events(4, TEN) == (AssetEvent(at=TEN, partition="k", created=frozenset({"report"})),)
     since = "2026-11-23T10:00:00.000Z"
-    query = {"asset_id": 4, "timestamp_gte": since, "order_by": "-timestamp", "limit": 100, "offset": 0}
+    query = {"asset_id": "4", "timestamp_gte": since, "order_by": "-timestamp", "limit": "100", "offset": "0"}
     assert sent(mwaa) == [("GET", "/assets/events", query)]
 
 
@@ -306,8 +306,8 @@ def test_airflow_2_runs_are_read_from_the_newest_back_to_the_first_that_was_crea
 @pytest.mark.parametrize(
     ("major", "query"),
     [
-        (2, {"limit": 5, "order_by": "-execution_date"}),
-        (3, {"limit": 5, "order_by": "-run_after", "run_type": "scheduled"}),
+        (2, {"limit": "5", "order_by": "-execution_date"}),
+        (3, {"limit": "5", "order_by": "-run_after", "run_type": "scheduled"}),
     ],
 )
 def test_the_newest_runs_of_one_dag_are_its_scheduled_ones(major: int, query: Any) -> None:

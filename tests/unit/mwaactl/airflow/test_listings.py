@@ -17,8 +17,8 @@ def test_listings_are_read_to_their_end() -> None:
     names = [f"dag{i}" for i in range(250)]
 
     def page(query: dict[str, Any]) -> dict[str, Any]:
-        start = query["offset"]
-        dags = [{"dag_id": name, "is_paused": False} for name in names[start : start + query["limit"]]]
+        start = int(query["offset"])
+        dags = [{"dag_id": name, "is_paused": False} for name in names[start : start + int(query["limit"])]]
         return {"dags": dags, "total_entries": len(names)}
 
     api, mwaa = api_of({"/dags": page}, 3)
@@ -102,14 +102,14 @@ def numbers(runs: Iterable[Run]) -> set[int]:
 def test_no_run_that_stays_unfinished_is_missed_whatever_ends_between_two_pages(
     major: int, ends: dict[int, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mwaactl.airflow.client._Pace.wait", lambda pace: None)
+    monkeypatch.setattr("mwaactl.airflow.rest.Pace.wait", lambda pace: None)
     api, _ = api_of(many_unfinished(250, ends), major)
     stay = set(range(250)) - {number for several in ends.values() for number in several}
     assert stay <= numbers(api.unfinished_runs())
 
 
 def test_a_listing_of_unfinished_runs_has_no_cap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mwaactl.airflow.client._Pace.wait", lambda pace: None)
+    monkeypatch.setattr("mwaactl.airflow.rest.Pace.wait", lambda pace: None)
     api, _ = api_of(many_unfinished(6000, {}), 3)
     assert numbers(api.unfinished_runs()) == set(range(6000))
 

@@ -157,7 +157,7 @@ def partitions(aws: FakeClients, side: str, *events: dict[str, Any]) -> None:
             chosen = [
                 event
                 for event in listed
-                if event["asset_id"] == query["asset_id"]
+                if str(event["asset_id"]) == query["asset_id"]
                 and datetime.fromisoformat(event["timestamp"]) >= since
             ]
             return {"asset_events": chosen, "total_entries": len(chosen)}

@@ -12,8 +12,9 @@ from bluegreen.timeline import Colour
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mwaactl.airflow.client import AirflowApi, NotFound, Refused
+from mwaactl.airflow.client import AirflowApi
 from mwaactl.airflow.models import Dag, Run
+from mwaactl.airflow.rest import NotFound, Refused
 from mwaactl.errors import CheckFailed, ControlError, UsageError
 from mwaactl.json_model import iso
 from mwaactl.switching.drain import wait_until_drained
@@ -240,10 +241,10 @@ class Answers:
         return self._unfinished
 
     def tasks(self, dag_id: str) -> Any:
-        raise NotFound(dag_id)
+        raise NotFound(dag_id, 404)
 
     def pools(self) -> Any:
-        raise Refused("this role may not")
+        raise Refused("this role may not", 403)
 
 
 RUN = Run(dag_id="a", run_id="r", type="scheduled", state="running", due=START, start=None, end=None)

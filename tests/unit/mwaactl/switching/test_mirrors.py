@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mwaactl.airflow import client as airflow_api
+from mwaactl.airflow import rest
 from mwaactl.airflow.client import AirflowApi
 from mwaactl.airflow.models import Run
 from mwaactl.errors import Unreachable
@@ -28,7 +28,7 @@ VERSIONS = {"2.11": (2, True), "3.0": (3, True), "3.3": (3, False)}
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Calls are not paced in a test."""
-    monkeypatch.setattr(airflow_api._Pace, "wait", lambda pace: None)
+    monkeypatch.setattr(rest.Pace, "wait", lambda pace: None)
 
 
 class Pair:
@@ -292,7 +292,7 @@ def test_whatever_the_dag_and_wherever_it_is_killed_a_mirror_ends_true_and_unexe
         return both
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(airflow_api._Pace, "wait", lambda pace: None)
+        patch.setattr(rest.Pace, "wait", lambda pace: None)
         for kill in kills:
             failing_after(kill, pair.green, cast(Exception, Killed()))
             pair.green.before = work_then(pair.green.before)

@@ -1,0 +1,127 @@
+"""Calls of Amazon's InvokeRestApi: their pace, the form of their paths, and what errors mean."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from mwaactl.aws import error_code, explain
+from mwaactl.errors import Unreachable
+
+if TYPE_CHECKING:
+    from mypy_boto3_mwaa import MWAAClient
+
+CALLS_PER_SECOND = 8.0  # InvokeRestApi allows 10
+BURST = 10
+UNKNOWN_PATH = (400, 404)  # Airflow's answers to a path that it does not understand
+LONGEST_PATH = 64  # by the API's model; whether Amazon insists on it is not known
+
+
+class Refused(Unreachable):
+    """Airflow refused the call, with an HTTP status of 400 to 499."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class NotFound(Refused):
+    """What the call names does not exist in Airflow."""
+
+
+class RestApi:
+    """The REST API of environment `name`."""
+
+    def __init__(self, client: MWAAClient, name: str) -> None:
+        self._client, self._name = client, name
+        self._pace = Pace()
+        self._unquoted: bool | None = None  # the form of paths that this environment takes; None: unknown
+
+    def call(
+        self, method: Any, path: str, body: Mapping[str, Any] | None = None, query: Any = None
+    ) -> dict[str, Any]:
+        """Call `path`, in which names are quoted; return the answer.
+
+        Amazon does not say whether InvokeRestApi quotes a path itself. So if Airflow does not know what a
+        path names, it is tried unquoted, too, until one form has worked: none alone proves that it is not
+        there. Raises NotFound, Refused, Unreachable.
+        """
+        request: dict[str, Any] = {"Name": self._name, "Method": method}
+        if query:
+            request["QueryParameters"] = {name: _text(value) for name, value in query.items()}
+        if body is not None:
+            request["Body"] = dict(body)
+        plain = unquote(path)
+        if plain == path or self._unquoted is not None:
+            return self._ask(request, plain if self._unquoted else path)
+        try:
+            answer, unquoted = self._ask(request, path), False
+        except Refused as error:
+            if error.status not in UNKNOWN_PATH:
+                raise
+            try:
+                answer, unquoted = self._ask(request, plain), True
+            except Refused:
+                raise error from None
+        self._unquoted = unquoted
+        return answer
+
+    def _ask(self, request: Mapping[str, Any], path: str) -> dict[str, Any]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        self._pace.wait()
+        try:
+            response = self._client.invoke_rest_api(**request, Path=path)
+        except (BotoCoreError, ClientError) as error:
+            status = getattr(error, "response", {}).get("RestApiStatusCode") or 0
+            message = f"Airflow's REST API on {self._name}: {_reason(error, path)}"
+            if 400 <= status < 500:
+                raise (NotFound if status == 404 else Refused)(message, status) from error
+            raise Unreachable(message) from error
+        answer = response.get("RestApiResponse")
+        if not isinstance(answer, dict):
+            raise Unreachable(f"Airflow's REST API on {self._name}: the answer to {path} is no JSON object")
+        return answer
+
+
+class Pace:
+    """Lets `BURST` calls pass at once, then CALLS_PER_SECOND; for several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._free_at = 0.0
+
+    def wait(self) -> None:
+        with self._lock:
+            now = time.monotonic()
+            self._free_at = max(self._free_at, now - BURST / CALLS_PER_SECOND) + 1 / CALLS_PER_SECOND
+            delay = self._free_at - now
+        if delay > 0:
+            time.sleep(delay)
+
+
+def _text(value: object) -> str:
+    """A query parameter, as a URL would have it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _reason(error: Exception, path: str) -> str:
+    code = error_code(error)
+    if code == "ValidationException" and len(path) > LONGEST_PATH:
+        return (
+            f"{explain(error)}. The path {path} has {len(path)} characters, and Amazon documents at most "
+            f"{LONGEST_PATH}: do it in Airflow's web page"
+        )
+    if code in ("RestApiClientException", "RestApiServerException"):
+        response = getattr(error, "response", {})
+        body = response.get("RestApiResponse")
+        detail = body.get("detail") or body.get("title") if isinstance(body, dict) else body
+        if isinstance(detail, dict):  # for a conflict, the detail contains the whole SQL statement
+            detail = detail.get("reason")
+        return f"it answered {response.get('RestApiStatusCode', code)}: {detail or error}"
+    if code in ("AccessDenied", "AccessDeniedException"):
+        return f"{explain(error)} (this needs airflow:InvokeRestApi on role/<environment>/Admin or Op)"
+    return explain(error)

@@ -1,0 +1,110 @@
+"""How calls go out through InvokeRestApi: their pace, the form of paths, what errors mean."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+
+from mwaactl.airflow import rest
+from mwaactl.airflow.client import AirflowApi
+from mwaactl.airflow.rest import NotFound, Refused
+from mwaactl.errors import Unreachable
+from tests.fakes.airflow.api import a_run, api_of, sent
+from tests.fakes.aws.errors import client_error, refused
+from tests.fakes.aws.mwaa import FakeMwaa
+
+QUOTED = "/dags/etl/dagRuns/scheduled__2026-11-23T09%3A00%3A00%2B00%3A00"
+PLAIN = unquote(QUOTED)
+
+
+def api_that_takes(form: str, status: int = 404) -> tuple[AirflowApi, FakeMwaa]:
+    """An environment where InvokeRestApi quotes paths itself (PLAIN), or not (QUOTED)."""
+    answers: dict[str, Any] = {
+        f"PATCH {path}": {} if path == form else refused(status, detail="no such run")
+        for path in (QUOTED, PLAIN)
+    }
+    return api_of({**answers, "/pools": {"pools": [], "total_entries": 0}}, 3)
+
+
+def paths(mwaa: FakeMwaa) -> list[str]:
+    return [path for _, path, _ in sent(mwaa)]
+
+
+@pytest.mark.parametrize("status", [404, 400])
+def test_the_form_of_a_path_that_works_is_found_and_remembered(status: int) -> None:
+    api, mwaa = api_that_takes(PLAIN, status)
+    for _ in range(2):
+        api.set_note(a_run(), "why")
+    assert paths(mwaa) == [QUOTED, PLAIN, PLAIN]
+
+
+def test_a_form_that_works_at_once_is_remembered_too() -> None:
+    api, mwaa = api_that_takes(QUOTED)
+    api.set_note(a_run(), "why")
+    mwaa.airflow[api.name][f"PATCH {QUOTED}"] = refused(404, detail="it is gone")
+    with pytest.raises(NotFound, match="it is gone"):
+        api.set_note(a_run(), "why")
+    assert paths(mwaa) == [QUOTED, QUOTED]
+
+
+def test_that_there_is_no_such_run_is_concluded_from_both_forms_only() -> None:
+    api, mwaa = api_that_takes("neither")
+    for _ in range(2):
+        with pytest.raises(NotFound, match="no such run"):
+            api.set_note(a_run(), "why")
+    assert paths(mwaa) == [QUOTED, PLAIN] * 2, "no form has worked yet"
+
+
+def test_what_airflow_understands_and_refuses_is_not_tried_again() -> None:
+    api, mwaa = api_that_takes(PLAIN, 403)
+    with pytest.raises(Refused, match="403"):
+        api.set_note(a_run(), "why")
+    assert paths(mwaa) == [QUOTED]
+
+
+def test_a_path_without_names_to_quote_has_one_form() -> None:
+    api, mwaa = api_that_takes(PLAIN)
+    api.set_note(a_run(), "why")
+    mwaa.asked.clear()
+    api.pools()
+    assert paths(mwaa) == ["/pools"]
+    assert mwaa.asked[0]["QueryParameters"] == {"limit": "100", "offset": "0"}
+
+
+def test_a_path_that_amazon_finds_too_long_is_named_with_its_limit() -> None:
+    error = client_error("ValidationException", 400, "InvokeRestApi")
+    path = QUOTED.replace("etl", "etl_of_orders")
+    api, _ = api_of({f"PATCH {path}": error}, 3)
+    with pytest.raises(Unreachable, match=f"{len(path)} characters, and Amazon documents at most 64"):
+        api.set_note(a_run(dag_id="etl_of_orders"), "why")
+
+
+def test_a_conflict_is_reported_without_the_statement_that_met_it() -> None:
+    conflict = refused(409, detail={"reason": "Unique constraint violation", "statement": "INSERT INTO ..."})
+    api, _ = api_of({"POST /dags/etl/dagRuns": conflict}, 3)
+    with pytest.raises(Unreachable, match=r"it answered 409: Unique constraint violation$"):
+        api.create(a_run(), "note")
+
+
+def test_an_answer_that_is_no_object_is_an_error() -> None:
+    api, _ = api_of({"/dags/etl/tasks": "<html>"}, 3)
+    with pytest.raises(Unreachable, match="the answer to /dags/etl/tasks is no JSON object"):
+        api.tasks("etl")
+
+
+def test_calls_are_paced_after_the_first_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, slept = [100.0], []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr("mwaactl.airflow.rest.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("mwaactl.airflow.rest.time.sleep", sleep)
+    api, _ = api_of({"PATCH /dags/etl": {}}, 3)
+    for _ in range(26):
+        api.set_paused("etl", True)
+    assert now[0] - 100 == pytest.approx(16 / rest.CALLS_PER_SECOND), "10 at once, then 8 a second"
+    assert len(slept) == 16
