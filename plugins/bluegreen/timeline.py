@@ -190,7 +190,7 @@ class Timeline:
             elif (left := entry.left.get(dag_id or "")) is None or instant < left:
                 return Claim(holder, settled=entry.closed, over=True, confirmed=confirmed)
             elif not entry.closed:
-                return Claim(holder, settled=False, undecided=True)
+                return Claim(holder, undecided=True)
             else:
                 holder, confirmed = entry, None
         return Claim(holder, confirmed=confirmed)

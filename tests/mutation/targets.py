@@ -35,6 +35,7 @@ TARGETS = (
     _target(
         "plugins/bluegreen/timeline.py",
         "plugins/test_timeline",
+        "plugins/test_claims",
         "plugins/test_timeline_model",
         "plugins/test_lives_model",
         "plugins/test_document",
