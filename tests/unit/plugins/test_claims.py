@@ -55,6 +55,13 @@ def test_what_a_forgotten_decision_settled_is_nobodys_and_was_done_by_the_first_
     folded = CLOSED.folded(BACK)
     assert folded.owners[0].owner == "green"
     assert folded.claim(FIRST, "done") == Claim(None, over=True)
+    assert folded.owner(FIRST, "done") is None
     assert folded.in_force(FIRST, "done") == folded.owners[0]
     again = folded.seen_with({"blue": "blue-1", "green": "green-1"}).switched("blue", BACK, 4, known=["etl"])
     assert again.in_force(FIRST, "done").owner == "green"
+
+
+def test_a_reader_who_does_not_know_the_environments_takes_them_to_exist() -> None:
+    assert OPEN.seen_with({}).owner(SWITCH, "etl") == "green"
+    assert OPEN.seen_with({"green": "green-2"}).owner(SWITCH, "etl") is None
+    assert OPEN.seen_with({"blue": "blue-1"}).owner(SWITCH, "etl") is None
