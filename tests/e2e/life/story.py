@@ -57,7 +57,7 @@ class Story(Twins):
     """The twins with lineage, and DAGs that come in waves."""
 
     def __init__(self, root: Path, tools: Path, **settings: Any) -> None:
-        options = {key: value for key, value in OPTIONS.items() if key != "openlineage.disabled"}
+        options = {key: value for key, value in OPTIONS.items() if not key.startswith("openlineage.")}
         super().__init__(root, tools, options, **settings)
         self.flags = self.home.dir("flags")
         self.origins: dict[str, datetime] = {}
