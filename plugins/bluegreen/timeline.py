@@ -227,7 +227,7 @@ class Timeline:
         )
 
     def _knew(self, entry: Entry, dag_id: str | None) -> bool:
-        return entry.blind or dag_id is None or self.known.get(dag_id, entry.version + 1) <= entry.version
+        return entry.blind or dag_id is None or self.known.get(dag_id, inf) <= entry.version
 
     # --- writing; start from `Reading.effective()` ---
 
@@ -309,9 +309,7 @@ class Timeline:
 
     def _with_closing_books_opened(self) -> Timeline:
         """After another decision nobody may be there to close them, and what is left would wait for ever."""
-        return _changed(
-            self, lambda _, entry: entry if entry.closed or entry.left is None else replace(entry, left=None)
-        )
+        return _changed(self, lambda _, entry: entry if entry.closed else replace(entry, left=None))
 
     def _life(self, colour: Colour) -> str:
         if colour not in self.lives:
@@ -323,7 +321,7 @@ class Timeline:
         new = {
             checked_id(dag_id, "known"): version
             for dag_id in dag_ids
-            if self.known.get(dag_id, version + 1) > version
+            if self.known.get(dag_id, inf) > version
         }
         return replace(self, known={**self.known, **new}) if new else self
 

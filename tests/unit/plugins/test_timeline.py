@@ -211,6 +211,7 @@ def test_the_books_of_one_dag_are_closed_without_those_of_another() -> None:
     moved = initial().dag_moved("etl", "green", at(5), 2).dag_moved("serial", "green", at(5), 2)
     closed = moved.with_books("blue", {}, 3, closed=True, dags=["etl"])
     assert {book.dag_id: book.entry.closed for book in closed.books("blue")} == {"etl": True, "serial": False}
+    assert closed.open_books("blue")
 
 
 def test_many_dags_that_move_at_once_move_as_one_by_one() -> None:
@@ -219,3 +220,41 @@ def test_many_dags_that_move_at_once_move_as_one_by_one() -> None:
     assert before.dags_moved(["etl", "serial"], "blue", at(9), 3) == alone
     with pytest.raises(TimelineError, match="is not a valid DAG id"):
         before.dags_moved(["etl", "a,b"], "blue", at(9), 3)
+
+
+def test_where_nothing_was_taken_there_are_no_books_to_close() -> None:
+    assert initial().with_books("blue", {}, 2, closed=True).owners == initial().owners
+
+
+def test_what_moved_alone_and_back_with_all_is_one_book_of_the_side_that_had_it() -> None:
+    canary = initial().dag_moved("etl", "green", at(5), 2)
+    withdrawn = canary.switched("blue", at(60), 3, known=["etl"])
+    assert [(book.dag_id, book.own) for book in withdrawn.books("green")] == [("etl", False)]
+    assert not withdrawn.with_books("green", {}, 4, closed=True).open_books("green")
+    confirmed = canary.switched("green", at(60), 3, known=["etl"]).switched("blue", at(90), 4, known=["etl"])
+    assert [book.dag_id for book in confirmed.books("green")] == [None]
+
+
+def test_of_what_a_dag_had_left_in_the_present_life_nothing_is_lost_for_the_sake_of_a_former_one() -> None:
+    """Blue was replaced while green had `etl` alone, and got that back; all else was the former blue's."""
+    canary = initial().dag_moved("etl", "green", at(5), 2)
+    lives: dict[Colour, str] = {**LIVES, "blue": "blue-2"}
+    returned = canary.seen_with(lives).dag_moved("etl", "blue", at(60), 3)
+    switched = returned.switched("green", at(90), 4, known=["etl"])
+    closed = switched.with_books("blue", {"etl": at(70)}, 5, closed=True)
+    assert closed.owner(at(69), "etl") == "blue"
+    assert closed.owner(at(70), "etl") == "green"
+
+
+def test_what_one_decision_supersedes_is_kept_while_that_one_may_still_arrive_late() -> None:
+    planned = initial().switched("green", at(600), 2)
+    withdrawn = planned.switched("blue", at(5), 3).dag_moved("etl", "green", at(5), 3)
+    late = Reading(withdrawn, 3, at(700)).effective()
+    assert [late.owner(at(650), dag) for dag in ("etl", None)] == ["green", "green"]
+    assert [late.owner(at(710), dag) for dag in ("etl", None)] == ["green", "blue"]
+
+
+def test_nothing_is_given_to_an_environment_that_there_is_not() -> None:
+    alone = initial().seen_with({"blue": "blue-1"})
+    with pytest.raises(TimelineError, match="there is no green environment"):
+        alone.switched("green", at(5), 2)
