@@ -16,7 +16,7 @@ from bluegreen import settings, store
 from bluegreen.gate import Gate, Run, Verdict, describe
 from bluegreen.settings import MAX_AGE, RECENT, SettingsError
 from bluegreen.store import OwnershipUnknown, Store
-from bluegreen.timeline import COLOURS, Colour, Timeline
+from bluegreen.timeline import COLOURS, CONFIRMED, Colour, Timeline
 
 from tests.fakes.airflow.gate import always
 from tests.fakes.timeline import GATE_OPTIONS, gate_settings, initial
@@ -234,6 +234,7 @@ def test_what_the_old_side_left_is_the_new_owners_once_the_books_are_closed() ->
     assert not judge("blue", closed).mine
     assert judge("green", closed).mine
     done = KNOWN.with_books("blue", {"etl": at(2)}, 3, closed=True)
+    assert not judge("blue", done).mine
     assert judge("blue", done).refused, "blue has drained, so it had executed it, or passed over it"
     assert judge("green", done) == Verdict(False, judge("green", done).reason)
 
@@ -250,6 +251,64 @@ def test_what_was_settled_before_the_timeline_begins_is_nobodys() -> None:
 def test_a_copy_from_before_the_books_were_closed_does_not_decide_about_the_past() -> None:
     closed = KNOWN.with_books("blue", LEFT, 3, closed=True)
     assert not judge("blue", KNOWN, closed).mine
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "began", "asked"),
+    [
+        ("etl", 1, [MAX_AGE]),
+        ("new", None, [MAX_AGE, RECENT]),
+        ("new", 1, [MAX_AGE, RECENT]),
+        ("new", 30, [MAX_AGE, timedelta(seconds=30)]),
+        ("new", 3600, [MAX_AGE]),
+    ],
+)
+def test_a_dag_that_no_switch_has_known_is_judged_by_a_copy_not_older_than_its_run(
+    dag_id: str, began: float | None, asked: list[timedelta]
+) -> None:
+    """Or by a recent one: a later switch then knows the DAG. `began` is in seconds before now."""
+    source = Scripted(initial().switched("green", SWITCH, 2, known=["etl"]))
+    started = None if began is None else NOW - timedelta(seconds=began)
+    Gate(gate_settings("green"), source, lambda: NOW).verdict(  # type: ignore[arg-type]
+        Run(dag_id, "r", "scheduled", NOW, started=started), wait=0
+    )
+    assert [within for _, within in source.asked] == asked
+
+
+def test_the_past_of_a_dag_that_a_switch_did_not_know_is_judged_by_a_copy_from_when_that_is_sure() -> None:
+    source = Scripted(initial().switched("green", SWITCH, 2, known=["etl"]))
+    Gate(gate_settings("green"), source, lambda: NOW).verdict(  # type: ignore[arg-type]
+        Run("new", "r", "scheduled", T, started=T), wait=0
+    )
+    assert [instant for instant, _ in source.asked] == [T, SWITCH + CONFIRMED]
+
+
+def test_what_is_being_passed_on_is_asked_for_until_the_wait_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("bluegreen.gate.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("bluegreen.gate.time.sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+    run = Run("etl", "r", "scheduled", at(1), started=at(1))
+    closing = KNOWN.with_books("blue", LEFT, 3, closed=False)
+    source = Scripted(closing)
+    with pytest.raises(OwnershipUnknown, match="is being passed on"):
+        Gate(gate_settings("green"), source, lambda: NOW).verdict(run, wait=3)  # type: ignore[arg-type]
+    assert clock[0] == 103
+    assert [within for _, within in source.asked] == [MAX_AGE, RECENT, RECENT, RECENT]
+    source = Scripted(closing, closing, closing.with_books("blue", LEFT, 4, closed=True))
+    assert Gate(gate_settings("green"), source, lambda: NOW).verdict(run, wait=3).mine  # type: ignore[arg-type]
+    assert clock[0] == 105
+
+
+class Scripted:
+    """A store that answers with these timelines, one after the other, and with the last one from then on."""
+
+    def __init__(self, *timelines: Timeline) -> None:
+        self._timelines = list(timelines)
+        self.asked: list[tuple[datetime, timedelta | None]] = []
+
+    def timeline(self, instant: datetime, *, wait: float, within: timedelta | None = None) -> Timeline:
+        self.asked.append((instant, within))
+        return self._timelines.pop(0) if len(self._timelines) > 1 else self._timelines[0]
 
 
 @pytest.mark.parametrize("colour", COLOURS)
