@@ -27,17 +27,19 @@ PUT_TIMEOUT = 2
 class Clients:
     """boto3 clients for one region. AWS_PROFILE, AWS_ENDPOINT_URL and its per-service forms apply as usual.
 
+    A `profile` goes before AWS_PROFILE, and before AWS_ACCESS_KEY_ID too.
+
     Create the clients in one thread (`cached_property`); using them from several is safe.
     """
 
-    def __init__(self, region: str) -> None:
-        self.region = region
+    def __init__(self, region: str, profile: str | None = None) -> None:
+        self.region, self.profile = region, profile
 
     @cached_property
     def _session(self) -> Any:
         import boto3
 
-        return boto3.Session(region_name=self.region)
+        return boto3.Session(region_name=self.region, profile_name=self.profile)
 
     def _client(
         self, service: str, *, read_timeout: float, attempts: int, connect_timeout: float = CONNECT_TIMEOUT

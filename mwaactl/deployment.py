@@ -28,10 +28,15 @@ class Deployment:
         self._airflows: dict[Colour, AirflowApi] = {}
 
     @classmethod
-    def open(cls, stack: str | None = None, cwd: Path | None = None) -> Deployment:
-        """The deployment of `stack` (None: the selected one). Raises as `mwaactl.stack.load` does."""
+    def open(
+        cls, stack: str | None = None, cwd: Path | None = None, profile: str | None = None
+    ) -> Deployment:
+        """The deployment of `stack` (None: the selected one). Raises as `mwaactl.stack.load` does.
+
+        `profile` names the AWS credentials for everything but the outputs, which Pulumi reads with its own.
+        """
         outputs = load(stack, cwd)
-        return cls(outputs, Clients(outputs.region))
+        return cls(outputs, Clients(outputs.region, profile))
 
     @property
     def name(self) -> str:

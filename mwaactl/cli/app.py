@@ -9,8 +9,8 @@ import typer
 
 from mwaactl.cli import lineage, recovery, switch
 from mwaactl.cli.finish import finish
-from mwaactl.cli.options import CwdOption, DryRunOption, JsonOption, StackOption
-from mwaactl.cli.session import busy, open_deployment, session
+from mwaactl.cli.options import CwdOption, DryRunOption, JsonOption, ProfileOption, StackOption
+from mwaactl.cli.session import aws_profile, busy, open_deployment, session
 from mwaactl.errors import EXIT_CODES, Unfinished, Unusable
 
 app = typer.Typer(
@@ -21,6 +21,12 @@ app = typer.Typer(
     rich_markup_mode=None,  # Rich's help would triple the time of `mwaactl --help`
 )
 dags_app = typer.Typer(help="The DAG files of all environments.", no_args_is_help=True)
+
+
+@app.callback()
+def options(profile: ProfileOption = None) -> None:
+    """The options of all commands; they stand before the command."""
+    aws_profile.set(profile)
 
 
 @app.command(short_help="Show who owns the work, and the state of both sides.")

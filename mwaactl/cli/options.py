@@ -19,6 +19,15 @@ CwdOption = Annotated[
         metavar="DIR",
     ),
 ]
+ProfileOption = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        help="AWS profile for the stack, such as one that assumes a role; default: AWS_PROFILE. Pulumi reads "
+        "its outputs with its own credentials.",
+        metavar="NAME",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would happen; write nothing.")]
 LeadOption = Annotated[

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +21,14 @@ if TYPE_CHECKING:
     from mwaactl.deployment import Deployment
 
 
+# The option is the program's, before the command; None: boto3's own choice.
+aws_profile: ContextVar[str | None] = ContextVar("aws_profile", default=None)
+
+
 def open_deployment(stack: str | None, cwd: Path | None) -> Deployment:
     from mwaactl.deployment import Deployment
 
-    return Deployment.open(stack, cwd)
+    return Deployment.open(stack, cwd, aws_profile.get())
 
 
 def colour_named(value: str) -> Colour:

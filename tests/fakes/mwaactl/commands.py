@@ -18,7 +18,7 @@ Command = Callable[..., Result]
 
 def commands(monkeypatch: pytest.MonkeyPatch, aws: FakeClients) -> Command:
     """What runs a command with these arguments; every command finds a stack whose AWS is `aws`."""
-    monkeypatch.setattr(Deployment, "open", lambda stack, _cwd: deployment(aws, stack or "fullha"))
+    monkeypatch.setattr(Deployment, "open", lambda stack, *_: deployment(aws, stack or "fullha"))
     return lambda *arguments: CliRunner().invoke(cli.app, arguments)
 
 

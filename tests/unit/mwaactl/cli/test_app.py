@@ -39,7 +39,7 @@ def test_wrong_usage_exits_2(run: Command) -> None:
 
 
 def test_what_cannot_be_reached_exits_4_with_json_too(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable(stack: str | None, cwd: Path | None) -> Any:
+    def unreachable(stack: str | None, cwd: Path | None, profile: str | None) -> Any:
         raise Unreachable("the pulumi command is not on PATH [bold]")
 
     monkeypatch.setattr(Deployment, "open", unreachable)
