@@ -13,7 +13,9 @@ from components.marquez.back_end import Marquez, MarquezArgs
 from components.marquez.ec2 import MarquezEc2
 from components.marquez.ha import MarquezHa
 from components.network import Network, NetworkArgs
+from components.operator_policies import Operated, operator_policies
 from components.ownership import INITIAL_OWNER, Names, Ownership, OwnershipArgs
+from components.partition import Partition
 from components.region import choose_zones
 from components.sizing import warn_of_small_sizes
 from components.tagging import tag_everything
@@ -79,6 +81,22 @@ GateAlarms(
 ownership = Ownership(
     "ownership", OwnershipArgs(names=names, life=airflow[INITIAL_OWNER].life.value, lead=settings.lead)
 )
+partition = Partition.current()
+policies = pulumi.Output.all(
+    environments={colour: environment.outputs for colour, environment in airflow.items()},
+    lineage_log_bucket=lineage_log.bucket,
+    kms_key_arn=key,
+).apply(
+    lambda known: operator_policies(
+        Operated(
+            partition=partition,
+            region=settings.region,
+            ownership_parameter=names.ownership_parameter,
+            active_environment_parameter=names.active_environment_parameter,
+            **known,
+        )
+    )
+)
 
 # The same keys in every mode; docs/outputs.md describes them.
 for key, value in {
@@ -101,5 +119,6 @@ for key, value in {
     "lineage_log_bucket": lineage_log.bucket,
     "connections_prefix": names.connections_prefix,
     "variables_prefix": names.variables_prefix,
+    "operator_policies": policies,
 }.items():
     pulumi.export(key, value)

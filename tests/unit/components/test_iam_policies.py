@@ -25,6 +25,8 @@ def documents(deployment: Deployment) -> Iterator[tuple[str, str]]:
         for key, value in each.inputs.items():
             if key.lower().endswith("policy") and isinstance(value, str) and value.startswith("{"):
                 yield f"{each.urn} {key}", value
+    for name, policy in deployment.exports["operator_policies"].items():
+        yield f"operator_policies {name}", json.dumps(policy)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +43,7 @@ def test_no_document_has_a_finding(mode: str, changes: dict[str, Any]) -> None:
             findings = parliament.analyze_policy_string(text).findings
             assert [str(finding) for finding in findings] == [], where
             checked += 1
-    assert checked >= 4
+    assert checked >= 7
 
 
 def test_roles_trust_one_amazon_service_each_and_airflow_its_two(in_each_mode: Deployment) -> None:
@@ -123,3 +125,53 @@ def test_both_sides_read_the_same_secrets(deployed: Any) -> None:
 def test_without_a_customer_key_no_key_of_this_account_is_opened(deployed: Any) -> None:
     own = statements(deployed("standard"), "mwaa-blue")["AmazonsKeyOfTheQueues"]
     assert own["NotResource"] == [f"arn:aws:kms:*:{ACCOUNT}:key/*"]
+
+
+def test_the_documents_for_operators_name_everything_of_the_stack(in_each_mode: Deployment) -> None:
+    exports = in_each_mode.exports
+    assert set(exports["operator_policies"]) == {"read", "switch", "on_call"}
+    for policy in exports["operator_policies"].values():
+        for environment in exports["airflow_environments"].values():
+            name, bucket = environment["name"], environment["bucket"]
+            assert allowed(policy["Statement"], "airflow:GetEnvironment", environment["arn"])
+            assert allowed(policy["Statement"], "iam:GetRolePolicy", environment["execution_role_arn"])
+            role = "Viewer" if policy is exports["operator_policies"]["read"] else "Op"
+            airflow = f"arn:aws:airflow:{REGION}:{ACCOUNT}:role/{name}/{role}"
+            assert allowed(policy["Statement"], "airflow:InvokeRestApi", airflow)
+            assert allowed(policy["Statement"], "s3:GetObject", f"arn:aws:s3:::{bucket}/dags/x.py")
+        key = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter{exports['ownership_parameter']}"
+        assert allowed(policy["Statement"], "ssm:GetParameter", key)
+
+
+def test_who_reads_decides_nothing_and_only_who_is_on_call_fences(deployed: Any) -> None:
+    exports = deployed("fullha").exports
+    log, role = exports["lineage_log_bucket"], exports["airflow_environments"]["blue"]["execution_role_arn"]
+    ownership = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter{exports['ownership_parameter']}"
+    may = {
+        name: [
+            allowed(policy["Statement"], action, resource)
+            for action, resource in (
+                ("ssm:PutParameter", ownership),
+                ("s3:PutObject", f"arn:aws:s3:::{log}/ownership/x"),
+                ("iam:PutRolePolicy", role),
+                ("s3:DeleteObject", f"arn:aws:s3:::{log}/set-aside/x"),
+                ("s3:PutObject", f"arn:aws:s3:::{log}/events/x"),
+                ("s3:DeleteObject", f"arn:aws:s3:::{log}/ownership/x"),
+                ("iam:PutRolePolicy", role + "-of-another"),
+            )
+        ]
+        for name, policy in exports["operator_policies"].items()
+    }
+    nothing = [False] * 3
+    assert may == {
+        "read": [False] * 4 + nothing,
+        "switch": [True, True, False, False, *nothing],
+        "on_call": [True] * 4 + nothing,
+    }
+
+
+def test_operators_use_the_stacks_key_through_s3_only() -> None:
+    for policy in deploy("fullha", {"kms_key_arn": KEY}).exports["operator_policies"].values():
+        (use,) = [each for each in policy["Statement"] if each["Sid"] == "UseKey"]
+        assert use["Resource"] == [KEY]
+        assert use["Condition"] == {"StringEquals": {"kms:ViaService": [f"s3.{REGION}.amazonaws.com"]}}

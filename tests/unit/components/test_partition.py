@@ -13,9 +13,11 @@ from tests.fakes.pulumi_mocks import MODES, deploy, plain
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("changes", [{}, {"create_kms_key": True}])
 def test_every_arn_is_one_of_the_partition(mode: str, changes: dict[str, Any]) -> None:
-    for each in deploy(mode, changes, partition="aws-cn").resources:
+    deployment = deploy(mode, changes, partition="aws-cn")
+    for each in deployment.resources:
         text = json.dumps({key: plain(value) for key, value in each.inputs.items()}, default=str)
         assert "arn:aws:" not in text, each.urn
+    assert "arn:aws:" not in json.dumps(deployment.exports["operator_policies"])
 
 
 def test_keys_are_used_through_services_as_china_names_them() -> None:

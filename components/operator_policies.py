@@ -1,0 +1,161 @@
+"""What the people who run `mwaactl` need: an IAM document for each of three tasks.
+
+The program attaches them to nobody: it exports them, and a person decides who gets which. Each stands alone.
+
+    read     look: status, active, history, audit, and the status of the lineage log
+    switch   also decide who owns the work, and what runs: switch, rollback, audit --backfill, dags push
+    on_call  also in an emergency: failover --fence, unfence, and the events that Marquez refused
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bluegreen.proof import UNGATED
+
+from components.airflow.definition import PLUGINS
+from components.iam_policies import VERSION, Statement, statement
+from components.lineage_log import CHECKPOINTS, EVENTS, OWNERSHIP, SET_ASIDE
+from components.partition import Partition
+
+Document = dict[str, Any]
+READERS_ROLE = "Viewer"  # in Airflow: it may change nothing
+WRITERS_ROLE = "Op"  # in Airflow: it may not change users and roles
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operated:
+    """What operators work on. `environments`: as the stack exports them, by colour."""
+
+    partition: Partition
+    region: str
+    environments: Mapping[str, Mapping[str, Any]]
+    ownership_parameter: str
+    active_environment_parameter: str
+    lineage_log_bucket: str
+    kms_key_arn: str | None
+
+    def arn(self, service: str, resource: str) -> str:
+        """The ARN of a resource in the stack's account and region."""
+        account = self._each("execution_role_arn")[0].split(":")[4]
+        return f"arn:{self.partition.name}:{service}:{self.region}:{account}:{resource}"
+
+    @property
+    def parameters(self) -> list[str]:
+        """The ownership's, then the one for other systems."""
+        names = (self.ownership_parameter, self.active_environment_parameter)
+        return [self.arn("ssm", f"parameter{name}") for name in names]
+
+    def in_log(self, *prefixes: str) -> list[str]:
+        """The objects below these prefixes of the lineage log."""
+        return [f"{self._bucket(self.lineage_log_bucket)}/{prefix}*" for prefix in prefixes]
+
+    @property
+    def names(self) -> list[str]:
+        return self._each("name")
+
+    @property
+    def roles(self) -> list[str]:
+        """The ARNs of the execution roles."""
+        return self._each("execution_role_arn")
+
+    @property
+    def buckets(self) -> list[str]:
+        """The ARNs of all buckets: the lineage log's and the environments'."""
+        return [self._bucket(name) for name in (self.lineage_log_bucket, *self._each("bucket"))]
+
+    @property
+    def dags(self) -> list[str]:
+        return [
+            f"{self._bucket(each['bucket'])}/{each['dags_prefix']}*" for each in self.environments.values()
+        ]
+
+    @property
+    def plugins(self) -> list[str]:
+        return [f"{self._bucket(name)}/{PLUGINS}" for name in self._each("bucket")]
+
+    def _each(self, key: str) -> list[str]:
+        return [str(each[key]) for each in self.environments.values()]
+
+    def _bucket(self, name: str) -> str:
+        return f"arn:{self.partition.name}:s3:::{name}"
+
+
+def operator_policies(stack: Operated) -> dict[str, Document]:
+    """The three documents by name."""
+    read, write = _look(stack), _decide(stack)
+    return {
+        "read": _document(*read, _call_airflow(stack, READERS_ROLE), *_use_key(stack, "kms:Decrypt")),
+        "switch": _document(
+            *read,
+            *write,
+            _call_airflow(stack, WRITERS_ROLE),
+            *_use_key(stack, "kms:Decrypt", "kms:GenerateDataKey"),
+        ),
+        "on_call": _document(
+            *read,
+            *write,
+            *_rescue(stack),
+            _call_airflow(stack, WRITERS_ROLE),
+            *_use_key(stack, "kms:Decrypt", "kms:GenerateDataKey"),
+        ),
+    }
+
+
+def _document(*statements: Statement) -> Document:
+    return {"Version": VERSION, "Statement": list(statements)}
+
+
+def _look(stack: Operated) -> Sequence[Statement]:
+    environments = [stack.arn("airflow", f"environment/{name}") for name in stack.names]
+    return [
+        statement(["airflow:GetEnvironment"], environments, sid="SeeEnvironments"),
+        statement(["ssm:GetParameter"], stack.parameters, sid="ReadParameters"),
+        statement(["ssm:GetParameterHistory"], stack.parameters[:1], sid="ReadTimeline"),
+        # Whole buckets: with prefixes only, S3 answers 403 instead of 404 for an object that is missing.
+        statement(["s3:ListBucket"], stack.buckets, sid="ListBuckets"),
+        statement(
+            ["s3:GetObject"],
+            stack.in_log(EVENTS, OWNERSHIP, UNGATED, CHECKPOINTS, SET_ASIDE),
+            sid="ReadLineageLog",
+        ),
+        statement(["s3:GetObject"], stack.dags, sid="CompareDags"),
+        statement(["s3:GetObjectVersion"], stack.plugins, sid="ComparePlugins"),
+        statement(["iam:GetRolePolicy"], stack.roles, sid="SeeFence"),
+        # The action has no resources and no condition keys.
+        statement(["cloudwatch:GetMetricData"], ["*"], sid="ReadMetrics"),
+    ]
+
+
+def _call_airflow(stack: Operated, role: str) -> Statement:
+    """Airflow's REST API in one of Airflow's own roles: IAM sees neither the method nor the path."""
+    roles = [stack.arn("airflow", f"role/{name}/{role}") for name in stack.names]
+    return statement(["airflow:InvokeRestApi"], roles, sid="CallAirflow")
+
+
+def _decide(stack: Operated) -> Sequence[Statement]:
+    return [
+        statement(["ssm:PutParameter"], stack.parameters, sid="DecideOwnership"),
+        statement(["s3:PutObject"], stack.in_log(OWNERSHIP), sid="StoreOwnership"),
+        statement(["s3:PutObject", "s3:DeleteObject"], stack.dags, sid="PushDags"),
+    ]
+
+
+def _rescue(stack: Operated) -> Sequence[Statement]:
+    return [
+        # IAM has no condition for an inline policy's name or content: whoever may fence a role may also grant
+        # it anything. So this is in no other document.
+        statement(["iam:PutRolePolicy", "iam:DeleteRolePolicy"], stack.roles, sid="Fence"),
+        statement(["s3:DeleteObject"], stack.in_log(SET_ASIDE), sid="RemoveRetriedEvents"),
+    ]
+
+
+def _use_key(stack: Operated, *actions: str) -> Sequence[Statement]:
+    """The key of the buckets, if it is not Amazon's."""
+    if stack.kms_key_arn is None:
+        return ()
+    services = stack.partition.via(stack.region, "s3")
+    condition = {"StringEquals": {"kms:ViaService": services}}
+    return (statement(actions, [stack.kms_key_arn], sid="UseKey", conditions=condition),)

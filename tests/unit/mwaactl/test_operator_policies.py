@@ -1,0 +1,300 @@
+"""The IAM documents for operators, held against every AWS call that `mwaactl` has in its code.
+
+Each command runs behind a door that judges by one document, as IAM would. A new call of AWS fails here until
+a scenario makes it; then it fails until its document allows it.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import boto3
+import pytest
+from bluegreen import document as ownership_document
+from typer.testing import Result
+
+from components.operator_policies import Operated, operator_policies
+from components.partition import Partition
+from lineage_log.patient_client import Patience
+from mwaactl.lineage import set_aside as lineage_set_aside
+from tests.fakes.aws.clients import BLUE, GREEN, FakeClients, fresh_clients, outputs
+from tests.fakes.aws.policed import KEY, NEEDS, REGION, SERVICES, Door, PolicedClients
+from tests.fakes.aws.s3 import LINEAGE_LOG
+from tests.fakes.clock import stop_time
+from tests.fakes.lineage.events import log_event, write_ungated
+from tests.fakes.lineage.forwarders import forwarder
+from tests.fakes.lineage.marquez import FakeMarquez
+from tests.fakes.mwaactl.commands import Command, commands, output
+from tests.fakes.mwaactl.dead_blue import blue_died, completed
+
+ROOT = Path(__file__).resolve().parents[3]
+STACK = outputs()
+DOCUMENTS = operator_policies(
+    Operated(
+        partition=Partition("aws", "amazonaws.com"),
+        region=REGION,
+        environments=STACK["airflow_environments"],
+        ownership_parameter=STACK["ownership_parameter"],
+        active_environment_parameter=STACK["active_environment_parameter"],
+        lineage_log_bucket=LINEAGE_LOG,
+        kms_key_arn=KEY,
+    )
+)
+TIERS = ("read", "switch", "on_call")
+# Calls in `lineage_log` that only the forwarder makes, in its own role.
+FORWARDERS = {("lineage_log/log.py", "copy_object")}
+# The role Viewer may not read these; the checks are then "not checked".
+NOT_FOR_VIEWERS = {"GET /variables", "GET /connections"}
+
+
+class World(NamedTuple):
+    """Where a command runs. `fresh`, `dead`: make AWS's doubles, in `dead` blue does not answer; `open`: runs
+    commands behind the door, `unpoliced` without one."""
+
+    fresh: Callable[[], FakeClients]
+    dead: Callable[[], FakeClients]
+    open: Callable[[FakeClients], Command]
+    unpoliced: Callable[[FakeClients], Command]
+    marquez: FakeMarquez
+    folder: Path
+
+
+def status(world: World) -> Iterator[Result]:
+    aws = world.fresh()
+    write_ungated(aws.s3, aws.ssm.clock.now - timedelta(hours=1))
+    assert world.unpoliced(aws)("switch", "green", "--yes").exit_code == 0
+    run = world.open(aws)
+    yield from (run(command) for command in ("status", "active", "history"))
+    aws.mwaa.silence(GREEN)  # so CloudWatch is asked
+    yield run("status")
+
+
+def dry_runs(world: World) -> Iterator[Result]:
+    aws = world.fresh()
+    for name in (BLUE, GREEN):  # with ETags that differ, as KMS makes them, so the contents are compared
+        bucket = aws.s3.buckets[f"{name}-dags"]
+        bucket.put("dags/daily.py", b"a = 1\n", etag=name)
+        bucket.etags["plugins.zip?v1"] = name
+    run = world.open(aws)
+    yield run("switch", "green", "--dry-run")
+    yield run("dags", "push", str(world.folder), "--dry-run")
+
+
+def audits(world: World) -> Iterator[Result]:
+    aws = world.dead()
+    completed(aws, ("a", 50))
+    run = world.open(aws)
+    yield run("audit", "--since", "30m", "--lineage")
+    aws.blue.answer()
+    yield run("audit", "--since", "30m")
+
+
+def lineage_looks(world: World) -> Iterator[Result]:
+    run = world.open(_refused(world))
+    to = ("--to", world.marquez.url)
+    yield run("lineage", "status", *to)
+    yield run("lineage", "set-aside", "list")
+    yield run("lineage", "replay", "--since", "3h", *to)
+
+
+def switches(world: World) -> Iterator[Result]:
+    aws = world.fresh()
+    run = world.open(aws)
+    yield run("switch", "green", "--yes", "--sync")
+    aws.ssm.clock.forward(60)
+    yield run("rollback", "--yes")
+
+
+def pushes(world: World) -> Iterator[Result]:
+    aws = world.fresh()
+    for name in (BLUE, GREEN):
+        aws.s3.buckets[f"{name}-dags"].put("dags/old.py", b"")
+    run = world.open(aws)
+    yield run("dags", "push", str(world.folder), "--delete")
+
+
+def backfills(world: World) -> Iterator[Result]:
+    aws = world.dead()
+    aws.blue.answer()
+    for run in aws.blue.runs:  # as if neither side had executed them
+        run.state = "success"
+        for task in run.tasks.values():
+            task.state, task.pid, task.rendered = "skipped", None, {}
+    result = world.open(aws)("audit", "--since", "30m", "--backfill", "--yes", "--json")
+    assert output(result).get("findings") != []
+    yield result
+
+
+def failovers_without_a_fence(world: World) -> Iterator[Result]:
+    yield world.open(world.dead())("failover", "green", "--yes")
+
+
+def failovers(world: World) -> Iterator[Result]:
+    run = world.open(world.dead())
+    yield run("failover", "green", "--yes", "--fence")
+    yield run("unfence", "blue")
+
+
+def retries(world: World) -> Iterator[Result]:
+    run = world.open(_refused(world))
+    yield run("lineage", "set-aside", "retry", "--all", "--yes", "--to", world.marquez.url)
+
+
+SCENARIOS: dict[str, tuple[Callable[[World], Iterator[Result]], ...]] = {
+    "read": (status, dry_runs, audits, lineage_looks),
+    "switch": (switches, pushes, backfills, failovers_without_a_fence),
+    "on_call": (failovers, retries),
+}
+EACH = [(tier, scenario) for tier, scenarios in SCENARIOS.items() for scenario in scenarios]
+
+
+def _refused(world: World) -> FakeClients:
+    """A lineage log with one event that the forwarder has set aside."""
+    aws = world.fresh()
+    log_event(aws.s3, 0, "START")
+    world.marquez.answers = [422]
+    forwarder(aws.s3, world.marquez, posters=1).once(1)
+    aws.ssm.clock.forward(7200)
+    return aws
+
+
+@pytest.fixture
+def play(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, marquez: FakeMarquez
+) -> Callable[..., list[Result]]:
+    """Plays a scenario behind a door."""
+    folder = tmp_path / "dags"
+    folder.mkdir()
+    (folder / "daily.py").write_text("x = 1\n")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    retry = cast(Any, lineage_set_aside.retry)
+    quick = {**retry.__kwdefaults__, "patience": Patience(longest_pause=0.01, give_up=0.05)}
+    monkeypatch.setattr(retry, "__kwdefaults__", quick)
+
+    def room(characters: int) -> None:
+        monkeypatch.setattr(ownership_document, "MAX_CHARACTERS", characters)
+
+    def fresh() -> FakeClients:
+        room(4096)
+        aws = fresh_clients()
+        stop_time(monkeypatch, aws.ssm.clock)
+        return aws
+
+    def dead() -> FakeClients:
+        room(4096)
+        return blue_died(monkeypatch)
+
+    def unpoliced(aws: FakeClients) -> Command:
+        room(150)  # so small that the content of every decision needs an object of its own
+        return commands(monkeypatch, aws)
+
+    def played(scenario: Callable[[World], Iterator[Result]], door: Door) -> list[Result]:
+        def opened(aws: FakeClients) -> Command:
+            return unpoliced(cast(FakeClients, PolicedClients(aws, door)))
+
+        world = World(fresh, dead, opened, unpoliced, marquez, folder)
+        return list(scenario(world))
+
+    return played
+
+
+@pytest.mark.parametrize(("tier", "scenario"), EACH)
+def test_each_command_may_do_what_it_does(
+    tier: str, scenario: Callable[[World], Iterator[Result]], play: Callable[..., list[Result]]
+) -> None:
+    for document in TIERS[TIERS.index(tier) :]:
+        door = Door(DOCUMENTS[document])
+        results = play(scenario, door)
+        assert [result.output for result in results if result.exit_code] == []
+        assert door.denied <= (NOT_FOR_VIEWERS if document == "read" else set())
+
+
+@pytest.mark.parametrize(("tier", "scenario"), [each for each in EACH if each[0] != "read"])
+def test_no_command_is_possible_with_a_smaller_document(
+    tier: str, scenario: Callable[[World], Iterator[Result]], play: Callable[..., list[Result]]
+) -> None:
+    door = Door(DOCUMENTS[TIERS[TIERS.index(tier) - 1]])
+    play(scenario, door)
+    assert door.denied - NOT_FOR_VIEWERS
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_every_permission_is_used(tier: str, play: Callable[..., list[Result]]) -> None:
+    door = Door(DOCUMENTS[tier])
+    for allowed in TIERS[: TIERS.index(tier) + 1]:
+        for scenario in SCENARIOS[allowed]:
+            play(scenario, door)
+    given = {
+        (each["Sid"], action, resource)
+        for each in DOCUMENTS[tier]["Statement"]
+        for action in each["Action"]
+        for resource in each["Resource"]
+    }
+    assert given - door.used == set()
+
+
+def test_every_call_in_the_code_is_made_here(play: Callable[..., list[Result]]) -> None:
+    door = Door(DOCUMENTS["on_call"])
+    for _, scenario in EACH:
+        play(scenario, door)
+    missing = [
+        f"{name}:{first} {method}"
+        for name, first, last, method in calls_in_code()
+        if (name, method) not in FORWARDERS
+        and not any(path == str(ROOT / name) and first <= line <= last for path, line in door.sites)
+    ]
+    assert missing == []
+
+
+def test_no_other_service_is_used() -> None:
+    tree = ast.parse((ROOT / "mwaactl/aws.py").read_text())
+    named = {
+        cast(ast.Constant, node.args[0]).value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "_client"
+    }
+    assert named == set(SERVICES)
+    others = [
+        path
+        for path in (ROOT / "mwaactl").rglob("*.py")
+        if ".client(" in path.read_text() or "resource(" in path.read_text()
+    ]
+    assert [path.name for path in others] == ["aws.py"]
+
+
+def calls_in_code() -> Iterator[tuple[str, int, int, str]]:
+    """(file, first line, last line, method) of each call of a boto3 client in what `mwaactl` is made of."""
+    session = boto3.Session(region_name=REGION)
+    methods = {
+        "get_paginator",
+        "get_waiter",
+        "upload_file",
+        "upload_fileobj",
+        "download_file",
+        "download_fileobj",
+    }
+    for service in SERVICES:
+        client = session.client(cast(Any, service), aws_access_key_id="x", aws_secret_access_key="x")
+        methods |= set(client.meta.method_to_api_mapping)
+    for package in ("mwaactl", "lineage_log"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Attribute) and node.attr in methods:
+                    last = node.end_lineno or node.lineno
+                    yield str(path.relative_to(ROOT)), node.lineno, last, node.attr
+
+
+def test_the_calls_that_need_something_are_those_of_the_code() -> None:
+    in_code = {method for name, _, _, method in calls_in_code() if (name, method) not in FORWARDERS}
+    paginated = {"get_parameter_history"}  # by get_paginator only
+    assert in_code - {"get_paginator"} | paginated == {method for _, method in NEEDS}
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_a_document_fits_into_a_managed_policy(tier: str) -> None:
+    assert len("".join(json.dumps(DOCUMENTS[tier]).split())) < 6144
