@@ -36,6 +36,7 @@ TARGETS = (
         "plugins/bluegreen/timeline.py",
         "plugins/test_timeline",
         "plugins/test_claims",
+        "plugins/test_folding",
         "plugins/test_timeline_model",
         "plugins/test_lives_model",
         "plugins/test_document",
