@@ -67,6 +67,7 @@ TARGETS = (
         "mwaactl/switching/test_activity",
         "mwaactl/switching/test_together",
         "mwaactl/switching/test_past",
+        "mwaactl/switching/test_books",
         "mwaactl/switching/test_drain",
         "mwaactl/switching/test_single_dags",
         "mwaactl/switching/test_write",
