@@ -46,4 +46,4 @@ def test_nothing_else_of_ours_is_installed(tools: Path) -> None:
     ours = {"benchmarks", "components", "dags", "forwarder", "local", "plugins", "tests"}
     assert {path.name for path in packages.iterdir()} & ours == set()
     modules = {path.stem for path in (packages / "bluegreen").glob("*.py")}
-    assert modules == {"__init__", "document", "settings", "timeline"}
+    assert modules == {"__init__", "document", "proof", "settings", "timeline"}

@@ -54,6 +54,7 @@ class Airflow(Zoo):
 
     files = Path(__file__).parent / "lineage"
     owner = "blue"
+    probed = False  # all that there is is counted
 
     def unpause(self, dag: str) -> None:
         self.wait_for(lambda: dag in self.dag_ids(), f"{dag} is known", seconds=90)

@@ -99,6 +99,7 @@ class Zoo:
 
     files = FOLDER  # with `dags`, and `plugins` that are added to plugins.zip
     owner: Colour = "green"
+    probed = True  # whether the probe is among the DAGs
 
     def __init__(self, cloud: ZooCloud, kind: Kind, name: str = "") -> None:
         self.kind = kind
@@ -118,7 +119,8 @@ class Zoo:
         self._s3.put_bucket_versioning(Bucket=self._bucket, VersioningConfiguration=versioning)
         self._put("requirements.txt", "\n".join(OPENLINEAGE).encode())
         self._put("plugins.zip", _with_customers_files(self.plugins(), self.files / "plugins"))
-        self._put(f"dags/{PROBE_FILE}", dag_file(PROBE_MINUTES).encode())
+        if self.probed:
+            self._put(f"dags/{PROBE_FILE}", dag_file(PROBE_MINUTES).encode())
         for path in self.dag_files():
             if path.name != LATE:
                 self._put(f"dags/{path.name}", path.read_bytes())

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mwaactl.airflow.models import Dag, Run
-from mwaactl.switching.held_dags import Activity, activity
+from mwaactl.switching.held_dags import Activity, activity, held_by_switch
 from tests.fakes.clock import at
+from tests.fakes.timeline import initial
 
 UNTIL = at(10)
 
@@ -61,6 +62,35 @@ def test_a_run_of_a_dag_that_is_gone_is_unfinished_all_the_same() -> None:
 def test_a_dag_whose_next_run_is_unclear_is_busy() -> None:
     look = Activity({"etl": dag()}, {}, frozenset({"etl"}))
     assert look.busy("etl", UNTIL) == "Airflow has not planned its next run yet"
+
+
+@pytest.mark.parametrize(
+    ("seen", "behind"),
+    [
+        (None, False),
+        (dag(at(0), paused=True, max_active_runs=1), True),
+        (dag(at(0), paused=True, max_active_tasks=1), True),
+        (dag(at(9.999), paused=True, max_active_runs=1), True),
+        (dag(UNTIL, paused=True, max_active_runs=1), False),
+        (dag(None, paused=True, max_active_runs=1), False),
+        (dag(at(0), paused=True, max_active_runs=2), False),
+        (dag(at(0), max_active_runs=1), False),
+    ],
+)
+def test_a_paused_dag_is_behind_if_it_may_not_overlap_itself_and_has_runs_to_catch_up_on(
+    seen: Dag | None, behind: bool
+) -> None:
+    look = Activity({"etl": seen} if seen else {}, {})
+    assert (look.behind("etl", UNTIL) is not None) == behind
+
+
+def test_a_switch_holds_what_it_gave_back_in_the_same_version_only() -> None:
+    before = initial().dag_moved("moved_before", "green", at(0), 2)
+    switched = before.switched("green", at(60), 3, known=[])
+    held = switched.dags_moved(["held", "followed"], "blue", at(60), 3).dag_moved("taken", "green", at(60), 3)
+    later = held.dag_moved("followed", "green", at(90), 4).dag_moved("back", "blue", at(90), 4)
+    assert held_by_switch(held) == {"held", "followed"}
+    assert held_by_switch(later) == {"held"}
 
 
 @pytest.mark.parametrize(

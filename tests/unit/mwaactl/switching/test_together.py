@@ -198,3 +198,10 @@ def test_a_source_that_stops_answering_is_not_asked_about_every_dag(aws: FakeCli
         answers[f"/dags/{dag_id}/tasks"] = client_error("InternalServerException", 500)
     planned(aws)
     assert sum(call["Path"].endswith("/tasks") for call in aws.mwaa.asked) < 50
+
+
+def test_a_dag_that_looks_at_itself_may_be_busy(aws: FakeClients) -> None:
+    """Its own runs are on both sides, as those of any DAG that is not serial."""
+    ScheduledAirflows(aws, {"own": plain(600, 100, looks_at="own")})
+    aws.ssm.clock.forward(20)
+    assert held(switched(aws)) == {}
