@@ -68,6 +68,7 @@ def test_on_the_standby_nothing_of_a_scheduled_run_is_executed(zoo: Zoo) -> None
 
 
 def test_on_the_standby_the_probe_is_born_skipped(zoo: Zoo) -> None:
+    zoo.wait_for(lambda: zoo.proof().at, "a run of the probe", seconds=90)
     proof = zoo.proof()
     assert (proof.how, proof.wrong) == ("skipped", None), proof
 
@@ -234,8 +235,8 @@ def test_a_probe_that_is_executed_reports_the_gate(zoo: Zoo) -> None:
     assert {*ended.values()} == {"success"}
     reports = {
         ti["dag_run_id"]: json.loads(ti["rendered_fields"]["report"])
-        for ti in zoo.task_instances()
-        if ti["dag_id"] == PROBE and ti["dag_run_id"] in ended
+        for ti in zoo.rendered(PROBE)
+        if ti["dag_run_id"] in ended
     }
     assert reports.keys() == ended.keys()
     for run_id, report in reports.items():
