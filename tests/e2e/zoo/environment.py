@@ -215,11 +215,9 @@ class Zoo:
         return instances
 
     def rendered(self, dag_id: str) -> list[Json]:
-        """A DAG's task instances with their rendered fields, which the listing by GET of Airflow 3.0 lacks."""
-        body = {"dag_ids": [dag_id]}
-        instances: list[Json] = self.api("POST", "/dags/~/dagRuns/~/taskInstances/list", body)[
-            "task_instances"
-        ]
+        """A DAG's task instances with rendered fields, which Airflow 3.0 has in the listing by POST only."""
+        found = self.api("POST", "/dags/~/dagRuns/~/taskInstances/list", {"dag_ids": [dag_id]})
+        instances: list[Json] = found["task_instances"]
         return instances
 
     def log(self, instance: Json, attempt: int | None = None) -> str:
