@@ -275,6 +275,15 @@ def test_a_dag_that_no_switch_has_known_is_judged_by_a_copy_not_older_than_its_r
     assert [within for _, within in source.asked] == asked
 
 
+def test_while_books_are_open_the_past_is_judged_by_a_recent_copy() -> None:
+    source = Scripted(KNOWN)
+    verdict = Gate(gate_settings("green"), source, lambda: NOW).verdict(  # type: ignore[arg-type]
+        Run("etl", "r", "scheduled", at(1), started=at(1)), wait=0
+    )
+    assert [within for _, within in source.asked] == [MAX_AGE, RECENT]
+    assert verdict.reason.startswith("blue owns what is due")
+
+
 def test_the_past_of_a_dag_that_a_switch_did_not_know_is_judged_by_a_copy_from_when_that_is_sure() -> None:
     source = Scripted(initial().switched("green", SWITCH, 2, known=["etl"]))
     Gate(gate_settings("green"), source, lambda: NOW).verdict(  # type: ignore[arg-type]
