@@ -8,12 +8,13 @@ import runpy
 import sys
 from collections import Counter
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.demo_graph import drawn
+from tests.fakes.modules import stand_in
 
 FOLDER = Path(__file__).parents[3] / "dags"
 DAGS = sorted(FOLDER.glob("*.py"))
@@ -110,10 +111,7 @@ class Recorder:
 @pytest.fixture(params=[2, 3])
 def recorder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder = Recorder()
-    for name, content in recorder.modules(request.param).items():
-        module = ModuleType(name)
-        vars(module).update(content)
-        monkeypatch.setitem(sys.modules, name, module)
+    stand_in(monkeypatch, recorder.modules(request.param))
     return recorder
 
 

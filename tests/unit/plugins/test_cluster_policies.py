@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from bluegreen.aws import AwsError
 from bluegreen.store import Answer, Store
 
 from tests.fakes.airflow.gate import always
+from tests.fakes.modules import stand_in
 from tests.fakes.timeline import GATE_OPTIONS, initial
 
 SHIM = Path(__file__).parents[3] / "plugins" / "airflow_local_settings.py"
@@ -72,10 +72,7 @@ def airflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Airflow:
         "airflow.operators.python": {"get_current_context": airflow.get_current_context},
         "sqlalchemy": {"inspect": lambda ti: ti.known},
     }
-    for name, content in modules.items():
-        module = ModuleType(name)
-        vars(module).update(content)
-        monkeypatch.setitem(sys.modules, name, module)
+    stand_in(monkeypatch, modules)
     for option, value in {**GATE_OPTIONS, "WAIT_SECONDS": "0", "MAX_AGE_SECONDS": "300"}.items():
         monkeypatch.setenv(f"AIRFLOW__BLUEGREEN__{option}", value)
     settings.load.cache_clear()
@@ -165,10 +162,7 @@ def session(airflow: Airflow, monkeypatch: pytest.MonkeyPatch) -> Session:
         "airflow.models.dagrun": {"DagRun": DagRun},
         "airflow.settings": {"Session": lambda: session},
     }
-    for name, content in modules.items():
-        module = ModuleType(name)
-        vars(module).update(content)
-        monkeypatch.setitem(sys.modules, name, module)
+    stand_in(monkeypatch, modules)
     monkeypatch.setattr(policies, "_recent", None)
     return session
 
@@ -557,10 +551,7 @@ def listener(airflow: Airflow, monkeypatch: pytest.MonkeyPatch) -> Any:
         "airflow.listeners": {"hookimpl": lambda function=None, **_: function or (lambda other: other)},
         "airflow.plugins_manager": {"AirflowPlugin": object},
     }
-    for name, content in modules.items():
-        module = ModuleType(name)
-        vars(module).update(content)
-        monkeypatch.setitem(sys.modules, name, module)
+    stand_in(monkeypatch, modules)
     spec = importlib.util.spec_from_file_location("bluegreen_plugin", SHIM.with_name("bluegreen_plugin.py"))
     assert spec is not None
     assert spec.loader is not None

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import runpy
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from bluegreen.store import Answer, Store
 
 from components.airflow.probe import dag_file
 from tests.fakes.airflow.gate import always
+from tests.fakes.modules import stand_in
 from tests.fakes.timeline import GATE_OPTIONS, initial
 
 T = datetime(2025, 11, 23, 10, tzinfo=UTC)
@@ -78,10 +78,7 @@ def ssm(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_pat
         "airflow.exceptions": {"AirflowFailException": AirflowFailException},
         request.param: {"DAG": DAG, "BaseOperator": BaseOperator},
     }
-    for name, content in modules.items():
-        module = ModuleType(name)
-        vars(module).update(content)
-        monkeypatch.setitem(sys.modules, name, module)
+    stand_in(monkeypatch, modules)
     for option, value in {**GATE_OPTIONS, "WAIT_SECONDS": "0", "MAX_AGE_SECONDS": ""}.items():
         monkeypatch.setenv(f"AIRFLOW__BLUEGREEN__{option}", value)
     settings.load.cache_clear()

@@ -21,6 +21,7 @@ import pytest
 from bluegreen import policies, routes
 
 from components.airflow.plugins import plugins_zip
+from tests.fakes.modules import module
 
 PLUGINS = Path(__file__).parents[3] / "plugins"
 NAMES = ["task_instance_mutation_hook", "dag_policy", "task_policy"]
@@ -35,13 +36,6 @@ class AirflowException(Exception):  # noqa: N818 - Airflow's own name
 
 class Subject(SimpleNamespace):
     """What a policy is asked about: a task, a DAG, a task instance. All of them allow weak references."""
-
-
-def module(name: str, **content: Any) -> ModuleType:
-    """A module with that content."""
-    made = ModuleType(name)
-    vars(made).update(content)
-    return made
 
 
 def declared(*, dag_run: bool) -> dict[str, Any]:

@@ -6,12 +6,14 @@ import asyncio
 import importlib
 import sys
 from collections.abc import AsyncIterator, Iterator
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from bluegreen import policies
 from bluegreen.store import OwnershipUnknown
+
+from tests.fakes.modules import stand_in
 
 
 class BaseEventTrigger:
@@ -85,14 +87,12 @@ class World:
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    for name, content in {
+    modules: dict[str, dict[str, Any]] = {
         "airflow": {},
         "airflow.triggers": {},
         "airflow.triggers.base": {"BaseEventTrigger": BaseEventTrigger},
-    }.items():
-        module = ModuleType(name)
-        vars(module).update(content)
-        monkeypatch.setitem(sys.modules, name, module)
+    }
+    stand_in(monkeypatch, modules)
     monkeypatch.delitem(sys.modules, "bluegreen.watchers", raising=False)
     world = World(importlib.import_module("bluegreen.watchers"))
     for name, seconds in {"LOOK": 0.02, "PAUSE": 0.01, "OUTAGE": 0.3, "GRACE": 0.3}.items():
