@@ -9,32 +9,15 @@ import pytest
 from mwaactl.errors import Unreachable
 from mwaactl.recovery import audit
 from mwaactl.recovery.audit import Audit
-from tests.fakes.airflow.model import Dag
-from tests.fakes.aws.clients import FakeClients, clients_of_models, deployment, standing
-from tests.fakes.aws.ssm import OWNERSHIP
-from tests.fakes.clock import minutes, stop_time
+from tests.fakes.aws.clients import FakeClients, deployment
+from tests.fakes.clock import minutes
 from tests.fakes.lineage.events import dag_run, log_complete, log_dag
-from tests.fakes.timeline import dumped
-
-CHAIN = Dag({"first": ("second",), "second": ()}, next_due=minutes(100))
-DONE = {"first": "success", "second": "success"}
+from tests.fakes.mwaactl.audited import DONE, compare, switched_at_half_time
 
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> FakeClients:
-    """Two environments, one hour after the beginning; green owns what is due from minute 30 on."""
-    doubles = clients_of_models({"chain": CHAIN})
-    doubles.ssm.clock.now = minutes(20)
-    timeline = standing(doubles).switched("green", minutes(30), 2)
-    doubles.ssm.store({"Name": OWNERSHIP, "Value": dumped(timeline)})
-    doubles.ssm.clock.now = minutes(60)
-    stop_time(monkeypatch, doubles.ssm.clock)
-    doubles.blue.add("chain", minutes(-90), DONE)  # the DAG is not new
-    return doubles
-
-
-def compare(aws: FakeClients, **options: Any) -> Audit:
-    return audit.audit(deployment(aws), since=minutes(0), until=minutes(60), **options)
+    return switched_at_half_time(monkeypatch)
 
 
 def kinds(report: Audit) -> list[tuple[str, Any]]:
