@@ -85,22 +85,17 @@ class Operated:
 
 def operator_policies(stack: Operated) -> dict[str, Document]:
     """The three documents by name."""
-    read, write = _look(stack), _decide(stack)
+    look = _look(stack)
+    switch = (
+        *look,
+        *_decide(stack),
+        _call_airflow(stack, WRITERS_ROLE),
+        *_use_key(stack, "kms:Decrypt", "kms:GenerateDataKey"),
+    )
     return {
-        "read": _document(*read, _call_airflow(stack, READERS_ROLE), *_use_key(stack, "kms:Decrypt")),
-        "switch": _document(
-            *read,
-            *write,
-            _call_airflow(stack, WRITERS_ROLE),
-            *_use_key(stack, "kms:Decrypt", "kms:GenerateDataKey"),
-        ),
-        "on_call": _document(
-            *read,
-            *write,
-            *_rescue(stack),
-            _call_airflow(stack, WRITERS_ROLE),
-            *_use_key(stack, "kms:Decrypt", "kms:GenerateDataKey"),
-        ),
+        "read": _document(*look, _call_airflow(stack, READERS_ROLE), *_use_key(stack, "kms:Decrypt")),
+        "switch": _document(*switch),
+        "on_call": _document(*switch, *_rescue(stack)),
     }
 
 

@@ -7,7 +7,7 @@ the checkpoint. Doubts are kept in the checkpoint, so they outlive the process t
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -142,12 +142,9 @@ class Doubts:
     def lost(self, now: datetime) -> dict[str, Doubt]:
         """All doubts of a forwarder that has lost the checkpoint, nobody knows when."""
         with self._lock:
-            self._add_all((*self._being_saved, *self._unsaved), now)
+            for run in (*self._being_saved, *self._unsaved):
+                self._add(run, now)
             return dict(self._doubts)
-
-    def _add_all(self, runs: Iterable[str], now: datetime) -> None:
-        for run in runs:
-            self._add(run, now)
 
     def _add(self, run: str, now: datetime) -> None:
         known = self._doubts.get(run)

@@ -56,11 +56,12 @@ def gather(
     `now` returns AWS's time. `thorough` includes what takes a call per DAG: waiting events, and with `dags`
     the dependencies.
     """
+    questions = {"gate": lambda: _gate(deployment, observations, target, timeline, now())}
     if other_colour(target) not in observations:
-        alone = _answers({"gate": lambda: _gate(deployment, observations, target, timeline, now())})
+        answers, not_checked = _answers(questions)
         fields = Evidence.model_fields.keys() - {"not_checked"}
-        return Evidence(**alone[0], not_checked=dict.fromkeys(fields, NO_OTHER) | alone[1])
-    questions = _questions(deployment, observations, target, timeline, now)
+        return Evidence(**answers, not_checked=dict.fromkeys(fields, NO_OTHER) | not_checked)
+    questions |= _questions(deployment, observations, target)
     if thorough:
         questions |= _questions_by_dag(deployment, observations, target, timeline, dags)
     clients = deployment.clients
@@ -81,15 +82,12 @@ def _questions(
     deployment: Deployment,
     observations: Mapping[Colour, Observation],
     target: Colour,
-    timeline: Timeline | None,
-    now: Callable[[], datetime],
 ) -> dict[str, Callable[[], Any]]:
     clients, stack = deployment.clients, deployment.stack
     environment, source = stack.require(target), stack.require(other_colour(target))
     on_target, on_source = observations[target], observations[other_colour(target)]
     return {
         "files": lambda: compare_files(clients.s3, environment, source),
-        "gate": lambda: _gate(deployment, observations, target, timeline, now()),
         "fenced": lambda: is_fenced(clients, environment),
         "plugins": lambda: plugins.compare(clients.s3, (environment, on_target), (source, on_source)),
         "cleared_runs": lambda: _cleared_runs(deployment.airflow(other_colour(target)), on_source),

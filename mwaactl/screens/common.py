@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mwaactl.checks.outcome import Check
+from mwaactl.checks.ungated import UngatedExecution
 from mwaactl.json_model import iso
 
 SHOWN = 10  # rows of a listing; the rest is only counted
@@ -41,6 +42,15 @@ def show_checks(console: Console, checks: Sequence[Check]) -> None:
 
 def print_note(console: Console, text: str) -> None:
     console.print(f"[yellow]Note:[/] {escape(text)}", highlight=False, soft_wrap=True)
+
+
+def show_ungated(console: Console, executions: Sequence[UngatedExecution], shown: int = SHOWN) -> None:
+    """The executions that no gate judged."""
+    for execution in executions[:shown]:
+        line = f"Executed without a gate, {iso(execution.at)}: {execution}"
+        console.print(Text(line, style="red"), soft_wrap=True)
+    for more in remainder(executions, shown):
+        console.print(more, highlight=False)
 
 
 def remainder(items: Sequence[object], shown: int = SHOWN) -> list[str]:

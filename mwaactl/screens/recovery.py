@@ -18,7 +18,7 @@ from mwaactl.recovery.audit import Audit
 from mwaactl.recovery.completed_runs import WindowReport
 from mwaactl.recovery.failover import FailoverPlan, FailoverResult
 from mwaactl.recovery.verdict import Finding
-from mwaactl.screens.common import print_note, remainder, show_checks
+from mwaactl.screens.common import print_note, remainder, show_checks, show_ungated
 
 SHOWN = 20  # rows: what an operator decides upon
 KINDS = {
@@ -51,10 +51,7 @@ def show_audit(console: Console, report: Audit) -> None:
     )
     if report.findings:
         _show_findings(console, report.findings, report.backfilled)
-    for execution in report.ungated[:SHOWN]:
-        _print(console, f"Executed without a gate, {iso(execution.at)}: {execution}", "red")
-    for line in remainder(report.ungated, SHOWN):
-        _print(console, line)
+    show_ungated(console, report.ungated, SHOWN)
     for failure in report.not_backfilled:
         _print(console, f"Not backfilled: {failure.dag_id} due {iso(failure.due)}: {failure.reason}", "red")
     possible = sum(finding.backfill_on is not None for finding in report.open)

@@ -18,7 +18,7 @@ from mwaactl.dag_files import EnvironmentPush, PushResult
 from mwaactl.json_model import iso
 from mwaactl.ownership.history import History
 from mwaactl.ownership.reading import named
-from mwaactl.screens.common import SHOWN, print_note, remainder, show_checks, since_text
+from mwaactl.screens.common import SHOWN, print_note, remainder, show_checks, show_ungated, since_text
 from mwaactl.switching.status import OwnershipLine, Status
 
 NOT_CHECKED = Text("not checked", style="yellow")
@@ -43,12 +43,7 @@ def show_status(console: Console, status: Status) -> None:
     _warn_of_plain_parameter(console, status)
     console.print()
     console.print(_environments(status))
-    for execution in status.ungated[:SHOWN]:
-        console.print(
-            Text(f"Executed without a gate, {iso(execution.at)}: {execution}", style="red"), soft_wrap=True
-        )
-    for more in remainder(status.ungated):
-        console.print(more)
+    show_ungated(console, status.ungated)
     for colour, runs in status.draining.items():
         console.print(f"\nUnfinished runs on {colour} of work that it no longer owns:", highlight=False)
         console.print(Text(_runs(runs)), soft_wrap=True)
