@@ -1,7 +1,7 @@
 """Brings the blue/green gate into Airflow, by several routes; if it cannot be loaded, every task fails.
 
 Deliberately small and apart from the package `bluegreen`: an exception here would kill every Airflow process.
-The routes are told in `bluegreen/routes.py`. Taking one twice changes nothing.
+Taking a route twice changes nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import Any
 
 log = logging.getLogger("bluegreen")
 
+# Functions on the module `airflow_local_settings`; registered with Airflow's manager of policy plugins at
+# import; `airflow.policy` of a dist-info folder in plugins.zip; registered when Airflow loads its plugins.
 ROUTES = ("settings_module", "policy_manager", "entry_point", "airflow_plugin")
 
 Policy = Callable[..., None]

@@ -1,7 +1,8 @@
 """The ways by which the gate's policies reach Airflow, each enough alone; together they act once.
 
 Amazon MWAA has been seen to ignore one of them (aws/amazon-mwaa-docker-images issue 627), so none is relied
-upon. `bluegreen_policy.py`, outside of this package, takes them; it must work if this package does not.
+upon. `bluegreen_policy.py`, outside of this package, names and takes them; it must work if this package does
+not. `bluegreen.proof` says which are live.
 """
 
 from __future__ import annotations
@@ -11,18 +12,7 @@ import functools
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any, Final
-
-from bluegreen.proof import live_routes as live
-from bluegreen.proof import policy_manager
-
-__all__ = ["ROUTES", "live", "policies", "policy_manager"]
-
-SETTINGS_MODULE: Final = "settings_module"  # functions on the module `airflow_local_settings`
-POLICY_MANAGER: Final = "policy_manager"  # registered with Airflow's manager of policy plugins at import
-ENTRY_POINT: Final = "entry_point"  # `airflow.policy` of a dist-info folder in plugins.zip
-AIRFLOW_PLUGIN: Final = "airflow_plugin"  # registered when Airflow loads its plugins
-ROUTES: Final = (SETTINGS_MODULE, POLICY_MANAGER, ENTRY_POINT, AIRFLOW_PLUGIN)
+from typing import Any
 
 Policy = Callable[..., None]
 
@@ -31,7 +21,7 @@ _local = threading.local()
 
 def policies(route: str) -> tuple[Policy, ...]:
     """The gate's policies as one route hands them to Airflow."""
-    from bluegreen.policies import POLICIES  # late: who only asks for `live` needs none of it
+    from bluegreen.policies import POLICIES  # late: if it cannot be loaded, the route refuses
 
     return tuple(_once(policy, route) for policy in POLICIES)
 

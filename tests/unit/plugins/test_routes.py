@@ -18,7 +18,8 @@ from typing import Any
 
 import pluggy
 import pytest
-from bluegreen import policies, routes
+from bluegreen import policies, proof, routes
+from bluegreen_policy import ROUTES
 
 from components.airflow.plugins import plugins_zip
 from tests.fakes.modules import module
@@ -26,7 +27,7 @@ from tests.fakes.modules import module
 PLUGINS = Path(__file__).parents[3] / "plugins"
 NAMES = ["task_instance_mutation_hook", "dag_policy", "task_policy"]
 PROJECT = "airflow.policy"
-ALL = tuple(sorted(routes.ROUTES))
+ALL = tuple(sorted(ROUTES))
 hookspec, hookimpl = pluggy.HookspecMarker(PROJECT), pluggy.HookimplMarker(PROJECT)
 
 
@@ -79,7 +80,7 @@ class Core:
 
     @property
     def current(self) -> pluggy.PluginManager:
-        found: pluggy.PluginManager = routes.policy_manager()
+        found: pluggy.PluginManager = proof.policy_manager()
         return found
 
     def initialize(self, *, entry_point: bool = False, settings_module: str | None = None) -> None:
@@ -193,26 +194,26 @@ def start(core: Core, route: str | None = None) -> None:
         execute("bluegreen_plugin", "bluegreen_plugin.py")
 
 
-@pytest.mark.parametrize("route", routes.ROUTES)
+@pytest.mark.parametrize("route", ROUTES)
 def test_each_route_alone_calls_each_policy_once(route: str, core: Core, calls: list[str], only: Any) -> None:
     only(route)
     start(core, route)
     if route == "airflow_plugin":
         execute("bluegreen_plugin", "bluegreen_plugin.py")
-    assert routes.live() == (route,)
+    assert proof.live_routes() == (route,)
     core.ask(Subject())
     assert sorted(calls) == sorted(NAMES)
 
 
 def test_together_they_act_once_and_all_are_live(core: Core, calls: list[str]) -> None:
     start(core)
-    assert routes.live() == ALL
+    assert proof.live_routes() == ALL
     for _ in range(2):
         core.ask(Subject())
     assert sorted(calls) == sorted(NAMES * 2)
 
 
-@pytest.mark.parametrize("route", routes.ROUTES)
+@pytest.mark.parametrize("route", ROUTES)
 def test_settings_that_are_initialised_again_undo_no_route(
     route: str, core: Core, calls: list[str], only: Any
 ) -> None:
@@ -222,7 +223,7 @@ def test_settings_that_are_initialised_again_undo_no_route(
     vars(core.hook)["is_noop"] = True
     if not core.newer:
         start(core, route if route != "airflow_plugin" else "nothing")
-    assert routes.live() == (route,)
+    assert proof.live_routes() == (route,)
     core.ask(Subject())
     assert sorted(calls) == sorted(NAMES)
 
@@ -295,7 +296,7 @@ def test_newer_images_get_the_policies_on_their_own_module(core: Core, calls: li
     sys.modules["airflow_local_settings"] = amazons
     core.initialize(settings_module="customer_plugins_airflow_local_settings")
     assert amazons.__all__ == NAMES
-    assert "settings_module" in routes.live()
+    assert "settings_module" in proof.live_routes()
 
 
 def test_a_policy_that_is_there_already_is_called_first(core: Core, calls: list[str], only: Any) -> None:
@@ -314,7 +315,7 @@ def test_a_policy_that_is_there_already_is_called_first(core: Core, calls: list[
 # --- without a gate ---
 
 
-@pytest.mark.parametrize("route", routes.ROUTES)
+@pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("missing", ["bluegreen.routes", "bluegreen.policies", "bluegreen"])
 def test_if_the_gate_cannot_be_loaded_each_route_fails_every_task_and_says_why(
     route: str, missing: str, core: Core, only: Any, monkeypatch: pytest.MonkeyPatch
@@ -346,14 +347,14 @@ def test_routes_that_fail_every_task_are_not_called_live(
 ) -> None:
     monkeypatch.setitem(sys.modules, "bluegreen.policies", None)
     start(core)
-    assert routes.live() == ()
+    assert proof.live_routes() == ()
     assert caplog.text.count("could not be loaded, so every task fails") == 1
 
 
 def test_an_airflow_that_declares_other_policies_fails_every_task(core: Core, calls: list[str]) -> None:
     del core.policies.dag_policy
     start(core)
-    assert routes.live() == ()
+    assert proof.live_routes() == ()
     task = Subject(_pre_execute_hook=None)
     core.current.hook.task_policy(task=task)
     with pytest.raises(AirflowException, match="dag_policy"):
@@ -362,7 +363,7 @@ def test_an_airflow_that_declares_other_policies_fails_every_task(core: Core, ca
 
 def test_a_process_without_airflow_has_no_live_route() -> None:
     assert "airflow.settings" not in sys.modules
-    assert routes.live() == ()
+    assert proof.live_routes() == ()
 
 
 def test_a_route_that_cannot_be_taken_is_logged_once_and_airflow_lives(
