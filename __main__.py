@@ -12,6 +12,8 @@ from components.lineage_log import LineageLog, LineageLogArgs
 from components.marquez.back_end import Marquez, MarquezArgs
 from components.marquez.ec2 import MarquezEc2
 from components.marquez.ha import MarquezHa
+from components.monitoring.monitoring import Monitoring, MonitoringArgs
+from components.monitoring.topic import AlarmTopic, AlarmTopicArgs
 from components.network import Network, NetworkArgs
 from components.operator_policies import Operated, operator_policies
 from components.ownership import INITIAL_OWNER, Names, Ownership, OwnershipArgs
@@ -37,6 +39,8 @@ lineage_log = LineageLog(
     "lineage-log", LineageLogArgs(name=settings.name, settings=settings, kms_key_arn=key)
 )
 
+topic = AlarmTopic("alarms", AlarmTopicArgs(settings=settings, ownership_parameter=names.ownership_parameter))
+
 # Airflow and Marquez depend on the lineage log only, not on each other: they are created in parallel.
 marquez_kind: type[Marquez] = MarquezHa if settings.enable_ha_marquez else MarquezEc2
 marquez = marquez_kind(
@@ -52,6 +56,7 @@ marquez = marquez_kind(
         lineage_log=lineage_log,
         kms_key_arn=key,
         aurora_version_kept=previous.get("aurora_version") == settings.aurora_version,
+        topics=topic.arns,
     ),
 )
 airflow = {
@@ -72,11 +77,30 @@ airflow = {
     )
     for colour in settings.colours
 }
-GateAlarms(
+gate = GateAlarms(
     "gate",
     GateAlarmsArgs(
-        settings=settings, task_logs={colour: environment.task_log for colour, environment in airflow.items()}
+        settings=settings,
+        task_logs={colour: environment.task_log for colour, environment in airflow.items()},
+        topics=topic.arns,
     ),
+)
+monitoring = (
+    Monitoring(
+        "monitoring",
+        MonitoringArgs(
+            settings=settings,
+            topics=topic.arns,
+            environments={colour: environment.outputs["name"] for colour, environment in airflow.items()},
+            ungated=gate.ungated,
+            reports=gate.reports,
+            unproven=gate.unproven,
+            watched=marquez.watched,
+            lineage_log_bucket=lineage_log.bucket,
+        ),
+    )
+    if settings.enable_monitoring
+    else None
 )
 ownership = Ownership(
     "ownership", OwnershipArgs(names=names, life=airflow[INITIAL_OWNER].life.value, lead=settings.lead)
@@ -117,6 +141,7 @@ for key, value in {
     "lineage_url": marquez.url,
     "lineage_open_command": marquez.open_command,
     "lineage_log_bucket": lineage_log.bucket,
+    "dashboard_url": monitoring.dashboard_url if monitoring else "",
     "connections_prefix": names.connections_prefix,
     "variables_prefix": names.variables_prefix,
     "operator_policies": policies,

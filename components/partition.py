@@ -29,3 +29,10 @@ class Partition:
     def via(self, region: str, *services: str) -> Sequence[str]:
         """Services as `kms:ViaService` names them."""
         return [f"{service}.{region}.{self.dns_suffix}" for service in services]
+
+    def console(self, region: str) -> str:
+        """The host of the AWS console in a region."""
+        domain = {"aws-cn": "amazonaws.cn", "aws-us-gov": "amazonaws-us-gov.com"}.get(
+            self.name, "aws.amazon.com"
+        )
+        return f"{region}.console.{domain}"

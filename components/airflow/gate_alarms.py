@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -11,79 +11,80 @@ from bluegreen.proof import ABSENT, GATED, PERIODS
 from bluegreen.timeline import Colour
 
 from components.config.settings import Settings
+from components.monitoring.alarm import Alarm, Metric
 
 UNGATED, REPORTS = "UngatedExecutions", "ProbeReports"  # metrics, in a namespace of the stack's own
-PATTERNS = {UNGATED: f'"{ABSENT}"', REPORTS: f'"{GATED}"'}
 
 
 @dataclass(frozen=True, kw_only=True)
 class GateAlarmsArgs:
-    """`task_logs`: the names of the environments' log groups for tasks."""
+    """`task_logs`: the names of the environments' log groups for tasks; `topics`: ARNs of whom they tell."""
 
     settings: Settings
     task_logs: Mapping[Colour, pulumi.Input[str]]
+    topics: Sequence[pulumi.Input[str]]
 
 
 class GateAlarms(pulumi.ComponentResource):
-    """Two alarms for the stack, without actions of their own: executions that no gate judged, and no report
-    of a probe. Which side owns the work does not matter: its probe reports, the other one's is skipped."""
+    """Two alarms for the stack: executions that no gate judged, and no report of a probe.
+
+    Which side owns the work does not matter: its probe reports, the other one's is skipped. `ungated` and
+    `reports` are the metrics; `unproven`: the name of the second alarm.
+    """
+
+    ungated: Metric
+    reports: Mapping[Colour, Metric]
+    unproven: pulumi.Output[str]
 
     def __init__(self, name: str, args: GateAlarmsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("mwaa-openlineage:index:GateAlarms", name, None, opts)
-        self._name = name
-        self._namespace = f"MwaaOpenLineage/{args.settings.name}"
+        self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=self)
+        namespace = f"MwaaOpenLineage/{args.settings.name}"
+        self.ungated = Metric(namespace, UNGATED, {}, "Sum")
+        self.reports = {
+            colour: Metric(namespace, f"{colour.title()}{REPORTS}", {}, "Sum") for colour in args.task_logs
+        }
         for colour, log_group in args.task_logs.items():
-            for metric, pattern in PATTERNS.items():
-                aws.cloudwatch.LogMetricFilter(
-                    f"{name}-{colour}-{metric.lower()}",
-                    log_group_name=log_group,
-                    pattern=pattern,
-                    metric_transformation={"name": metric, "namespace": self._namespace, "value": "1"},
-                    opts=self._child,
-                )
+            self._count(colour, log_group, UNGATED, self.ungated, ABSENT)
+            self._count(colour, log_group, REPORTS, self.reports[colour], GATED)
         self._alarm(
             "ungated",
-            "A task was executed that no layer of the blue/green gate judged: see `mwaactl status`",
-            metric=UNGATED,
-            comparison="GreaterThanThreshold",
-            threshold=0,
-            missing="notBreaching",
+            Alarm(
+                description="A task was executed that no layer of the blue/green gate judged: mwaactl status",
+                metrics=[self.ungated],
+                threshold=0,
+                minutes=1,
+                periods=1,
+            ),
         )
-        self._alarm(
+        self.unproven = self._alarm(
             "unproven",
-            "The gate probe of the environment that owns the work has not reported: see `mwaactl status`",
-            metric=REPORTS,
-            comparison="LessThanThreshold",
-            threshold=1,
-            missing="breaching",
-            minutes=args.settings.gate_probe_minutes,
-            periods=PERIODS,
+            Alarm(
+                description="The gate probe of the environment that owns the work has not reported: "
+                "mwaactl status",
+                metrics=[*self.reports.values()],
+                expression=" + ".join(f"FILL({letter}, 0)" for letter in "ab"[: len(self.reports)]),
+                threshold=1,
+                compared="LessThanThreshold",
+                minutes=args.settings.gate_probe_minutes,
+                periods=PERIODS,
+                missing="breaching",
+            ),
         )
         self.register_outputs({})
 
-    def _alarm(
-        self,
-        role: str,
-        description: str,
-        *,
-        metric: str,
-        comparison: str,
-        threshold: int,
-        missing: str,
-        minutes: int = 1,
-        periods: int = 1,
+    def _count(
+        self, colour: Colour, log_group: pulumi.Input[str], role: str, metric: Metric, line: str
     ) -> None:
-        aws.cloudwatch.MetricAlarm(
-            f"{self._name}-{role}",
-            alarm_description=description,
-            namespace=self._namespace,
-            metric_name=metric,
-            statistic="Sum",
-            comparison_operator=comparison,
-            threshold=threshold,
-            period=60 * minutes,
-            evaluation_periods=periods,
-            treat_missing_data=missing,
+        aws.cloudwatch.LogMetricFilter(
+            f"{self._name}-{colour}-{role.lower()}",
+            log_group_name=log_group,
+            pattern=f'"{line}"',
+            metric_transformation={"name": metric.name, "namespace": metric.namespace, "value": "1"},
             opts=self._child,
         )
+
+    def _alarm(self, role: str, alarm: Alarm) -> pulumi.Output[str]:
+        """Create it; its name."""
+        return alarm.create(f"{self._name}-{role}", self._args.topics, self._child).name

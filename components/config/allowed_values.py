@@ -148,6 +148,16 @@ KmsKeyArn = Annotated[
         description="the ARN of a KMS key that Amazon MWAA takes (of no alias or multi-Region key), or empty"
     ),
 ]
+AlarmTopicArn = Annotated[
+    Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}$")] | None,
+    BeforeValidator(_none_if_empty),
+    Field(description="the ARN of an SNS topic (standard, not FIFO), or empty"),
+]
+AlarmEmail = Annotated[
+    Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$", max_length=254)] | None,
+    BeforeValidator(_none_if_empty),
+    Field(description="an e-mail address, or empty"),
+]
 CertificateArn = Annotated[
     Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[A-Za-z0-9-]+$")] | None,
     BeforeValidator(_none_if_empty),

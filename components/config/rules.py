@@ -78,7 +78,7 @@ def stack_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
     zones = known.get("availability_zones", ())
     if region is not None and any(zone[:-1] != region for zone in zones):
         yield Problem("availability_zones", list(zones), f"zones of the stack's region, {region}")
-    for key in ("kms_key_arn", "marquez_certificate_arn"):
+    for key in ("kms_key_arn", "marquez_certificate_arn", "alarm_topic_arn"):
         arn = known.get(key)
         if arn is not None and region is not None and arn.split(":")[3] != region:
             yield Problem(key, arn, f"in the stack's region, {region}")
@@ -90,6 +90,8 @@ def stack_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
         arn = known["marquez_certificate_arn"]
         allowed = "removed, or enable_ha_marquez true: the single node has no HTTPS"
         yield Problem("marquez_certificate_arn", arn, allowed, remove=True)
+    if known.get("alarm_topic_arn") is not None and known.get("alarm_email") is not None:
+        yield Problem("alarm_email", known["alarm_email"], "removed, or alarm_topic_arn", remove=True)
     low, high = known.get("aurora_min_capacity"), known.get("aurora_max_capacity")
     if high is not None and high < 1:
         yield Problem("aurora_max_capacity", high, "1 or more")

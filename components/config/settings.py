@@ -77,6 +77,9 @@ class Settings(EnvironmentSettings):
     create_kms_key: types.Switch
     switch_lead_seconds: types.LeadSeconds
     gate_probe_minutes: types.ProbeMinutes
+    enable_monitoring: types.Switch
+    alarm_email: types.AlarmEmail
+    alarm_topic_arn: types.AlarmTopicArn
 
     lineage_namespace: types.LineageNamespace
     lineage_retention_days: types.RetentionDays

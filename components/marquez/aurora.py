@@ -37,11 +37,13 @@ class AuroraArgs:
 
 
 class Aurora(pulumi.ComponentResource):
-    """`secret_arn`: the login, which RDS keeps and rotates. `database_id`: changes with a new database."""
+    """`secret_arn`: the login, which RDS keeps and rotates. `database_id`: changes with a new database.
+    `cluster`: its identifier."""
 
     endpoint: pulumi.Output[str]
     secret_arn: pulumi.Output[str]
     database_id: pulumi.Output[str]
+    cluster: pulumi.Output[str]
 
     def __init__(self, name: str, args: AuroraArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("mwaa-openlineage:index:Aurora", name, None, opts)
@@ -59,6 +61,7 @@ class Aurora(pulumi.ComponentResource):
         )
         self.secret_arn = cluster.master_user_secrets.apply(lambda secrets: str(secrets[0].secret_arn))
         self.database_id = cluster.cluster_resource_id
+        self.cluster = cluster.cluster_identifier
         self.register_outputs(
             {"endpoint": self.endpoint, "secret_arn": self.secret_arn, "database_id": self.database_id}
         )

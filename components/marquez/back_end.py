@@ -20,7 +20,9 @@ from components import iam_policies
 from components.archive import content_hash, package_files, zip_bytes
 from components.config.settings import Settings
 from components.lineage_log import CHECKPOINTS, DEPLOY, LineageLog
-from components.marquez.userdata import DATABASE_USER, METRICS_NAMESPACE
+from components.marquez.userdata import DATABASE_USER
+from components.monitoring.alarm import Alarm, Metric
+from components.monitoring.marquez_alarms import METRICS_NAMESPACE, Watched
 from components.partition import Partition
 
 API_PORT = 5000
@@ -41,7 +43,7 @@ class MarquezArgs:
 
     `private_subnet_ids` and `availability_zones` are in the same order: the first subnet lies in the
     first zone. `kms_key_arn`: the stack's key; `aurora_version_kept`: the stack has a cluster of the same
-    `aurora_version`.
+    `aurora_version`. `topics`: ARNs of whom alarms tell.
     """
 
     name: str
@@ -54,10 +56,11 @@ class MarquezArgs:
     lineage_log: LineageLog
     kms_key_arn: pulumi.Input[str] | None
     aurora_version_kept: bool = False
+    topics: Sequence[pulumi.Input[str]] = ()
 
 
 class Marquez(pulumi.ComponentResource):
-    """The base of both back ends.
+    """The base of both back ends. `watched`: what CloudWatch knows of it.
 
     Both have this type, and the program gives both the same name. So the private zone and its record keep
     their URNs when the mode changes: the record is updated in place, and no second zone of the same name is
@@ -67,6 +70,7 @@ class Marquez(pulumi.ComponentResource):
     url: pulumi.Output[str]
     open_command: pulumi.Output[str]
     backend: pulumi.Output[str]
+    watched: Watched
 
     def __init__(self, name: str, args: MarquezArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("mwaa-openlineage:index:Marquez", name, None, opts)
@@ -101,52 +105,29 @@ class Marquez(pulumi.ComponentResource):
         )
 
     def _alarms(self) -> None:
-        self._alarm(
-            "behind",
-            "Lineage has been more than 5 minutes behind, or without a forwarder, for 10 minutes",
-            metric="SecondsBehind",
-            statistic="Maximum",
-            threshold=300,
-            minutes=10,
-            missing="breaching",
-        )
-        self._alarm(
-            "set-aside",
-            "Marquez has permanently rejected lineage events: see `mwaactl lineage set-aside list`",
-            metric="SetAside",
-            statistic="Sum",
-            threshold=0,
-            minutes=1,
-            missing="notBreaching",
-        )
-
-    def _alarm(
-        self,
-        role: str,
-        description: str,
-        *,
-        metric: str,
-        statistic: str,
-        threshold: float,
-        minutes: int,
-        missing: str,
-    ) -> None:
-        """An alarm on a metric that the forwarder reports each minute, without an action of its own."""
-        aws.cloudwatch.MetricAlarm(
-            f"{self._name}-{role}",
-            alarm_description=description,
-            namespace=METRICS_NAMESPACE,
-            metric_name=metric,
-            dimensions={"LineageLog": self._args.lineage_log.bucket},
-            statistic=statistic,
-            comparison_operator="GreaterThanThreshold",
-            threshold=threshold,
-            period=60,
-            evaluation_periods=minutes,
-            treat_missing_data=missing,
-            tags=self._tags(role),
-            opts=self._child,
-        )
+        """On what the forwarder reports each minute."""
+        dimensions = {"LineageLog": self._args.lineage_log.bucket}
+        for role, alarm in {
+            "behind": Alarm(
+                description="Lineage has been more than 5 minutes behind, or without a forwarder, for 10 "
+                "minutes: mwaactl lineage status",
+                metrics=[Metric(METRICS_NAMESPACE, "SecondsBehind", dimensions)],
+                threshold=300,
+                minutes=1,
+                periods=10,
+                missing="breaching",
+                tags=self._tags("behind"),
+            ),
+            "set-aside": Alarm(
+                description="Marquez has permanently rejected lineage events: mwaactl lineage set-aside list",
+                metrics=[Metric(METRICS_NAMESPACE, "SetAside", dimensions, "Sum")],
+                threshold=0,
+                minutes=1,
+                periods=1,
+                tags=self._tags("set-aside"),
+            ),
+        }.items():
+            alarm.create(f"{self._name}-{role}", self._args.topics, self._child)
 
     def _publish(
         self,

@@ -14,6 +14,7 @@ import pulumi_random as random
 from components import iam_policies
 from components.marquez.back_end import AMI_PARAMETER, Marquez, MarquezArgs, database_login
 from components.marquez.userdata import Ec2Boot, ec2_user_data
+from components.monitoring.marquez_alarms import WatchedNode
 
 DATA_GIB = 30
 BACKUP_ROLE_POLICY = "service-role/AWSBackupServiceRolePolicyForBackup"
@@ -48,6 +49,7 @@ class MarquezEc2(Marquez):
         )
         self._recovery_alarm(instance)
         self._snapshots(volume)
+        self.watched = WatchedNode(instance=instance.id)
         self._publish(
             backend="ec2", scheme="http", target=instance.id, port=PORT, address=instance.private_ip
         )

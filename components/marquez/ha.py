@@ -16,6 +16,7 @@ from components.marquez.aurora import PORT as DATABASE_PORT
 from components.marquez.aurora import Aurora, AuroraArgs
 from components.marquez.back_end import ADMIN_PORT, AMI_PARAMETER, API_PORT, WEB_PORT, Marquez, MarquezArgs
 from components.marquez.userdata import LAUNCH_HOOK, HaBoot, ha_user_data
+from components.monitoring.marquez_alarms import WatchedHa
 
 MIN_NODES = 2
 MAX_NODES = 4
@@ -49,6 +50,13 @@ class MarquezHa(Marquez):
         database = self._database(database_group)
         balancer, targets = self._balancer(balancer_group, certificate)
         group = self._nodes(node_group, database, targets)
+        self.watched = WatchedHa(
+            balancer=balancer.arn_suffix,
+            api=targets[0].arn_suffix,
+            group=group.name,
+            cluster=database.cluster,
+            nodes=MIN_NODES,
+        )
         self._publish(
             backend="ha",
             scheme="https" if certificate else "http",

@@ -13,12 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.monitoring.marquez_alarms import METRICS_NAMESPACE
+
 BOOT = Path(__file__).parent / "boot"
 # Pinned to the patch; both mirrors serve Docker's official image, this one without Docker Hub's rate limit.
 POSTGRES_IMAGE = "public.ecr.aws/docker/library/postgres:16.11"
 DATABASE = DATABASE_USER = "marquez"
 LAUNCH_HOOK = "marquez-answers"
-METRICS_NAMESPACE = "MwaaOpenLineage"
 
 SERVICES = ("marquez", "marquez-web", "marquez-watchdog", "lineage-forwarder")
 PROGRAMS = ("marquez-pull", "marquez-secret", "marquez-watchdog")

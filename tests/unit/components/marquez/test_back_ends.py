@@ -19,7 +19,7 @@ import pulumi
 import pytest
 
 from components import archive
-from components.marquez.userdata import METRICS_NAMESPACE
+from components.monitoring.marquez_alarms import METRICS_NAMESPACE
 from forwarder.metrics import Metrics
 from lineage_log.delivery import Counts
 from tests.fakes.aws.cloudwatch import FakeCloudWatch

@@ -1,0 +1,1 @@
+"""Alarms that somebody hears, and one dashboard per stack."""
