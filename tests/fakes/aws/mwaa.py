@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bluegreen.proof import PROBE
+
 from tests.fakes.airflow.model import AirflowModel
 from tests.fakes.airflow.probe import FakeProbe
 from tests.fakes.aws.errors import client_error
@@ -37,7 +39,7 @@ class FakeMwaa:
 
     A model answers what is below /dags and /assets, and everything where there are no other answers. Paths of
     GET stand alone, others after their method ("POST /dags/~/dagRuns/list"). An answer may be an exception or
-    a function of the query or body. A probe answers for its DAG alone.
+    a function of the query or body. A probe answers for its DAG alone, unless the model has that DAG.
     """
 
     environments: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -68,6 +70,8 @@ class FakeMwaa:
         return {"RestApiStatusCode": 200, "RestApiResponse": answer}
 
     def _of_probe(self, name: str, method: str, path: str, *content: dict[str, Any]) -> Any:
+        if name in self.models and PROBE in self.models[name].dags:
+            return None
         answer = self.probes.get(name, NO_PROBE).answer(method, path, *content)
         if answer is None:
             return None

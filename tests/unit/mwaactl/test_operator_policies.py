@@ -22,6 +22,7 @@ from components.operator_policies import Operated, operator_policies
 from components.partition import Partition
 from lineage_log.patient_client import Patience
 from mwaactl.lineage import set_aside as lineage_set_aside
+from tests.fakes.airflow.probed import probed_clients
 from tests.fakes.aws.clients import BLUE, GREEN, FakeClients, fresh_clients, outputs
 from tests.fakes.aws.policed import KEY, NEEDS, REGION, SERVICES, Door, PolicedClients
 from tests.fakes.aws.s3 import LINEAGE_LOG
@@ -53,11 +54,12 @@ NOT_FOR_VIEWERS = {"GET /variables", "GET /connections"}
 
 
 class World(NamedTuple):
-    """Where a command runs. `fresh`, `dead`: make AWS's doubles, in `dead` blue does not answer; `open`: runs
-    commands behind the door, `unpoliced` without one."""
+    """Where a command runs. `fresh`, `dead`, `probed`: make AWS's doubles, in `dead` blue does not answer, in
+    `probed` the gate probe runs; `open`: runs commands behind the door, `unpoliced` without one."""
 
     fresh: Callable[[], FakeClients]
     dead: Callable[[], FakeClients]
+    probed: Callable[[], FakeClients]
     open: Callable[[FakeClients], Command]
     unpoliced: Callable[[FakeClients], Command]
     marquez: FakeMarquez
@@ -83,6 +85,7 @@ def dry_runs(world: World) -> Iterator[Result]:
     run = world.open(aws)
     yield run("switch", "green", "--dry-run")
     yield run("dags", "push", str(world.folder), "--dry-run")
+    yield world.open(world.probed())("rehearse", "--dry-run")
 
 
 def audits(world: World) -> Iterator[Result]:
@@ -108,6 +111,10 @@ def switches(world: World) -> Iterator[Result]:
     yield run("switch", "green", "--yes", "--sync")
     aws.ssm.clock.forward(60)
     yield run("rollback", "--yes")
+
+
+def rehearsals(world: World) -> Iterator[Result]:
+    yield world.open(world.probed())("rehearse")
 
 
 def pushes(world: World) -> Iterator[Result]:
@@ -147,7 +154,7 @@ def retries(world: World) -> Iterator[Result]:
 
 SCENARIOS: dict[str, tuple[Callable[[World], Iterator[Result]], ...]] = {
     "read": (status, dry_runs, audits, lineage_looks),
-    "switch": (switches, pushes, backfills, failovers_without_a_fence),
+    "switch": (switches, rehearsals, pushes, backfills, failovers_without_a_fence),
     "on_call": (failovers, retries),
 }
 EACH = [(tier, scenario) for tier, scenarios in SCENARIOS.items() for scenario in scenarios]
@@ -189,6 +196,10 @@ def play(
         room(4096)
         return blue_died(monkeypatch)
 
+    def probed() -> FakeClients:
+        room(4096)
+        return probed_clients(monkeypatch)
+
     def unpoliced(aws: FakeClients) -> Command:
         room(150)  # so small that the content of every decision needs an object of its own
         return commands(monkeypatch, aws)
@@ -197,7 +208,7 @@ def play(
         def opened(aws: FakeClients) -> Command:
             return unpoliced(cast(FakeClients, PolicedClients(aws, door)))
 
-        world = World(fresh, dead, opened, unpoliced, marquez, folder)
+        world = World(fresh, dead, probed, opened, unpoliced, marquez, folder)
         return list(scenario(world))
 
     return played
