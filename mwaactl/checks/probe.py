@@ -45,13 +45,13 @@ class SideProof(Model):
         return self.at is not None and self.wrong is None
 
 
-def read_probe(api: AirflowApi) -> tuple[ProbeRun, ...]:
-    """The newest scheduled runs of the probe, newest first; none if that Airflow has no probe.
+def read_probe(api: AirflowApi, count: int = RUNS) -> tuple[ProbeRun, ...]:
+    """The newest scheduled runs of the probe (of `count`), newest first; none if that Airflow has no probe.
 
-    Two calls. Raises Unreachable.
+    Two calls, one more for every 50 runs. Raises Unreachable.
     """
     try:
-        runs = api.newest_runs(PROBE, RUNS)
+        runs = api.newest_runs(PROBE, count)
     except NotFound:
         return ()
     tasks: Mapping[tuple[str, str], Sequence[TaskInstance]] = api.task_instances(runs) if runs else {}

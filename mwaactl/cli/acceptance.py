@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mwaactl.cli.finish import finish
+from mwaactl.cli.lineage import ToOption
 from mwaactl.cli.options import (
     CwdOption,
     DryRunOption,
@@ -15,7 +16,7 @@ from mwaactl.cli.options import (
     ReasonOption,
     StackOption,
 )
-from mwaactl.cli.session import console, open_deployment, session
+from mwaactl.cli.session import busy, console, open_deployment, session
 from mwaactl.errors import CheckFailed
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add these commands to `mwaactl`."""
     app.command(short_help="Rehearse a switch with the gate probe alone.")(rehearse)
+    app.command(short_help="Look whether everything about the deployed stack works.")(doctor)
 
 
 def rehearse(
@@ -69,6 +71,28 @@ def rehearse(
                 on_wait=lambda text: spinner.update(f"Waiting for {text}"),
             )
         finish(result, show_rehearsal, as_json=as_json, error=_error(result))
+
+
+def doctor(
+    stack: StackOption = None,
+    cwd: CwdOption = None,
+    to: ToOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at everything about the deployed stack that only AWS can show; name the command that mends it.
+
+    ✓ is well, ✗ is wrong, ! is worth a look, ? could not be known. It changes nothing. The exit code is 1 if
+    anything is ✗.
+    """
+    from mwaactl.acceptance.doctor import examine
+    from mwaactl.screens.acceptance import show_diagnosis
+
+    with session(as_json):
+        with busy("Looking at everything", as_json):
+            result = examine(open_deployment(stack, cwd), to=to)
+        finish(
+            result, show_diagnosis, as_json=as_json, exit_code=CheckFailed.exit_code if result.wrong else 0
+        )
 
 
 def _error(result: Rehearsal) -> CheckFailed | None:

@@ -1,15 +1,23 @@
-"""How a rehearsal looks in a terminal."""
+"""How a rehearsal and the doctor's lines look in a terminal."""
 
 from __future__ import annotations
+
+from collections import Counter
 
 from rich.console import Console
 from rich.text import Text
 
+from mwaactl.acceptance.doctor import Diagnosis
 from mwaactl.acceptance.rehearsal import Rehearsal, Step
 from mwaactl.screens.common import MARKS, show_checks
 
 STEP_MARKS = {"pass": MARKS["pass"], "fail": MARKS["fail"], "skipped": ("-", "yellow")}
 WIDTH = 15  # of the longest name of a step
+LINE_MARKS = {
+    **{result: MARKS[result] for result in ("pass", "warn", "fail")},
+    "unknown": MARKS["not checked"],
+}
+LINE_WIDTH = 19  # of the longest name of a line
 
 
 def show_step(console: Console, step: Step) -> None:
@@ -34,3 +42,19 @@ def show_rehearsal(console: Console, result: Rehearsal) -> None:
             highlight=False,
             soft_wrap=True,
         )
+
+
+def show_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
+    """A line for each; below what is not well, the command that mends it."""
+    for line in diagnosis.lines:
+        mark, colour = LINE_MARKS[line.result]
+        text = Text.assemble((mark, colour), f" {line.of or '':5} {line.name:{LINE_WIDTH}} ", line.detail)
+        console.print(text, soft_wrap=True)
+        if line.mend and line.result != "pass":
+            console.print(Text(f"        {line.mend}", style="bold"), soft_wrap=True)
+    counts = Counter(line.result for line in diagnosis.lines)
+    console.print(
+        f"\n{counts['pass']} well, {counts['fail']} wrong, {counts['warn']} to look at, "
+        f"{counts['unknown']} unknown",
+        highlight=False,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 from bluegreen.proof import PROBE
@@ -27,6 +28,10 @@ AIRFLOW: dict[str, Any] = {
     "/variables": {"variables": [], "total_entries": 0},
     "/connections": {"connections": [], "total_entries": 0},
     "/assets": {"assets": [], "total_entries": 0},
+    "/providers": {
+        "providers": [{"package_name": "apache-airflow-providers-openlineage", "version": "2.6.1"}],
+        "total_entries": 1,
+    },
 }
 
 NO_PROBE = FakeProbe(now=lambda: START, shows=lambda due: "skipped", there=False)
@@ -47,11 +52,17 @@ class FakeMwaa:
     models: Mapping[str, AirflowModel] = field(default_factory=dict)
     probes: dict[str, FakeProbe] = field(default_factory=dict)
     asked: list[dict[str, Any]] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)  # the names of other stacks' environments
 
     def get_environment(self, *, Name: str) -> dict[str, Any]:  # noqa: N803 - boto3's name
         if Name not in self.environments:
             raise client_error("ResourceNotFoundException", 404, "GetEnvironment")
         return {"Environment": self.environments[Name]}
+
+    def get_paginator(self, operation: str) -> Any:
+        assert operation == "list_environments"
+        names = [*self.environments, *self.others]
+        return SimpleNamespace(paginate=lambda: [{"Environments": names[:1]}, {"Environments": names[1:]}])
 
     def invoke_rest_api(self, **request: Any) -> dict[str, Any]:
         self.asked.append(request)
