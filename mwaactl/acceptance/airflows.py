@@ -143,7 +143,7 @@ def _newest_report(deployment: Deployment, side: Observation) -> tuple[ProbeRun 
         return None, f"none of the newest {len(runs)} runs of {PROBE} was executed there, so none reports it"
     update = describe(deployment.clients, deployment.stack.require(side.colour)).get("LastUpdate") or {}
     begun = update.get("CreatedAt")
-    if begun is not None and executed.due < begun:
+    if begun is not None and (executed.started or executed.due) < begun:
         return None, f"no run of {PROBE} was executed there since the update of {iso(begun)}"
     if "installed" not in (executed.report or {}):
         return None, f"the probe due {iso(executed.due)} does not report it"

@@ -60,6 +60,9 @@ def principal(caller: str) -> str:
 
 def _permissions(deployment: Deployment, caller: str) -> list[Line]:
     source, policies = principal(caller), deployment.stack.operator_policies
+    if source.endswith(":root"):
+        detail = "IAM simulates users and roles, and these are the account's root credentials"
+        return [_permission(tier, "unknown", detail) for tier in TIERS]
     statements = {
         json.dumps(statement, sort_keys=True): statement
         for tier in TIERS
@@ -109,7 +112,7 @@ def _denied(deployment: Deployment, source: str, statement: Mapping[str, Any]) -
             )
         except ClientError as error:
             if error_code(error) in ABSENT:
-                raise Unreachable(f"{source} is not known to IAM: a role with a path, or root") from error
+                raise Unreachable(f"IAM does not know {source}: perhaps the role has a path") from error
             raise
     for result in answer["EvaluationResults"]:
         if missing := result.get("MissingContextValues"):

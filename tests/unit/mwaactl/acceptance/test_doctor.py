@@ -459,6 +459,21 @@ def test_the_simulation_passes_what_the_conditions_ask_for(aws: FakeClients, mar
     ]
 
 
+def test_the_root_user_is_not_simulated(aws: FakeClients, marquez: FakeMarquez) -> None:
+    aws.sts.arn = f"arn:aws:iam::{ACCOUNT}:root"
+    done = examined(aws, marquez)
+    assert line(done, "credentials").result == "pass"
+    assert line(done, "permissions-switch").result == "unknown"
+    assert aws.iam.simulated == []
+
+
+def test_a_first_run_that_was_due_before_the_environment_was_there_counts(
+    aws: FakeClients, marquez: FakeMarquez
+) -> None:
+    aws.mwaa.environments[BLUE]["LastUpdate"] = {"CreatedAt": minutes(10) + timedelta(milliseconds=500)}
+    assert line(examined(aws, marquez), "requirements", "blue").result == "pass"
+
+
 @pytest.mark.parametrize(
     ("caller", "expected"),
     [

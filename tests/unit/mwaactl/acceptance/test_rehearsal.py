@@ -341,7 +341,7 @@ def test_stopped_at_any_call_the_same_command_goes_on_and_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
     ends, calls = set(), calls_of_a_rehearsal(monkeypatch)
-    for call in range(1, calls, 9):
+    for call in range(1, calls, 13):
         aws = probed_clients(monkeypatch)
         Counter(aws, call, error)
         with suppress(Killed, KeyboardInterrupt, Unfinished, Unreachable):
