@@ -80,8 +80,10 @@ class Settings(EnvironmentSettings):
 
     lineage_namespace: types.LineageNamespace
     lineage_retention_days: types.RetentionDays
-    marquez_image_tag: types.ImageTag
-    marquez_web_image_tag: types.ImageTag
+    marquez_image: types.Image
+    marquez_web_image: types.Image
+    postgres_image: types.PostgresImage
+    marquez_image_registry: types.ImageRegistry
     marquez_instance_type: types.InstanceType
     marquez_certificate_arn: types.CertificateArn
     aurora_version: types.AuroraVersion

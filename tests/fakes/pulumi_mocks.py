@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import grpc
+import pulumi
 import yaml
 from bluegreen.document import object_key
 from pulumi.runtime import mocks, rpc, set_all_config
@@ -225,8 +226,10 @@ class AwsMocks(mocks.Mocks):
 
     def _in_partition(self, outputs: dict[str, Any]) -> dict[str, Any]:
         partition = self.invokes[GET_PARTITION]({})["partition"] if GET_PARTITION in self.invokes else "aws"
-        moved: dict[str, Any] = json.loads(json.dumps(outputs).replace("arn:aws:", f"arn:{partition}:"))
-        return moved
+        files = {key: value for key, value in outputs.items() if isinstance(value, pulumi.Asset)}
+        texts = json.dumps({key: value for key, value in outputs.items() if key not in files})
+        moved: dict[str, Any] = json.loads(texts.replace("arn:aws:", f"arn:{partition}:"))
+        return moved | files
 
     def _arn(self, typ: str, name: str, resource_id: str) -> dict[str, str]:
         pattern = ARNS[typ]  # a type that is not in the table is not mocked

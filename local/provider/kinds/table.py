@@ -57,7 +57,7 @@ KINDS: dict[str, Kind] = {
         {"arn": "arn:aws:s3:::{bucket}/{key}", "storageClass": "STANDARD"},
         name=None,
         renewed=dict.fromkeys(
-            ("versionId", "etag"), ("content", "contentBase64", "etag", "sourceHash", "kmsKeyId")
+            ("versionId", "etag"), ("source", "content", "contentBase64", "etag", "sourceHash", "kmsKeyId")
         ),
     ),
     # Parameters, secrets, logs: created for real
