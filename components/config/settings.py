@@ -148,6 +148,11 @@ class Settings(EnvironmentSettings):
         overrides = self.blue if colour == "blue" else self.green
         return EnvironmentSettings(**_merged(self.model_dump(), overrides))
 
+    def path(self, colour: Colour, key: str) -> str:
+        """Where `pulumi config set` changes a setting of one environment."""
+        overrides = self.blue if colour == "blue" else self.green
+        return f"--path {colour}.{key}" if key in overrides else key
+
     def namespace(self, colour: Colour) -> str:
         """The OpenLineage namespace of one environment."""
         return self.lineage_namespace or f"{self.name}-{colour}"
