@@ -22,6 +22,7 @@ from components.config.settings import Settings
 from components.lineage_log import CHECKPOINTS, DEPLOY, LineageLog
 from components.marquez.userdata import DATABASE_USER, METRICS_NAMESPACE
 from components.partition import Partition
+from components.traffic_logs import TrafficLogs
 
 API_PORT = 5000
 ADMIN_PORT = 5001
@@ -54,6 +55,7 @@ class MarquezArgs:
     lineage_log: LineageLog
     kms_key_arn: pulumi.Input[str] | None
     aurora_version_kept: bool = False
+    access_logs: TrafficLogs | None = None
 
 
 class Marquez(pulumi.ComponentResource):
