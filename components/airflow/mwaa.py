@@ -16,7 +16,7 @@ from components.airflow.definition import DAGS, PLUGINS, REQUIREMENTS, Parts, ar
 from components.airflow.life import Life, LifeArgs
 from components.airflow.plugins import plugins_zip, requirements_txt
 from components.airflow.probe import dag_file
-from components.bucket import PrivateBucket, PrivateBucketArgs
+from components.bucket import AccessLog, PrivateBucket, PrivateBucketArgs
 from components.config.settings import Settings
 from components.iam_policies import AirflowExecution, airflow_execution, assume_role
 from components.lineage_log import LineageLog
@@ -45,6 +45,7 @@ class MwaaArgs:
     private_subnet_ids: pulumi.Input[Sequence[str]]
     lineage_log: LineageLog
     kms_key_arn: pulumi.Input[str] | None
+    access_log: AccessLog | None = None
     previous_life: str | None = None
     updated: bool = False
 
@@ -101,7 +102,12 @@ class Mwaa(pulumi.ComponentResource):
         return PrivateBucket(
             self._name,
             # A failed update goes back to the previous requirements and plugins: they must still be there.
-            PrivateBucketArgs(keep=args.settings.production, old_versions=5, kms_key_arn=args.kms_key_arn),
+            PrivateBucketArgs(
+                keep=args.settings.production,
+                old_versions=5,
+                kms_key_arn=args.kms_key_arn,
+                access_log=args.access_log,
+            ),
             self._child,
         )
 

@@ -85,6 +85,9 @@ Switch = Annotated[bool, Field(description="true or false")]
 Workers = Annotated[int, Field(ge=1, le=25, description="a whole number from 1 to 25")]
 Schedulers = Annotated[int, Field(ge=1, le=5, description="a whole number from 2 to 5 (mw1.micro: 1)")]
 RetentionDays = Annotated[int, Field(ge=1, le=3650, description="a whole number of days from 1 to 3650")]
+LogDays = Annotated[
+    int, Field(ge=0, le=3650, description="a whole number of days from 1 to 3650, or 0 for no logs")
+]
 LeadSeconds = Annotated[float, Field(ge=1, le=300, description="a number of seconds from 1 to 300")]
 AuroraVersion = Annotated[
     str, _matching(r"\d{2}(\.\d{1,2})?", "a version of Aurora PostgreSQL, like 16 or 16.8")

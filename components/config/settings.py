@@ -70,6 +70,8 @@ class Settings(EnvironmentSettings):
     availability_zones: types.AvailabilityZones
     nat: types.Nat
     vpc_endpoints: types.Switch
+    access_log_days: types.LogDays
+    flow_log_days: types.LogDays
 
     blue: types.Overrides
     green: types.Overrides

@@ -21,6 +21,7 @@ from components.marquez.forwarder_archive import forwarder_archive
 from components.marquez.images import Images, without_digest
 from components.marquez.userdata import DATABASE_USER, METRICS_NAMESPACE
 from components.partition import Partition
+from components.traffic_logs import TrafficLogs
 
 API_PORT = 5000
 ADMIN_PORT = 5001
@@ -51,6 +52,7 @@ class MarquezArgs:
     lineage_log: LineageLog
     kms_key_arn: pulumi.Input[str] | None
     aurora_version_kept: bool = False
+    access_logs: TrafficLogs | None = None
 
 
 class Marquez(pulumi.ComponentResource):

@@ -17,6 +17,7 @@ from components.marquez.aurora import PORT as DATABASE_PORT
 from components.marquez.aurora import Aurora, AuroraArgs
 from components.marquez.back_end import ADMIN_PORT, AMI_PARAMETER, API_PORT, WEB_PORT, Marquez, MarquezArgs
 from components.marquez.userdata import LAUNCH_HOOK, HaBoot, ha_user_data
+from components.traffic_logs import BALANCER
 
 MIN_NODES = 2
 MAX_NODES = 4
@@ -97,8 +98,11 @@ class MarquezHa(Marquez):
             security_groups=[group.id],
             subnets=self._args.private_subnet_ids,
             drop_invalid_header_fields=True,
+            access_logs=self._access_logs(),
             tags=self._tags("balancer"),
-            opts=self._child,
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=[self._args.access_logs] if self._args.access_logs else []
+            ),
         )
         # If the database hangs, its check answers after 5 s: this timeout must be longer.
         api = self._target_group("api", API_PORT, check_port=ADMIN_PORT, timeout=8)
@@ -117,6 +121,12 @@ class MarquezHa(Marquez):
             opts=self._child,
         )
         return balancer, [api, web]
+
+    def _access_logs(self) -> aws.lb.LoadBalancerAccessLogsArgs | None:
+        logs = self._args.access_logs
+        if logs is None:
+            return None
+        return aws.lb.LoadBalancerAccessLogsArgs(bucket=logs.bucket, prefix=BALANCER, enabled=True)
 
     def _listener(
         self, balancer: aws.lb.LoadBalancer, web: aws.lb.TargetGroup, certificate: str | None

@@ -34,6 +34,8 @@ EVERY_SETTING: Mapping[str, Any] = {
     "nat": "per_az",
     "create_kms_key": True,
     "webserver_access": "PRIVATE_ONLY",
+    "access_log_days": 90,
+    "flow_log_days": 30,
 }
 COMPLETE: Mapping[str, Mapping[str, Any]] = {
     "bluegreen-all": {**EVERY_SETTING, "enable_blue_green": True, "enable_ha_marquez": False},

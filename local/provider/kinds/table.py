@@ -52,6 +52,7 @@ KINDS: dict[str, Kind] = {
     ),
     "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": Kind(("bucket",), "{bucket}", name=None),
     "aws:s3/bucketOwnershipControls:BucketOwnershipControls": Kind(("bucket",), "{bucket}", name=None),
+    "aws:s3/bucketLogging:BucketLogging": Kind(BUCKET, "{bucket}", name=None),
     "aws:s3/bucketPolicy:BucketPolicy": Kind(("bucket",), "{bucket}", name=None),
     "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": Kind(BUCKET, "{bucket}", name=None),
     "aws:s3/bucketObjectv2:BucketObjectv2": Kind(

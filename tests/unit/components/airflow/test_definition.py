@@ -41,6 +41,8 @@ OF_STACKS: dict[str, Any] = {
     "availability_zones": ["us-east-1b", "us-east-1c"],
     "nat": "per_az",
     "vpc_endpoints": True,
+    "access_log_days": 90,
+    "flow_log_days": 30,
     "blue": {"max_workers": 9},
     "green": {"max_workers": 9},
     "kms_key_arn": KEY,
