@@ -421,3 +421,20 @@ def test_both_sides_are_listed_once_a_minute_while_something_is_at_work(
     airflows._runs = listed  # type: ignore[method-assign]
     waited(aws, timeout=150)
     assert asked == [LEAD, LEAD + 60, LEAD + 120], "from the moment of the switch on"
+
+
+def test_it_gives_up_instead_of_moving_a_dag_against_a_newer_decision_about_all(
+    aws: FakeClients, mirrors: FakeMirrorCopy
+) -> None:
+    """As a rehearsal waits: whoever has switched meanwhile meant that DAG, too."""
+    ScheduledAirflows(aws, {"plain": Work(600, 1, alone=False)})
+    switched(aws, "green", "plain")
+    assert waited(aws, dags=("plain",), decided=1).finished
+    switched(aws, "blue", "plain")
+    aws.ssm.clock.forward(30)
+    switched(aws)
+    written = len(aws.ssm.values())
+    with pytest.raises(LostRace, match="another operator has moved all work"):
+        waited(aws, "blue", dags=("plain",), decided=1)
+    assert len(aws.ssm.values()) == written
+    assert standing(aws).newest("plain").owner == "green"
