@@ -88,6 +88,7 @@ TARGETS = (
         "mwaactl/switching/test_mirrors",
         "mwaactl/switching/test_single_dags",
         "mwaactl/switching/test_past",
+        "mwaactl/switching/test_together",
     ),
     _target(
         "mwaactl/switching/books.py",
