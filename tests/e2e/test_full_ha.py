@@ -45,7 +45,7 @@ def test_a_rehearsal_and_the_doctor_show_that_everything_works_and_only_the_prob
     assert done.returncode == 0, done.stdout + done.stderr
     first = json.loads(cloud.run("mwaactl", "status", "--json").stdout)["version"]
 
-    done = cloud.run("mwaactl", "rehearse", "--json")
+    done = cloud.run("mwaactl", "rehearse", "--json", timeout=600)
     shown = json.loads(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [step["name"] for step in shown["steps"] if step["result"] != "pass"] == []
