@@ -61,7 +61,9 @@ def up(home: Home, mode: str, report: Report) -> None:
     report("DAGs: mwaactl dags push")
     _run(["mwaactl", "dags", "push", "-s", mode], operator)
     back_end = lineage.start_back_end(home, mode, clean_environ(**env))
-    node = clean_environ(**env | callers.of_role(home, _role_of_the_nodes(mode, env)))
+    exported = json.loads(_run(["pulumi", "stack", "export", "-s", mode], env))
+    role = role_of_the_nodes(exported["deployment"]["resources"])
+    node = clean_environ(**env | callers.of_role(home, role))
     lineage.start_forwarder(home, mode, outputs["lineage_log_bucket"], back_end, node)
     _wait_for_work(outputs, operator, report)
     report("ready")
@@ -129,10 +131,8 @@ def _deploy(home: Home, mode: str, env: Mapping[str, str], report: Report) -> No
         raise LocalError(f"pulumi up failed:\n{tail(log, 40)}\n(whole log: {log})")
 
 
-def _role_of_the_nodes(mode: str, env: Mapping[str, str]) -> str:
-    """The ARN of the role of Marquez's nodes: that of the stack's one instance profile."""
-    state = json.loads(_run(["pulumi", "stack", "export", "-s", mode], env))
-    resources = state["deployment"]["resources"]
+def role_of_the_nodes(resources: list[dict[str, Any]]) -> str:
+    """The ARN of the role of Marquez's nodes, in a stack's state: that of its one instance profile."""
     [role] = (each["outputs"]["role"] for each in resources if each["type"] == INSTANCE_PROFILE)
     return callers.role_arn(role)
 

@@ -6,8 +6,7 @@ import os
 import re
 import threading
 import time
-from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from local.aws import callers
 from local.aws.ministack import ROOT_KEY
@@ -29,11 +28,33 @@ class ThrottledError(Exception):
     """Answered as ThrottlingException."""
 
 
+class Quota:
+    """Amazon's limit, a bucket of tokens: as many calls at once as in a second. For several threads."""
+
+    def __init__(self, per_second: float = REST_CALLS_PER_SECOND) -> None:
+        self._rate, self._tokens, self._at = per_second, float(per_second), time.monotonic()
+        self._lock = threading.Lock()
+
+    def take(self) -> None:
+        """Raises ThrottledError."""
+        with self._lock:
+            now = time.monotonic()
+            self._tokens = min(self._tokens + (now - self._at) * self._rate, self._rate)
+            self._at = now
+            if self._tokens < 1:
+                raise ThrottledError("Rate exceeded")
+            self._tokens -= 1
+
+
 @dataclass(frozen=True)
 class Door:
-    """Judges calls by the policies of whoever signed them. `endpoint`: of the emulated AWS."""
+    """Judges calls by the policies of whoever signed them. `endpoint`: of the emulated AWS.
+
+    The quota is that of the account, but the deployer's calls do not count: they are those of tests.
+    """
 
     endpoint: str
+    quota: Quota = field(default_factory=Quota)
 
     @classmethod
     def from_environment(cls) -> Door:
@@ -47,10 +68,11 @@ class Door:
             self._judge(key, action, [resource])
 
     def airflow_role(self, authorization: str, action: str, name: str) -> str:
-        """The highest of Airflow's roles in which the signer may make a call. Raises DeniedError."""
+        """The highest of Airflow's roles in which the signer may call. Raises DeniedError, ThrottledError."""
         key = _key(authorization)
         if key == ROOT_KEY:
             return AIRFLOW_ROLES[0]
+        self.quota.take()
         roles = [f"arn:aws:airflow:{REGION}:{ACCOUNT}:role/{name}/{role}" for role in AIRFLOW_ROLES]
         return AIRFLOW_ROLES[self._judge(key, action, roles)]
 
@@ -67,22 +89,6 @@ def may_call(role: str, method: str, path: str) -> bool:
     """Whether Airflow lets one of its roles make a call: readers read, except variables and connections."""
     reads = method == "GET" or path.endswith("/list")
     return role not in READERS or (reads and not path.startswith(NOT_FOR_READERS))
-
-
-class Pace:
-    """Amazon's limit of calls in any second. For several threads."""
-
-    def __init__(self, calls: int = REST_CALLS_PER_SECOND) -> None:
-        self._times: deque[float] = deque(maxlen=calls)
-        self._lock = threading.Lock()
-
-    def take(self) -> None:
-        """Raises ThrottledError."""
-        with self._lock:
-            now = time.monotonic()
-            if len(self._times) == self._times.maxlen and now - self._times[0] < 1:
-                raise ThrottledError("Rate exceeded")
-            self._times.append(now)
 
 
 def _key(authorization: str) -> str:

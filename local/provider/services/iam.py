@@ -1,4 +1,4 @@
-"""IAM roles and their policies in the emulated AWS, which judges by them (`local.aws.door`).
+"""Roles and keys with their policies in the emulated AWS, which judges by them (`local.aws.door`).
 
 Amazon's own policies that the program attaches are only recorded.
 """
@@ -97,7 +97,43 @@ class RolePolicy:
             raise as_provider_error(f"putting the policy of {inputs['role']}", error) from error
 
 
+class Key:
+    """A customer managed key of KMS, with its policy."""
+
+    def create(self, inputs: Props) -> tuple[str, Props]:
+        options = {"Policy": inputs["policy"]} if inputs.get("policy") else {}
+        try:
+            key = client("kms").create_key(Description=inputs.get("description") or "", **options)
+        except ClientError as error:
+            raise as_provider_error("creating a key of KMS", error) from error
+        identifier, arn = key["KeyMetadata"]["KeyId"], key["KeyMetadata"]["Arn"]
+        return identifier, {"arn": arn, "keyId": identifier}
+
+    def read(self, identifier: str, _state: Props) -> Props | None:
+        try:
+            key = client("kms").describe_key(KeyId=identifier)["KeyMetadata"]
+        except ClientError as error:
+            if error_code(error) == "NotFoundException":
+                return None
+            raise as_provider_error(f"reading the key {identifier}", error) from error
+        return None if key["KeyState"] == "PendingDeletion" else {}
+
+    def update(self, identifier: str, _old: Props, new: Props) -> Props:
+        if new.get("policy"):
+            client("kms").put_key_policy(KeyId=identifier, PolicyName="default", Policy=new["policy"])
+        return {}
+
+    def delete(self, identifier: str, state: Props) -> None:
+        days = state.get("deletionWindowInDays") or 30
+        try:
+            client("kms").schedule_key_deletion(KeyId=identifier, PendingWindowInDays=days)
+        except ClientError as error:
+            if error_code(error) not in ("NotFoundException", "KMSInvalidStateException"):
+                raise as_provider_error(f"deleting the key {identifier}", error) from error
+
+
 SERVICES: dict[str, Service] = {
     "aws:iam/role:Role": Role(),
     "aws:iam/rolePolicy:RolePolicy": RolePolicy(),
+    "aws:kms/key:Key": Key(),
 }
