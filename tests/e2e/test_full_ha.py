@@ -130,7 +130,7 @@ def test_what_an_operator_looks_at(cloud: FullHaCloud) -> None:
     """So that the next test sees what these commands ask of AWS."""
     for command in (
         "history",
-        "audit --since 10m --lineage",
+        "audit --since 10m",
         "lineage set-aside list",
         "dags push --dry-run",
     ):
