@@ -27,7 +27,8 @@ tag_everything(settings.all_tags)
 # The guard runs first: nothing is registered if that would take away the environment that owns the work.
 previous = previous_outputs()
 zones = choose_zones(settings, previous)
-plans = {colour: planned(settings, colour, names, zones) for colour in settings.colours}
+existing = environments_of(previous)
+plans = {colour: planned(settings, colour, names, zones, existing.get(colour)) for colour in settings.colours}
 updated = guard(settings, previous, plans)
 warn_of_small_sizes(settings, previous)
 
@@ -61,12 +62,12 @@ airflow = {
             settings=settings,
             colour=colour,
             names=names,
-            zones=zones,
+            plan=plans[colour],
             vpc_id=network.vpc_id,
             private_subnet_ids=network.private_subnet_ids,
             lineage_log=lineage_log,
             kms_key_arn=key,
-            previous_life=environments_of(previous).get(colour, {}).get("life"),
+            previous_life=existing.get(colour, {}).get("life"),
             updated=colour in updated,
         ),
     )

@@ -104,10 +104,14 @@ def marquez_node(
     log_bucket_arn: pulumi.Input[str],
     secret_arn: pulumi.Input[str],
     metrics_namespace: str,
+    repositories: Sequence[str] = (),
     kms_key_arn: pulumi.Input[str] | None = None,
     group_name: str | None = None,
 ) -> pulumi.Output[str]:
-    """What a Marquez node may do; with `group_name`, also report readiness to its Auto Scaling group."""
+    """What a Marquez node may do; with `group_name`, also report readiness to its Auto Scaling group.
+
+    `repositories`: those of its images that lie in Amazon ECR.
+    """
 
     def below(*prefixes: str) -> list[pulumi.Input[str]]:
         return [pulumi.Output.concat(log_bucket_arn, "/", prefix, "*") for prefix in prefixes]
@@ -137,6 +141,13 @@ def marquez_node(
                 conditions={"StringEquals": {"kms:ViaService": services}},
             )
         )
+    if repositories:
+        statements += [
+            statement(["ecr:GetAuthorizationToken"], ["*"], sid="LogInToRegistry"),  # it has no resources
+            statement(
+                ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], list(repositories), sid="PullImages"
+            ),
+        ]
     if group_name is not None:
         groups = f"arn:{partition.name}:autoscaling:{region}:*:autoScalingGroup:*"
         statements.append(

@@ -1,8 +1,9 @@
 """Marquez that survives the loss of a node or a zone: the back end of the modes with `enable_ha_marquez`.
 
 Two kinds of health checks: the load balancer calls each node's `/healthcheck`, which includes the database,
-and routes only to nodes that pass. The checks that REPLACE nodes never include the database (EC2's own here,
-`/ping` in the node's watchdog): else a failover of Aurora would churn nodes that cannot start without it.
+and routes only to nodes that pass. The checks that REPLACE nodes never depend on the database: EC2's own, and
+those of the node's watchdog (disk, Docker, web pages, `/ping`), which switches off a node that cannot serve.
+Else a failover of Aurora would churn nodes that cannot start without it.
 """
 
 from __future__ import annotations
@@ -183,6 +184,7 @@ class MarquezHa(Marquez):
             # Resolved by EC2 at each launch: new nodes are patched, and a newer image changes nothing here.
             image_id=f"resolve:ssm:{AMI_PARAMETER}",
             instance_type=settings.marquez_instance_type,
+            instance_initiated_shutdown_behavior="terminate",  # how a node that cannot serve gives itself up
             update_default_version=True,
             iam_instance_profile=aws.ec2.LaunchTemplateIamInstanceProfileArgs(arn=profile.arn),
             network_interfaces=[

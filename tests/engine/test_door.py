@@ -97,6 +97,7 @@ ALLOWED: dict[str, dict[str, Call]] = {
         ),
     },
     "read": {
+        "list environments": lambda s, of: of("mwaa").list_environments(),
         "see an environment": lambda s, of: of("mwaa").get_environment(Name=_name(s)),
         "read the ownership": lambda s, of: of("ssm").get_parameter_history(Name=s.parameter),
     },
@@ -153,7 +154,6 @@ DENIED: dict[str, dict[str, Call]] = {
         "decide": lambda s, of: of("ssm").put_parameter(Name=s.parameter, Value="{}", Overwrite=True),
         "push a DAG": lambda s, of: of("s3").put_object(Bucket=s.buckets["blue"], Key="dags/a.py", Body=b""),
         "update an environment": lambda s, of: of("mwaa").update_environment(Name=_name(s), MaxWorkers=2),
-        "list environments": lambda s, of: of("mwaa").list_environments(),
     },
     "switch": {
         "fence": lambda s, of: of("iam").put_role_policy(
