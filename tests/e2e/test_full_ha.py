@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.demo_graph import drawn, told
 from tests.e2e.conftest import CHECKOUT, STACK, FullHaCloud
+from tests.e2e.statements import Roles, reasons
 
 DAG = "example_blue_green_zero_downtime"
 
@@ -164,6 +165,27 @@ def test_removing_the_owner_is_refused_and_the_message_names_the_way(
     assert done.returncode != 0
     assert "mwaactl switch blue" in done.stdout + done.stderr
     assert cloud.git_status() == cloud.git_status_before
+
+
+def test_what_an_operator_looks_at(cloud: FullHaCloud) -> None:
+    """So that the next test sees what these commands ask of AWS."""
+    for command in (
+        "history",
+        "audit --since 10m",
+        "lineage set-aside list",
+        "dags push --dry-run",
+    ):
+        done = cloud.run("mwaactl", *command.split())
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_statement_of_each_role_is_needed(cloud: FullHaCloud) -> None:
+    """By a call that would be denied without it; the guide gives the reason for each other one."""
+    roles = Roles.of(cloud)
+    assert roles.denied() == []
+    assert roles.not_needed_by_their_calls() == []
+    table = (CHECKOUT / "docs" / "testing.md").read_text()
+    assert roles.unused() == reasons(table).keys()
 
 
 def test_destroy_ends_the_airflows_and_leaves_nothing(cloud: FullHaCloud) -> None:
