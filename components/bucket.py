@@ -109,12 +109,19 @@ def _lifecycle(args: PrivateBucketArgs) -> list[aws.s3.BucketLifecycleConfigurat
             expiration=aws.s3.BucketLifecycleConfigurationRuleExpirationArgs(
                 expired_object_delete_marker=True
             ),
+        )
+        for prefix in args.old_versions_prefixes
+    ]
+    rules.append(
+        aws.s3.BucketLifecycleConfigurationRuleArgs(
+            id="unfinished-uploads",
+            status="Enabled",
+            filter=aws.s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=""),
             abort_incomplete_multipart_upload=aws.s3.BucketLifecycleConfigurationRuleAbortIncompleteMultipartUploadArgs(
                 days_after_initiation=7
             ),
         )
-        for prefix in args.old_versions_prefixes
-    ]
+    )
     if args.expire_days is not None:
         rules.append(
             aws.s3.BucketLifecycleConfigurationRuleArgs(

@@ -60,6 +60,8 @@ class Stack(_Outputs):
     gate_probe_minutes: int
     lineage_log_bucket: str
     lineage_url: str
+    operator_policies: Mapping[str, Mapping[str, Any]]
+    """IAM documents by the task of an operator: read, switch, on_call."""
 
     def other(self, colour: Colour) -> Environment | None:
         return self.airflow_environments.get(other_colour(colour))

@@ -137,7 +137,10 @@ class Mwaa(pulumi.ComponentResource):
                 f"{self._name}-probe",
                 bucket=bucket.bucket,
                 key=f"{DAGS}{PROBE_FILE}",
-                content=dag_file(self._args.settings.gate_probe_minutes),
+                content=dag_file(
+                    self._args.settings.gate_probe_minutes,
+                    requirements_txt(self._args.settings.environment(self._args.colour)),
+                ),
                 content_type="text/x-python",
                 opts=in_bucket,
             ),

@@ -34,8 +34,14 @@ class AirflowApi:
     """Calls on environment `name` that runs Airflow `major`; each raises Unreachable with the reason."""
 
     def __init__(self, client: MWAAClient, name: str, major: int) -> None:
-        self.name, self._call = name, RestApi(client, name).call
+        self._rest = RestApi(client, name)
+        self.name, self._call = name, self._rest.call
         self._dialect = dialect(major)
+
+    @property
+    def path_form(self) -> str | None:
+        """How this environment takes names in paths: "quoted" or "raw"; None: no call has shown it yet."""
+        return self._rest.form
 
     # --- reading ---
 
@@ -82,6 +88,11 @@ class AirflowApi:
     def assets(self) -> tuple[Asset, ...]:
         kind = self._dialect.ASSETS
         return tuple(map(self._dialect.asset, self._all(f"/{kind}", kind)))
+
+    def providers(self) -> dict[str, str]:
+        """The versions of the installed providers, by package."""
+        listed = self._all("/providers", "providers")
+        return {answer["package_name"]: str(answer["version"]) for answer in listed}
 
     def pools(self) -> dict[str, Pool]:
         return {answer["name"]: read.pool(answer) for answer in self._all("/pools", "pools")}

@@ -49,6 +49,11 @@ class RestApi:
         self._pace = Pace()
         self._unquoted: bool | None = None  # the form of paths that this environment takes; None: unknown
 
+    @property
+    def form(self) -> str | None:
+        """The form of names in paths that has worked: "quoted" or "raw"; None: none has been needed."""
+        return None if self._unquoted is None else "raw" if self._unquoted else "quoted"
+
     def call(
         self, method: Any, path: str, body: Mapping[str, Any] | None = None, query: Any = None
     ) -> dict[str, Any]:

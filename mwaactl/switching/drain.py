@@ -79,18 +79,20 @@ def wait_until_drained(
     dags: Iterable[str] = (),
     hold: Iterable[str] = (),
     timeout: float | None = None,
+    decided: int | None = None,
     on_change: Callable[[DrainProgress], None] | None = None,
 ) -> DrainProgress:
     """Wait until the other side has finished what it owned, moving held DAGs to `target` as they become idle.
 
     `dags`: wait for these alone, and move them if the target does not own them yet. `hold`: DAGs that move
     only while they are idle. `timeout` is in seconds (None: no limit); after it, the result is not
-    `finished`, and the same call continues later.
+    `finished`, and the same call continues later. `decided`: give up once a decision about all DAGs is newer
+    than this version (LostRace), instead of moving `dags` against it.
     `on_change` is called with each new state. What cannot be reached is retried (`trouble`).
     Raises LostRace if another operator gives work back in the meantime; UsageError if the target does not own
     the work or the stack has no such environment; Unusable.
     """
-    return _Drain(deployment, target, tuple(dict.fromkeys(dags)), hold, on_change).run(timeout)
+    return _Drain(deployment, target, tuple(dict.fromkeys(dags)), hold, on_change, decided).run(timeout)
 
 
 def executes(colour: Colour, timeline: Timeline, run: Run) -> bool:
@@ -110,6 +112,7 @@ class _Drain:
         dags: tuple[str, ...],
         hold: Iterable[str],
         on_change: Callable[[DrainProgress], None] | None,
+        decided: int | None = None,
     ) -> None:
         self._target, self._source = target, other_colour(target)
         self._watch = Watch(deployment.airflow(self._source), deployment.airflow(target), hold=hold)
@@ -120,6 +123,7 @@ class _Drain:
         self._ownership, self._lead = deployment.ownership, deployment.ownership.lead
         self._books, self._copied = Books(deployment.ownership, target, dags), False
         self._name, self._dags, self._on_change = deployment.name, dags, on_change
+        self._decided = decided
         self._waited_for: frozenset[str] | None = None  # the DAGs that the target did not own at first
         self._apart: frozenset[str] = frozenset()  # those that it still does not own
         self._last = False  # whether nothing is left but what is held
@@ -286,6 +290,8 @@ class _Drain:
         Raises LostRace if the target has lost one: two operators must not take a DAG from each other forever.
         """
         timeline = snapshot.timeline
+        if self._decided is not None and timeline.owners[-1].version != self._decided:
+            raise LostRace(f"another operator has moved all work (version {snapshot.reading.version})")
         apart = {line for line in self._lines(timeline) if newest_owner(timeline, line) != self._target}
         if self._waited_for is None:
             if None in apart:

@@ -328,3 +328,20 @@ def test_a_move_whose_put_was_not_answered_can_no_longer_arrive(
     aws.ssm.clock.forward(60)
     assert {run.side for run in airflows.executed("slow")} == {"blue"}
     assert airflows.overlaps() == []
+
+
+def test_it_gives_up_instead_of_moving_a_dag_against_a_newer_decision_about_all(
+    aws: FakeClients, mirrors: FakeMirrorCopy
+) -> None:
+    """As a rehearsal waits: whoever has switched meanwhile meant that DAG, too."""
+    ScheduledAirflows(aws, {"plain": Work(600, 1, alone=False)})
+    switched(aws, "green", "plain")
+    assert waited(aws, dags=("plain",), decided=1).finished
+    switched(aws, "blue", "plain")
+    aws.ssm.clock.forward(30)
+    switched(aws)
+    written = len(aws.ssm.values())
+    with pytest.raises(LostRace, match="another operator has moved all work"):
+        waited(aws, "blue", dags=("plain",), decided=1)
+    assert len(aws.ssm.values()) == written
+    assert standing(aws).newest("plain").owner == "green"
