@@ -8,6 +8,7 @@ nothing runs. `GET /local/environments` is ours: what each environment is doing 
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +30,7 @@ PAGE = 25
 AUTHORIZATION = "authorization"  # in a query: the header
 AIRFLOW_ROLE = "x-local-airflow-role"
 IN_A_ROLE = ("InvokeRestApi", "CreateWebLoginToken")  # these need one of Airflow's roles
+LONGEST_PATH = "MWAA_LOCAL_REST_LONGEST"  # characters; not set: any
 REST_METHODS = ("GET", "PUT", "POST", "PATCH", "DELETE")
 
 
@@ -105,6 +107,9 @@ class Api:
         if method not in REST_METHODS:
             raise ValidationError(f"Method is {method!r}; allowed are {', '.join(REST_METHODS)}")
         # The service model says 64 characters, but the sensors of Airflow's own provider send longer ones.
+        longest = int(os.environ.get(LONGEST_PATH) or 0)
+        if longest and len(path) > longest:
+            raise ValidationError(f"Path has {len(path)} characters; allowed are 1 to {longest}")
         if not path.startswith("/"):
             raise ValidationError(f"Path is {path!r}; it must begin with /")
         environment = self._available(name)

@@ -273,3 +273,15 @@ def test_a_rest_call_must_name_a_path_and_a_known_method(mwaa: Any) -> None:
     mwaa.create_environment(**wanted())
     assert "Path" in refused(mwaa.invoke_rest_api, Name="shop-blue", Method="GET", Path="dags")
     assert "HEAD" in refused(mwaa.invoke_rest_api, Name="shop-blue", Method="HEAD", Path="/dags")
+
+
+def test_the_documented_limit_of_a_path_is_kept_if_asked_for(
+    mwaa: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mwaa.create_environment(**wanted())
+    path = "/dags/" + "x" * 59
+    call: dict[str, Any] = {"Name": "shop-blue", "Method": "GET"}
+    refused(mwaa.invoke_rest_api, "RestApiServerException", **call, Path=path)  # no Airflow answers here
+    monkeypatch.setenv("MWAA_LOCAL_REST_LONGEST", "64")
+    assert "65 characters; allowed are 1 to 64" in refused(mwaa.invoke_rest_api, **call, Path=path)
+    refused(mwaa.invoke_rest_api, "RestApiServerException", **call, Path=path[:-1])
