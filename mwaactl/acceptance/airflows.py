@@ -79,7 +79,7 @@ def _path_form(deployment: Deployment, side: Observation) -> str:
     try:
         newest = next(iter(api.newest_runs(PROBE, 1)), None)
         if newest is not None:
-            api.run(PROBE, newest.run_id)
+            api.run_like(newest, newest.run_id)
     except Unreachable as error:
         return f"which form of path it takes is not known: {error}"
     form = api.path_form
