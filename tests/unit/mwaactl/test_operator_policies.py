@@ -290,7 +290,8 @@ def test_no_other_service_is_used() -> None:
         for path in (ROOT / "mwaactl").rglob("*.py")
         if ".client(" in path.read_text() or "resource(" in path.read_text()
     ]
-    assert [path.name for path in others] == ["aws.py"]
+    # whoever mirrors images writes to a registry of their own, which is no part of the stack
+    assert {path.name for path in others} == {"aws.py", "images.py"}
 
 
 def calls_in_code() -> Iterator[tuple[str, int, int, str]]:
