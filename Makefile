@@ -37,7 +37,7 @@ clean: local-down ## Remove all that was set up (state, tools, caches)
 	rm -rf "$(LOCAL)"/bin "$(LOCAL)"/logs "$(LOCAL)"/pulumi "$(LOCAL)"/run "$(LOCAL)"/state
 	@rmdir "$(LOCAL)" 2>/dev/null || true
 
-.PHONY: check fix test lint unit engine e2e e2e-long
+.PHONY: check fix test lint unit engine scan e2e e2e-long
 check: .venv/.synced ## What to run before a commit: lint and unit tests side by side, under 2 minutes
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint unit
 
@@ -46,7 +46,7 @@ fix: .venv/.synced ## Format code and markdown, and fix what the linter can
 	.venv/bin/ruff format .
 	.venv/bin/mdformat $(MARKDOWN)
 
-test: lint unit engine e2e ## Everything that CI runs
+test: lint unit engine scan e2e ## Everything that CI runs
 
 lint: .venv/.synced ## Formats (ruff, mdformat), ruff, directions of imports, mypy --strict
 	.venv/bin/ruff format --check .
@@ -60,6 +60,9 @@ unit: .venv/.synced ## Unit tests under Pulumi mocks, on all cores
 
 engine: .venv/.synced ## The real Pulumi engine over the local plugin
 	.venv/bin/pytest tests/engine
+
+scan: .venv/.synced ## Security checks of what is deployed, held against the table in docs/security.md
+	@$(RUN) tests.scan
 
 e2e: .venv/.synced ## Two real Airflows, a switch, a destroy
 	.venv/bin/pytest tests/e2e --ignore=tests/e2e/long

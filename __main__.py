@@ -21,6 +21,7 @@ from components.partition import Partition
 from components.region import choose_zones
 from components.sizing import warn_of_small_sizes
 from components.tagging import tag_everything
+from components.traffic_logs import traffic_logs_of_the_stack
 
 settings = Settings.load()
 names = Names.of(settings)
@@ -29,14 +30,21 @@ tag_everything(settings.all_tags)
 # The guard runs first: nothing is registered if that would take away the environment that owns the work.
 previous = previous_outputs()
 zones = choose_zones(settings, previous)
-plans = {colour: planned(settings, colour, names, zones) for colour in settings.colours}
+existing = environments_of(previous)
+plans = {colour: planned(settings, colour, names, zones, existing.get(colour)) for colour in settings.colours}
 updated = guard(settings, previous, plans)
 warn_of_small_sizes(settings, previous)
 
 key = key_of_the_stack(settings)
-network = Network("network", NetworkArgs(settings=settings, availability_zones=zones))
+traffic_logs = traffic_logs_of_the_stack(settings)
+access_logs = traffic_logs if settings.access_log_days else None
+access_log = None if access_logs is None else access_logs.of_buckets
+network = Network(
+    "network", NetworkArgs(settings=settings, availability_zones=zones, traffic_logs=traffic_logs)
+)
 lineage_log = LineageLog(
-    "lineage-log", LineageLogArgs(name=settings.name, settings=settings, kms_key_arn=key)
+    "lineage-log",
+    LineageLogArgs(name=settings.name, settings=settings, kms_key_arn=key, access_log=access_log),
 )
 
 topic = AlarmTopic("alarms", AlarmTopicArgs(settings=settings, ownership_parameter=names.ownership_parameter))
@@ -55,6 +63,7 @@ marquez = marquez_kind(
         availability_zones=zones,
         lineage_log=lineage_log,
         kms_key_arn=key,
+        access_logs=access_logs,
         aurora_version_kept=previous.get("aurora_version") == settings.aurora_version,
         topics=topic.arns,
     ),
@@ -66,12 +75,13 @@ airflow = {
             settings=settings,
             colour=colour,
             names=names,
-            zones=zones,
+            plan=plans[colour],
             vpc_id=network.vpc_id,
             private_subnet_ids=network.private_subnet_ids,
             lineage_log=lineage_log,
             kms_key_arn=key,
-            previous_life=environments_of(previous).get(colour, {}).get("life"),
+            access_log=access_log,
+            previous_life=existing.get(colour, {}).get("life"),
             updated=colour in updated,
         ),
     )

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pulumi
 import pulumi_aws as aws
 
-from components.iam_policies import tls_only
+from components.iam_policies import Statement, document, tls_only
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessLog:
+    """Where S3 records the requests to a bucket; `ready`: the bucket there with its policy."""
+
+    bucket: pulumi.Input[str]
+    prefix: str
+    ready: pulumi.Resource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,17 +26,19 @@ class PrivateBucketArgs:
 
     With `keep`, the bucket and its content stay in AWS when it is removed from the stack; otherwise both are
     deleted. Under each of `old_versions_prefixes`, noncurrent object versions expire after
-    `old_versions_days`, except the `old_versions` newest of each object. With `expire_days`, objects under
-    `expire_prefix` expire at that age. Without `kms_key_arn`, S3's own key encrypts the bucket.
+    `old_versions_days`, except the `old_versions` newest of each object. Objects under a prefix in `expire`
+    expire at that age in days. Without `kms_key_arn`, S3's own key encrypts the bucket. `statements` allows
+    more than IAM does, given the bucket's ARN. With `access_log`, S3 records every request there.
     """
 
     keep: bool
     old_versions_days: int = 30
     old_versions: int | None = None
     old_versions_prefixes: Sequence[str] = ("",)
-    expire_prefix: str = ""
-    expire_days: int | None = None
+    expire: Mapping[str, int] = field(default_factory=dict)
     kms_key_arn: pulumi.Input[str] | None = None
+    statements: Callable[[pulumi.Output[str]], Sequence[Statement]] | None = None
+    access_log: AccessLog | None = None
 
 
 class PrivateBucket(pulumi.ComponentResource):
@@ -77,10 +88,20 @@ class PrivateBucket(pulumi.ComponentResource):
         aws.s3.BucketPolicy(
             name,
             bucket=bucket.bucket,
-            policy=tls_only(bucket.arn),
+            policy=document(
+                tls_only(bucket.arn), *(args.statements(bucket.arn) if args.statements is not None else ())
+            ),
             # S3 refuses to change both at once (OperationAborted).
             opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[closed])),
         )
+        if args.access_log is not None:
+            aws.s3.BucketLogging(
+                name,
+                bucket=bucket.bucket,
+                target_bucket=args.access_log.bucket,
+                target_prefix=f"{args.access_log.prefix}{name}/",
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[args.access_log.ready]),
+            )
         self.bucket = bucket.bucket
         self.arn = bucket.arn
         self.register_outputs({"bucket": self.bucket, "arn": self.arn})
@@ -109,19 +130,25 @@ def _lifecycle(args: PrivateBucketArgs) -> list[aws.s3.BucketLifecycleConfigurat
             expiration=aws.s3.BucketLifecycleConfigurationRuleExpirationArgs(
                 expired_object_delete_marker=True
             ),
+        )
+        for prefix in args.old_versions_prefixes
+    ]
+    rules.append(
+        aws.s3.BucketLifecycleConfigurationRuleArgs(
+            id="unfinished-uploads",
+            status="Enabled",
+            filter=aws.s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=""),
             abort_incomplete_multipart_upload=aws.s3.BucketLifecycleConfigurationRuleAbortIncompleteMultipartUploadArgs(
                 days_after_initiation=7
             ),
         )
-        for prefix in args.old_versions_prefixes
-    ]
-    if args.expire_days is not None:
-        rules.append(
-            aws.s3.BucketLifecycleConfigurationRuleArgs(
-                id="expire",
-                status="Enabled",
-                filter=aws.s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=args.expire_prefix),
-                expiration=aws.s3.BucketLifecycleConfigurationRuleExpirationArgs(days=args.expire_days),
-            )
+    )
+    return rules + [
+        aws.s3.BucketLifecycleConfigurationRuleArgs(
+            id="expire" if len(args.expire) == 1 else f"expire-{prefix.strip('/')}",
+            status="Enabled",
+            filter=aws.s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=prefix),
+            expiration=aws.s3.BucketLifecycleConfigurationRuleExpirationArgs(days=days),
         )
-    return rules
+        for prefix, days in args.expire.items()
+    ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,13 +18,16 @@ import pulumi
 import pulumi_aws as aws
 from bluegreen.document import content_hash, latest_valid, object_key
 from bluegreen.timeline import COLOURS, Colour, Reading, Timeline, TimelineError, other_colour
+from packaging.version import Version
 
 from components.airflow.definition import DIGEST
+from components.config.airflow_versions import AIRFLOW_VERSIONS, at_least, major
 from components.config.settings import Settings
 
 READ_ATTEMPTS = 20
 READ_PAUSE_SECONDS = 0.1
 SHOWN_CHARACTERS = 30
+LAST_OF_2 = "2.11"  # AWS changes the major version between it and 3.x, in both directions
 Environment = Mapping[str, Any]
 """`identity` and `deployed` of one environment, as planned or as in the outputs."""
 
@@ -35,6 +38,10 @@ class Touch:
 
     what: str
     changes: tuple[str, ...] = ()
+
+    def only(self, key: str) -> bool:
+        """Whether it is a replacement for this reason alone."""
+        return self.what == "replaced" and [change.partition(" ")[0] for change in self.changes] == [key]
 
     def __str__(self) -> str:
         return f"{self.what} ({', '.join(self.changes)})" if self.changes else self.what
@@ -52,21 +59,53 @@ class Work:
 def previous_outputs() -> Mapping[str, Any]:
     """The stack's outputs before this run; empty on its first deployment.
 
-    On every backend, the engine answers from the state that it is working on. Raises pulumi.RunError.
+    The versions of its environments are those of the state, which `pulumi refresh` brings up to date and the
+    outputs not. On every backend, the engine answers from the state that it is working on. Raises
+    pulumi.RunError.
     """
     stack = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
+    outputs = _read("readStackOutputs", stack, {"name": stack})
+    existing = environments_of(outputs)
+    if not existing:
+        return outputs
+    versions = _versions(_read("readStackResourceOutputs", stack, {"stackName": stack}))
+    return {
+        **outputs,
+        "airflow_environments": {
+            colour: _with_version(environment, versions.get(environment["name"]))
+            for colour, environment in existing.items()
+        },
+    }
+
+
+def _versions(resources: Mapping[str, Any]) -> dict[str, str]:
+    """The Airflow version of each environment, by its name."""
+    environments = (
+        each["outputs"] for each in resources.values() if each["type"] == "aws:mwaa/environment:Environment"
+    )
+    return {outputs["name"]: outputs["airflowVersion"] for outputs in environments}
+
+
+def _with_version(environment: Environment, version: str | None) -> Environment:
+    if version is None:  # it is no longer in the state
+        return environment
+    deployed = {**environment["deployed"], "airflow_version": version}
+    return {**environment, "airflow_version": version, "deployed": deployed}
+
+
+def _read(function: str, stack: str, arguments: Mapping[str, str]) -> Mapping[str, Any]:
+    """The `outputs` that a function of the engine's own returns. Raises pulumi.RunError."""
     attempts = READ_ATTEMPTS
     while True:
         attempts -= 1
         try:
-            answer = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": stack}).value
-            break
+            answer = pulumi.runtime.invoke(f"pulumi:pulumi:{function}", dict(arguments)).value
+            return (answer or {}).get("outputs") or {}
         except Exception as error:  # an invoke raises nothing narrower
             if not attempts:
                 raise pulumi.RunError(f"Cannot read the current outputs of {stack}: {error}") from error
             # A file backend may be writing the state at the moment: "failed to load checkpoint: EOF".
             time.sleep(READ_PAUSE_SECONDS)
-    return (answer or {}).get("outputs") or {}
 
 
 def environments_of(outputs: Mapping[str, Any]) -> Mapping[Colour, Environment]:
@@ -83,6 +122,7 @@ def guard(
     ownership parameter only if an environment would be touched.
     """
     existing = environments_of(previous)
+    refuse_impossible_versions(settings, existing)
     touched = touched_environments(existing, planned)
     parameter = previous.get("ownership_parameter")
     updated = frozenset(colour for colour, touch in touched.items() if touch.what == "updated")
@@ -94,7 +134,12 @@ def guard(
         raise pulumi.RunError("\n".join(_unreadable(parameter, touched, error, settings.stack))) from error
     lives = {colour: str(outputs["life"]) for colour, outputs in existing.items()}
     work = work_of(reading, lives, datetime.now(UTC))
-    lines = list(violations(touched, work, existing, settings.stack))
+    upgrades = {
+        colour: list(_in_place(settings, colour, existing[colour]))
+        for colour, touch in touched.items()
+        if touch.only("airflow_major")
+    }
+    lines = list(violations(touched, work, existing, settings.stack, upgrades))
     if lines:
         raise pulumi.RunError("\n".join(lines))
     for colour in sorted(touched.keys() & work.owners):
@@ -104,6 +149,46 @@ def guard(
         )
         pulumi.warn("\n".join(interruption(colour, touched, existing, settings.stack, tasks=tasks)))
     return updated
+
+
+def refuse_impossible_versions(settings: Settings, existing: Mapping[Colour, Environment]) -> None:
+    """Raise pulumi.RunError if AWS would not take an environment back to the version of the settings."""
+    for colour in settings.colours:
+        before = str(existing.get(colour, {}).get("airflow_version", "0"))
+        after = settings.environment(colour).airflow_version
+        if major(before) > major(after) and not at_least(after, LAST_OF_2):
+            key = settings.path(colour, "airflow_version")
+            raise pulumi.RunError(
+                f"{colour} runs Airflow {before} and cannot become {after}: Amazon MWAA takes an environment "
+                f"from Airflow 3 back to {LAST_OF_2} only.\n"
+                f"  pulumi config set {key} {_newest(LAST_OF_2)} -s {settings.stack}"
+            )
+
+
+def _in_place(settings: Settings, colour: Colour, before: Environment) -> Iterator[str]:
+    """The commands of Amazon's own way to the next major version, which keeps the environment."""
+    stack, name, key = settings.stack, before["name"], settings.path(colour, "airflow_version")
+    target = settings.environment(colour).airflow_version
+    yield "Amazon MWAA itself upgrades it in place, with its database and history; the AWS provider does not."
+    if not at_least(before["airflow_version"], LAST_OF_2):
+        yield f"From {before['airflow_version']}, first to the last version before:"
+        yield f"  pulumi config set {key} {_newest(LAST_OF_2)} -s {stack}"
+        yield f"  pulumi up -s {stack}"
+        yield f"  pulumi config set {key} {target} -s {stack}"
+    yield "Try it on another stack, and stop what must not be interrupted: it starts no task meanwhile."
+    yield f"  aws mwaa update-environment --region {settings.region} --name {name} --airflow-version {target}"
+    yield "When its status is AVAILABLE again, and its version the new one:"
+    yield (
+        f"  aws mwaa get-environment --region {settings.region} --name {name}"
+        " --query 'Environment.[Status,AirflowVersion]'"
+    )
+    yield f"  pulumi refresh -s {stack}"
+    yield f"  pulumi up -s {stack}"
+
+
+def _newest(series: str) -> str:
+    """The newest version that this project deploys of a series: 2.11.2 of 2.11."""
+    return max((each for each in AIRFLOW_VERSIONS if each.startswith(f"{series}.")), key=Version)
 
 
 def _fate_of_tasks(strategy: str, last: str | None) -> str:
@@ -199,14 +284,21 @@ def _closing(timeline: Timeline, open_ones: Collection[str | None]) -> str:
 
 
 def violations(
-    touched: Mapping[Colour, Touch], work: Work, existing: Collection[Colour], stack: str
+    touched: Mapping[Colour, Touch],
+    work: Work,
+    existing: Collection[Colour],
+    stack: str,
+    upgrades: Mapping[Colour, Sequence[str]],
 ) -> Iterator[str]:
-    """Lines that name each environment that may not be touched so, and the commands that help."""
+    """Lines that name each environment that may not be touched so, and the commands that help.
+
+    `upgrades`: for each that would be replaced for its version only, how to upgrade it in place.
+    """
     for colour in COLOURS:
         if colour not in touched:
             continue
         if colour in work.owners and touched[colour].what != "updated":
-            yield from _takes_the_owner_away(colour, touched, existing, stack)
+            yield from _takes_the_owner_away(colour, touched, existing, stack, upgrades.get(colour, ()))
         elif colour in work.open_books:
             yield from [
                 f"{colour} would be {touched[colour]}, and its books are not closed: its runs may still "
@@ -220,12 +312,18 @@ def violations(
 
 
 def _takes_the_owner_away(
-    colour: Colour, touched: Mapping[Colour, Touch], existing: Collection[Colour], stack: str
+    colour: Colour,
+    touched: Mapping[Colour, Touch],
+    existing: Collection[Colour],
+    stack: str,
+    upgrade: Sequence[str],
 ) -> Iterator[str]:
     other = other_colour(colour)
     yield f"{colour} owns work and would be {touched[colour]}."
     if other not in existing:
-        yield f"There is no other environment to take over. Undo the change, add {other} and switch to it:"
+        yield from upgrade
+        reason = "Without an interruption:" if upgrade else "There is no other environment to take over."
+        yield f"{reason} undo the change, add {other} and switch to it:"
         yield from _enable(stack)
         yield f"  mwaactl switch {other} --wait -s {stack}"
         yield "Then make the change again."

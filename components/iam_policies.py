@@ -13,6 +13,7 @@ from bluegreen.proof import UNGATED
 from components.partition import Partition
 
 VERSION = "2012-10-17"
+BALANCER_LOGS = "logdelivery.elasticloadbalancing.amazonaws.com"
 
 Statement = dict[str, Any]
 """One statement of an IAM document; its strings may be `pulumi.Output`."""
@@ -59,18 +60,52 @@ def arn_beside(role_arn: pulumi.Output[str], service: str, region: str, resource
     return role_arn.apply(beside)
 
 
-def tls_only(bucket_arn: pulumi.Input[str]) -> pulumi.Output[str]:
-    """A bucket policy that denies every request without TLS."""
-    return document(
-        statement(
-            ["s3:*"],
-            [bucket_arn, pulumi.Output.concat(bucket_arn, "/*")],
-            sid="RefuseWithoutTls",
-            effect="Deny",
-            principals="*",
-            conditions={"Bool": {"aws:SecureTransport": "false"}},
-        )
+def tls_only(bucket_arn: pulumi.Input[str]) -> Statement:
+    """A statement of a bucket policy that denies every request without TLS."""
+    return statement(
+        ["s3:*"],
+        [bucket_arn, pulumi.Output.concat(bucket_arn, "/*")],
+        sid="RefuseWithoutTls",
+        effect="Deny",
+        principals="*",
+        conditions={"Bool": {"aws:SecureTransport": "false"}},
     )
+
+
+def deliver_logs(
+    bucket_arn: pulumi.Output[str], account: str, *, buckets: str, balancer: str, flows: str
+) -> list[Statement]:
+    """Statements of a bucket policy: AWS's services deliver this account's logs below their prefixes."""
+
+    def deliver(sid: str, service: str, below: str, conditions: dict[str, str] | None) -> Statement:
+        return statement(
+            ["s3:PutObject"],
+            [pulumi.Output.concat(bucket_arn, "/", below)],
+            sid=sid,
+            principals={"Service": service},
+            conditions=None if conditions is None else {"StringEquals": conditions},
+        )
+
+    of_account = {"aws:SourceAccount": account}
+    delivery = "delivery.logs.amazonaws.com"
+    return [
+        deliver("BucketAccess", "logging.s3.amazonaws.com", f"{buckets}*", of_account),
+        # Here the account is in the path only.
+        deliver("BalancerAccess", BALANCER_LOGS, f"{balancer}/AWSLogs/{account}/*", None),
+        deliver(
+            "Flows",
+            delivery,
+            f"{flows}/AWSLogs/{account}/*",
+            {**of_account, "s3:x-amz-acl": "bucket-owner-full-control"},
+        ),
+        statement(
+            ["s3:GetBucketAcl", "s3:ListBucket"],
+            [bucket_arn],
+            sid="FlowsCheck",
+            principals={"Service": delivery},
+            conditions={"StringEquals": of_account},
+        ),
+    ]
 
 
 def key_policy(partition: Partition, account: str, region: str) -> str:
@@ -104,10 +139,14 @@ def marquez_node(
     log_bucket_arn: pulumi.Input[str],
     secret_arn: pulumi.Input[str],
     metrics_namespace: str,
+    repositories: Sequence[str] = (),
     kms_key_arn: pulumi.Input[str] | None = None,
     group_name: str | None = None,
 ) -> pulumi.Output[str]:
-    """What a Marquez node may do; with `group_name`, also report readiness to its Auto Scaling group."""
+    """What a Marquez node may do; with `group_name`, also report readiness to its Auto Scaling group.
+
+    `repositories`: those of its images that lie in Amazon ECR.
+    """
 
     def below(*prefixes: str) -> list[pulumi.Input[str]]:
         return [pulumi.Output.concat(log_bucket_arn, "/", prefix, "*") for prefix in prefixes]
@@ -137,6 +176,13 @@ def marquez_node(
                 conditions={"StringEquals": {"kms:ViaService": services}},
             )
         )
+    if repositories:
+        statements += [
+            statement(["ecr:GetAuthorizationToken"], ["*"], sid="LogInToRegistry"),  # it has no resources
+            statement(
+                ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], list(repositories), sid="PullImages"
+            ),
+        ]
     if group_name is not None:
         groups = f"arn:{partition.name}:autoscaling:{region}:*:autoScalingGroup:*"
         statements.append(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from components.bucket import PrivateBucket, PrivateBucketArgs
+from components.bucket import AccessLog, PrivateBucket, PrivateBucketArgs
 from components.config.settings import Settings
 
 EVENTS = "events/"  # one object per event; Airflow writes each once
@@ -26,6 +26,7 @@ class LineageLogArgs:
     name: str
     settings: Settings
     kms_key_arn: pulumi.Input[str] | None
+    access_log: AccessLog | None = None
 
 
 class LineageLog(pulumi.ComponentResource):
@@ -48,9 +49,9 @@ class LineageLog(pulumi.ComponentResource):
                 keep=args.settings.production,
                 old_versions_days=3,
                 old_versions_prefixes=(EVENTS, CHECKPOINTS, SET_ASIDE, DEPLOY),
-                expire_prefix=EVENTS,
-                expire_days=args.settings.lineage_retention_days,
+                expire={EVENTS: args.settings.lineage_retention_days},
                 kms_key_arn=args.kms_key_arn,
+                access_log=args.access_log,
             ),
             pulumi.ResourceOptions(parent=self),
         )

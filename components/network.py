@@ -12,6 +12,7 @@ import pulumi_aws as aws
 import pulumi_awsx as awsx
 
 from components.config.settings import Settings
+from components.traffic_logs import FLOWS, TrafficLogs
 
 # The services that Airflow and the Marquez nodes call; without an endpoint, through the NAT gateway.
 ENDPOINT_SERVICES = (
@@ -67,6 +68,7 @@ class NetworkArgs:
 
     settings: Settings
     availability_zones: tuple[str, str]
+    traffic_logs: TrafficLogs | None = None
 
 
 class Network(pulumi.ComponentResource):
@@ -116,9 +118,22 @@ class Network(pulumi.ComponentResource):
         self.private_subnet_ids = vpc.private_subnet_ids
         # No rules: a resource that names no security group can neither send nor receive.
         aws.ec2.DefaultSecurityGroup(name, vpc_id=vpc.vpc_id, opts=pulumi.ResourceOptions(parent=self))
+        if args.traffic_logs is not None and settings.flow_log_days:
+            self._flow_log(name, args.traffic_logs)
         if settings.vpc_endpoints:
             self._endpoints(name, args, plan)
         self.register_outputs({"vpc_id": self.vpc_id, "private_subnet_ids": self.private_subnet_ids})
+
+    def _flow_log(self, name: str, logs: TrafficLogs) -> None:
+        aws.ec2.FlowLog(
+            name,
+            vpc_id=self.vpc_id,
+            traffic_type="ALL",
+            log_destination_type="s3",  # half the price of CloudWatch Logs
+            log_destination=pulumi.Output.concat(logs.arn, "/", FLOWS),
+            tags={"Name": name},
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[logs]),
+        )
 
     def _endpoints(self, name: str, args: NetworkArgs, plan: SubnetPlan) -> None:
         child = pulumi.ResourceOptions(parent=self)

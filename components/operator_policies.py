@@ -2,8 +2,9 @@
 
 The program attaches them to nobody: it exports them, and a person decides who gets which. Each stands alone.
 
-    read     look: status, active, history, audit, and the status of the lineage log
-    switch   also decide who owns the work, and what runs: switch, rollback, audit --backfill, dags push
+    read     look: status, active, history, audit, doctor, and the status of the lineage log
+    switch   also decide who owns the work, and what runs: rehearse, switch, rollback, audit --backfill,
+             dags push
     on_call  also in an emergency: failover --fence, unfence, and the events that Marquez refused
 """
 
@@ -121,6 +122,8 @@ def _look(stack: Operated) -> Sequence[Statement]:
         statement(["iam:GetRolePolicy"], stack.roles, sid="SeeFence"),
         # The action has no resources and no condition keys.
         statement(["cloudwatch:GetMetricData"], ["*"], sid="ReadMetrics"),
+        # Nor have these; the doctor compares the two.
+        statement(["airflow:ListEnvironments", "servicequotas:ListServiceQuotas"], ["*"], sid="SeeQuotas"),
     ]
 
 

@@ -36,8 +36,6 @@ def small_sizes(settings: Settings) -> Iterator[str]:
     for colour in settings.colours:
         if settings.environment(colour).environment_class != SMALLEST_CLASS:
             continue
-        overrides = settings.blue if colour == "blue" else settings.green
         yield f"environment_class of {colour} is {SMALLEST_CLASS}: one scheduler, one worker, no scaling."
         for key in SIZES:
-            path = f"--path {colour}.{key}" if key in overrides else key
-            yield f"  pulumi config set {path} {defaults[key]} -s {stack}"
+            yield f"  pulumi config set {settings.path(colour, key)} {defaults[key]} -s {stack}"

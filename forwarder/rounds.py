@@ -172,8 +172,8 @@ class Rounds:
             if isinstance(event, Event):
                 self._ready()
                 late = key < end or _is_misplaced(event)
-                size, writes, reads = len(event.packed), event.writes, event.reads
-                self._pool.put((event, late), size=size, writes=writes, reads=reads)
+                writes, reads = event.writes, event.reads
+                self._pool.put((event, late), size=event.size, writes=writes, reads=reads)
                 continue
             if event is not None:
                 self._delivery.set_aside(key, str(event))

@@ -20,6 +20,7 @@ from lineage_log.read_ahead import read_ahead
 log = logging.getLogger("forwarder")
 
 SETTLING = 1.0  # seconds per call of `settle`
+SMALL = 1024 * 1024  # bytes to look at and to post again for a late event; beyond, one event at a time
 
 
 class Counts:
@@ -48,6 +49,10 @@ class _Times(NamedTuple):
         run = _object(answer.text) if answer.delivered else {}
         times = (parsed_instant(run.get(name)) for name in ("startedAt", "endedAt"))
         return cls(str(run.get("state")), *times)
+
+
+class _TooLargeError(Exception):
+    """More than SMALL: to be done alone."""
 
 
 class _AtInstant(NamedTuple):
@@ -79,6 +84,7 @@ class Delivery:
             marquez, patience, stop=stop, may_post=may_post, on_answer=self._watch_for_doubt
         )
         self._now = now
+        self._large = threading.Lock()
         self._doubts = Doubts()
         self.counts = Counts()
 
@@ -108,7 +114,15 @@ class Delivery:
         PatientClient.
         """
         try:
-            undone = self._undone_by(event)
+            return self._post_late(event, patient, SMALL)
+        except _TooLargeError:
+            with self._large:
+                return self._post_late(event, patient, None)
+
+    def _post_late(self, event: Event, patient: bool | None, most: int | None) -> Refusal | None:
+        """Raises _TooLargeError, before it posts anything, if this takes more than `most` bytes."""
+        try:
+            undone = self._undone_by(event, most)
         except UnansweredError as error:
             return Refusal(f"late, and the state of its run is unknown: {error}", final=False)
         if isinstance(undone, Refusal):
@@ -163,7 +177,7 @@ class Delivery:
         if instant is None:
             return None
         event = self._log.read(key) if instant_of(key) == instant else None
-        return event or self._at(instant, run).event
+        return event or self._at(instant, run, most=None).event
 
     def _watch_for_doubt(self, event: Event, answer: Answer) -> None:
         run = event.run_in_marquez
@@ -174,10 +188,10 @@ class Delivery:
         elif answer.status == 0:
             self._doubts.unanswered(run, self._now())
 
-    def _undone_by(self, event: Event) -> list[Event] | Refusal:
+    def _undone_by(self, event: Event, most: int | None) -> list[Event] | Refusal:
         """What to post after a late event, in order: newer events of its run that it would undo.
 
-        Raises UnansweredError.
+        Raises UnansweredError and _TooLargeError.
         """
         run, instant = event.run_in_marquez, event.instant
         if run is None or instant is None or event.kind is None:
@@ -191,7 +205,7 @@ class Delivery:
             or (newest == instant and not (event.begins and ended == newest))
         ):
             return []
-        last = self._at(newest, run, but=event.key)
+        last = self._at(newest, run, but=event.key, most=most)
         if last.event is None and (last.of_child or (event.begins and ended is None)):
             return []  # Marquez made the run from a task's event, before the DAG's own: nothing is undone
         if last.event is None:
@@ -202,16 +216,22 @@ class Delivery:
         overwritten = started if event.begins else ended
         if overwritten is None or not instant < overwritten < newest:
             return [last.event]
-        return [each for each in (self._at(overwritten, run, but=event.key).event, last.event) if each]
+        first = self._at(overwritten, run, but=event.key, most=most)
+        return [each for each in (first.event, last.event) if each]
 
-    def _at(self, instant: datetime, run: str, but: str = "") -> _AtInstant:
-        """What the log has at `instant`, except the event with the key `but`."""
+    def _at(self, instant: datetime, run: str, *, most: int | None, but: str = "") -> _AtInstant:
+        """What the log has at `instant`, except the event with the key `but`. Raises _TooLargeError."""
         latest, of_child = None, False
-        for _, candidate in read_ahead(self._log, iter(self._log.at(instant))):
+        entries = self._log.at(instant)
+        if most is not None and sum(entry.size for entry in entries) > most:
+            raise _TooLargeError
+        for _, candidate in read_ahead(self._log, (entry.key for entry in entries)):
             if isinstance(candidate, Event) and candidate.key != but:
                 if candidate.run_in_marquez == run:
                     latest = candidate
                 of_child = of_child or candidate.parent_run == run
+        if most is not None and latest is not None and latest.size > most:
+            raise _TooLargeError
         return _AtInstant(latest, of_child)
 
 

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import re
+import threading
 import uuid
 import zlib
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 LARGEST = 8 * 1024 * 1024  # bytes, unpacked
+MOST_VALUES = 1_500_000  # and structures in an event: each takes 100 bytes and more when it is parsed
 ENDS = ("COMPLETE", "FAIL", "ABORT")  # kinds that end a run; to Marquez, all others leave it running
+_parsing = threading.Lock()  # a parsed event can be many times as large: there is one at a time
 _HEX = re.compile("[0-9a-fA-F]{1,15}")
 
 
@@ -24,10 +27,14 @@ class UnreadableError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event. `packed`: its compressed content in the log. `lane`: events of one lane keep their order."""
+    """One event. `packed`: its compressed content in the log. `lane`: events of one lane keep their order.
+
+    `size`: bytes that it takes while it is posted, packed and unpacked.
+    """
 
     key: str
     packed: bytes
+    size: int
     lane: str
     run: str | None
     namespace: str
@@ -40,7 +47,13 @@ class Event:
     @classmethod
     def parse(cls, key: str, packed: bytes) -> Self:
         """Parse an object's content. Raises UnreadableError."""
-        text = unpacked(packed)
+        with _parsing:
+            return cls._parsed(key, packed, unpacked(packed))
+
+    @classmethod
+    def _parsed(cls, key: str, packed: bytes, text: bytes) -> Self:
+        if sum(map(text.count, (b",", b":", b"{", b"["))) > MOST_VALUES:
+            raise UnreadableError(f"more than {MOST_VALUES} values and structures")
         try:
             content = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -55,6 +68,7 @@ class Event:
         return cls(
             key=key,
             packed=packed,
+            size=len(packed) + len(text),
             lane=lane,
             run=None if run is None else str(run),
             namespace=str(owner.get("namespace", "")),

@@ -31,6 +31,11 @@ class ListedObject(NamedTuple):
     key: str
     instant: datetime
     modified: datetime
+    size: int = 0  # bytes
+
+
+class LargeObjectError(Exception):
+    """An object is larger than its reader wants to read."""
 
 
 def hour_prefix(instant: datetime) -> str:
@@ -71,19 +76,22 @@ class Log:
             more = page.get("IsTruncated", False) and objects[-1]["Key"] <= until
             after = objects[-1]["Key"] if objects else after
             yield [
-                ListedObject(entry["Key"], instant, entry["LastModified"])
+                ListedObject(entry["Key"], instant, entry["LastModified"], entry["Size"])
                 for entry in objects
                 if entry["Key"] <= until and (instant := instant_of(entry["Key"])) is not None
             ]
 
-    def at(self, instant: datetime) -> list[str]:
-        """The keys of the events at `instant`, to the millisecond."""
+    def at(self, instant: datetime) -> list[ListedObject]:
+        """The events at `instant`, to the millisecond."""
         start = instant.replace(microsecond=instant.microsecond // 1000 * 1000)
         end = key_at(start + timedelta(milliseconds=1))
-        return [entry.key for page in self.pages(key_at(start), end) for entry in page]
+        return [entry for page in self.pages(key_at(start), end) for entry in page]
 
-    def read(self, key: str) -> Event | None:
-        """Read an event; None if the object has expired. Raises UnreadableError."""
+    def read(self, key: str, most: int = LARGEST) -> Event | None:
+        """Read an event; None if the object has expired.
+
+        Raises UnreadableError, and LargeObjectError if the object has more than `most` bytes.
+        """
         try:
             answer = self._s3.get_object(Bucket=self._bucket, Key=key)
         except ClientError as error:
@@ -92,6 +100,9 @@ class Log:
             raise
         if answer["ContentLength"] > LARGEST:
             raise UnreadableError(f"larger than {LARGEST} bytes")
+        if answer["ContentLength"] > most:
+            answer["Body"].close()
+            raise LargeObjectError
         # The whole body: only then does boto3 check that it is complete.
         return Event.parse(key, answer["Body"].read())
 

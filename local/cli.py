@@ -44,13 +44,14 @@ def deploy(
 
 @app.command()
 def env() -> None:
-    """Print shell exports that point pulumi and mwaactl at the local cloud."""
+    """Print shell exports that point pulumi and mwaactl at the local cloud, as an operator."""
+    from local.aws import callers
     from local.pulumi import cli as pulumi_cli
 
     home = Home.find()
     if find(home, "mwaa") is None:
         raise LocalError("the local cloud is not running. To start it: make local")
-    for key, value in pulumi_cli.environ(home).items():
+    for key, value in (pulumi_cli.environ(home) | callers.of_operator(home)).items():
         typer.echo(f"export {key}={shlex.quote(value)}")
 
 

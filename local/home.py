@@ -50,6 +50,11 @@ class Home:
         return self.dir("logs")
 
     @property
+    def door_record(self) -> Path:
+        """Which statement allowed which call, and what was denied (`local/aws/door.py`)."""
+        return self.dir("state", "aws") / "door.jsonl"
+
+    @property
     def state(self) -> Path:
         """Pulumi's state, the emulated AWS's data, Airflow homes and databases."""
         return self.dir("state")

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 from local.airflow.process import stop_airflows
-from local.aws import ministack
+from local.aws import callers, ministack
 from local.home import CHECKOUT, Home
 from local.marquez import back_end as lineage
 from local.processes import (
@@ -33,6 +33,7 @@ from local.pulumi import cli as pulumi_cli
 
 MODES = ("standard", "bluegreen", "hamarquez", "fullha")
 EXAMPLE = "example_blue_green_zero_downtime"
+INSTANCE_PROFILE = "aws:iam/instanceProfile:InstanceProfile"
 GIB = 1024**3
 MEMORY_PER_AIRFLOW = 1.5 * GIB  # measured: docs/local.md
 DEPLOY_SECONDS = 1200
@@ -55,11 +56,16 @@ def up(home: Home, mode: str, report: Report) -> None:
     # Environments of an earlier run are AVAILABLE at once, while their Airflows still start.
     _follow(env, report, lambda known: all(e["ready"] for e in known), "all Airflows to become healthy")
     outputs = json.loads(_run(["pulumi", "stack", "output", "--json", "-s", mode], env))
+    callers.grant_operator(home, mode, outputs["operator_policies"]["on_call"])
+    operator = env | callers.of_operator(home)
     report("DAGs: mwaactl dags push")
-    _run(["mwaactl", "dags", "push", "-s", mode], env)
+    _run(["mwaactl", "dags", "push", "-s", mode], operator)
     back_end = lineage.start_back_end(home, mode, clean_environ(**env))
-    lineage.start_forwarder(home, mode, outputs["lineage_log_bucket"], back_end, clean_environ(**env))
-    _wait_for_work(outputs, env, report)
+    exported = json.loads(_run(["pulumi", "stack", "export", "-s", mode], env))
+    role = role_of_the_nodes(exported["deployment"]["resources"])
+    node = clean_environ(**env | callers.of_role(home, role))
+    lineage.start_forwarder(home, mode, outputs["lineage_log_bucket"], back_end, node)
+    _wait_for_work(outputs, operator, report)
     report("ready")
     print(_summary(home, mode, outputs, back_end), flush=True)
 
@@ -123,6 +129,12 @@ def _deploy(home: Home, mode: str, env: Mapping[str, str], report: Report) -> No
             child.wait()
     if child.returncode != 0:
         raise LocalError(f"pulumi up failed:\n{tail(log, 40)}\n(whole log: {log})")
+
+
+def role_of_the_nodes(resources: list[dict[str, Any]]) -> str:
+    """The ARN of the role of Marquez's nodes, in a stack's state: that of its one instance profile."""
+    [role] = (each["outputs"]["role"] for each in resources if each["type"] == INSTANCE_PROFILE)
+    return callers.role_arn(role)
 
 
 def _follow(

@@ -11,6 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mwaactl.acceptance.doctor import examine as examine
+    from mwaactl.acceptance.rehearsal import rehearse as rehearse
     from mwaactl.dag_files import push_dags as push_dags
     from mwaactl.deployment import Deployment as Deployment
     from mwaactl.errors import ControlError as ControlError
@@ -33,10 +35,12 @@ _MODULES = {
     "carry_out": "switching.write",
     "carry_out_failover": "recovery.failover",
     "dry_run": "switching.write",
+    "examine": "acceptance.doctor",
     "plan": "switching.plan",
     "plan_failover": "recovery.failover",
     "plan_rollback": "switching.plan",
     "push_dags": "dag_files",
+    "rehearse": "acceptance.rehearsal",
     "status": "switching.status",
     "wait_until_drained": "switching.drain",
 }

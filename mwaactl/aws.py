@@ -82,6 +82,14 @@ class Clients:
         return client
 
     @cached_property
+    def sts(self) -> Any:
+        return self._client("sts", read_timeout=5, attempts=3)
+
+    @cached_property
+    def service_quotas(self) -> Any:
+        return self._client("service-quotas", read_timeout=5, attempts=3)
+
+    @cached_property
     def s3(self) -> S3Client:
         client: S3Client = self._client("s3", read_timeout=60, attempts=5)
         return client

@@ -14,7 +14,10 @@ class ControlError(Exception):
 
 class CheckFailed(ControlError):  # noqa: N818 - reads as what happened
     exit_code = 1
-    meaning = "a check failed, or you answered no: nothing was written (`audit`: there are open findings)"
+    meaning = (
+        "a check failed, or you answered no: nothing was written (`audit`: there are open findings; "
+        "`rehearse`: a proof failed, too; `doctor`: something is wrong)"
+    )
 
 
 class UsageError(ControlError):

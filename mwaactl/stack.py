@@ -60,6 +60,8 @@ class Stack(_Outputs):
     gate_probe_minutes: int
     lineage_log_bucket: str
     lineage_url: str
+    operator_policies: Mapping[str, Mapping[str, Any]]
+    """IAM documents by the task of an operator: read, switch, on_call."""
 
     def other(self, colour: Colour) -> Environment | None:
         return self.airflow_environments.get(other_colour(colour))
@@ -125,12 +127,23 @@ def parse(outputs: Mapping[str, Any], stack: str | None = None) -> Stack:
 
 def _outputs(stack: str | None, folder: Path) -> dict[str, Any]:
     # `select_stack(...).outputs()` would change the selected stack, and run the CLI twice as often.
+    loaded: dict[str, Any] = json.loads(pulumi(["stack", "output", "--json"], stack, folder))
+    return loaded
+
+
+def pulumi(arguments: list[str], stack: str | None, folder: Path) -> str:
+    """What `pulumi <arguments>` prints about `stack` of the project in `folder`. Raises as `load` does."""
     from pulumi.automation import CommandError, PulumiCommand, StackNotFoundError
 
-    arguments = ["stack", "output", "--json", *(["--stack", stack] if stack else [])]
     try:
-        result = PulumiCommand(skip_version_check=True).run(
-            arguments, str(folder), {"PULUMI_SKIP_UPDATE_CHECK": "true"}
+        return (
+            PulumiCommand(skip_version_check=True)
+            .run(
+                [*arguments, *(["--stack", stack] if stack else [])],
+                str(folder),
+                {"PULUMI_SKIP_UPDATE_CHECK": "true"},
+            )
+            .stdout
         )
     except FileNotFoundError as error:
         raise Unreachable(
@@ -142,12 +155,10 @@ def _outputs(stack: str | None, folder: Path) -> dict[str, Any]:
             f"{_LOCAL_HINT}"
         ) from error
     except CommandError as error:
-        raise _explained(str(error)) from error
-    loaded: dict[str, Any] = json.loads(result.stdout)
-    return loaded
+        raise _explained(" ".join(arguments[:2]), str(error)) from error
 
 
-def _explained(text: str) -> Unreachable | UsageError:
+def _explained(command: str, text: str) -> Unreachable | UsageError:
     if "no stack selected" in text:
         return UsageError("no stack is selected: add -s STACK, or `pulumi stack select STACK`")
     lines = [line.strip() for line in text.splitlines()]
@@ -155,4 +166,4 @@ def _explained(text: str) -> Unreachable | UsageError:
     hint = ""
     if "PULUMI_ACCESS_TOKEN" in text:
         hint = f". Log in first (`pulumi login`); {_LOCAL_HINT}"
-    return Unreachable(f"`pulumi stack output`: {reason.removeprefix('error:').strip()}{hint}")
+    return Unreachable(f"`pulumi {command}`: {reason.removeprefix('error:').strip()}{hint}")

@@ -68,20 +68,34 @@ class Parts:
         )
 
 
-def identity(settings: Settings, colour: Colour, zones: Sequence[str]) -> dict[str, Any]:
-    """The plain values whose change makes AWS replace an environment, with all its history.
+def identity(
+    settings: Settings, colour: Colour, zones: Sequence[str], existing: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The plain values whose change makes the provider replace an environment, with all its history.
 
-    A key that is added here replaces every environment that exists: its life is born with these values.
+    `existing`: the environment of this colour that the stack has, as in `previous_outputs`. A key that is
+    added here replaces every environment that exists: its life is born with these values.
     """
     return {
         "name": f"{settings.name}-{colour}",
         "region": settings.region,
-        "airflow_major": major(settings.environment(colour).airflow_version),
+        "airflow_major": _major_at_birth(major(settings.environment(colour).airflow_version), existing),
         "vpc_cidr": settings.vpc_cidr,
         "availability_zones": list(zones),
         "kms_key_arn": OWN_KEY if settings.create_kms_key else settings.kms_key_arn or "",
         "endpoint_management": ENDPOINT_MANAGEMENT,
     }
+
+
+def _major_at_birth(planned: int, existing: Mapping[str, Any] | None) -> int:
+    """The major version of Airflow that the environment is or was created with.
+
+    AWS upgrades an environment from 2.11 to 3 in place, and back. The provider passes on only the way back; a
+    major version above that in its state makes it create a new environment.
+    """
+    if existing is None or major(existing["airflow_version"]) < planned:
+        return planned
+    return int(existing["identity"]["airflow_major"])
 
 
 def arguments(settings: Settings, colour: Colour, names: Names, parts: Parts) -> dict[str, Any]:
@@ -116,14 +130,20 @@ def arguments(settings: Settings, colour: Colour, names: Names, parts: Parts) ->
     }
 
 
-def planned(settings: Settings, colour: Colour, names: Names, zones: Sequence[str]) -> dict[str, Any]:
+def planned(
+    settings: Settings,
+    colour: Colour,
+    names: Names,
+    zones: Sequence[str],
+    existing: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """The environment as this run would deploy it, in plain values.
 
-    `identity`: a change replaces it; `deployed`: a change updates it. Tags are in neither, because a change
-    of tags leaves a running environment alone.
+    `existing` as in `identity`. `identity`: a change replaces it; `deployed`: a change updates it. Tags are
+    in neither, because a change of tags leaves a running environment alone.
     """
     return {
-        "identity": identity(settings, colour, zones),
+        "identity": identity(settings, colour, zones, existing),
         "deployed": deployed(settings, colour, names),
     }
 

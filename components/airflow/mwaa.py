@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,11 +12,11 @@ import pulumi_aws as aws
 from bluegreen.proof import PROBE_FILE
 from bluegreen.timeline import Colour
 
-from components.airflow.definition import DAGS, PLUGINS, REQUIREMENTS, Parts, arguments, identity, planned
+from components.airflow.definition import DAGS, PLUGINS, REQUIREMENTS, Parts, arguments
 from components.airflow.life import Life, LifeArgs
 from components.airflow.plugins import plugins_zip, requirements_txt
 from components.airflow.probe import dag_file
-from components.bucket import PrivateBucket, PrivateBucketArgs
+from components.bucket import AccessLog, PrivateBucket, PrivateBucketArgs
 from components.config.settings import Settings
 from components.iam_policies import AirflowExecution, airflow_execution, assume_role
 from components.lineage_log import LineageLog
@@ -30,7 +30,7 @@ TIMEOUTS = pulumi.CustomTimeouts(create="2h", update="14h", delete="2h")
 
 @dataclass(frozen=True, kw_only=True)
 class MwaaArgs:
-    """`zones`: the network's two zones; `names`: those of the stack's parameters and secrets.
+    """`plan`: as `planned` has it; `names`: those of the stack's parameters and secrets.
 
     `kms_key_arn`: the stack's key;
     `previous_life`: that of the environment of this colour which the stack had before this run; `updated`:
@@ -40,11 +40,12 @@ class MwaaArgs:
     settings: Settings
     colour: Colour
     names: Names
-    zones: tuple[str, str]
+    plan: Mapping[str, Any]
     vpc_id: pulumi.Input[str]
     private_subnet_ids: pulumi.Input[Sequence[str]]
     lineage_log: LineageLog
     kms_key_arn: pulumi.Input[str] | None
+    access_log: AccessLog | None = None
     previous_life: str | None = None
     updated: bool = False
 
@@ -78,7 +79,7 @@ class Mwaa(pulumi.ComponentResource):
         self.life = Life(
             name,
             LifeArgs(
-                identity=identity(args.settings, args.colour, args.zones),
+                identity=args.plan["identity"],
                 previous=args.previous_life,
                 stack=args.settings.stack,
             ),
@@ -101,7 +102,12 @@ class Mwaa(pulumi.ComponentResource):
         return PrivateBucket(
             self._name,
             # A failed update goes back to the previous requirements and plugins: they must still be there.
-            PrivateBucketArgs(keep=args.settings.production, old_versions=5, kms_key_arn=args.kms_key_arn),
+            PrivateBucketArgs(
+                keep=args.settings.production,
+                old_versions=5,
+                kms_key_arn=args.kms_key_arn,
+                access_log=args.access_log,
+            ),
             self._child,
         )
 
@@ -137,7 +143,10 @@ class Mwaa(pulumi.ComponentResource):
                 f"{self._name}-probe",
                 bucket=bucket.bucket,
                 key=f"{DAGS}{PROBE_FILE}",
-                content=dag_file(self._args.settings.gate_probe_minutes),
+                content=dag_file(
+                    self._args.settings.gate_probe_minutes,
+                    requirements_txt(self._args.settings.environment(self._args.colour)),
+                ),
                 content_type="text/x-python",
                 opts=in_bucket,
             ),
@@ -256,7 +265,7 @@ class Mwaa(pulumi.ComponentResource):
         # The state keeps it with the environment: `pulumi up --target` of other parts leaves it as it is.
         record = pulumi.Stash(
             f"{self._name}-deployed",
-            input=planned(args.settings, args.colour, args.names, args.zones),
+            input=dict(args.plan),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[environment]),
         )
         return {

@@ -85,6 +85,9 @@ Switch = Annotated[bool, Field(description="true or false")]
 Workers = Annotated[int, Field(ge=1, le=25, description="a whole number from 1 to 25")]
 Schedulers = Annotated[int, Field(ge=1, le=5, description="a whole number from 2 to 5 (mw1.micro: 1)")]
 RetentionDays = Annotated[int, Field(ge=1, le=3650, description="a whole number of days from 1 to 3650")]
+LogDays = Annotated[
+    int, Field(ge=0, le=3650, description="a whole number of days from 1 to 3650, or 0 for no logs")
+]
 LeadSeconds = Annotated[float, Field(ge=1, le=300, description="a number of seconds from 1 to 300")]
 AuroraVersion = Annotated[
     str, _matching(r"\d{2}(\.\d{1,2})?", "a version of Aurora PostgreSQL, like 16 or 16.8")
@@ -168,8 +171,32 @@ LineageNamespace = Annotated[
     BeforeValidator(_none_if_empty),
     Field(description="letters, digits and ._:/@+-, at most 255, or empty for one namespace per environment"),
 ]
-ImageTag = Annotated[
-    str, _matching(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", "a container image tag, like 0.51.1")
+# Docker would take a first part without a dot for a namespace on Docker Hub. No port: nodes reach 443 only.
+HOST = r"[a-z0-9-]+(?:\.[a-z0-9-]+)+"
+REPOSITORY = rf"{HOST}(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)"
+DIGEST = r"@sha256:[0-9a-f]{64}"
+Image = Annotated[
+    str,
+    _matching(
+        rf"{REPOSITORY}+:[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}}(?:{DIGEST})?",
+        "a container image with registry and tag, and if possible a digest, "
+        "like docker.io/marquezproject/marquez:0.51.1@sha256:...",
+    ),
+]
+PostgresImage = Annotated[
+    str,
+    _matching(
+        rf"{REPOSITORY}+:16(?:[.-][A-Za-z0-9_.-]{{0,124}})?(?:{DIGEST})?",
+        "an image of PostgreSQL 16, as its data is, like public.ecr.aws/docker/library/postgres:16.11",
+    ),
+]
+ImageRegistry = Annotated[
+    Annotated[str, Field(pattern=rf"^{REPOSITORY}*$")] | None,
+    BeforeValidator(_none_if_empty),
+    Field(
+        description="a registry, and if you like a path in it, "
+        "like 123456789012.dkr.ecr.us-east-1.amazonaws.com/mirror, or empty"
+    ),
 ]
 InstanceType = Annotated[
     str,

@@ -70,6 +70,8 @@ class Settings(EnvironmentSettings):
     availability_zones: types.AvailabilityZones
     nat: types.Nat
     vpc_endpoints: types.Switch
+    access_log_days: types.LogDays
+    flow_log_days: types.LogDays
 
     blue: types.Overrides
     green: types.Overrides
@@ -83,8 +85,10 @@ class Settings(EnvironmentSettings):
 
     lineage_namespace: types.LineageNamespace
     lineage_retention_days: types.RetentionDays
-    marquez_image_tag: types.ImageTag
-    marquez_web_image_tag: types.ImageTag
+    marquez_image: types.Image
+    marquez_web_image: types.Image
+    postgres_image: types.PostgresImage
+    marquez_image_registry: types.ImageRegistry
     marquez_instance_type: types.InstanceType
     marquez_certificate_arn: types.CertificateArn
     aurora_version: types.AuroraVersion
@@ -148,6 +152,11 @@ class Settings(EnvironmentSettings):
         """The settings of one environment: the stack's, with that colour's overrides."""
         overrides = self.blue if colour == "blue" else self.green
         return EnvironmentSettings(**_merged(self.model_dump(), overrides))
+
+    def path(self, colour: Colour, key: str) -> str:
+        """Where `pulumi config set` changes a setting of one environment."""
+        overrides = self.blue if colour == "blue" else self.green
+        return f"--path {colour}.{key}" if key in overrides else key
 
     def namespace(self, colour: Colour) -> str:
         """The OpenLineage namespace of one environment."""

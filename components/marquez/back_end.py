@@ -7,31 +7,29 @@ authentication, so only the VPC's own addresses can reach it.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
 from components import iam_policies
-from components.archive import content_hash, package_files, zip_bytes
 from components.config.settings import Settings
 from components.lineage_log import CHECKPOINTS, DEPLOY, LineageLog
+from components.marquez.forwarder_archive import forwarder_archive
+from components.marquez.images import Images, without_digest
 from components.marquez.userdata import DATABASE_USER
 from components.monitoring.alarm import Alarm, Metric
 from components.monitoring.marquez_alarms import METRICS_NAMESPACE, Watched
 from components.partition import Partition
+from components.traffic_logs import TrafficLogs
 
 API_PORT = 5000
 ADMIN_PORT = 5001
 WEB_PORT = 3000
 LOCAL_PORT = 8080  # where `open_command` serves the web pages
 ANYWHERE = "0.0.0.0/0"
-CHECKOUT = Path(__file__).resolve().parents[2]
-FORWARDER = ("forwarder", "lineage_log")  # the packages that a node runs
 SSM_CORE = "AmazonSSMManagedInstanceCore"
 # The images are published for x86_64. EC2 resolves the parameter to the newest Amazon Linux 2023 image.
 AMI_PARAMETER = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
@@ -57,6 +55,7 @@ class MarquezArgs:
     kms_key_arn: pulumi.Input[str] | None
     aurora_version_kept: bool = False
     topics: Sequence[pulumi.Input[str]] = ()
+    access_logs: TrafficLogs | None = None
 
 
 class Marquez(pulumi.ComponentResource):
@@ -87,22 +86,32 @@ class Marquez(pulumi.ComponentResource):
             tags=self._tags("zone"),
             opts=self._child,
         )
+        self._images = Images.of(args.settings)
+        self._warn_of_tags()
         self._forwarder = self._forwarder_archive()
         self._alarms()
 
     def _forwarder_archive(self) -> aws.s3.BucketObjectv2:
         """The archive that the nodes fetch at boot. New content changes its key, and so the boot script."""
-        files = {path: data for name in FORWARDER for path, data in package_files(CHECKOUT / name).items()}
-        log = self._args.lineage_log
+        archive, log = forwarder_archive(), self._args.lineage_log
         return aws.s3.BucketObjectv2(
             f"{self._name}-forwarder",
             bucket=log.bucket,
-            key=f"{DEPLOY}forwarder-{content_hash(files)}.zip",
-            content_base64=base64.b64encode(zip_bytes(files)).decode(),
+            key=f"{DEPLOY}{archive.name}",
+            source=pulumi.FileAsset(str(archive)),  # the state keeps its hash, not the megabyte itself
             content_type="application/zip",
             # The bucket must be private and encrypted before it contains anything.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[log]),
         )
+
+    def _warn_of_tags(self) -> None:
+        settings = self._args.settings
+        keys = without_digest(settings)
+        if settings.production and keys:
+            pulumi.warn(
+                f"{', '.join(keys)}: a new node may run another image than this one, because a tag can move. "
+                f"Add the digests:\n  mwaactl images pin -s {settings.stack}"
+            )
 
     def _alarms(self) -> None:
         """On what the forwarder reports each minute."""
@@ -176,8 +185,7 @@ class Marquez(pulumi.ComponentResource):
         settings = self._args.settings
         return {
             "region": self._args.region,
-            "image_tag": settings.marquez_image_tag,
-            "web_image_tag": settings.marquez_web_image_tag,
+            "images": self._images,
             "database_secret_arn": values["secret"],
             "lineage_bucket": values["bucket"],
             "forwarder_key": values["key"],
@@ -235,11 +243,11 @@ class Marquez(pulumi.ComponentResource):
             )
 
     def _to_https(self, group: aws.ec2.SecurityGroup, role: str) -> None:
-        """Allow HTTPS to AWS's APIs, the image registries and PyPI, none of which has fixed addresses."""
+        """Allow HTTPS to AWS's APIs and the image registries, none of which has fixed addresses."""
         aws.vpc.SecurityGroupEgressRule(
             f"{self._name}-{role}-to-https",
             security_group_id=group.id,
-            description="AWS APIs, image registries, packages",
+            description="AWS APIs, image registries",
             ip_protocol="tcp",
             from_port=443,
             to_port=443,
@@ -272,6 +280,7 @@ class Marquez(pulumi.ComponentResource):
                 log_bucket_arn=self._args.lineage_log.bucket_arn,
                 secret_arn=secret_arn,
                 metrics_namespace=METRICS_NAMESPACE,
+                repositories=list(self._images.repositories(self._partition.name)),
                 kms_key_arn=self._args.kms_key_arn,
                 group_name=group_name,
             ),

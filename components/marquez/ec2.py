@@ -47,7 +47,7 @@ class MarquezEc2(Marquez):
                 delete_before_replace=True,  # a volume can be attached to one instance only
             ),
         )
-        self._recovery_alarm(instance)
+        self._repair_alarms(instance)
         self._snapshots(volume)
         self.watched = WatchedNode(instance=instance.id)
         self._publish(
@@ -141,21 +141,27 @@ class MarquezEc2(Marquez):
             ),
         )
 
-    def _recovery_alarm(self, instance: aws.ec2.Instance) -> None:
-        aws.cloudwatch.MetricAlarm(
-            f"{self._name}-recover",
-            alarm_description="Moves the Marquez node to sound hardware when its host fails",
-            namespace="AWS/EC2",
-            metric_name="StatusCheckFailed_System",
-            dimensions={"InstanceId": instance.id},
-            statistic="Minimum",
-            comparison_operator="GreaterThanThreshold",
-            threshold=0,
-            period=60,
-            evaluation_periods=2,
-            alarm_actions=[f"arn:{self._partition.name}:automate:{self._args.region}:ec2:recover"],
-            opts=self._child,
-        )
+    def _repair_alarms(self, instance: aws.ec2.Instance) -> None:
+        """What EC2 itself does about a node that fails its status checks; the watchdog does the rest."""
+        for action, failed, minutes, description in (
+            ("recover", "System", 2, "Moves the Marquez node to sound hardware when its host fails"),
+            # Later than a recovery: the checks of the instance fail with the host, too.
+            ("reboot", "Instance", 5, "Reboots the Marquez node when its system no longer answers"),
+        ):
+            aws.cloudwatch.MetricAlarm(
+                f"{self._name}-{action}",
+                alarm_description=description,
+                namespace="AWS/EC2",
+                metric_name=f"StatusCheckFailed_{failed}",
+                dimensions={"InstanceId": instance.id},
+                statistic="Minimum",
+                comparison_operator="GreaterThanThreshold",
+                threshold=0,
+                period=60,
+                evaluation_periods=minutes,
+                alarm_actions=[f"arn:{self._partition.name}:automate:{self._args.region}:ec2:{action}"],
+                opts=self._child,
+            )
 
     def _snapshots(self, volume: aws.ebs.Volume) -> None:
         """Daily snapshots by AWS Backup; those of a DLM policy would outlive a development stack."""

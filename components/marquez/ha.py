@@ -1,8 +1,9 @@
 """Marquez that survives the loss of a node or a zone: the back end of the modes with `enable_ha_marquez`.
 
 Two kinds of health checks: the load balancer calls each node's `/healthcheck`, which includes the database,
-and routes only to nodes that pass. The checks that REPLACE nodes never include the database (EC2's own here,
-`/ping` in the node's watchdog): else a failover of Aurora would churn nodes that cannot start without it.
+and routes only to nodes that pass. The checks that REPLACE nodes never depend on the database: EC2's own, and
+those of the node's watchdog (disk, Docker, web pages, `/ping`), which switches off a node that cannot serve.
+Else a failover of Aurora would churn nodes that cannot start without it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from components.marquez.aurora import Aurora, AuroraArgs
 from components.marquez.back_end import ADMIN_PORT, AMI_PARAMETER, API_PORT, WEB_PORT, Marquez, MarquezArgs
 from components.marquez.userdata import LAUNCH_HOOK, HaBoot, ha_user_data
 from components.monitoring.marquez_alarms import WatchedHa
+from components.traffic_logs import BALANCER
 
 MIN_NODES = 2
 MAX_NODES = 4
@@ -104,8 +106,11 @@ class MarquezHa(Marquez):
             security_groups=[group.id],
             subnets=self._args.private_subnet_ids,
             drop_invalid_header_fields=True,
+            access_logs=self._access_logs(),
             tags=self._tags("balancer"),
-            opts=self._child,
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=[self._args.access_logs] if self._args.access_logs else []
+            ),
         )
         # If the database hangs, its check answers after 5 s: this timeout must be longer.
         api = self._target_group("api", API_PORT, check_port=ADMIN_PORT, timeout=8)
@@ -124,6 +129,12 @@ class MarquezHa(Marquez):
             opts=self._child,
         )
         return balancer, [api, web]
+
+    def _access_logs(self) -> aws.lb.LoadBalancerAccessLogsArgs | None:
+        logs = self._args.access_logs
+        if logs is None:
+            return None
+        return aws.lb.LoadBalancerAccessLogsArgs(bucket=logs.bucket, prefix=BALANCER, enabled=True)
 
     def _listener(
         self, balancer: aws.lb.LoadBalancer, web: aws.lb.TargetGroup, certificate: str | None
@@ -191,6 +202,7 @@ class MarquezHa(Marquez):
             # Resolved by EC2 at each launch: new nodes are patched, and a newer image changes nothing here.
             image_id=f"resolve:ssm:{AMI_PARAMETER}",
             instance_type=settings.marquez_instance_type,
+            instance_initiated_shutdown_behavior="terminate",  # how a node that cannot serve gives itself up
             update_default_version=True,
             iam_instance_profile=aws.ec2.LaunchTemplateIamInstanceProfileArgs(arn=profile.arn),
             network_interfaces=[

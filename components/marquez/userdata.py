@@ -13,11 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.marquez.images import Images
 from components.monitoring.marquez_alarms import METRICS_NAMESPACE
 
 BOOT = Path(__file__).parent / "boot"
-# Pinned to the patch; both mirrors serve Docker's official image, this one without Docker Hub's rate limit.
-POSTGRES_IMAGE = "public.ecr.aws/docker/library/postgres:16.11"
 DATABASE = DATABASE_USER = "marquez"
 LAUNCH_HOOK = "marquez-answers"
 
@@ -30,8 +29,7 @@ class NodeBoot:
     """The values that every node needs. `forwarder_checkpoint`: the key of the forwarder's checkpoint."""
 
     region: str
-    image_tag: str
-    web_image_tag: str
+    images: Images
     database_secret_arn: str
     lineage_bucket: str
     forwarder_key: str
@@ -55,10 +53,12 @@ def ec2_user_data(boot: Ec2Boot) -> str:
     values = {
         **_common(boot),
         "POSTGRES_URL": f"jdbc:postgresql://marquez-db:5432/{DATABASE}?connectTimeout=5",
-        "POSTGRES_IMAGE": POSTGRES_IMAGE,
+        "POSTGRES_IMAGE": boot.images.postgres,
         "API_ADDRESS": "127.0.0.1",
         "WEB_PORT": "80",
+        "DATABASE_HOST": "marquez-db",
         "DATA_VOLUME": boot.data_volume_id,
+        "GIVE_UP": "reboot",  # nobody would launch another one
     }
     return _script(values, services=("marquez-db", *SERVICES), steps="ec2.sh")
 
@@ -75,7 +75,9 @@ def ha_user_data(boot: HaBoot) -> str:
         "POSTGRES_URL": f"jdbc:postgresql://{boot.database_host}:5432/{DATABASE}?{options}",
         "API_ADDRESS": "0.0.0.0",  # noqa: S104 - the node's security group admits the load balancer only
         "WEB_PORT": "3000",
+        "DATABASE_HOST": boot.database_host,
         "GROUP_NAME": boot.group_name,
+        "GIVE_UP": "poweroff --force",  # the group replaces whatever does not run
         "LAUNCH_HOOK": LAUNCH_HOOK,
     }
     return _script(values, services=SERVICES, steps="ha.sh")
@@ -85,8 +87,8 @@ def _common(boot: NodeBoot) -> dict[str, str]:
     return {
         "AWS_REGION": boot.region,
         "AWS_DEFAULT_REGION": boot.region,
-        "MARQUEZ_IMAGE": f"docker.io/marquezproject/marquez:{boot.image_tag}",
-        "MARQUEZ_WEB_IMAGE": f"docker.io/marquezproject/marquez-web:{boot.web_image_tag}",
+        "MARQUEZ_IMAGE": boot.images.marquez,
+        "MARQUEZ_WEB_IMAGE": boot.images.web,
         # After a failover the database has another address: do not cache the old one for Java's 30 s.
         "JAVA_OPTS": "-XX:MaxRAMPercentage=40 -XX:+ExitOnOutOfMemoryError -Dsun.net.inetaddr.ttl=5",
         "POSTGRES_USER": DATABASE_USER,

@@ -94,18 +94,14 @@ def _of_environments(shown: Shown) -> Iterator[list[Widget]]:
                 [
                     _series(queue_metric(environment, "QueuedTasks"), "queued"),
                     _series(queue_metric(environment, "RunningTasks"), "running"),
-                    _series(
-                        queue_metric(environment, "ApproximateAgeOfOldestTask"), "oldest (s)", right=True
-                    ),
+                    _series(oldest_task(environment), "oldest (s)", right=True),
                 ],
             ),
             _graph(
                 shown,
                 f"{colour}: workers",
                 [
-                    _series(
-                        container_metric(environment, cluster, "CPUUtilization"), label, stat="SampleCount"
-                    )
+                    _series(container_metric(environment, cluster, "CPUUtilization"), label, "SampleCount")
                     for cluster, label in (("BaseWorker", "base"), ("AdditionalWorker", "additional"))
                 ],
                 stacked=True,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from local.airflow.config import OLD, image_of
 from local.airflow.install import Image, install_requirements
+from local.aws import callers
 from local.home import Home
 from local.mwaa.bucket import Bucket, DagSync, extract
 from local.mwaa.rules import Json
@@ -28,7 +29,7 @@ class Files:
         self.airflow_home = self.folder / "airflow"
         self._home = home
         self._name = name
-        self._buckets: dict[str, Bucket] = {}
+        self._buckets: dict[tuple[str, str], Bucket] = {}
 
     def requirements(self, environment: Json) -> Path | None:
         path = environment.get("RequirementsS3Path")
@@ -95,7 +96,8 @@ class Files:
         temporary.replace(path)
 
     def _bucket(self, environment: Json) -> Bucket:
-        arn = environment["SourceBucketArn"]
-        if arn not in self._buckets:
-            self._buckets[arn] = Bucket(arn)
-        return self._buckets[arn]
+        """The environment's bucket, which MWAA reads as its execution role."""
+        arn, role = environment["SourceBucketArn"], environment["ExecutionRoleArn"]
+        if (arn, role) not in self._buckets:
+            self._buckets[arn, role] = Bucket(arn, callers.as_role(self._home, "s3", role))
+        return self._buckets[arn, role]

@@ -39,7 +39,7 @@ from local.airflow.files import Files
 from local.airflow.install import Image
 from local.airflow.locks import VERSIONS, lock
 from local.airflow.rest import RestApi
-from local.aws import postgres
+from local.aws import callers, postgres
 from local.home import Home
 from local.mwaa.bucket import Bucket
 from local.mwaa.rules import Json, ValidationError
@@ -72,7 +72,11 @@ class RealAirflow:
             )
         executor_of(environment)
         image_of(environment)
-        completed = Bucket(environment["SourceBucketArn"]).newest_versions(environment)
+        try:
+            s3 = callers.as_role(self._home, "s3", environment["ExecutionRoleArn"])
+        except callers.UnknownRoleError as error:
+            raise ValidationError(f"ExecutionRoleArn: {error}") from error
+        completed = Bucket(environment["SourceBucketArn"], s3).newest_versions(environment)
         if not completed["WebserverUrl"].startswith(LOOPBACK):
             completed["WebserverUrl"] = f"{LOOPBACK}:{processes.free_port()}"
         return completed
@@ -135,6 +139,7 @@ class Environment:
         self._back_off = BackOff()
         self._rest: RestApi | None = None
         self._sync_failed = False
+        self._role: dict[str, str] = {}  # the credentials of the execution role
 
     # What the runtime offers
 
@@ -151,6 +156,7 @@ class Environment:
         venv = self._files.venv(image, requirements, step)
         installation = self._installation(environment, venv, server)
         options = environment["AirflowConfigurationOptions"]
+        self._role = callers.of_role(self._home, environment["ExecutionRoleArn"])
         environ, plain = self._environ(installation, options), self._environ(installation, {})
         step("preparing the schema")
         image.dump_schema(server, plain)
@@ -245,10 +251,9 @@ class Environment:
             **keys,
         )
 
-    @staticmethod
-    def _environ(installation: Installation, options: Mapping[str, str]) -> dict[str, str]:
+    def _environ(self, installation: Installation, options: Mapping[str, str]) -> dict[str, str]:
         aws = {key: value for key, value in os.environ.items() if key.startswith("AWS_")}
-        return variables(installation, options, aws, processes.clean_environ())
+        return variables(installation, options, aws | self._role, processes.clean_environ())
 
     def _fingerprint(self, environment: Json, installation: Installation, environ: dict[str, str]) -> Json:
         """The values that must not change if running processes are to be kept."""

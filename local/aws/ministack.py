@@ -1,6 +1,7 @@
 """The emulated AWS: MiniStack, one process in a Python environment of its own.
 
-It needs its own environment because it pins botocore. It keeps its state below `<home>/state/aws` and loads
+`door.py` starts it, so that it judges each call by the policies of its caller. It needs its own
+environment because it pins botocore. It keeps its state below `<home>/state/aws` and loads
 it at its next start, on the same port: S3 objects are written at once, everything else on SIGTERM
 (`make local-down`, a shutdown). After a crash or a power cut, `pulumi refresh` detects what is missing and
 `pulumi up` creates it again.
@@ -25,6 +26,8 @@ from local.uv import uv
 VERSION = "1.5.33"
 NAME = "aws"  # of the process (see local.processes)
 START_SECONDS = 60.0
+DOOR = Path(__file__).with_name("door.py")
+ROOT_KEY = "test"  # MiniStack's own: the deployer, who may do everything
 
 Report = Callable[[str], None]
 
@@ -51,13 +54,16 @@ def start(home: Home, report: Report = lambda _: None) -> Started:
         S3_PERSIST="1",
         S3_DATA_DIR=str(state / "s3"),
         TMPDIR=str(home.dir("state", "aws", "tmp")),
+        AUTH="true",  # judge each call (door.py)
+        DOOR_RECORD=str(home.door_record),
         # Listeners that are not needed here, and management of containers that are not ours.
         IOT_MTLS_ENABLED="0",
         SFTP_ENABLED="0",
         DOCKER_HOST=f"unix://{state}/no-docker.sock",
         LOG_LEVEL="WARNING",
     )
-    process = start_process(home, NAME, [python, "-m", "ministack"], env=environment, port=port)
+    # Not from its folder, where a module of the same name is: -P.
+    process = start_process(home, NAME, [python, "-P", DOOR], env=environment, port=port)
     wait_until(
         lambda: _healthy(port), "MiniStack (emulated AWS)", seconds=START_SECONDS, process=process, every=0.1
     )
@@ -70,11 +76,11 @@ def stop(home: Home) -> None:
 
 
 def environ(home: Home) -> dict[str, str]:
-    """The variables that point boto3, and what is built on it, at the emulated AWS."""
+    """The variables that point boto3, and what is built on it, at the emulated AWS: as the deployer."""
     return {
         "AWS_ENDPOINT_URL": f"http://{LOOPBACK}:{kept_port(home.dir('state', 'aws') / 'port')}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_ACCESS_KEY_ID": ROOT_KEY,
+        "AWS_SECRET_ACCESS_KEY": ROOT_KEY,
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",  # botocore puts `api.` before MWAA's host

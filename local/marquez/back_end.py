@@ -18,6 +18,7 @@ from local.processes import stop as stop_processes
 MARQUEZ = "marquezproject/marquez:0.51.1"
 MARQUEZ_WEB = "marquezproject/marquez-web:0.51.1"
 POSTGRES = "postgres:15"
+METRICS = "MwaaOpenLineage"  # the namespace that the nodes report to
 CONTAINERS = ("web", "api", "db")
 
 
@@ -54,8 +55,9 @@ def start_back_end(home: Home, stack: str, env: dict[str, str]) -> BackEnd:
 
 
 def start_forwarder(home: Home, stack: str, bucket: str, back_end: BackEnd, env: dict[str, str]) -> Started:
-    """Start the same forwarder that the Marquez nodes run, reading the emulated bucket."""
+    """Start the same forwarder that the Marquez nodes run, reading the emulated bucket as their role."""
     command = [sys.executable, "-m", "forwarder", "--bucket", bucket, "--to", back_end.api, "--poll", "1"]
+    command += ["--metrics", METRICS]
     return start(home, f"forwarder-{stack}", command, env=env)
 
 

@@ -8,6 +8,7 @@ nothing runs. `GET /local/environments` is ours: what each environment is doing 
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections.abc import Callable
 from typing import Any
@@ -20,11 +21,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from local.home import Home
+from local.mwaa.door import DeniedError, Door, ThrottledError, may_call
 from local.mwaa.lifecycle import Fleet, NotFoundError, Runtime
 from local.mwaa.rules import Json, ValidationError, obey_the_model
 from local.processes import LOOPBACK, LocalError
 
 PAGE = 25
+AUTHORIZATION = "authorization"  # in a query: the header
+AIRFLOW_ROLE = "x-local-airflow-role"
+IN_A_ROLE = ("InvokeRestApi", "CreateWebLoginToken")  # these need one of Airflow's roles
+LONGEST_PATH = "MWAA_LOCAL_REST_LONGEST"  # characters; not set: any
 REST_METHODS = ("GET", "PUT", "POST", "PATCH", "DELETE")
 
 
@@ -38,7 +44,10 @@ class RestApiError(Exception):
 
 
 class Api:
-    """The operations. Each takes (path parameter, query, body) and returns the answer's body."""
+    """The operations. Each takes (path parameter, query, body) and returns the answer's body.
+
+    In a query, AIRFLOW_ROLE is the caller's role in Airflow.
+    """
 
     def __init__(self, fleet: Fleet, runtime: Runtime) -> None:
         self._fleet = fleet
@@ -93,14 +102,19 @@ class Api:
             "WebServerHostname": self._available(name)["WebserverUrl"],
         }
 
-    def rest(self, name: str, _query: Json, body: Json) -> Json:
+    def rest(self, name: str, query: Json, body: Json) -> Json:
         method, path = str(body.get("Method")), str(body.get("Path"))
         if method not in REST_METHODS:
             raise ValidationError(f"Method is {method!r}; allowed are {', '.join(REST_METHODS)}")
         # The service model says 64 characters, but the sensors of Airflow's own provider send longer ones.
+        longest = int(os.environ.get(LONGEST_PATH) or 0)
+        if longest and len(path) > longest:
+            raise ValidationError(f"Path has {len(path)} characters; allowed are 1 to {longest}")
         if not path.startswith("/"):
             raise ValidationError(f"Path is {path!r}; it must begin with /")
         environment = self._available(name)
+        if not may_call(query.get(AIRFLOW_ROLE, ""), method, path):
+            raise RestApiError(403, {"detail": "Forbidden"})
         status, answer = self._runtime.call(
             environment, method, path, body.get("QueryParameters") or {}, body.get("Body")
         )
@@ -125,24 +139,41 @@ Operation = Callable[[str, Json, Json], Json]
 
 def app(home: Home, runtime: Runtime) -> Starlette:
     """The web application; it resumes the environments of an earlier server on this home."""
-    api = Api(Fleet(home, runtime), runtime)
-    routes: list[tuple[str, str, Operation]] = [
-        ("GET", "/environments", api.list),
-        ("PUT", "/environments/{name}", api.create),
-        ("GET", "/environments/{name}", api.get),
-        ("PATCH", "/environments/{name}", api.update),
-        ("DELETE", "/environments/{name}", api.delete),
-        ("GET", "/tags/{name:path}", api.tags),
-        ("POST", "/tags/{name:path}", api.tag),
-        ("DELETE", "/tags/{name:path}", api.untag),
-        ("POST", "/webtoken/{name}", api.web_token),
-        ("POST", "/clitoken/{name}", api.cli_token),
-        ("POST", "/restapi/{name}", api.rest),
-        ("GET", "/local/environments", api.environments),
+    api, door = Api(Fleet(home, runtime), runtime), Door.from_environment()
+    routes: list[tuple[str, str, str, Operation]] = [
+        ("GET", "/environments", "ListEnvironments", api.list),
+        ("PUT", "/environments/{name}", "CreateEnvironment", api.create),
+        ("GET", "/environments/{name}", "GetEnvironment", api.get),
+        ("PATCH", "/environments/{name}", "UpdateEnvironment", api.update),
+        ("DELETE", "/environments/{name}", "DeleteEnvironment", api.delete),
+        ("GET", "/tags/{name:path}", "ListTagsForResource", api.tags),
+        ("POST", "/tags/{name:path}", "TagResource", api.tag),
+        ("DELETE", "/tags/{name:path}", "UntagResource", api.untag),
+        ("POST", "/webtoken/{name}", "CreateWebLoginToken", api.web_token),
+        ("POST", "/clitoken/{name}", "CreateCliToken", api.cli_token),
+        ("POST", "/restapi/{name}", "InvokeRestApi", api.rest),
+        ("GET", "/local/environments", "", api.environments),
     ]
     return Starlette(
-        routes=[Route(path, _endpoint(operation), methods=[method]) for method, path, operation in routes]
+        routes=[
+            Route(path, _endpoint(_behind(door, action, operation)), methods=[method])
+            for method, path, action, operation in routes
+        ]
     )
+
+
+def _behind(door: Door, action: str, operation: Operation) -> Operation:
+    """The operation for those who may call it; `query` has their signature. "" as action: for everybody."""
+
+    def judged(name: str, query: Json, body: Json) -> Json:
+        signature, about = query.pop(AUTHORIZATION), name.rpartition("/")[2] or "*"
+        if action in IN_A_ROLE:
+            query[AIRFLOW_ROLE] = door.airflow_role(signature, f"airflow:{action}", about)
+        elif action:
+            door.admit(signature, f"airflow:{action}", about)
+        return operation(name, query, body)
+
+    return judged
 
 
 def _endpoint(operation: Operation) -> Callable[[Request], Any]:
@@ -150,6 +181,7 @@ def _endpoint(operation: Operation) -> Callable[[Request], Any]:
         raw = await request.body()
         query: Json = dict(request.query_params)
         query["tagKeys"] = request.query_params.getlist("tagKeys")
+        query[AUTHORIZATION] = request.headers.get("authorization", "")
         try:
             body = json.loads(raw) if raw else {}
             answer = await run_in_threadpool(operation, request.path_params.get("name", ""), query, body)
@@ -159,6 +191,10 @@ def _endpoint(operation: Operation) -> Callable[[Request], Any]:
             return _error(400, "ValidationException", {"message": str(error)})
         except NotFoundError as error:
             return _error(404, "ResourceNotFoundException", {"message": str(error)})
+        except DeniedError as error:
+            return _error(403, "AccessDeniedException", {"message": str(error)})
+        except ThrottledError as error:
+            return _error(429, "ThrottlingException", {"message": str(error)})
         except RestApiError as error:
             kind = "RestApiClientException" if error.status < 500 else "RestApiServerException"
             return _error(400, kind, {"RestApiStatusCode": error.status, "RestApiResponse": error.body})

@@ -8,10 +8,8 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.home import REGION
 from local.mwaa.rules import Json, ValidationError
 from local.processes import LocalError
 
@@ -21,10 +19,10 @@ KINDS = ("Plugins", "Requirements")
 class Bucket:
     """An environment's bucket."""
 
-    def __init__(self, arn: str, s3: Any = None) -> None:
-        """`s3`: a client; by default one with the AWS settings of this process."""
+    def __init__(self, arn: str, s3: Any) -> None:
+        """`s3`: a client of the environment's execution role."""
         self.name = arn.rpartition(":")[2]
-        self._s3: Any = s3 or boto3.client("s3", region_name=REGION)
+        self._s3 = s3
 
     def newest_versions(self, environment: Json) -> Json:
         """The environment with complete object versions: those that it names are checked, others the newest.

@@ -121,12 +121,19 @@ def updated(environment: Json, request: Json) -> Json:
         environment["Name"], environment["LoggingConfiguration"], request.get("LoggingConfiguration") or {}
     )
     check(after)
-    if Version(after["AirflowVersion"]) < Version(environment["AirflowVersion"]):
-        raise ValidationError(
-            f"AirflowVersion {after['AirflowVersion']} is older than the environment's "
-            f"{environment['AirflowVersion']}; to downgrade, delete the environment and create it again."
-        )
+    _check_change(environment["AirflowVersion"], after["AirflowVersion"])
     return after
+
+
+def _check_change(before: str, after: str) -> None:
+    """Versions change in place within a major version, and between 2.11.x and 3.x: in both directions."""
+    majors = {Version(before).major, Version(after).major}
+    older = min(Version(before), Version(after))
+    if len(majors) > 1 and (majors != {2, 3} or older.release[:2] != (2, 11)):
+        raise ValidationError(
+            f"AirflowVersion cannot change from {before} to {after}: a major version changes between 2.11.x "
+            "and 3.x only"
+        )
 
 
 def check(environment: Json) -> None:

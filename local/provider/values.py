@@ -6,12 +6,14 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Protocol
 
 from pulumi.provider.experimental.property_value import Computed, PropertyValue
+from pulumi.runtime import rpc
 from pulumi.runtime.rpc import UNKNOWN
 
 Props = dict[str, Any]
 
 __all__ = [
     "UNKNOWN",
+    "File",
     "Named",
     "Props",
     "ProviderError",
@@ -33,6 +35,37 @@ class Named(Protocol):
     def name(self) -> str: ...
 
 
+class File(str):
+    """The hash of a file whose content is a property (`pulumi.FileAsset`). `path`: empty in a state."""
+
+    path = ""
+
+    @classmethod
+    def of(cls, asset: Mapping[str, PropertyValue]) -> File:
+        """That of an asset as the engine sends it."""
+        file = cls(asset["hash"].value)
+        file.path = str(asset["path"].value) if "path" in asset else ""
+        return file
+
+    def asset(self) -> dict[str, PropertyValue]:
+        texts = {rpc._special_sig_key: rpc._special_asset_sig, "hash": str(self), "path": self.path}
+        return {key: PropertyValue(text) for key, text in texts.items() if text}
+
+
+_unmarshal = PropertyValue.unmarshal
+
+
+def _unmarshal_assets_too(value: Any) -> PropertyValue:
+    """The SDK drops an asset's hash, and takes no asset of a state, which has nothing else."""
+    fields = value.struct_value.fields
+    if rpc._special_sig_key in fields and fields[rpc._special_sig_key].string_value == rpc._special_asset_sig:
+        return PropertyValue({key: _unmarshal(item) for key, item in fields.items()})
+    return _unmarshal(value)
+
+
+PropertyValue.unmarshal = staticmethod(_unmarshal_assets_too)  # type: ignore[method-assign]
+
+
 class ProviderError(Exception):
     """A problem with a resource; the message is for the user who runs `pulumi up`."""
 
@@ -50,6 +83,8 @@ def _plain(value: PropertyValue) -> Any:
         return int(inner) if inner.is_integer() else inner
     if isinstance(inner, Computed):
         return UNKNOWN
+    if isinstance(inner, Mapping) and rpc._special_sig_key in inner:
+        return File.of(inner)
     if isinstance(inner, Mapping):
         return {key: _plain(item) for key, item in inner.items()}
     if isinstance(inner, Collection):
@@ -74,6 +109,8 @@ def _wrap(value: Any, secret: bool = False) -> PropertyValue:
         return PropertyValue([_wrap(item) for item in value], secret)
     if isinstance(value, int) and not isinstance(value, bool):
         return PropertyValue(float(value), secret)
+    if isinstance(value, File):
+        return PropertyValue(value.asset(), secret)
     return PropertyValue(value, secret)
 
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from mwaactl.airflow import models as read
 from mwaactl.airflow.dialect import dialect
 from mwaactl.airflow.models import Asset, AssetEvent, Dag, ImportProblem, Pool, Run, Task, TaskInstance
-from mwaactl.airflow.rest import NotFound, RestApi
+from mwaactl.airflow.rest import NotFound, RestApi, TooLong, fits
 from mwaactl.errors import Unreachable
 from mwaactl.json_model import iso
 
@@ -34,8 +34,14 @@ class AirflowApi:
     """Calls on environment `name` that runs Airflow `major`; each raises Unreachable with the reason."""
 
     def __init__(self, client: MWAAClient, name: str, major: int) -> None:
-        self.name, self._call = name, RestApi(client, name).call
+        self._rest = RestApi(client, name)
+        self.name, self._call = name, self._rest.call
         self._dialect = dialect(major)
+
+    @property
+    def path_form(self) -> str | None:
+        """How this environment takes names in paths: "quoted" or "raw"; None: no call has shown it yet."""
+        return self._rest.form
 
     # --- reading ---
 
@@ -83,6 +89,11 @@ class AirflowApi:
         kind = self._dialect.ASSETS
         return tuple(map(self._dialect.asset, self._all(f"/{kind}", kind)))
 
+    def providers(self) -> dict[str, str]:
+        """The versions of the installed providers, by package."""
+        listed = self._all("/providers", "providers")
+        return {answer["package_name"]: str(answer["version"]) for answer in listed}
+
     def pools(self) -> dict[str, Pool]:
         return {answer["name"]: read.pool(answer) for answer in self._all("/pools", "pools")}
 
@@ -129,10 +140,15 @@ class AirflowApi:
 
     def newest_runs(self, dag_id: str, count: int, *, of_any_type: bool = False) -> tuple[Run, ...]:
         """The scheduled runs among the newest `count` (at most 100) of a DAG (`~`: of all), newest first."""
-        query = {**self._dialect.NEWEST_RUNS, **({} if of_any_type else self._dialect.SCHEDULED_ONLY)}
-        page = self._get(f"/dags/{_part(dag_id)}/dagRuns", limit=count, **query)
+        path = f"/dags/{_part(dag_id)}/dagRuns"
+        if fits(path):
+            query = {**self._dialect.NEWEST_RUNS, **({} if of_any_type else self._dialect.SCHEDULED_ONLY)}
+            page = self._get(path, limit=count, **query)
+        else:  # this one cannot be asked for scheduled runs only
+            listing = {"dag_ids": [dag_id], "page_limit": PAGE, "page_offset": 0}
+            page = self._call("POST", RUNS_LIST, {**listing, **self._dialect.NEWEST_RUNS})
         runs = map(read.run, page["dag_runs"])
-        return tuple(run for run in runs if of_any_type or run.type == "scheduled")
+        return tuple(run for run in runs if of_any_type or run.type == "scheduled")[:count]
 
     def first_scheduled_run(self, dag_id: str) -> Run | None:
         """The oldest scheduled run that Airflow still has of a DAG (among its first 100 runs of any type)."""
@@ -151,12 +167,19 @@ class AirflowApi:
         }
         return tuple(map(read.run, self._listed_runs(body))) if dag_ids else ()
 
-    def run(self, dag_id: str, run_id: str) -> Run | None:
-        """One run of any type; None if there is none."""
+    def run_like(self, run: Run, run_id: str) -> Run | None:
+        """The run of that id which this environment has in place of another one's `run`; None if there is
+        none."""
         try:
-            return read.run(self._get(f"/dags/{_part(dag_id)}/dagRuns/{_part(run_id)}"))
+            return read.run(self._get(f"/dags/{_part(run.dag_id)}/dagRuns/{_part(run_id)}"))
         except NotFound:
             return None
+        except TooLong:
+            like = self._dialect.runs_like(run)
+            if like is None:
+                raise
+        listed = map(read.run, self._listed_runs({"dag_ids": [run.dag_id], "order_by": "id", **like}))
+        return next((each for each in listed if each.run_id == run_id), None)
 
     def scheduled_runs(
         self, since: datetime, until: datetime, dag_ids: Collection[str] = ()
@@ -223,7 +246,15 @@ class AirflowApi:
     # --- changing ---
 
     def set_paused(self, dag_id: str, paused: bool) -> None:
-        self._call("PATCH", f"/dags/{_part(dag_id)}", {"is_paused": paused})
+        path, query = f"/dags/{_part(dag_id)}", None
+        # A pattern is a part of an id with wildcards: for this DAG only if it finds no other.
+        if not fits(path) and self._matching(dag_id) == {dag_id}:
+            path, query = "/dags", {"dag_id_pattern": dag_id}
+        self._call("PATCH", path, {"is_paused": paused}, query)
+
+    def _matching(self, pattern: str) -> set[str]:
+        """The ids of the DAGs that a change of `dag_id_pattern` would reach."""
+        return {answer["dag_id"] for answer in self._all("/dags", "dags", dag_id_pattern=pattern)}
 
     def put_pool(self, pool: Pool, *, exists: bool) -> None:
         """Create the pool, or change the one of that name (of the default pool, all but its description)."""
@@ -271,7 +302,12 @@ class AirflowApi:
 
     def clear(self, run: Run) -> None:
         """Clear a run, so that all its tasks are executed again by the owner at that time."""
-        self._call("POST", f"{_run_path(run)}/clear", self._dialect.CLEAR)
+        try:
+            self._call("POST", f"{_run_path(run)}/clear", self._dialect.CLEAR)
+        except TooLong:
+            # The same by a shorter path: all tasks of the run, and the run itself.
+            whole = {"dag_run_id": run.run_id, "dry_run": False, "only_failed": False, "reset_dag_runs": True}
+            self._call("POST", f"/dags/{_part(run.dag_id)}/clearTaskInstances", whole)
 
     def create(self, run: Run, note: str) -> None:
         """Create a run for the same interval as another environment's `run`, with the same configuration. As

@@ -46,6 +46,9 @@ class Dialect(Protocol):
     def logical_date_of(self, run: Run, /) -> dict[str, str | None]:
         """The field that gives a new run the logical date of `run`."""
 
+    def runs_like(self, run: Run, /) -> dict[str, str] | None:
+        """The filters of a listing of the runs for the same instant as `run`; None if it has none."""
+
     def due_of(self, run: Run, /) -> dict[str, str]:
         """The field that gives a new run the due instant of `run`."""
 

@@ -38,13 +38,13 @@ def create_run(api: AirflowApi, run: Run, colour: Colour, reason: str) -> None:
 
 def created_run(api: AirflowApi, run: Run) -> Run | None:
     """The run that `create_run` created in place of `run`; None if there is none."""
-    return api.run(run.dag_id, AirflowApi.manual_id(run))
+    return api.run_like(run, AirflowApi.manual_id(run))
 
 
 def was_taken_over(api: AirflowApi, run: Run) -> bool:
     """Whether this side runs, or has run, what another side left unfinished: somebody cleared the mirror, or
     started a run in its place."""
-    here = api.run(run.dag_id, run.run_id)
+    here = api.run_like(run, run.run_id)
     if here is not None and (run.type != "scheduled" or was_rerun(here) or has_copied_states(here)):
         return True
     return created_run(api, run) is not None

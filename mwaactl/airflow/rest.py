@@ -20,12 +20,21 @@ UNKNOWN_PATH = (400, 404)  # Airflow's answers to a path that it does not unders
 LONGEST_PATH = 64  # by the API's model; whether Amazon insists on it is not known
 
 
+def fits(path: str) -> bool:
+    """Whether a path is as short as Amazon documents, also where names in it must be quoted."""
+    return len(path) <= LONGEST_PATH
+
+
 class Refused(Unreachable):
     """Airflow refused the call, with an HTTP status of 400 to 499."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+class TooLong(Unreachable):
+    """Amazon refused the path for its length."""
 
 
 class NotFound(Refused):
@@ -40,6 +49,11 @@ class RestApi:
         self._pace = Pace()
         self._unquoted: bool | None = None  # the form of paths that this environment takes; None: unknown
 
+    @property
+    def form(self) -> str | None:
+        """The form of names in paths that has worked: "quoted" or "raw"; None: none has been needed."""
+        return None if self._unquoted is None else "raw" if self._unquoted else "quoted"
+
     def call(
         self, method: Any, path: str, body: Mapping[str, Any] | None = None, query: Any = None
     ) -> dict[str, Any]:
@@ -47,7 +61,7 @@ class RestApi:
 
         Amazon does not say whether InvokeRestApi quotes a path itself. So if Airflow does not know what a
         path names, it is tried unquoted, too, until one form has worked: none alone proves that it is not
-        there. Raises NotFound, Refused, Unreachable.
+        there. Raises NotFound, Refused, TooLong, Unreachable.
         """
         request: dict[str, Any] = {"Name": self._name, "Method": method}
         if query:
@@ -59,12 +73,12 @@ class RestApi:
             return self._ask(request, plain if self._unquoted else path)
         try:
             answer, unquoted = self._ask(request, path), False
-        except Refused as error:
-            if error.status not in UNKNOWN_PATH:
+        except (Refused, TooLong) as error:
+            if isinstance(error, Refused) and error.status not in UNKNOWN_PATH:
                 raise
             try:
                 answer, unquoted = self._ask(request, plain), True
-            except Refused:
+            except (Refused, TooLong):
                 raise error from None
         self._unquoted = unquoted
         return answer
@@ -80,6 +94,8 @@ class RestApi:
             message = f"Airflow's REST API on {self._name}: {_reason(error, path)}"
             if 400 <= status < 500:
                 raise (NotFound if status == 404 else Refused)(message, status) from error
+            if error_code(error) == "ValidationException" and not fits(path):
+                raise TooLong(message) from error
             raise Unreachable(message) from error
         answer = response.get("RestApiResponse")
         if not isinstance(answer, dict):

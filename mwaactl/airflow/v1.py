@@ -53,6 +53,13 @@ def runs_due(_since: datetime, _until: datetime) -> dict[str, str]:
     return {"order_by": "-id"}
 
 
+def runs_like(run: Run) -> dict[str, str] | None:
+    """Those with the same logical date, which Airflow 2 calls execution date."""
+    if run.logical_date is None:
+        return None
+    return {f"execution_date_{end}": run.logical_date.isoformat() for end in ("gte", "lte")}
+
+
 def late_runs_due(_since: datetime) -> dict[str, str]:
     return {}
 

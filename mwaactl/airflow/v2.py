@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from mwaactl.airflow import models as read
@@ -42,6 +42,15 @@ def queued_asset(event: Mapping[str, Any]) -> str:
 
 def runs_due(since: datetime, until: datetime) -> dict[str, str]:
     return {"run_after_gte": iso(since), "run_after_lte": iso(until), "order_by": "run_after"}
+
+
+def runs_like(run: Run) -> dict[str, str] | None:
+    """Those with the same logical date, or without one those that were due in the same millisecond."""
+    if run.logical_date is not None:
+        return {f"logical_date_{end}": run.logical_date.isoformat() for end in ("gte", "lte")}
+    if run.due is None:
+        return None
+    return {"run_after_gte": iso(run.due), "run_after_lte": iso(run.due + timedelta(milliseconds=1))}
 
 
 def late_runs_due(since: datetime) -> dict[str, str]:

@@ -116,8 +116,7 @@ def _observe(
     not_checked: dict[str, str] = {}
     amazons: Mapping[str, Any] = {}
     try:
-        with aws_errors(f"read the environment {environment.name}"):
-            amazons = clients.mwaa.get_environment(Name=environment.name)["Environment"]
+        amazons = describe(clients, environment)
     except Unreachable as error:
         not_checked["status"] = str(error)
     status = amazons.get("Status")
@@ -137,6 +136,17 @@ def _observe(
         not_checked=not_checked | unanswered,
         **answers,
     )
+
+
+def describe(clients: Clients, environment: Environment) -> Mapping[str, Any]:
+    """What Amazon reports of an environment (GetEnvironment). Raises Unreachable."""
+    with aws_errors(f"read the environment {environment.name}"):
+        return clients.mwaa.get_environment(Name=environment.name)["Environment"]
+
+
+def status_of(clients: Clients, environment: Environment) -> str:
+    """Amazon's status of an environment, as AVAILABLE or UPDATING. Raises Unreachable."""
+    return str(describe(clients, environment).get("Status"))
 
 
 def _plugins(amazons: Mapping[str, Any]) -> Plugins:

@@ -28,6 +28,7 @@ class ProbeRun(Model):
     state: str
     skipped: bool = False  # here; it may have the other side's states since
     waiting_since: Instant | None = None  # begin of a task that has a process and rendered nothing
+    started: Instant | None = None  # begin of its task, if that has had a process
     report: dict[str, Any] | None = None  # of a task that was executed
 
 
@@ -45,13 +46,13 @@ class SideProof(Model):
         return self.at is not None and self.wrong is None
 
 
-def read_probe(api: AirflowApi) -> tuple[ProbeRun, ...]:
-    """The newest scheduled runs of the probe, newest first; none if that Airflow has no probe.
+def read_probe(api: AirflowApi, count: int = RUNS) -> tuple[ProbeRun, ...]:
+    """The newest scheduled runs of the probe (of `count`), newest first; none if that Airflow has no probe.
 
-    Two calls. Raises Unreachable.
+    Two calls, one more for every 50 runs. Raises Unreachable.
     """
     try:
-        runs = api.newest_runs(PROBE, RUNS)
+        runs = api.newest_runs(PROBE, count)
     except NotFound:
         return ()
     tasks: Mapping[tuple[str, str], Sequence[TaskInstance]] = api.task_instances(runs) if runs else {}
@@ -68,6 +69,7 @@ def _probe_run(run: Run, due: datetime, tasks: Sequence[TaskInstance]) -> ProbeR
         state=run.state,
         skipped=report is None and (copied or states == {"skipped"}),
         waiting_since=at_work if report is None and not copied and states <= {"running", "failed"} else None,
+        started=at_work,
         report=report,
     )
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mwaactl.cli import lineage, recovery, switch
+from mwaactl.cli import acceptance, images, lineage, recovery, switch
 from mwaactl.cli.finish import finish
 from mwaactl.cli.options import CwdOption, DryRunOption, JsonOption, ProfileOption, StackOption
 from mwaactl.cli.session import aws_profile, busy, open_deployment, session
@@ -105,9 +105,11 @@ def dags_push(
 
 
 switch.register(app)
+acceptance.register(app)
 app.add_typer(dags_app, name="dags")
 recovery.register(app)
 lineage.register(app)
+images.register(app)
 
 
 def main() -> None:

@@ -236,7 +236,7 @@ class _Replay:
             for event in self._events():
                 self.events += 1
                 self._progress.begin(event.key)
-                pool.put(event, size=len(event.packed), writes=event.writes, reads=event.reads)
+                pool.put(event, size=event.size, writes=event.writes, reads=event.reads)
                 if time.monotonic() - saved > SAVE_EVERY:
                     self._save()
                     saved = time.monotonic()

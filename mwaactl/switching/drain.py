@@ -79,18 +79,20 @@ def wait_until_drained(
     dags: Iterable[str] = (),
     hold: Iterable[str] = (),
     timeout: float | None = None,
+    decided: int | None = None,
     on_change: Callable[[DrainProgress], None] | None = None,
 ) -> DrainProgress:
     """Wait until the other side has finished what it owned, moving held DAGs to `target` as they become idle.
 
     `dags`: wait for these alone, and move them if the target does not own them yet. `hold`: DAGs that move
     only while they are idle. `timeout` is in seconds (None: no limit); after it, the result is not
-    `finished`, and the same call continues later.
+    `finished`, and the same call continues later. `decided`: give up once a decision about all DAGs is newer
+    than this version (LostRace), instead of moving `dags` against it.
     `on_change` is called with each new state. What cannot be reached is retried (`trouble`).
     Raises LostRace if another operator gives work back in the meantime; UsageError if the target does not own
     the work or the stack has no such environment; Unusable.
     """
-    return _Drain(deployment, target, tuple(dict.fromkeys(dags)), hold, on_change).run(timeout)
+    return _Drain(deployment, target, tuple(dict.fromkeys(dags)), hold, on_change, decided).run(timeout)
 
 
 def executes(colour: Colour, timeline: Timeline, run: Run) -> bool:
@@ -110,6 +112,7 @@ class _Drain:
         dags: tuple[str, ...],
         hold: Iterable[str],
         on_change: Callable[[DrainProgress], None] | None,
+        decided: int | None = None,
     ) -> None:
         self._target, self._source = target, other_colour(target)
         self._watch = Watch(deployment.airflow(self._source), deployment.airflow(target), hold=hold)
@@ -120,6 +123,7 @@ class _Drain:
         self._ownership, self._lead = deployment.ownership, deployment.ownership.lead
         self._books, self._copied = Books(deployment.ownership, target, dags), False
         self._name, self._dags, self._on_change = deployment.name, dags, on_change
+        self._decided = decided
         self._waited_for: frozenset[str] | None = None  # the DAGs that the target did not own at first
         self._apart: frozenset[str] = frozenset()  # those that it still does not own
         self._last = False  # whether nothing is left but what is held
@@ -160,7 +164,7 @@ class _Drain:
             return  # something moved, or another writer interfered: observe again
         now = aws_now(snapshot, self._lead)
         draining = self._unfinished(timeline, activity)
-        due = self._still_to_start(timeline, now, activity, held)
+        due = self._still_to_start(timeline, activity, held)
         begun = all(timeline.owner(now, line) == self._target for line in self._lines(timeline))
         if not self._dags:  # not before every process of the source knows (`_appeared`)
             begun = begun and now >= timeline.owners[-1].since + RECENT
@@ -231,21 +235,19 @@ class _Drain:
 
         A mirror that began then, too, is skipped and ends at once.
         """
-        waiting = [run for run in runs if run.state == "queued"]
-        again = self._watch.api.begun(waiting) if waiting else frozenset()
+        again = self._watch.api.begun([run for run in runs if run.state == "queued"])
         return [
             run
             for run in runs
             if run.key in again
             or (
-                run.state == "running"
-                and run.start is not None
+                run.start is not None  # else it is queued
                 and timeline.in_force(run.start, run.dag_id).owner == self._source
             )
         ]
 
     def _still_to_start(
-        self, timeline: Timeline, now: datetime, activity: Activity, held: tuple[HeldDag, ...]
+        self, timeline: Timeline, activity: Activity, held: tuple[HeldDag, ...]
     ) -> dict[str, datetime | None]:
         """The due instant of the next run on the source, by DAG, if one of its own may follow; None: not
         planned yet.
@@ -258,17 +260,13 @@ class _Drain:
             if not self._concerns(dag_id) or dag_id in waiting:
                 continue
             at = activity.next_due(dag_id)
-            if dag_id in activity.unclear or (
-                at is not None and self._comes_first(timeline, now, dag_id, at)
-            ):
+            if dag_id in activity.unclear or (at is not None and self._comes_first(timeline, dag_id, at)):
                 due[dag_id] = at
         return due
 
-    def _comes_first(self, timeline: Timeline, now: datetime, dag_id: str, at: datetime) -> bool:
+    def _comes_first(self, timeline: Timeline, dag_id: str, at: datetime) -> bool:
         """Whether what is due at `at` is the source's own, or is followed by what is."""
-        line = turn(timeline, now, dag_id)
-        ends = line.since if line.owner == self._target else line.next_since
-        later = [e.since for e in timeline.line(dag_id) if e.since > at and (ends is None or e.since < ends)]
+        later = [entry.since for entry in timeline.line(dag_id) if entry.since > at]
         return any(timeline.owner(instant, dag_id) == self._source for instant in (at, *later))
 
     def _concerns(self, dag_id: str) -> bool:
@@ -286,6 +284,8 @@ class _Drain:
         Raises LostRace if the target has lost one: two operators must not take a DAG from each other forever.
         """
         timeline = snapshot.timeline
+        if self._decided is not None and timeline.owners[-1].version != self._decided:
+            raise LostRace(f"another operator has moved all work (version {snapshot.reading.version})")
         apart = {line for line in self._lines(timeline) if newest_owner(timeline, line) != self._target}
         if self._waited_for is None:
             if None in apart:
@@ -306,7 +306,7 @@ class _Drain:
         moved = {}
         for dag_id in sorted(self._waited_for - self._apart):
             line = turn(timeline, now, dag_id)
-            moved[dag_id] = line.since if line.owner == self._target else line.next_since or line.since
+            moved[dag_id] = line.next_since or line.since
         held = tuple(dag for dag in self._state.held if dag.dag_id in self._apart)
         self._change(moved=moved, held=held)
 
@@ -347,8 +347,6 @@ class _Drain:
         """Prevent an unanswered put of ours from taking effect late: its DAGs may no longer be idle."""
         if self._unanswered is not None and snapshot.top == self._unanswered.top:
             snapshot = self._ownership.seal(snapshot)
-        if self._unanswered is not None and snapshot.top > self._unanswered.top:
-            self._unanswered = None
         return snapshot
 
     # --- final states ---
@@ -365,9 +363,8 @@ class _Drain:
 
     def _copy_meanwhile(self, timeline: Timeline, now: datetime) -> None:
         """Copy some of what has ended while the rest is still at work."""
-        if clock.now() >= self._next_survey:
-            begun = clock.now()
-            self._survey(timeline, now)
+        begun = clock.now()
+        if begun >= self._next_survey and self._survey(timeline, now):
             self._next_survey = clock.now() + max(SURVEY, 10 * (clock.now() - begun))
         if self._final_states.waiting:
             self._final_states.copy(timeline, FEW if self._apart else MANY)
@@ -387,15 +384,15 @@ class _Drain:
                 break
         self._change(mirrors=self._final_states.result, mirroring=None)
 
-    def _survey(self, timeline: Timeline, now: datetime) -> None:
-        """Find what has ended on either side since a day before the newest switch.
+    def _survey(self, timeline: Timeline, now: datetime) -> bool:
+        """Find what has ended on either side since a day before the newest switch; whether there was one yet.
 
         What the target has executed since then is left alone: nothing on the source looks at it any more.
         """
         begin = cache(lambda line: turn(timeline, now, line).since)
         switched = max(map(begin, self._lines(timeline)))
         if from_the_beginning(switched):
-            return
+            return False
         until = max(now, switched)
         self._final_states.survey(
             timeline,
@@ -403,3 +400,4 @@ class _Drain:
             until,
             lambda colour, dag_id: begin(dag_id) if colour == self._target else until,
         )
+        return True

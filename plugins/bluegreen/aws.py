@@ -27,8 +27,9 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from botocore.httpsession import get_cert_path
 from botocore.session import Session
 
-MODELS = {"ssm": "2014-11-06", "s3": "2006-03-01"}
-SIGNERS = {"ssm": SigV4Auth, "s3": S3SigV4Auth}
+MODELS = {"ssm": "2014-11-06", "s3": "2006-03-01", "secretsmanager": "2017-10-17"}
+SIGNERS = {"ssm": SigV4Auth, "s3": S3SigV4Auth, "secretsmanager": SigV4Auth}
+BY_ALL = ("ssm", "s3")  # the services that more than the probe calls
 MAX_BYTES = 10_000_000  # of a response
 
 
@@ -130,7 +131,7 @@ def request(
     timeout: float,
     bucket: str | None = None,
 ) -> bytes:
-    """Send one signed request to "ssm" or "s3" and return the response's body; no retries, no redirects.
+    """Send one signed request to a service of MODELS; return the response's body. No retries, no redirects.
 
     `path` is URL-encoded. `timeout` (seconds) limits connecting, each wait for data, and the body as a whole;
     DNS and credential lookups have no limit here. Raises AwsError, also for a response beyond MAX_BYTES.
@@ -202,5 +203,5 @@ if __name__ == "bluegreen.aws":  # not when Airflow's plugin manager executes th
     with suppress(OSError, BotoCoreError):  # each request reports a mistake in AWS's configuration
         _spare = _Account()
         _certificates(_spare)
-        for _service in MODELS:
+        for _service in BY_ALL:
             _endpoint(_spare, _service, "us-east-1", None)

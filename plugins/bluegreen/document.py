@@ -166,7 +166,7 @@ def _content(timeline: Timeline) -> str:
         {
             "owners": owners,
             "dags": {",".join(ids): json.loads(line) for line, ids in lines.items()},
-            "known": {str(version): ",".join(ids) for version, ids in sorted(known.items())},
+            "known": {str(version): ",".join(ids) for version, ids in known.items()},
             "left": left.mappings,
         }
     )
@@ -217,7 +217,7 @@ def _text(instant: datetime) -> str:
 def _object(text: str, what: str) -> dict[str, Any]:
     try:
         raw = json.loads(text)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise TimelineError(f"{what} is not JSON: {error}") from error
     return _mapping(raw, what)
 

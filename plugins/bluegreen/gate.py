@@ -167,7 +167,7 @@ class Gate:
         run = describe(dag_run)
         if run.kind in CREATED_HERE or run.made_here or not (run.cleared_at and run.started):
             return False
-        timeline = self._store.timeline(run.started, wait=0, within=RECENT)
+        timeline = self._store.timeline(run.started, wait=0)  # it starts now: no older copy is valid
         then, now = (timeline.in_force(each, run.dag_id) for each in (run.cleared_at, run.started))
         if then.owned_by == now.owned_by:
             return False

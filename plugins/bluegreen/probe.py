@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
-from bluegreen import policies, proof, settings, store
+from bluegreen import policies, proof, settings, software, store
 from bluegreen.gate import Gate, describe
 from bluegreen.proof import ABSENT, GATED, PROBE, is_ungated, problem
 
@@ -25,8 +27,11 @@ START = datetime(
 WAIT = 10.0  # seconds for the timeline, where no gate has waited for it
 
 
-def report(dag_run: Any, task: Any) -> str:
-    """What the process of a task knows of the gate, as JSON. Never raises: that would hide an execution."""
+def report(dag_run: Any, task: Any, requirements: Iterable[str] = ()) -> str:
+    """What the process of a task knows of the gate and of itself, as JSON. `requirements`: to look for.
+
+    Never raises: that would hide an execution.
+    """
     facts: dict[str, Any] = {"layer": None, "layers": _layers(task), "routes": list(proof.live_routes())}
     try:
         judged = policies.known_proof(dag_run.dag_id, dag_run.run_id)
@@ -39,6 +44,10 @@ def report(dag_run: Any, task: Any) -> str:
         facts |= {"mine": verdict.mine, "reason": verdict.reason}
     except Exception as error:  # noqa: BLE001 - reported
         facts["error"] = f"{type(error).__name__}: {error}"
+    try:
+        facts |= {**software.software(requirements), "secrets": software.secrets()}
+    except Exception as error:  # noqa: BLE001 - reported
+        facts["software_error"] = f"{type(error).__name__}: {error}"
     return json.dumps(facts)
 
 
@@ -51,8 +60,11 @@ def _layers(task: Any) -> list[str]:
     return [name for name, hook in layers.items() if hasattr(hook, "bluegreen")]
 
 
-def probe(minutes: int) -> Any:
-    """The DAG, due every so many minutes (a divisor of 60, at most 30)."""
+def probe(minutes: int, requirements: Iterable[str] = ()) -> Any:
+    """The DAG, due every so many minutes (a divisor of 60, at most 30).
+
+    Its task reports which of these `requirements`, those of requirements.txt, are not installed.
+    """
     try:  # Airflow 3
         from airflow.sdk import DAG, BaseOperator
     except ImportError:
@@ -89,7 +101,7 @@ def probe(minutes: int) -> Any:
         dagrun_timeout=timedelta(hours=1),
         default_args={"owner": "bluegreen", "retries": 0},
         tags=["bluegreen"],
-        user_defined_macros={"bluegreen_report": report},
+        user_defined_macros={"bluegreen_report": partial(report, requirements=tuple(requirements))},
     ) as dag:
         GateReport(task_id=TASK_ID, report="{{ bluegreen_report(dag_run, task) }}")
     return dag

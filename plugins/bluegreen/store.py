@@ -151,7 +151,7 @@ class Store:
         """
         due = instant.timestamp()
         needed = due if within is None else max(due, self._clock() - within.total_seconds())
-        return (self._good_copy(needed) or self._wait_for_copy(due, needed, wait)).timeline
+        return self._wait_for_copy(due, needed, wait).timeline
 
     def _good_copy(self, needed: float) -> Copy | None:
         """A copy that is valid for `needed`: this process's own, else the host's."""

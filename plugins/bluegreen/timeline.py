@@ -76,7 +76,8 @@ class Entry:
 
     `left` is None while the previous owner's books are open. Else it has, by DAG, the due instant from which
     on that owner created no more of the runs due before `since`; if `closed`, these are this owner's.
-    `blind`: the switch could not see which DAGs there are, so it counts as knowing every DAG.
+    `blind`: the switch could not see which DAGs there are, so it counts as knowing every DAG, except
+    those that a later one, which could, did not know.
     """
 
     owner: Colour
@@ -227,7 +228,11 @@ class Timeline:
         )
 
     def _knew(self, entry: Entry, dag_id: str | None) -> bool:
-        return entry.blind or dag_id is None or self.known.get(dag_id, inf) <= entry.version
+        if dag_id is None:
+            return True
+        known = self.known.get(dag_id, inf)
+        seeing = (each.version for each in self.owners if not each.blind and each.version > entry.version)
+        return known <= entry.version or (entry.blind and not any(version < known for version in seeing))
 
     # --- writing; start from `Reading.effective()` ---
 
@@ -242,7 +247,7 @@ class Timeline:
         before = self._based(version)._with_closing_books_opened()
         entry = Entry(target, self._life(target), aware(since, "since"), version, blind=known is None)
         before = before._knowing(known or (), version)
-        return replace(before, owners=(*_older(before.owners, version), entry))
+        return replace(before, owners=(*before.owners, entry))
 
     def dag_moved(self, dag_id: str, target: Colour, since: datetime, version: int) -> Timeline:
         """Give one DAG to `target` from `since` on, until the next decision about it or about all."""
@@ -252,10 +257,7 @@ class Timeline:
         """As `dag_moved`, for all of these at once: one by one, hundreds would take seconds."""
         before = self._based(version)._with_closing_books_opened()
         entry = Entry(target, self._life(target), aware(since, "since"), version)
-        moved = {
-            checked_id(dag_id, "dag_id"): (*_older(before.dags.get(dag_id, ()), version), entry)
-            for dag_id in dag_ids
-        }
+        moved = {checked_id(dag_id, "dag_id"): (*before.dags.get(dag_id, ()), entry) for dag_id in dag_ids}
         return replace(before._knowing(moved, version), dags={**before.dags, **moved})
 
     def with_books(
@@ -331,45 +333,44 @@ class Timeline:
         It then begins with a decision whose predecessors' books are all closed. What was due before that is
         nobody's, apart from what was left to it.
         """
-        if not any(entry.closed and entry.since <= horizon for entry in self.owners[1:]):
-            return self  # most writers need not look at the books
-        still_open = [
-            book.entry.version for colour in COLOURS for book in self.books(colour) if not book.entry.closed
-        ]
         settled = [
             entry
-            for entry in self.owners[1:]
-            if entry.closed and entry.since <= horizon and entry.version < min(still_open, default=inf)
+            for previous, entry in pairwise(self.line())
+            if entry.closed and entry.since <= horizon and previous.owned_by != entry.owned_by
         ]
+        if settled:  # most writers need not look at the books
+            books = (book for colour in COLOURS for book in self.books(colour))
+            oldest = min((book.entry.version for book in books if not book.entry.closed), default=inf)
+            settled = [entry for entry in settled if entry.version < oldest]
         if not settled:
             return self
         first = settled[-1]
         until = _changed(self, lambda _, entry: entry if entry.version <= first.version else None)
-        names = {name for _, entry in _entries(until) for name in (*(entry.left or ()), *until.dags)}
-        names |= {name for name, version in self.known.items() if version > self.owners[1].version}
-        left = {name: begin for name in names if (begin := until._left_to(first, name)) is not None}
         kept = _changed(self, lambda _, entry: entry if entry.version >= first.version else None)
-        held = {name: own for name in kept.dags if (own := kept.line(name)[0]) != first and own.left is None}
-        if any(own.version > first.version for own in held.values()):
+        begins = {name: kept.line(name)[0] for name in kept.dags}
+        if any(entry.version > first.version for entry in begins.values()):
             return self
-        for name, own in held.items():  # kept back by the same decision: only what it began with is its own
-            begin = until._left_to(own, name)
-            begun = replace(own, left={} if begin is None else {name: begin}, closed=True)
-            line = tuple(begun if entry is own else entry for entry in kept.dags[name])
-            kept = replace(kept, dags={**kept.dags, name: line})
-        return replace(kept, owners=(replace(first, left=left), *kept.owners[1:]))
+        left = {}
+        for name in {name for _, entry in _entries(until) for name in (*(entry.left or ()), *until.dags)}:
+            begin = until._left_to(first, name)
+            if begin is not None:
+                left[name] = begin
+        dags = dict(kept.dags)
+        for name, own in begins.items():
+            if own != first:  # kept back by the same decision: only what it began with is its own
+                begin = until._left_to(own, name)
+                begun = replace(own, left={} if begin is None else {name: begin}, closed=True)
+                dags[name] = tuple(begun if entry is own else entry for entry in kept.dags[name])
+        return replace(kept, owners=(replace(first, left=left), *kept.owners[1:]), dags=dags)
 
     def _left_to(self, first: Entry, dag_id: str) -> datetime | None:
         """The instant from which on what was due before `first` is left to it; None: nothing is."""
-        marks = {entry.since for entry in self.line(dag_id)} | {
-            entry.left[dag_id] for entry in self.line(dag_id) if entry.left and dag_id in entry.left
-        }
-        begin = None
-        for mark in sorted((mark for mark in marks if mark < first.since), reverse=True):
-            if self.claim(mark, dag_id).entry != first:
-                break
-            begin = mark
-        return begin
+        line = self.line(dag_id)
+        begins = (entry.left[dag_id] for entry in line if entry.left and dag_id in entry.left)
+        marks = {EPOCH, *(entry.since for entry in line), *begins}
+        # What belongs to an entry has no gaps: each decision before took all from some instant on.
+        own = (mark for mark in marks if mark < first.since and self.claim(mark, dag_id).entry == first)
+        return min(own, default=None)
 
 
 @dataclass(frozen=True)
@@ -413,10 +414,6 @@ def checked_id(dag_id: str, where: str) -> str:
 
 
 # --- lines of decisions ---
-
-
-def _older(line: Sequence[Entry], version: int) -> tuple[Entry, ...]:
-    return tuple(entry for entry in line if entry.version < version)
 
 
 def _entries(timeline: Timeline) -> Iterator[tuple[str | None, Entry]]:

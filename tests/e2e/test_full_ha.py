@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.demo_graph import drawn, told
 from tests.e2e.conftest import CHECKOUT, STACK, FullHaCloud
+from tests.e2e.statements import Roles, reasons
 
 DAG = "example_blue_green_zero_downtime"
 
@@ -32,6 +33,47 @@ def test_make_local_leaves_blue_working_green_standing_by_and_the_checkout_clean
 def test_a_second_up_changes_nothing(cloud: FullHaCloud) -> None:
     done = cloud.pulumi("up", "--yes", "--skip-preview", "--expect-no-changes")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_rehearsal_and_the_doctor_show_that_everything_works_and_only_the_probe_moves(
+    cloud: FullHaCloud, tmp_path: Path
+) -> None:
+    """With a probe in each minute: the rehearsal waits for two of its runs."""
+    copy = tmp_path / "probe-each-minute.yaml"
+    original = (CHECKOUT / f"Pulumi.{STACK}.yaml").read_text()
+    copy.write_text(original.rstrip() + '\n  mwaa-openlineage:gate_probe_minutes: "1"\n')
+    done = cloud.pulumi("up", "--yes", "--skip-preview", "--config-file", str(copy))
+    assert done.returncode == 0, done.stdout + done.stderr
+    first = json.loads(cloud.run("mwaactl", "status", "--json").stdout)["version"]
+
+    done = cloud.run("mwaactl", "rehearse", "--json", timeout=600)
+    shown = json.loads(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [step["name"] for step in shown["steps"] if step["result"] != "pass"] == []
+    assert [(each["on"], each["skipped_on"]) for each in shown["executions"]] == [
+        ("green", "blue"),
+        ("blue", "green"),
+    ]
+    status = json.loads(cloud.run("mwaactl", "status", "--json").stdout)
+    assert (status["dags"], status["open_books"], status["version"] - first) == ({}, [], 4)
+    assert status["ownership"]["owner"] == "blue"
+
+    def well() -> bool:
+        looked = cloud.run("mwaactl", "doctor", "--to", receiver, "--json")
+        seen[:] = json.loads(looked.stdout)["lines"]
+        return looked.returncode == 0
+
+    receiver = cloud.up_output.partition("lineage  ")[2].split()[0]
+    seen: list[dict[str, str]] = []
+    deadline = time.monotonic() + 30
+    while not well():
+        assert time.monotonic() < deadline, [line for line in seen if line["result"] != "pass"]
+    results = {(line["of"], line["name"]): line["result"] for line in seen}
+    for colour in ("blue", "green"):
+        lines = ("environment", "rest-api", "gate", "openlineage", "requirements", "secrets", "fence")
+        assert {results[colour, name] for name in lines} == {"pass"}, seen
+    for name in ("credentials", "ownership", "books", "ungated", "lineage-log", "forwarder", "marquez"):
+        assert results["", name] == "pass", seen
 
 
 def test_after_a_switch_green_does_the_work_and_each_due_run_was_executed_once(cloud: FullHaCloud) -> None:
@@ -123,6 +165,27 @@ def test_removing_the_owner_is_refused_and_the_message_names_the_way(
     assert done.returncode != 0
     assert "mwaactl switch blue" in done.stdout + done.stderr
     assert cloud.git_status() == cloud.git_status_before
+
+
+def test_what_an_operator_looks_at(cloud: FullHaCloud) -> None:
+    """So that the next test sees what these commands ask of AWS."""
+    for command in (
+        "history",
+        "audit --since 10m",
+        "lineage set-aside list",
+        "dags push --dry-run",
+    ):
+        done = cloud.run("mwaactl", *command.split())
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_statement_of_each_role_is_needed(cloud: FullHaCloud) -> None:
+    """By a call that would be denied without it; the guide gives the reason for each other one."""
+    roles = Roles.of(cloud)
+    assert roles.denied() == []
+    assert roles.not_needed_by_their_calls() == []
+    table = (CHECKOUT / "docs" / "testing.md").read_text()
+    assert roles.unused() == reasons(table).keys()
 
 
 def test_destroy_ends_the_airflows_and_leaves_nothing(cloud: FullHaCloud) -> None:

@@ -74,7 +74,14 @@ class Node:
 
     @classmethod
     def start(
-        cls, clean: ExitStack, env: Mapping[str, str], folder: Path, bucket: str, to: str, lease: float
+        cls,
+        clean: ExitStack,
+        env: Mapping[str, str],
+        folder: Path,
+        bucket: str,
+        to: str,
+        lease: float,
+        timeout: float = 2,
     ) -> Node:
         """From `bucket` to the server at `to`; `env` says how to reach S3, `folder` receives the output."""
         output = folder / f"{uuid.uuid4().hex[:6]}.log"
@@ -89,7 +96,7 @@ class Node:
             "--settle",
             "0.5",
             "--timeout",
-            "2",
+            str(timeout),
         ]
         with output.open("wb") as out:
             process = subprocess.Popen(command, env=dict(env), stdout=out, stderr=subprocess.STDOUT)

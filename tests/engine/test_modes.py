@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Iterator
+from io import BytesIO
 
 import pytest
 
@@ -43,6 +45,9 @@ def test_the_running_system_finds_what_it_uses(project: Project) -> None:
             found = s3.head_object(Bucket=environment["bucket"], Key=key)
             name = {"requirements.txt": "Requirements", "plugins.zip": "Plugins"}[key]
             assert deployed[f"{name}S3ObjectVersion"] == found["VersionId"]
+    (archive,) = s3.list_objects_v2(Bucket=outputs["lineage_log_bucket"], Prefix="deploy/")["Contents"]
+    content = s3.get_object(Bucket=outputs["lineage_log_bucket"], Key=archive["Key"])["Body"].read()
+    assert {"forwarder/__main__.py", "boto3/__init__.py"} <= set(zipfile.ZipFile(BytesIO(content)).namelist())
     value = project.cloud.client("ssm").get_parameter(Name=outputs["ownership_parameter"])["Parameter"][
         "Value"
     ]

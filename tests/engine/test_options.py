@@ -20,6 +20,9 @@ def project(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Iter
         vpc_endpoints=True,
         nat="per_az",
         create_kms_key=True,
+        access_log_days=90,
+        flow_log_days=30,
+        alarm_email="on-call@example.com",
         marquez_certificate_arn=CERTIFICATE,
         lineage_namespace="shared",
         worker_replacement_strategy="GRACEFUL",
@@ -32,7 +35,13 @@ def project(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 def test_every_option_deploys_and_comes_to_rest(project: Project) -> None:
     kinds = {resource["type"] for resource in project.resources()}
-    assert {"aws:ec2/vpcEndpoint:VpcEndpoint", "aws:kms/key:Key", "aws:lb/listenerRule:ListenerRule"} <= kinds
+    assert {
+        "aws:ec2/vpcEndpoint:VpcEndpoint",
+        "aws:kms/key:Key",
+        "aws:ec2/flowLog:FlowLog",
+        "aws:cloudwatch/eventTarget:EventTarget",
+        "aws:lb/listenerRule:ListenerRule",
+    } <= kinds
     assert project.outputs()["lineage_url"].startswith("https://")
     again = project.up()
     assert again.ok, again.said

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import grpc
+import pulumi
 import yaml
 from bluegreen.document import object_key
 from pulumi.runtime import mocks, rpc, set_all_config
@@ -52,6 +53,7 @@ ARNS = {
     "aws:cloudwatch/metricAlarm:MetricAlarm": "cloudwatch:alarm:{id}",
     "aws:ebs/volume:Volume": "ec2:volume/{id}",
     "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": "ec2:security-group/{id}",
+    "aws:ec2/flowLog:FlowLog": "ec2:vpc-flow-log/{id}",
     "aws:ec2/instance:Instance": "ec2:instance/{id}",
     "aws:ec2/launchTemplate:LaunchTemplate": "ec2:launch-template/{id}",
     "aws:ec2/securityGroup:SecurityGroup": "ec2:security-group/{id}",
@@ -76,6 +78,7 @@ ARNS = {
     "aws:route53/zone:Zone": "route53:hostedzone/{id}",
     "aws:s3/bucket:Bucket": "s3:{id}",
     "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": "",
+    "aws:s3/bucketLogging:BucketLogging": "",
     "aws:s3/bucketObjectv2:BucketObjectv2": "s3:object/{id}",
     "aws:s3/bucketPolicy:BucketPolicy": "",
     "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": "",
@@ -232,8 +235,10 @@ class AwsMocks(mocks.Mocks):
 
     def _in_partition(self, outputs: dict[str, Any]) -> dict[str, Any]:
         partition = self.invokes[GET_PARTITION]({})["partition"] if GET_PARTITION in self.invokes else "aws"
-        moved: dict[str, Any] = json.loads(json.dumps(outputs).replace("arn:aws:", f"arn:{partition}:"))
-        return moved
+        files = {key: value for key, value in outputs.items() if isinstance(value, pulumi.Asset)}
+        texts = json.dumps({key: value for key, value in outputs.items() if key not in files})
+        moved: dict[str, Any] = json.loads(texts.replace("arn:aws:", f"arn:{partition}:"))
+        return moved | files
 
     def _arn(self, typ: str, name: str, resource_id: str) -> dict[str, str]:
         pattern = ARNS[typ]  # a type that is not in the table is not mocked
@@ -324,12 +329,14 @@ def deploy(
     project: str = PROJECT,
     stack: str | None = None,
     previous: Mapping[str, Any] | None = None,
+    versions: Mapping[str, str] | None = None,
     parameter: Mapping[str, Any] | None = None,
     partition: str = "aws",
 ) -> Deployment:
     """Run the real __main__.py with a real stack file.
 
-    `previous`: the outputs of the deployment before; `parameter`: what SSM has, value and version, and under
+    `previous`: the outputs of the deployment before; `versions`: of its environments by colour, where a
+    refresh found others; `parameter`: what SSM has, value and version, and under
     `object` the content in S3 that the value names.
     """
     config = stack_config(stack_file, changes)
@@ -342,6 +349,9 @@ def deploy(
             objects[object_key(json.loads(parameter["value"])["object"])] = content
     invokes: dict[str, Invoke] = {
         "pulumi:pulumi:readStackOutputs": lambda args: {"outputs": dict(previous or {})},
+        "pulumi:pulumi:readStackResourceOutputs": lambda args: {
+            "outputs": _environments(previous or {}, versions or {})
+        },
         "aws:ec2/getInstanceType:getInstanceType": lambda args: {
             "memorySize": 8192,
             "supportedArchitectures": ["x86_64"],
@@ -366,6 +376,20 @@ def deploy(
         stack=stack or stack_file,
         invokes=invokes,
     )
+
+
+def _environments(previous: Mapping[str, Any], versions: Mapping[str, str]) -> dict[str, Any]:
+    """The environments in the state, as the engine returns resources."""
+    return {
+        f"urn:pulumi:x::y::aws:mwaa/environment:Environment::mwaa-{colour}": {
+            "type": "aws:mwaa/environment:Environment",
+            "outputs": {
+                "name": environment["name"],
+                "airflowVersion": versions.get(colour, environment["airflow_version"]),
+            },
+        }
+        for colour, environment in (previous.get("airflow_environments") or {}).items()
+    }
 
 
 # Endpoint services that the region lacks, or has in some zones only.

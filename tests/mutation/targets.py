@@ -57,8 +57,14 @@ TARGETS = (
         "mwaactl/ownership/test_races",
         "components/test_ownership",
     ),
+    # not test_timeline_model: it takes a minute for each mutant
     _target(
-        "plugins/bluegreen/store.py", "plugins/test_store", "plugins/test_aws", "plugins/test_timeline_model"
+        "plugins/bluegreen/store.py",
+        "plugins/test_store",
+        "plugins/test_store_waiting",
+        "plugins/test_aws",
+        "plugins/test_gate",
+        "plugins/test_routes",
     ),
     _target("plugins/bluegreen/gate.py", "plugins/test_gate", "plugins/test_appearing_dags"),
     _target(
@@ -82,6 +88,7 @@ TARGETS = (
         "mwaactl/switching/test_mirrors",
         "mwaactl/switching/test_single_dags",
         "mwaactl/switching/test_past",
+        "mwaactl/switching/test_together",
     ),
     _target(
         "mwaactl/switching/books.py",

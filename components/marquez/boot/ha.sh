@@ -1,4 +1,4 @@
-# A node of the group: it enters service when its Marquez answers, or is given up and replaced.
+# A node of the group: it enters service when its Marquez and its web pages answer, or is given up and replaced.
 
 install_database_authorities() { # with them the JDBC driver checks that it talks to Aurora
   retry curl --fail --silent --show-error --output /etc/marquez/rds-ca.pem \
@@ -16,6 +16,7 @@ metadata() { # of this instance
 enter_service() {
   local instance
   retry curl --fail --silent --max-time 5 --output /dev/null http://127.0.0.1:5001/ping
+  retry curl --fail --silent --max-time 5 --output /dev/null "http://127.0.0.1:$WEB_PORT/healthcheck"
   instance=$(retry metadata instance-id)
   retry aws autoscaling complete-lifecycle-action --region "$AWS_REGION" --instance-id "$instance" \
     --auto-scaling-group-name "$GROUP_NAME" --lifecycle-hook-name "$LAUNCH_HOOK" \
@@ -26,5 +27,5 @@ install_packages
 install_database_authorities
 start_services marquez marquez-web marquez-watchdog
 enter_service
-install_forwarder # last: a node that cannot reach PyPI serves all the same, and another one forwards
+install_forwarder # last: a node without it serves all the same, and another one forwards
 start_services lineage-forwarder

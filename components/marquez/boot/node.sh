@@ -1,6 +1,6 @@
 # What both kinds of node need: packages, the forwarder, the services.
 
-retry() { # the NAT gateway, a mirror, a role or the volume may not be there yet
+retry() { # the NAT gateway, a registry, a role or the volume may not be there yet
   # Without end: nobody would take the single node's place, and a node of the group is given up by its group.
   local pause=5
   until "$@"; do
@@ -23,9 +23,7 @@ install_forwarder() {
   mkdir -p /opt/forwarder/app
   retry aws s3 cp --region "$AWS_REGION" "s3://$LINEAGE_BUCKET/$FORWARDER_KEY" "$archive"
   retry unzip -oq "$archive" -d /opt/forwarder/app
-  retry python3.12 -m venv /opt/forwarder/venv
-  retry /opt/forwarder/venv/bin/pip install --quiet --no-cache-dir --disable-pip-version-check \
-    --require-hashes --only-binary :all: --requirement /opt/forwarder/app/forwarder/requirements.txt
+  retry python3.12 -m compileall -q /opt/forwarder/app # its service may not write there
 }
 
 start_services() {

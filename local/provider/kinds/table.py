@@ -13,7 +13,10 @@ from local.provider.kinds.kind import BUCKET, MANAGED, NAMED, Inputs, Kind, iam
 
 
 def major_upgrade(old: Inputs, new: Inputs) -> tuple[str, ...]:
-    """Amazon MWAA upgrades an environment in place only within a major version of Airflow."""
+    """The provider replaces an environment whose major version of Airflow is raised, and only then.
+
+    (Amazon MWAA by now upgrades 2.11.x to 3.x in place; the provider's code does not know it.)
+    """
     before, after = (_major(inputs.get("airflowVersion")) for inputs in (old, new))
     raised = before is not None and after is not None and after > before
     return ("airflowVersion",) if raised else ()
@@ -49,6 +52,7 @@ KINDS: dict[str, Kind] = {
     ),
     "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": Kind(("bucket",), "{bucket}", name=None),
     "aws:s3/bucketOwnershipControls:BucketOwnershipControls": Kind(("bucket",), "{bucket}", name=None),
+    "aws:s3/bucketLogging:BucketLogging": Kind(BUCKET, "{bucket}", name=None),
     "aws:s3/bucketPolicy:BucketPolicy": Kind(("bucket",), "{bucket}", name=None),
     "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": Kind(BUCKET, "{bucket}", name=None),
     "aws:s3/bucketObjectv2:BucketObjectv2": Kind(
@@ -57,7 +61,7 @@ KINDS: dict[str, Kind] = {
         {"arn": "arn:aws:s3:::{bucket}/{key}", "storageClass": "STANDARD"},
         name=None,
         renewed=dict.fromkeys(
-            ("versionId", "etag"), ("content", "contentBase64", "etag", "sourceHash", "kmsKeyId")
+            ("versionId", "etag"), ("source", "content", "contentBase64", "etag", "sourceHash", "kmsKeyId")
         ),
     ),
     # Parameters, secrets, logs: created for real

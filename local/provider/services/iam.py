@@ -1,14 +1,18 @@
-"""IAM roles in the emulated AWS, so that the effect of `mwaactl failover --fence` can be seen.
+"""Roles and keys with their policies in the emulated AWS, which judges by them (`local.aws.door`).
 
-The policies that the program gives them are only recorded: they deny nothing here.
+Amazon's own policies that the program attaches are only recorded.
 """
 
 from __future__ import annotations
+
+import json
 
 from botocore.exceptions import ClientError
 
 from local.provider.services.service import Service, as_provider_error, client, error_code
 from local.provider.values import Props, ProviderError
+
+LONGEST = 10_240  # characters of a role's inline policies, without whitespace
 
 
 class Role:
@@ -52,4 +56,84 @@ class Role:
                 raise as_provider_error(f"deleting the role {identifier}", error) from error
 
 
-SERVICES: dict[str, Service] = {"aws:iam/role:Role": Role()}
+class RolePolicy:
+    """A policy inside a role."""
+
+    def create(self, inputs: Props) -> tuple[str, Props]:
+        self._put(inputs)
+        return f"{inputs['role']}:{inputs['name']}", {}
+
+    def read(self, _identifier: str, state: Props) -> Props | None:
+        try:
+            answer = client("iam").get_role_policy(RoleName=state["role"], PolicyName=state["name"])
+        except ClientError as error:
+            if error_code(error) in ("NoSuchEntity", "NoSuchEntityException"):
+                return None
+            raise as_provider_error(f"reading the policy of {state['role']}", error) from error
+        document = answer["PolicyDocument"]
+        same = document == json.loads(state["policy"])
+        return {"policy": state["policy"] if same else json.dumps(document)}
+
+    def update(self, _identifier: str, _old: Props, new: Props) -> Props:
+        self._put(new)
+        return {}
+
+    def delete(self, _identifier: str, state: Props) -> None:
+        try:
+            client("iam").delete_role_policy(RoleName=state["role"], PolicyName=state["name"])
+        except ClientError as error:
+            if error_code(error) not in ("NoSuchEntity", "NoSuchEntityException"):
+                raise as_provider_error(f"deleting the policy of {state['role']}", error) from error
+
+    @staticmethod
+    def _put(inputs: Props) -> None:
+        if len("".join(inputs["policy"].split())) > LONGEST:
+            raise ProviderError(f"the policy of {inputs['role']} is longer than {LONGEST} characters")
+        try:
+            client("iam").put_role_policy(
+                RoleName=inputs["role"], PolicyName=inputs["name"], PolicyDocument=inputs["policy"]
+            )
+        except ClientError as error:
+            raise as_provider_error(f"putting the policy of {inputs['role']}", error) from error
+
+
+class Key:
+    """A customer managed key of KMS, with its policy."""
+
+    def create(self, inputs: Props) -> tuple[str, Props]:
+        options = {"Policy": inputs["policy"]} if inputs.get("policy") else {}
+        try:
+            key = client("kms").create_key(Description=inputs.get("description") or "", **options)
+        except ClientError as error:
+            raise as_provider_error("creating a key of KMS", error) from error
+        identifier, arn = key["KeyMetadata"]["KeyId"], key["KeyMetadata"]["Arn"]
+        return identifier, {"arn": arn, "keyId": identifier}
+
+    def read(self, identifier: str, _state: Props) -> Props | None:
+        try:
+            key = client("kms").describe_key(KeyId=identifier)["KeyMetadata"]
+        except ClientError as error:
+            if error_code(error) == "NotFoundException":
+                return None
+            raise as_provider_error(f"reading the key {identifier}", error) from error
+        return None if key["KeyState"] == "PendingDeletion" else {}
+
+    def update(self, identifier: str, _old: Props, new: Props) -> Props:
+        if new.get("policy"):
+            client("kms").put_key_policy(KeyId=identifier, PolicyName="default", Policy=new["policy"])
+        return {}
+
+    def delete(self, identifier: str, state: Props) -> None:
+        days = state.get("deletionWindowInDays") or 30
+        try:
+            client("kms").schedule_key_deletion(KeyId=identifier, PendingWindowInDays=days)
+        except ClientError as error:
+            if error_code(error) not in ("NotFoundException", "KMSInvalidStateException"):
+                raise as_provider_error(f"deleting the key {identifier}", error) from error
+
+
+SERVICES: dict[str, Service] = {
+    "aws:iam/role:Role": Role(),
+    "aws:iam/rolePolicy:RolePolicy": RolePolicy(),
+    "aws:kms/key:Key": Key(),
+}

@@ -65,7 +65,8 @@ class Parameter:
 
 class Secret:
     def create(self, inputs: Props) -> tuple[str, Props]:
-        options = {"Description": inputs["description"]} if inputs.get("description") else {}
+        given = {"description": "Description", "kmsKeyId": "KmsKeyId"}
+        options = {name: inputs[key] for key, name in given.items() if inputs.get(key)}
         try:
             arn = client("secretsmanager").create_secret(Name=inputs["name"], **options)["ARN"]
         except ClientError as error:

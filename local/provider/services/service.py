@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local.aws.ministack import ROOT_KEY
 from local.home import REGION
 from local.provider.values import Props, ProviderError
 
@@ -44,7 +45,14 @@ def _cached_client(service: str) -> Any:
     config = Config(
         retries={"max_attempts": 2}, connect_timeout=5, read_timeout=60, s3={"addressing_style": "path"}
     )
-    return boto3.client(service, region_name=REGION, config=config)  # type: ignore[call-overload]
+    # As the deployer, also in an operator's shell.
+    return boto3.client(  # type: ignore[call-overload]
+        service,
+        region_name=REGION,
+        config=config,
+        aws_access_key_id=ROOT_KEY,
+        aws_secret_access_key=ROOT_KEY,
+    )
 
 
 def client(service: str) -> Any:

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -163,13 +164,13 @@ class Object:
     @staticmethod
     def _put(inputs: Props) -> Props:
         given = [k for k in ("source", "content", "contentBase64") if inputs.get(k) is not None]
-        if len(given) > 1 or "source" in given:
-            raise ProviderError(
-                f"{inputs['key']}: the local plugin accepts content or contentBase64, not {', '.join(given)}"
-            )
+        if len(given) > 1:
+            raise ProviderError(f"{inputs['key']}: {', '.join(given)} exclude each other")
         body = str(inputs.get("content") or "").encode()
         if "contentBase64" in given:
             body = base64.b64decode(inputs["contentBase64"], validate=True)
+        if "source" in given:
+            body = Path(inputs["source"].path).read_bytes()
         options = {
             name: inputs[key]
             for key, name in {

@@ -26,8 +26,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from local import processes, up
-from local.aws import ministack
-from local.home import CHECKOUT, Home
+from local.aws import callers, ministack
+from local.home import ACCOUNT, CHECKOUT, REGION, Home
 from local.pulumi import cli as pulumi_cli
 from tests.e2e.load.decisions import Version
 from tests.e2e.load.proxy import Proxy
@@ -130,7 +130,24 @@ class Twins:
             airflows = self.outputs["airflow_environments"]
             self.names: dict[str, str] = {c: airflows[c]["name"] for c in COLOURS if c in airflows}
             self.parameter: str = self.outputs["ownership_parameter"]
+            callers.grant_operator(self.home, STACK, self.outputs["operator_policies"]["on_call"])
+            for environment in airflows.values():
+                self._allow_to_ask(environment["execution_role_arn"].rpartition("/")[2])
         return done
+
+    def _allow_to_ask(self, role: str) -> None:
+        """Let tasks read who is active (`load.py`), which the program alone does not allow them."""
+        name = self.outputs["active_environment_parameter"]
+        statement = {
+            "Effect": "Allow",
+            "Action": "ssm:GetParameter",
+            "Resource": f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter{name}",
+        }
+        callers.deployer(self.home, "iam").put_role_policy(
+            RoleName=role,
+            PolicyName="load",
+            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+        )
 
     def down(self) -> list[str]:
         """End every process of this home; the command lines of those that had to be killed."""
@@ -166,10 +183,13 @@ class Twins:
     # What an operator does
 
     def run(self, *command: str, timeout: float = 600, **environ: str) -> Answer:
+        return self._run(command, timeout, environ)
+
+    def _run(self, command: tuple[str, ...], timeout: float, environ: Mapping[str, str]) -> Answer:
         done = subprocess.run(
             command,
             cwd=CHECKOUT,
-            env=self.env | environ,
+            env={**self.env, **environ},
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -178,9 +198,10 @@ class Twins:
         return Answer(command, done.returncode, done.stdout, done.stderr)
 
     def mwaactl(self, *arguments: str) -> Answer:
-        """The real program, as CI calls it."""
+        """The real program, as CI calls it, with the permissions of an operator on call."""
         command = ("mwaactl", *arguments, "-s", STACK, "--json")
-        return self.run(*command, AWS_ENDPOINT_URL_SSM=self.operator.url)
+        own = callers.of_operator(self.home) | {"AWS_ENDPOINT_URL_SSM": self.operator.url}
+        return self._run(command, 600, own)
 
     def push(self, **chosen: Any) -> None:
         """Bring the load to both buckets; `chosen` is what `dags/load.py` reads."""

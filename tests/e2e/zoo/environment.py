@@ -58,6 +58,13 @@ class Kind:
         return f"{self.version}-{self.image}-{self.executor}"
 
 
+ZOO_ROLE, BENCHMARK_ROLE = "zoo", "gate"
+
+
+def _policy(**statement: Any) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
 class ZooCloud:
     """The emulated AWS and the local MWAA in a home of their own."""
 
@@ -76,6 +83,16 @@ class ZooCloud:
         )
         url = f"http://{LOOPBACK}:{port}/environments"
         wait_until(lambda: answers(url), "local MWAA", seconds=60, process=process)
+        for role in (ZOO_ROLE, BENCHMARK_ROLE):
+            self._create_role(role)
+
+    def _create_role(self, name: str) -> None:
+        """A role that may do everything: what the program's may do, the other tests show."""
+        iam = self.client("iam")
+        trust = {"Effect": "Allow", "Principal": {"Service": "airflow.amazonaws.com"}}
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=_policy(Action="sts:AssumeRole", **trust))
+        everything = _policy(Effect="Allow", Action="*", Resource="*")
+        iam.put_role_policy(RoleName=name, PolicyName="everything", PolicyDocument=everything)
 
     def stop(self) -> None:
         stop(self.home, "mwaa", descendants=False)
@@ -129,7 +146,7 @@ class Zoo:
             Name=self.name,
             AirflowVersion=self.kind.version,
             EnvironmentClass="mw1.micro",
-            ExecutionRoleArn=f"arn:aws:iam::{ACCOUNT}:role/zoo",
+            ExecutionRoleArn=f"arn:aws:iam::{ACCOUNT}:role/{ZOO_ROLE}",
             SourceBucketArn=f"arn:aws:s3:::{self._bucket}",
             DagS3Path="dags/",
             PluginsS3Path="plugins.zip",

@@ -186,14 +186,17 @@ class AirflowModel:
             }
         if (method, parts[2:]) == ("POST", ["dagRuns"]):
             return self._create(parts[1], body)
-        run = next((r for r in self.runs if (r.dag_id, r.run_id) == (parts[1], parts[3])), None)
+        of_tasks = parts[2:] == ["clearTaskInstances"]
+        run_id = body["dag_run_id"] if of_tasks else parts[3]
+        run = next((r for r in self.runs if (r.dag_id, r.run_id) == (parts[1], run_id)), None)
         if run is None:
             raise refused(404, detail=f"no run {parts[3]}")
         if method == "GET":
             return self._run(run)
         self.changes += 1
-        if parts[4:] == ["clear"]:
+        if of_tasks or parts[4:] == ["clear"]:
             assert body["dry_run"] is False
+            assert not of_tasks or (body["only_failed"], body["reset_dag_runs"]) == (False, True)
             self._clear(run, run.tasks)
         elif parts[4:5] == ["taskInstances"]:
             self._patch_task(run, parts[5], int(parts[6]) if parts[6:] else -1, body)

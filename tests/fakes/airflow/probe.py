@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import unquote
 
 from bluegreen.proof import PROBE
 
@@ -29,6 +30,9 @@ def reported(**changes: Any) -> dict[str, Any]:
         "life": "blue-1",
         "mine": True,
         "reason": "blue owns it",
+        "installed": {"apache-airflow": "3.0.6", "openlineage-python": "1.37.0"},
+        "requirements": {"checked": 3, "failed": 0, "first": []},
+        "secrets": "readable",
         **changes,
     }
 
@@ -53,6 +57,9 @@ class FakeProbe:
                 raise refused(404, detail=f"The DAG with ID: `{PROBE}` was not found")
             runs = [self._run(due) for due in self._dues(int(query["limit"]))]
             return {"dag_runs": runs, "total_entries": len(runs)}
+        if method == "GET" and path.startswith(f"{RUNS}/"):
+            name = unquote(path.removeprefix(f"{RUNS}/"))
+            return next(run for due in self._dues(100) if (run := self._run(due))["dag_run_id"] == name)
         if (method, path) == ("POST", TASKS) and body.get("dag_ids") == [PROBE]:
             tasks = [
                 self._task(due)

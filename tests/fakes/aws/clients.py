@@ -17,6 +17,7 @@ from mwaactl.deployment import Deployment
 from mwaactl.stack import parse
 from tests.fakes.airflow.model import AirflowModel, Dag
 from tests.fakes.airflow.probe import SKIPPED, WAITING, FakeProbe, Shows, reported
+from tests.fakes.aws.account import FakeQuotas, FakeSts
 from tests.fakes.aws.cloudwatch import FakeCloudWatch
 from tests.fakes.aws.iam import FakeIam
 from tests.fakes.aws.mwaa import AIRFLOW, FakeMwaa
@@ -29,6 +30,23 @@ LEAD = 5.0
 BLUE, GREEN = "mwaa-openlineage-fullha-blue", "mwaa-openlineage-fullha-green"
 
 
+# Short ones: the true documents are held against the code in tests/unit/mwaactl/test_operator_policies.py.
+_READ = {"Effect": "Allow", "Action": ["ssm:GetParameter"], "Resource": ["arn:aws:ssm:::parameter/x"]}
+_WRITE = {**_READ, "Action": ["ssm:PutParameter"]}
+_KEY = {
+    "Effect": "Allow",
+    "Action": ["kms:Decrypt"],
+    "Resource": ["arn:aws:kms:::key/x"],
+    "Condition": {"StringEquals": {"kms:ViaService": ["s3.us-east-1.amazonaws.com"]}},
+}
+_FENCE = {**_READ, "Action": ["iam:PutRolePolicy"]}
+POLICIES = {
+    "read": {"Statement": [_READ, _KEY]},
+    "switch": {"Statement": [_READ, _KEY, _WRITE]},
+    "on_call": {"Statement": [_READ, _KEY, _WRITE, _FENCE]},
+}
+
+
 @dataclass
 class FakeClients:
     """Stands for `mwaactl.aws.Clients`."""
@@ -38,6 +56,8 @@ class FakeClients:
     s3: FakeS3 = field(default_factory=lambda: FakeS3(page_size=2))
     cloudwatch: FakeCloudWatch = field(default_factory=FakeCloudWatch)
     iam: FakeIam = field(default_factory=FakeIam)
+    sts: FakeSts = field(default_factory=FakeSts)
+    service_quotas: FakeQuotas = field(default_factory=FakeQuotas)
     region: str = "us-east-1"
 
     @property
@@ -88,6 +108,7 @@ def outputs(mode: str = "fullha", **changes: Any) -> dict[str, Any]:
         "gate_probe_minutes": 5,
         "lineage_log_bucket": f"{name}-lineage",
         "lineage_url": f"http://marquez.{name}.internal",
+        "operator_policies": POLICIES,
         **changes,
     }
 

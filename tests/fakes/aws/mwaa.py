@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
+
+from bluegreen.proof import PROBE
 
 from tests.fakes.airflow.model import AirflowModel
 from tests.fakes.airflow.probe import FakeProbe
@@ -25,6 +28,10 @@ AIRFLOW: dict[str, Any] = {
     "/variables": {"variables": [], "total_entries": 0},
     "/connections": {"connections": [], "total_entries": 0},
     "/assets": {"assets": [], "total_entries": 0},
+    "/providers": {
+        "providers": [{"package_name": "apache-airflow-providers-openlineage", "version": "2.6.1"}],
+        "total_entries": 1,
+    },
 }
 
 NO_PROBE = FakeProbe(now=lambda: START, shows=lambda due: "skipped", there=False)
@@ -37,7 +44,7 @@ class FakeMwaa:
 
     A model answers what is below /dags and /assets, and everything where there are no other answers. Paths of
     GET stand alone, others after their method ("POST /dags/~/dagRuns/list"). An answer may be an exception or
-    a function of the query or body. A probe answers for its DAG alone.
+    a function of the query or body. A probe answers for its DAG alone, unless the model has that DAG.
     """
 
     environments: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -45,11 +52,17 @@ class FakeMwaa:
     models: Mapping[str, AirflowModel] = field(default_factory=dict)
     probes: dict[str, FakeProbe] = field(default_factory=dict)
     asked: list[dict[str, Any]] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)  # the names of other stacks' environments
 
     def get_environment(self, *, Name: str) -> dict[str, Any]:  # noqa: N803 - boto3's name
         if Name not in self.environments:
             raise client_error("ResourceNotFoundException", 404, "GetEnvironment")
         return {"Environment": self.environments[Name]}
+
+    def get_paginator(self, operation: str) -> Any:
+        assert operation == "list_environments"
+        names = [*self.environments, *self.others]
+        return SimpleNamespace(paginate=lambda: [{"Environments": names[:1]}, {"Environments": names[1:]}])
 
     def invoke_rest_api(self, **request: Any) -> dict[str, Any]:
         self.asked.append(request)
@@ -68,6 +81,8 @@ class FakeMwaa:
         return {"RestApiStatusCode": 200, "RestApiResponse": answer}
 
     def _of_probe(self, name: str, method: str, path: str, *content: dict[str, Any]) -> Any:
+        if name in self.models and PROBE in self.models[name].dags:
+            return None
         answer = self.probes.get(name, NO_PROBE).answer(method, path, *content)
         if answer is None:
             return None

@@ -17,8 +17,8 @@ ENVIRONMENT = outputs()["airflow_environments"]["blue"]["arn"].rpartition(":")[0
 ROLE = outputs()["airflow_environments"]["blue"]["execution_role_arn"].rpartition("/")[0]
 PARAMETER = ENVIRONMENT.replace(":airflow:", ":ssm:")
 KEY = f"arn:aws:kms:{REGION}:123456789012:key/12345678-1234-1234-1234-123456789012"
-SERVICES = ("cloudwatch", "iam", "mwaa", "s3", "ssm")
-OPS_ALONE = ("/variables", "/connections")  # what Airflow's role Viewer may not read
+SERVICES = ("cloudwatch", "iam", "mwaa", "s3", "service-quotas", "ssm", "sts")
+OPS_ALONE = ("/variables", "/connections", "/providers")  # what Airflow's role Viewer may not read
 
 
 class Need(NamedTuple):
@@ -64,19 +64,25 @@ NEEDS: dict[tuple[str, str], Callable[[Mapping[str, Any]], list[Need]]] = {
     ("iam", "delete_role_policy"): _role("DeleteRolePolicy"),
     ("iam", "get_role_policy"): _role("GetRolePolicy"),
     ("iam", "put_role_policy"): _role("PutRolePolicy"),
+    ("iam", "simulate_principal_policy"): lambda params: [
+        Need("iam:SimulatePrincipalPolicy", params["PolicySourceArn"])
+    ],
     ("mwaa", "get_environment"): lambda params: [
         Need("airflow:GetEnvironment", f"{ENVIRONMENT}:environment/{params['Name']}")
     ],
     ("mwaa", "invoke_rest_api"): lambda _: [],  # judged by Airflow's roles
+    ("mwaa", "list_environments"): lambda _: [Need("airflow:ListEnvironments", "*")],
     ("s3", "delete_object"): lambda params: [_object("DeleteObject", params)],
     ("s3", "delete_objects"): _delete_objects,
     ("s3", "get_object"): _read,
     ("s3", "head_object"): _read,
     ("s3", "list_objects_v2"): _list,
     ("s3", "put_object"): _put,
+    ("service-quotas", "list_service_quotas"): lambda _: [Need("servicequotas:ListServiceQuotas", "*")],
     ("ssm", "get_parameter"): _parameter("GetParameter"),
     ("ssm", "get_parameter_history"): _parameter("GetParameterHistory"),
     ("ssm", "put_parameter"): _parameter("PutParameter"),
+    ("sts", "get_caller_identity"): lambda _: [],  # AWS allows it to everybody
 }
 
 
@@ -141,7 +147,8 @@ class PolicedClients:
 
     def __init__(self, aws: FakeClients, door: Door) -> None:
         for service in SERVICES:
-            setattr(self, service, _Policed(service, getattr(aws, service), door))
+            name = service.replace("-", "_")
+            setattr(self, name, _Policed(service, getattr(aws, name), door))
         self.ssm_writer = _Policed("ssm", aws.ssm_writer, door)
 
 

@@ -35,6 +35,10 @@ TEXTS = {
     ): r"(MON|TUE|WED|THU|FRI|SAT|SUN):([01]\d|2[0-3]):(00|30)",
     ("aws:autoscaling/group:Group", "name"): r"[ -~]{1,255}",
     ("aws:cloudwatch/metricAlarm:MetricAlarm", "alarmDescription"): r".{0,1024}",
+    ("aws:cloudwatch/compositeAlarm:CompositeAlarm", "alarmDescription"): r".{0,1024}",
+    ("aws:cloudwatch/compositeAlarm:CompositeAlarm", "alarmRule"): r".{1,10240}",
+    ("aws:cloudwatch/dashboard:Dashboard", "dashboardName"): r"[A-Za-z0-9_\-]{1,255}",
+    ("aws:cloudwatch/eventRule:EventRule", "description"): r".{0,512}",
     ("aws:secretsmanager/secret:Secret", "description"): r".{0,2048}",
     ("aws:route53/zone:Zone", "comment"): r".{0,256}",
 }
@@ -56,7 +60,7 @@ USER_DATA_BYTES = 16 * 1024
 
 
 def all_deployments() -> Iterator[Deployment]:
-    everything = {"production": True, "vpc_endpoints": True}
+    everything = {"production": True, "vpc_endpoints": True, "alarm_email": "on-call@example.com"}
     for mode in MODES:
         certificate = {"marquez_certificate_arn": CERTIFICATE} if mode in ("hamarquez", "fullha") else {}
         yield deploy(mode, {**everything, **certificate})

@@ -156,7 +156,7 @@ def work(*owners: Colour, **open_books: str) -> Work:
 
 
 def refused(touched: Mapping[Colour, Touch], work: Work, existing: Sequence[Colour] = BOTH) -> list[str]:
-    return list(violations(touched, work, existing, "s"))
+    return list(violations(touched, work, existing, "s", upgrades={}))
 
 
 def commands(lines: Iterable[str]) -> list[str]:
@@ -420,3 +420,79 @@ def test_a_parameter_that_cannot_be_read_stops_even_an_update(value: dict[str, A
         update({"value": json.dumps(value), "version": 1}, green={"max_workers": 9})
     assert "green would be updated (max_workers 5 -> 9" in str(raised.value)
     assert "mwaactl status -s fullha" in str(raised.value)
+
+
+# Versions that AWS changes in place
+
+
+def standard(before: str, after: str, *, refreshed: str | None = None, **changes: Any) -> Deployment:
+    """A stack with one environment, of which `pulumi refresh` has found another version, goes to `after`."""
+    previous = deploy("standard", {"airflow_version": before}).exports
+    versions = {} if refreshed is None else {"blue": refreshed}
+    changes = {"airflow_version": after, **changes}
+    return deploy("standard", changes, previous=previous, versions=versions, parameter=BLUE_OWNS)
+
+
+def test_without_a_second_environment_amazons_own_upgrade_is_offered() -> None:
+    with pytest.raises(pulumi.RunError, match="blue owns work and would be replaced") as raised:
+        standard("2.11.2", "3.3.1")
+    name = "mwaa-openlineage-standard-blue"
+    assert commands(str(raised.value).splitlines()) == [
+        f"aws mwaa update-environment --region us-east-1 --name {name} --airflow-version 3.3.1",
+        f"aws mwaa get-environment --region us-east-1 --name {name}"
+        " --query 'Environment.[Status,AirflowVersion]'",
+        "pulumi refresh -s standard",
+        "pulumi up -s standard",
+        "pulumi config set enable_blue_green true -s standard",
+        "pulumi up -s standard",
+        "mwaactl switch green --wait -s standard",
+    ]
+
+
+def test_from_an_older_version_the_last_one_of_airflow_2_comes_first() -> None:
+    with pytest.raises(pulumi.RunError) as raised:
+        standard("2.10.3", "3.3.1", blue={"airflow_version": "3.2.1"})
+    assert commands(str(raised.value).splitlines())[:3] == [
+        "pulumi config set --path blue.airflow_version 2.11.2 -s standard",
+        "pulumi up -s standard",
+        "pulumi config set --path blue.airflow_version 3.2.1 -s standard",
+    ]
+
+
+def test_a_replacement_for_another_reason_is_no_upgrade() -> None:
+    with pytest.raises(pulumi.RunError, match="would be replaced") as raised:
+        standard("2.11.2", "3.3.1", vpc_cidr="10.1.0.0/16")
+    assert "update-environment" not in str(raised.value)
+
+
+def test_an_environment_that_was_upgraded_in_place_keeps_its_life() -> None:
+    deployment = standard("2.11.2", "3.3.1", refreshed="3.3.1")
+    assert deployment.warnings == []
+    before = deploy("standard", {"airflow_version": "2.11.2"}).resource("RandomId", "mwaa-blue")
+    assert deployment.resource("RandomId", "mwaa-blue").inputs == before.inputs
+    assert deployment.resource("Environment", "mwaa-blue").inputs["airflowVersion"] == "3.3.1"
+
+
+def test_settings_that_have_not_followed_an_upgrade_are_said_to_undo_it() -> None:
+    (warning,) = standard("2.11.2", "2.11.2", refreshed="3.3.1").warnings
+    assert "blue owns work and would be updated (airflow_version 3.3.1 -> 2.11.2)" in warning
+
+
+def test_the_way_back_is_an_update_and_keeps_the_life() -> None:
+    deployment = standard("3.3.1", "2.11.0")
+    (warning,) = deployment.warnings
+    assert "would be updated (airflow_version 3.3.1 -> 2.11.0)" in warning
+    before = deploy("standard", {"airflow_version": "3.3.1"}).resource("RandomId", "mwaa-blue")
+    assert deployment.resource("RandomId", "mwaa-blue").inputs == before.inputs
+
+
+def test_a_way_back_that_amazon_does_not_have_stops_the_program() -> None:
+    with pytest.raises(pulumi.RunError, match=r"runs Airflow 3\.3\.1 and cannot become 2\.10\.3") as raised:
+        standard("3.3.1", "2.10.3")
+    assert "pulumi config set airflow_version 2.11.2 -s standard" in str(raised.value)
+
+
+def test_a_second_upgrade_by_replacement_after_the_way_back_is_a_new_life() -> None:
+    """The provider goes by the state's version, not by the one that the environment was created with."""
+    with pytest.raises(pulumi.RunError, match=r"would be replaced \(airflow_major 2 -> 3\)"):
+        standard("2.11.2", "3.3.1", refreshed="2.11.0")

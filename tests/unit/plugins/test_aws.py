@@ -323,7 +323,7 @@ def test_importing_asks_nobody(environ: pytest.MonkeyPatch) -> None:
     environ.setattr(socket, "getaddrinfo", asked)
     module = runpy.run_path(str(aws.__file__), run_name="bluegreen.aws")
     assert set(module["_tls"]) == {False}
-    assert set(module["_endpoints"]) == set(aws.MODELS)
+    assert set(module["_endpoints"]) == set(aws.BY_ALL)
 
 
 # --- whatever hangs ---

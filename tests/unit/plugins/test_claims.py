@@ -65,3 +65,12 @@ def test_a_reader_who_does_not_know_the_environments_takes_them_to_exist() -> No
     assert OPEN.seen_with({}).owner(SWITCH, "etl") == "green"
     assert OPEN.seen_with({"green": "green-2"}).owner(SWITCH, "etl") is None
     assert OPEN.seen_with({"blue": "blue-1"}).owner(SWITCH, "etl") is None
+
+
+def test_a_switch_that_could_not_see_the_dags_takes_no_past_from_one_that_is_added_after_the_next() -> None:
+    blind = initial().switched("green", SWITCH, 2).with_books("blue", {}, 3, closed=True)
+    assert blind.owner(FIRST, "new") == "blue"
+    assert blind.claim(FIRST, "new").over
+    following = blind.switched("blue", BACK, 4, known=["etl"])
+    assert following.claim(FIRST, "new") == Claim(following.owners[-1], confirmed=BACK + CONFIRMED)
+    assert following.claim(FIRST, "etl").over

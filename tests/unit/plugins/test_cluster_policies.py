@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from bluegreen import gate, policies, proof, settings, store
+from bluegreen import policies, proof, settings, store
 from bluegreen.aws import AwsError
 from bluegreen.store import Answer, Store
 
@@ -567,7 +567,7 @@ def cleared(at: datetime, **attributes: Any) -> SimpleNamespace:
 
 
 def test_a_cleared_run_that_waited_for_a_switch_starts_with_the_time_of_its_clear(
-    airflow: Airflow, listener: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    airflow: Airflow, listener: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     for number, start in [(0, OURS), (1, THEIRS)]:
         waited = cleared(THEIRS, clear_number=number)
@@ -575,8 +575,8 @@ def test_a_cleared_run_that_waited_for_a_switch_starts_with_the_time_of_its_clea
         assert waited.start_date == start
     assert airflow.reads == 1, "a run that was not cleared asks nobody"
     airflow.reachable = False
-    monkeypatch.setattr(gate, "RECENT", timedelta(0))  # no copy is recent enough
-    listener.on_dag_run_running(cleared(THEIRS), "started")
+    later = cleared(THEIRS, start_date=datetime.now(UTC))  # for which the copy is too old
+    listener.on_dag_run_running(later, "started")
     assert "is judged by its new start" in caplog.text
 
 

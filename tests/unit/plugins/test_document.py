@@ -12,6 +12,7 @@ from bluegreen.document import (
     MAX_CHARACTERS,
     Document,
     UnreadableError,
+    _content,
     dump,
     latest_valid,
     parse,
@@ -61,7 +62,9 @@ def test_the_initial_value() -> None:
         (changed(lead=None), "lead must be a number of seconds from 0 to 86400, not missing"),
         (changed(lead=-1), "lead must be"),
         (changed(lead=True), "lead must be"),
+        (changed(lead=86400.5), "lead must be"),
         (changed(owners=[]), "owners must be a list of at least one entry"),
+        (changed(owners=7), "owners must be a list of at least one entry, not int 7"),
         (changed(owners=[7]), r"owners\[0\] must be a JSON object"),
         (changed(dags=[]), "dags must be a JSON object"),
         (changed(known=[]), "known must be a JSON object"),
@@ -70,6 +73,7 @@ def test_the_initial_value() -> None:
         (changed(left=[{"etl": 5}]), r"left\[0\]\['etl'\] must be a time such as"),
         (changed(left=[{"e t": "2026-11-23T10:00:05Z"}]), "is not a valid DAG id"),
         (changed(known={"x": "etl"}), r"known\['x'\] must be a whole number"),
+        (changed(known={"\u00b2": "etl"}), "must be a whole number, 1 or more, not str '\u00b2'"),
         (changed(known={"2": "etl"}), r"known\['2'\] is above 1"),
         (changed(known={"1": ["etl"]}), r"known\['1'\] must be a text"),
         (changed(known={"1": "etl, b"}), "is not a valid DAG id"),
@@ -87,6 +91,7 @@ def test_a_value_that_is_no_timeline_is_refused_with_the_place(value: str, compl
         ({"life": ""}, r"owners\[1\].life must be a text"),
         ({"life": None}, r"owners\[1\].life must be a text, not missing"),
         ({"since": "soon"}, r"owners\[1\].since must be a time such as"),
+        ({"since": "0001-01-01T00:00:00+14:00"}, r"owners\[1\].since must be a time such as"),
         ({"since": 5}, r"owners\[1\].since must be a time such as"),
         ({"since": "2026-11-23T10:00:05"}, r"owners\[1\].since needs a time zone"),
         ({"version": 0}, r"owners\[1\].version must be a whole number, 1 or more"),
@@ -121,6 +126,16 @@ def test_a_group_that_names_no_dag_or_one_twice_is_refused(key: str, complaint: 
     line = json.loads(INITIAL)["owners"]
     with pytest.raises(TimelineError, match=complaint):
         parse(changed(dags={"a,c" if key.startswith("b") else "c": line, key: line}))
+
+
+@pytest.mark.parametrize("lead", [0, 0.5, 86400])
+def test_a_lead_may_be_anything_up_to_a_day(lead: float) -> None:
+    assert parse(changed(lead=lead)).lead == timedelta(seconds=lead)
+
+
+def test_a_pointer_that_is_no_name_is_refused() -> None:
+    with pytest.raises(TimelineError, match="its content stands in the object 7, which cannot be read here"):
+        parse(changed(object=7), {7: INITIAL}.__getitem__)  # type: ignore[arg-type]
 
 
 def test_keys_of_newer_writers_are_ignored() -> None:
@@ -165,6 +180,11 @@ def test_without_a_valid_version_the_reasons_are_told() -> None:
         latest_valid([])
 
 
+def test_of_a_hundred_versions_without_a_valid_one_the_newest_five_are_named() -> None:
+    with pytest.raises(TimelineError, match=r"version 109 .* version 105 is based on version 0, not 104$"):
+        latest_valid([(INITIAL, version, T) for version in range(10, 110)])
+
+
 @pytest.mark.parametrize(
     ("value", "complaint"),
     [
@@ -206,6 +226,13 @@ def test_what_does_not_fit_stands_in_an_object_that_is_named_by_its_content() ->
     assert read_back(document) == crowded()
 
 
+def test_a_value_that_just_fits_needs_no_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bluegreen.document.MAX_CHARACTERS", len(INITIAL))
+    assert dump(initial(), T) == Document(INITIAL)
+    monkeypatch.setattr("bluegreen.document.MAX_CHARACTERS", len(INITIAL) - 1)
+    assert dump(initial(), T).content is not None
+
+
 def test_an_object_with_another_content_has_another_name() -> None:
     timeline = crowded()
     again = timeline.dag_moved("one_more", "green", at(900), timeline.base_version + 1)
@@ -237,6 +264,16 @@ def test_what_many_decisions_left_stands_there_once() -> None:
     assert read_back(document) == closed
 
 
+def test_what_two_drains_left_alike_stands_there_once() -> None:
+    """And a repeated command, which reads the DAGs in another order, writes no other object."""
+    timeline = initial().switched("green", at(5), 2, known=["a", "b"])
+    left = {"a": at(-60), "b": at(-90)}
+    timeline = timeline.with_books("blue", left, 3, closed=True).switched("blue", at(60), 4, known=["a", "b"])
+    document = dumped(timeline.with_books("green", dict(reversed(left.items())), 5, closed=True))
+    [once] = json.loads(document)["left"]
+    assert list(once) == ["a", "b"]
+
+
 def test_settled_decisions_are_forgotten_after_a_week_and_open_ones_never() -> None:
     timeline = initial()
     for version in range(2, 42, 2):
@@ -260,6 +297,33 @@ def test_very_many_settled_decisions_are_forgotten_earlier(monkeypatch: pytest.M
     assert len(read_back(dump(timeline, at(60))).owners) == 1
     still_open = timeline.switched("green", at(70), 20, known=["etl"]).switched("blue", at(80), 21)
     assert len(read_back(dump(still_open, at(90))).owners) == 3
+
+
+@pytest.mark.parametrize(
+    ("ages", "kept"),
+    [([8, 6, 0.5], [6, 0.5]), ([6, 0.5], [0.5]), ([0.5, 0.03], [0.03]), ([0.03, 0.01], [0.01])],
+)
+def test_as_many_settled_decisions_as_there_is_room_for_are_kept(
+    ages: list[float], kept: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a week, else of a day, of an hour, or the one that holds now. Ages are days."""
+
+    def decided(ages: list[float]) -> Timeline:
+        timeline = initial()
+        for number, age in enumerate(ages):
+            colour: Colour = "blue" if number % 2 else "green"
+            since = T - timedelta(days=age)
+            timeline = timeline.switched(colour, since, 2 * number + 2, known=["etl"])
+            timeline = timeline.with_books(other_colour(colour), {}, 2 * number + 3, closed=True)
+        return timeline
+
+    timeline = decided(ages)
+    rest = timeline.folded(T - timedelta(days=kept[0]))
+    room = len(_content(rest))
+    monkeypatch.setattr("bluegreen.document.MAX_CONTENT", room)
+    assert [entry.since for entry in read_back(dump(timeline, T)).owners] == [
+        T - timedelta(days=age) for age in kept
+    ]
 
 
 ENTRY = st.tuples(st.sampled_from(["blue", "green"]), st.integers(-50, 300), st.booleans(), st.booleans())

@@ -11,12 +11,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from bluegreen import policies, probe, proof, settings, store
+from bluegreen import policies, probe, proof, settings, software, store
 from bluegreen.aws import AwsError
 from bluegreen.proof import PROBE, Proof, problem
 from bluegreen.store import Answer, Store
 
-from components.airflow.probe import dag_file
+from components.airflow.probe import dag_file, named
 from tests.fakes.airflow.gate import always
 from tests.fakes.modules import stand_in
 from tests.fakes.timeline import GATE_OPTIONS, initial
@@ -79,6 +79,7 @@ def ssm(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_pat
         request.param: {"DAG": DAG, "BaseOperator": BaseOperator},
     }
     stand_in(monkeypatch, modules)
+    monkeypatch.setattr(software, "secrets", lambda: software.READABLE)
     for option, value in {**GATE_OPTIONS, "WAIT_SECONDS": "0", "MAX_AGE_SECONDS": ""}.items():
         monkeypatch.setenv(f"AIRFLOW__BLUEGREEN__{option}", value)
     settings.load.cache_clear()
@@ -135,6 +136,9 @@ def test_on_the_owner_it_reports_how_the_gate_judged_it(ssm: Ssm, caplog: pytest
         "life": "green-1",
         "mine": True,
         "reason": "green owns 2025-11-23T10:01:00+00:00",
+        "installed": {name: software._version(name) for name in software.SHOWN},
+        "requirements": {"checked": 0, "failed": 0, "first": []},
+        "secrets": "readable",
     }
     assert 'blue/green probe gated: {"layer": "dag_policy"' in caplog.text
 
@@ -175,6 +179,46 @@ def test_without_settings_it_reports_that(ssm: Ssm, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("AIRFLOW__BLUEGREEN__ENVIRONMENT", "")
     settings.load.cache_clear()
     assert "SettingsError" in json.loads(rendered().report)["error"]
+
+
+def test_the_requirements_in_its_file_are_looked_for(ssm: Ssm, tmp_path: Path) -> None:
+    file = tmp_path / "bluegreen_probe.py"
+    file.write_text(dag_file(5, "packaging\n# pandas\nno-such-thing==1 # why\n"))
+    made = runpy.run_path(str(file))["dag"]
+    run = SimpleNamespace(dag_id=PROBE, run_id="r", run_type="scheduled", run_after=OURS, start_date=None)
+    run.clear_number = 0
+    report = json.loads(made.arguments["user_defined_macros"]["bluegreen_report"](run, made.tasks["report"]))
+    assert report["requirements"] == {"checked": 2, "failed": 1, "first": ["no-such-thing==1: not installed"]}
+
+
+def test_software_that_cannot_be_looked_at_hides_no_execution(
+    ssm: Ssm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise OSError("no metadata")
+
+    monkeypatch.setattr(software, "software", broken)
+    task = rendered()
+    assert task.execute({})["software_error"] == "OSError: no metadata"
+
+
+def test_a_password_in_a_requirement_is_not_in_the_file() -> None:
+    lines = (
+        "apache-airflow-providers-openlineage",
+        "Pandas[excel]>=2,<3; python_version > '3.8'  # charts",
+        "private @ https://user:secret@example.com/private-1.whl",
+        "hashed==1 --hash=sha256:abc",
+        "--extra-index-url https://user:secret@example.com/simple",
+        "-r more.txt",
+        "",
+    )
+    assert list(named("\n".join(lines))) == [
+        "apache-airflow-providers-openlineage",
+        'Pandas<3,>=2; python_version > "3.8"',
+        "private",
+        "hashed==1",
+    ]
+    assert "secret" not in dag_file(5, "\n".join(lines))
 
 
 def test_what_is_no_report_is_a_problem() -> None:

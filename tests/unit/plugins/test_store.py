@@ -323,7 +323,8 @@ def lagging() -> LaggingParameter:
         (Answer(V1, V1), Answer(V2, V2), ""),
         (Answer(V2, V2), Answer(AGAIN, AGAIN), ""),
         (Answer(V2, V2), Answer(V2, (LOST, 3, due(-60))), ""),
-        (Answer(V1, V1), Answer((V2[0], 2, due(-3600.4)), (V2[0], 2, due(-3600.4))), ""),
+        (Answer(V1, V1), Answer(*[(V2[0], 2, due(-3601))] * 2), ""),
+        (Answer(V2, V2), Answer(*[(V1[0], 1, due(-1799))] * 2), "version 1 of"),
     ],
     ids=[
         "an older version",
@@ -333,6 +334,7 @@ def lagging() -> LaggingParameter:
         "created again",
         "a lost race",
         "newer by a clock that is late",
+        "older by a clock that is ahead",
     ],
 )
 def test_a_host_never_goes_back_to_an_older_version(
@@ -536,6 +538,9 @@ def test_hanging_reads_do_not_pile_up(
         with pytest.raises(OwnershipUnknown):
             store.timeline(due(-10), wait=0)
     assert hanging.reads == store_module.HANGING_READS
+    with pytest.raises(OwnershipUnknown, match="3 earlier reads still hang"):
+        store.timeline(due(-10), wait=0)
+    assert all(thread.daemon for thread in store._threads), "the process could not end"
     hanging.let_go.set()
     for thread in store._threads:
         thread.join(10)
@@ -682,6 +687,15 @@ def test_the_history_is_read_again_when_the_newest_version_is_another_one(clock:
     assert ssm.calls["GetParameterHistory"] == 2
 
 
+def test_the_newest_version_is_the_one_with_the_highest_number_whatever_the_clocks_say(
+    clock: HostClock,
+) -> None:
+    ssm = Quota(clock, (dumped(FIRST), 1), (dumped(WINNER), 2), (dumped(LOSER), 3))
+    ssm.versions[2] = (*ssm.versions[2][:2], ssm.versions[1][2])
+    answer = ssm.parameter().read(None)
+    assert (answer.valid[1], answer.newest[1]) == (2, 3)
+
+
 def test_a_history_that_lags_is_not_remembered(clock: HostClock) -> None:
     ssm = Quota(clock, (dumped(FIRST), 1), (dumped(WINNER), 2), (dumped(LOSER), 3))
     late = Quota(clock, (dumped(FIRST), 1))
@@ -696,6 +710,7 @@ def test_a_long_history_is_read_page_by_page_and_an_endless_one_is_not(clock: Ho
     asked: list[Any] = []
 
     def ask(action: str, **more: Any) -> dict[str, Any]:
+        assert more.get("MaxResults") == (50 if action == "GetParameterHistory" else None)  # SSM's limit
         asked.append(more.get("NextToken"))
         record = {"Value": dumped(LOSER), "Version": 9, "LastModifiedDate": NOW}
         if action == "GetParameter":

@@ -13,16 +13,17 @@ def deployment() -> Deployment:
     return deploy("fullha", {"gate_probe_minutes": 10})
 
 
-@pytest.mark.parametrize(("metric", "line"), [("UngatedExecutions", ABSENT), ("ProbeReports", GATED)])
+@pytest.mark.parametrize(("role", "line"), [("ungatedexecutions", ABSENT), ("probereports", GATED)])
 def test_each_environments_tasks_are_counted_by_the_line_that_they_log(
-    metric: str, line: str, deployment: Deployment
+    role: str, line: str, deployment: Deployment
 ) -> None:
     for colour in ("blue", "green"):
-        of_log = deployment.resource("LogMetricFilter", f"gate-{colour}-{metric.lower()}").inputs
+        of_log = deployment.resource("LogMetricFilter", f"gate-{colour}-{role}").inputs
         assert of_log["logGroupName"] == f"airflow-mwaa-openlineage-fullha-{colour}-Task"
         assert of_log["pattern"] == f'"{line}"'
+        metric = {"ungatedexecutions": "UngatedExecutions", "probereports": f"{colour.title()}ProbeReports"}
         transformation = of_log["metricTransformation"]
-        assert (transformation["name"], transformation["value"]) == (metric, "1")
+        assert (transformation["name"], transformation["value"]) == (metric[role], "1")
         assert transformation["namespace"] == "MwaaOpenLineage/mwaa-openlineage-fullha", "the stack's own"
 
 
@@ -33,14 +34,17 @@ def test_one_execution_without_a_gate_raises_an_alarm(deployment: Deployment) ->
     assert (alarm["period"], alarm["evaluationPeriods"], alarm["treatMissingData"]) == (60, 1, "notBreaching")
 
 
-def test_three_periods_without_a_report_of_a_probe_raise_an_alarm(deployment: Deployment) -> None:
+def test_three_periods_without_a_report_of_any_probe_raise_an_alarm(deployment: Deployment) -> None:
     alarm = deployment.resource("MetricAlarm", "gate-unproven").inputs
-    assert (alarm["metricName"], alarm["comparisonOperator"], alarm["threshold"]) == (
-        "ProbeReports",
-        "LessThanThreshold",
-        1,
-    )
-    assert (alarm["period"], alarm["evaluationPeriods"], alarm["treatMissingData"]) == (600, 3, "breaching")
+    blue, green, result = alarm["metricQueries"]
+    assert [query["metric"]["metricName"] for query in (blue, green)] == [
+        "BlueProbeReports",
+        "GreenProbeReports",
+    ]
+    assert {query["metric"]["period"] for query in (blue, green)} == {600}
+    assert (result["expression"], result["returnData"]) == ("FILL(a, 0) + FILL(b, 0)", True)
+    assert (alarm["comparisonOperator"], alarm["threshold"]) == ("LessThanThreshold", 1)
+    assert (alarm["evaluationPeriods"], alarm["treatMissingData"]) == (3, "breaching")
 
 
 def test_there_are_alarms_in_the_modes_with_one_environment_too() -> None:

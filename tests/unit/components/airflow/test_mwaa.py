@@ -78,7 +78,8 @@ def test_the_probe_is_put_into_each_dags_folder_and_its_period_updates_no_enviro
         for colour in ("blue", "green"):
             file = deployment.resource("BucketObjectv2", f"mwaa-{colour}-probe").inputs
             assert file["key"] == "dags/bluegreen_probe.py"
-            assert f"dag = probe(minutes={minutes})" in file["content"]
+            assert f"minutes={minutes}," in file["content"]
+            assert '"openlineage-python",' in file["content"]
             assert "probe" not in json.dumps(environment(deployment, colour))
 
 

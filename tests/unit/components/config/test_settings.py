@@ -158,6 +158,14 @@ def test_each_problem_names_the_command_that_mends_it(changes: dict[str, Any], c
             "kms_key_arn",
         ),
         ({"aurora_min_capacity": "0.7"}, "aurora_min_capacity"),
+        ({"marquez_image": "marquezproject/marquez:0.51.1"}, "marquez_image"),
+        ({"marquez_image": "docker.io/marquezproject/marquez"}, "marquez_image"),
+        ({"marquez_image": "docker.io/marquezproject/marquez:0.51.1@sha256:12"}, "marquez_image"),
+        ({"marquez_web_image": "registry.example:5000/marquez-web:1"}, "marquez_web_image"),
+        ({"postgres_image": "docker.io/library/postgres:17.2"}, "postgres_image"),
+        ({"postgres_image": "docker.io/library/postgres:160"}, "postgres_image"),
+        ({"marquez_image_registry": "https://registry.example"}, "marquez_image_registry"),
+        ({"marquez_image_registry": "registry.example/mirror/"}, "marquez_image_registry"),
         ({"switch_lead_seconds": "0"}, "switch_lead_seconds"),
         ({"gate_probe_minutes": 0}, "gate_probe_minutes"),
         ({"gate_probe_minutes": 7}, "gate_probe_minutes"),
@@ -168,6 +176,23 @@ def test_what_aws_would_refuse_much_later_is_refused_here(changes: dict[str, Any
     text = complaint(**changes)
     assert f"\n  {key} = " in text
     assert text.startswith("1 invalid setting in stack test")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"marquez_image": f"a-b.example.com/x/y-z_1/marquez:0.51.1@sha256:{'0f' * 32}"},
+        {"postgres_image": "docker.io/library/postgres:16"},
+        {"postgres_image": "docker.io/library/postgres:16-bookworm"},
+        {"marquez_image_registry": "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn"},
+        {"marquez_image_registry": "registry.example/a/b"},
+    ],
+)
+def test_images_and_registries_in_every_form_that_nodes_can_pull_from_are_taken(
+    changes: dict[str, Any],
+) -> None:
+    ((key, value),) = changes.items()
+    assert getattr(parse(changes), key) == value
 
 
 def test_one_wrong_setting_of_both_environments_is_reported_once() -> None:

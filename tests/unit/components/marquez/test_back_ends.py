@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import functools
-import io
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -19,6 +19,7 @@ import pulumi
 import pytest
 
 from components import archive
+from components.marquez import forwarder_archive
 from components.monitoring.marquez_alarms import METRICS_NAMESPACE
 from forwarder.metrics import Metrics
 from lineage_log.delivery import Counts
@@ -170,30 +171,132 @@ def test_a_node_writes_to_nothing_but_its_checkpoint_and_what_it_sets_aside(mode
     assert writable == [f"{log}/forwarder/*", f"{log}/set-aside/*"]
 
 
+# The forwarder
+
+
+def uploaded(mode: str) -> tuple[str, Path]:
+    (object_,) = (each for each in marquez_parts(deployed(mode)) if each.type.endswith("BucketObjectv2"))
+    return object_.inputs["key"], Path(object_.inputs["source"].path)
+
+
 @pytest.mark.parametrize("mode", [EC2, HA])
 def test_the_nodes_fetch_the_forwarder_that_is_in_the_checkout(mode: str) -> None:
-    (uploaded,) = (each for each in marquez_parts(deployed(mode)) if each.type.endswith("BucketObjectv2"))
-    files = archive.package_files(ROOT / "forwarder") | archive.package_files(ROOT / "lineage_log")
-    assert uploaded.inputs["key"] == f"deploy/forwarder-{archive.content_hash(files)}.zip"
-    assert node_settings(deployed(mode))["FORWARDER_KEY"] == uploaded.inputs["key"]
-    with zipfile.ZipFile(io.BytesIO(base64.b64decode(uploaded.inputs["contentBase64"]))) as packed:
-        assert {name: packed.read(name) for name in packed.namelist()} == files
-    assert {"forwarder/__main__.py", "forwarder/requirements.txt"} <= files.keys()
+    ours = archive.package_files(ROOT / "forwarder") | archive.package_files(ROOT / "lineage_log")
+    key, path = uploaded(mode)
+    with zipfile.ZipFile(path) as packed:
+        files = {name: packed.read(name) for name in packed.namelist()}
+    assert ours.items() <= files.items()
+    assert key == f"deploy/forwarder-{archive.content_hash(files)}.zip"
+    assert node_settings(deployed(mode))["FORWARDER_KEY"] == key
 
 
-def test_what_a_node_fetches_runs_without_the_checkout(tmp_path: Path) -> None:
-    (uploaded,) = (each for each in marquez_parts(deployed(HA)) if each.type.endswith("BucketObjectv2"))
-    with zipfile.ZipFile(io.BytesIO(base64.b64decode(uploaded.inputs["contentBase64"]))) as packed:
+ALONE = """
+import sys
+sys.path[:] = [path for path in sys.path if "-packages" not in path]
+sys.path.insert(0, ".")
+import boto3
+from botocore.exceptions import NoCredentialsError
+for service, call in (("s3", "list_buckets"), ("cloudwatch", "list_metrics")):
+    try:
+        getattr(boto3.client(service, region_name="eu-west-1", endpoint_url="http://127.0.0.1:9"), call)()
+    except NoCredentialsError:
+        pass
+import runpy
+sys.argv = ["forwarder", "--help"]
+runpy.run_module("forwarder", run_name="__main__")
+"""
+
+
+def test_what_a_node_fetches_runs_where_nothing_else_is_installed(tmp_path: Path) -> None:
+    _, path = uploaded(HA)
+    with zipfile.ZipFile(path) as packed:
         packed.extractall(tmp_path)
-    program = (
-        "import runpy, sys; "
-        f"sys.path = ['.', *(path for path in sys.path if path not in ('', {str(ROOT)!r}))]; "
-        "sys.argv = ['forwarder', '--help']; runpy.run_module('forwarder', run_name='__main__')"
+    environment = {"PATH": os.environ["PATH"], "AWS_EC2_METADATA_DISABLED": "true", "HOME": str(tmp_path)}
+    # -I and -S: no site-packages, no checkout.
+    shown = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", ALONE],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    command = [sys.executable, "-c", program]
-    shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert shown.returncode == 0, shown.stderr
     assert "--bucket" in shown.stdout
+
+
+def test_what_a_node_fetches_runs_with_the_nodes_python_too() -> None:
+    """It was installed for another version of Python, perhaps on another system: so it is built for none."""
+    for package in forwarder_archive.required("boto3"):
+        assert "Root-Is-Purelib: true" in (package.read_text("WHEEL") or ""), package.name
+    assert not [name for name in forwarder_archive.forwarder_files() if name.endswith((".so", ".pyd"))]
+
+
+def test_the_archive_stays_small() -> None:
+    """Of the hundreds of services in botocore, it has the two that the forwarder calls."""
+    assert uploaded(HA)[1].stat().st_size < 2_000_000
+
+
+# Images
+
+
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+REGISTRY = "210987654321.dkr.ecr.eu-west-1.amazonaws.com"
+
+
+def test_without_a_registry_of_the_users_the_images_come_from_their_own() -> None:
+    settings = node_settings(deployed(EC2))
+    assert settings["MARQUEZ_IMAGE"] == "docker.io/marquezproject/marquez:0.51.1"
+    assert settings["MARQUEZ_WEB_IMAGE"] == "docker.io/marquezproject/marquez-web:0.51.1"
+    assert settings["POSTGRES_IMAGE"] == "public.ecr.aws/docker/library/postgres:16.11"
+    (policy,) = (each for each in marquez_parts(deployed(EC2)) if each.type.endswith(":RolePolicy"))
+    assert "ecr:" not in policy.inputs["policy"]
+
+
+@pytest.mark.parametrize(("mode", "images"), [(EC2, 3), (HA, 2)])
+def test_with_a_registry_of_the_users_every_image_comes_from_there(mode: str, images: int) -> None:
+    settings = node_settings(deployed(mode, marquez_image_registry=f"{REGISTRY}/mirror"))
+    pulled = {name: image for name, image in settings.items() if name.endswith("_IMAGE")}
+    assert len(pulled) == images
+    for image in pulled.values():
+        assert image.startswith(f"{REGISTRY}/mirror/")
+    assert pulled["MARQUEZ_WEB_IMAGE"] == f"{REGISTRY}/mirror/marquez-web:0.51.1"
+
+
+def test_an_image_with_a_digest_is_pulled_by_it() -> None:
+    changes = {"marquez_image": f"docker.io/marquezproject/marquez:0.51.1@{DIGEST}"}
+    settings = node_settings(deployed(HA, **changes))
+    assert settings["MARQUEZ_IMAGE"] == f"docker.io/marquezproject/marquez@{DIGEST}"
+    settings = node_settings(deployed(HA, marquez_image_registry=REGISTRY, **changes))
+    assert settings["MARQUEZ_IMAGE"] == f"{REGISTRY}/marquez@{DIGEST}"
+
+
+def test_a_node_may_pull_its_images_from_amazon_ecr_and_no_others() -> None:
+    deployment = deployed(EC2, marquez_image_registry=f"{REGISTRY}/mirror")
+    (policy,) = (each for each in marquez_parts(deployment) if each.type.endswith(":RolePolicy"))
+    statements = {each["Sid"]: each for each in json.loads(policy.inputs["policy"])["Statement"]}
+    repositories = "arn:aws:ecr:eu-west-1:210987654321:repository/mirror"
+    assert statements["PullImages"]["Resource"] == [
+        f"{repositories}/marquez",
+        f"{repositories}/marquez-web",
+        f"{repositories}/postgres",
+    ]
+    assert statements["PullImages"]["Action"] == ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+    assert statements["LogInToRegistry"]["Action"] == ["ecr:GetAuthorizationToken"]
+
+
+@pytest.mark.parametrize(("mode", "keys"), [(EC2, 3), (HA, 2)])
+def test_in_production_images_without_a_digest_are_warned_of(mode: str, keys: int) -> None:
+    pinned = {
+        "marquez_image": f"docker.io/marquezproject/marquez:0.51.1@{DIGEST}",
+        "marquez_web_image": f"docker.io/marquezproject/marquez-web:0.51.1@{DIGEST}",
+        "postgres_image": f"public.ecr.aws/docker/library/postgres:16.11@{DIGEST}",
+    }
+    (warning,) = (each for each in deployed(mode, production=True).warnings if "digest" in each)
+    assert f"mwaactl images pin -s {mode}" in warning
+    assert len(re.findall("_image", warning)) == keys
+    assert not any("digest" in each for each in deployed(mode, production=True, **pinned).warnings)
+    assert not any("digest" in each for each in deployed(mode).warnings)
 
 
 # EC2
@@ -248,6 +351,14 @@ def test_a_failed_host_gives_the_node_back() -> None:
     alarm = deployed(EC2).resource("MetricAlarm", "marquez-recover")
     assert alarm.inputs["metricName"] == "StatusCheckFailed_System"
     assert alarm.inputs["alarmActions"] == ["arn:aws:automate:us-east-1:ec2:recover"]
+
+
+def test_a_node_whose_system_does_not_answer_is_rebooted_and_never_while_it_recovers() -> None:
+    reboot = deployed(EC2).resource("MetricAlarm", "marquez-reboot").inputs
+    recover = deployed(EC2).resource("MetricAlarm", "marquez-recover").inputs
+    assert reboot["metricName"] == "StatusCheckFailed_Instance"
+    assert reboot["alarmActions"] == ["arn:aws:automate:us-east-1:ec2:reboot"]
+    assert reboot["evaluationPeriods"] > recover["evaluationPeriods"]
 
 
 def test_the_database_password_reaches_the_engine_as_a_secret_only() -> None:
@@ -310,6 +421,13 @@ def test_the_balancer_looks_at_the_database_and_what_replaces_nodes_does_not() -
     assert api["timeout"] > 5
     (group,) = deployed(HA).of_type("Group")
     assert group.inputs["healthCheckType"] == "EC2"
+
+
+def test_a_node_of_the_group_gives_itself_up_by_being_switched_off_and_the_single_one_reboots() -> None:
+    assert node_settings(deployed(HA))["GIVE_UP"] == "poweroff --force"
+    (template,) = deployed(HA).of_type("LaunchTemplate")
+    assert template.inputs["instanceInitiatedShutdownBehavior"] == "terminate"
+    assert node_settings(deployed(EC2))["GIVE_UP"] == "reboot"
 
 
 def test_the_api_and_the_pages_share_one_port() -> None:

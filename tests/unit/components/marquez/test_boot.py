@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,13 @@ STAND_IN = """#!/bin/bash
 echo "${0##*/} $*" >>"$CALLS"
 if [[ ${0##*/} == "$FAILING" && $(grep -c "^$FAILING " "$CALLS") -le $FAIL ]]; then exit 1; fi
 """
-COMMANDS = ["dnf", "systemctl", "docker", "aws", "curl", "unzip", "python3.12", "pip", "sleep"]
+COMMANDS = ["dnf", "systemctl", "docker", "aws", "curl", "unzip", "python3.12", "sleep"]
 COMMANDS += ["blkid", "mkfs.xfs", "mount", "xfs_growfs"]
 NEW = "truncate --size 2M"  # makes the device file of a new volume
-PLACES = ("/etc/", "/usr/local/bin/", "/opt/forwarder/", "/run/marquez", "/var/lib/marquez", "/dev/disk/")
+PLACES = (
+    *("/etc/", "/usr/local/bin/", "/opt/forwarder/", "/run/marquez", "/var/lib/marquez", "/var/tmp/"),
+    "/dev/disk/",
+)
 
 
 class Node:
@@ -37,7 +41,7 @@ class Node:
         for place in (
             "etc/systemd/system",
             "usr/local/bin",
-            "opt/forwarder/venv/bin",
+            "opt/forwarder",
             "dev/disk/by-id",
             "run",
         ):
@@ -45,7 +49,6 @@ class Node:
         self.commands.mkdir()
         for name in COMMANDS:
             self.command(name, "")
-        (root / "opt/forwarder/venv/bin/pip").symlink_to(self.commands / "pip")
 
     def command(self, name: str, script: str) -> None:
         """Let the command do `script` (bash), once its call is written down."""
@@ -108,7 +111,7 @@ def pauses(node: Node) -> list[int]:
 
 @pytest.mark.parametrize("kind", SCRIPTS)
 @pytest.mark.parametrize(
-    "failing", ["dnf", "aws", "curl", "pip", "docker", "mount", "unzip", "python3.12", "mkfs.xfs"]
+    "failing", ["dnf", "aws", "curl", "docker", "mount", "unzip", "python3.12", "mkfs.xfs"]
 )
 def test_a_node_boots_however_late_things_are_there(node: Node, kind: str, failing: str) -> None:
     done = boot(node, kind, failing, times=12)
@@ -119,12 +122,18 @@ def test_a_node_boots_however_late_things_are_there(node: Node, kind: str, faili
 
 
 @pytest.mark.parametrize("kind", SCRIPTS)
-def test_marquez_does_not_wait_for_the_forwarders_packages(node: Node, kind: str) -> None:
+def test_marquez_does_not_wait_for_the_forwarder(node: Node, kind: str) -> None:
     assert boot(node, kind).returncode == 0
-    assert node.first(r"systemctl start .*\bmarquez\b") < node.first("^pip ")
-    assert node.first("^pip ") < node.first("systemctl start .*lineage-forwarder")
+    assert node.first(r"systemctl start .*\bmarquez\b") < node.first("^unzip ")
+    assert node.first("^unzip ") < node.first("systemctl start .*lineage-forwarder")
     if kind == "ha":
-        assert node.first("complete-lifecycle-action") < node.first("^pip ")
+        assert node.first("complete-lifecycle-action") < node.first("^unzip ")
+
+
+def test_a_node_enters_service_when_both_its_api_and_its_pages_answer(node: Node) -> None:
+    assert boot(node, "ha").returncode == 0
+    assert node.first("^curl .*:5001/ping") < node.first("complete-lifecycle-action")
+    assert node.first("^curl .*:3000/healthcheck") < node.first("complete-lifecycle-action")
 
 
 def test_the_pauses_between_attempts_grow(node: Node) -> None:
@@ -199,52 +208,183 @@ def test_a_rotated_password_is_noticed_and_an_unreadable_secret_is_none(node: No
 # marquez-watchdog
 
 
-def watch(node: Node, *, rounds: int, ping: bool, healthy: bool, rotated: bool, active: bool = True) -> int:
-    """How often the watchdog restarts Marquez in so many rounds."""
-    node.command("sleep", f'(($(grep -c "^sleep" "$CALLS") <= {rounds})) || kill $PPID')
-    node.command("curl", f"case $* in */ping) exit {int(not ping)} ;; *) exit {int(not healthy)} ;; esac")
-    node.command("marquez-secret", f"exit {int(not rotated)}")
-    node.command("systemctl", f"[[ $1 != is-active ]] || exit {int(not active)}")
-    node.run((BOOT / "marquez-watchdog").read_text())
-    return len([call for call in node.calls() if call == "systemctl restart marquez"])
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """What works on a node. `database`: it accepts connections; `rotated`: its password."""
+
+    disk: bool = True
+    docker: bool = True
+    web: bool = True
+    ping: bool = True
+    healthy: bool = True
+    database: bool = True
+    images: bool = True
+    rotated: bool = False
 
 
-def test_a_database_that_is_away_restarts_nothing(node: Node) -> None:
-    assert watch(node, rounds=40, ping=True, healthy=False, rotated=False) == 0
+SOUND = Condition()
+DATABASE_AWAY = Condition(healthy=False, database=False)
+NEVER_STARTED = Condition(healthy=False, database=False, ping=False)
+"""Marquez was restarted while its database is away: it answers nothing at all."""
 
 
-def test_marquez_is_restarted_after_twelve_silent_rounds(node: Node) -> None:
-    assert watch(node, rounds=11, ping=False, healthy=False, rotated=False) == 0
+def watch(node: Node, condition: Condition, *, rounds: int, kind: str = "ha") -> list[str]:
+    """What the watchdog does in so many rounds: the arguments of each `systemctl`."""
     node.calls_file.write_text("")
-    assert watch(node, rounds=24, ping=False, healthy=False, rotated=False) == 2
+    node.command("sleep", f'(($(grep -c "^sleep" "$CALLS") <= {rounds})) || kill $PPID')
+    node.command("dd", f"exit {int(not condition.disk)}")
+    node.command("timeout", 'shift; exec "$@"')
+    node.command(
+        "curl",
+        "case $* in"
+        f" *:5001/ping) exit {int(not condition.ping)} ;;"
+        f" *:5001/healthcheck) exit {int(not condition.healthy)} ;;"
+        f" *:3000/healthcheck | *:80/healthcheck) exit {int(not condition.web)} ;;"
+        " *) exit 3 ;; esac",
+    )
+    node.command(
+        "docker",
+        f"(( {int(condition.docker)} )) || exit 1\n"
+        "case $* in ps) ;;"
+        f" image*) exit {int(not condition.images)} ;;"
+        f" *pg_isready*) exit {0 if condition.database else 2} ;;"
+        " *) exit 3 ;; esac",
+    )
+    node.command("marquez-secret", f"exit {int(not condition.rotated)}")
+    settings = re.search(r"node.env <<'END-OF-FILE'\n(.*?)END-OF-FILE", SCRIPTS[kind](), re.S)
+    assert settings is not None
+    (node.root / "etc/marquez").mkdir(exist_ok=True)
+    (node.root / "etc/marquez/node.env").write_text(settings[1])
+    node.run((BOOT / "marquez-watchdog").read_text())
+    return [call.removeprefix("systemctl ") for call in node.calls() if call.startswith("systemctl ")]
 
 
-def test_marquez_is_not_silent_while_its_image_is_pulled(node: Node) -> None:
-    assert watch(node, rounds=40, ping=False, healthy=False, rotated=False, active=False) == 0
+@pytest.mark.parametrize("condition", [SOUND, DATABASE_AWAY, NEVER_STARTED])
+def test_a_node_whose_database_is_away_is_left_alone_however_long(node: Node, condition: Condition) -> None:
+    assert watch(node, condition, rounds=200) == []
+
+
+BROKEN = {
+    "the disk is full": (Condition(disk=False), []),
+    "Docker is dead": (Condition(docker=False, web=False, ping=False, healthy=False), ["restart docker"]),
+    "the web pages are dead": (Condition(web=False), ["restart marquez-web"]),
+    "Marquez hangs": (Condition(ping=False, healthy=False), ["restart marquez"]),
+    "the web pages are dead and the database is away": (
+        replace(NEVER_STARTED, web=False),
+        ["restart marquez-web"],
+    ),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_what_is_broken_is_restarted_after_three_minutes(node: Node, broken: str) -> None:
+    condition, restarts = BROKEN[broken]
+    assert watch(node, condition, rounds=11) == []
+    assert watch(node, condition, rounds=12) == restarts
+    assert watch(node, condition, rounds=47) == restarts * 3
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+@pytest.mark.parametrize(("kind", "end"), [("ha", "poweroff --force"), ("ec2", "reboot")])
+def test_a_node_that_still_cannot_serve_after_twelve_minutes_is_given_up(
+    node: Node, broken: str, kind: str, end: str
+) -> None:
+    condition, restarts = BROKEN[broken]
+    assert watch(node, condition, rounds=48, kind=kind) == [*restarts * 3, end]
+
+
+def test_a_node_that_serves_again_in_between_is_kept(node: Node) -> None:
+    (node.root / "flaky").write_text("")
+    watch(node, SOUND, rounds=0)  # lays the files
+    # Every tenth round, the web pages answer.
+    node.command("sleep", '(($(grep -c "^sleep" "$CALLS") <= 100)) || kill $PPID')
+    node.command(
+        "curl", 'case $* in *:3000/*) (($(grep -c "^sleep" "$CALLS") % 10 == 0)) || exit 1 ;; *) ;; esac'
+    )
+    node.calls_file.write_text("")
+    node.run((BOOT / "marquez-watchdog").read_text())
+    assert not node.called("^systemctl")
+
+
+def test_a_node_is_not_given_up_while_its_images_are_pulled(node: Node) -> None:
+    pulling = Condition(web=False, ping=False, healthy=False, images=False)
+    assert watch(node, pulling, rounds=100) == []
     for service in ("marquez", "marquez-web", "marquez-db"):
         lines = (BOOT / f"{service}.service").read_text()
         assert re.search(r"^ExecStartPre=/usr/local/bin/marquez-pull \$\{\w+_IMAGE\}$", lines, re.M)
         assert "TimeoutStartSec=infinity" in lines
 
 
+def test_a_rotated_password_restarts_marquez(node: Node) -> None:
+    assert watch(node, Condition(healthy=False, rotated=True), rounds=1) == ["restart marquez"]
+    rotated = Condition(rotated=True)
+    assert watch(node, rotated, rounds=19) == []  # still open connections work
+    assert watch(node, rotated, rounds=20) == ["restart marquez"]
+
+
+def test_an_error_of_its_own_does_not_end_the_watchdog_and_its_count(node: Node) -> None:
+    watch(node, SOUND, rounds=0)
+    watch(node, Condition(disk=False), rounds=0)
+    node.command("sleep", '(($(grep -c "^sleep" "$CALLS") <= 48)) || kill $PPID')
+    node.command("dd", "exit 1")
+    node.command("systemctl", "exit 1")
+    node.command("rm", "exit 1")
+    node.calls_file.write_text("")
+    node.run((BOOT / "marquez-watchdog").read_text())
+    assert node.called("^systemctl poweroff --force")
+
+
 # marquez-pull
 
 
+ECR_IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/mirror/marquez:0.51.1"
+
+
+def pull(node: Node, image: str, *, failing: int = 0) -> None:
+    """Pull an image that is not here; the first calls of `docker pull` fail."""
+    node.command(
+        "docker",
+        "case $* in image*) exit 1 ;; "
+        'login*) printf \'with %s in %s\\n\' "$(cat)" "$DOCKER_CONFIG" >>"$CALLS" ;; '
+        f'pull*) if (($(grep -c "^docker pull" "$CALLS") <= {failing})); then exit 1; fi ;; esac',
+    )
+    node.command("aws", "echo a-password")
+    assert node.run((BOOT / "marquez-pull").read_text(), image).returncode == 0
+
+
 def test_an_image_is_pulled_with_pauses_that_double(node: Node) -> None:
-    node.command("docker", 'if (($(grep -c "^docker" "$CALLS") < 17)); then exit 1; fi')
-    assert node.run((BOOT / "marquez-pull").read_text(), "image").returncode == 0
+    pull(node, "registry.example/image:1", failing=8)
     assert pauses(node) == [5, 10, 20, 40, 80, 160, 300, 300]
-    assert node.called("^docker pull --quiet image$")
+    assert node.called("^docker pull --quiet registry.example/image:1$")
 
 
 def test_an_image_that_is_here_is_not_pulled(node: Node) -> None:
-    assert node.run((BOOT / "marquez-pull").read_text(), "image").returncode == 0
-    assert node.calls() == ["docker image inspect image"]
+    assert node.run((BOOT / "marquez-pull").read_text(), ECR_IMAGE).returncode == 0
+    assert node.calls() == [f"docker image inspect {ECR_IMAGE}"]
 
 
-def test_a_rotated_password_restarts_marquez(node: Node) -> None:
-    assert watch(node, rounds=1, ping=True, healthy=False, rotated=True) == 1
-    node.calls_file.write_text("")
-    assert watch(node, rounds=19, ping=True, healthy=True, rotated=True) == 0  # still open connections work
-    node.calls_file.write_text("")
-    assert watch(node, rounds=20, ping=True, healthy=True, rotated=True) == 1
+def test_a_node_logs_in_to_amazon_ecr_before_each_attempt(node: Node) -> None:
+    """The password is good for 12 hours, and a registry may be away for longer."""
+    pull(node, ECR_IMAGE, failing=1)
+    calls = [call for call in node.calls() if not call.startswith(("docker image", "sleep", "with"))]
+    attempt = [
+        "aws ecr get-login-password --region eu-west-1",
+        "docker login --username AWS --password-stdin 123456789012.dkr.ecr.eu-west-1.amazonaws.com",
+        f"docker pull --quiet {ECR_IMAGE}",
+    ]
+    # The two ends of a pipe start in either order.
+    assert [sorted(calls[:3]), sorted(calls[3:])] == [attempt, attempt]
+    assert (calls[2], calls[5]) == (attempt[2], attempt[2])
+    assert node.called(f"^with a-password in {node.root}/run/marquez/login")
+
+
+def test_the_login_does_not_stay_on_the_node(node: Node) -> None:
+    pull(node, ECR_IMAGE)
+    assert list((node.root / "run/marquez").iterdir()) == []
+
+
+@pytest.mark.parametrize("image", ["docker.io/a/b:1", "public.ecr.aws/docker/library/postgres:16.11"])
+def test_other_registries_are_read_without_a_login(node: Node, image: str) -> None:
+    pull(node, image)
+    assert not node.called("^aws ")
+    assert not node.called("^docker login")

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 import yaml
 
+from components.marquez.images import Images
 from components.marquez.userdata import BOOT, PROGRAMS, Ec2Boot, HaBoot, ec2_user_data, ha_user_data
 
 USER_DATA_LIMIT = 16384  # bytes, EC2's
 SHELLCHECK = Path(sys.executable).with_name("shellcheck")
 NODE: dict[str, Any] = {
     "region": "eu-west-1",
-    "image_tag": "0.51.1",
-    "web_image_tag": "0.51.0",
+    "images": Images(marquez="r.example/marquez:1", web="r.example/web:1", postgres="r.example/postgres:16"),
     "database_secret_arn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:login-AbCdEf",
     "lineage_bucket": "lineage-log-1234567",
     "forwarder_key": "deploy/forwarder-0123456789abcdef.zip",
@@ -55,10 +55,31 @@ def test_the_same_arguments_give_the_same_script(kind: str) -> None:
     assert SCRIPTS[kind]() == SCRIPTS[kind]()
 
 
-@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(Ec2Boot)])
+@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(Ec2Boot) if f.name != "images"])
 def test_every_argument_reaches_the_script(field: str) -> None:
     other: Any = {field: "another-value"}
     assert "another-value" in ec2_user_data(dataclasses.replace(EC2, **other))
+
+
+@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(Images)])
+def test_every_image_reaches_the_script(field: str) -> None:
+    other: Any = {field: "another.example/image:2"}
+    images = dataclasses.replace(NODE["images"], **other)
+    assert "another.example/image:2" in ec2_user_data(dataclasses.replace(EC2, images=images))
+
+
+@pytest.mark.parametrize("kind", SCRIPTS)
+def test_a_node_fetches_from_amazon_and_from_the_registries_of_its_images_only(kind: str) -> None:
+    """In these scripts, whatever is fetched is fetched by one of these commands, or has a URL."""
+    script = SCRIPTS[kind]()
+    assert not re.search(r"\b(pip|npm|git|wget|yum|apt|apt-get|curl .*\| *bash)\b", script)
+    urls = set(re.findall(r"https?://([a-z0-9.-]+)", script))
+    assert urls <= {"127.0.0.1", "169.254.169.254", "truststore.pki.rds.amazonaws.com"}
+    # Amazon Linux's own repositories, which lie in Amazon S3.
+    assert re.findall(r"dnf install --assumeyes (.*)", script) == ["docker python3.12 unzip"]
+    references = re.findall(r"^(\w+)_IMAGE=(\S+)$", script, re.M)
+    assert {reference.partition("/")[0] for _, reference in references} == {"r.example"}
+    assert re.findall(r"docker pull (.*?) \|\||docker pull (.*?); }", script) == [("", '--quiet "$1"')]
 
 
 def test_a_value_cannot_leave_its_quotes() -> None:

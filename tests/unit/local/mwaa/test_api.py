@@ -205,11 +205,20 @@ def test_an_update_changes_what_it_names_and_keeps_the_rest(mwaa: Any) -> None:
     assert shown["LastUpdate"]["WorkerReplacementStrategy"] == "GRACEFUL"
 
 
-def test_an_update_to_an_older_airflow_is_refused(mwaa: Any) -> None:
+def test_a_version_changes_in_place_up_and_down_and_between_majors_at_their_border(mwaa: Any) -> None:
+    mwaa.create_environment(**wanted(AirflowVersion="2.10.3"))
+    for version in ("3.3.1", "3.0.6"):
+        said = refused(mwaa.update_environment, Name="shop-blue", AirflowVersion=version)
+        assert f"cannot change from 2.10.3 to {version}" in said
+    for version in ("2.9.2", "2.11.0", "3.3.1", "3.0.6", "2.11.2", "2.10.3"):
+        mwaa.update_environment(Name="shop-blue", AirflowVersion=version)
+        assert mwaa.get_environment(Name="shop-blue")["Environment"]["AirflowVersion"] == version
+
+
+def test_from_airflow_3_the_way_back_ends_at_the_last_version_of_2(mwaa: Any) -> None:
     mwaa.create_environment(**wanted(AirflowVersion="3.0.6"))
-    assert "is older" in refused(mwaa.update_environment, Name="shop-blue", AirflowVersion="2.11.2")
-    mwaa.update_environment(Name="shop-blue", AirflowVersion="3.3.1")
-    assert mwaa.get_environment(Name="shop-blue")["Environment"]["AirflowVersion"] == "3.3.1"
+    said = refused(mwaa.update_environment, Name="shop-blue", AirflowVersion="2.10.3")
+    assert "between 2.11.x and 3.x only" in said
 
 
 def test_a_deleted_environment_is_gone_and_its_name_is_free(mwaa: Any) -> None:
@@ -264,3 +273,15 @@ def test_a_rest_call_must_name_a_path_and_a_known_method(mwaa: Any) -> None:
     mwaa.create_environment(**wanted())
     assert "Path" in refused(mwaa.invoke_rest_api, Name="shop-blue", Method="GET", Path="dags")
     assert "HEAD" in refused(mwaa.invoke_rest_api, Name="shop-blue", Method="HEAD", Path="/dags")
+
+
+def test_the_documented_limit_of_a_path_is_kept_if_asked_for(
+    mwaa: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mwaa.create_environment(**wanted())
+    path = "/dags/" + "x" * 59
+    call: dict[str, Any] = {"Name": "shop-blue", "Method": "GET"}
+    refused(mwaa.invoke_rest_api, "RestApiServerException", **call, Path=path)  # no Airflow answers here
+    monkeypatch.setenv("MWAA_LOCAL_REST_LONGEST", "64")
+    assert "65 characters; allowed are 1 to 64" in refused(mwaa.invoke_rest_api, **call, Path=path)
+    refused(mwaa.invoke_rest_api, "RestApiServerException", **call, Path=path[:-1])

@@ -9,7 +9,7 @@ import pytest
 
 from mwaactl.airflow.models import Run
 from mwaactl.errors import Unreachable
-from tests.fakes.airflow.api import HOUR, TEN, api_of, run_answer, sent
+from tests.fakes.airflow.api import HOUR, TEN, a_run, api_of, run_answer, sent
 from tests.fakes.aws.errors import client_error, refused
 
 
@@ -168,10 +168,10 @@ def test_the_runs_at_work_in_a_window_began_before_its_end_and_ended_after_its_b
 
 def test_a_run_says_how_it_was_configured_and_triggered() -> None:
     api, mwaa = api_of({"/dags/etl/dagRuns/x": run_answer("x", conf={"a": 1}, triggered_by="operator")}, 3)
-    described = api.run("etl", "x")
+    described = api.run_like(a_run(), "x")
     assert described is not None
     assert (described.conf, described.triggered_by) == ({"a": 1}, "operator")
     mwaa.airflow["env"]["/dags/etl/dagRuns/x"] = run_answer("x", conf=None)
-    described = api.run("etl", "x")
+    described = api.run_like(a_run(), "x")
     assert described is not None
     assert (described.conf, described.triggered_by) == ({}, None)

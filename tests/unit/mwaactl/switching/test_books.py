@@ -19,6 +19,7 @@ from mwaactl.switching.drain import DrainProgress, wait_until_drained
 from mwaactl.switching.status import status
 from tests.fakes.airflow.model import Dag, Run
 from tests.fakes.aws.clients import LEAD, FakeClients, clients_of_models, deployment, standing
+from tests.fakes.aws.errors import client_error
 from tests.fakes.aws.ssm import OWNERSHIP
 from tests.fakes.clock import START, minutes, stop_time
 from tests.fakes.mwaactl.switches import switched
@@ -78,6 +79,16 @@ def test_books_of_a_side_that_left_nothing_are_closed_at_once(models: FakeClient
     models.ssm.clock.forward(LEAD)
     assert waited(models, timeout=5).finished
     assert books(models) == ({}, True)
+
+
+@pytest.mark.parametrize("puts", [[client_error("TooManyUpdates", 400)], ["late", "late"]])
+def test_another_writer_or_a_lost_answer_only_delays_the_closing(
+    models: FakeClients, puts: list[str | Exception]
+) -> None:
+    switched(models)
+    models.ssm.puts = puts
+    assert waited(models).finished
+    assert books(models) == ({"backlog": minutes(-60)}, True)
 
 
 def test_a_dag_that_is_unpaused_meanwhile_is_finished_by_the_old_side(models: FakeClients) -> None:

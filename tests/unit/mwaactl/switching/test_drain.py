@@ -13,7 +13,7 @@ from mwaactl.errors import LostRace, Unreachable, UsageError
 from mwaactl.switching.drain import DrainProgress, wait_until_drained
 from mwaactl.switching.mirrors import MirrorResult, UncopiedRun
 from tests.fakes.airflow.schedule import NAMES, ScheduledAirflows, Work, run_answer
-from tests.fakes.aws.clients import FakeClients, deployment, standing
+from tests.fakes.aws.clients import LEAD, FakeClients, deployment, standing
 from tests.fakes.aws.ssm import OWNERSHIP
 from tests.fakes.clock import START, at
 from tests.fakes.mwaactl.mirrors import FakeMirrorCopy
@@ -42,7 +42,11 @@ def test_it_moves_held_dags_and_ends_when_the_old_side_has_nothing_left(
     assert aws.ssm.clock.now >= at(200), "the plain DAG's run had to end too"
     first = states[0]
     assert {one.dag_id for one in first.held} == {"slow", "quick"}
-    assert first.draining == {"plain": 1, "quick": 1, "slow": 1}
+    assert list(first.draining.items()) == [("plain", 1), ("quick", 1), ("slow", 1)], "in order, for a person"
+    assert (first.due, first.executed) == ({}, 0), "what is held is not listed twice"
+    assert not any(set(state.moved) & {one.dag_id for one in state.held} for state in states)
+    since = {standing(aws).newest("quick").since}
+    assert {state.moved["quick"] for state in states if "quick" in state.moved} == since
     assert any(set(state.moved) == {"quick"} and len(state.held) == 1 for state in states)
     assert not any(state.drained and state.draining for state in states)
     assert any(state.mirroring == (1, 1) for state in states)
@@ -165,9 +169,9 @@ def test_a_timeout_leaves_what_stands_and_the_same_call_goes_on(
 ) -> None:
     ScheduledAirflows(aws, {"slow": Work(600, 90)})
     switched(aws)
-    first = waited(aws, timeout=30)
+    first = waited(aws, timeout=30.5)
     assert (first.finished, first.drained, [one.dag_id for one in first.held]) == (False, False, ["slow"])
-    assert aws.ssm.clock.now == at(30)
+    assert aws.ssm.clock.now == at(30.5), "no longer than that"
     assert mirrors.copied == []
     assert waited(aws).finished
     assert waited(aws, timeout=5).finished, "nothing is left to do"
@@ -244,6 +248,7 @@ def test_a_target_that_cannot_be_asked_for_mirrors_is_asked_again(
     states: list[DrainProgress] = []
     assert waited(aws, on_change=states.append).finished
     assert "green is away" in {state.trouble for state in states}
+    assert states[-1].trouble is None, "it is over"
 
 
 @pytest.mark.parametrize("dags", [(), ("slow",)])
@@ -299,10 +304,11 @@ def test_two_who_wait_at_once_do_each_others_work(aws: FakeClients, mirrors: Fak
 
 
 def test_named_dags_are_followed_alone(aws: FakeClients, mirrors: FakeMirrorCopy) -> None:
-    ScheduledAirflows(aws, {"slow": Work(600, 60), "other": Work(600, 300)}, bare=True)
+    works = {"slow": Work(600, 60), "other": Work(600, 300), "brief": Work(600, 30)}
+    ScheduledAirflows(aws, works, bare=True)
     switched(aws, "green", "slow")
     done = waited(aws, dags=["slow"])
-    assert (done.finished, set(done.moved)) == (True, {"slow"})
+    assert (done.finished, set(done.moved), done.dags) == (True, {"slow"}, ("slow",))
     assert aws.ssm.clock.now < at(100), "the other DAG's run is not waited for"
     assert standing(aws).owner(aws.ssm.clock.now, "other") == "blue"
     assert {dag_id for _, dag_id, _ in mirrors.copied} == {"slow"}
@@ -328,3 +334,107 @@ def test_a_move_whose_put_was_not_answered_can_no_longer_arrive(
     aws.ssm.clock.forward(60)
     assert {run.side for run in airflows.executed("slow")} == {"blue"}
     assert airflows.overlaps() == []
+    described = [record.get("Description", "") for record in aws.ssm.stored[OWNERSHIP]]
+    assert sum("back on top" in text for text in described) == 2, "by the write itself, then once by the wait"
+
+
+# --- when DAGs move ---
+
+
+def test_a_dag_to_hold_is_followed_alone_and_moves_once_it_is_idle(
+    aws: FakeClients, mirrors: FakeMirrorCopy
+) -> None:
+    airflows = ScheduledAirflows(aws, {"etl": Work(6000, 60, alone=False)}, bare=True)
+    done = waited(aws, dags=["etl"], hold=["etl"])
+    assert done.moved["etl"] > at(60)
+    assert airflows.executed("etl")[0].end == at(60)
+
+
+def test_a_held_dag_waits_for_a_switch_that_is_planned_for_later(
+    aws: FakeClients, mirrors: FakeMirrorCopy
+) -> None:
+    ScheduledAirflows(aws, {"a": Work(6000, 60)}, bare=True)
+    switched(aws, lead=600)
+    assert waited(aws).moved == {"a": at(600)}
+
+
+def test_a_dag_that_is_named_goes_ahead_of_a_switch_that_is_planned_for_later(
+    aws: FakeClients, mirrors: FakeMirrorCopy
+) -> None:
+    ScheduledAirflows(aws, {"a": Work(6000, 60)}, bare=True)
+    switched(aws, lead=600)
+    done = waited(aws, dags=["a"], timeout=300)
+    assert done.finished
+    assert done.moved["a"] < at(90)
+
+
+def test_what_a_paused_dag_has_to_catch_up_on_moves_after_the_last_run_that_is_due(
+    aws: FakeClients, mirrors: FakeMirrorCopy
+) -> None:
+    works = {"behind": Work(60, 1, paused=True), "late": Work(600, 1, alone=False)}
+    airflows = ScheduledAirflows(aws, works, bare=True)
+    switched(aws)
+    airflows.unplanned.add(("blue", "late"))
+    assert [dag.dag_id for dag in waited(aws, timeout=60).held] == ["behind"]
+    airflows.unplanned.clear()
+    assert set(waited(aws).moved) == {"behind"}
+
+
+def test_dags_are_named_in_order(aws: FakeClients, mirrors: FakeMirrorCopy) -> None:
+    names = ["f", "b", "d", "a", "e", "c", "h", "g"]
+    works = {name: Work(600, 20) for name in names} | {
+        name.upper(): Work(600, 1, first=3, alone=False) for name in names
+    }
+    ScheduledAirflows(aws, works, bare=True)
+    switched(aws)
+    states: list[DrainProgress] = []
+    done = waited(aws, on_change=states.append)
+    assert list(done.moved) == sorted(names)
+    assert list(states[0].due) == sorted(map(str.upper, names))
+
+
+# --- what is copied ---
+
+
+def test_what_had_ended_before_the_first_look_is_copied(aws: FakeClients, mirrors: FakeMirrorCopy) -> None:
+    ScheduledAirflows(aws, {"plain": Work(6000, 1, alone=False)}, bare=True)
+    switched(aws)
+    aws.ssm.clock.forward(60)
+    assert waited(aws).finished
+    assert mirrors.copied == [(NAMES["blue"], "plain", START)]
+
+
+def test_both_sides_are_listed_once_a_minute_while_something_is_at_work(
+    aws: FakeClients, mirrors: FakeMirrorCopy
+) -> None:
+    """What ends in between is seen without that. The listing covers two days of every DAG."""
+    airflows = ScheduledAirflows(aws, {"long": Work(6000, 900, alone=False)}, bare=True)
+    switched(aws)
+    asked: list[float] = []
+    listing = airflows._runs
+
+    def listed(side: str, body: dict[str, Any]) -> dict[str, Any]:
+        if "run_after_gte" in body and side == "blue":
+            asked.append(aws.ssm.clock.seconds)
+        return listing(side, body)
+
+    airflows._runs = listed  # type: ignore[method-assign]
+    waited(aws, timeout=150)
+    assert asked == [LEAD, LEAD + 60, LEAD + 120], "from the moment of the switch on"
+
+
+def test_it_gives_up_instead_of_moving_a_dag_against_a_newer_decision_about_all(
+    aws: FakeClients, mirrors: FakeMirrorCopy
+) -> None:
+    """As a rehearsal waits: whoever has switched meanwhile meant that DAG, too."""
+    ScheduledAirflows(aws, {"plain": Work(600, 1, alone=False)})
+    switched(aws, "green", "plain")
+    assert waited(aws, dags=("plain",), decided=1).finished
+    switched(aws, "blue", "plain")
+    aws.ssm.clock.forward(30)
+    switched(aws)
+    written = len(aws.ssm.values())
+    with pytest.raises(LostRace, match="another operator has moved all work"):
+        waited(aws, "blue", dags=("plain",), decided=1)
+    assert len(aws.ssm.values()) == written
+    assert standing(aws).newest("plain").owner == "green"

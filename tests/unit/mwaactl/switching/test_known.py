@@ -99,3 +99,26 @@ def test_a_side_that_does_not_answer_is_reported(models: FakeClients) -> None:
     assert note.startswith("it is unknown whether a DAG appeared")
     with pytest.raises(Unreachable):
         deployment(models).airflow("blue").dag_ids()
+
+
+def test_the_drain_does_not_complete_it_before_every_process_knows_the_switch(models: FakeClients) -> None:
+    """A DAG that appears three seconds later may be executed by one that does not."""
+    for target in ("green", "blue", "green"):
+        switched(models, target)
+        models.ssm.clock.forward(60)
+    switched(models, "blue")
+    begun = standing(models).newest().since
+    appear(models)
+    written = len(models.ssm.stored[OWNERSHIP])
+    wait_until_drained(deployment(models), "blue", timeout=(begun - models.ssm.clock.now).total_seconds() + 4)
+    assert len(models.ssm.stored[OWNERSHIP]) == written
+    wait_until_drained(deployment(models), "blue", timeout=5)
+    assert standing(models).owner(PAST, "new") == "green"
+
+
+def test_the_drain_waits_out_another_writer_too(models: FakeClients) -> None:
+    switched(models)
+    appear(models)
+    models.ssm.puts = [client_error("TooManyUpdates", 400)]
+    wait_until_drained(deployment(models), "green", timeout=25)
+    assert standing(models).owner(PAST, "new") == "blue"
