@@ -66,10 +66,13 @@ def stack(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     for key in ("events/2026/a.json.gz", OWNERSHIP, "forwarder/c.json", "set-aside/x.json", "deploy/a.zip"):
         s3.put_object(Bucket=stack.log, Key=key, Body=b"x")
     secrets = cloud.client("secretsmanager")
-    for name in (_secret(stack), "other"):
+    names = (_secret(stack), "other")
+    for name in names:
         secrets.create_secret(Name=name, SecretString="x")
     yield stack
-    project.destroy()
+    for name in names:
+        secrets.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+    assert project.destroy().ok
 
 
 Call = Callable[[Stack, Callable[[Any], Any]], Any]
