@@ -86,5 +86,5 @@ class GateAlarms(pulumi.ComponentResource):
         )
 
     def _alarm(self, role: str, alarm: Alarm) -> pulumi.Output[str]:
-        """Create it; its name."""
-        return alarm.create(f"{self._name}-{role}", self._args.topics, self._child).name
+        """Create it; its name, which is its id."""
+        return alarm.create(f"{self._name}-{role}", self._args.topics, self._child).id

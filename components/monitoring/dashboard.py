@@ -16,6 +16,7 @@ from components.monitoring.environment_alarms import (
     container_metric,
     database_metric,
     heartbeats,
+    oldest_task,
     queue_metric,
 )
 from components.monitoring.marquez_alarms import METRICS_NAMESPACE, Watched, WatchedNode

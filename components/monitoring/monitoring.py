@@ -74,7 +74,7 @@ class Monitoring(pulumi.ComponentResource):
     def _owner_unhealthy(
         self, of_environments: Mapping[Colour, Sequence[aws.cloudwatch.MetricAlarm]]
     ) -> aws.cloudwatch.CompositeAlarm:
-        names = {colour: [each.name for each in alarms] for colour, alarms in of_environments.items()}
+        names = {colour: [each.id for each in alarms] for colour, alarms in of_environments.items()}
         rule = pulumi.Output.all(names=names, owns=self._owns(), unproven=self._args.unproven).apply(
             lambda known: owner_rule(known["names"], known["owns"], known["unproven"])
         )
@@ -105,7 +105,7 @@ class Monitoring(pulumi.ComponentResource):
             for colour, metric in self._args.reports.items()
         }
         return {
-            colour: alarm.create(f"{self._name}-{colour}-owns", (), self._child).name
+            colour: alarm.create(f"{self._name}-{colour}-owns", (), self._child).id
             for colour, alarm in alarms.items()
         }
 
