@@ -76,6 +76,7 @@ class AlarmTopic(pulumi.ComponentResource):
         aws.cloudwatch.EventTarget(
             f"{self._name}-ownership",
             rule=rule.name,
+            target_id="topic",
             arn=topic,
             input_transformer=aws.cloudwatch.EventTargetInputTransformerArgs(
                 input_paths={"what": "$.detail.description", "how": "$.detail.operation"},

@@ -60,6 +60,7 @@ TYPES: Mapping[str, str | Mapping[str, str]] = {
         "BucketVersioning": "aws_s3_bucket_versioning",
     },
     "secretsmanager": SAME,
+    "sns": SAME,
     "ssm": SAME,
     "vpc": "aws_vpc_{name}",
 }

@@ -304,7 +304,6 @@ KINDS: dict[str, Kind] = {
     "aws:cloudwatch/eventTarget:EventTarget": Kind(
         ("rule", "targetId", "eventBusName"),
         "{rule}-{targetId}",
-        {"targetId": "terraform-{hex16}"},
         name=None,
         defaults={"eventBusName": "default", "forceDestroy": False},
     ),
@@ -318,7 +317,7 @@ KINDS: dict[str, Kind] = {
     "aws:sns/topicSubscription:TopicSubscription": Kind(
         ("endpoint", "protocol", "topic"),
         "{topic}:{hex16}",
-        {"arn": "{topic}:{hex16}", "pendingConfirmation": True, "ownerId": "{account}"},
+        {"arn": "{id}", "pendingConfirmation": True, "ownerId": "{account}"},
         name=None,
         defaults={
             "confirmationTimeoutInMinutes": 1,
