@@ -136,7 +136,7 @@ def plan_failover(
     before = deployment.ownership.read()
     now = aws_now(before, deployment.ownership.lead)
     earlier = _earlier_switch(deployment.ownership, before, target)
-    since = _begin(since, earlier, now)
+    since = _begin(since, earlier, now, before.timeline)
     until = earlier.until if earlier else None
     if witnesses is None:
         # In this order: the REST API also reports what is completed while the log is read.
@@ -184,14 +184,21 @@ def _earlier_switch(ownership: Ownership, before: Snapshot, target: Colour) -> _
     )
 
 
-def _begin(since: datetime | None, earlier: _EarlierSwitch | None, now: datetime) -> datetime:
-    """The begin of the window; UsageError if it is in the future."""
+def _begin(
+    since: datetime | None, earlier: _EarlierSwitch | None, now: datetime, timeline: Timeline
+) -> datetime:
+    """The begin of the window; UsageError if it is in the future, or before what the timeline remembers."""
     if since is None:
         since = earlier.since if earlier and earlier.since else now - DEFAULT_SINCE
     # To the millisecond, as the history records it: otherwise a repeated command would decide again.
     since = since.replace(microsecond=since.microsecond // 1000 * 1000)
     if since > now:
         raise UsageError(f"--since {iso(since)} is in the future")
+    if since < (remembered := timeline.owners[0].since):
+        raise UsageError(
+            f"--since {iso(since)}: nobody knows any more who owned what was due before {iso(remembered)}. "
+            f"Fail over with --since {iso(remembered)}, and clear what is older by hand"
+        )
     return since
 
 

@@ -182,7 +182,8 @@ def test_what_an_operator_looks_at(cloud: FullHaCloud) -> None:
 def test_each_statement_of_each_role_is_needed(cloud: FullHaCloud) -> None:
     """By a call that would be denied without it; the guide gives the reason for each other one."""
     roles = Roles.of(cloud)
-    assert roles.denied() == []
+    # the doctor asks for it, and takes a denial for an answer: no document can name the operator's own role
+    assert {record["action"] for record in roles.denied()} <= {"iam:SimulatePrincipalPolicy"}
     assert roles.not_needed_by_their_calls() == []
     table = (CHECKOUT / "docs" / "testing.md").read_text()
     assert roles.unused() == reasons(table).keys()

@@ -428,6 +428,24 @@ def test_what_makes_no_sense_is_wrong_usage(aws: FakeClients, more: dict[str, An
         fail_over(aws, **more)
 
 
+def test_it_does_not_begin_before_what_is_remembered(aws: FakeClients) -> None:
+    """It would give the target what nobody remembers the owner of, however long ago that was due."""
+    switches: list[tuple[Colour, Colour, float]] = [("green", "blue", 20), ("blue", "green", 40)]
+    for version, (target, source, begin) in enumerate(switches, 2):
+        aws.ssm.clock.now = minutes(begin - 1)
+        timeline = standing(aws).switched(target, minutes(begin), version, known=["a"])
+        timeline = timeline.with_books(source, {}, version, closed=True)
+        aws.ssm.store({"Name": OWNERSHIP, "Value": dumped(timeline.folded(minutes(begin)))})
+    aws.ssm.clock.now = minutes(NOW)
+    assert standing(aws).owners[0].since == minutes(40)
+    before = aws.ssm.values()
+    with pytest.raises(UsageError, match=f"--since {iso(minutes(40))}"):
+        fail_over(aws, since=minutes(39))
+    assert aws.ssm.values() == before
+    fail_over(aws, since=minutes(40))
+    assert owner(aws, 41) == "green"
+
+
 def test_a_switch_that_lands_behind_a_failover_has_the_last_word_in_the_plain_parameter(
     aws: FakeClients,
 ) -> None:
