@@ -23,6 +23,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+ROOT_KEY = "test"  # as in local/aws/ministack.py
 READS_PER_SECOND = 40  # of GetParameter: the default quota of an account and region
 STANDARD = 4096  # characters of a Standard parameter
 # What the encryption of a bucket or a secret asks of a caller beside the call itself.
@@ -197,7 +198,8 @@ _reads: deque[float] = deque(maxlen=READS_PER_SECOND)
 async def answer_ssm(method: str, path: str, headers: Any, body: bytes, query: Any) -> Any:
     """As Parameter Store: no more than its quota of reads, no more characters than a parameter holds."""
     operation = headers.get("x-amz-target", "").rpartition(".")[2]
-    if operation == "GetParameter":
+    # The tests look on with the root keys all the time, which no real account has to serve.
+    if operation == "GetParameter" and router.extract_access_key_id(headers, query) != ROOT_KEY:
         now = time.monotonic()
         if len(_reads) == READS_PER_SECOND and now - _reads[0] < 1:
             return _ssm_error("ThrottlingException", "Rate exceeded")

@@ -365,9 +365,13 @@ def dag_policy(dag: Any) -> None:
 
 
 def task_policy(task: Any) -> None:
-    """Layer 3, the `on_skipped_callback`, and no start in the triggerer, which has no gate."""
+    """Layer 3, the callbacks of a task that it skips, and no start in the triggerer, which has no gate."""
     _gate_pre_execute(task)
-    _silence(task, "on_skipped_callback")
+    for name in (
+        "on_skipped_callback",
+        "on_success_callback",
+    ):  # Airflow 2 calls both when a task skips itself
+        _silence(task, name)
     if getattr(task, "start_from_trigger", False):
         task.start_from_trigger = False
     mapped = getattr(task, "partial_kwargs", None)
