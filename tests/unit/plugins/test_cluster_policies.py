@@ -532,7 +532,7 @@ def test_a_run_that_airflow_does_not_describe_calls_back_on_the_owner_of_now_onl
 
 @pytest.mark.parametrize("name", ["on_skipped_callback", "on_success_callback"])
 def test_a_task_that_skips_itself_calls_nothing_where_it_is_not_owned(airflow: Airflow, name: str) -> None:
-    """Airflow 2 calls both, if the scheduler could not read the ownership and left the task to its process."""
+    """Airflow 2 calls both, if the scheduler could not read the ownership and left the task to it."""
     calls: list[str] = []
     task = operator(**{name: lambda context: calls.append(context["dag_run"].run_id)})
     policies.task_policy(task)
