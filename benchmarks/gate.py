@@ -30,7 +30,8 @@ from rich.table import Table
 
 from components.airflow.plugins import OPENLINEAGE, plugins_zip
 from components.config.airflow_versions import AIRFLOW_VERSIONS
-from local.home import ACCOUNT, Home
+from local.aws.callers import role_arn
+from local.home import Home
 from tests.e2e.zoo.environment import BENCHMARK_ROLE, Kind, Zoo, ZooCloud
 from tests.fakes.timeline import LIVES, dumped
 
@@ -94,7 +95,7 @@ class Environment(Zoo):
             Name=self.name,
             AirflowVersion=self.kind.version,
             EnvironmentClass="mw1.micro",
-            ExecutionRoleArn=f"arn:aws:iam::{ACCOUNT}:role/{BENCHMARK_ROLE}",
+            ExecutionRoleArn=role_arn(BENCHMARK_ROLE),
             SourceBucketArn=f"arn:aws:s3:::{self._bucket}",
             DagS3Path="dags/",
             PluginsS3Path="plugins.zip",

@@ -15,6 +15,7 @@ from components.monitoring.environment_alarms import (
     airflow_metric,
     container_metric,
     database_metric,
+    failed_tasks,
     heartbeats,
     oldest_task,
     queue_metric,
@@ -78,15 +79,7 @@ def _of_environments(shown: Shown) -> Iterator[list[Widget]]:
                 [
                     _series(heartbeats(environment), "heartbeats"),
                     _series(airflow_metric(environment, "DAG Processing", "ImportErrors"), "import errors"),
-                    _series(
-                        Metric(
-                            "AmazonMWAA",
-                            "TaskInstanceFailures",
-                            {"DAG": "All", "Task": "All", "Environment": environment},
-                            "Sum",
-                        ),
-                        "failed tasks",
-                    ),
+                    _series(failed_tasks(environment), "failed tasks"),
                 ],
             ),
             _graph(
@@ -151,15 +144,9 @@ def _lineage(shown: Shown) -> Iterator[Widget]:
 def _marquez(shown: Shown) -> Iterator[Widget]:
     watched = shown.watched
     if isinstance(watched, WatchedNode):
-        node = {"InstanceId": watched.instance}
-        yield _graph(
-            shown, "Marquez node: CPU (%)", [_series(Metric("AWS/EC2", "CPUUtilization", node), "CPU")]
-        )
-        yield _graph(
-            shown,
-            "Marquez node: failed checks",
-            [_series(Metric("AWS/EC2", "StatusCheckFailed", node), "failed")],
-        )
+        yield _graph(shown, "Marquez node: CPU (%)", [_series(watched.metric("CPUUtilization"), "CPU")])
+        failed = _series(watched.metric("StatusCheckFailed"), "failed")
+        yield _graph(shown, "Marquez node: failed checks", [failed])
         return
     yield _graph(
         shown,

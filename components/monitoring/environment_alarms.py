@@ -31,6 +31,16 @@ def heartbeats(environment: pulumi.Input[str]) -> Metric:
     return airflow_metric(environment, "Scheduler", "SchedulerHeartbeat", "Sum")
 
 
+def failed_tasks(environment: pulumi.Input[str]) -> Metric:
+    """Of all DAGs together."""
+    return Metric(
+        AIRFLOW,
+        "TaskInstanceFailures",
+        {"DAG": "All", "Task": "All", "Environment": environment},
+        "Sum",
+    )
+
+
 def oldest_task(environment: pulumi.Input[str]) -> Metric:
     """How long the oldest task has waited in the queue, in seconds."""
     return queue_metric(environment, "ApproximateAgeOfOldestTask")

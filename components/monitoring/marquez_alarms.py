@@ -22,6 +22,9 @@ class WatchedNode:
 
     instance: pulumi.Input[str]
 
+    def metric(self, name: str) -> Metric:
+        return Metric(NODE, name, {"InstanceId": self.instance})
+
 
 @dataclass(frozen=True, kw_only=True)
 class WatchedHa:
@@ -60,9 +63,7 @@ def marquez_alarms(watched: Watched) -> Mapping[str, Alarm]:
             "node": Alarm(
                 description="The Marquez node fails EC2's checks. Sound hardware is chosen by itself; if it "
                 "stays so: pulumi up --replace",
-                metrics=[
-                    Metric(NODE, "StatusCheckFailed", {"InstanceId": watched.instance}),
-                ],
+                metrics=[watched.metric("StatusCheckFailed")],
                 threshold=0,
                 periods=2,
                 missing="breaching",

@@ -15,6 +15,10 @@ from local.provider.values import Props, ProviderError
 LONGEST = 10_240  # characters of a role's inline policies, without whitespace
 
 
+def _is_gone(error: ClientError) -> bool:
+    return error_code(error) in ("NoSuchEntity", "NoSuchEntityException")
+
+
 class Role:
     def create(self, inputs: Props) -> tuple[str, Props]:
         name = inputs["name"]
@@ -32,7 +36,7 @@ class Role:
         try:
             client("iam").get_role(RoleName=identifier)
         except ClientError as error:
-            if error_code(error) in ("NoSuchEntity", "NoSuchEntityException"):
+            if _is_gone(error):
                 return None
             raise as_provider_error(f"reading the role {identifier}", error) from error
         return {}
@@ -52,7 +56,7 @@ class Role:
                 iam.delete_role_policy(RoleName=identifier, PolicyName=policy)
             iam.delete_role(RoleName=identifier)
         except ClientError as error:
-            if error_code(error) not in ("NoSuchEntity", "NoSuchEntityException"):
+            if not _is_gone(error):
                 raise as_provider_error(f"deleting the role {identifier}", error) from error
 
 
@@ -67,7 +71,7 @@ class RolePolicy:
         try:
             answer = client("iam").get_role_policy(RoleName=state["role"], PolicyName=state["name"])
         except ClientError as error:
-            if error_code(error) in ("NoSuchEntity", "NoSuchEntityException"):
+            if _is_gone(error):
                 return None
             raise as_provider_error(f"reading the policy of {state['role']}", error) from error
         document = answer["PolicyDocument"]
@@ -82,7 +86,7 @@ class RolePolicy:
         try:
             client("iam").delete_role_policy(RoleName=state["role"], PolicyName=state["name"])
         except ClientError as error:
-            if error_code(error) not in ("NoSuchEntity", "NoSuchEntityException"):
+            if not _is_gone(error):
                 raise as_provider_error(f"deleting the policy of {state['role']}", error) from error
 
     @staticmethod

@@ -29,8 +29,8 @@ from components.config.airflow_versions import major
 from components.lineage_log import EVENTS
 from local.airflow.config import EXECUTOR_TAG, IMAGE_TAG
 from local.airflow.process import stop_airflows
-from local.aws import ministack
-from local.home import ACCOUNT, REGION, Home
+from local.aws import callers, ministack
+from local.home import REGION, Home
 from local.processes import LOOPBACK, answers, clean_environ, free_port, start, stop, wait_until
 from local.pulumi import cli as pulumi_cli
 from mwaactl.airflow.client import AirflowApi
@@ -146,7 +146,7 @@ class Zoo:
             Name=self.name,
             AirflowVersion=self.kind.version,
             EnvironmentClass="mw1.micro",
-            ExecutionRoleArn=f"arn:aws:iam::{ACCOUNT}:role/{ZOO_ROLE}",
+            ExecutionRoleArn=callers.role_arn(ZOO_ROLE),
             SourceBucketArn=f"arn:aws:s3:::{self._bucket}",
             DagS3Path="dags/",
             PluginsS3Path="plugins.zip",

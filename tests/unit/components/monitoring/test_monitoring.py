@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -82,31 +83,29 @@ def test_one_environment_is_the_owner_even_if_its_probe_is_silent() -> None:
     assert not evaluated(rule)
 
 
-def test_each_alarm_says_what_to_do_and_has_a_row_in_the_guide(told: Deployment) -> None:
-    rows = {
+def rows_of_the_guide() -> set[str]:
+    return {
         name
         for line in GUIDE.read_text().splitlines()
         if line.startswith("| `")
         for name in re.findall(r"`([a-z-]+)`", line.split("|")[1])
     }
-    names = {re.sub(r"^monitoring-(blue|green)-", "", name) for name in alarms(told)}
-    names = {name.removeprefix("monitoring-") for name in names}
+
+
+def in_the_guide(names: Iterable[str]) -> set[str]:
+    """The names of alarms as the guide has them, which are the same for blue and green."""
+    return {re.sub(r"^monitoring-((blue|green)-)?", "", name) for name in names}
+
+
+def test_each_alarm_says_what_to_do_and_has_a_row_in_the_guide(told: Deployment) -> None:
+    names, rows = in_the_guide(alarms(told)), rows_of_the_guide()
     assert names <= rows, names - rows
     for name, alarm in alarms(told).items():
         assert len(alarm["alarmDescription"]) > 40, name
 
 
 def test_the_guide_has_no_row_without_an_alarm() -> None:
-    text = GUIDE.read_text()
-    known = {name for mode in MODES for name in alarms(deploy(mode))}
-    plain = {re.sub(r"^monitoring-((blue|green)-)?", "", name) for name in known}
-    rows = {
-        name
-        for line in text.splitlines()
-        if line.startswith("| `")
-        for name in re.findall(r"`([a-z-]+)`", line.split("|")[1])
-    }
-    assert rows == plain
+    assert rows_of_the_guide() == in_the_guide(name for mode in MODES for name in alarms(deploy(mode)))
 
 
 def test_without_a_topic_the_alarms_can_still_be_seen() -> None:
