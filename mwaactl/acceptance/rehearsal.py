@@ -307,12 +307,9 @@ class _Rehearsal:
         timeline = self._deployment.ownership.read().timeline
         return any(book.dag_id == PROBE for book in timeline.drains(self._other))
 
-    def _moved_on(self, snapshot: Snapshot) -> bool:
-        return snapshot.timeline.owners[-1].version != self._decided
-
     def _stand_down(self, snapshot: Snapshot, owner: Colour | None = None) -> None:
         """Raise LostRace if another operator has decided about all DAGs, or (`owner`) about the probe."""
-        if self._moved_on(snapshot):
+        if snapshot.timeline.owners[-1].version != self._decided:
             owns = named(newest_owner(snapshot.timeline))
             raise LostRace(
                 f"another operator has switched meanwhile: {owns} owns the work, the probe included, and "
