@@ -115,7 +115,7 @@ _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired")
 _INVALID = ("InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "AuthFailure")
 _SKEW = ("RequestTimeTooSkewed", "InvalidSignatureException", "SignatureDoesNotMatch")
 _DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Forbidden", "403")
-_BUSY = ("Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded", "SlowDown")
+BUSY = ("Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded", "SlowDown")
 
 
 def error_code(error: BaseException) -> str:
@@ -141,7 +141,7 @@ def explain(error: BaseException) -> str:
         return f"AWS refused the signature ({code}): check this machine's clock and the secret key"
     if code in _DENIED:
         return f"access denied: {text}"
-    if code in _BUSY:
+    if code in BUSY:
         return f"AWS is throttling the calls ({code}): try again in a minute"
     if isinstance(error, boto.HTTPClientError | boto.ConnectionError):
         return f"not reachable ({text}): check the network, AWS_ENDPOINT_URL and the region"

@@ -15,6 +15,7 @@ from pathlib import Path
 from bluegreen.timeline import Colour
 
 from mwaactl.airflow.client import AirflowApi
+from mwaactl.airflow.rest import Pace
 from mwaactl.aws import Clients
 from mwaactl.ownership.parameter import Ownership
 from mwaactl.stack import Stack, load
@@ -26,6 +27,7 @@ class Deployment:
     def __init__(self, stack: Stack, clients: Clients) -> None:
         self.stack, self.clients = stack, clients
         self._airflows: dict[Colour, AirflowApi] = {}
+        self._pace = Pace()
 
     @classmethod
     def open(
@@ -56,13 +58,15 @@ class Deployment:
         )
 
     def airflow(self, colour: Colour) -> AirflowApi:
-        """Airflow's REST API on one environment; the same object each time, as it limits the rate of calls.
+        """Airflow's REST API on one environment; all share the rate that Amazon allows the account.
 
         Raises UsageError if the stack has no environment of that colour.
         """
         if colour not in self._airflows:
             environment = self.stack.require(colour)
-            self._airflows[colour] = AirflowApi(self.clients.mwaa, environment.name, environment.major)
+            self._airflows[colour] = AirflowApi(
+                self.clients.mwaa, environment.name, environment.major, self._pace
+            )
         return self._airflows[colour]
 
     @property

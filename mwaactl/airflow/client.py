@@ -14,7 +14,7 @@ from urllib.parse import quote
 from mwaactl.airflow import models as read
 from mwaactl.airflow.dialect import dialect
 from mwaactl.airflow.models import Asset, AssetEvent, Dag, ImportProblem, Pool, Run, Task, TaskInstance
-from mwaactl.airflow.rest import NotFound, RestApi, TooLong, fits
+from mwaactl.airflow.rest import NotFound, Pace, RestApi, TooLong, fits
 from mwaactl.errors import Unreachable
 from mwaactl.json_model import iso
 
@@ -33,8 +33,8 @@ DEFAULT_POOL = "default_pool"
 class AirflowApi:
     """Calls on environment `name` that runs Airflow `major`; each raises Unreachable with the reason."""
 
-    def __init__(self, client: MWAAClient, name: str, major: int) -> None:
-        self._rest = RestApi(client, name)
+    def __init__(self, client: MWAAClient, name: str, major: int, pace: Pace | None = None) -> None:
+        self._rest = RestApi(client, name, pace or Pace())
         self.name, self._call = name, self._rest.call
         self._dialect = dialect(major)
 

@@ -8,14 +8,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from mwaactl.aws import error_code, explain
+from mwaactl.aws import BUSY, error_code, explain
 from mwaactl.errors import Unreachable
 
 if TYPE_CHECKING:
     from mypy_boto3_mwaa import MWAAClient
+    from mypy_boto3_mwaa.type_defs import InvokeRestApiResponseTypeDef
 
-CALLS_PER_SECOND = 8.0  # InvokeRestApi allows 10
+CALLS_PER_SECOND = 8.0  # InvokeRestApi allows an account 10, of all its environments
 BURST = 10
+PATIENCE = (1, 2, 4, 8, 16)  # seconds to wait, one after the other, while others use up the account's calls
 UNKNOWN_PATH = (400, 404)  # Airflow's answers to a path that it does not understand
 LONGEST_PATH = 64  # by the API's model; whether Amazon insists on it is not known
 
@@ -42,11 +44,10 @@ class NotFound(Refused):
 
 
 class RestApi:
-    """The REST API of environment `name`."""
+    """The REST API of environment `name`. Those of one account and region share a `pace`."""
 
-    def __init__(self, client: MWAAClient, name: str) -> None:
-        self._client, self._name = client, name
-        self._pace = Pace()
+    def __init__(self, client: MWAAClient, name: str, pace: Pace) -> None:
+        self._client, self._name, self._pace = client, name, pace
         self._unquoted: bool | None = None  # the form of paths that this environment takes; None: unknown
 
     @property
@@ -86,9 +87,8 @@ class RestApi:
     def _ask(self, request: Mapping[str, Any], path: str) -> dict[str, Any]:
         from botocore.exceptions import BotoCoreError, ClientError
 
-        self._pace.wait()
         try:
-            response = self._client.invoke_rest_api(**request, Path=path)
+            response = self._admitted(request, path)
         except (BotoCoreError, ClientError) as error:
             status = getattr(error, "response", {}).get("RestApiStatusCode") or 0
             message = f"Airflow's REST API on {self._name}: {_reason(error, path)}"
@@ -101,6 +101,21 @@ class RestApi:
         if not isinstance(answer, dict):
             raise Unreachable(f"Airflow's REST API on {self._name}: the answer to {path} is no JSON object")
         return answer
+
+    def _admitted(self, request: Mapping[str, Any], path: str) -> InvokeRestApiResponseTypeDef:
+        """The answer, asked for again while AWS throttles: a throttled call has not reached Airflow."""
+        from botocore.exceptions import ClientError
+
+        for seconds in PATIENCE:
+            self._pace.wait()
+            try:
+                return self._client.invoke_rest_api(**request, Path=path)
+            except ClientError as error:
+                if error_code(error) not in BUSY:
+                    raise
+                self._pace.hold_off(seconds)
+        self._pace.wait()
+        return self._client.invoke_rest_api(**request, Path=path)
 
 
 class Pace:
@@ -117,6 +132,11 @@ class Pace:
             delay = self._free_at - now
         if delay > 0:
             time.sleep(delay)
+
+    def hold_off(self, seconds: float) -> None:
+        """Let nobody pass for so long."""
+        with self._lock:
+            self._free_at = max(self._free_at, time.monotonic() + seconds)
 
 
 def _text(value: object) -> str:

@@ -12,11 +12,13 @@ from mwaactl.airflow.client import AirflowApi
 from mwaactl.airflow.rest import NotFound, Refused
 from mwaactl.errors import Unreachable
 from tests.fakes.airflow.api import a_run, api_of, sent
+from tests.fakes.aws.clients import deployment, fresh_clients
 from tests.fakes.aws.errors import client_error, refused
 from tests.fakes.aws.mwaa import FakeMwaa
 
 QUOTED = "/dags/etl/dagRuns/scheduled__2026-11-23T09%3A00%3A00%2B00%3A00"
 PLAIN = unquote(QUOTED)
+THROTTLED = client_error("ThrottlingException", 429, "InvokeRestApi")
 
 
 def api_that_takes(form: str, status: int = 404) -> tuple[AirflowApi, FakeMwaa]:
@@ -94,17 +96,64 @@ def test_an_answer_that_is_no_object_is_an_error() -> None:
         api.tasks("etl")
 
 
+class Time:
+    """Stands in for the machine's, in which only sleeping takes time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.passed = 0.0
+        monkeypatch.setattr(rest, "time", self)
+
+    def monotonic(self) -> float:
+        return 100 + self.passed
+
+    def sleep(self, seconds: float) -> None:
+        self.passed += seconds
+
+
 def test_calls_are_paced_after_the_first_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, slept = [100.0], []
-
-    def sleep(seconds: float) -> None:
-        slept.append(seconds)
-        now[0] += seconds
-
-    monkeypatch.setattr("mwaactl.airflow.rest.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("mwaactl.airflow.rest.time.sleep", sleep)
+    time = Time(monkeypatch)
     api, _ = api_of({"PATCH /dags/etl": {}}, 3)
     for _ in range(26):
         api.set_paused("etl", True)
-    assert now[0] - 100 == pytest.approx(16 / rest.CALLS_PER_SECOND), "10 at once, then 8 a second"
-    assert len(slept) == 16
+    assert time.passed == pytest.approx(16 / rest.CALLS_PER_SECOND), "10 at once, then 8 a second"
+
+
+def test_both_environments_share_the_rate_of_their_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    time = Time(monkeypatch)
+    airflows = deployment(fresh_clients()).airflows
+    for _ in range(13):
+        for airflow in airflows.values():
+            airflow.pools()
+    assert time.passed == pytest.approx(16 / rest.CALLS_PER_SECOND)
+
+
+@pytest.mark.parametrize("times", [1, 5])
+def test_a_throttled_call_is_made_again(times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    time = Time(monkeypatch)
+    left = [THROTTLED] * times
+
+    def answer(_: Any) -> dict[str, Any]:
+        if left:
+            raise left.pop()
+        return {}
+
+    api, mwaa = api_of({"PATCH /dags/etl": answer}, 3)
+    api.set_paused("etl", True)
+    assert len(mwaa.asked) == times + 1
+    assert time.passed == pytest.approx(sum(rest.PATIENCE[:times]), abs=1)
+
+
+def test_a_call_that_is_always_throttled_says_so_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    time = Time(monkeypatch)
+    api, mwaa = api_of({"PATCH /dags/etl": THROTTLED}, 3)
+    with pytest.raises(Unreachable, match=r"AWS is throttling the calls .*: try again in a minute"):
+        api.set_paused("etl", True)
+    assert len(mwaa.asked) == 6
+    assert time.passed == pytest.approx(31, abs=1)
+
+
+def test_what_is_refused_for_another_reason_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    api, mwaa = api_of({"PATCH /dags/etl": client_error("AccessDeniedException", 403)}, 3)
+    with pytest.raises(Unreachable, match="access denied"):
+        api.set_paused("etl", True)
+    assert len(mwaa.asked) == 1
