@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mwaactl.cli import acceptance, images, lineage, recovery, switch
+from mwaactl.cli import acceptance, images, lineage, recovery, status, switch
 from mwaactl.cli.finish import finish
 from mwaactl.cli.options import CwdOption, DryRunOption, JsonOption, ProfileOption, StackOption
 from mwaactl.cli.session import aws_profile, busy, open_deployment, session
@@ -29,17 +29,7 @@ def options(profile: ProfileOption = None) -> None:
     aws_profile.set(profile)
 
 
-@app.command(short_help="Show who owns the work, and the state of both sides.")
-def status(stack: StackOption = None, cwd: CwdOption = None, as_json: JsonOption = False) -> None:
-    """Show which environment owns the work, the state of both, and whether a switch would pass its checks."""
-    with session(as_json):
-        with busy("Checking both environments", as_json):
-            from mwaactl.switching.status import status as observe_all
-
-            result = observe_all(open_deployment(stack, cwd))
-        from mwaactl.screens.status import show_status
-
-        finish(result, show_status, as_json=as_json)
+status.register(app)
 
 
 @app.command(short_help="Print the colour of the present owner, for scripts.")

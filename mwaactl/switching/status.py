@@ -49,6 +49,7 @@ class OwnershipLine(Model):
 class Status(Model):
     """What `mwaactl status` shows. `not_checked` has the reason for each missing field."""
 
+    at: Instant  # this machine's time when the observation ended
     stack: str
     name: str
     mode: str
@@ -102,6 +103,7 @@ def status(deployment: Deployment) -> Status:
         )
         checks = run_checks(sides)
     return Status(
+        at=clock.now(),
         stack=deployment.name,
         name=deployment.stack.name,
         mode=deployment.stack.mode,
