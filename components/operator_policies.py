@@ -2,7 +2,7 @@
 
 The program attaches them to nobody: it exports them, and a person decides who gets which. Each stands alone.
 
-    read     look: status, active, history, audit, doctor, and the status of the lineage log
+    read     look: status, active, history, logs, audit, doctor, and the status of the lineage log
     switch   also decide who owns the work, and what runs: rehearse, switch, rollback, audit --backfill,
              dags push
     on_call  also in an emergency: failover --fence, unfence, and the events that Marquez refused
@@ -120,6 +120,11 @@ def _look(stack: Operated) -> Sequence[Statement]:
         statement(["s3:GetObject"], stack.dags, sid="CompareDags"),
         statement(["s3:GetObjectVersion"], stack.plugins, sid="ComparePlugins"),
         statement(["iam:GetRolePolicy"], stack.roles, sid="SeeFence"),
+        statement(
+            ["logs:FilterLogEvents"],
+            [stack.arn("logs", f"log-group:airflow-{name}-*") for name in stack.names],
+            sid="ReadLogs",
+        ),
         # The action has no resources and no condition keys.
         statement(["cloudwatch:GetMetricData"], ["*"], sid="ReadMetrics"),
         # Nor have these; the doctor compares the two.

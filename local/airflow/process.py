@@ -19,6 +19,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from local.airflow.files import Files
 from local.airflow.install import Image
 from local.airflow.locks import VERSIONS, lock
 from local.airflow.rest import RestApi
+from local.airflow.shipping import Shipping
 from local.aws import callers, postgres
 from local.home import Home
 from local.mwaa.bucket import Bucket
@@ -139,6 +141,7 @@ class Environment:
         self._back_off = BackOff()
         self._rest: RestApi | None = None
         self._sync_failed = False
+        self._shipping: tuple[str, Shipping] | None = None  # by the execution role
         self._role: dict[str, str] = {}  # the credentials of the execution role
 
     # What the runtime offers
@@ -177,7 +180,7 @@ class Environment:
                 shutil.rmtree(old, ignore_errors=True)
 
     def tend(self, environment: Json) -> None:
-        """Sync DAGs; restart dead processes, less and less often if they keep dying."""
+        """Sync DAGs; restart dead processes, less and less often if they keep dying; ship logs."""
         try:
             if processes.find(self._home, postgres.NAME) is None:
                 postgres.start(self._home)
@@ -199,6 +202,15 @@ class Environment:
                 log.warning("%s: %s has ended; restarting it", self._name, component.name)
                 end_strays(self._home, self._airflow_home)
                 self._start_one(component, installation, environ)
+        self._ship(environment)
+
+    def _ship(self, environment: Json) -> None:
+        role = environment["ExecutionRoleArn"]
+        if self._shipping is None or self._shipping[0] != role:
+            known, keep = self._files.read("shipped.json"), partial(self._files.write, "shipped.json")
+            client = callers.as_role(self._home, "logs", role)
+            self._shipping = role, Shipping(client, known, keep)
+        self._shipping[1].ship(environment, self._airflow_home / "logs", self._home.logs)
 
     def remove(self) -> None:
         """End all processes, drop the database, remove the files."""

@@ -7,6 +7,7 @@ Added here:
 - which statement allowed which kind of call, and what was denied: one JSON line each in the file DOOR_RECORD
 - what MiniStack does not judge: the use of a KMS key by S3 and Secrets Manager, `cloudwatch:namespace`, and
   that S3 hides from a caller without `s3:ListBucket` whether an object is missing
+- the prefix and the pages of FilterLogEvents
 - limits of Parameter Store that MiniStack does not keep
 - `POST /local/judge`: a decision for the local MWAA, which serves its API elsewhere
 """
@@ -23,6 +24,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+LOG_PAGE = 1000  # events; Amazon's is at most 10,000, often far fewer
 ROOT_KEY = "test"  # as in local/aws/ministack.py
 READS_PER_SECOND = 40  # of GetParameter: the default quota of an account and region
 STANDARD = 4096  # characters of a Standard parameter
@@ -39,12 +41,14 @@ ministack: Any = importlib.import_module("ministack.app")
 evaluator: Any = importlib.import_module("ministack.core.iam_evaluator")
 actions: Any = importlib.import_module("ministack.core.iam_actions")
 router: Any = importlib.import_module("ministack.core.router")
+logs: Any = importlib.import_module("ministack.services.cloudwatch_logs")
 s3: Any = importlib.import_module("ministack.services.s3")
 secrets: Any = importlib.import_module("ministack.services.secretsmanager")
 
 # As MiniStack has them, before `main` puts others in their places.
 _evaluate, _enforce, _context = evaluator.evaluate, evaluator.enforce, actions.request_tag_context
-_application, _s3, _ssm = ministack.app, ministack.SERVICE_HANDLERS["s3"], ministack.SERVICE_HANDLERS["ssm"]
+_application = ministack.app
+_s3, _ssm, _logs = (ministack.SERVICE_HANDLERS[service] for service in ("s3", "ssm", "logs"))
 # (context, result) of each evaluation of the present request, and the Sids of statements to leave out.
 _evaluations: ContextVar[list[tuple[Any, Any]]] = ContextVar("evaluations", default=[])  # noqa: B039
 _without: ContextVar[str] = ContextVar("without", default="")
@@ -220,6 +224,35 @@ def _ssm_error(code: str, message: str) -> tuple[int, dict[str, str], bytes]:
     return 400, {"Content-Type": "application/x-amz-json-1.1"}, body
 
 
+async def answer_logs(method: str, path: str, headers: Any, body: bytes, query: Any) -> Any:
+    """As CloudWatch Logs: FilterLogEvents looks at the streams of a prefix only, and answers page by page.
+
+    A page's token is the time of its last event and how many of that time have been on a page.
+    """
+    if not headers.get("x-amz-target", "").endswith(".FilterLogEvents"):
+        return await _logs(method, path, headers, body, query)
+    asked = json.loads(body)
+    prefix, token = asked.pop("logStreamNamePrefix", None), asked.pop("nextToken", None)
+    group = logs._log_groups.get(asked["logGroupName"])
+    if prefix is not None and group is not None:
+        names = [name for name in group["streams"] if name.startswith(prefix)]
+        asked["logStreamNames"] = names or [prefix]  # an empty list would mean all streams
+    shown = 0
+    if token:
+        asked["startTime"], shown = map(int, token.split(":"))
+    answer = await _logs(method, path, headers, json.dumps({**asked, "limit": 10000}).encode(), query)
+    if answer[0] != 200:
+        return answer
+    content = json.loads(answer[2])
+    rest = content["events"][shown:]
+    page = rest[: min(asked.get("limit", LOG_PAGE), LOG_PAGE)]
+    if len(rest) > len(page):
+        last = page[-1]["timestamp"]
+        before = shown if last == asked.get("startTime") else 0
+        content["nextToken"] = f"{last}:{before + sum(each['timestamp'] == last for each in page)}"
+    return *answer[:2], json.dumps({**content, "events": page}).encode()
+
+
 def _region(headers: Any) -> str:
     return str(router.extract_region(headers))
 
@@ -274,7 +307,7 @@ def ministack_account() -> str:
 def main() -> None:
     evaluator.evaluate, evaluator.enforce = evaluate, enforce
     actions.request_tag_context = request_context
-    ministack.SERVICE_HANDLERS |= {"s3": answer_s3, "ssm": answer_ssm}
+    ministack.SERVICE_HANDLERS |= {"s3": answer_s3, "ssm": answer_ssm, "logs": answer_logs}
     ministack.app = application
     ministack.main()
 

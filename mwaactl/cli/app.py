@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mwaactl.cli import acceptance, images, lineage, recovery, status, switch
+from mwaactl.cli import acceptance, images, lineage, logs, recovery, status, switch
 from mwaactl.cli.finish import finish
 from mwaactl.cli.options import CwdOption, DryRunOption, JsonOption, ProfileOption, StackOption
 from mwaactl.cli.session import aws_profile, busy, open_deployment, session
@@ -100,6 +100,7 @@ app.add_typer(dags_app, name="dags")
 recovery.register(app)
 lineage.register(app)
 images.register(app)
+logs.register(app)
 
 
 def main() -> None:

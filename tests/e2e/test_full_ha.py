@@ -174,6 +174,7 @@ def test_what_an_operator_looks_at(cloud: FullHaCloud) -> None:
         "audit --since 10m",
         "lineage set-aside list",
         "dags push --dry-run",
+        "logs blue --dag bluegreen_probe",
     ):
         done = cloud.run("mwaactl", *command.split())
         assert done.returncode == 0, done.stdout + done.stderr

@@ -88,6 +88,9 @@ ALLOWED: dict[str, dict[str, Call]] = {
         "report metrics": lambda s, of: of("cloudwatch").put_metric_data(
             Namespace="AmazonMWAA", MetricData=[{"MetricName": "a", "Value": 1}]
         ),
+        "log": lambda s, of: of("logs").create_log_stream(
+            logGroupName=_tasks(s, "blue"), logStreamName="try-1"
+        ),
         "read a variable": lambda s, of: of("secretsmanager").get_secret_value(SecretId=_secret(s)),
     },
     "node": {
@@ -103,6 +106,7 @@ ALLOWED: dict[str, dict[str, Call]] = {
         "list environments": lambda s, of: of("mwaa").list_environments(),
         "see an environment": lambda s, of: of("mwaa").get_environment(Name=_name(s)),
         "read the ownership": lambda s, of: of("ssm").get_parameter_history(Name=s.parameter),
+        "read logs": lambda s, of: of("logs").filter_log_events(logGroupName=_tasks(s, "green")),
     },
     "switch": {
         "decide": lambda s, of: of("ssm").put_parameter(
@@ -139,6 +143,9 @@ DENIED: dict[str, dict[str, Call]] = {
         "read the other's bucket": lambda s, of: of("s3").list_objects_v2(Bucket=s.buckets["green"]),
         "use the key itself": lambda s, of: of("kms").generate_data_key(KeyId=_key(s), KeySpec="AES_256"),
         "read another secret": lambda s, of: of("secretsmanager").get_secret_value(SecretId="other"),
+        "log as the other": lambda s, of: of("logs").create_log_stream(
+            logGroupName=_tasks(s, "green"), logStreamName="try-1"
+        ),
         "see roles": lambda s, of: of("iam").get_role(RoleName=_role(s)),
     },
     "node": {
@@ -179,6 +186,10 @@ def _secret(stack: Stack) -> str:
 
 def _name(stack: Stack) -> str:
     return str(stack.outputs["airflow_environments"]["blue"]["name"])
+
+
+def _tasks(stack: Stack, colour: str) -> str:
+    return f"airflow-{stack.outputs['airflow_environments'][colour]['name']}-Task"
 
 
 def _role(stack: Stack) -> str:
@@ -224,6 +235,22 @@ def test_airflow_lets_readers_read_only(stack: Stack) -> None:
     assert status("read", "PATCH", "/dags/a") == 403
     assert status("read", "GET", "/variables") == 403
     assert status("switch", "PATCH", "/dags/a") == 503
+
+
+def test_events_of_a_prefix_come_page_by_page_each_once(stack: Stack) -> None:
+    blue, group = stack.client("blue", "logs"), _tasks(stack, "blue")
+    for stream in ("pages/a", "pages/b", "others/c"):
+        blue.create_log_stream(logGroupName=group, logStreamName=stream)
+        events = [{"timestamp": 1795860000000 + n // 700, "message": f"{stream} {n}"} for n in range(1300)]
+        blue.put_log_events(logGroupName=group, logStreamName=stream, logEvents=events)
+    pages = list(
+        stack.client("read", "logs")
+        .get_paginator("filter_log_events")
+        .paginate(logGroupName=group, logStreamNamePrefix="pages/", startTime=1795860000000)
+    )
+    messages = [event["message"] for page in pages for event in page["events"]]
+    assert len(pages) > 1
+    assert sorted(messages) == sorted(f"pages/{stream} {n}" for stream in "ab" for n in range(1300))
 
 
 STATEMENTS = {

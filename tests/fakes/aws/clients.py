@@ -20,6 +20,7 @@ from tests.fakes.airflow.probe import SKIPPED, WAITING, FakeProbe, Shows, report
 from tests.fakes.aws.account import FakeQuotas, FakeSts
 from tests.fakes.aws.cloudwatch import FakeCloudWatch
 from tests.fakes.aws.iam import FakeIam
+from tests.fakes.aws.logs import FakeLogs
 from tests.fakes.aws.mwaa import AIRFLOW, FakeMwaa
 from tests.fakes.aws.s3 import FakeS3
 from tests.fakes.aws.ssm import ACTIVE, OWNERSHIP, FakeSsm
@@ -56,6 +57,7 @@ class FakeClients:
     s3: FakeS3 = field(default_factory=lambda: FakeS3(page_size=2))
     cloudwatch: FakeCloudWatch = field(default_factory=FakeCloudWatch)
     iam: FakeIam = field(default_factory=FakeIam)
+    logs: FakeLogs = field(default_factory=FakeLogs)
     sts: FakeSts = field(default_factory=FakeSts)
     service_quotas: FakeQuotas = field(default_factory=FakeQuotas)
     region: str = "us-east-1"
@@ -137,11 +139,22 @@ def fresh_clients(mode: str = "fullha", clock: Clock | None = None) -> FakeClien
             "AirflowVersion": "3.0.6",
             "PluginsS3Path": "plugins.zip",
             "PluginsS3ObjectVersion": "v1",
+            "LoggingConfiguration": _logging(environment["name"]),
         }
+        clients.logs.groups[f"airflow-{environment['name']}-Task"] = []
         if bucket := clients.s3.buckets.get(environment["bucket"]):
             bucket.versions["plugins.zip", "v1"] = b"the gate"
         mwaa.airflow[environment["name"]] = copy.deepcopy(AIRFLOW) | {"/monitor/health": health}
     return clients
+
+
+def _logging(name: str) -> dict[str, Any]:
+    """Task logs alone."""
+    arn = f"arn:aws:logs:us-east-1:123456789012:log-group:airflow-{name}-Task"
+    return {
+        "TaskLogs": {"Enabled": True, "LogLevel": "INFO", "CloudWatchLogGroupArn": arn},
+        "WorkerLogs": {"Enabled": False, "LogLevel": "INFO"},
+    }
 
 
 def _probe(clients: FakeClients, colour: Colour) -> FakeProbe:

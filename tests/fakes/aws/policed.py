@@ -16,8 +16,9 @@ REGION = "us-east-1"
 ENVIRONMENT = outputs()["airflow_environments"]["blue"]["arn"].rpartition(":")[0]  # its beginning
 ROLE = outputs()["airflow_environments"]["blue"]["execution_role_arn"].rpartition("/")[0]
 PARAMETER = ENVIRONMENT.replace(":airflow:", ":ssm:")
+GROUP = ENVIRONMENT.replace(":airflow:", ":logs:") + ":log-group"
 KEY = f"arn:aws:kms:{REGION}:123456789012:key/12345678-1234-1234-1234-123456789012"
-SERVICES = ("cloudwatch", "iam", "mwaa", "s3", "service-quotas", "ssm", "sts")
+SERVICES = ("cloudwatch", "iam", "logs", "mwaa", "s3", "service-quotas", "ssm", "sts")
 OPS_ALONE = ("/variables", "/connections", "/providers")  # what Airflow's role Viewer may not read
 
 
@@ -66,6 +67,10 @@ NEEDS: dict[tuple[str, str], Callable[[Mapping[str, Any]], list[Need]]] = {
     ("iam", "put_role_policy"): _role("PutRolePolicy"),
     ("iam", "simulate_principal_policy"): lambda params: [
         Need("iam:SimulatePrincipalPolicy", params["PolicySourceArn"])
+    ],
+    ("logs", "filter_log_events"): lambda params: [
+        # the service's own words name the group with what follows it
+        Need("logs:FilterLogEvents", f"{GROUP}:{params['logGroupName']}:log-stream:")
     ],
     ("mwaa", "get_environment"): lambda params: [
         Need("airflow:GetEnvironment", f"{ENVIRONMENT}:environment/{params['Name']}")

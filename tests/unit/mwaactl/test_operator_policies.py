@@ -112,6 +112,12 @@ def lineage_looks(world: World) -> Iterator[Result]:
     yield run("lineage", "replay", "--since", "3h", *to)
 
 
+def logs(world: World) -> Iterator[Result]:
+    run = world.open(world.fresh())
+    for side in ("blue", "green"):
+        yield run("logs", side, "--dag", "daily")
+
+
 def doctors(world: World) -> Iterator[Result]:
     yield world.open(world.well())("doctor", "--to", world.marquez.url)
 
@@ -164,7 +170,7 @@ def retries(world: World) -> Iterator[Result]:
 
 
 SCENARIOS: dict[str, tuple[Callable[[World], Iterator[Result]], ...]] = {
-    "read": (status, doctors, dry_runs, audits, lineage_looks),
+    "read": (status, logs, doctors, dry_runs, audits, lineage_looks),
     "switch": (switches, rehearsals, pushes, backfills, failovers_without_a_fence),
     "on_call": (failovers, retries),
 }
@@ -319,7 +325,12 @@ def calls_in_code() -> Iterator[tuple[str, int, int, str]]:
 def test_the_calls_that_need_something_are_those_of_the_code() -> None:
     in_code = {method for name, _, _, method in calls_in_code() if (name, method) not in FORWARDERS}
     # by get_paginator only
-    paginated = {"get_parameter_history", "list_environments", "list_service_quotas"}
+    paginated = {
+        "filter_log_events",
+        "get_parameter_history",
+        "list_environments",
+        "list_service_quotas",
+    }
     assert in_code - {"get_paginator"} | paginated == {method for _, method in NEEDS}
 
 
