@@ -2,7 +2,7 @@
 
 The program attaches them to nobody: it exports them, and a person decides who gets which. Each stands alone.
 
-    read     look: status, active, history, logs, audit, doctor, and the status of the lineage log
+    read     look: status, active, history, logs, open, audit, doctor, and the status of the lineage log
     switch   also decide who owns the work, and what runs: rehearse, switch, rollback, audit --backfill,
              dags push
     on_call  also in an emergency: failover --fence, unfence, and the events that Marquez refused
@@ -133,9 +133,10 @@ def _look(stack: Operated) -> Sequence[Statement]:
 
 
 def _call_airflow(stack: Operated, role: str) -> Statement:
-    """Airflow's REST API in one of Airflow's own roles: IAM sees neither the method nor the path."""
+    """Airflow, in one of its own roles. Of a call of its REST API, IAM sees neither method nor path."""
     roles = [stack.arn("airflow", f"role/{name}/{role}") for name in stack.names]
-    return statement(["airflow:InvokeRestApi"], roles, sid="CallAirflow")
+    actions = ["airflow:InvokeRestApi", "airflow:CreateWebLoginToken"]
+    return statement(actions, roles, sid="CallAirflow")
 
 
 def _decide(stack: Operated) -> Sequence[Statement]:

@@ -60,6 +60,10 @@ class Stack(_Outputs):
     gate_probe_minutes: int
     lineage_log_bucket: str
     lineage_url: str
+    lineage_open_command: str
+    """For a shell: forwards Marquez's web pages to a port of this machine."""
+    dashboard_url: str
+    """Empty: the stack has none."""
     operator_policies: Mapping[str, Mapping[str, Any]]
     """IAM documents by the task of an operator: read, switch, on_call."""
 

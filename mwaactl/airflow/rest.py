@@ -106,16 +106,16 @@ class RestApi:
         """The answer, asked for again while AWS throttles: a throttled call has not reached Airflow."""
         from botocore.exceptions import ClientError
 
-        for seconds in PATIENCE:
+        pauses = iter(PATIENCE)
+        while True:
             self._pace.wait()
             try:
                 return self._client.invoke_rest_api(**request, Path=path)
             except ClientError as error:
-                if error_code(error) not in BUSY:
+                seconds = next(pauses, None) if error_code(error) in BUSY else None
+                if seconds is None:
                     raise
                 self._pace.hold_off(seconds)
-        self._pace.wait()
-        return self._client.invoke_rest_api(**request, Path=path)
 
 
 class Pace:

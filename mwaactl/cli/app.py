@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mwaactl.cli import acceptance, images, lineage, logs, recovery, status, switch
+from mwaactl.cli import acceptance, images, lineage, logs, open, recovery, status, switch
 from mwaactl.cli.finish import finish
 from mwaactl.cli.options import CwdOption, DryRunOption, JsonOption, ProfileOption, StackOption
 from mwaactl.cli.session import aws_profile, busy, open_deployment, session
@@ -101,6 +101,7 @@ recovery.register(app)
 lineage.register(app)
 images.register(app)
 logs.register(app)
+open.register(app)
 
 
 def main() -> None:

@@ -110,6 +110,8 @@ def outputs(mode: str = "fullha", **changes: Any) -> dict[str, Any]:
         "gate_probe_minutes": 5,
         "lineage_log_bucket": f"{name}-lineage",
         "lineage_url": f"http://marquez.{name}.internal",
+        "lineage_open_command": "aws ssm start-session --parameters portNumber=80,localPortNumber=8080",
+        "dashboard_url": "https://console.example/dashboard",
         "operator_policies": POLICIES,
         **changes,
     }

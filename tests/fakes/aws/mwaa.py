@@ -34,6 +34,7 @@ AIRFLOW: dict[str, Any] = {
     },
 }
 
+HOST, TOKEN = "1a2b.c2.us-east-1.airflow.amazonaws.com", "the-token"
 NO_PROBE = FakeProbe(now=lambda: START, shows=lambda due: "skipped", there=False)
 BY_MODELS = ("/dags", "/assets")  # paths
 
@@ -58,6 +59,9 @@ class FakeMwaa:
         if Name not in self.environments:
             raise client_error("ResourceNotFoundException", 404, "GetEnvironment")
         return {"Environment": self.environments[Name]}
+
+    def create_web_login_token(self, *, Name: str) -> dict[str, Any]:  # noqa: N803
+        return {"WebToken": TOKEN, "WebServerHostname": self.environments[Name].get("WebserverUrl", HOST)}
 
     def get_paginator(self, operation: str) -> Any:
         assert operation == "list_environments"

@@ -72,6 +72,7 @@ NEEDS: dict[tuple[str, str], Callable[[Mapping[str, Any]], list[Need]]] = {
         # the service's own words name the group with what follows it
         Need("logs:FilterLogEvents", f"{GROUP}:{params['logGroupName']}:log-stream:")
     ],
+    ("mwaa", "create_web_login_token"): lambda _: [],  # judged by Airflow's roles
     ("mwaa", "get_environment"): lambda params: [
         Need("airflow:GetEnvironment", f"{ENVIRONMENT}:environment/{params['Name']}")
     ],
@@ -109,16 +110,23 @@ class Door:
                 raise client_error("AccessDenied", 403, method)
         if method == "invoke_rest_api":
             self._judge_rest(params["Name"], params["Method"], params["Path"])
+        elif method == "create_web_login_token":
+            self._roles("CreateWebLoginToken", params["Name"])
 
-    def _judge_rest(self, name: str, method: str, path: str) -> None:
+    def _roles(self, action: str, name: str) -> list[str]:
+        """Airflow's roles in which the caller may do this."""
         roles = [
             role
             for role in ("Viewer", "Op")
-            if self._allows(Need("airflow:InvokeRestApi", f"{ENVIRONMENT}:role/{name}/{role}"))
+            if self._allows(Need(f"airflow:{action}", f"{ENVIRONMENT}:role/{name}/{role}"))
         ]
         if not roles:
-            self.denied.add(f"airflow:InvokeRestApi {name}")
-            raise client_error("AccessDeniedException", 403, "InvokeRestApi")
+            self.denied.add(f"airflow:{action} {name}")
+            raise client_error("AccessDeniedException", 403, action)
+        return roles
+
+    def _judge_rest(self, name: str, method: str, path: str) -> None:
+        roles = self._roles("InvokeRestApi", name)
         reads = method == "GET" or path.endswith("/list")
         if "Op" not in roles and (not reads or path.startswith(OPS_ALONE)):
             self.denied.add(f"{method} {path}")

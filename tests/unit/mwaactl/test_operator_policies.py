@@ -116,6 +116,7 @@ def logs(world: World) -> Iterator[Result]:
     run = world.open(world.fresh())
     for side in ("blue", "green"):
         yield run("logs", side, "--dag", "daily")
+        yield run("open", "airflow", side, "--print")
 
 
 def doctors(world: World) -> Iterator[Result]:
