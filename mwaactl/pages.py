@@ -83,7 +83,7 @@ def _tunnel(command: str, port: int, profile: str | None) -> Iterator[None]:
         )
     env = {**os.environ, **({"AWS_PROFILE": profile} if profile else {})}
     # The stack's own output, written for a shell; what it says on stdout is not for ours.
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S602
         command,
         shell=True,
         env=env,

@@ -37,7 +37,7 @@ PROCESSES = {
     "api-server": ("WebserverLogs", "webserver"),
 }
 # Airflow 2 and 3.0 put a line's time into brackets, the processes of later versions do not.
-_TIME = re.compile(r"\[?(\d{4}-\d\d-\d\dT[\d:.]+(?:[+-]\d{4}|Z))\]? ")
+_TIME = re.compile(r"\[?(\d{4}-\d\d-\d\d[T ][\d:.]+(?:[+-]\d\d:?\d\d|Z))\]? ")
 
 
 @dataclass(frozen=True)

@@ -145,6 +145,7 @@ def test_a_long_log_is_shipped_in_portions_that_the_service_takes(world: World) 
 def test_processes_have_streams_too_unless_their_log_is_off(world: World) -> None:
     world.log("  ____\n", world.processes / "airflow-blue-scheduler.log")
     world.log("2026-11-23T09:00:01.5Z [info] beating\n", world.processes / "airflow-blue-scheduler.log")
+    world.log("2026-11-23 09:00:02.5+00:00 [info] resting\n", world.processes / "airflow-blue-scheduler.log")
     world.log("working\n", world.processes / "airflow-blue-worker.log")
     world.log("another\n", world.processes / "airflow-green-scheduler.log")
     world.ship()
@@ -152,6 +153,7 @@ def test_processes_have_streams_too_unless_their_log_is_off(world: World) -> Non
     assert set(world.writer.messages("airflow-blue-Scheduler scheduler_local.log")) == {
         "  ____",
         "2026-11-23T09:00:01.5Z [info] beating",
+        "2026-11-23 09:00:02.5+00:00 [info] resting",
     }
 
 

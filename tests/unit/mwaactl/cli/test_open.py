@@ -32,7 +32,12 @@ http.server.HTTPServer(("127.0.0.1", port), http.server.SimpleHTTPRequestHandler
 def browser(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The addresses that were opened."""
     opened: list[str] = []
-    monkeypatch.setattr("webbrowser.open", lambda url: opened.append(url) or True)
+
+    def open_it(url: str) -> bool:
+        opened.append(url)
+        return True
+
+    monkeypatch.setattr("webbrowser.open", open_it)
     return opened
 
 
