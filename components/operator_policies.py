@@ -2,7 +2,7 @@
 
 The program attaches them to nobody: it exports them, and a person decides who gets which. Each stands alone.
 
-    read     look: status, active, history, logs, open, audit, doctor, and the status of the lineage log
+    read     look: status, active, history, logs, open, report, audit, doctor, and lineage status
     switch   also decide who owns the work, and what runs: rehearse, switch, rollback, audit --backfill,
              dags push
     on_call  also in an emergency: failover --fence, unfence, and the events that Marquez refused

@@ -112,6 +112,7 @@ class TaskInstance(Model):
     operator: str | None
     started: bool  # whether a process ever worked on it; False if it was skipped from the start
     start: Instant | None = None
+    tries: int = 1
     rendered: dict[str, Any] = Field(default_factory=dict)  # its template fields, once they are rendered
 
     @property
@@ -225,6 +226,7 @@ def task_instance(answer: Mapping[str, Any]) -> TaskInstance:
         operator=answer.get("operator_name") or answer.get("operator"),
         started=bool(answer.get("pid") or answer.get("hostname")),
         start=instant(answer.get("start_date")),
+        tries=answer.get("try_number") or 0,
         rendered=answer.get("rendered_fields") or {},
     )
 

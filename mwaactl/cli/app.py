@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mwaactl.cli import acceptance, images, lineage, logs, open, recovery, status, switch
+from mwaactl.cli import acceptance, images, lineage, logs, open, recovery, report, status, switch
 from mwaactl.cli.finish import finish
 from mwaactl.cli.options import CwdOption, DryRunOption, JsonOption, ProfileOption, StackOption
 from mwaactl.cli.session import aws_profile, busy, open_deployment, session
@@ -102,6 +102,7 @@ lineage.register(app)
 images.register(app)
 logs.register(app)
 open.register(app)
+report.register(app)
 
 
 def main() -> None:

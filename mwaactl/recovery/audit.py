@@ -80,8 +80,20 @@ def audit(
     Raises Unreachable if the REST API of either side does not answer: half an audit proves nothing. With
     `lineage`, the runs of one silent side are taken from the lineage log, whose reading `progress` follows.
     """
+    return audit_with_records(deployment, since=since, until=until, lineage=lineage, progress=progress)[0]
+
+
+def audit_with_records(
+    deployment: Deployment,
+    *,
+    since: datetime,
+    until: datetime,
+    lineage: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Audit, Records]:
+    """See `audit`; with what it judged by."""
     gathered = _gather(deployment, since, until, lineage=lineage, progress=progress)
-    return _report(deployment, gathered, since, until)
+    return _report(deployment, gathered, since, until), gathered.records
 
 
 def backfill(deployment: Deployment, earlier: Audit, progress: Progress | None = None) -> Audit:

@@ -34,6 +34,7 @@ class Task:
     pid: int | None = None
     rendered: dict[str, Any] = field(default_factory=dict)
     start: datetime | None = None
+    tries: int = 1
 
 
 @dataclass
@@ -318,6 +319,7 @@ class AirflowModel:
                 "hostname": "",
                 "rendered_fields": task.rendered,
                 "start_date": task.start.isoformat() if task.start else None,
+                "try_number": task.tries,
             }
             for run in self.runs
             if run.dag_id in body["dag_ids"] and run.run_id in body["dag_run_ids"]

@@ -100,6 +100,7 @@ def audits(world: World) -> Iterator[Result]:
     completed(aws, ("a", 50))
     run = world.open(aws)
     yield run("audit", "--since", "30m", "--lineage")
+    yield run("report", "--since", "30m", "-o", str(world.folder / "report.html"))
     aws.blue.answer()
     yield run("audit", "--since", "30m")
 
