@@ -4,70 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from bluegreen import store as store_module
-from bluegreen.aws import AwsError
-from bluegreen.store import Answer, OwnershipUnknown, Store, TooEarly
+from bluegreen.store import OwnershipUnknown, TooEarly
 
-from tests.fakes.timeline import dumped, gate_settings, initial
+from tests.fakes.airflow.host import NOW, V1, V2, Host, due
+from tests.fakes.timeline import gate_settings, initial
 
-SETTINGS = gate_settings("blue", max_age=timedelta(seconds=300))
-NOW = 1_800_000_000.0
 HOSTS = 30  # each reads once in 6 s
 
 
-def due(seconds: float) -> datetime:
-    return datetime.fromtimestamp(NOW + seconds, UTC)
-
-
-V1 = (dumped(initial()), 1, due(-3600))
-V2 = (dumped(initial().switched("green", due(-1800), 2)), 2, due(-1800))
-
-
-class Host:
-    """A host with its folder, its clock and its way to SSM; what is slept moves the clock."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.seconds = 0.0
-        self.early = 0.0  # each sleep ends this much too early
-        self.naps: list[float] = []
-        self.reads: list[float] = []
-        self.answer = V1
-        self.fails = False
-        self.meanwhile: Callable[[], object] | None = None  # during the next read
-
-    def clock(self) -> float:
-        return NOW + self.seconds
-
-    def sleep(self, seconds: float) -> None:
-        self.naps.append(seconds)
-        self.seconds += max(seconds - self.early, 0.001)
-
-    def read(self, known: Answer | None) -> Answer:
-        self.reads.append(self.seconds)
-        answer, meanwhile = self.answer, self.meanwhile
-        if meanwhile is not None:
-            self.meanwhile = None
-            meanwhile()
-        if self.fails:
-            raise AwsError("https://ssm: refused")
-        return Answer(answer, answer)
-
-    def process(self, hosts: int = 0, pause: float = 10) -> Store:
-        return Store(SETTINGS, self.read, self.folder, self.clock, pause, hosts)
-
-
-@pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    host = Host(tmp_path / "cache")
+@pytest.fixture(autouse=True)
+def virtual_time(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", host.sleep)
     monkeypatch.setattr(time, "monotonic", lambda: host.seconds)
-    return host
 
 
 def test_a_process_can_say_which_version_it_judged_by_and_whether_it_read_it(host: Host) -> None:
