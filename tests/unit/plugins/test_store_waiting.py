@@ -190,3 +190,19 @@ def test_a_host_that_has_no_room_for_a_thread_says_so(host: Host, monkeypatch: p
 
 def test_each_processs_store_shares_the_quota_with_the_environments_hosts() -> None:
     assert store_module.store(gate_settings("blue", hosts=HOSTS))._turns.interval == 6
+
+
+@pytest.mark.parametrize("seconds", [-1, 301])
+def test_what_was_read_while_the_clock_was_set_back_or_the_process_frozen_is_not_used(
+    seconds: float, host: Host
+) -> None:
+    """By the right time the read began before the run was due; or its answer is beyond the maximum age."""
+
+    def meanwhile() -> None:
+        host.seconds += seconds
+
+    host.meanwhile = meanwhile
+    with pytest.raises(OwnershipUnknown, match="frozen while it read, or its clock was set back"):
+        host.process().timeline(due(0), wait=0)
+    host.seconds += 2
+    assert host.process().timeline(due(host.seconds), wait=0) == initial()
