@@ -55,6 +55,15 @@ def test_a_scheduler_is_not_held_up_and_a_late_answer_serves_the_next_call(hangi
     assert len(hanging.reads) == 1
 
 
+def test_a_task_gives_a_slow_read_more_time_than_a_scheduler(
+    hanging: HangingHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "LAST_TRY_SECONDS", 0.01)
+    threading.Timer(0.1, hanging.let_go.set).start()
+    assert hanging.process(pause=0).timeline(due(-10), wait=60) == initial()
+    assert len(hanging.reads) == 1
+
+
 def test_hanging_reads_do_not_pile_up(hanging: HangingHost, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_module, "LAST_TRY_SECONDS", 0.01)
     store = hanging.process(pause=0)

@@ -54,6 +54,20 @@ def test_without_the_content_there_is_no_verdict(pointing: Counter[str], host: H
         host.process().timeline(due(0), wait=0)
 
 
+def test_a_process_that_has_a_timeline_needs_no_file_and_no_object_for_it_again(
+    pointing: Counter[str], host: Host
+) -> None:
+    host.process().timeline(due(0), wait=0)
+    process = host.process()
+    process.timeline(due(0), wait=0)  # by the file
+    pointing["fail"] = 1
+    for file in host.folder.iterdir():
+        file.unlink()
+    host.seconds = 1
+    assert process.timeline(due(1), wait=0).known == CROWDED.known
+    assert len(host.reads) == 2
+
+
 def test_a_look_at_the_hosts_copy_never_asks_s3(pointing: Counter[str], host: Host) -> None:
     """A scheduler looks often, and outside of the thread that limits what may hang."""
     host.process().timeline(due(0), wait=0)

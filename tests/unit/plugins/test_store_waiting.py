@@ -84,6 +84,20 @@ def test_a_task_waits_for_its_hosts_slot_and_a_scheduler_does_not(host: Host) ->
     assert 61.2 <= host.reads[1] <= 66.3
 
 
+def test_a_task_that_waits_for_its_slot_uses_what_a_scheduler_reads_before(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduler = host.process(HOSTS)
+
+    def sleep(seconds: float) -> None:
+        host.sleep(seconds)
+        scheduler.timeline(due(0), wait=0)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    host.process(HOSTS).timeline(due(0), wait=30)
+    assert (host.naps, host.reads) == ([0.05], [0.05])
+
+
 def test_between_two_reads_a_scheduler_waits_a_third_of_the_time(host: Host) -> None:
     host.process(HOSTS).timeline(due(0), wait=0)
     host.seconds = 0.1
@@ -165,9 +179,37 @@ def test_an_older_version_in_the_hosts_file_is_not_taken(host: Host) -> None:
 def test_without_a_folder_a_process_still_has_its_own_copy(host: Host) -> None:
     host.folder.write_text("no folder")
     process = host.process()
-    for _ in range(2):
-        process.timeline(due(0), wait=0)
-    assert host.reads == [0]
+    for instant in (0, 0, 1, 1):
+        host.seconds = instant
+        process.timeline(due(instant), wait=0)
+    assert host.reads == [0, 1]
+
+
+def test_where_a_copy_cannot_be_kept_each_process_reads_at_once(host: Host) -> None:
+    process = host.process()
+    process.timeline(due(0), wait=0)
+    [file] = host.folder.glob("*.json")
+    file.unlink()
+    file.mkdir()
+    for instant in (1, 2):
+        host.seconds = instant
+        host.process().timeline(due(instant), wait=0)
+    assert host.reads == [0, 1, 2]
+
+
+def test_in_an_outage_a_process_keeps_its_copy_rather_than_an_older_one_of_the_host(host: Host) -> None:
+    """Another process wrote its copy later, since it could not wait for the lock."""
+    host.process().timeline(due(0), wait=0)
+    [file] = host.folder.glob("*.json")
+    older = file.read_text()
+    process = host.process()
+    host.seconds = 5
+    process.timeline(due(5), wait=0)
+    file.write_text(older)
+    host.seconds, host.fails = 10, True
+    with pytest.raises(OwnershipUnknown, match="refused"):
+        process.timeline(due(10), wait=0)
+    assert process.timeline(due(5), wait=0) == initial()
 
 
 def test_a_timeline_that_cannot_be_kept_is_parsed_by_each_process(host: Host) -> None:
