@@ -68,8 +68,11 @@ class Rounds:
 
     def next(self) -> Round:
         """Forward what is due now. Raises what `Delivery` raises."""
+        noted = self._finish_late()
         new, all_new = self._forward_new()
-        late, all_late = self._forward_late()
+        late, all_late = Round(0, False)
+        if noted or self._progress.next_new:  # else new events may have come since the last slice began
+            late, all_late = self._forward_late()
         self._retry_suspects()
         if self._progress.doubts.due(self._now()):
             self._pool.drain()
