@@ -146,7 +146,7 @@ def forward(url: str) -> Use:
     command = [sys.executable, "-m", "forwarder", "--once", "--bucket", BUCKET, "--to", url]
     process = psutil.Popen(
         [*command, "--checkpoint", f"forwarder/{uuid.uuid4()}.json"],
-        env=os.environ | {"MALLOC_ARENA_MAX": "2"},  # as on a node
+        env=os.environ | {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "131072"},  # as on a node
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 MOST_ITEMS = 256
-MOST_BYTES = 32 * 1024 * 1024  # but for one item of any size
+MOST_BYTES = 16 * 1024 * 1024  # but for one item of any size
 
 
 @dataclass(eq=False, slots=True)
