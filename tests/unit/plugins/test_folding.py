@@ -182,3 +182,19 @@ def test_of_a_dag_that_has_nothing_left_nothing_is_kept() -> None:
     assert closed.folded(at(9)).owners[0].left == {"x": at(2), "y": at(3)}
     again = closed.folded(at(9)).switched("blue", at(12), 5, known=["x", "y"])
     assert again.with_books("green", {}, 6, closed=True).folded(at(20)).owners[0].left == {}
+
+
+def test_a_decision_is_forgotten_once_it_is_as_old_as_that() -> None:
+    timeline = initial().switched("green", at(4), 2, known=["x"]).with_books("blue", {}, 3, closed=True)
+    assert timeline.folded(at(4) - timedelta(microseconds=1)) == timeline
+    assert [entry.version for entry in timeline.folded(at(4)).owners] == [2]
+
+
+def test_a_dag_that_a_new_life_keeps_has_nothing_of_its_former_ones() -> None:
+    """blue is replaced, and the switch that follows holds `x` back on it."""
+    replaced = initial().seen_with({"blue": "blue-2", "green": "green-1"})
+    switched = replaced.switched("green", at(4), 2, known=["x", "y"]).dag_moved("x", "blue", at(4), 2)
+    folded = switched.with_books("blue", {}, 3, closed=True).folded(at(9))
+    assert folded.owners[0].version == 2
+    read = parsed(dumped(folded)).seen_with(replaced.lives)
+    assert [read.owner(at(minute), "x") for minute in (3, 4)] == [None, "blue"]
