@@ -86,6 +86,8 @@ TARGETS = (
     _target(
         "mwaactl/switching/drain.py",
         "mwaactl/switching/test_drain",
+        "mwaactl/switching/test_drain_end",
+        "mwaactl/switching/test_drain_mirrors",
         "mwaactl/switching/test_held_dags",
         "mwaactl/switching/test_books",
         "mwaactl/switching/test_known",
