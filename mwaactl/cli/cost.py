@@ -37,6 +37,7 @@ PricesOption = Annotated[
 def register(app: typer.Typer) -> None:
     """Add these commands to `mwaactl`."""
     app.command(short_help="Show what the modes, or a stack, cost a month.")(cost)
+    app.command(short_help="Show how long a deployment or a change takes.")(plan_time)
 
 
 def _amount(flag: str, text: str) -> typer.models.OptionInfo:
@@ -103,6 +104,41 @@ def cost(
             typer.echo(bills_csv(result), nl=False)
             return
         finish(result, show_bills, as_json=as_json)
+
+
+def plan_time(
+    modes: ModesArgument = None,
+    stack: Annotated[
+        str | None,
+        typer.Option("--stack", "-s", help="What pulumi up would do to this stack now.", metavar="STACK"),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="A change from this mode.", metavar="MODE")
+    ] = None,
+    changes: SetOption = None,
+    cwd: CwdOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how long a deployment, a change of mode or a change of settings takes, and its critical path.
+
+    With --from the same mode and --set, how long a change of settings takes.
+    """
+    from mwaactl.cost import duration
+    from mwaactl.screens.plan_time import show_plans
+    from mwaactl.stack import find_project
+
+    with session(as_json):
+        chosen, folder, wanted = _modes(modes, stack), find_project(cwd), _settings(changes)
+        if start is not None:
+            _modes([start], stack)
+        with busy("Running the program", as_json):
+            if stack is not None:
+                result = duration.of_stack(folder, stack, wanted)
+            elif start is not None:
+                result = duration.mode_changes(folder, start, chosen, wanted)
+            else:
+                result = duration.deployments(folder, chosen, wanted)
+        finish(result, show_plans, as_json=as_json)
 
 
 def _modes(modes: list[str] | None, stack: str | None) -> tuple[str, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from mwaactl.cli.app import app
 from mwaactl.cost.comparison import Bills
+from mwaactl.cost.engine import stack_config
 from mwaactl.cost.program import PROJECT, Settings, registered
 from mwaactl.cost.resources import resources_of
 from mwaactl.errors import Unusable, UsageError
@@ -103,3 +106,53 @@ def test_csv_is_printed_alone(run: Callable[..., Result]) -> None:
 )
 def test_wrong_usage_of_cost_exits_2(run: Callable[..., Result], arguments: tuple[str, ...]) -> None:
     assert run("cost", *arguments).exit_code == 2
+
+
+PULUMI = f"""#!{sys.executable}
+import json, sys
+arguments = [each for each in sys.argv[1:] if each != "--non-interactive"]
+if arguments == ["version"]:
+    print("v3.259.0")
+    sys.exit()
+assert arguments[-2:] == ["--stack", "prod"], arguments
+answers = json.load(open(__file__ + ".json"))
+print(json.dumps(answers[" ".join(arguments[:-2])]))
+"""
+
+
+@pytest.fixture
+def prod(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Result]:
+    """A stack with one NAT gateway and green in mw1.medium, whose settings want two and mw1.small."""
+    (before,) = registered(ROOT, [Settings("bluegreen", changes=OLD)])
+    resources = [vars(each) for each in before]
+    wanted = stack_config(ROOT, "bluegreen", {"aws:region": "us-east-1"})
+    answers = {
+        "config --json": {key: {"value": value, "secret": False} for key, value in wanted.items()}
+        | {f"{PROJECT}:password": {"secret": True}},
+        "stack export": {"version": 3, "deployment": {"resources": [STACK, *resources]}},
+    }
+    (tmp_path / "pulumi").write_text(PULUMI)
+    (tmp_path / "pulumi").chmod(0o755)
+    (tmp_path / "pulumi.json").write_text(json.dumps(answers))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return run
+
+
+OLD = {f"{PROJECT}:nat": "single", f"{PROJECT}:green.environment_class": "mw1.medium"}
+STACK = {"type": "pulumi:pulumi:Stack", "urn": "urn:pulumi:prod::x::pulumi:pulumi:Stack::x-prod"}
+
+
+def test_the_cost_of_a_stack_is_that_of_its_state_and_of_its_settings(prod: Callable[..., Result]) -> None:
+    result = Bills.model_validate_json(prod("cost", "-s", "prod", "--json").stdout)
+    deployed, wanted = result.bills
+    assert (deployed.name, wanted.name) == ("prod, deployed", "prod, settings")
+    assert deployed.unknown == ()
+    assert result.difference == pytest.approx(730 * 0.05 - 730 * (0.74 - 0.49))
+    took = json.loads(prod("plan-time", "-s", "prod", "--json").stdout)["plans"][0]
+    assert [each["resource"] for each in took["path"] if each["minutes"] > 1] == [
+        "network-2",  # what needs the network waits for all of it
+        "mwaa-green",
+    ]
+    assert took["slowest"]["action"] == "update"
