@@ -67,6 +67,12 @@ def cost(
         float | None, _amount("--acu", "Capacity units of each Aurora instance; default: the minimum.")
     ] = None,
     prices: PricesOption = None,
+    update: Annotated[
+        bool,
+        typer.Option(
+            "--update", help="First read AWS's public price list; for --region, else for every region known."
+        ),
+    ] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print lines of CSV and nothing else.")] = False,
     cwd: CwdOption = None,
     as_json: JsonOption = False,
@@ -97,6 +103,9 @@ def cost(
             lcu=lcu,
             acu=acu,
         )
+        if update:
+            with busy("Reading AWS's price list", as_json or as_csv):
+                _update(prices, region)
         question = Question(find_project(cwd), usage, load_table(prices), region, _settings(changes))
         with busy("Running the program", as_json or as_csv):
             result = question.of_modes(chosen) if stack is None else question.of_stack(stack)
@@ -104,6 +113,14 @@ def cost(
             typer.echo(bills_csv(result), nl=False)
             return
         finish(result, show_bills, as_json=as_json)
+
+
+def _update(prices: Path | None, region: str | None) -> None:
+    from mwaactl.cost.price_list import updated
+    from mwaactl.cost.prices import load_table, save_table, updated_table
+
+    known = load_table(prices if prices is not None and prices.is_file() else None)
+    save_table(updated(known, [region] if region else list(known.regions)), prices or updated_table())
 
 
 def plan_time(

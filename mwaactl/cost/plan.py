@@ -68,7 +68,12 @@ def plan(
     the reverse order.
     """
     old, new = _by_key(before), _by_key(after)
-    lives = {key[1] for key in new if key[0] == LIFE and key in old and _differ(old[key], new[key])}
+    # A deployed life was born with zones and names that a dry run does not know.
+    lives = {
+        key[1]
+        for key in new
+        if changed is None and key[0] == LIFE and key in old and _differ(old[key], new[key])
+    }
     steps: dict[str, Step] = {}
     for key, resource in new.items():
         if resource.is_component:
