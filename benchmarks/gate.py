@@ -1,10 +1,12 @@
-"""What the gate adds to each task in a real Airflow, on the active side and on the standby.
+"""What the gate and its probe add to each task in a real Airflow, on the active side and on the standby.
 
     python -m benchmarks.gate [--version 3.3.1] [--runs 4] [--tasks 50] [--json]
 
 One environment of the local MWAA runs two DAGs of the same short tasks: it owns one, and the other
 environment owns the other. A copy of the ownership timeline is used for two seconds only, so that many tasks
-have to ask SSM (an emulator on this machine: no network latency, no TLS). Needs an otherwise idle machine.
+have to ask SSM (an emulator on this machine: no network latency, no TLS). A second one does the same beside
+a probe that is due each minute, not every five. In the end, what the emulator's judgement of a call takes.
+Needs an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -17,20 +19,23 @@ import re
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from bluegreen.proof import PROBE_FILE
 from bluegreen.timeline import EPOCH, Entry, Timeline
 from rich.console import Console
 from rich.table import Table
 
 from components.airflow.plugins import OPENLINEAGE, plugins_zip
+from components.airflow.probe import dag_file
 from components.config.airflow_versions import AIRFLOW_VERSIONS
-from local.aws.callers import role_arn
+from local.aws.callers import as_role, role_arn
 from local.home import Home
 from tests.e2e.zoo.environment import BENCHMARK_ROLE, Kind, Zoo, ZooCloud
 from tests.fakes.timeline import LIVES, dumped
@@ -61,8 +66,9 @@ class Row:
 class Environment(Zoo):
     """Blue, which owns everything except the DAG `standby`."""
 
-    def __init__(self, cloud: ZooCloud, version: str, runs: int, tasks: int) -> None:
-        super().__init__(cloud, Kind(version, "new", "LocalExecutor"))
+    def __init__(self, cloud: ZooCloud, version: str, runs: int, tasks: int, probed: bool = False) -> None:
+        super().__init__(cloud, Kind(version, "new", "LocalExecutor"), "probed" if probed else "")
+        self.probed = probed
         self.runs_wanted, self.tasks_wanted = runs, tasks
         self.folder = cloud.home.root / "state" / "mwaa" / self.name
         self.hook_file = self.ledger_file.with_name("hook")
@@ -86,6 +92,8 @@ class Environment(Zoo):
         self._s3.put_bucket_versioning(Bucket=self._bucket, VersioningConfiguration={"Status": "Enabled"})
         self._put("requirements.txt", "\n".join(OPENLINEAGE).encode())
         self._put("plugins.zip", plugins_zip())
+        if self.probed:
+            self._put(f"dags/{PROBE_FILE}", dag_file(1).encode())
         for path in dags.glob("*.py"):
             self._put(f"dags/{path.name}", path.read_bytes())
         theirs = {"standby": (Entry("green", LIVES["green"], EPOCH, 1),)}
@@ -160,6 +168,24 @@ def measure(environment: Environment) -> list[Row]:
     ]
 
 
+def door_rows(cloud: ZooCloud, count: int = 300) -> list[Row]:
+    """A read of the parameter by the deployer, whom the emulated AWS does not judge, and by a role."""
+    name = "/benchmark/door"
+    clients = {
+        "GetParameter, not judged": cloud.client("ssm"),
+        "GetParameter, judged": as_role(cloud.home, "ssm", role_arn(BENCHMARK_ROLE)),
+    }
+    cloud.client("ssm").put_parameter(Name=name, Value="x" * 200, Type="String")
+    took: dict[str, list[float]] = {what: [] for what in clients}
+    for _ in range(count):
+        for what, client in clients.items():
+            begin = time.perf_counter()
+            client.get_parameter(Name=name)
+            took[what].append((time.perf_counter() - begin) * 1000)
+            time.sleep(1 / 30)  # the quota is 40 a second
+    return [Row.of(what, times) for what, times in took.items()]
+
+
 @contextmanager
 def clouded() -> Iterator[ZooCloud]:
     """Run an emulated AWS and a local MWAA in a home of their own."""
@@ -188,7 +214,14 @@ def main() -> None:
     chosen = parser.parse_args()
     before = os.getloadavg()[0]
     with clouded() as cloud:
-        rows = measure(Environment(cloud, chosen.version, chosen.runs, chosen.tasks))
+        rows = []
+        for probed in (False, True):
+            environment = Environment(cloud, chosen.version, chosen.runs, chosen.tasks, probed)
+            rows += [
+                row if not probed else replace(row, what=f"probe, {row.what}") for row in measure(environment)
+            ]
+            environment.delete()
+        rows += door_rows(cloud)
         load = os.getloadavg()[0]
     title = (
         f"Airflow {chosen.version}, {chosen.runs} runs of {chosen.tasks} tasks, {os.cpu_count()} cores, "

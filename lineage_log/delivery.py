@@ -56,10 +56,21 @@ class _TooLargeError(Exception):
 
 
 class _AtInstant(NamedTuple):
-    """A run's last event at an instant, one that ends it if there is one; whether a child has one there."""
+    """A run's last events at an instant: one that begins it, then one that ends it.
 
-    event: Event | None
+    `of_child`: whether a child of the run has one there.
+    """
+
+    begun: Event | None
+    ended: Event | None
     of_child: bool
+
+    @property
+    def last(self) -> Event | None:
+        return self.ended or self.begun
+
+    def of(self, *, begins: bool) -> Event | None:
+        return self.begun if begins else self.ended
 
 
 class Delivery:
@@ -156,28 +167,28 @@ class Delivery:
         state, started, ended = _Times.of(answer)
         begun_at = _newest(started, instant_of(doubt.begun))
         ended_at = _newest(ended, instant_of(doubt.ended))
-        right = [started == begun_at, ended == ended_at]
+        right = (started == begun_at, ended == ended_at)
         runs = begun_at is not None and (ended_at is None or begun_at > ended_at)
         if all(right) and (state == "RUNNING") == runs:
             return True
         if begun_at is None and ended_at is None:
             return True  # nothing has happened yet
-        order = [(begun_at, doubt.begun, right[0]), (ended_at, doubt.ended, right[1])]
-        older, newer = order if not runs else reversed(order)
-        last = self._known_event(run, *newer[:2])
+        begun, end = (begun_at, doubt.begun, True), (ended_at, doubt.ended, False)
+        older, newer = (end, begun) if runs else (begun, end)
+        last = self._known_event(run, *newer)
         if last is None:
             log.warning("run %s is %s, and the log lacks the event that says what it is", run, state)
             return True
         log.warning("an older post of run %s was carried out late: posting %s again", run, last.key)
-        first = None if older[2] else self._known_event(run, *older[:2])
+        first = None if right[runs] else self._known_event(run, *older)
         return not any(self._client.post(event, patient=True) for event in (first, last) if event)
 
-    def _known_event(self, run: str, instant: datetime | None, key: str) -> Event | None:
-        """The event of a run at `instant`, which may have that key."""
+    def _known_event(self, run: str, instant: datetime | None, key: str, begins: bool) -> Event | None:
+        """The event that begins or ends a run at `instant`, which may have that key."""
         if instant is None:
             return None
         event = self._log.read(key) if instant_of(key) == instant else None
-        return event or self._at(instant, run, most=None).event
+        return event or self._at(instant, run, most=None).of(begins=begins)
 
     def _watch_for_doubt(self, event: Event, answer: Answer) -> None:
         run = event.run_in_marquez
@@ -205,34 +216,41 @@ class Delivery:
             or (newest == instant and not (event.begins and ended == newest))
         ):
             return []
-        last = self._at(newest, run, but=event.key, most=most)
-        if last.event is None and (last.of_child or (event.begins and ended is None)):
+        at_newest = self._at(newest, run, but=event.key, most=most)
+        last = at_newest.last
+        if last is None and (at_newest.of_child or (event.begins and ended is None)):
             return []  # Marquez made the run from a task's event, before the DAG's own: nothing is undone
-        if last.event is None:
+        if last is None:
             return Refusal(
                 f"late: its run is {state} since {newest.isoformat()}, and the event that reported this "
                 "is not in the log, so it cannot be posted again afterwards"
             )
         overwritten = started if event.begins else ended
-        if overwritten is None or not instant < overwritten < newest:
-            return [last.event]
-        first = self._at(overwritten, run, but=event.key, most=most)
-        return [each for each in (first.event, last.event) if each]
+        if overwritten is None or not instant < overwritten:
+            return [last]
+        if overwritten < newest:
+            first = self._at(overwritten, run, but=event.key, most=most).of(begins=event.begins)
+        else:
+            first = at_newest.of(begins=event.begins)
+        return [last] if first in (None, last) else [first, last]
 
     def _at(self, instant: datetime, run: str, *, most: int | None, but: str = "") -> _AtInstant:
         """What the log has at `instant`, except the event with the key `but`. Raises _TooLargeError."""
-        latest, of_child = None, False
+        found: dict[tuple[bool, bool], Event] = {}
+        of_child = False
         entries = self._log.at(instant)
         if most is not None and sum(entry.size for entry in entries) > most:
             raise _TooLargeError
         for _, candidate in read_ahead(self._log, (entry.key for entry in entries)):
             if isinstance(candidate, Event) and candidate.key != but:
                 if candidate.run_in_marquez == run:
-                    latest = candidate
+                    found[candidate.instant == instant, candidate.begins] = candidate
                 of_child = of_child or candidate.parent_run == run
-        if most is not None and latest is not None and latest.size > most:
+        exact = any(key[0] for key in found)  # else to the millisecond
+        at = _AtInstant(found.get((exact, True)), found.get((exact, False)), of_child)
+        if most is not None and any(event.size > most for event in (at.begun, at.ended) if event):
             raise _TooLargeError
-        return _AtInstant(latest, of_child)
+        return at
 
 
 def _newest(*times: datetime | None) -> datetime | None:

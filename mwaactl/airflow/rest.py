@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mypy_boto3_mwaa import MWAAClient
     from mypy_boto3_mwaa.type_defs import InvokeRestApiResponseTypeDef
 
-CALLS_PER_SECOND = 8.0  # InvokeRestApi allows an account 10, of all its environments
+CALLS_PER_SECOND = 9.0  # InvokeRestApi allows an account 10, of all its environments
 BURST = 10
 PATIENCE = (1, 2, 4, 8, 16)  # seconds to wait, one after the other, while others use up the account's calls
 UNKNOWN_PATH = (400, 404)  # Airflow's answers to a path that it does not understand

@@ -202,9 +202,8 @@ class _Drain:
         if not drained or wait is not None:
             return
         assets, on_their_way = self._waiting_assets(activity)
-        timeline = self._ownership.read().timeline
-        if not on_their_way and self._books.closed(timeline):
-            left = self._books.execute_left(timeline, self._watch.other)
+        if not on_their_way:
+            left = self._books.execute_left(self._ownership.read().timeline, self._watch.other)
             self._change(finished=True, executed=left, waiting_assets=assets)
 
     def _waiting_assets(self, activity: Activity) -> tuple[dict[str, tuple[str, ...]], bool]:
@@ -366,9 +365,8 @@ class _Drain:
         begun = clock.now()
         if begun >= self._next_survey and self._survey(timeline, now):
             self._next_survey = clock.now() + max(SURVEY, 10 * (clock.now() - begun))
-        if self._final_states.waiting:
-            self._final_states.copy(timeline, FEW if self._apart else MANY)
-            self._change(mirrors=self._final_states.result)
+        self._final_states.copy(timeline, FEW if self._apart else MANY)
+        self._change(mirrors=self._final_states.result)
 
     def _copy_the_rest(self, timeline: Timeline, now: datetime) -> None:
         """Once the source is drained: copy all that is left. What cannot be copied is in `mirrors.left`."""
@@ -385,19 +383,19 @@ class _Drain:
         self._change(mirrors=self._final_states.result, mirroring=None)
 
     def _survey(self, timeline: Timeline, now: datetime) -> bool:
-        """Find what has ended on either side since a day before the newest switch; whether there was one yet.
+        """Find what has ended on either side since a day before the newest switch; whether it has begun.
 
         What the target has executed since then is left alone: nothing on the source looks at it any more.
         """
+        begun = any(timeline.owner(now, line) == self._target for line in self._dags or (None,))
         begin = cache(lambda line: turn(timeline, now, line).since)
         switched = max(map(begin, self._lines(timeline)))
-        if from_the_beginning(switched):
-            return False
-        until = max(now, switched)
+        if not begun or from_the_beginning(switched):
+            return False  # the turn before may have begun months ago
         self._final_states.survey(
             timeline,
             switched - WINDOW,
-            until,
-            lambda colour, dag_id: begin(dag_id) if colour == self._target else until,
+            now,
+            lambda colour, dag_id: begin(dag_id) if colour == self._target else now,
         )
         return True

@@ -18,7 +18,7 @@ from bluegreen.timeline import Colour, Timeline
 from mwaactl.airflow.client import AirflowApi
 from mwaactl.airflow.models import Dag, Run
 from mwaactl.checks.outcome import Sides
-from mwaactl.checks.serial import concerned, source_answered
+from mwaactl.checks.serial import concerned
 from mwaactl.errors import Unreachable
 from mwaactl.json_model import Model, iso
 from mwaactl.ownership.parameter import ARRIVES_WITHIN
@@ -200,10 +200,10 @@ class Watch:
         first: dict[str, str] = {}  # by narrow pool, the first DAG that needs it
         for dag_id in dag_ids:
             traits = self._traits[dag_id]
-            links += [(dag_id, other) for other in sorted(traits.looks_at) if other != dag_id]
+            links += [(dag_id, other) for other in sorted(traits.looks_at)]
             links += [
                 (dag_id, first[pool])
-                for pool in sorted(traits.narrow_pools)
+                for pool in traits.narrow_pools
                 if first.setdefault(pool, dag_id) != dag_id
             ]
         return links
@@ -236,7 +236,7 @@ def _together(
     for first in sorted(reasons):
         queue = [first]
         for dag_id in queue:  # grows meanwhile
-            queue += (joined := sorted(neighbours.get(dag_id, set()) - result.keys()))
+            queue += (joined := neighbours.get(dag_id, set()) - result.keys())
             result |= dict.fromkeys(joined, f"it goes together with {first}: {reasons[first]}")
     return list(result.items())
 
@@ -254,20 +254,18 @@ def held_by_switch(timeline: Timeline) -> frozenset[str]:
 def known_by_tasks(sides: Sides, source: Watch | None, target: AirflowApi, likely: Iterable[str]) -> Sides:
     """`sides` with the DAGs that are serial because of their tasks.
 
-    On the source, the tasks of the `likely` DAGs are read. If the source did not answer, the target's are,
-    unless its settings already show that one of its DAGs is serial.
+    On the source, the tasks of the `likely` DAGs are read. If the source did not answer (None), the target's
+    are, unless its settings already show that one of its DAGs is serial.
     """
     dags = concerned(sides)
     try:
-        if source_answered(sides) and source is not None:
+        if source is not None:
             serial = source.serial(dags[dag_id] for dag_id in likely if dag_id in dags)
-        elif sides.target.dags is not None:
+        else:
             active = [dag for dag in dags.values() if not dag.paused]
             serial = Watch(target, target, across=False).serial(
                 [dag for dag in active if dag.alone] or active
             )
-        else:
-            return sides
     except Unreachable:
         return sides
     return sides.model_copy(update={"serial": serial})

@@ -202,13 +202,13 @@ class Store:
         if copy := self._good_copy(needed):  # read between the look and the turn
             self._turns.succeeded(copy.started)
             return copy
-        outcome = self._fetch_within(min(READ_SECONDS, end - time.monotonic()))
-        if isinstance(outcome, Copy):
-            return outcome
-        return self._good_copy(needed) or self._turns.failed(outcome)
+        failure = self._fetch_within(min(READ_SECONDS, end - time.monotonic()))
+        return self._good_copy(needed) or self._turns.failed(
+            failure or "this process was frozen while it read, or its clock was set back"
+        )
 
-    def _fetch_within(self, seconds: float) -> Copy | str:
-        """A new copy, or why there is none.
+    def _fetch_within(self, seconds: float) -> str | None:
+        """Read a new copy; return why there is none, or None.
 
         The read happens in a thread, because a DNS or credential lookup has no time limit of its own. A read
         that ends late still leaves its copy to the next call.
@@ -217,29 +217,28 @@ class Store:
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         if len(self._threads) >= HANGING_READS:
             return f"{len(self._threads)} earlier reads still hang"
-        outcome: list[Copy | str] = []
-        thread = threading.Thread(target=self._fetch, args=(outcome,), name="bluegreen-read", daemon=True)
+        failures: list[str] = []
+        thread = threading.Thread(target=self._fetch, args=(failures,), name="bluegreen-read", daemon=True)
         try:
             thread.start()
         except RuntimeError as error:  # the process is ending, or the host has no memory
             return str(error)
         self._threads.append(thread)
         thread.join(seconds)
-        return outcome[0] if outcome else f"no answer within {seconds:.1g} s"
+        return f"no answer within {seconds:.1g} s" if thread.is_alive() else next(iter(failures), None)
 
-    def _fetch(self, outcome: list[Copy | str]) -> None:
+    def _fetch(self, failures: list[str]) -> None:
         try:
             self.fetches += 1
             started = self._clock()  # before the request: the answer contains all that SSM had at that time
             answer = self._read(self._copy.answer if self._copy else None)
-            copy = self._keep(self._copy_of(started, answer, self._objects.fetch))
+            self._keep(self._copy_of(started, answer, self._objects.fetch))
         except Exception as error:  # noqa: BLE001 - whatever the error, there is no answer
-            outcome.append(f"{type(error).__name__}: {error}")
-            return
-        self._turns.succeeded(started)
-        outcome.append(copy)
+            failures.append(f"{type(error).__name__}: {error}")
+        else:
+            self._turns.succeeded(started)
 
-    def _keep(self, copy: Copy) -> Copy:
+    def _keep(self, copy: Copy) -> None:
         """Make a copy the process's and the host's. Raises AwsError if it is older than what they have."""
         with lock(self._file):
             self._adopt()
@@ -250,7 +249,6 @@ class Store:
                 if self._file is not None:
                     with suppress(OSError):  # in that case, the other processes read for themselves
                         write(self._file, _to_text(copy).encode())
-        return copy
 
     def _supersedes(self, copy: Copy) -> bool:
         """Whether a copy that is not older should replace this process's own."""

@@ -52,7 +52,8 @@ TARGETS = (
         "plugins/bluegreen/document.py",
         "plugins/test_document",
         "plugins/test_lives_model",
-        "plugins/test_store",
+        "plugins/test_store_objects",
+        "plugins/test_store_requests",
         "mwaactl/switching/test_write",
         "mwaactl/ownership/test_races",
         "components/test_ownership",
@@ -61,6 +62,9 @@ TARGETS = (
     _target(
         "plugins/bluegreen/store.py",
         "plugins/test_store",
+        "plugins/test_store_hanging",
+        "plugins/test_store_objects",
+        "plugins/test_store_requests",
         "plugins/test_store_waiting",
         "plugins/test_aws",
         "plugins/test_gate",
@@ -82,6 +86,8 @@ TARGETS = (
     _target(
         "mwaactl/switching/drain.py",
         "mwaactl/switching/test_drain",
+        "mwaactl/switching/test_drain_end",
+        "mwaactl/switching/test_drain_mirrors",
         "mwaactl/switching/test_held_dags",
         "mwaactl/switching/test_books",
         "mwaactl/switching/test_known",

@@ -20,7 +20,7 @@ from types import SimpleNamespace
 from unittest.mock import patch
 
 from bluegreen.aws import AwsError
-from bluegreen.store import Answer, Copy, OwnershipUnknown, Store
+from bluegreen.store import Answer, OwnershipUnknown, Store
 
 from tests.fakes.timeline import dumped, gate_settings, initial
 
@@ -128,10 +128,10 @@ class Quota:
 class SimulatedStore(Store):
     """Reads in the simulated process itself: a thread of its own would not be part of the virtual time."""
 
-    def _fetch_within(self, seconds: float) -> Copy | str:
-        outcome: list[Copy | str] = []
-        self._fetch(outcome)
-        return outcome[0]
+    def _fetch_within(self, seconds: float) -> str | None:
+        failures: list[str] = []
+        self._fetch(failures)
+        return failures[0] if failures else None
 
 
 @dataclass

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections import defaultdict
+from datetime import datetime, timedelta
+from itertools import permutations, product
 
 import pytest
 
@@ -14,6 +16,11 @@ from tests.fakes.lineage.forwarders import forwarder
 from tests.fakes.lineage.marquez import FakeMarquez
 
 TERMINAL = {"COMPLETE": "COMPLETED", "FAIL": "FAILED", "ABORT": "ABORTED"}
+STORIES = (
+    ("START", "RUNNING", "COMPLETE"),
+    ("START", "FAIL", "START", "FAIL"),
+    ("START", "FAIL", "RUNNING", "FAIL"),
+)
 RUNS = [f"run{number}" for number in range(20)]  # enough that the keys sort in both ways
 
 
@@ -53,3 +60,37 @@ def test_a_late_start_of_a_run_that_is_running_is_posted(s3: FakeS3, marquez: Fa
     assert forwarder(s3, marquez, seconds=105).once(1) == 1
     assert marquez.of_run("dag") == ["START"]
     assert set_aside_key(key) not in s3.lineage.objects
+
+
+def shown(marquez: FakeMarquez, run: str) -> tuple[str, ...]:
+    known = marquez.known(run)
+    return known.state, *(
+        datetime.fromisoformat(str(at)).isoformat() for at in (known.startedAt, known.endedAt)
+    )
+
+
+def test_no_order_of_arrival_leaves_a_run_in_another_state_than_its_events(
+    s3: FakeS3, marquez: FakeMarquez
+) -> None:
+    """All orders of all stories, with any of the events at the instant of the one before."""
+    expected: dict[str, tuple[str, ...]] = {}
+    arrivals = defaultdict(list)
+    stories = [(kinds, steps) for kinds in STORIES for steps in product((0, 0.02), repeat=len(kinds) - 1)]
+    for kinds, steps in stories:
+        for order in permutations(range(len(kinds))):
+            run = f"run{len(expected)}"
+            times = [5 + len(expected) / 10 + sum(steps[:n]) for n in range(len(kinds))]
+            told = sorted(zip(times, (kind in TERMINAL for kind in kinds), kinds, strict=True))
+            newest = {ends: START + timedelta(seconds=at) for at, ends, _ in told}
+            expected[run] = (
+                TERMINAL.get(told[-1][2], "RUNNING"),
+                newest[False].isoformat(),
+                newest[True].isoformat(),
+            )
+            for turn, n in enumerate(order):
+                arrivals[turn].append((times[n], kinds[n], run))
+    for turn, events in arrivals.items():
+        for seconds, kind, run in events:
+            log_event(s3, seconds, kind, run=run, late=90 + turn)
+        forwarder(s3, marquez, seconds=100 + turn).once(1)
+    assert {run: shown(marquez, run) for run in expected} == expected

@@ -267,7 +267,7 @@ def test_what_many_decisions_left_stands_there_once() -> None:
 def test_what_two_drains_left_alike_stands_there_once() -> None:
     """And a repeated command, which reads the DAGs in another order, writes no other object."""
     timeline = initial().switched("green", at(5), 2, known=["a", "b"])
-    left = {"a": at(-60), "b": at(-90)}
+    left = {"b": at(-90), "a": at(-60)}
     timeline = timeline.with_books("blue", left, 3, closed=True).switched("blue", at(60), 4, known=["a", "b"])
     document = dumped(timeline.with_books("green", dict(reversed(left.items())), 5, closed=True))
     [once] = json.loads(document)["left"]
@@ -301,7 +301,14 @@ def test_very_many_settled_decisions_are_forgotten_earlier(monkeypatch: pytest.M
 
 @pytest.mark.parametrize(
     ("ages", "kept"),
-    [([8, 6, 0.5], [6, 0.5]), ([6, 0.5], [0.5]), ([0.5, 0.03], [0.03]), ([0.03, 0.01], [0.01])],
+    [
+        ([8, 6, 0.5], [6, 0.5]),
+        ([6, 1.5, 0.5], [1.5, 0.5]),
+        ([6, 0.5], [0.5]),
+        ([0.5, 0.0625, 0.03], [0.0625, 0.03]),
+        ([0.5, 0.03], [0.03]),
+        ([0.03, 0.01], [0.01]),
+    ],
 )
 def test_as_many_settled_decisions_as_there_is_room_for_are_kept(
     ages: list[float], kept: list[float], monkeypatch: pytest.MonkeyPatch

@@ -4,70 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from bluegreen import store as store_module
-from bluegreen.aws import AwsError
-from bluegreen.store import Answer, OwnershipUnknown, Store, TooEarly
+from bluegreen.store import OwnershipUnknown, TooEarly
 
-from tests.fakes.timeline import dumped, gate_settings, initial
+from tests.fakes.airflow.host import NOW, V1, V2, Host, due
+from tests.fakes.timeline import gate_settings, initial
 
-SETTINGS = gate_settings("blue", max_age=timedelta(seconds=300))
-NOW = 1_800_000_000.0
 HOSTS = 30  # each reads once in 6 s
 
 
-def due(seconds: float) -> datetime:
-    return datetime.fromtimestamp(NOW + seconds, UTC)
-
-
-V1 = (dumped(initial()), 1, due(-3600))
-V2 = (dumped(initial().switched("green", due(-1800), 2)), 2, due(-1800))
-
-
-class Host:
-    """A host with its folder, its clock and its way to SSM; what is slept moves the clock."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.seconds = 0.0
-        self.early = 0.0  # each sleep ends this much too early
-        self.naps: list[float] = []
-        self.reads: list[float] = []
-        self.answer = V1
-        self.fails = False
-        self.meanwhile: Callable[[], object] | None = None  # during the next read
-
-    def clock(self) -> float:
-        return NOW + self.seconds
-
-    def sleep(self, seconds: float) -> None:
-        self.naps.append(seconds)
-        self.seconds += max(seconds - self.early, 0.001)
-
-    def read(self, known: Answer | None) -> Answer:
-        self.reads.append(self.seconds)
-        answer, meanwhile = self.answer, self.meanwhile
-        if meanwhile is not None:
-            self.meanwhile = None
-            meanwhile()
-        if self.fails:
-            raise AwsError("https://ssm: refused")
-        return Answer(answer, answer)
-
-    def process(self, hosts: int = 0, pause: float = 10) -> Store:
-        return Store(SETTINGS, self.read, self.folder, self.clock, pause, hosts)
-
-
-@pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    host = Host(tmp_path / "cache")
+@pytest.fixture(autouse=True)
+def virtual_time(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", host.sleep)
     monkeypatch.setattr(time, "monotonic", lambda: host.seconds)
-    return host
 
 
 def test_a_process_can_say_which_version_it_judged_by_and_whether_it_read_it(host: Host) -> None:
@@ -131,6 +82,20 @@ def test_a_task_waits_for_its_hosts_slot_and_a_scheduler_does_not(host: Host) ->
         host.process(HOSTS).timeline(due(60), wait=0.6)
     host.process(HOSTS).timeline(due(60), wait=30)
     assert 61.2 <= host.reads[1] <= 66.3
+
+
+def test_a_task_that_waits_for_its_slot_uses_what_a_scheduler_reads_before(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduler = host.process(HOSTS)
+
+    def sleep(seconds: float) -> None:
+        host.sleep(seconds)
+        scheduler.timeline(due(0), wait=0)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    host.process(HOSTS).timeline(due(0), wait=30)
+    assert (host.naps, host.reads) == ([0.05], [0.05])
 
 
 def test_between_two_reads_a_scheduler_waits_a_third_of_the_time(host: Host) -> None:
@@ -214,9 +179,37 @@ def test_an_older_version_in_the_hosts_file_is_not_taken(host: Host) -> None:
 def test_without_a_folder_a_process_still_has_its_own_copy(host: Host) -> None:
     host.folder.write_text("no folder")
     process = host.process()
-    for _ in range(2):
-        process.timeline(due(0), wait=0)
-    assert host.reads == [0]
+    for instant in (0, 0, 1, 1):
+        host.seconds = instant
+        process.timeline(due(instant), wait=0)
+    assert host.reads == [0, 1]
+
+
+def test_where_a_copy_cannot_be_kept_each_process_reads_at_once(host: Host) -> None:
+    process = host.process()
+    process.timeline(due(0), wait=0)
+    [file] = host.folder.glob("*.json")
+    file.unlink()
+    file.mkdir()
+    for instant in (1, 2):
+        host.seconds = instant
+        host.process().timeline(due(instant), wait=0)
+    assert host.reads == [0, 1, 2]
+
+
+def test_in_an_outage_a_process_keeps_its_copy_rather_than_an_older_one_of_the_host(host: Host) -> None:
+    """Another process wrote its copy later, since it could not wait for the lock."""
+    host.process().timeline(due(0), wait=0)
+    [file] = host.folder.glob("*.json")
+    older = file.read_text()
+    process = host.process()
+    host.seconds = 5
+    process.timeline(due(5), wait=0)
+    file.write_text(older)
+    host.seconds, host.fails = 10, True
+    with pytest.raises(OwnershipUnknown, match="refused"):
+        process.timeline(due(10), wait=0)
+    assert process.timeline(due(5), wait=0) == initial()
 
 
 def test_a_timeline_that_cannot_be_kept_is_parsed_by_each_process(host: Host) -> None:
@@ -239,3 +232,19 @@ def test_a_host_that_has_no_room_for_a_thread_says_so(host: Host, monkeypatch: p
 
 def test_each_processs_store_shares_the_quota_with_the_environments_hosts() -> None:
     assert store_module.store(gate_settings("blue", hosts=HOSTS))._turns.interval == 6
+
+
+@pytest.mark.parametrize("seconds", [-1, 301])
+def test_what_was_read_while_the_clock_was_set_back_or_the_process_frozen_is_not_used(
+    seconds: float, host: Host
+) -> None:
+    """By the right time the read began before the run was due; or its answer is beyond the maximum age."""
+
+    def meanwhile() -> None:
+        host.seconds += seconds
+
+    host.meanwhile = meanwhile
+    with pytest.raises(OwnershipUnknown, match="frozen while it read, or its clock was set back"):
+        host.process().timeline(due(0), wait=0)
+    host.seconds += 2
+    assert host.process().timeline(due(host.seconds), wait=0) == initial()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from bluegreen.proof import PROBE
 
 from mwaactl.errors import CheckFailed
 from mwaactl.switching.write import carry_out
@@ -52,3 +53,31 @@ def test_serial_dags_are_not_checked_if_neither_side_answers(aws: FakeClients) -
     made = planned(aws, force=["target-api", "target-scheduler", "gate"])
     assert check_of(made, "serial-dags")[0] == "not checked"
     assert carry_out(made).changed
+
+
+def asked_about_dags(aws: FakeClients) -> list[str]:
+    """What green was asked about single DAGs, apart from the gate's probe."""
+    paths = (call["Path"] for call in aws.mwaa.asked if call["Name"] == GREEN)
+    return [path for path in paths if path.startswith("/dags/") and path.split("/")[2] not in ("~", PROBE)]
+
+
+def test_one_serial_dag_by_its_settings_is_enough_if_the_source_cannot_be_asked(aws: FakeClients) -> None:
+    """In an outage every call counts."""
+    works = {"daily": Work(3600, 60), **{f"dag_{n}": Work(3600, 60, alone=False) for n in range(5)}}
+    ScheduledAirflows(aws, works)
+    aws.mwaa.silence(BLUE)
+    planned(aws)
+    assert asked_about_dags(aws) == ["/dags/daily/tasks"]
+
+
+def test_a_target_is_asked_for_the_tasks_of_active_dags_and_nothing_about_sensors(aws: FakeClients) -> None:
+    works = {
+        "waits": Work(3600, 60, alone=False, looks_at="plain"),
+        "plain": Work(3600, 60, alone=False),
+        "off": Work(3600, 60, alone=False, paused=True),
+    }
+    ScheduledAirflows(aws, works)
+    aws.mwaa.silence(BLUE)
+    made = planned(aws, force=["gate"])
+    assert check_of(made, "serial-dags") == ("pass", "green has no serial DAG")
+    assert sorted(asked_about_dags(aws)) == ["/dags/plain/tasks", "/dags/waits/tasks"]

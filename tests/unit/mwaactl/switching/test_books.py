@@ -343,6 +343,18 @@ def test_of_a_side_that_was_replaced_meanwhile_nothing_is_left(models: FakeClien
     assert owners(models, minutes(-60)) == [None]
 
 
+def test_what_a_former_life_of_the_old_side_had_kept_moves_at_once(models: FakeClients) -> None:
+    """Until then its runs are nobody's, whatever its new life is doing."""
+    for side in (models.blue, models.green):
+        side.dags["daily"].max_active_runs = 1
+    models.blue.add("daily", minutes(-1), dict.fromkeys(CHAIN, "running"), state="running")
+    assert {dag.dag_id for dag in switched(models).held} == {"backlog", "daily"}
+    value = dumped(standing(models)).replace(LIVES["blue"], "blue-0")
+    models.ssm.stored[OWNERSHIP][-1]["Value"] = value.replace('"base_version":2', '"base_version":1')
+    models.ssm.clock.forward(LEAD)
+    assert set(waited(models, timeout=3).moved) == {"backlog", "daily"}
+
+
 def test_books_of_single_dags_are_closed_alone(models: FakeClients) -> None:
     switched(models, "green", "backlog")
     done = wait_until_drained(deployment(models), "green", dags=("backlog",), timeout=600)
@@ -464,6 +476,18 @@ def test_a_run_that_was_cleared_and_waits_in_the_queue_is_waited_for(models: Fak
     assert (progress.finished, progress.draining) == (False, {"daily": 1})
     models.blue.end(run, "success")
     assert waited(models).finished
+
+
+def test_a_mirror_that_is_being_skipped_is_not_waited_for(models: FakeClients) -> None:
+    """Its tasks start too, if only to be skipped."""
+    for side in (models.blue, models.green):
+        side.dags["backlog"].next_due = minutes(60)
+    switched(models)
+    models.ssm.clock.forward(1200)
+    mirror = models.blue.add("daily", minutes(10), dict.fromkeys(CHAIN, "running"), state="running")
+    mirror.start = mirror.tasks["first", -1].start = minutes(11)
+    done = waited(models, timeout=30)
+    assert (done.finished, done.draining) == (True, {})
 
 
 def test_the_status_names_the_side_whose_books_are_open(models: FakeClients) -> None:

@@ -393,6 +393,22 @@ def test_dags_are_named_in_order(aws: FakeClients, mirrors: FakeMirrorCopy) -> N
     assert list(states[0].due) == sorted(map(str.upper, names))
 
 
+def test_while_what_is_to_move_is_busy_nothing_is_asked_but_the_dags_and_their_runs(
+    aws: FakeClients, mirrors: FakeMirrorCopy
+) -> None:
+    """What has failed of it matters once it is idle."""
+    ScheduledAirflows(aws, {"slow": Work(6000, 900), "plain": Work(6000, 1, alone=False)})
+    switched(aws)
+    aws.ssm.clock.forward(LEAD + 10)
+    waited(aws, timeout=0)
+    first = len(aws.mwaa.asked)
+    waited(aws, timeout=0)
+    again = len(aws.mwaa.asked) - first
+    aws.mwaa.asked.clear()
+    assert waited(aws, timeout=5.04).seconds == 5.0, "for a person"
+    assert len(aws.mwaa.asked) == again + 6 * 2
+
+
 # --- what is copied ---
 
 

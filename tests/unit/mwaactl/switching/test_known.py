@@ -122,3 +122,22 @@ def test_the_drain_waits_out_another_writer_too(models: FakeClients) -> None:
     models.ssm.puts = [client_error("TooManyUpdates", 400)]
     wait_until_drained(deployment(models), "green", timeout=25)
     assert standing(models).owner(PAST, "new") == "blue"
+
+
+def test_a_dag_that_moves_at_that_moment_is_moved_after_the_list_is_written(models: FakeClients) -> None:
+    """Else the drain would lose a race against itself."""
+    for side in (models.blue, models.green):
+        side.dags["daily"].max_active_runs = 1
+    run = models.blue.add("daily", minutes(-1), {"first": "running"}, state="running")
+    models.green.mirror("daily", minutes(-1))
+    switched(models)
+    models.ssm.clock.forward(LEAD + 6)
+    models.blue.end(run, "success")
+    appear(models)
+    assert set(wait_until_drained(deployment(models), "green", timeout=60).moved) == {"daily"}
+    written = [record.get("Description", "") for record in models.ssm.stored[OWNERSHIP]][2:]
+    assert written == [
+        "mwaactl: DAGs appeared during the switch",
+        "mwaactl switch green, only daily, once idle",
+        "mwaactl: blue's books are closed",
+    ]

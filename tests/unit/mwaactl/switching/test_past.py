@@ -108,6 +108,21 @@ def test_a_dag_that_depends_on_a_failure_which_cannot_be_shown_stays_until_that_
     assert set(done.moved) == {"past"}
 
 
+def test_a_failure_that_is_cleared_during_the_switch_holds_its_dag_no_more(models: FakeClients) -> None:
+    models.blue.add("past", minutes(-60), FAILED, state="failed")  # green has no run that could show it
+    made = planned(models)
+    asked = []
+
+    def clear(method: str, path: str) -> None:
+        asked.append(path)
+        if path == "/dags/~/dagRuns/list":
+            models.blue.end(models.blue.scheduled("past", minutes(-60)), "success")
+
+    models.green.before = clear
+    assert carry_out(made).held == ()
+    assert "/dags/~/dagRuns/list" in asked
+
+
 def test_a_dag_moves_once_a_late_mirror_shows_its_failure(models: FakeClients) -> None:
     run = ran(models, "past", -60, "failed")
     models.green.scheduled("past", minutes(-60)).state = "running"

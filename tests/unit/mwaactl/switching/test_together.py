@@ -144,6 +144,52 @@ def test_a_dag_that_looks_at_one_which_has_moved_waits_for_its_last_runs(aws: Fa
     aws.ssm.clock.forward(70)
     why = "it waits for runs of producer: scheduled__10:00:00 is unfinished"
     assert held(switched(aws)) == {"consumer": why}
+    aws.ssm.clock.forward(120)
+    assert switched(aws).moved == ("consumer",)
+
+
+def test_a_dag_that_looks_at_others_moves_with_them_busy_or_not(aws: FakeClients) -> None:
+    """It was held because of them alone. Waiting for it, too, might never end."""
+    works = {"producer": plain(6000, 100), "consumer": plain(6000, 900, first=60, looks_at="producer")}
+    ScheduledAirflows(aws, works)
+    aws.ssm.clock.forward(70)
+    assert set(held(switched(aws))) == {"producer", "consumer"}
+    done = wait_until_drained(deployment(aws), "green", timeout=60)
+    assert set(done.moved) == {"producer", "consumer"}
+
+
+def test_held_dags_are_named_in_order_with_the_same_reasons_each_time(aws: FakeClients) -> None:
+    looking = {name: Work(6000, 170, looks_at="m") for name in ("z", "a")}
+    ScheduledAirflows(aws, {**looking, "m": plain(6000, 1, first=3000)})
+    aws.ssm.clock.forward(10)
+    assert list(held(switched(aws)).items()) == [
+        ("a", "scheduled__10:00:00 is unfinished"),
+        ("m", "it goes together with a: scheduled__10:00:00 is unfinished"),
+        ("z", "scheduled__10:00:00 is unfinished"),
+    ]
+
+
+def test_of_many_dags_that_are_looked_at_the_same_one_is_named_each_time(aws: FakeClients) -> None:
+    producers = {f"{name}_{number}": plain(6000, 170) for name in "abc" for number in range(10)}
+    consumers = {name: plain(6000, 1, first=3000, looks_at="several") for name in "abc"}
+    ScheduledAirflows(aws, {**producers, **consumers})
+
+    def rendered(body: dict[str, Any]) -> dict[str, Any]:
+        (dag_id,) = body["dag_ids"]
+        instance = {"dag_id": dag_id, "dag_run_id": "scheduled__old", "task_id": "wait"}
+        names = [name for name in producers if name.startswith(dag_id)]
+        instances = [
+            {**instance, "map_index": index, "rendered_fields": {"external_dag_id": name}}
+            for index, name in enumerate(names)
+        ]
+        return {"task_instances": instances, "total_entries": len(instances)}
+
+    for side in NAMES.values():
+        aws.mwaa.airflow[side]["POST /dags/~/dagRuns/~/taskInstances/list"] = rendered
+    aws.ssm.clock.forward(10)
+    reasons = held(switched(aws))
+    for name in "abc":
+        assert reasons[name] == f"it waits for runs of {name}_9: scheduled__10:00:00 is unfinished"
 
 
 def test_forcing_divides_them_and_is_recorded(aws: FakeClients) -> None:
