@@ -103,7 +103,7 @@ def _brute_force(needs: Mapping[str, Sequence[str]], kinds: Sequence[str]) -> Ca
     return longest
 
 
-def test_the_readme_has_the_cost_and_the_time_of_each_mode(deployed: Deployed) -> None:
+def test_the_readme_and_the_page_have_the_cost_and_the_time_of_each_mode(deployed: Deployed) -> None:
     prices = load_table(SHIPPED).prices("us-east-1")
     table = re.findall(r"^\| `(\w+)` .*\| (\S+) \| (\d+ min) \|$", (ROOT / "README.md").read_text(), re.M)
     computed = []
@@ -112,3 +112,11 @@ def test_the_readme_has_the_cost_and_the_time_of_each_mode(deployed: Deployed) -
         total = bill(mode, "us-east-1", resources, Usage(), prices).total
         computed.append((mode, total, plan(mode, [], resources).text))
     assert table == computed
+    page = (ROOT / "docs" / "cost.md").read_text()
+    costs = re.findall(r"^\| `(\w+)` \| (\$\d+) \| \$\d+ \| ~\$[\d,]+ \|$", page, re.M)
+    times = re.findall(r"^\| `(\w+)` \| (\d+ min) \| ~\d+ min \|$", page, re.M)
+    assert costs == [(mode, total) for mode, total, _ in computed]
+    assert times == [(mode, minutes) for mode, _, minutes in computed]
+    regions = re.findall(r"^\| ([a-z]{2}-[a-z]+-\d) \|", page, re.M)
+    assert sorted(regions) == sorted(load_table(SHIPPED).regions)
+    assert len(regions) >= 8
