@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 
 from local.processes import LOOPBACK, free_port
@@ -65,6 +67,37 @@ def double(speed: Speed) -> Iterator[Double]:
     finally:
         process.terminate()
         process.wait(10)
+
+
+@contextmanager
+def sink(speed: Speed) -> Iterator[str]:
+    """The URL of a server of that speed that accepts all posts and keeps none, however large they are."""
+    database = threading.Semaphore(speed.connections)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            left = int(self.headers["Content-Length"])
+            while left:
+                left -= len(self.rfile.read(min(left, 64 * 1024)))
+            with database:
+                time.sleep(speed.latency)
+            self.send_response(201)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://{LOOPBACK}:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def _wait_until_up(marquez: Double) -> None:

@@ -27,7 +27,7 @@ from components.config.settings import Settings
 READ_ATTEMPTS = 20
 READ_PAUSE_SECONDS = 0.1
 SHOWN_CHARACTERS = 30
-LAST_OF_2 = "2.11"  # AWS changes the major version between it and 3.x, in both directions
+LAST_OF_2 = "2.11"  # AWS takes it to 3.x
 Environment = Mapping[str, Any]
 """`identity` and `deployed` of one environment, as planned or as in the outputs."""
 
@@ -122,7 +122,6 @@ def guard(
     ownership parameter only if an environment would be touched.
     """
     existing = environments_of(previous)
-    refuse_impossible_versions(settings, existing)
     touched = touched_environments(existing, planned)
     parameter = previous.get("ownership_parameter")
     updated = frozenset(colour for colour, touch in touched.items() if touch.what == "updated")
@@ -151,24 +150,14 @@ def guard(
     return updated
 
 
-def refuse_impossible_versions(settings: Settings, existing: Mapping[Colour, Environment]) -> None:
-    """Raise pulumi.RunError if AWS would not take an environment back to the version of the settings."""
-    for colour in settings.colours:
-        before = str(existing.get(colour, {}).get("airflow_version", "0"))
-        after = settings.environment(colour).airflow_version
-        if major(before) > major(after) and not at_least(after, LAST_OF_2):
-            key = settings.path(colour, "airflow_version")
-            raise pulumi.RunError(
-                f"{colour} runs Airflow {before} and cannot become {after}: Amazon MWAA takes an environment "
-                f"from Airflow 3 back to {LAST_OF_2} only.\n"
-                f"  pulumi config set {key} {_newest(LAST_OF_2)} -s {settings.stack}"
-            )
-
-
 def _in_place(settings: Settings, colour: Colour, before: Environment) -> Iterator[str]:
-    """The commands of Amazon's own way to the next major version, which keeps the environment."""
+    """The commands of Amazon's own way to the next major version, or why there is none to the one before."""
     stack, name, key = settings.stack, before["name"], settings.path(colour, "airflow_version")
     target = settings.environment(colour).airflow_version
+    if major(target) < major(before["airflow_version"]):
+        yield "Amazon's own way back keeps the database, and there Airflow 3 has given runs the names that"
+        yield "Airflow 2 gives to the next ones: its scheduler would fail."
+        return
     yield "Amazon MWAA itself upgrades it in place, with its database and history; the AWS provider does not."
     if not at_least(before["airflow_version"], LAST_OF_2):
         yield f"From {before['airflow_version']}, first to the last version before:"

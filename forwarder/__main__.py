@@ -122,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
         "--posters",
         type=int,
         choices=range(1, 33),
-        default=8,
+        default=12,  # of the 20 connections to its database that Marquez may open
         metavar="1-32",
         help="number of events to post in parallel, of different jobs (default: %(default)d)",
     )

@@ -53,7 +53,7 @@ class Forwarder:
         marquez: MarquezClient,
         timing: Timing,
         *,
-        posters: int = 8,
+        posters: int = 12,
         metrics: Metrics | None = None,
         stop: threading.Event | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),

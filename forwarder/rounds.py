@@ -34,8 +34,19 @@ class Round(NamedTuple):
     complete: bool
 
 
+class _Item(NamedTuple):
+    """An event. `late`: it may arrive after newer ones of its run; `listed`: a listing has found it."""
+
+    event: Event
+    late: bool
+    listed: bool
+
+
 class Rounds:
-    """The rounds from taking the checkpoint to giving it up."""
+    """The rounds from taking the checkpoint to giving it up.
+
+    The next round begins while events of this one are in progress, so that the posters never run out of them.
+    """
 
     def __init__(
         self,
@@ -52,15 +63,20 @@ class Rounds:
         """`settle` and `window`: see `Timing`. `ready` waits until more may be posted."""
         self._log, self._delivery, self._progress, self._ready = source, delivery, progress, ready
         self._settle, self._window, self._now = settle, window, now
-        # For each event, whether it may arrive after newer ones of its run.
-        self._pool = OrderedPool[tuple[Event, bool]](lambda item: self._deliver(*item), workers=posters)
+        self._pool = OrderedPool[_Item](self._deliver, workers=posters)
+        self._note_late: Callable[[], None] | None = None  # that the late events in progress are forwarded
 
     def next(self) -> Round:
         """Forward what is due now. Raises what `Delivery` raises."""
+        noted = self._finish_late()
         new, all_new = self._forward_new()
-        late, all_late = self._forward_late()
+        late, all_late = Round(0, False)
+        if noted or self._progress.next_new:  # else new events may have come since the last slice began
+            late, all_late = self._forward_late()
         self._retry_suspects()
-        self._delivery.settle()
+        if self._progress.doubts.due(self._now()):
+            self._pool.drain()
+            self._delivery.settle()
         if new or late:
             frontier = self._progress.checkpoint().frontier
             log.info("forwarded %d events up to %s, and %d late ones", new, frontier, late)
@@ -72,22 +88,31 @@ class Rounds:
 
     def _forward_new(self) -> Round:
         """Forward what is due and not yet forwarded, in one pass over the end of the log."""
-        start = self._now()
+        start, end = self._now(), time.monotonic() + NEW
         until = key_at(start - self._settle)
+        reached = self._progress.reached
         # What S3 stores in time is visible a window after its event's time; below that, only listings search.
         checkpoint = self._progress.begin_pass(key_at(start - self._window))
         pages = self._log.pages(checkpoint.floor, until)
-        new = (entry for page in pages for entry in page if entry.key not in checkpoint.done)
-        events = self._forward(self._begin(_for_seconds(new, NEW)), late_below=checkpoint.frontier)
+        new = (entry for page in pages for entry in page if self._progress.is_new(entry.key))
+        events = self._forward(self._begin(_until(end, new)), late_below=reached)
         rest = next(new, None)
         self._progress.next_new = rest and rest.key
-        if rest is None:
+        complete = rest is None
+        if complete:
             self._progress.looked_at = start
-        self._progress.end_pass(complete=rest is None)
-        return Round(events, rest is None)
+            # Then there is time to look again, though a slow event may be in progress.
+            complete = self._pool.drain(seconds=max(0, end - time.monotonic()))
+        self._progress.end_pass(complete)
+        return Round(events, complete)
 
     def _forward_late(self) -> Round:
-        """Forward the late objects that the due listings find, in hours below the floor: a slice of them."""
+        """Forward the late objects that the due listings find, in hours below the floor: a slice of them.
+
+        A later round notes that. Until then, new events are posted beside them.
+        """
+        if not self._finish_late():
+            return Round(0, False)
         checkpoint = self._progress.checkpoint()
         due, all_due = self._due_listings(checkpoint)
         if not due:
@@ -95,21 +120,36 @@ class Rounds:
         until, after = checkpoint.listing or ListingPosition(due[-1].due, "")
         hours = {listing.hour: listing for listing in reversed(due)}  # from the first `since`
         spans = {hour: (first.since, _last_due(due, hour)) for hour, first in sorted(hours.items())}
-        late = self._list_late(spans, after, checkpoint)
-        last = [after]
-        events = self._forward(_noting(islice(late, LATE), last), late_below=checkpoint.floor)
-        rest = next(late, None)
-        self._progress.next_late = rest and rest.key
-        if rest is not None:
-            self._progress.set_listing(ListingPosition(until, last[0]))
-            return Round(events, False)
+        found = self._list_late(spans, after, checkpoint)
+        late = [entry.key for entry in islice(found, LATE)]
+        rest = next(found, None)
 
         def listed(key: str, modified: datetime) -> bool:
             hour = late_listing.hour_of(instant_of(key))
             return hour in spans and modified <= spans[hour][1]
 
-        self._progress.end_listing(until, listed)
-        return Round(events, all_due)
+        def note() -> None:
+            if rest is not None:
+                self._progress.set_listing(ListingPosition(until, late[-1]))
+            else:
+                self._progress.end_listing(until, listed)
+            self._progress.next_late = rest and rest.key
+
+        self._progress.next_late = late[0] if late else None
+        self._note_late = note
+        self._forward(iter(late), late_below=checkpoint.floor, listed=True)
+        if not late:
+            self._finish_late()
+        return Round(len(late), all_due and not late)
+
+    def _finish_late(self) -> bool:
+        """Note that late events are forwarded. False: some are still in progress."""
+        if self._note_late is not None:
+            if not self._pool.drain(only=lambda item: item.listed, seconds=0):
+                return False
+            self._note_late()
+            self._note_late = None
+        return True
 
     def _due_listings(self, checkpoint: Checkpoint) -> tuple[list[Listing], bool]:
         """The listings to do next, and whether those are all that are due now.
@@ -133,6 +173,7 @@ class Rounds:
         until = time.monotonic() + RETRYING
         for key in self._progress.due_suspects(self._now()):
             self._forward(iter((key,)), late_below=AFTER_ALL)
+            self._pool.drain()
             if time.monotonic() > until:
                 break
 
@@ -160,8 +201,8 @@ class Rounds:
             self._progress.begin(entry.key)
             yield entry.key
 
-    def _forward(self, keys: Iterator[str], *, late_below: str) -> int:
-        """Hand the events under `keys` to the pool, in order, and wait until they are delivered.
+    def _forward(self, keys: Iterator[str], *, late_below: str, listed: bool = False) -> int:
+        """Hand the events under `keys` to the pool, in order.
 
         Those below `late_below`, and those at its instant, may come after newer events of their runs.
         """
@@ -171,17 +212,16 @@ class Rounds:
             count += 1
             if isinstance(event, Event):
                 self._ready()
-                late = key < end or _is_misplaced(event)
-                writes, reads = event.writes, event.reads
-                self._pool.put((event, late), size=event.size, writes=writes, reads=reads)
+                item = _Item(event, key < end or _is_misplaced(event), listed)
+                self._pool.put(item, size=event.size, writes=event.writes, reads=event.reads)
                 continue
             if event is not None:
                 self._delivery.set_aside(key, str(event))
             self._progress.finish(key)
-        self._pool.drain()
         return count
 
-    def _deliver(self, event: Event, late: bool) -> None:
+    def _deliver(self, item: _Item) -> None:
+        event, late, _ = item
         suspect = self._progress.is_suspect(event.key)
         refusal = self._delivery.deliver(event, late=late, suspect=suspect)
         if refusal and not refusal.final and self._progress.suspect(event.key, self._now()):
@@ -193,17 +233,9 @@ class Rounds:
         self._progress.finish(event.key)
 
 
-def _for_seconds(entries: Iterator[ListedObject], seconds: float) -> Iterator[ListedObject]:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until and (entry := next(entries, None)) is not None:
+def _until(end: float, entries: Iterator[ListedObject]) -> Iterator[ListedObject]:
+    while time.monotonic() < end and (entry := next(entries, None)) is not None:
         yield entry
-
-
-def _noting(entries: Iterator[ListedObject], last: list[str]) -> Iterator[str]:
-    """The keys; the last one is kept in `last`."""
-    for entry in entries:
-        last[0] = entry.key
-        yield entry.key
 
 
 def _last_due(due: list[Listing], hour: datetime) -> datetime:

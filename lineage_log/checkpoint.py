@@ -87,6 +87,7 @@ class StoredCheckpoint:
 class Progress:
     """A checkpoint that advances: keys begin in order within a pass, and finish in any order.
 
+    A pass goes over all keys above the floor. What an earlier one has begun may still be in progress.
     Safe to use from several threads.
     """
 
@@ -100,18 +101,26 @@ class Progress:
         self._suspects = dict(checkpoint.suspects)
         self._late = dict(checkpoint.late)
         self.looked_at = now or datetime.now(UTC)  # up to then, all events are known
-        self.next_new: str | None = None  # keys that are known and have not begun
-        self.next_late: str | None = None
+        self.next_new: str | None = None  # the first key that is known and has not begun
+        self.next_late: str | None = None  # the first late one that is known and not noted as forwarded
         self.doubts = Doubts(checkpoint.doubts, checkpoint.unknown, recent)
-        self._order: deque[str] = deque()  # keys begun in this pass, from the first unfinished one
+        self._order: deque[str] = deque()  # keys met in this pass, from the first unfinished one
         self._open: set[str] = set()
         self._limit = ""
 
     def begin_pass(self, limit: str) -> Checkpoint:
         """Begin a pass. The floor may rise to `limit`; above it, finished keys are recorded individually."""
         with self._lock:
-            self._order, self._open, self._limit = deque(), set(), limit
+            self._order, self._limit = deque(), limit
         return self.checkpoint()
+
+    def is_new(self, key: str) -> bool:
+        """Whether the next key of a pass is still to begin. One in progress keeps the floor below it."""
+        with self._lock:
+            if key in self._open:
+                self._order.append(key)
+                return False
+            return key not in self._done
 
     def begin(self, key: str) -> None:
         with self._lock:
@@ -167,11 +176,17 @@ class Progress:
             self._checkpoint = replace(self._checkpoint, listed_until=until, listing=None)
 
     @property
+    def reached(self) -> str:
+        """The highest key that has begun; "" at the start."""
+        with self._lock:
+            return max((self._checkpoint.floor, *self._done, *self._open))
+
+    @property
     def oldest_open(self) -> str | None:
         """The first known key that is not finished."""
         with self._lock:
-            first = self._order[0] if self._order else None
-            return min((key for key in (first, self.next_new, self.next_late) if key), default=None)
+            known = (*self._open, self.next_new, self.next_late)
+            return min((key for key in known if key), default=None)
 
     def checkpoint(self) -> Checkpoint:
         with self._lock:

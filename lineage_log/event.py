@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 LARGEST = 8 * 1024 * 1024  # bytes, unpacked
-MOST_VALUES = 1_500_000  # and structures in an event: each takes 100 bytes and more when it is parsed
+MOST_VALUES = 1_000_000  # and structures in an event: each takes 100 bytes and more when it is parsed
 ENDS = ("COMPLETE", "FAIL", "ABORT")  # kinds that end a run; to Marquez, all others leave it running
 _parsing = threading.Lock()  # a parsed event can be many times as large: there is one at a time
 _HEX = re.compile("[0-9a-fA-F]{1,15}")

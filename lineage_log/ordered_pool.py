@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 MOST_ITEMS = 256
-MOST_BYTES = 32 * 1024 * 1024  # but for one item of any size
+MOST_BYTES = 16 * 1024 * 1024  # but for one item of any size
 
 
 @dataclass(eq=False, slots=True)
@@ -86,11 +86,21 @@ class OrderedPool(Generic[Item]):
                 use.writer, use.readers = entry, set()
         return earlier
 
-    def drain(self) -> None:
-        """Wait until all items are processed. Raises the first error of a worker."""
+    def drain(
+        self, *, only: Callable[[Item], bool] = lambda _item: True, seconds: float | None = None
+    ) -> bool:
+        """Wait until all items, or those that `only` selects, are processed; False if it takes longer.
+
+        Raises the first error of a worker.
+        """
+
+        def done() -> bool:
+            return not any(only(entry.item) for entry in self._entries)
+
         with self._finished:
-            self._finished.wait_for(lambda: self._error is not None or not self._entries)
+            self._finished.wait_for(lambda: self._error is not None or done(), seconds)
             self._raise()
+            return done()
 
     def close(self) -> None:
         """Stop the threads after their current items; drop those that wait."""

@@ -87,15 +87,18 @@ def identity(
     }
 
 
-def _major_at_birth(planned: int, existing: Mapping[str, Any] | None) -> int:
-    """The major version of Airflow that the environment is or was created with.
+def _major_at_birth(planned: int, existing: Mapping[str, Any] | None) -> int | str:
+    """The major version of Airflow that the environment is or was created with; another value if it must go.
 
-    AWS upgrades an environment from 2.11 to 3 in place, and back. The provider passes on only the way back; a
-    major version above that in its state makes it create a new environment.
+    AWS upgrades an environment from 2.11 to 3 in place; the provider does not know that, and creates a new
+    one. Both know a way back in place, which leads to an Airflow 2 whose scheduler fails (decision 24).
     """
     if existing is None or major(existing["airflow_version"]) < planned:
         return planned
-    return int(existing["identity"]["airflow_major"])
+    if major(existing["airflow_version"]) > planned:
+        return f"{planned} after {major(existing['airflow_version'])}"
+    at_birth = existing["identity"]["airflow_major"]
+    return at_birth if isinstance(at_birth, str) else int(at_birth)
 
 
 def arguments(settings: Settings, colour: Colour, names: Names, parts: Parts) -> dict[str, Any]:

@@ -98,6 +98,10 @@ class Image:
         """
         self._airflow(database_url, environ, "db", "migrate")
 
+    def downgrade(self, database_url: str, environ: Mapping[str, str], version: str) -> None:
+        """Take a database of this version back to an older one. Raises LocalError."""
+        self._airflow(database_url, environ, "db", "downgrade", "--to-version", version, "--yes")
+
     def copy_to(self, venv: Path) -> None:
         """Copy the image to a virtual environment of its own, with hard links where possible."""
         unfinished = venv.with_name(f"{venv.name}.new")

@@ -284,25 +284,27 @@ class Environment:
         return f"{self._name[:40]}-{hashlib.sha256(self._name.encode()).hexdigest()[:8]}"
 
     def _database(self, server: postgres.Server, image: Image, environ: Mapping[str, str]) -> None:
-        """Create the database, migrate an older version's (keeping a copy), or roll back to such a copy."""
+        """Create the database, or take that of another version to this one with all that it holds.
+
+        As AWS does in both directions: what was executed since an upgrade is still known after a downgrade.
+        """
         database = self._database_name()
         known = self._files.read("database.json").get("version")
-        snapshot = self._folder / f"database-{image.version}.sql"
         if known is None or not server.exists(database):
             server.drop(database)
             server.create(database, image.schema)
-        elif Version(known) < Version(image.version):
+        elif known != image.version:
             before = self._folder / f"database-{known}.sql"
             server.dump(database, before)
             try:
-                image.migrate(server.url(database), environ)
+                if Version(known) < Version(image.version):
+                    image.migrate(server.url(database), environ)
+                else:
+                    Image(self._home, known).downgrade(server.url(database), environ, image.version)
             except LocalError:
                 server.drop(database)
                 server.create(database, before)
                 raise
-        elif known != image.version and snapshot.exists():
-            server.drop(database)
-            server.create(database, snapshot)
         self._files.write("database.json", {"version": image.version})
 
     # Processes

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mwaactl.cli import acceptance, images, lineage, logs, open, recovery, report, status, switch
+from mwaactl.cli import acceptance, cost, images, lineage, logs, open, recovery, report, status, switch
 from mwaactl.cli.finish import finish
 from mwaactl.cli.options import CwdOption, DryRunOption, JsonOption, ProfileOption, StackOption
 from mwaactl.cli.session import aws_profile, busy, open_deployment, session
@@ -100,6 +100,7 @@ app.add_typer(dags_app, name="dags")
 recovery.register(app)
 lineage.register(app)
 images.register(app)
+cost.register(app)
 logs.register(app)
 open.register(app)
 report.register(app)

@@ -473,23 +473,35 @@ def test_an_environment_that_was_upgraded_in_place_keeps_its_life() -> None:
     assert deployment.resource("Environment", "mwaa-blue").inputs["airflowVersion"] == "3.3.1"
 
 
-def test_settings_that_have_not_followed_an_upgrade_are_said_to_undo_it() -> None:
-    (warning,) = standard("2.11.2", "2.11.2", refreshed="3.3.1").warnings
-    assert "blue owns work and would be updated (airflow_version 3.3.1 -> 2.11.2)" in warning
+@pytest.mark.parametrize(
+    ("born", "now", "after"),
+    [("2.11.2", "3.3.1", "2.11.2"), ("3.3.1", None, "2.11.0"), ("3.3.1", None, "2.10.3")],
+)
+def test_the_way_back_is_never_in_place(born: str, now: str | None, after: str) -> None:
+    """Also where the settings have not followed an upgrade."""
+    with pytest.raises(
+        pulumi.RunError, match=r"would be replaced \(airflow_major \d -> 2 after 3\)"
+    ) as raised:
+        standard(born, after, refreshed=now)
+    assert "its scheduler would fail" in str(raised.value)
+    assert "update-environment" not in str(raised.value)
+    assert "mwaactl switch green --wait -s standard" in commands(str(raised.value).splitlines())
 
 
-def test_the_way_back_is_an_update_and_keeps_the_life() -> None:
-    deployment = standard("3.3.1", "2.11.0")
-    (warning,) = deployment.warnings
-    assert "would be updated (airflow_version 3.3.1 -> 2.11.0)" in warning
-    before = deploy("standard", {"airflow_version": "3.3.1"}).resource("RandomId", "mwaa-blue")
-    assert deployment.resource("RandomId", "mwaa-blue").inputs == before.inputs
-
-
-def test_a_way_back_that_amazon_does_not_have_stops_the_program() -> None:
-    with pytest.raises(pulumi.RunError, match=r"runs Airflow 3\.3\.1 and cannot become 2\.10\.3") as raised:
-        standard("3.3.1", "2.10.3")
-    assert "pulumi config set airflow_version 2.11.2 -s standard" in str(raised.value)
+def test_a_standby_may_go_back_as_a_new_environment_and_up_again() -> None:
+    first = deploy("bluegreen", {"airflow_version": "3.3.1"})
+    back = deploy(
+        "bluegreen", {"green": {"airflow_version": "2.11.2"}}, previous=first.exports, parameter=BLUE_OWNS
+    )
+    same = deploy(
+        "bluegreen", {"green": {"airflow_version": "2.11.2"}}, previous=back.exports, parameter=BLUE_OWNS
+    )
+    again = deploy("bluegreen", {}, previous=back.exports, parameter=BLUE_OWNS)
+    keepers = [
+        each.resource("RandomId", "mwaa-green").inputs["keepers"]["airflow_major"]
+        for each in (first, back, same, again)
+    ]
+    assert keepers == ["3", '"2 after 3"', '"2 after 3"', "3"]
 
 
 def test_a_second_upgrade_by_replacement_after_the_way_back_is_a_new_life() -> None:

@@ -50,6 +50,34 @@ def test_a_complete_pass_raises_the_floor_to_its_limit_and_forgets_what_is_below
     assert progress.checkpoint() == replace(FRESH, floor=key(5), done=frozenset({key(6)}))
 
 
+@given(st.data())
+def test_passes_that_overlap_cover_what_is_done_and_begin_each_key_once(data: st.DataObject) -> None:
+    """A pass meets the keys that were there when it began, in order, as far as it comes."""
+    progress, begun, done = Progress(FRESH), list[int](), set[int]()
+    there, limit = set[int](), 0
+    for _ in range(data.draw(st.integers(1, 5))):
+        there |= data.draw(st.sets(st.integers(limit + 1, 40), max_size=12))  # later, below: a late one
+        limit = data.draw(st.integers(limit, 39))
+        progress.begin_pass(key(limit))
+        floor = progress.checkpoint().floor
+        listed = sorted(number for number in there if key(number) > floor)
+        met = data.draw(st.integers(0, len(listed)))
+        for number in listed[:met]:
+            if progress.is_new(key(number)):
+                assert number not in begun
+                progress.begin(key(number))
+                begun.append(number)
+            for ended in data.draw(st.sets(st.sampled_from(begun), max_size=2)) - done if begun else ():
+                progress.finish(key(ended))
+                done.add(ended)
+            assert {each for each in there if progress.checkpoint().covers(key(each))} == done
+        idle = set(begun) == done
+        progress.end_pass(complete=idle and met == len(listed))
+        assert {each for each in there if progress.checkpoint().covers(key(each))} == done
+        assert progress.oldest_open == min((key(each) for each in set(begun) - done), default=None)
+        assert progress.reached >= max((key(each) for each in begun), default="")
+
+
 def test_an_incomplete_pass_raises_the_floor_only_to_what_is_done() -> None:
     progress = Progress(FRESH)
     progress.begin_pass(key(5))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
@@ -31,6 +32,21 @@ def test_the_pool_takes_no_more_than_it_has_room_for(monkeypatch: pytest.MonkeyP
     waiting.join(5)
     assert not waiting.is_alive()
     pool.drain()
+    pool.close()
+
+
+def test_draining_waits_for_some_or_for_some_time() -> None:
+    go = {number: threading.Event() for number in range(3)}
+    pool: OrderedPool[int] = OrderedPool(lambda number: cast(None, go[number].wait(5)), workers=3)
+    for number in go:
+        pool.put(number, size=1, writes=[str(number)])
+    assert not pool.drain(seconds=0.02)
+    go[1].set()
+    assert pool.drain(only=lambda number: number == 1, seconds=5)
+    assert not pool.drain(only=lambda number: number != 1, seconds=0.02)
+    go[0].set()
+    go[2].set()
+    assert pool.drain()
     pool.close()
 
 

@@ -296,7 +296,7 @@ def test_no_other_service_is_used() -> None:
     others = [
         path
         for path in (ROOT / "mwaactl").rglob("*.py")
-        if ".client(" in path.read_text() or "resource(" in path.read_text()
+        if ".client(" in path.read_text() or ".resource(" in path.read_text()
     ]
     # whoever mirrors images writes to a registry of their own, which is no part of the stack
     assert {path.name for path in others} == {"aws.py", "images.py"}

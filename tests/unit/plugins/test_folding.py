@@ -182,3 +182,37 @@ def test_of_a_dag_that_has_nothing_left_nothing_is_kept() -> None:
     assert closed.folded(at(9)).owners[0].left == {"x": at(2), "y": at(3)}
     again = closed.folded(at(9)).switched("blue", at(12), 5, known=["x", "y"])
     assert again.with_books("green", {}, 6, closed=True).folded(at(20)).owners[0].left == {}
+
+
+def test_a_decision_is_forgotten_once_it_is_as_old_as_that() -> None:
+    timeline = initial().switched("green", at(4), 2, known=["x"]).with_books("blue", {}, 3, closed=True)
+    assert timeline.folded(at(4) - timedelta(microseconds=1)) == timeline
+    assert [entry.version for entry in timeline.folded(at(4)).owners] == [2]
+
+
+def test_a_dag_that_a_new_life_keeps_has_nothing_of_its_former_ones() -> None:
+    """blue is replaced, and the switch that follows holds `x` back on it."""
+    replaced = initial().seen_with({"blue": "blue-2", "green": "green-1"})
+    switched = replaced.switched("green", at(4), 2, known=["x", "y"]).dag_moved("x", "blue", at(4), 2)
+    folded = switched.with_books("blue", {}, 3, closed=True).folded(at(9))
+    assert folded.owners[0].version == 2
+    read = parsed(dumped(folded)).seen_with(replaced.lives)
+    assert [read.owner(at(minute), "x") for minute in (3, 4)] == [None, "blue"]
+
+
+def test_nothing_is_forgotten_while_a_dag_that_went_the_other_way_is_drained() -> None:
+    """All go to green, and `x` goes back from there by the same decision: green's book of it is open."""
+    timeline = initial().dag_moved("x", "green", at(2), 2).switched("green", at(4), 3, known=["x", "y"])
+    timeline = timeline.dag_moved("x", "blue", at(4), 3).with_books("blue", {}, 4, closed=True)
+    assert timeline.folded(at(9)) == timeline
+    drained = timeline.with_books("green", {}, 5, closed=True)
+    assert [entry.version for entry in drained.folded(at(9)).owners] == [3]
+
+
+def test_a_dag_that_went_ahead_of_a_planned_switch_keeps_what_was_left() -> None:
+    timeline = initial().switched("green", at(20), 2, known=["x", "y"]).dag_moved("x", "green", at(5), 3)
+    timeline = timeline.with_books("blue", {"x": at(2)}, 4, closed=True)
+    folded = timeline.folded(at(30))
+    for read in (timeline, folded):
+        assert [read.owner(at(minute), "x") for minute in (2, 4, 5, 20)] == ["green"] * 4
+    assert folded.claim(at(1), "x").over

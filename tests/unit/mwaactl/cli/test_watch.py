@@ -154,13 +154,13 @@ def on_a_terminal(lines: int, *options: str) -> Iterator[tuple[subprocess.Popen[
         os.close(ours)
 
 
-def read_until(terminal: int, text: str, seconds: float = 30) -> str:
-    """What the terminal shows until this text is there, without escape sequences."""
+def read_until(terminal: int, *texts: str, seconds: float = 60) -> str:
+    """What the terminal shows until all of these are there, without escape sequences."""
     raw, shown, end = b"", "", time.monotonic() + seconds
-    while text not in shown and time.monotonic() < end:
+    while not all(text in shown for text in texts) and time.monotonic() < end:
         raw += os.read(terminal, 65536)  # a read may end within a sequence
         shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", raw.decode(errors="replace"))
-    assert text in shown
+    assert [text for text in texts if text not in shown] == []
     return shown
 
 
@@ -174,9 +174,7 @@ def rest(terminal: int) -> str:
 
 def test_ctrl_c_ends_it_with_0_and_leaves_the_last_status() -> None:
     with on_a_terminal(100) as (process, terminal):
-        shown = read_until(terminal, "Ctrl-C ends this")
-        shown += read_until(terminal, "A switch to green now")
-        assert "blue has owned the scheduled work" in shown
+        read_until(terminal, "Ctrl-C ends this", "A switch to green now", "blue has owned the scheduled work")
         process.send_signal(signal.SIGINT)
         left = rest(terminal)
         assert process.wait(30) == 0
@@ -186,10 +184,12 @@ def test_ctrl_c_ends_it_with_0_and_leaves_the_last_status() -> None:
 
 def test_a_failed_look_stands_above_the_last_status_in_a_window_that_is_too_small() -> None:
     with on_a_terminal(12, "--every", "20") as (process, terminal):
-        read_until(terminal, "more lines: make the window higher")
-        read_until(terminal, "the parameter cannot be used. What is below")
-        read_until(terminal, "blue has owned the scheduled work")
-        read_until(terminal, "more lines: make the window higher")
+        read_until(
+            terminal,
+            "more lines: make the window higher",
+            "the parameter cannot be used. What is below",
+            "blue has owned the scheduled work",
+        )
         process.send_signal(signal.SIGINT)
         rest(terminal)
         assert process.wait(30) == 0

@@ -1,0 +1,94 @@
+"""Bills of modes, or of a stack before and after a change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mwaactl.cost.bill import Bill, bill
+from mwaactl.cost.charges import Usage
+from mwaactl.cost.levers import Lever, Saving, levers_of
+from mwaactl.cost.prices import Table
+from mwaactl.cost.program import REGION, Settings, deployed, registered, settings_of_stack
+from mwaactl.cost.resources import Resource
+from mwaactl.json_model import Model
+
+DEFAULT_REGION = "us-east-1"
+
+
+class Bills(Model):
+    """What `mwaactl cost` prints. `difference`: USD a month, of the last bill from the first, for a change.
+
+    `savings`: what each lever saves of the last bill; only for a single mode or stack.
+    """
+
+    region: str
+    usage: Usage
+    bills: tuple[Bill, ...]
+    difference: float | None = None
+    savings: tuple[Saving, ...] = ()
+
+
+@dataclass(frozen=True)
+class Question:
+    """What bills are made for. `region` None: that of the settings."""
+
+    folder: Path
+    usage: Usage
+    table: Table
+    region: str | None = None
+    changes: Mapping[str, str] | None = None
+
+    def of_modes(self, modes: Sequence[str]) -> Bills:
+        """The bills of modes with the settings of their stack files; of one mode, with what would save."""
+        region = self.region or DEFAULT_REGION
+        plain = [Settings(mode, changes={REGION: region}) for mode in modes]
+        if len(modes) == 1:
+            return self._of_one(modes[0], None, plain[0], region)
+        runs = [each.changed(self.changes or {}) for each in plain]
+        found = registered(self.folder, runs)
+        bills = [self._bill(mode, region, resources) for mode, resources in zip(modes, found, strict=True)]
+        return Bills(region=region, usage=self.usage, bills=tuple(bills))
+
+    def of_stack(self, stack: str) -> Bills:
+        """The bill of a stack as it is deployed and as its settings would make it."""
+        settings = settings_of_stack(stack, self.folder)
+        region = self.region or (settings.config or {}).get(REGION) or DEFAULT_REGION
+        return self._of_one(stack, deployed(stack, self.folder), settings.changed({REGION: region}), region)
+
+    def _of_one(
+        self, name: str, present: Sequence[Resource] | None, settings: Settings, region: str
+    ) -> Bills:
+        """`present`: what is deployed; None for a mode."""
+        wanted = settings.changed(self.changes or {})
+        unchanged = [settings] if self.changes and not present else []
+        *before, after = registered(self.folder, [*unchanged, wanted])
+        levers = levers_of(after)
+        bills = [self._bill(name, region, resources) for resources in before]
+        if present:
+            bills.append(self._bill(f"{name}, deployed", region, present))
+        label = f"{name}, changed" if self.changes else f"{name}, settings" if present else name
+        last = self._bill(label, region, after)
+        bills.append(last)
+        return Bills(
+            region=region,
+            usage=self.usage,
+            bills=tuple(bills),
+            difference=last.usd - bills[0].usd if len(bills) > 1 else None,
+            savings=self._savings(levers, wanted, last),
+        )
+
+    def _savings(self, levers: Sequence[Lever], settings: Settings, present: Bill) -> tuple[Saving, ...]:
+        """What each lever saves: the bill of the program with its settings beside the present one."""
+        found = registered(self.folder, [settings.changed(each.changes) for each in levers])
+        savings = []
+        for lever, resources in zip(levers, found, strict=True):
+            after = self._bill(lever.what, present.region, resources)
+            known = set(after.unknown) <= set(present.unknown)
+            usd = present.usd - after.usd if known else None
+            savings.append(Saving(what=lever.what, how=lever.how, costs=lever.costs, usd=usd))
+        return tuple(sorted(savings, key=lambda each: -(each.usd or 0)))
+
+    def _bill(self, name: str, region: str, resources: Sequence[Resource]) -> Bill:
+        return bill(name, region, resources, self.usage, self.table.prices(region))

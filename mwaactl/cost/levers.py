@@ -1,0 +1,128 @@
+"""What makes a stack cheaper: settings to change, and what each change gives up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from mwaactl.cost.program import PROJECT
+from mwaactl.cost.resources import Resource
+from mwaactl.json_model import Model
+
+CLASSES = ("micro", "small", "medium", "large", "xlarge", "2xlarge")
+NODE_TYPES = ("t3.small", "t3.medium", "t3.large")  # from the smallest that Marquez fits into
+LEAST_ACU = 0.5
+
+
+@dataclass(frozen=True)
+class Lever:
+    """`how`: settings as `pulumi config set` takes them; `costs`: what is given up."""
+
+    what: str
+    how: tuple[str, ...]
+    costs: str
+
+    @property
+    def changes(self) -> dict[str, str]:
+        return {f"{PROJECT}:{key}": value for key, value in (each.split("=", 1) for each in self.how)}
+
+
+class Saving(Model):
+    """What a lever saves, USD a month; None where a price is unknown."""
+
+    what: str
+    how: tuple[str, ...]
+    costs: str
+    usd: float | None
+
+
+def levers_of(resources: Sequence[Resource]) -> list[Lever]:
+    """Those that apply to a stack with these resources."""
+    environments = {each.name: each.inputs for each in resources if each.kind == "Environment"}
+    return [
+        *_environments(environments),
+        *_network(resources),
+        *_marquez(resources),
+        *_monitoring(resources),
+    ]
+
+
+def _environments(environments: Mapping[str, Mapping[str, object]]) -> Iterator[Lever]:
+    sizes = {
+        name: str(inputs["environmentClass"]).removeprefix("mw1.") for name, inputs in environments.items()
+    }
+    if "mwaa-green" in environments:
+        yield Lever(
+            "no standby between upgrades",
+            ("enable_blue_green=false",),
+            "no other side to switch or fail over to, until it is created again (20 to 30 minutes)",
+        )
+        if (smaller := _below(sizes["mwaa-green"])) is not None:
+            yield Lever(
+                f"a smaller standby, mw1.{smaller}, between upgrades",
+                _of_class(smaller, "green."),
+                "before a switch it needs its size again: an update of 20 to 30 minutes",
+            )
+    classes = set(sizes.values())
+    if len(classes) == 1 and (smaller := _below(classes.pop())) is not None:
+        yield Lever(
+            f"a smaller class, mw1.{smaller}",
+            _of_class(smaller, ""),
+            "fewer DAGs and tasks at once" + (", one scheduler, one worker" if smaller == "micro" else ""),
+        )
+
+
+def _below(size: str) -> str | None:
+    place = CLASSES.index(size)
+    return CLASSES[place - 1] if place else None
+
+
+def _of_class(size: str, prefix: str) -> tuple[str, ...]:
+    rest = ("min_workers=1", "max_workers=1", "schedulers=1") if size == "micro" else ()
+    return tuple(f"{prefix}{each}" for each in (f"environment_class=mw1.{size}", *rest))
+
+
+def _network(resources: Sequence[Resource]) -> Iterator[Lever]:
+    if sum(each.kind == "NatGateway" for each in resources) > 1:
+        yield Lever("one NAT gateway", ("nat=single",), "a failed zone can take the other's way out with it")
+    if any(each.inputs.get("vpcEndpointType") == "Interface" for each in resources):
+        yield Lever(
+            "no interface endpoints",
+            ("vpc_endpoints=false",),
+            "calls to AWS services go through NAT, which charges by the GB",
+        )
+
+
+def _marquez(resources: Sequence[Resource]) -> Iterator[Lever]:
+    inputs = {each.kind: each.inputs for each in resources}
+    node = inputs.get("Instance") or inputs.get("LaunchTemplate") or {}
+    kind = str(node.get("instanceType"))
+    if kind in NODE_TYPES[1:]:
+        smaller = NODE_TYPES[NODE_TYPES.index(kind) - 1]
+        yield Lever(
+            f"smaller Marquez nodes, {smaller}",
+            (f"marquez_instance_type={smaller}",),
+            "half the memory: fewer events a second, slower pages",
+        )
+    if "Cluster" in inputs:
+        minimum = inputs["Cluster"]["serverlessv2ScalingConfiguration"]["minCapacity"]
+        if minimum > LEAST_ACU:
+            yield Lever(
+                f"the least Aurora capacity, {LEAST_ACU:g} ACU",
+                (f"aurora_min_capacity={LEAST_ACU:g}",),
+                "a database that has slept answers slowly until it has grown",
+            )
+        yield Lever(
+            "Marquez on one node",
+            ("enable_ha_marquez=false",),
+            "lineage is late while the node is away; nothing of it is lost",
+        )
+
+
+def _monitoring(resources: Sequence[Resource]) -> Iterator[Lever]:
+    if any(each.kind == "Dashboard" for each in resources):
+        yield Lever(
+            "no dashboard and no alarms but those on the gate and on lineage",
+            ("enable_monitoring=false",),
+            "nobody hears of an environment that is not well",
+        )

@@ -1,0 +1,85 @@
+"""Ask the program what it registers: in its own checkout, with its own Python, without AWS and engine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mwaactl.cost.resources import Resource, resources_in_state
+from mwaactl.errors import Unusable, UsageError
+from mwaactl.stack import pulumi
+
+PROJECT = "mwaa-openlineage"
+MODES = ("standard", "bluegreen", "hamarquez", "fullha")
+REGION = "aws:region"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the program is to be run with.
+
+    `config`: `{"project:key": text}` of a stack, None for that of the stack file of this name; `changes`:
+    settings that replace or, as `key.part`, become part of these.
+    """
+
+    stack: str
+    config: Mapping[str, str] | None = None
+    changes: Mapping[str, str] = field(default_factory=dict)
+
+    def changed(self, changes: Mapping[str, str]) -> Settings:
+        return Settings(self.stack, self.config, {**self.changes, **changes})
+
+
+def registered(folder: Path, runs: Sequence[Settings]) -> list[list[Resource]]:
+    """The resources of each run. Raises UsageError for settings that the program refuses.
+
+    Raises Unusable where the program does not run: it is no checkout, or its packages are not installed.
+    """
+    if not (folder / "__main__.py").is_file():
+        raise UsageError(
+            f"{folder} has no __main__.py: this needs a checkout of the program, as `pulumi` does. Name its "
+            "folder with --cwd"
+        )
+    requests = [vars(each) for each in runs]
+    answer = subprocess.run(  # noqa: S603 - our own module
+        [_python(folder), "-m", "mwaactl.cost.dry_run"],
+        cwd=folder,
+        input=json.dumps(requests),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if answer.returncode:
+        reason = (answer.stderr.strip().splitlines() or ["no message"])[-1]
+        raise Unusable(f"the program in {folder} does not run ({reason}). If packages are missing: uv sync")
+    answers: list[dict[str, Any]] = json.loads(answer.stdout)
+    for each in answers:
+        if "error" in each:
+            raise UsageError(each["error"])
+    return [[Resource(**resource) for resource in each["resources"]] for each in answers]
+
+
+def _python(folder: Path) -> str:
+    """The one with the program's packages: of Pulumi.yaml's `virtualenv`, which is the default of `uv`."""
+    for name in ("bin/python", "Scripts/python.exe"):
+        if (folder / ".venv" / name).is_file():
+            return str(folder / ".venv" / name)
+    return sys.executable
+
+
+def settings_of_stack(stack: str, folder: Path) -> Settings:
+    """The settings that a stack has now. Raises as `mwaactl.stack.load`."""
+    found = json.loads(pulumi(["config", "--json"], stack, folder))
+    # A secret has no value here, and no price depends on one.
+    config = {key: about["value"] for key, about in found.items() if "value" in about}
+    return Settings(stack.rpartition("/")[2], config)
+
+
+def deployed(stack: str, folder: Path) -> list[Resource]:
+    """The resources that a stack has now, by Pulumi's state; none if it is not deployed."""
+    return resources_in_state(json.loads(pulumi(["stack", "export"], stack, folder)))

@@ -1,0 +1,158 @@
+"""The dry run of the real program in a process of its own, and the commands on top of it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from mwaactl.cli.app import app
+from mwaactl.cost.comparison import Bills
+from mwaactl.cost.engine import stack_config
+from mwaactl.cost.program import PROJECT, Settings, registered
+from mwaactl.cost.resources import resources_of
+from mwaactl.errors import Unusable, UsageError
+from mwaactl.screens.cost import bills_csv
+from tests.fakes.pulumi_mocks import ROOT, Deployment
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))  # no table of this machine
+    for key in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "HTTPS_PROXY"):
+        monkeypatch.delenv(key, raising=False)
+    monkeypatch.setenv("PATH", "/nowhere")  # no pulumi
+    runner = CliRunner()
+    return lambda *arguments: runner.invoke(app, [*arguments, "--cwd", str(ROOT)])
+
+
+def test_a_dry_run_registers_what_the_program_does(deployed: Callable[[str], Deployment]) -> None:
+    changes = {f"{PROJECT}:green.environment_class": "mw1.medium", f"{PROJECT}:nat": "single"}
+    plain, changed = registered(ROOT, [Settings("fullha"), Settings("fullha", changes=changes)])
+    expected = resources_of(deployed("fullha").resources)
+    assert {(each.type, each.name) for each in plain} == {(each.type, each.name) for each in expected}
+    classes = {each.name: each.inputs["environmentClass"] for each in changed if each.kind == "Environment"}
+    assert classes == {"mwaa-blue": "mw1.small", "mwaa-green": "mw1.medium"}
+    assert sum(each.kind == "NatGateway" for each in changed) == 1
+    assert sum(each.kind == "NatGateway" for each in plain) == 2
+
+
+def test_a_setting_that_the_program_refuses_is_an_error_in_its_words() -> None:
+    with pytest.raises(UsageError, match=r"nat = 'x': must be 'single' or 'per_az'"):
+        registered(ROOT, [Settings("standard", changes={f"{PROJECT}:nat": "x"})])
+
+
+def test_without_a_checkout_it_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"needs a checkout of the program"):
+        registered(tmp_path, [Settings("standard")])
+
+
+def test_a_program_that_does_not_run_is_named_with_its_last_words(tmp_path: Path) -> None:
+    (tmp_path / "__main__.py").write_text("import no_such_package")
+    (tmp_path / "Pulumi.yaml").write_text("name: x\nconfig: {}")
+    (tmp_path / "Pulumi.standard.yaml").write_text("config: {}")
+    with pytest.raises(Unusable, match=r"No module named 'no_such_package'.*uv sync"):
+        registered(tmp_path, [Settings("standard")])
+
+
+def test_cost_shows_modes_side_by_side_and_its_assumptions(run: Callable[..., Result]) -> None:
+    result = run("cost", "standard", "bluegreen", "--log-gb", "10")
+    assert result.exit_code == 0, result.output
+    shown = result.output
+    assert "--hours 730" in shown
+    assert "--log-gb 10" in shown
+    assert "0.29 per hour" in shown
+    assert "Amazon's pricing pages, 2026-08" in shown
+
+
+def test_cost_of_a_mode_as_json_and_csv_is_the_same_bill(run: Callable[..., Result]) -> None:
+    result = Bills.model_validate_json(run("cost", "hamarquez", "--set", "nat=single", "--json").stdout)
+    before, after = result.bills
+    assert result.difference == pytest.approx(-730 * 0.05)
+    assert after.usd - before.usd == pytest.approx(result.difference)
+    rows = list(csv.DictReader(io.StringIO(bills_csv(result))))
+    of_after = [float(row["usd"]) for row in rows if row["bill"] == after.name]
+    assert sum(of_after) == pytest.approx(after.usd, abs=0.01)
+    assert {row["region"] for row in rows} == {"us-east-1"}
+    saved = {each.how: each.usd for each in result.savings}
+    assert "nat=single" not in {how for each in saved for how in each}, "it is so already"
+    assert saved["enable_monitoring=false",] == pytest.approx(0.5 + 3 + (15 + 6 + 0) * 0.1)
+
+
+def test_csv_is_printed_alone(run: Callable[..., Result]) -> None:
+    result = run("cost", "standard", "bluegreen", "--csv", "--region", "sa-east-1")
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert {row["bill"] for row in rows} == {"standard", "bluegreen"}
+    by_item = {row["item"]: row for row in rows}
+    assert by_item["mwaa.micro"]["unit_usd"] == "0.4986"
+    assert by_item["ec2.t3.medium"]["usd"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nomode",),
+        ("standard", "-s", "x"),
+        ("--set", "nat"),
+        ("--hours", "-1"),
+        ("--prices", "/nowhere.json"),
+    ],
+)
+def test_wrong_usage_of_cost_exits_2(run: Callable[..., Result], arguments: tuple[str, ...]) -> None:
+    assert run("cost", *arguments).exit_code == 2
+
+
+PULUMI = f"""#!{sys.executable}
+import json, sys
+arguments = [each for each in sys.argv[1:] if each != "--non-interactive"]
+if arguments == ["version"]:
+    print("v3.259.0")
+    sys.exit()
+assert arguments[-2:] == ["--stack", "prod"], arguments
+answers = json.load(open(__file__ + ".json"))
+print(json.dumps(answers[" ".join(arguments[:-2])]))
+"""
+
+
+@pytest.fixture
+def prod(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Result]:
+    """A stack with one NAT gateway and green in mw1.medium, whose settings want two and mw1.small."""
+    (before,) = registered(ROOT, [Settings("bluegreen", changes=OLD)])
+    resources = [vars(each) for each in before]
+    wanted = stack_config(ROOT, "bluegreen", {"aws:region": "us-east-1"})
+    answers = {
+        "config --json": {key: {"value": value, "secret": False} for key, value in wanted.items()}
+        | {f"{PROJECT}:password": {"secret": True}},
+        "stack export": {"version": 3, "deployment": {"resources": [STACK, *resources]}},
+    }
+    (tmp_path / "pulumi").write_text(PULUMI)
+    (tmp_path / "pulumi").chmod(0o755)
+    (tmp_path / "pulumi.json").write_text(json.dumps(answers))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return run
+
+
+OLD = {f"{PROJECT}:nat": "single", f"{PROJECT}:green.environment_class": "mw1.medium"}
+STACK = {"type": "pulumi:pulumi:Stack", "urn": "urn:pulumi:prod::x::pulumi:pulumi:Stack::x-prod"}
+
+
+def test_the_cost_of_a_stack_is_that_of_its_state_and_of_its_settings(prod: Callable[..., Result]) -> None:
+    result = Bills.model_validate_json(prod("cost", "-s", "prod", "--json").stdout)
+    deployed, wanted = result.bills
+    assert (deployed.name, wanted.name) == ("prod, deployed", "prod, settings")
+    assert deployed.unknown == ()
+    assert result.difference == pytest.approx(730 * 0.05 - 730 * (0.74 - 0.49))
+    took = json.loads(prod("plan-time", "-s", "prod", "--json").stdout)["plans"][0]
+    assert [each["resource"] for each in took["path"] if each["minutes"] > 1] == [
+        "network-2",  # what needs the network waits for all of it
+        "mwaa-green",
+    ]
+    assert took["slowest"]["action"] == "update"
