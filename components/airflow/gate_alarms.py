@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
-from bluegreen.proof import ABSENT, GATED, PERIODS
+from bluegreen.proof import ABSENT, GATED, PERIODS, UNFINISHED
 from bluegreen.timeline import Colour
 
 from components.config.settings import Settings
 from components.monitoring.alarm import Alarm, Metric
 
-UNGATED, REPORTS = "UngatedExecutions", "ProbeReports"  # metrics, in a namespace of the stack's own
+# metrics, in a namespace of the stack's own
+UNGATED, REPORTS, OPEN_BOOKS = "UngatedExecutions", "ProbeReports", "SwitchUnfinished"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +27,10 @@ class GateAlarmsArgs:
 
 
 class GateAlarms(pulumi.ComponentResource):
-    """Two alarms for the stack: executions that no gate judged, and no report of a probe.
+    """Alarms on executions that no gate judged, on no report of a probe, and on a switch without an end.
 
     Which side owns the work does not matter: its probe reports, the other one's is skipped. `ungated` and
-    `reports` are the metrics; `unproven`: the name of the second alarm.
+    `reports` are the metrics; `unproven`: the name of the alarm on reports.
     """
 
     ungated: Metric
@@ -45,9 +46,12 @@ class GateAlarms(pulumi.ComponentResource):
         self.reports = {
             colour: Metric(namespace, f"{colour.title()}{REPORTS}", {}, "Sum") for colour in args.task_logs
         }
+        unfinished = Metric(namespace, OPEN_BOOKS, {}, "Sum")
         for colour, log_group in args.task_logs.items():
             self._count(colour, log_group, UNGATED, self.ungated, ABSENT)
             self._count(colour, log_group, REPORTS, self.reports[colour], GATED)
+            if len(args.task_logs) > 1:
+                self._count(colour, log_group, OPEN_BOOKS, unfinished, UNFINISHED)
         self._alarm(
             "ungated",
             Alarm(
@@ -58,6 +62,18 @@ class GateAlarms(pulumi.ComponentResource):
                 periods=1,
             ),
         )
+        if len(args.task_logs) > 1:
+            self._alarm(
+                "unfinished",
+                Alarm(
+                    description="A switch was not ended for 6 hours: books are open, or DAGs held back: "
+                    "mwaactl status, then mwaactl switch ... --wait",
+                    metrics=[unfinished],
+                    threshold=0,
+                    minutes=args.settings.gate_probe_minutes,
+                    periods=1,
+                ),
+            )
         self.unproven = self._alarm(
             "unproven",
             Alarm(

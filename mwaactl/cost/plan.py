@@ -168,9 +168,13 @@ def _longest(steps: Mapping[str, Step], needs: Mapping[str, Sequence[str]]) -> t
 
     def chain(urn: str) -> tuple[float, tuple[Step, ...]]:
         if urn not in chains:
-            length, before = max(map(chain, needs.get(urn, ())), key=lambda each: each[0], default=(0.0, ()))
+            length, before = max(
+                map(chain, sorted(needs.get(urn, ()))), key=lambda each: each[0], default=(0.0, ())
+            )
             own = steps.get(urn)
             chains[urn] = (length, before) if own is None else (length + own.minutes, (*before, own))
         return chains[urn]
 
-    return max(map(chain, steps), key=lambda each: each[0], default=(0.0, ()))[1]
+    return max(map(chain, sorted(steps)), key=lambda each: each[0], default=(0.0, ()))[
+        1
+    ]  # of equals, the first

@@ -16,7 +16,8 @@ from typing import Any
 
 from bluegreen import policies, proof, settings, software, store
 from bluegreen.gate import Gate, describe
-from bluegreen.proof import ABSENT, GATED, PROBE, is_ungated, problem
+from bluegreen.proof import ABSENT, GATED, LONG, PROBE, UNFINISHED, is_ungated, problem
+from bluegreen.timeline import COLOURS, Timeline
 
 log = logging.getLogger("bluegreen")
 
@@ -25,6 +26,7 @@ START = datetime(
     2026, 1, 1, tzinfo=UTC
 )  # long ago: with catchup=False the first run is that of the last instant
 WAIT = 10.0  # seconds for the timeline, where no gate has waited for it
+RECENT = timedelta(minutes=1)  # as old as the copy may be that the gate has just used
 
 
 def report(dag_run: Any, task: Any, requirements: Iterable[str] = ()) -> str:
@@ -42,6 +44,8 @@ def report(dag_run: Any, task: Any, requirements: Iterable[str] = ()) -> str:
         verdict = Gate(chosen, source).verdict(describe(dag_run), wait=WAIT)
         facts |= {"environment": chosen.environment, "life": chosen.life, "version": source.version}
         facts |= {"mine": verdict.mine, "reason": verdict.reason}
+        since = _unfinished(source.timeline(datetime.now(UTC) - RECENT, wait=WAIT))
+        facts["unfinished"] = since and since.isoformat()
     except Exception as error:  # noqa: BLE001 - reported
         facts["error"] = f"{type(error).__name__}: {error}"
     try:
@@ -49,6 +53,11 @@ def report(dag_run: Any, task: Any, requirements: Iterable[str] = ()) -> str:
     except Exception as error:  # noqa: BLE001 - reported
         facts["software_error"] = f"{type(error).__name__}: {error}"
     return json.dumps(facts)
+
+
+def _unfinished(timeline: Timeline) -> datetime | None:
+    """Since when books are open: of a switch that was not awaited, or that still holds DAGs back."""
+    return min((book.entry.since for side in COLOURS for book in timeline.drains(side)), default=None)
 
 
 def _layers(task: Any) -> list[str]:
@@ -89,6 +98,9 @@ def probe(minutes: int, requirements: Iterable[str] = ()) -> Any:
                 )
                 raise AirflowFailException(f"blue/green probe: {wrong}")
             log.info("%s: %s", GATED, self.report)
+            since = facts.get("unfinished")
+            if since and datetime.now(UTC) - datetime.fromisoformat(since) > LONG:
+                log.warning("%s: since %s; mwaactl switch %s --wait", UNFINISHED, since, facts["environment"])
             return facts
 
     with DAG(

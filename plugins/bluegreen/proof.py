@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 FACET = "blueGreen_gate"
@@ -19,6 +20,8 @@ PERIODS = 3  # of the probe: what is older proves nothing
 # In the logs of tasks, where CloudWatch counts these (components/airflow/gate_alarms.py):
 ABSENT = "blue/green gate absent"  # a task is executed that no layer judged
 GATED = "blue/green probe gated"  # the probe's report
+UNFINISHED = "blue/green switch unfinished"  # what the probe says once books have been open for LONG
+LONG = timedelta(hours=6)
 PRODUCER = "urn:mwaa-openlineage:bluegreen"
 SCHEMA = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunFacet"
 MISSING = "no layer of the gate judged this execution"

@@ -136,11 +136,31 @@ def test_on_the_owner_it_reports_how_the_gate_judged_it(ssm: Ssm, caplog: pytest
         "life": "green-1",
         "mine": True,
         "reason": "green owns 2025-11-23T10:01:00+00:00",
+        "unfinished": T.isoformat(),
         "installed": {name: software._version(name) for name in software.SHOWN},
         "requirements": {"checked": 0, "failed": 0, "first": []},
         "secrets": "readable",
     }
     assert 'blue/green probe gated: {"layer": "dag_policy"' in caplog.text
+    assert f"blue/green switch unfinished: since {T.isoformat()}; mwaactl switch green --wait" in caplog.text
+
+
+def test_a_switch_that_may_still_be_at_work_is_not_said_to_lack_its_end(
+    ssm: Ssm, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "LONG", datetime.now(UTC) - T + timedelta(hours=1))
+    assert rendered().execute({})["unfinished"] == T.isoformat()
+    assert "unfinished: since" not in caplog.text
+
+
+def test_a_switch_whose_books_are_closed_has_ended() -> None:
+    switched = initial().switched("green", T, 2)
+    assert probe._unfinished(switched) == T
+    closed = switched.with_books("blue", {}, 3, closed=True)
+    assert probe._unfinished(closed) is None
+    assert probe._unfinished(closed.dag_moved("etl", "blue", T + timedelta(hours=1), 4)) == T + timedelta(
+        hours=1
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from bluegreen.proof import ABSENT, GATED
+from bluegreen.proof import ABSENT, GATED, UNFINISHED
 
 from tests.fakes.pulumi_mocks import Deployment, deploy
 
@@ -13,7 +13,10 @@ def deployment() -> Deployment:
     return deploy("fullha", {"gate_probe_minutes": 10})
 
 
-@pytest.mark.parametrize(("role", "line"), [("ungatedexecutions", ABSENT), ("probereports", GATED)])
+@pytest.mark.parametrize(
+    ("role", "line"),
+    [("ungatedexecutions", ABSENT), ("probereports", GATED), ("switchunfinished", UNFINISHED)],
+)
 def test_each_environments_tasks_are_counted_by_the_line_that_they_log(
     role: str, line: str, deployment: Deployment
 ) -> None:
@@ -21,7 +24,11 @@ def test_each_environments_tasks_are_counted_by_the_line_that_they_log(
         of_log = deployment.resource("LogMetricFilter", f"gate-{colour}-{role}").inputs
         assert of_log["logGroupName"] == f"airflow-mwaa-openlineage-fullha-{colour}-Task"
         assert of_log["pattern"] == f'"{line}"'
-        metric = {"ungatedexecutions": "UngatedExecutions", "probereports": f"{colour.title()}ProbeReports"}
+        metric = {
+            "ungatedexecutions": "UngatedExecutions",
+            "probereports": f"{colour.title()}ProbeReports",
+            "switchunfinished": "SwitchUnfinished",
+        }
         transformation = of_log["metricTransformation"]
         assert (transformation["name"], transformation["value"]) == (metric[role], "1")
         assert transformation["namespace"] == "MwaaOpenLineage/mwaa-openlineage-fullha", "the stack's own"
@@ -32,6 +39,12 @@ def test_one_execution_without_a_gate_raises_an_alarm(deployment: Deployment) ->
     assert (alarm["metricName"], alarm["statistic"]) == ("UngatedExecutions", "Sum")
     assert (alarm["comparisonOperator"], alarm["threshold"]) == ("GreaterThanThreshold", 0)
     assert (alarm["period"], alarm["evaluationPeriods"], alarm["treatMissingData"]) == (60, 1, "notBreaching")
+
+
+def test_a_switch_without_an_end_raises_an_alarm_that_names_the_command(deployment: Deployment) -> None:
+    alarm = deployment.resource("MetricAlarm", "gate-unfinished").inputs
+    assert (alarm["metricName"], alarm["threshold"], alarm["period"]) == ("SwitchUnfinished", 0, 600)
+    assert "mwaactl switch ... --wait" in alarm["alarmDescription"]
 
 
 def test_three_periods_without_a_report_of_any_probe_raise_an_alarm(deployment: Deployment) -> None:

@@ -183,7 +183,10 @@ def test_ctrl_c_ends_it_with_0_and_leaves_the_last_status() -> None:
 
 
 def test_a_failed_look_stands_above_the_last_status_in_a_window_that_is_too_small() -> None:
-    with on_a_terminal(12, "--every", "20") as (process, terminal):
+    with on_a_terminal(12, "--every", "60") as (
+        process,
+        terminal,
+    ):  # each look stands for 3 s, drawn each 1 s
         read_until(
             terminal,
             "more lines: make the window higher",

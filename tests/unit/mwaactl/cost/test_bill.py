@@ -24,15 +24,15 @@ HA = 2 * NODE + H * 0.0225 + 2 * 0.5 * H * 0.12 + 0.40  # load balancer, two Aur
 ZONE, ALARM, COMPOSITE, DASHBOARD, METRIC = 0.50, 0.10, 0.50, 3.00, 0.30
 FORWARDER = 4 * METRIC
 # Metrics that alarms look at: 15 of an environment, gate and lineage 4; with two environments one more on
-# the gate, and 2 that say which is the owner; then those of Marquez: 3 of its single node, or 6 and the 2
-# that the scaling policy makes.
-ONE, TWO = 15 + 4, 2 * 15 + 4 + 1 + 2
+# the gate, one on a switch, and 2 that say which is the owner; then those of Marquez: 3 of its single node,
+# or 6 and the 2 that the scaling policy makes.
+ONE, TWO = 15 + 4, 2 * 15 + 4 + 1 + 1 + 2
 MONITORING = COMPOSITE + DASHBOARD + FORWARDER + ZONE
 BY_HAND = {
     "standard": H * 0.29 + NAT + SINGLE + (ONE + 3) * ALARM + 2 * METRIC + MONITORING,
-    "bluegreen": 2 * H * 0.49 + 2 * NAT + SINGLE + (TWO + 3) * ALARM + 3 * METRIC + MONITORING,
+    "bluegreen": 2 * H * 0.49 + 2 * NAT + SINGLE + (TWO + 3) * ALARM + 4 * METRIC + MONITORING,
     "hamarquez": H * 0.49 + 2 * NAT + HA + (ONE + 8) * ALARM + 2 * METRIC + MONITORING,
-    "fullha": 2 * H * 0.49 + 2 * NAT + HA + (TWO + 8) * ALARM + 3 * METRIC + MONITORING,
+    "fullha": 2 * H * 0.49 + 2 * NAT + HA + (TWO + 8) * ALARM + 4 * METRIC + MONITORING,
 }
 ABOUT = {"standard": 294, "bluegreen": 835, "hamarquez": 609, "fullha": 967}  # as the project's owner says
 PRICES = load_table(SHIPPED)
