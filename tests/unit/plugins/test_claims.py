@@ -74,3 +74,12 @@ def test_a_switch_that_could_not_see_the_dags_takes_no_past_from_one_that_is_add
     following = blind.switched("blue", BACK, 4, known=["etl"])
     assert following.claim(FIRST, "new") == Claim(following.owners[-1], confirmed=BACK + CONFIRMED)
     assert following.claim(FIRST, "etl").over
+
+
+def test_a_side_to_which_all_work_has_come_back_drains_nothing_though_its_books_are_open() -> None:
+    assert AWAY.open_books("blue")
+    assert (AWAY.drains("blue"), [book.dag_id for book in AWAY.drains("green")]) == ((), [None])
+
+
+def test_the_first_value_has_the_lead_of_its_stack() -> None:
+    assert Timeline.initial("blue", "blue-1", timedelta(seconds=9)).lead == timedelta(seconds=9)
