@@ -90,7 +90,8 @@ def _forwarder(
     )
     metrics = None
     if options.metrics:
-        metrics = Metrics(boto3.client("cloudwatch", config=brief), options.metrics, options.bucket)
+        cloudwatch = boto3.client("cloudwatch", config=brief)
+        metrics = Metrics(cloudwatch, options.metrics, options.bucket, disks=options.disk)
     source = Log(boto3.client("s3", config=reading), options.bucket)
     return Forwarder(source, keeper, marquez, timing, posters=options.posters, metrics=metrics, stop=stop)
 
@@ -128,6 +129,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--metrics", metavar="NAMESPACE", help="report metrics to CloudWatch in this namespace"
+    )
+    parser.add_argument(
+        "--disk",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="with --metrics: report how full the disk is there; of several, the fullest",
     )
     return parser
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -14,6 +15,7 @@ from lineage_log.delivery import Counts
 
 log = logging.getLogger("forwarder")
 EVERY = 60.0  # seconds
+UNITS = {"SecondsBehind": "Seconds", "DiskUsed": "Percent"}
 
 
 class CloudWatch(Protocol):
@@ -26,7 +28,8 @@ class Metrics:
     """Reports the forwarder's metrics, each with the dimension LineageLog (the bucket's name).
 
     `SecondsBehind`: the age of the oldest event that is not delivered; 0 if there is none. `Delivered`,
-    `SetAside` and `Late` (delivered after newer events): events since the previous report.
+    `SetAside` and `Late` (delivered after newer events): events since the previous report. `DiskUsed`: how
+    full the fullest of `disks` is (paths; one that is not there does not count), in percent.
     """
 
     def __init__(
@@ -35,9 +38,11 @@ class Metrics:
         namespace: str,
         bucket: str,
         *,
+        disks: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cloudwatch, self._namespace, self._clock = cloudwatch, namespace, clock
+        self._disks = disks
         self._dimensions = [{"Name": "LineageLog", "Value": bucket}]
         self._reported_at: float | None = None
         self._reported_counts = (0, 0, 0)
@@ -58,6 +63,8 @@ class Metrics:
         since = [after - before for after, before in zip(now, self._reported_counts, strict=True)]
         values = {"SecondsBehind": behind}
         values |= dict(zip(("Delivered", "SetAside", "Late"), since, strict=True))
+        if used := [percent for disk in self._disks if (percent := _percent_used(disk)) is not None]:
+            values["DiskUsed"] = max(used)
         try:
             self._cloudwatch.put_metric_data(
                 Namespace=self._namespace,
@@ -65,7 +72,7 @@ class Metrics:
                     {
                         "MetricName": name,
                         "Value": float(value),
-                        "Unit": "Seconds" if name == "SecondsBehind" else "Count",
+                        "Unit": UNITS.get(name, "Count"),
                         "Dimensions": self._dimensions,
                     }
                     for name, value in values.items()
@@ -75,3 +82,12 @@ class Metrics:
             log.warning("could not report metrics: %s", error)
             return
         self._reported_counts = now
+
+
+def _percent_used(disk: str) -> float | None:
+    """Of what users other than root may use, as `df` shows it; None if there is no such disk."""
+    try:
+        usage = shutil.disk_usage(disk)
+    except OSError:
+        return None
+    return 100 * usage.used / (usage.used + usage.free)

@@ -49,7 +49,7 @@ class MarquezEc2(Marquez):
         )
         self._repair_alarms(instance)
         self._snapshots(volume)
-        self.watched = WatchedNode(instance=instance.id)
+        self.watched = WatchedNode(instance=instance.id, log=args.lineage_log.bucket)
         self._publish(
             backend="ec2", scheme="http", target=instance.id, port=PORT, address=instance.private_ip
         )

@@ -144,7 +144,11 @@ def _lineage(shown: Shown) -> Iterator[Widget]:
 def _marquez(shown: Shown) -> Iterator[Widget]:
     watched = shown.watched
     if isinstance(watched, WatchedNode):
-        yield _graph(shown, "Marquez node: CPU (%)", [_series(watched.metric("CPUUtilization"), "CPU")])
+        yield _graph(
+            shown,
+            "Marquez node: CPU and disk (%)",
+            [_series(watched.metric("CPUUtilization"), "CPU"), _series(watched.disk, "disk")],
+        )
         failed = _series(watched.metric("StatusCheckFailed"), "failed")
         yield _graph(shown, "Marquez node: failed checks", [failed])
         return

@@ -18,12 +18,18 @@ BALANCER, GROUP, DATABASE, NODE = "AWS/ApplicationELB", "AWS/AutoScaling", "AWS/
 
 @dataclass(frozen=True, kw_only=True)
 class WatchedNode:
-    """The back end of one node: `instance`, its id."""
+    """The back end of one node: `instance`, its id; `log`: the bucket from which its forwarder reads."""
 
     instance: pulumi.Input[str]
+    log: pulumi.Input[str]
 
     def metric(self, name: str) -> Metric:
         return Metric(NODE, name, {"InstanceId": self.instance})
+
+    @property
+    def disk(self) -> Metric:
+        """How full the fuller one of its disks is, in percent."""
+        return Metric(METRICS_NAMESPACE, "DiskUsed", {"LineageLog": self.log})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +73,13 @@ def marquez_alarms(watched: Watched) -> Mapping[str, Alarm]:
                 threshold=0,
                 periods=2,
                 missing="breaching",
-            )
+            ),
+            "disk": Alarm(
+                description="A disk of the Marquez node is more than 80 % full. Lower lineage_retention_days, "
+                "or set enable_ha_marquez, whose database grows by itself",
+                metrics=[watched.disk],
+                threshold=80,
+            ),
         }
     return {
         "unhealthy": Alarm(

@@ -13,7 +13,7 @@ from mwaactl.json_model import Model
 
 HOURS = 730  # of a month, as AWS's calculator has it
 BASE_SCHEDULERS = 2  # in the price of an environment; mw1.micro has one
-FORWARDER_METRICS = 4  # that the forwarder reports
+FORWARDER_METRICS = 5  # that the forwarder reports
 SCALING_ALARMS = 2  # that a target tracking policy makes
 KIB_PER_GB = 1024 * 1024
 DAYS = HOURS / 24

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
@@ -63,3 +64,20 @@ def test_the_lag_is_unknown_to_a_forwarder_that_stands_by(s3: FakeS3, marquez: F
     assert standing_by.seconds_behind() is None
     with pytest.raises(LostCheckpointError):
         standing_by.once(0)
+
+
+def test_the_fullest_disk_counts_and_one_that_is_not_there_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`free` is what users other than root may use."""
+    usages = {"/": SimpleNamespace(used=10, free=70), "/data": SimpleNamespace(used=75, free=25)}
+
+    def usage(path: str) -> SimpleNamespace:
+        if path not in usages:
+            raise FileNotFoundError(path)
+        return usages[path]
+
+    monkeypatch.setattr("forwarder.metrics.shutil.disk_usage", usage)
+    for disks, used in ((["/", "/data"], 75), (["/", "/gone"], 12.5)):
+        cloudwatch = FakeCloudWatch()
+        Metrics(cloudwatch, "Test", "the-log", disks=disks).report(Counts(), 0)
+        assert cloudwatch.reports[0]["DiskUsed"] == used
+        assert cloudwatch.requests[0]["MetricData"][-1]["Unit"] == "Percent"

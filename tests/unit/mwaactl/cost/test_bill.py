@@ -22,15 +22,15 @@ NODE = H * 0.0416 + 20 * 0.08  # a t3.medium and its root volume
 SINGLE = NODE + 30 * 0.08 + 0.40  # and its data volume, its secret
 HA = 2 * NODE + H * 0.0225 + 2 * 0.5 * H * 0.12 + 0.40  # load balancer, two Aurora instances, their secret
 ZONE, ALARM, COMPOSITE, DASHBOARD, METRIC = 0.50, 0.10, 0.50, 3.00, 0.30
-FORWARDER = 4 * METRIC
+FORWARDER = 5 * METRIC
 # Metrics that alarms look at: 15 of an environment, gate and lineage 4; with two environments one more on
-# the gate, one on a switch, and 2 that say which is the owner; then those of Marquez: 3 of its single node,
+# the gate, one on a switch, and 2 that say which is the owner; then those of Marquez: 4 of its single node,
 # or 6 and the 2 that the scaling policy makes.
 ONE, TWO = 15 + 4, 2 * 15 + 4 + 1 + 1 + 2
 MONITORING = COMPOSITE + DASHBOARD + FORWARDER + ZONE
 BY_HAND = {
-    "standard": H * 0.29 + NAT + SINGLE + (ONE + 3) * ALARM + 2 * METRIC + MONITORING,
-    "bluegreen": 2 * H * 0.49 + 2 * NAT + SINGLE + (TWO + 3) * ALARM + 4 * METRIC + MONITORING,
+    "standard": H * 0.29 + NAT + SINGLE + (ONE + 4) * ALARM + 2 * METRIC + MONITORING,
+    "bluegreen": 2 * H * 0.49 + 2 * NAT + SINGLE + (TWO + 4) * ALARM + 4 * METRIC + MONITORING,
     "hamarquez": H * 0.49 + 2 * NAT + HA + (ONE + 8) * ALARM + 2 * METRIC + MONITORING,
     "fullha": 2 * H * 0.49 + 2 * NAT + HA + (TWO + 8) * ALARM + 4 * METRIC + MONITORING,
 }
@@ -129,7 +129,7 @@ def test_the_forwarder_reports_as_many_metrics_as_are_charged() -> None:
         def put_metric_data(self, *, Namespace: str, MetricData: Any) -> None:  # noqa: N803
             reported.extend(MetricData)
 
-    metrics.Metrics(CloudWatch(), "x", "bucket").report(Counts(), 0)
+    metrics.Metrics(CloudWatch(), "x", "bucket", disks=["/"]).report(Counts(), 0)
     assert len({each["MetricName"] for each in reported}) == FORWARDER_METRICS
 
 
