@@ -75,7 +75,7 @@ def marquez_alarms(watched: Watched) -> Mapping[str, Alarm]:
                 missing="breaching",
             ),
             "disk": Alarm(
-                description="A disk of the Marquez node is more than 80 % full. Lower lineage_retention_days, "
+                description="A disk of the Marquez node is over 80 % full. Lower lineage_retention_days, "
                 "or set enable_ha_marquez, whose database grows by itself",
                 metrics=[watched.disk],
                 threshold=80,
