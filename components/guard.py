@@ -17,7 +17,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 from bluegreen.document import content_hash, latest_valid, object_key
-from bluegreen.timeline import COLOURS, Colour, Reading, Timeline, TimelineError, other_colour
+from bluegreen.timeline import COLOURS, Colour, Reading, TimelineError, other_colour
 from packaging.version import Version
 
 from components.airflow.definition import DIGEST
@@ -253,23 +253,8 @@ def work_of(reading: Reading, lives: Mapping[Colour, str], now: datetime) -> Wor
     instants = [now - timeline.lead, now, *(entry.since for entry in entries if entry.since > now)]
     owned = (timeline.owner(instant, dag) for instant in instants for dag in (None, *timeline.dags))
     # Work that has come back since is no reason: then it is the owner's, of whose update the guard warns.
-    taken = {colour: [book.dag_id for book in timeline.drains(colour)] for colour in COLOURS}
-    closing = {colour: _closing(timeline, dag_ids) for colour, dag_ids in taken.items() if dag_ids}
+    closing = {colour: command for colour in COLOURS if (command := timeline.closed_by(colour))}
     return Work(frozenset(owner for owner in owned if owner is not None), closing)
-
-
-def _closing(timeline: Timeline, open_ones: Collection[str | None]) -> str:
-    """The arguments of `mwaactl switch` that close these books: the present owner, and DAGs apart."""
-    common = timeline.newest().owner
-    apart = {
-        dag_id: owner
-        for dag_id in open_ones
-        if dag_id is not None and (owner := timeline.newest(dag_id).owner) != common
-    }
-    if len(apart) < len(open_ones):
-        return common  # it follows all DAGs
-    owner = next(iter(apart.values()))
-    return " ".join([owner, *(f"--dag {dag_id}" for dag_id in sorted(apart))])
 
 
 def violations(

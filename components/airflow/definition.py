@@ -95,9 +95,10 @@ def _major_at_birth(planned: int, existing: Mapping[str, Any] | None) -> int | s
     """
     if existing is None or major(existing["airflow_version"]) < planned:
         return planned
-    if major(existing["airflow_version"]) > planned:
-        return f"{planned} after {major(existing['airflow_version'])}"
     at_birth = existing["identity"]["airflow_major"]
+    if major(existing["airflow_version"]) > planned:
+        lower = f"{planned} after {major(existing['airflow_version'])}"
+        return f"{lower} again" if at_birth == lower else lower
     return at_birth if isinstance(at_birth, str) else int(at_birth)
 
 

@@ -67,7 +67,7 @@ class GateAlarms(pulumi.ComponentResource):
                 "unfinished",
                 Alarm(
                     description="A switch was not ended for 6 hours: books are open, or DAGs held back: "
-                    "mwaactl status, then mwaactl switch ... --wait",
+                    "mwaactl status names the command that ends it",
                     metrics=[unfinished],
                     threshold=0,
                     minutes=args.settings.gate_probe_minutes,

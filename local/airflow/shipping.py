@@ -13,6 +13,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -71,7 +72,8 @@ class Shipping:
         try:
             for source in sources(environment["Name"], tasks, processes):
                 if source.kind in groups:
-                    self._ship(source, groups[source.kind])
+                    with suppress(OSError):  # it may vanish meanwhile
+                        self._ship(source, groups[source.kind])
             self._failed = False
         except (ClientError, BotoCoreError) as error:
             if not self._failed:
@@ -135,12 +137,12 @@ def _events(lines: list[str], written: float) -> Iterator[Json]:
 
 def _parsed(line: str) -> tuple[float | None, str]:
     """The time of a line of Airflow, and what MWAA logs of it: in Airflow 3 all but the time."""
-    if match := _TIME.match(line):
-        return datetime.fromisoformat(match[1]).timestamp(), line
-    if line.startswith("{"):
-        try:
+    try:
+        if match := _TIME.match(line):
+            return datetime.fromisoformat(match[1]).timestamp(), line
+        if line.startswith("{"):
             fields = json.loads(line)
             return datetime.fromisoformat(fields.pop("timestamp")).timestamp(), json.dumps(fields)
-        except (ValueError, KeyError, TypeError):
-            return None, line
+    except (ValueError, KeyError, TypeError):  # a task may print anything
+        pass
     return None, line

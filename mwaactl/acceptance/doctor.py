@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from bluegreen.timeline import Timeline, other_colour
+from bluegreen.timeline import Timeline
 
 from mwaactl import clock
 from mwaactl.acceptance.airflows import lines_of
@@ -99,10 +99,11 @@ def _active(deployment: Deployment, owner: str | None, switch: str) -> Line:
 
 
 def _books(deployment: Deployment, timeline: Timeline) -> Line:
-    open_ones = [colour for colour in deployment.stack.airflow_environments if timeline.drains(colour)]
+    colours = deployment.stack.airflow_environments
+    open_ones = {colour: command for colour in colours if (command := timeline.closed_by(colour))}
     if not open_ones:
         return Line(name="books", result="pass", detail="closed: `pulumi up` may update either side")
-    mend = f"mwaactl switch {other_colour(open_ones[0])} --wait -s {deployment.name}"
+    mend = f"mwaactl switch {next(iter(open_ones.values()))} --wait -s {deployment.name}"
     detail = f"those of {' and '.join(open_ones)} are open, so `pulumi up` does not touch it"
     return Line(name="books", result="warn", detail=detail, mend=mend)
 

@@ -124,18 +124,23 @@ class Pace:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._free_at = 0.0
+        self._held = 0
 
     def wait(self) -> None:
-        with self._lock:
-            now = time.monotonic()
-            self._free_at = max(self._free_at, now - BURST / CALLS_PER_SECOND) + 1 / CALLS_PER_SECOND
-            delay = self._free_at - now
-        if delay > 0:
-            time.sleep(delay)
+        while True:
+            with self._lock:
+                now, held = time.monotonic(), self._held
+                self._free_at = max(self._free_at, now - BURST / CALLS_PER_SECOND) + 1 / CALLS_PER_SECOND
+                delay = self._free_at - now
+            if delay > 0:
+                time.sleep(delay)
+            if self._held == held:
+                return
 
     def hold_off(self, seconds: float) -> None:
-        """Let nobody pass for so long."""
+        """Let nobody pass for so long, nor those who wait already."""
         with self._lock:
+            self._held += 1
             self._free_at = max(self._free_at, time.monotonic() + seconds)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bluegreen.timeline import other_colour
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -47,10 +46,10 @@ def show_status(console: Console, status: Status) -> None:
     for colour, runs in status.draining.items():
         console.print(f"\nUnfinished runs on {colour} of work that it no longer owns:", highlight=False)
         console.print(Text(_runs(runs)), soft_wrap=True)
-    for colour in status.open_books:
+    for colour, command in status.open_books.items():
         console.print(
             f"\n{colour}'s books are open, so `pulumi up` does not touch it. To wait for its drain and close "
-            f"them: mwaactl switch {other_colour(colour)} --wait -s {escape(status.stack)}",
+            f"them: mwaactl switch {escape(command)} --wait -s {escape(status.stack)}",
             highlight=False,
             soft_wrap=True,
         )

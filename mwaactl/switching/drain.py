@@ -202,8 +202,9 @@ class _Drain:
         if not drained or wait is not None:
             return
         assets, on_their_way = self._waiting_assets(activity)
-        if not on_their_way:
-            left = self._books.execute_left(self._ownership.read().timeline, self._watch.other)
+        timeline = self._ownership.read().timeline
+        if not on_their_way and self._books.closed(timeline):  # a read may lag behind our own write
+            left = self._books.execute_left(timeline, self._watch.other)
             self._change(finished=True, executed=left, waiting_assets=assets)
 
     def _waiting_assets(self, activity: Activity) -> tuple[dict[str, tuple[str, ...]], bool]:

@@ -60,9 +60,9 @@ class Status(Model):
     invalid_version: int | None  # an invalid one above it
     active_environment: str | None  # the plain parameter
     environments: dict[Colour, Observation]
-    open_books: tuple[
-        Colour, ...
-    ]  # environments whose drain is not recorded: `pulumi up` does not touch them
+    # Environments whose drain is not recorded, so that `pulumi up` does not touch them, with the arguments of
+    # `mwaactl switch ... --wait` that end it.
+    open_books: dict[Colour, str]
     draining: dict[Colour, tuple[Run, ...]]  # unfinished runs of work that is, or will be, the other side's
     switch_target: Colour | None  # the environment that does not own the work
     switch_checks: tuple[Check, ...]
@@ -114,7 +114,11 @@ def status(deployment: Deployment) -> Status:
         invalid_version=ownership.top if ownership and ownership.covered else None,
         active_environment=plain,
         environments=observations,
-        open_books=tuple(c for c in observations if ownership and ownership.timeline.drains(c)),
+        open_books={
+            colour: command
+            for colour in observations
+            if ownership and (command := ownership.timeline.closed_by(colour))
+        },
         draining=_draining(ownership, observations),
         switch_target=target,
         switch_checks=checks,

@@ -100,7 +100,7 @@ def probe(minutes: int, requirements: Iterable[str] = ()) -> Any:
             log.info("%s: %s", GATED, self.report)
             since = facts.get("unfinished")
             if since and datetime.now(UTC) - datetime.fromisoformat(since) > LONG:
-                log.warning("%s: since %s; mwaactl switch %s --wait", UNFINISHED, since, facts["environment"])
+                log.warning("%s: since %s; see `mwaactl status`", UNFINISHED, since)
             return facts
 
     with DAG(

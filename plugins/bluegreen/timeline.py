@@ -227,6 +227,25 @@ class Timeline:
             if not book.entry.closed and self.newest(book.dag_id).owner != colour
         )
 
+    def closed_by(self, colour: Colour) -> str | None:
+        """The arguments of `mwaactl switch ... --wait` that end this colour's drain; None if it has none.
+
+        They name the present owner and, if only these were taken from it, the DAGs.
+        """
+        open_ones = [book.dag_id for book in self.drains(colour)]
+        if not open_ones:
+            return None
+        common = self.newest().owner
+        apart = {
+            dag_id: owner
+            for dag_id in open_ones
+            if dag_id is not None and (owner := self.newest(dag_id).owner) != common
+        }
+        if len(apart) < len(open_ones):
+            return common  # it follows all DAGs
+        owner = next(iter(apart.values()))
+        return " ".join([owner, *(f"--dag {dag_id}" for dag_id in sorted(apart))])
+
     def _knew(self, entry: Entry, dag_id: str | None) -> bool:
         if dag_id is None:
             return True

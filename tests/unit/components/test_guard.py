@@ -504,6 +504,21 @@ def test_a_standby_may_go_back_as_a_new_environment_and_up_again() -> None:
     assert keepers == ["3", '"2 after 3"', '"2 after 3"', "3"]
 
 
+def test_a_second_way_back_after_an_upgrade_in_place_is_a_replacement_too() -> None:
+    settings = {"green": {"airflow_version": "2.11.2"}}
+    first = deploy("bluegreen", {"airflow_version": "3.3.1"})
+    lower = deploy("bluegreen", settings, previous=first.exports, parameter=BLUE_OWNS)
+    upgraded = deploy(
+        "bluegreen", {}, previous=lower.exports, versions={"green": "3.3.1"}, parameter=BLUE_OWNS
+    )
+    again = deploy("bluegreen", settings, previous=upgraded.exports, parameter=BLUE_OWNS)
+    keepers = [
+        each.resource("RandomId", "mwaa-green").inputs["keepers"]["airflow_major"]
+        for each in (lower, upgraded, again)
+    ]
+    assert keepers == ['"2 after 3"', '"2 after 3"', '"2 after 3 again"']
+
+
 def test_a_second_upgrade_by_replacement_after_the_way_back_is_a_new_life() -> None:
     """The provider goes by the state's version, not by the one that the environment was created with."""
     with pytest.raises(pulumi.RunError, match=r"would be replaced \(airflow_major 2 -> 3\)"):

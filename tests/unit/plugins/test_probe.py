@@ -142,7 +142,7 @@ def test_on_the_owner_it_reports_how_the_gate_judged_it(ssm: Ssm, caplog: pytest
         "secrets": "readable",
     }
     assert 'blue/green probe gated: {"layer": "dag_policy"' in caplog.text
-    assert f"blue/green switch unfinished: since {T.isoformat()}; mwaactl switch green --wait" in caplog.text
+    assert f"blue/green switch unfinished: since {T.isoformat()}; see `mwaactl status`" in caplog.text
 
 
 def test_a_switch_that_may_still_be_at_work_is_not_said_to_lack_its_end(

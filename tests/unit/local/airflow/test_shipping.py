@@ -136,6 +136,18 @@ def test_lines_without_a_time_belong_to_the_event_before(world: World) -> None:
     ]
 
 
+def test_whatever_a_task_prints_and_whatever_vanishes_the_rest_is_shipped(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = shipping.Source(world.file.with_name("gone.log"), "TaskLogs", "gone")
+    found = shipping.sources
+    monkeypatch.setattr(shipping, "sources", lambda *places: [gone, *found(*places)])
+    world.log("[2026-99-28T09:00:02.000+0000] no time\n" + line("two", 2))
+    world.ship()
+    shipped = "".join(world.writer.messages(f"airflow-blue-Task {STREAM}"))
+    assert ("no time" in shipped, "two" in shipped) == (True, True)
+
+
 def test_a_long_log_is_shipped_in_portions_that_the_service_takes(world: World) -> None:
     world.log("".join(line(f"{n} {'x' * 90}", n % 10) for n in range(12_000)))
     world.ship()

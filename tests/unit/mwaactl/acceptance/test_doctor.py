@@ -359,7 +359,14 @@ BROKEN: dict[str, tuple[Break, str, str, str, str, str]] = {
         "names green, and blue owns the work",
         "mwaactl switch blue -s fullha",
     ),
-    "open books": (half_switched, "", "books", "warn", "of blue are open", "mwaactl switch green --wait"),
+    "open books": (
+        half_switched,
+        "",
+        "books",
+        "warn",
+        "of blue are open",
+        "mwaactl switch green --dag daily",
+    ),
     "an execution without a gate": (ungated, "", "ungated", "fail", "without the gate", "mwaactl audit"),
     "no lineage": (
         lambda aws, marquez: (no_event(aws, marquez), aws.ssm.clock.forward(60))[0],  # type: ignore[func-returns-value]

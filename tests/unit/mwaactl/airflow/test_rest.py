@@ -143,6 +143,22 @@ def test_a_throttled_call_is_made_again(times: int, monkeypatch: pytest.MonkeyPa
     assert time.passed == pytest.approx(sum(rest.PATIENCE[:times]), abs=1)
 
 
+def test_who_waits_already_is_held_off_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    time, pace = Time(monkeypatch), rest.Pace()
+    for _ in range(rest.BURST):
+        pace.wait()
+    sleep, held = time.sleep, iter([5.0])
+
+    def interrupted(seconds: float) -> None:
+        sleep(seconds)
+        for more in held:  # another thread is throttled meanwhile
+            pace.hold_off(more)
+
+    monkeypatch.setattr(time, "sleep", interrupted)
+    pace.wait()
+    assert time.passed >= 5
+
+
 def test_a_call_that_is_always_throttled_says_so_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     time = Time(monkeypatch)
     api, mwaa = api_of({"PATCH /dags/etl": THROTTLED}, 3)

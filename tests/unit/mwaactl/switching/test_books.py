@@ -3,9 +3,10 @@ owners."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from io import StringIO
+from typing import Any
 
 import pytest
 from bluegreen.settings import MAX_AGE, RECENT
@@ -172,6 +173,32 @@ def test_mirrors_of_what_was_left_are_executed_by_the_new_side(models: FakeClien
     cleared = [run.due for run in models.green.runs if run.state == "queued"]
     assert cleared == [minutes(-60), minutes(-50)]
     assert waited(models).executed == 0, "they are cleared once"
+
+
+def test_what_was_left_is_executed_though_a_read_lags_behind_the_closing(
+    models: FakeClients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models.green.mirror("backlog", minutes(-60))
+    switched(models)
+    get, put = models.ssm.get_parameter, models.ssm.put_parameter
+    reads: Iterator[bool] = iter(())
+
+    def closing(**request: Any) -> Any:
+        nonlocal reads
+        if "books are closed" in request["Description"]:
+            reads = iter((False, True))  # the read-back sees it, the next one asks another server
+        return put(**request)
+
+    def lagging(**request: Any) -> Any:
+        answer = get(**request)
+        if request["Name"] == OWNERSHIP and next(reads, False):
+            answer["Parameter"] = models.ssm.stored[OWNERSHIP][-2]
+        return answer
+
+    monkeypatch.setattr(models.ssm, "put_parameter", closing)
+    monkeypatch.setattr(models.ssm, "get_parameter", lagging)
+    done = waited(models)
+    assert (done.finished, done.executed) == (True, 1)
 
 
 def skipped_by_itself(run: Run) -> None:
@@ -491,16 +518,22 @@ def test_a_mirror_that_is_being_skipped_is_not_waited_for(models: FakeClients) -
 
 
 def test_the_status_names_the_side_whose_books_are_open(models: FakeClients) -> None:
-    assert status(deployment(models)).open_books == ()
+    assert status(deployment(models)).open_books == {}
     switched(models)
     seen = status(deployment(models))
-    assert seen.open_books == ("blue",)
+    assert seen.open_books == {"blue": "green"}
     console = Console(file=StringIO(), width=200)
     show_status(console, seen)
     assert "blue's books are open" in (text := console.file.getvalue())  # type: ignore[attr-defined]
     assert "mwaactl switch green --wait -s fullha" in text
     waited(models)
-    assert status(deployment(models)).open_books == ()
+    assert status(deployment(models)).open_books == {}
+
+
+def test_the_status_of_a_canary_names_its_dags(models: FakeClients) -> None:
+    """`switch green --wait` alone would take all the others along."""
+    switched(models, "green", "daily")
+    assert status(deployment(models)).open_books == {"blue": "green --dag daily"}
 
 
 def test_what_was_left_is_executed_also_if_the_books_are_closed_a_week_later(models: FakeClients) -> None:
