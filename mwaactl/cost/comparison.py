@@ -10,11 +10,21 @@ from mwaactl.cost.bill import Bill, bill
 from mwaactl.cost.charges import Usage
 from mwaactl.cost.levers import Lever, Saving, levers_of
 from mwaactl.cost.prices import Table
-from mwaactl.cost.program import REGION, Settings, deployed, registered, settings_of_stack
+from mwaactl.cost.program import (
+    REGION,
+    Settings,
+    answered,
+    deployed,
+    overrides,
+    registered,
+    settings_of_stack,
+)
 from mwaactl.cost.resources import Resource
+from mwaactl.errors import UsageError
 from mwaactl.json_model import Model
 
 DEFAULT_REGION = "us-east-1"
+LEAST_USD = 0.005  # a month; what saves less saves nothing
 
 
 class Bills(Model):
@@ -64,7 +74,7 @@ class Question:
         wanted = settings.changed(self.changes or {})
         unchanged = [settings] if self.changes and not present else []
         *before, after = registered(self.folder, [*unchanged, wanted])
-        levers = levers_of(after)
+        levers = levers_of(after, overrides(wanted, self.folder))
         bills = [self._bill(name, region, resources) for resources in before]
         if present:
             bills.append(self._bill(f"{name}, deployed", region, present))
@@ -80,14 +90,20 @@ class Question:
         )
 
     def _savings(self, levers: Sequence[Lever], settings: Settings, present: Bill) -> tuple[Saving, ...]:
-        """What each lever saves: the bill of the program with its settings beside the present one."""
-        found = registered(self.folder, [settings.changed(each.changes) for each in levers])
+        """What each lever saves: the bill of the program with its settings beside the present one.
+
+        Without those that the program refuses, and those that save nothing.
+        """
+        found = answered(self.folder, [settings.changed(each.changes) for each in levers])
         savings = []
         for lever, resources in zip(levers, found, strict=True):
+            if isinstance(resources, UsageError):
+                continue
             after = self._bill(lever.what, present.region, resources)
             known = set(after.unknown) <= set(present.unknown)
             usd = present.usd - after.usd if known else None
-            savings.append(Saving(what=lever.what, how=lever.how, costs=lever.costs, usd=usd))
+            if usd is None or usd >= LEAST_USD:
+                savings.append(Saving(what=lever.what, how=lever.how, costs=lever.costs, usd=usd))
         return tuple(sorted(savings, key=lambda each: -(each.usd or 0)))
 
     def _bill(self, name: str, region: str, resources: Sequence[Resource]) -> Bill:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mwaactl.cost.program import PROJECT
@@ -36,18 +36,23 @@ class Saving(Model):
     usd: float | None
 
 
-def levers_of(resources: Sequence[Resource]) -> list[Lever]:
-    """Those that apply to a stack with these resources."""
+def levers_of(resources: Sequence[Resource], overrides: Collection[str]) -> list[Lever]:
+    """Those that may apply to a stack with these resources; the program may refuse one.
+
+    `overrides`: the settings that one environment has of its own, as `blue.schedulers`.
+    """
     environments = {each.name: each.inputs for each in resources if each.kind == "Environment"}
     return [
-        *_environments(environments),
+        *_environments(environments, overrides),
         *_network(resources),
         *_marquez(resources),
         *_monitoring(resources),
     ]
 
 
-def _environments(environments: Mapping[str, Mapping[str, object]]) -> Iterator[Lever]:
+def _environments(
+    environments: Mapping[str, Mapping[str, object]], overrides: Collection[str]
+) -> Iterator[Lever]:
     sizes = {
         name: str(inputs["environmentClass"]).removeprefix("mw1.") for name, inputs in environments.items()
     }
@@ -60,14 +65,14 @@ def _environments(environments: Mapping[str, Mapping[str, object]]) -> Iterator[
         if (smaller := _below(sizes["mwaa-green"])) is not None:
             yield Lever(
                 f"a smaller standby, mw1.{smaller}, between upgrades",
-                _of_class(smaller, "green."),
+                tuple(f"green.{each}" for each in _of_class(smaller)),
                 "before a switch it needs its size again: an update of 20 to 30 minutes",
             )
     classes = set(sizes.values())
     if len(classes) == 1 and (smaller := _below(classes.pop())) is not None:
         yield Lever(
             f"a smaller class, mw1.{smaller}",
-            _of_class(smaller, ""),
+            _everywhere(_of_class(smaller), environments, overrides),
             "fewer DAGs and tasks at once" + (", one scheduler, one worker" if smaller == "micro" else ""),
         )
 
@@ -77,9 +82,21 @@ def _below(size: str) -> str | None:
     return CLASSES[place - 1] if place else None
 
 
-def _of_class(size: str, prefix: str) -> tuple[str, ...]:
+def _of_class(size: str) -> tuple[str, ...]:
     rest = ("min_workers=1", "max_workers=1", "schedulers=1") if size == "micro" else ()
-    return tuple(f"{prefix}{each}" for each in (f"environment_class=mw1.{size}", *rest))
+    return (f"environment_class=mw1.{size}", *rest)
+
+
+def _everywhere(
+    how: Sequence[str], environments: Collection[str], overrides: Collection[str]
+) -> tuple[str, ...]:
+    """The settings for every environment: also where one has its own, and for all where one has none."""
+    result = []
+    for each in how:
+        colours = [name.removeprefix("mwaa-") for name in environments]
+        own = [f"{colour}." for colour in colours if f"{colour}.{each.partition('=')[0]}" in overrides]
+        result += [f"{prefix}{each}" for prefix in ([] if len(own) == len(colours) else [""]) + own]
+    return tuple(result)
 
 
 def _network(resources: Sequence[Resource]) -> Iterator[Lever]:

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+from bluegreen.timeline import COLOURS
+
 from mwaactl.cost.resources import Resource, resources_in_state
 from mwaactl.errors import Unusable, UsageError
 from mwaactl.stack import pulumi
@@ -36,7 +39,18 @@ class Settings:
 
 
 def registered(folder: Path, runs: Sequence[Settings]) -> list[list[Resource]]:
-    """The resources of each run. Raises UsageError for settings that the program refuses.
+    """The resources of each run. Raises as `answered`, and UsageError for settings that the program refuses."""
+    return [_accepted(each) for each in answered(folder, runs)]
+
+
+def _accepted(answer: list[Resource] | UsageError) -> list[Resource]:
+    if isinstance(answer, UsageError):
+        raise answer
+    return answer
+
+
+def answered(folder: Path, runs: Sequence[Settings]) -> list[list[Resource] | UsageError]:
+    """Of each run the resources, or why the program refuses its settings.
 
     Raises Unusable where the program does not run: it is no checkout, or its packages are not installed.
     """
@@ -58,10 +72,26 @@ def registered(folder: Path, runs: Sequence[Settings]) -> list[list[Resource]]:
         reason = (answer.stderr.strip().splitlines() or ["no message"])[-1]
         raise Unusable(f"the program in {folder} does not run ({reason}). If packages are missing: uv sync")
     answers: list[dict[str, Any]] = json.loads(answer.stdout)
-    for each in answers:
-        if "error" in each:
-            raise UsageError(each["error"])
-    return [[Resource(**resource) for resource in each["resources"]] for each in answers]
+    return [
+        UsageError(each["error"])
+        if "error" in each
+        else [Resource(**resource) for resource in each["resources"]]
+        for each in answers
+    ]
+
+
+def overrides(settings: Settings, folder: Path) -> set[str]:
+    """The settings that one environment has of its own, as `blue.schedulers`. For settings that were accepted."""
+    config = settings.config
+    if config is None:
+        config = yaml.safe_load((folder / f"Pulumi.{settings.stack}.yaml").read_text())["config"]
+    result = set()
+    for key, value in {**config, **settings.changes}.items():
+        colour, _, part = key.removeprefix(f"{PROJECT}:").partition(".")
+        if colour in COLOURS:
+            whole = json.loads(value or "{}") if isinstance(value, str) and not part else value
+            result |= {f"{colour}.{each}" for each in ([part] if part else whole)}
+    return result
 
 
 def _python(folder: Path) -> str:

@@ -13,8 +13,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from mwaactl.cli.app import app
-from mwaactl.cost.comparison import Bills
+from mwaactl.cost import comparison
+from mwaactl.cost.charges import Usage
+from mwaactl.cost.comparison import Bills, Question
 from mwaactl.cost.engine import stack_config
+from mwaactl.cost.levers import Lever
+from mwaactl.cost.prices import SHIPPED, load_table
 from mwaactl.cost.program import PROJECT, Settings, registered
 from mwaactl.cost.resources import resources_of
 from mwaactl.errors import Unusable, UsageError
@@ -83,6 +87,31 @@ def test_cost_of_a_mode_as_json_and_csv_is_the_same_bill(run: Callable[..., Resu
     saved = {each.how: each.usd for each in result.savings}
     assert "nat=single" not in {how for each in saved for how in each}, "it is so already"
     assert saved["enable_monitoring=false",] == pytest.approx(0.5 + 3 + (15 + 6 + 0) * 0.1)
+
+
+def savings_of(*changes: str, mode: str = "bluegreen", region: str = "us-east-1") -> dict[str, float | None]:
+    wanted = {f"{PROJECT}:{key}": value for key, value in (each.split("=", 1) for each in changes)}
+    question = Question(ROOT, Usage(), load_table(SHIPPED), region, wanted)
+    return {" ".join(each.how): each.usd for each in question.of_modes([mode]).savings}
+
+
+def test_a_lever_that_is_refused_or_saves_nothing_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    hows = ("nat=x", "nat=single", "nat=per_az", "enable_monitoring=false")
+    monkeypatch.setattr(comparison, "levers_of", lambda *_: [Lever(how, (how,), "") for how in hows])
+    assert list(savings_of(mode="standard")) == ["enable_monitoring=false"]
+
+
+def test_a_lever_on_the_class_reaches_an_environment_with_settings_of_its_own() -> None:
+    both = "min_workers=1 max_workers=1 schedulers=1"
+    smaller = 2 * 730 * (0.49 - 0.29)
+    of_blue = savings_of("blue.schedulers=3")
+    assert of_blue[f"environment_class=mw1.micro {both} blue.schedulers=1"] == pytest.approx(
+        smaller + 730 * 0.055
+    )
+    of_class = savings_of('blue={"environment_class": "mw1.small"}', "green.environment_class=mw1.small")
+    assert of_class[
+        f"blue.environment_class=mw1.micro green.environment_class=mw1.micro {both}"
+    ] == pytest.approx(smaller)
 
 
 def test_csv_is_printed_alone(run: Callable[..., Result]) -> None:
