@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from mwaactl.cost.charges import Usage, charges, unclassified
@@ -22,13 +24,16 @@ class Line(Model):
 
 
 class Bill(Model):
-    """`usd`: the sum of the lines with a known price; `unknown`: the items, and types, that have none."""
+    """`usd`: the sum of the lines with a known price.
+
+    `unknown`: the quantity of each item, and the number of resources of each type, without one.
+    """
 
     name: str
     region: str
     lines: tuple[Line, ...]
     usd: float
-    unknown: tuple[str, ...]
+    unknown: Mapping[str, float]
 
     @property
     def total(self) -> str:
@@ -53,11 +58,22 @@ def bill(
                 usd=None if price is None else charge.quantity * price.usd,
             )
         )
-    unknown = {line.item for line in lines if line.usd is None}
+    unknown: dict[str, float] = dict(Counter(unclassified(resources)))
+    for line in lines:
+        if line.price is None:
+            unknown[line.item] = unknown.get(line.item, 0) + line.quantity
     return Bill(
         name=name,
         region=region,
         lines=tuple(lines),
         usd=sum(line.usd for line in lines if line.usd is not None),
-        unknown=(*sorted(unknown), *unclassified(resources)),
+        unknown=dict(sorted(unknown.items())),
     )
+
+
+def difference(before: Bill, after: Bill) -> float | None:
+    """USD a month from one bill to another; None unless what has no price is the same in both."""
+    same = before.unknown.keys() == after.unknown.keys() and all(
+        math.isclose(quantity, after.unknown[item]) for item, quantity in before.unknown.items()
+    )
+    return after.usd - before.usd if same else None

@@ -74,9 +74,9 @@ def charges(resources: Sequence[Resource], usage: Usage) -> list[Charge]:
 
 
 def unclassified(resources: Iterable[Resource]) -> list[str]:
-    """The types of which it is not known whether AWS charges for them."""
+    """The types of those resources of which it is not known whether AWS charges for them."""
     known = {*RULES, *FREE}
-    return sorted({each.type for each in resources if not each.is_component} - known)
+    return sorted(each.type for each in resources if not each.is_component and each.type not in known)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mwaactl.cost.bill import Bill, bill
+from mwaactl.cost.bill import Bill, bill, difference
 from mwaactl.cost.charges import Usage
 from mwaactl.cost.levers import Lever, Saving, levers_of
 from mwaactl.cost.prices import Table
@@ -28,14 +28,16 @@ LEAST_USD = 0.005  # a month; what saves less saves nothing
 
 
 class Bills(Model):
-    """What `mwaactl cost` prints. `difference`: USD a month, of the last bill from the first, for a change.
+    """What `mwaactl cost` prints. `is_change`: the last bill is that of the first with other settings.
 
+    `difference`: USD a month, of a change; None where it depends on an unknown price.
     `savings`: what each lever saves of the last bill; only for a single mode or stack.
     """
 
     region: str
     usage: Usage
     bills: tuple[Bill, ...]
+    is_change: bool = False
     difference: float | None = None
     savings: tuple[Saving, ...] = ()
 
@@ -85,7 +87,8 @@ class Question:
             region=region,
             usage=self.usage,
             bills=tuple(bills),
-            difference=last.usd - bills[0].usd if len(bills) > 1 else None,
+            is_change=len(bills) > 1,
+            difference=difference(bills[0], last) if len(bills) > 1 else None,
             savings=self._savings(levers, wanted, last),
         )
 
@@ -100,8 +103,7 @@ class Question:
             if isinstance(resources, UsageError):
                 continue
             after = self._bill(lever.what, present.region, resources)
-            known = set(after.unknown) <= set(present.unknown)
-            usd = present.usd - after.usd if known else None
+            usd = difference(after, present)
             if usd is None or usd >= LEAST_USD:
                 savings.append(Saving(what=lever.what, how=lever.how, costs=lever.costs, usd=usd))
         return tuple(sorted(savings, key=lambda each: -(each.usd or 0)))

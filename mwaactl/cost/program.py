@@ -39,7 +39,10 @@ class Settings:
 
 
 def registered(folder: Path, runs: Sequence[Settings]) -> list[list[Resource]]:
-    """The resources of each run. Raises as `answered`, and UsageError for settings that the program refuses."""
+    """The resources of each run.
+
+    Raises as `answered`, and UsageError for settings that the program refuses.
+    """
     return [_accepted(each) for each in answered(folder, runs)]
 
 
@@ -81,7 +84,7 @@ def answered(folder: Path, runs: Sequence[Settings]) -> list[list[Resource] | Us
 
 
 def overrides(settings: Settings, folder: Path) -> set[str]:
-    """The settings that one environment has of its own, as `blue.schedulers`. For settings that were accepted."""
+    """The settings, accepted by the program, that one environment has of its own, as `blue.schedulers`."""
     config = settings.config
     if config is None:
         config = yaml.safe_load((folder / f"Pulumi.{settings.stack}.yaml").read_text())["config"]

@@ -29,8 +29,9 @@ def show_bills(console: Console, result: Bills) -> None:
                 f"{bill.name}: no price is known in {bill.region} of {', '.join(bill.unknown)}. "
                 "Read AWS's price list: mwaactl cost --update",
             )
-    if result.difference is not None:
-        console.print(f"The change: {result.difference:+,.2f} a month", highlight=False)
+    if result.is_change:
+        usd = "unknown" if result.difference is None else f"{result.difference:+,.2f}"
+        console.print(f"The change: {usd} a month", highlight=False)
     if result.savings:
         console.print("\nWhat would save, each by itself:", highlight=False)
         console.print(_savings(result))

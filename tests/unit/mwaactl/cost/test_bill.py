@@ -10,7 +10,7 @@ import pytest
 
 from forwarder import metrics
 from lineage_log.delivery import Counts
-from mwaactl.cost.bill import Bill, bill
+from mwaactl.cost.bill import Bill, bill, difference
 from mwaactl.cost.charges import FORWARDER_METRICS, FREE, RULES, Usage, unclassified
 from mwaactl.cost.prices import SHIPPED, load_table
 from mwaactl.cost.resources import resources_of
@@ -47,7 +47,7 @@ def of(deployment: Deployment, region: str = "us-east-1", **usage: Any) -> Bill:
 @pytest.mark.parametrize("mode", MODES)
 def test_an_idle_month_is_what_a_person_computes(deployed: Deployed, mode: str) -> None:
     computed = of(deployed(mode))
-    assert computed.unknown == ()
+    assert computed.unknown == {}
     assert computed.usd == pytest.approx(BY_HAND[mode], abs=0.005)
     assert computed.usd == pytest.approx(ABOUT[mode], rel=0.015)
 
@@ -107,6 +107,16 @@ def test_an_unknown_price_is_said_to_be_unknown_and_never_zero(deployed: Deploye
     assert elsewhere.total == "more than $0"
 
 
+def test_a_difference_is_known_only_where_unknown_quantities_are_equal(deployed: Deployed) -> None:
+    present = of(deployed("bluegreen"), "sa-east-1")
+    assert {"ec2.t3.medium", "ipv4"} <= set(present.unknown)
+    more_nodes = of(deployed("fullha"), "sa-east-1")
+    assert difference(present, more_nodes) is None
+    known = of(deploy("bluegreen", {"schedulers": 3}), "sa-east-1")
+    assert difference(present, known) == pytest.approx(known.usd - present.usd)
+    assert difference(present, of(deploy("bluegreen", {"nat": "single"}), "sa-east-1")) is None, "an address"
+
+
 def test_it_is_known_of_each_type_whether_it_costs(in_each_mode: Deployment) -> None:
     assert unclassified(resources_of(in_each_mode.resources)) == []
     assert not RULES.keys() & FREE
@@ -119,7 +129,9 @@ def test_a_type_without_a_rule_is_named(deployed: Deployed) -> None:
     known = resources_of(deployed("standard").resources)
     other = known[0].__class__("aws:sqs/queue:Queue", "q", "urn::q", "", {}, ())
     strange = bill("x", "us-east-1", [*known, other], Usage(), PRICES.prices("us-east-1"))
-    assert strange.unknown == ("aws:sqs/queue:Queue",)
+    assert strange.unknown == {"aws:sqs/queue:Queue": 1}
+    assert difference(strange, strange) == 0
+    assert difference(of(deployed("standard")), strange) is None
 
 
 def test_the_forwarder_reports_as_many_metrics_as_are_charged() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -114,6 +115,12 @@ def test_a_lever_on_the_class_reaches_an_environment_with_settings_of_its_own() 
     ] == pytest.approx(smaller)
 
 
+def test_a_figure_that_depends_on_an_unknown_price_is_unknown(run: Callable[..., Result]) -> None:
+    result = run("cost", "hamarquez", "--region", "sa-east-1", "--set", "enable_ha_marquez=false")
+    assert "The change: unknown a month" in result.output
+    assert re.search(r"^ *unknown +one NAT gateway", result.output, re.M), "its address has no price there"
+
+
 def test_csv_is_printed_alone(run: Callable[..., Result]) -> None:
     result = run("cost", "standard", "bluegreen", "--csv", "--region", "sa-east-1")
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
@@ -177,7 +184,7 @@ def test_the_cost_of_a_stack_is_that_of_its_state_and_of_its_settings(prod: Call
     result = Bills.model_validate_json(prod("cost", "-s", "prod", "--json").stdout)
     deployed, wanted = result.bills
     assert (deployed.name, wanted.name) == ("prod, deployed", "prod, settings")
-    assert deployed.unknown == ()
+    assert deployed.unknown == {}
     assert result.difference == pytest.approx(730 * 0.05 - 730 * (0.74 - 0.49))
     took = json.loads(prod("plan-time", "-s", "prod", "--json").stdout)["plans"][0]
     assert [each["resource"] for each in took["path"] if each["minutes"] > 1] == [
