@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -40,9 +41,16 @@ def register(app: typer.Typer) -> None:
     app.command(short_help="Show how long a deployment or a change takes.")(plan_time)
 
 
-def _amount(flag: str, text: str) -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(flag, help=text, metavar="N", min=0)
+def _amount(flag: str, text: str, least: float = 0) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(flag, help=text, metavar="N", min=least, callback=_finite)
     return option
+
+
+def _finite(amount: float | None) -> float | None:
+    """Refuse inf and nan, which a range does not."""
+    if amount is not None and not math.isfinite(amount):
+        raise typer.BadParameter(f"{amount} is not a number that a bill can have")
+    return amount
 
 
 def cost(
@@ -64,7 +72,8 @@ def cost(
     event_kib: Annotated[float, _amount("--event-kib", "KiB of an event.")] = 4,
     lcu: Annotated[float, _amount("--lcu", "Capacity units of the load balancer, on average.")] = 0,
     acu: Annotated[
-        float | None, _amount("--acu", "Capacity units of each Aurora instance; default: the minimum.")
+        float | None,
+        _amount("--acu", "Capacity units of each Aurora instance, 0.5 or more; default: the minimum.", 0.5),
     ] = None,
     prices: PricesOption = None,
     update: Annotated[
@@ -89,6 +98,8 @@ def cost(
     from mwaactl.stack import find_project
 
     with session(as_json):
+        if as_csv and as_json:
+            raise UsageError("either --csv or --json, not both")
         chosen = _modes(modes, stack)
         usage = Usage(
             hours=hours,
@@ -117,9 +128,12 @@ def cost(
 
 def _update(prices: Path | None, region: str | None) -> None:
     from mwaactl.cost.price_list import updated
-    from mwaactl.cost.prices import load_table, save_table, updated_table
+    from mwaactl.cost.prices import SHIPPED, load_table, save_table, updated_table
 
-    known = load_table(prices if prices is not None and prices.is_file() else None)
+    try:
+        known = load_table(prices if prices is not None and prices.is_file() else None)
+    except UsageError:  # its message names this command
+        known = load_table(SHIPPED)
     save_table(updated(known, [region] if region else list(known.regions)), prices or updated_table())
 
 

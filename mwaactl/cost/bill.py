@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from mwaactl.cost.charges import Usage, charges, unclassified
+from mwaactl.cost.charges import Usage, assumptions, charges, unclassified
 from mwaactl.cost.prices import Price
 from mwaactl.cost.resources import Resource
 from mwaactl.json_model import Model
@@ -27,6 +27,7 @@ class Bill(Model):
     """`usd`: the sum of the lines with a known price.
 
     `unknown`: the quantity of each item, and the number of resources of each type, without one.
+    `assumptions`: the fields of the usage that it depends on.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Bill(Model):
     lines: tuple[Line, ...]
     usd: float
     unknown: Mapping[str, float]
+    assumptions: tuple[str, ...]
 
     @property
     def total(self) -> str:
@@ -68,6 +70,7 @@ def bill(
         lines=tuple(lines),
         usd=sum(line.usd for line in lines if line.usd is not None),
         unknown=dict(sorted(unknown.items())),
+        assumptions=assumptions(resources, usage),
     )
 
 

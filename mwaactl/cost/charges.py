@@ -73,6 +73,18 @@ def charges(resources: Sequence[Resource], usage: Usage) -> list[Charge]:
     return result
 
 
+def assumptions(resources: Sequence[Resource], usage: Usage) -> tuple[str, ...]:
+    """The fields of `usage` that these charges depend on: another amount would change them."""
+    present = charges(resources, usage)
+    # A capacity of n + 1/4 is nobody's minimum.
+    others = {key: (value or 0) + 0.25 for key, value in usage.model_dump().items()}
+    return tuple(
+        key
+        for key, other in others.items()
+        if charges(resources, usage.model_copy(update={key: other})) != present
+    )
+
+
 def unclassified(resources: Iterable[Resource]) -> list[str]:
     """The types of those resources of which it is not known whether AWS charges for them."""
     known = {*RULES, *FREE}

@@ -43,17 +43,31 @@ def registered(folder: Path, request: Mapping[str, Any]) -> Deployment:
 
 
 def changed(config: Mapping[str, str], changes: Mapping[str, str]) -> dict[str, str]:
-    """The configuration with other values: `{"project:key": text}`, or `project:key.part` in an object."""
+    """The configuration with other values: `{"project:key": text}`, or `project:key.part` in an object.
+
+    Raises pulumi.RunError for a part of what is no object.
+    """
     result = dict(config)
     for path, value in changes.items():
         key, *parts = path.split(".", 1)
         if not parts:
             result[key] = value
             continue
-        whole = json.loads(result.get(key) or "{}")
+        whole = _object(result.get(key) or "{}")
+        if whole is None:
+            name = key.rpartition(":")[2]
+            raise pulumi.RunError(f"`{name}` has no parts: --set {name}=VALUE")
         whole[parts[0]] = value
         result[key] = json.dumps(whole)
     return result
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def without_content(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -76,11 +77,18 @@ def answered(folder: Path, runs: Sequence[Settings]) -> list[list[Resource] | Us
         raise Unusable(f"the program in {folder} does not run ({reason}). If packages are missing: uv sync")
     answers: list[dict[str, Any]] = json.loads(answer.stdout)
     return [
-        UsageError(each["error"])
+        UsageError(_as_options(each["error"]))
         if "error" in each
         else [Resource(**resource) for resource in each["resources"]]
         for each in answers
     ]
+
+
+def _as_options(error: str) -> str:
+    """The program's words, with this command's options in place of commands that change a stack."""
+    text = error.replace("; nothing was changed:", ":")
+    text = re.sub(r"pulumi config set aws:region <region>.*", "--region <region>", text)
+    return re.sub(r"pulumi config set (?:--path )?([\w.]+) (<\w+>) -s .*", r"--set \1=\2", text)
 
 
 def overrides(settings: Settings, folder: Path) -> set[str]:

@@ -38,6 +38,7 @@ def show_bills(console: Console, result: Bills) -> None:
     usage = ", ".join(
         f"--{key.replace('_', '-')} {'minimum' if value is None else f'{value:g}'}"
         for key, value in result.usage.model_dump().items()
+        if any(key in bill.assumptions for bill in result.bills)
     )
     console.print(f"\nAssumed: {usage}. Not counted: {NOT_COUNTED}.", highlight=False, soft_wrap=True)
 

@@ -74,6 +74,14 @@ def test_usage_is_charged_where_it_arises(
     assert of(deployed(mode), **usage).usd - of(deployed(mode)).usd == pytest.approx(more)
 
 
+def test_only_what_a_bill_depends_on_is_assumed(deployed: Deployed) -> None:
+    always = {"hours", "workers", "nat_gb", "log_gb", "metadata_gb", "events"}
+    assert set(of(deployed("standard")).assumptions) == always | {"lineage_gb"}
+    assert set(of(deployed("hamarquez")).assumptions) == always | {"lineage_gb", "lcu", "acu"}
+    with_events = of(deploy("standard", {"vpc_endpoints": "true"}), events=1, event_kib=0)
+    assert set(with_events.assumptions) == always | {"lineage_gb", "endpoint_gb", "event_kib"}
+
+
 def test_half_a_month_costs_half_but_for_the_zone(in_each_mode: Deployment) -> None:
     whole, half = of(in_each_mode).usd, of(in_each_mode, hours=365).usd
     assert half == pytest.approx((whole - ZONE) / 2 + ZONE)

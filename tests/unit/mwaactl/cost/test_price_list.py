@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from mwaactl.cli.app import app
 from mwaactl.cost import price_list
 from mwaactl.cost.price_list import prices_in, updated
-from mwaactl.cost.prices import SHIPPED, load_table, save_table
+from mwaactl.cost.prices import SHIPPED, load_table, save_table, updated_table
 from mwaactl.errors import Unreachable
 from tests.fakes.pulumi_mocks import ROOT
 
@@ -200,6 +200,21 @@ def test_the_command_writes_the_table_that_later_commands_read(
     assert result.exit_code == 0, result.output
     assert "mwaa.small,730.0,hour,0.51,372.3,AWS's public price list,2026-11-20" in result.stdout
     assert load_table().prices("eu-west-1")["mwaa.small"].usd == 0.51
+
+
+def test_an_update_writes_a_broken_table_anew(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setattr(price_list.updated, "__defaults__", (server.url,))
+    updated_table().parent.mkdir()
+    updated_table().write_text("{}")
+    arguments = ["cost", "standard", "bluegreen", "--cwd", str(ROOT)]
+    broken = CliRunner().invoke(app, arguments)
+    assert (broken.exit_code, "mwaactl cost --update" in broken.stderr) == (2, True)
+    result = CliRunner().invoke(app, [*arguments, "--update", "--region", "eu-west-1"])
+    assert result.exit_code == 0, result.output
+    assert load_table().regions["us-east-1"] == load_table(SHIPPED).regions["us-east-1"]
 
 
 def test_a_saved_table_is_read_back(tmp_path: Path) -> None:

@@ -53,6 +53,24 @@ def test_a_setting_that_the_program_refuses_is_an_error_in_its_words() -> None:
         registered(ROOT, [Settings("standard", changes={f"{PROJECT}:nat": "x"})])
 
 
+@pytest.mark.parametrize(
+    ("changes", "ends"),
+    [
+        ({"environment_class": "mw1.small"}, r"\n +--set schedulers=<value>\Z"),
+        ({"blue.environment_class": "mw1.small"}, r"\n +--set blue.schedulers=<value>\Z"),
+        ({"nat.x": "1"}, r"`nat` has no parts: --set nat=VALUE\Z"),
+        ({"min_workers.x": "1"}, r"`min_workers` has no parts: --set min_workers=VALUE\Z"),
+    ],
+)
+def test_a_refusal_ends_with_the_option_that_helps(changes: dict[str, str], ends: str) -> None:
+    with pytest.raises(UsageError, match=ends) as refusal:
+        registered(
+            ROOT, [Settings("standard", changes={f"{PROJECT}:{key}": text for key, text in changes.items()})]
+        )
+    assert "pulumi" not in str(refusal.value)
+    assert "nothing was changed" not in str(refusal.value)
+
+
 def test_without_a_checkout_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"needs a checkout of the program"):
         registered(tmp_path, [Settings("standard")])
@@ -137,6 +155,10 @@ def test_csv_is_printed_alone(run: Callable[..., Result]) -> None:
         ("standard", "-s", "x"),
         ("--set", "nat"),
         ("--hours", "-1"),
+        ("--hours", "inf"),
+        ("--log-gb", "nan"),
+        ("--acu", "0.4"),
+        ("--csv", "--json"),
         ("--prices", "/nowhere.json"),
     ],
 )
