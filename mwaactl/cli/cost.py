@@ -13,9 +13,7 @@ from mwaactl.cli.options import CwdOption, JsonOption
 from mwaactl.cli.session import busy, session
 from mwaactl.errors import UsageError
 
-ModesArgument = Annotated[
-    list[str] | None, typer.Argument(help="Modes; default: all four.", metavar="[MODE]...")
-]
+ModesArgument = Annotated[list[str] | None, typer.Argument(help="Modes; default: all four.", metavar="MODE")]
 StackOption = Annotated[
     str | None,
     typer.Option(

@@ -42,7 +42,7 @@ class Step(Model):
 class Plan(Model):
     """`minutes` is the length of `path`, the longest chain of steps that wait for each other.
 
-    `slowest`: the longest step of all; None if nothing is to be done.
+    `slowest`: the longest step of all; None if nothing is to be done. `replaced`: environments.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Plan(Model):
     path: tuple[Step, ...]
     slowest: Step | None
     steps: int
+    replaced: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -80,7 +81,7 @@ def plan(
             continue
         if key not in old:
             steps[resource.urn] = step("create", resource)
-        elif resource.type == ENVIRONMENT and resource.name in lives:
+        elif resource.type == ENVIRONMENT and (resource.name in lives or _another_major(old[key], resource)):
             steps[resource.urn] = step("replace", resource)
         elif (changed or _differ)(old[key], resource):
             steps[resource.urn] = step("update", resource)
@@ -97,7 +98,13 @@ def plan(
         path=path,
         slowest=max(every, key=lambda each: each.minutes, default=None),
         steps=len(every),
+        replaced=tuple(each.resource for each in every if each.action == "replace"),
     )
+
+
+def _another_major(old: Resource, new: Resource) -> bool:
+    versions = [each.inputs.get("airflowVersion") for each in (old, new)]
+    return None not in versions and len({str(each).partition(".")[0] for each in versions}) > 1
 
 
 def plainly(old: Resource, new: Resource) -> bool:

@@ -11,6 +11,8 @@ from mwaactl.cost.plan import Plan, Step
 
 SHORT = 0.15  # minutes; what takes no longer is only counted
 
+REFUSED = "The preview refuses this for the environment that owns the work."
+
 
 def show_plans(console: Console, result: Plans) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -24,7 +26,11 @@ def show_plans(console: Console, result: Plans) -> None:
     sources: dict[str, str] = {}
     for plan in result.plans:
         if plan.path:
-            console.print(f"\n{plan.name}, {plan.steps} steps. Critical path: {_path(plan)}", soft_wrap=True)
+            steps = _count(plan.steps, "step")
+            console.print(f"\n{plan.name}, {steps}. Critical path: {_path(plan)}", soft_wrap=True)
+        if plan.replaced:
+            names = ", ".join(plan.replaced)
+            console.print(f"{plan.name} replaces {names}. {REFUSED}", highlight=False, soft_wrap=True)
         sources |= {step.type: step.source for step in plan.path if step.minutes > SHORT}
     console.print()
     for type_, source in sources.items():
@@ -35,8 +41,13 @@ def _path(plan: Plan) -> str:
     parts = [_step(step) for step in plan.path if step.minutes > SHORT]
     short = [step.minutes for step in plan.path if step.minutes <= SHORT]
     if short:
-        parts.append(f"and {len(short)} short ones, {sum(short):.1f}")
+        count = _count(len(short), "short step")
+        parts.append(f"{'and ' if parts else ''}{count}, {sum(short):.1f}")
     return escape(", ".join(parts))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _step(step: Step) -> str:

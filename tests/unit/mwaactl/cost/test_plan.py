@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -10,12 +11,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from mwaactl.cost.bill import bill
 from mwaactl.cost.charges import Usage
-from mwaactl.cost.plan import plainly, plan
+from mwaactl.cost.duration import Plans
+from mwaactl.cost.plan import Plan, plainly, plan
 from mwaactl.cost.prices import SHIPPED, load_table
 from mwaactl.cost.resources import Resource, resources_of
+from mwaactl.screens.plan_time import show_plans
 from tests.fakes.pulumi_mocks import MODES, ROOT, Deployment, deploy
 
 Deployed = Callable[[str], Deployment]
@@ -81,6 +85,49 @@ def test_of_a_deployed_environment_only_plain_settings_are_compared() -> None:
     other = resource(ENVIRONMENT, "mwaa-blue", environmentClass="mw1.medium")
     assert plan("x", [deployed], [same], plainly).steps == 0
     assert plan("x", [deployed], [other], plainly).minutes == 30
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "action"), [("2.11.0", "3.0.6", "replace"), ("3.0.6", "3.3.1", "update")]
+)
+def test_another_major_version_replaces_a_deployed_environment(old: str, new: str, action: str) -> None:
+    before, after = (resource(ENVIRONMENT, "mwaa-blue", airflowVersion=each) for each in (old, new))
+    change = plan("x", [before], [after], plainly)
+    assert [each.action for each in change.path] == [action]
+    shown = show(change)
+    assert ("The preview refuses this for the environment that owns the work." in shown) == (
+        action == "replace"
+    )
+
+
+@pytest.mark.parametrize(
+    "type_",
+    [
+        "aws:autoscaling/group:Group",
+        "aws:ec2/instance:Instance",
+        "aws:rds/cluster:Cluster",
+        "aws:rds/clusterInstance:ClusterInstance",
+    ],
+)
+def test_an_update_is_assumed_to_take_as_long_as_a_creation(type_: str) -> None:
+    (update,) = plan("x", [resource(type_, "x", a=1)], [resource(type_, "x", a=2)]).path
+    (create,) = plan("x", [], [resource(type_, "x")]).path
+    assert (update.minutes, update.source) == (create.minutes, "assumed: as long as its creation")
+
+
+def test_steps_are_counted_in_english() -> None:
+    alarms = [resource(ALARM, "a"), resource(ALARM, "b", ["a"])]
+    assert "x, 1 step. Critical path: 1 short step, 0.1\n" in show(plan("x", [], alarms[:1]))
+    assert "x, 2 steps. Critical path: 2 short steps, 0.1\n" in show(plan("x", [], alarms))
+    behind = resource(ALARM, "c", ["mwaa-blue"])
+    path = "create Environment mwaa-blue 30, and 1 short step, 0.1\n"
+    assert path in show(plan("x", [], [resource(ENVIRONMENT, "mwaa-blue"), behind]))
+
+
+def show(change: Plan) -> str:
+    console = Console(file=io.StringIO(), width=160)
+    show_plans(console, Plans(plans=(change,)))
+    return str(console.file.getvalue())  # type: ignore[attr-defined]
 
 
 @given(st.lists(st.sets(st.integers(0, 11)), min_size=1, max_size=12))
