@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from mwaactl.cost.charges import BASE_SCHEDULERS
 from mwaactl.cost.program import PROJECT
 from mwaactl.cost.resources import Resource
 from mwaactl.json_model import Model
@@ -74,6 +76,27 @@ def _environments(
             f"a smaller class, mw1.{smaller}",
             _everywhere(_of_class(smaller), environments, overrides),
             "fewer DAGs and tasks at once" + (", one scheduler, one worker" if smaller == "micro" else ""),
+        )
+    yield from _beyond_the_least(environments, overrides)
+
+
+def _beyond_the_least(
+    environments: Mapping[str, Mapping[str, Any]], overrides: Collection[str]
+) -> Iterator[Lever]:
+    def most(key: str) -> int:
+        return max((int(inputs.get(key) or 0) for inputs in environments.values()), default=0)
+
+    if most("minWorkers") > 1:
+        yield Lever(
+            "one worker at rest",
+            _everywhere(("min_workers=1",), environments, overrides),
+            "tasks wait until workers have been added",
+        )
+    if most("schedulers") > BASE_SCHEDULERS:
+        yield Lever(
+            f"{BASE_SCHEDULERS} schedulers",
+            _everywhere((f"schedulers={BASE_SCHEDULERS}",), environments, overrides),
+            "DAGs are parsed and tasks scheduled more slowly",
         )
 
 

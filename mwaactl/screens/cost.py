@@ -16,7 +16,11 @@ from mwaactl.cost.prices import Price
 from mwaactl.screens.common import print_note
 
 AREAS = ("airflow", "marquez", "network", "monitoring", "other", "usage")
-NOT_COUNTED = "storage and requests of S3 but those of lineage events, AWS's own copies and free tiers, taxes"
+NOT_INCLUDED = (
+    "Not included: S3 storage and requests other than those of lineage events, data that leaves AWS, "
+    "requests to KMS and Parameter Store, Airflow's own metrics, backups, taxes. "
+    "Free tiers are not subtracted."
+)
 
 
 def show_bills(console: Console, result: Bills) -> None:
@@ -27,7 +31,7 @@ def show_bills(console: Console, result: Bills) -> None:
             print_note(
                 console,
                 f"{bill.name}: no price is known in {bill.region} of {', '.join(bill.unknown)}. "
-                "Read AWS's price list: mwaactl cost --update",
+                f"Read AWS's price list: mwaactl cost --update --region {bill.region}",
             )
     if result.is_change:
         usd = "unknown" if result.difference is None else f"{result.difference:+,.2f}"
@@ -40,7 +44,7 @@ def show_bills(console: Console, result: Bills) -> None:
         for key, value in result.usage.model_dump().items()
         if any(key in bill.assumptions for bill in result.bills)
     )
-    console.print(f"\nAssumed: {usage}. Not counted: {NOT_COUNTED}.", highlight=False, soft_wrap=True)
+    console.print(f"\nAssumed: {usage}.\n{NOT_INCLUDED}", highlight=False, soft_wrap=True)
 
 
 def bills_csv(result: Bills) -> str:

@@ -16,7 +16,12 @@ REFUSED = "The preview refuses this for the environment that owns the work."
 
 def show_plans(console: Console, result: Plans) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("what", "minutes", "slowest step", *(["the reference says"] if result.reference else [])):
+    for heading in (
+        "what",
+        "minutes",
+        "slowest step",
+        *(["the reference document"] if result.reference else []),
+    ):
         table.add_column(heading)
     for plan in result.plans:
         slowest = _step(plan.slowest) if plan.slowest else "nothing to do"

@@ -15,15 +15,17 @@ from typer.testing import CliRunner, Result
 
 from mwaactl.cli.app import app
 from mwaactl.cost import comparison
+from mwaactl.cost.bill import bill
 from mwaactl.cost.charges import Usage
 from mwaactl.cost.comparison import Bills, Question
 from mwaactl.cost.engine import stack_config
-from mwaactl.cost.levers import Lever
+from mwaactl.cost.levers import Lever, levers_of
+from mwaactl.cost.price_list import ITEMS
 from mwaactl.cost.prices import SHIPPED, load_table
-from mwaactl.cost.program import PROJECT, Settings, registered
+from mwaactl.cost.program import PROJECT, Settings, overrides, registered
 from mwaactl.cost.resources import resources_of
 from mwaactl.errors import Unusable, UsageError
-from mwaactl.screens.cost import bills_csv
+from mwaactl.screens.cost import NOT_INCLUDED, bills_csv
 from tests.fakes.pulumi_mocks import ROOT, Deployment
 
 
@@ -92,6 +94,8 @@ def test_cost_shows_modes_side_by_side_and_its_assumptions(run: Callable[..., Re
     assert "--log-gb 10" in shown
     assert "0.29 per hour" in shown
     assert "Amazon's pricing pages, 2026-08" in shown
+    assert NOT_INCLUDED in shown
+    assert NOT_INCLUDED in " ".join((ROOT / "docs" / "cost.md").read_text().split())
 
 
 def test_cost_of_a_mode_as_json_and_csv_is_the_same_bill(run: Callable[..., Result]) -> None:
@@ -104,7 +108,7 @@ def test_cost_of_a_mode_as_json_and_csv_is_the_same_bill(run: Callable[..., Resu
     assert sum(of_after) == pytest.approx(after.usd, abs=0.01)
     assert {row["region"] for row in rows} == {"us-east-1"}
     saved = {each.how: each.usd for each in result.savings}
-    assert "nat=single" not in {how for each in saved for how in each}, "it is so already"
+    assert not saved.keys() & {("nat=single",), ("min_workers=1",), ("schedulers=2",)}, "it is so already"
     assert saved["enable_monitoring=false",] == pytest.approx(0.5 + 3 + (15 + 6 + 0) * 0.1)
 
 
@@ -120,23 +124,52 @@ def test_a_lever_that_is_refused_or_saves_nothing_is_not_offered(monkeypatch: py
     assert list(savings_of(mode="standard")) == ["enable_monitoring=false"]
 
 
-def test_a_lever_on_the_class_reaches_an_environment_with_settings_of_its_own() -> None:
+def test_a_lever_on_the_class_reaches_an_environment_with_settings_of_its_own(
+    deployed: Callable[[str], Deployment],
+) -> None:
     both = "min_workers=1 max_workers=1 schedulers=1"
     smaller = 2 * 730 * (0.49 - 0.29)
     of_blue = savings_of("blue.schedulers=3")
     assert of_blue[f"environment_class=mw1.micro {both} blue.schedulers=1"] == pytest.approx(
         smaller + 730 * 0.055
     )
-    of_class = savings_of('blue={"environment_class": "mw1.small"}', "green.environment_class=mw1.small")
-    assert of_class[
-        f"blue.environment_class=mw1.micro green.environment_class=mw1.micro {both}"
-    ] == pytest.approx(smaller)
+    own = {"blue": '{"environment_class": "mw1.small"}', "green.environment_class": "mw1.small"}
+    settings = Settings("bluegreen", changes={f"{PROJECT}:{key}": text for key, text in own.items()})
+    levers = levers_of(resources_of(deployed("bluegreen").resources), overrides(settings, ROOT))
+    hows = [" ".join(each.how) for each in levers]
+    assert f"blue.environment_class=mw1.micro green.environment_class=mw1.micro {both}" in hows
 
 
 def test_a_figure_that_depends_on_an_unknown_price_is_unknown(run: Callable[..., Result]) -> None:
     result = run("cost", "hamarquez", "--region", "sa-east-1", "--set", "enable_ha_marquez=false")
     assert "The change: unknown a month" in result.output
     assert re.search(r"^ *unknown +one NAT gateway", result.output, re.M), "its address has no price there"
+    notes = " ".join(result.output.split())
+    assert "Read AWS's price list: mwaactl cost --update --region sa-east-1" in notes
+
+
+def test_the_page_says_from_where_on_endpoints_pay() -> None:
+    page = (ROOT / "docs" / "cost.md").read_text()
+    prices = load_table(SHIPPED).prices("us-east-1")
+    runs = [Settings("standard"), Settings("standard", changes={f"{PROJECT}:vpc_endpoints": "true"})]
+    without, endpoints = (bill("x", "us-east-1", each, Usage(), prices) for each in registered(ROOT, runs))
+    a_month = endpoints.usd - without.usd
+    from_gb = a_month / (prices["nat.data"].usd - prices["endpoint.data"].usd)
+    assert f"{a_month:.2f} a month" in page
+    assert f"{round(from_gb, -2):,.0f} GB" in page
+
+
+def test_the_page_names_what_is_not_read_from_the_list() -> None:
+    unread = set(load_table(SHIPPED).units) - {each.item for each in ITEMS}
+    assert unread == {"dashboard", "zone"}
+    page = " ".join((ROOT / "docs" / "cost.md").read_text().split())
+    assert "`dashboard` and `zone` are not read from the list" in page
+
+
+def test_more_workers_and_schedulers_than_needed_are_levers() -> None:
+    savings = savings_of("min_workers=3", "green.schedulers=4")
+    assert savings["min_workers=1"] == pytest.approx(2 * 2 * 730 * 0.055)
+    assert savings["schedulers=2 green.schedulers=2"] == pytest.approx(2 * 730 * 0.055)
 
 
 def test_csv_is_printed_alone(run: Callable[..., Result]) -> None:
