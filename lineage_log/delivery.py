@@ -138,11 +138,16 @@ class Delivery:
             return Refusal(f"late, and the state of its run is unknown: {error}", final=False)
         if isinstance(undone, Refusal):
             return undone
-        refusal = self._client.post(event, patient=patient)
-        for newer in undone:
-            log.info("%s is late: posting %s again", event.key, newer.key)
-            # Also after a failure: the event may be partly written.
-            refusal = self._client.post(newer, patient=True) or refusal
+        try:
+            refusal = self._client.post(event, patient=patient)
+            for newer in undone:
+                log.info("%s is late: posting %s again", event.key, newer.key)
+                # Also after a failure: the event may be partly written.
+                refusal = self._client.post(newer, patient=True) or refusal
+        except Exception:  # whoever forwards then asks Marquez, which no longer knows what was undone
+            if undone and event.run_in_marquez is not None:
+                self._doubts.interrupted(event.run_in_marquez, undone, self._now())
+            raise
         return refusal
 
     def settle(self) -> None:

@@ -7,7 +7,7 @@ the checkpoint. Doubts are kept in the checkpoint, so they outlive the process t
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -86,6 +86,14 @@ class Doubts:
     def unanswered(self, run: str, now: datetime) -> None:
         with self._lock:
             self._add(run, now)
+
+    def interrupted(self, run: str, undone: Iterable[Event], now: datetime) -> None:
+        """A late event may have been posted, and what it undoes was not posted again, or not all of it."""
+        keys: dict[bool, str] = {}
+        for event in undone:
+            keys[event.begins] = max(keys.get(event.begins, ""), event.key)
+        doubt = Doubt(now + FIRST_CHECK, begun=keys.get(True, ""), ended=keys.get(False, ""))
+        self.join({run: doubt})
 
     def delivered(self, run: str, event: Event, now: datetime) -> None:
         with self._lock:

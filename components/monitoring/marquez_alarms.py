@@ -68,7 +68,7 @@ def marquez_alarms(watched: Watched) -> Mapping[str, Alarm]:
         return {
             "node": Alarm(
                 description="The Marquez node fails EC2's checks. Sound hardware is chosen by itself; if it "
-                "stays so: pulumi up --replace",
+                "stays so: pulumi up --replace '**Instance::marquez-node'",
                 metrics=[watched.metric("StatusCheckFailed")],
                 threshold=0,
                 periods=2,

@@ -44,8 +44,9 @@ def report(dag_run: Any, task: Any, requirements: Iterable[str] = ()) -> str:
         verdict = Gate(chosen, source).verdict(describe(dag_run), wait=WAIT)
         facts |= {"environment": chosen.environment, "life": chosen.life, "version": source.version}
         facts |= {"mine": verdict.mine, "reason": verdict.reason}
-        since = _unfinished(source.timeline(datetime.now(UTC) - RECENT, wait=WAIT))
-        facts["unfinished"] = since and since.isoformat()
+        if source.version is not None:  # a run that a person triggered needs no timeline
+            since = _unfinished(source.timeline(datetime.now(UTC) - RECENT, wait=WAIT))
+            facts["unfinished"] = since and since.isoformat()
     except Exception as error:  # noqa: BLE001 - reported
         facts["error"] = f"{type(error).__name__}: {error}"
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import threading
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, cast
@@ -16,7 +17,7 @@ from lineage_log.checkpoint import Checkpoint, checkpoint_json, read_checkpoint
 from lineage_log.doubts import MOST_CHECKS, Doubts, Unknown
 from lineage_log.event import Event
 from lineage_log.marquez_client import Answer
-from lineage_log.patient_client import Patience, UnreachableError
+from lineage_log.patient_client import Patience, StoppedError, UnreachableError
 from tests.fakes.aws.s3 import LINEAGE_LOG, FakeS3
 from tests.fakes.clock import START, Clock, at
 from tests.fakes.lineage.events import log_event
@@ -319,3 +320,35 @@ def _event(s3: FakeS3) -> Any:
 def _plain(key: str) -> Any:
     text = json.dumps({"eventType": "START", "run": {"runId": key}}).encode()
     return Event.parse(key, text)
+
+
+@pytest.mark.parametrize("how", ["it is stopped", "Marquez goes away"])
+def test_a_run_whose_late_event_was_posted_is_restored_by_whoever_forwards_then(
+    how: str, s3: FakeS3, marquez: FakeMarquez
+) -> None:
+    """Marquez then says that the run ended at 5 s, and nothing that it says leads to the event of 15 s."""
+    log_event(s3, 10, "START")
+    log_event(s3, 15, "COMPLETE")
+    clock, stop, away = Clock(60), threading.Event(), threading.Event()
+    forwarder(s3, marquez, clock=clock, keeper=keeper_of(s3, "a")).once(1)
+    right = (marquez.state("run"), marquez.known("run").startedAt, marquez.known("run").endedAt)
+    log_event(s3, 5, "FAIL", late=50)
+
+    def fault(event: dict[str, Any]) -> int | None:
+        if away.is_set():
+            return 503
+        if event["eventType"] == "FAIL":
+            (stop if how == "it is stopped" else away).set()
+            marquez.probes = 201 if how == "it is stopped" else 503
+        return None
+
+    marquez.poison = fault
+    impatient = replace(QUICK, patience=Patience(longest_pause=0.01, give_up=0.2))
+    interrupted = forwarder(s3, marquez, clock=clock, keeper=keeper_of(s3, "b"), stop=stop, timing=impatient)
+    with pytest.raises((StoppedError, UnreachableError)):
+        interrupted.once(1)
+    marquez.poison, marquez.probes = lambda event: None, 201
+    for seconds in (60, 80, 120):
+        clock.seconds = seconds
+        forwarder(s3, marquez, clock=clock, keeper=keeper_of(s3, "c")).once(1)
+    assert (marquez.state("run"), marquez.known("run").startedAt, marquez.known("run").endedAt) == right

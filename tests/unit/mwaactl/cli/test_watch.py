@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import struct
 import subprocess
@@ -29,7 +30,7 @@ from tests.fakes.mwaactl.commands import Command
 ROOT = Path(__file__).resolve().parents[4]
 # For a real terminal: a freshly deployed stack, of whose looks each second one fails. Pauses are short.
 PROGRAM = """
-import itertools, sys, time
+import itertools, signal, sys, time
 from mwaactl import clock
 from mwaactl.cli.app import app
 from mwaactl.deployment import Deployment
@@ -47,6 +48,7 @@ def look(deployment):
 
 status.status = look
 clock.sleep = lambda seconds: time.sleep(seconds / 20)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
 app(["status", "--watch", *sys.argv[1:]])
 """
 
@@ -157,19 +159,25 @@ def on_a_terminal(lines: int, *options: str) -> Iterator[tuple[subprocess.Popen[
 def read_until(terminal: int, *texts: str, seconds: float = 60) -> str:
     """What the terminal shows until all of these are there, without escape sequences."""
     raw, shown, end = b"", "", time.monotonic() + seconds
-    while not all(text in shown for text in texts) and time.monotonic() < end:
-        raw += os.read(terminal, 65536)  # a read may end within a sequence
+    while not all(text in shown for text in texts) and (chunk := read(terminal, end)):
+        raw += chunk  # a read may end within a sequence
         shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", raw.decode(errors="replace"))
     assert [text for text in texts if text not in shown] == []
     return shown
 
 
 def rest(terminal: int) -> str:
-    shown = b""
+    shown, end = b"", time.monotonic() + 60
     with suppress(OSError):  # the process has ended
-        while chunk := os.read(terminal, 65536):
+        while chunk := read(terminal, end):
             shown += chunk
     return shown.decode(errors="replace")
+
+
+def read(terminal: int, end: float) -> bytes:
+    """What comes next; nothing if that is not before `end`."""
+    ready, _, _ = select.select([terminal], [], [], max(0.0, end - time.monotonic()))
+    return os.read(terminal, 65536) if ready else b""
 
 
 def test_ctrl_c_ends_it_with_0_and_leaves_the_last_status() -> None:
