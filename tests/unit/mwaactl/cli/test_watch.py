@@ -136,12 +136,14 @@ def test_looking_more_often_than_the_quota_bears_is_refused(run: Command) -> Non
 @contextmanager
 def on_a_terminal(lines: int, *options: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """The command on a terminal of so many lines; the process, and the terminal's other end."""
+    # pytest-xdist says how wide its own terminal is, which Rich believes rather than this one
+    environ = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, 120, 0, 0))
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, *options],
         cwd=ROOT,
-        env={**os.environ, "TERM": "xterm", "PYTHONPATH": f"{ROOT}:{ROOT / 'plugins'}"},
+        env=environ | {"TERM": "xterm", "PYTHONPATH": f"{ROOT}:{ROOT / 'plugins'}"},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
