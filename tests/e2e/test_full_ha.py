@@ -55,7 +55,7 @@ def test_a_rehearsal_and_the_doctor_show_that_everything_works_and_only_the_prob
         ("blue", "green"),
     ]
     status = json.loads(cloud.run("mwaactl", "status", "--json").stdout)
-    assert (status["dags"], status["open_books"], status["version"] - first) == ({}, [], 4)
+    assert (status["dags"], status["open_books"], status["version"] - first) == ({}, {}, 4)
     assert status["ownership"]["owner"] == "blue"
 
     def well() -> bool:
