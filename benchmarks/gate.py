@@ -215,11 +215,9 @@ def main() -> None:
     before = os.getloadavg()[0]
     with clouded() as cloud:
         rows = []
-        for probed in (False, True):
+        for probed, prefix in ((False, ""), (True, "probe, ")):
             environment = Environment(cloud, chosen.version, chosen.runs, chosen.tasks, probed)
-            rows += [
-                row if not probed else replace(row, what=f"probe, {row.what}") for row in measure(environment)
-            ]
+            rows += [replace(row, what=prefix + row.what) for row in measure(environment)]
             environment.delete()
         rows += door_rows(cloud)
         load = os.getloadavg()[0]

@@ -46,12 +46,9 @@ class GateAlarms(pulumi.ComponentResource):
         self.reports = {
             colour: Metric(namespace, f"{colour.title()}{REPORTS}", {}, "Sum") for colour in args.task_logs
         }
-        unfinished = Metric(namespace, OPEN_BOOKS, {}, "Sum")
         for colour, log_group in args.task_logs.items():
             self._count(colour, log_group, UNGATED, self.ungated, ABSENT)
             self._count(colour, log_group, REPORTS, self.reports[colour], GATED)
-            if len(args.task_logs) > 1:
-                self._count(colour, log_group, OPEN_BOOKS, unfinished, UNFINISHED)
         self._alarm(
             "ungated",
             Alarm(
@@ -63,6 +60,9 @@ class GateAlarms(pulumi.ComponentResource):
             ),
         )
         if len(args.task_logs) > 1:
+            unfinished = Metric(namespace, OPEN_BOOKS, {}, "Sum")
+            for colour, log_group in args.task_logs.items():
+                self._count(colour, log_group, OPEN_BOOKS, unfinished, UNFINISHED)
             self._alarm(
                 "unfinished",
                 Alarm(
