@@ -197,6 +197,7 @@ def play(
     folder = tmp_path / "dags"
     folder.mkdir()
     (folder / "daily.py").write_text("x = 1\n")
+    (folder / ".airflowignore").write_text("lib\n")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     retry = cast(Any, lineage_set_aside.retry)
     quick = {**retry.__kwdefaults__, "patience": Patience(longest_pause=0.01, give_up=0.05)}

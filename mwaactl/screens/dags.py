@@ -1,0 +1,60 @@
+"""How a push of DAGs looks in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mwaactl.dags.push import EnvironmentPush, PushResult
+from mwaactl.screens.common import SHOWN, print_note, remainder
+
+
+def show_push(console: Console, result: PushResult) -> None:
+    titles = ("to upload", "to delete") if result.dry_run else ("uploaded", "deleted")
+    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    for column in ("", *titles, "unchanged", "only in the bucket", "state"):
+        table.add_column(column, overflow="fold")
+    for colour, files in result.environments.items():
+        table.add_row(
+            Text(colour, style=f"bold {colour}"),
+            _listed(files.uploaded),
+            _listed(files.deleted),
+            str(files.unchanged),
+            _listed(files.left),
+            _push_state(files, result.dry_run),
+        )
+    console.print(table)
+    for note in _notes(result):
+        print_note(console, note)
+
+
+def _notes(result: PushResult) -> Iterator[str]:
+    if result.finished is not None:
+        yield f"{result.finished} had died half way, and was finished first."
+    if result.unfinished is not None:
+        yield f"{result.unfinished} has not ended; if it is dead, the next push finishes it first."
+    for name, target in result.links_out.items():
+        yield f"{name} is a link to {target}, outside of the folder; what is there was taken."
+    if result.left_apart:
+        yield (
+            "the sides still differ, in files that are not in the folder: "
+            f"{', '.join(result.left_apart[:SHOWN])}{' and more' if len(result.left_apart) > SHOWN else ''}; "
+            "--delete removes them."
+        )
+    elif any(files.left for files in result.environments.values()):
+        yield "files that are only in the buckets stay there; --delete removes them."
+
+
+def _listed(names: Sequence[str]) -> Text:
+    return Text("\n".join([*names[:SHOWN], *remainder(names)]) or "-")
+
+
+def _push_state(files: EnvironmentPush, dry_run: bool) -> Text:
+    if files.error is not None:
+        return Text(files.error, style="red")
+    if dry_run and (files.uploaded or files.deleted):
+        return Text("behind", style="yellow")
+    return Text("up to date", style="green")
