@@ -26,7 +26,7 @@ from mwaactl.dags.stored import StoredFile, is_stored, stored_files
 from mwaactl.dags.syntax import python_of, syntax_errors
 from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable
-from mwaactl.json_model import Model
+from mwaactl.json_model import Instant, Model
 from mwaactl.stack import Environment
 
 if TYPE_CHECKING:
@@ -48,6 +48,16 @@ class EnvironmentPush(Model):
     error: str | None = None  # why the environment could not be updated
 
 
+class ParsedFiles(Model):
+    """What one Airflow has shown of the pushed files."""
+
+    environment: str
+    by_source: tuple[str, ...] = ()  # it has parsed exactly this source
+    by_time: tuple[str, ...] = ()  # it has parsed the file after it must have arrived
+    without_dags: tuple[str, ...] = ()  # they look like DAG files, and no DAG of them has appeared
+    pushed_at: Instant
+
+
 class PushResult(Model):
     folder: str
     dry_run: bool
@@ -57,6 +67,7 @@ class PushResult(Model):
     )  # links that lead out of the folder, which were followed
     left_apart: tuple[str, ...] = ()  # left, and not the same in all buckets
     finished: str | None = None  # the push that had died half way, and was finished first
+    parsed: dict[Colour, ParsedFiles] | None = None  # with --wait: what each Airflow has shown
     unfinished: str | None = None  # in a dry run: a push that has not ended
 
     @property

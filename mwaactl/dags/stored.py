@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from mwaactl.dags.folder import File
@@ -31,6 +32,20 @@ def stored_files(s3: S3Client, environment: Environment) -> dict[str, StoredFile
         for entry in page.get("Contents", [])
         if not entry["Key"].endswith("/")  # a console's "folder"
     }
+
+
+def last_change(s3: S3Client, environment: Environment) -> datetime | None:
+    """When the newest file of the DAGs folder was written, by AWS's clock; None: there is no file."""
+    pages = s3.get_paginator("list_objects_v2").paginate(
+        Bucket=environment.bucket, Prefix=environment.dags_prefix
+    )
+    written = [entry["LastModified"] for page in pages for entry in page.get("Contents", [])]
+    return max(written, default=None)
+
+
+def stored_content(s3: S3Client, environment: Environment, name: str) -> bytes:
+    with s3.get_object(Bucket=environment.bucket, Key=environment.dags_prefix + name)["Body"] as body:
+        return body.read()
 
 
 def is_stored(

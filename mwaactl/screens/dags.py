@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mwaactl.dags.diff import DagsDiff
 from mwaactl.dags.push import EnvironmentPush, PushResult
 from mwaactl.screens.common import SHOWN, print_note, remainder
 
@@ -31,11 +32,38 @@ def show_push(console: Console, result: PushResult) -> None:
         print_note(console, note)
 
 
+def show_diff(console: Console, diff: DagsDiff) -> None:
+    if diff.unfinished is not None:
+        print_note(
+            console, f"{diff.unfinished} has not ended; if it is dead, the next push finishes it first."
+        )
+    for colour, side in diff.environments.items():
+        title = Text.assemble((colour, f"bold {colour}"), ": the same" if side.same else "")
+        console.print(title)
+        for name in side.new:
+            console.print(Text(f"  new      {name}", style="green"), soft_wrap=True)
+        for name in side.only_in_bucket:
+            console.print(Text(f"  only in the bucket  {name}", style="yellow"), soft_wrap=True)
+        for name, lines in side.changed.items():
+            console.print(Text(f"  changed  {name}"), soft_wrap=True)
+            for line in lines.splitlines():
+                style = {"+": "green", "-": "red"}.get(line[:1], "")
+                console.print(Text(f"    {line}", style=style), soft_wrap=True)
+
+
 def _notes(result: PushResult) -> Iterator[str]:
     if result.finished is not None:
         yield f"{result.finished} had died half way, and was finished first."
     if result.unfinished is not None:
         yield f"{result.unfinished} has not ended; if it is dead, the next push finishes it first."
+    for side in (result.parsed or {}).values():
+        yield (
+            f"{side.environment} has parsed the files: {len(side.by_source)} exactly this source, "
+            f"{len(side.by_time)} by the time of the last parsing."
+        )
+        if side.without_dags:
+            names = ", ".join(side.without_dags[:SHOWN])
+            yield f"no DAG of {names} is on {side.environment}: they define none, or it has not found them."
     for name, target in result.links_out.items():
         yield f"{name} is a link to {target}, outside of the folder; what is there was taken."
     if result.left_apart:

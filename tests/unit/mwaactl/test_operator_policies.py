@@ -92,6 +92,7 @@ def dry_runs(world: World) -> Iterator[Result]:
     run = world.open(aws)
     yield run("switch", "green", "--dry-run")
     yield run("dags", "push", str(world.folder), "--dry-run")
+    yield run("dags", "diff", str(world.folder))
     yield world.open(world.probed())("rehearse", "--dry-run")
 
 
@@ -142,6 +143,7 @@ def pushes(world: World) -> Iterator[Result]:
         aws.s3.buckets[f"{name}-dags"].put("dags/old.py", b"")
     run = world.open(aws)
     yield run("dags", "push", str(world.folder), "--delete")
+    yield run("dags", "push", str(world.folder), "--wait")
 
 
 def backfills(world: World) -> Iterator[Result]:
