@@ -16,7 +16,7 @@ from typing import Any
 
 from bluegreen.proof import UNGATED
 
-from components.airflow.definition import PLUGINS
+from components.airflow.definition import PLUGINS, REQUIREMENTS
 from components.iam_policies import VERSION, Statement, statement
 from components.lineage_log import CHECKPOINTS, EVENTS, OWNERSHIP, PUSHES, SET_ASIDE
 from components.partition import Partition
@@ -77,6 +77,10 @@ class Operated:
     def new_dags(self) -> list[str]:
         """Where a push stores new files before it changes any."""
         return [f"{self._bucket(name)}/{PUSHES}*" for name in self._each("bucket")]
+
+    @property
+    def requirements(self) -> list[str]:
+        return [f"{self._bucket(name)}/{REQUIREMENTS}" for name in self._each("bucket")]
 
     @property
     def plugins(self) -> list[str]:
@@ -153,7 +157,7 @@ def _decide(stack: Operated) -> Sequence[Statement]:
             [*stack.dags, *stack.new_dags, *stack.in_log(PUSHES)],
             sid="PushDags",
         ),
-        statement(["s3:GetObject"], stack.new_dags, sid="CopyNewDags"),
+        statement(["s3:GetObject"], [*stack.new_dags, *stack.requirements], sid="ReadForPush"),
     ]
 
 

@@ -8,8 +8,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mwaactl.dag_check.model import CheckResult
 from mwaactl.dags.diff import DagsDiff
 from mwaactl.dags.push import EnvironmentPush, PushResult
+from mwaactl.dags.syntax import python_of
 from mwaactl.screens.common import SHOWN, print_note, remainder
 
 
@@ -51,11 +53,50 @@ def show_diff(console: Console, diff: DagsDiff) -> None:
                 console.print(Text(f"    {line}", style=style), soft_wrap=True)
 
 
+def show_check(console: Console, result: CheckResult) -> None:
+    for version in result.versions:
+        title = f"Airflow {version.airflow_version}"
+        console.print(
+            Text.assemble(
+                (title, "bold"),
+                f", Python {version.python}: {len(version.dags)} DAGs, "
+                f"{len(version.broken)} files that cannot be imported",
+            )
+        )
+        if (mwaa := python_of(version.airflow_version)) != version.python.rpartition(".")[0]:
+            print_note(console, f"Amazon runs Airflow {version.airflow_version} on Python {mwaa}.")
+        for error in version.import_errors:
+            if error.unknown:
+                print_note(
+                    console,
+                    f"{error.file} reads a variable or connection while it is imported, and there is none "
+                    f"here: {error.message}. Give it one: AIRFLOW_VAR_<NAME> or AIRFLOW_CONN_<ID>",
+                )
+            else:
+                console.print(Text(f"  {error.file}: {error.message}", style="red"), soft_wrap=True)
+    _listing(
+        console, "Changes between the versions", [f"{each.dag_id}: {each.what}" for each in result.changes]
+    )
+    lines = [f"{dag_id}: {reason}" for dag_id, reasons in result.special.items() for reason in reasons]
+    _listing(console, "What a switch treats unlike other DAGs", lines)
+    findings = [f"{each.file}:{each.line}: {each.rule} {each.message}" for each in result.findings]
+    _listing(console, "What Ruff says about the next major version", findings)
+
+
+def _listing(console: Console, title: str, lines: Sequence[str]) -> None:
+    if lines:
+        console.print(f"\n{title}", style="bold", highlight=False)
+        for line in [*lines[:SHOWN], *remainder(lines)]:
+            console.print(Text(f"  {line}"), soft_wrap=True)
+
+
 def _notes(result: PushResult) -> Iterator[str]:
     if result.finished is not None:
         yield f"{result.finished} had died half way, and was finished first."
     if result.unfinished is not None:
         yield f"{result.unfinished} has not ended; if it is dead, the next push finishes it first."
+    if result.unchecked is not None and not result.dry_run:
+        yield f"no Airflow has imported the files before ({result.unchecked}). To do so: mwaactl dags check"
     for side in (result.parsed or {}).values():
         yield (
             f"{side.environment} has parsed the files: {len(side.by_source)} exactly this source, "
