@@ -46,12 +46,14 @@ def deploy(
 def env() -> None:
     """Print shell exports that point pulumi and mwaactl at the local cloud, as an operator."""
     from local.aws import callers
+    from local.marquez import back_end
     from local.pulumi import cli as pulumi_cli
 
     home = Home.find()
     if find(home, "mwaa") is None:
         raise LocalError("the local cloud is not running. To start it: make local")
-    for key, value in (pulumi_cli.environ(home) | callers.of_operator(home)).items():
+    operator = pulumi_cli.environ(home) | callers.of_operator(home) | back_end.address(home)
+    for key, value in operator.items():
         typer.echo(f"export {key}={shlex.quote(value)}")
 
 

@@ -61,6 +61,7 @@ def up(home: Home, mode: str, report: Report) -> None:
     report("DAGs: mwaactl dags push")
     _run(["mwaactl", "dags", "push", "-s", mode], operator)
     back_end = lineage.start_back_end(home, mode, clean_environ(**env))
+    lineage.keep_address(home, back_end)
     exported = json.loads(_run(["pulumi", "stack", "export", "-s", mode], env))
     role = role_of_the_nodes(exported["deployment"]["resources"])
     node = clean_environ(**env | callers.of_role(home, role))
