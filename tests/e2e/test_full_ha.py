@@ -178,6 +178,7 @@ def test_what_an_operator_looks_at(cloud: FullHaCloud) -> None:
         "lineage set-aside list",
         "dags push --dry-run",
         "logs blue --dag bluegreen_probe",
+        "airflow green -- dags list",
     ):
         done = cloud.run("mwaactl", *command.split())
         assert done.returncode == 0, done.stdout + done.stderr
