@@ -14,6 +14,7 @@ from mwaactl.cli import (
     images,
     lineage,
     logs,
+    maintenance,
     open,
     recovery,
     report,
@@ -117,6 +118,7 @@ logs.register(app)
 open.register(app)
 report.register(app)
 airflow.register(app)
+maintenance.register(app)
 
 
 def main() -> None:

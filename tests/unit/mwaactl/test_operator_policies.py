@@ -78,7 +78,7 @@ def status(world: World) -> Iterator[Result]:
     write_ungated(aws.s3, aws.ssm.clock.now - timedelta(hours=1))
     assert world.unpoliced(aws)("switch", "green", "--yes").exit_code == 0
     run = world.open(aws)
-    yield from (run(command) for command in ("status", "active", "history"))
+    yield from (run(command) for command in ("status", "active", "history", "maintenance"))
     aws.mwaa.silence(GREEN)  # so CloudWatch is asked
     yield run("status")
 
