@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,12 +10,10 @@ from mwaactl.cli.finish import finish
 from mwaactl.cli.options import CwdOption, JsonOption, StackOption, TimeoutOption, YesOption
 from mwaactl.cli.session import busy, open_deployment, session
 from mwaactl.cli.switch import Execution, move
-from mwaactl.errors import UsageError
+from mwaactl.cli.times import duration
 
 if TYPE_CHECKING:
     from mwaactl.switching.plan import SwitchPlan
-
-_DURATION = re.compile(r"(\d+)([mh])")
 
 
 def register(app: typer.Typer) -> None:
@@ -51,7 +47,7 @@ def maintenance(
     from mwaactl.switching.plan import plan
 
     with session(as_json):
-        within = None if move_within is None else _duration(move_within)
+        within = None if move_within is None else duration(move_within, "--move-within")
         with busy("Reading the windows", as_json):
             deployment = open_deployment(stack, cwd)
             state = look(deployment)
@@ -66,10 +62,3 @@ def maintenance(
 
     reason = reason_of(other_colour(target), window)
     move(planned, Execution(reason, dry_run=False, yes=yes, as_json=as_json, wait=True, timeout=timeout))
-
-
-def _duration(text: str) -> timedelta:
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise UsageError(f"--move-within must be like 90m or 3h, not {text!r}")
-    return timedelta(**{{"m": "minutes", "h": "hours"}[match[2]]: int(match[1])})
