@@ -191,7 +191,7 @@ def _spans(
     What the target has executed since then is left alone: nothing on the other side looks at it any more. Of
     a DAG that was held, what the other side executed after the switch counts, however long that took.
     """
-    lines = dags or (None, *timeline.dags)
+    lines: Collection[str | None] = dags or (None, *timeline.dags)
     common = begin(None) if timeline.owner(now) == target else None
     held = frozenset(
         line
