@@ -94,7 +94,7 @@ def switch(
 
     if sync and dry_run and not as_json:
         typer.echo("A dry run copies nothing (--sync): the checks show the present differences.", err=True)
-    _move(look, Execution(reason, dry_run, yes, as_json, wait, timeout))
+    move(look, Execution(reason, dry_run, yes, as_json, wait, timeout))
 
 
 def rollback(
@@ -119,10 +119,10 @@ def rollback(
     def look() -> SwitchPlan:
         return plan_rollback(open_deployment(stack, cwd), lead=lead, force=force or ())
 
-    _move(look, Execution(reason, dry_run, yes, as_json, wait, timeout))
+    move(look, Execution(reason, dry_run, yes, as_json, wait, timeout))
 
 
-def _move(look: Callable[[], SwitchPlan], how: Execution) -> None:
+def move(look: Callable[[], SwitchPlan], how: Execution) -> None:
     """Plan, show the checks, ask, write and show the result; with --wait, follow the drain to its end."""
     from mwaactl.checks.outcome import checks_failed
     from mwaactl.screens.common import show_checks
