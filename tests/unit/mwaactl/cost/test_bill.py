@@ -23,16 +23,16 @@ SINGLE = NODE + 30 * 0.08 + 0.40  # and its data volume, its secret
 HA = 2 * NODE + H * 0.0225 + 2 * 0.5 * H * 0.12 + 0.40  # load balancer, two Aurora instances, their secret
 ZONE, ALARM, COMPOSITE, DASHBOARD, METRIC = 0.50, 0.10, 0.50, 3.00, 0.30
 FORWARDER = 5 * METRIC
-# Metrics that alarms look at: 15 of an environment, gate and lineage 4; with two environments one more on
+# Metrics that alarms look at: 15 of an environment, gate and lineage 5; with two environments one more on
 # the gate, one on a switch, and 2 that say which is the owner; then those of Marquez: 4 of its single node,
 # or 6 and the 2 that the scaling policy makes.
-ONE, TWO = 15 + 4, 2 * 15 + 4 + 1 + 1 + 2
+ONE, TWO = 15 + 5, 2 * 15 + 5 + 1 + 1 + 2
 MONITORING = COMPOSITE + DASHBOARD + FORWARDER + ZONE
 BY_HAND = {
-    "standard": H * 0.29 + NAT + SINGLE + (ONE + 4) * ALARM + 2 * METRIC + MONITORING,
-    "bluegreen": 2 * H * 0.49 + 2 * NAT + SINGLE + (TWO + 4) * ALARM + 4 * METRIC + MONITORING,
-    "hamarquez": H * 0.49 + 2 * NAT + HA + (ONE + 8) * ALARM + 2 * METRIC + MONITORING,
-    "fullha": 2 * H * 0.49 + 2 * NAT + HA + (TWO + 8) * ALARM + 4 * METRIC + MONITORING,
+    "standard": H * 0.29 + NAT + SINGLE + (ONE + 4) * ALARM + 3 * METRIC + MONITORING,
+    "bluegreen": 2 * H * 0.49 + 2 * NAT + SINGLE + (TWO + 4) * ALARM + 5 * METRIC + MONITORING,
+    "hamarquez": H * 0.49 + 2 * NAT + HA + (ONE + 8) * ALARM + 3 * METRIC + MONITORING,
+    "fullha": 2 * H * 0.49 + 2 * NAT + HA + (TWO + 8) * ALARM + 5 * METRIC + MONITORING,
 }
 ABOUT = {"standard": 294, "bluegreen": 835, "hamarquez": 609, "fullha": 967}  # as the project's owner says
 PRICES = load_table(SHIPPED)
@@ -98,6 +98,7 @@ def test_half_a_month_costs_half_but_for_the_zone(in_each_mode: Deployment) -> N
         ("standard", {"create_kms_key": "true"}, 1.00),
         ("hamarquez", {"aurora_min_capacity": "2"}, 2 * 1.5 * H * 0.12),
         ("hamarquez", {"marquez_instance_type": "t3.large"}, 2 * H * 0.0416),
+        ("fullha", {"nightly_audit": "true"}, 3 * (METRIC + ALARM)),
     ],
 )
 def test_a_setting_costs_what_it_adds(
