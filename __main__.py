@@ -179,6 +179,7 @@ if settings.nightly_audit:
         NightlyAuditArgs(
             settings=settings,
             environments=airflow,
+            lineage_log=lineage_log,
             stack={**outputs, "operator_policies": {}},  # these are for people
             permissions=operated.apply(auditor).apply(json.dumps),
             topics=topic.arns,

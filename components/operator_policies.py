@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bluegreen.audit import FOLDER as AUDITS
 from bluegreen.proof import UNGATED
 
 from components.airflow.definition import PLUGINS
@@ -109,7 +110,7 @@ def auditor(stack: Operated) -> Document:
         by_sid["SeeEnvironments"],
         viewer,
         statement(["s3:ListBucket"], log, sid="ListLineageLog"),
-        statement(["s3:GetObject"], stack.in_log(EVENTS, UNGATED), sid="ReadLineageLog"),
+        statement(["s3:GetObject"], stack.in_log(EVENTS, UNGATED, AUDITS), sid="ReadLineageLog"),
         by_sid["SeeFence"],
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,11 +18,19 @@ from components.airflow.definition import DAGS
 from components.airflow.log_metrics import count, own_metric
 from components.airflow.mwaa import Mwaa
 from components.config.settings import Settings
+from components.lineage_log import LineageLog
 from components.monitoring.alarm import Alarm
 from components.python_archive import CHECKOUT, built, runnable_files
 
 OURS = ("mwaactl", "lineage_log", "plugins/bluegreen")
 SERVICES = ("iam", "mwaa", "s3", "ssm", "sts")
+# The DAG itself is in plugins.zip (plugins/bluegreen/audit.py). Both sides have the same file.
+DAG_FILE = '''"""An Airflow DAG that audits both environments every night. `pulumi up` writes it."""
+
+from bluegreen.audit import audit
+
+dag = audit()
+'''
 A_DAY, A_NIGHT_AND_MORE = 24, 27  # hours; the last try may begin an hour late, and an audit takes a while
 
 
@@ -36,6 +43,7 @@ class NightlyAuditArgs:
 
     settings: Settings
     environments: Mapping[Colour, Mwaa]
+    lineage_log: LineageLog
     stack: pulumi.Input[Mapping[str, Any]]
     permissions: pulumi.Input[str]
     topics: Sequence[pulumi.Input[str]]
@@ -52,8 +60,9 @@ class NightlyAudit(pulumi.ComponentResource):
         super().__init__("mwaa-openlineage:index:NightlyAudit", name, None, opts)
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=self)
+        program = self._program()
         for colour, environment in args.environments.items():
-            self._equip(colour, environment)
+            self._equip(colour, environment, program)
         for role, (metric_name, line, alarm) in _ALARMS.items():
             metric = own_metric(args.settings, metric_name)
             for colour, environment in args.environments.items():
@@ -61,37 +70,42 @@ class NightlyAudit(pulumi.ComponentResource):
             alarm([metric]).create(f"{name}-{role}", args.topics, self._child)
         self.register_outputs({})
 
-    def _equip(self, colour: Colour, environment: Mwaa) -> None:
-        """The permissions, then what the DAG fetches, then the DAG."""
-        name = f"{self._name}-{colour}"
-        allowed = aws.iam.RolePolicy(
-            name, role=environment.role_name, policy=self._args.permissions, opts=self._child
-        )
+    def _program(self) -> list[pulumi.Resource]:
+        """What the DAGs fetch: `mwaactl`, and the outputs that it reads."""
+        log = self._args.lineage_log
+        # The bucket must be private and encrypted before it contains anything.
+        in_log = pulumi.ResourceOptions(parent=self, depends_on=[log])
         archive = aws.s3.BucketObjectv2(
-            f"{name}-archive",
-            bucket=environment.bucket,
+            f"{self._name}-archive",
+            bucket=log.bucket,
             key=f"{FOLDER}{ARCHIVE}",
-            source=pulumi.FileAsset(
-                str(audit_archive())
-            ),  # the state keeps its hash, not the megabyte itself
+            source=pulumi.FileAsset(str(audit_archive())),  # the state keeps its hash, not the megabytes
             content_type="application/zip",
-            opts=self._child,
+            opts=in_log,
         )
         stack = aws.s3.BucketObjectv2(
-            f"{name}-stack",
-            bucket=environment.bucket,
+            f"{self._name}-stack",
+            bucket=log.bucket,
             key=f"{FOLDER}{STACK}",
             content=pulumi.Output.json_dumps(self._args.stack),
             content_type="application/json",
-            opts=self._child,
+            opts=in_log,
+        )
+        return [archive, stack]
+
+    def _equip(self, colour: Colour, environment: Mwaa, program: Sequence[pulumi.Resource]) -> None:
+        """The permissions, then the DAG."""
+        name = f"{self._name}-{colour}"
+        allowed = aws.iam.RolePolicy(
+            name, role=environment.role_name, policy=self._args.permissions, opts=self._child
         )
         aws.s3.BucketObjectv2(
             f"{name}-dag",
             bucket=environment.bucket,
             key=f"{DAGS}{AUDIT_FILE}",
-            content=environment.bucket.apply(dag_file),
+            content=DAG_FILE,
             content_type="text/x-python",
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[allowed, archive, stack]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[allowed, *program]),
         )
 
 
@@ -104,16 +118,6 @@ def audit_archive() -> Path:
 def audit_files() -> dict[str, bytes]:
     """`{path inside: content}`."""
     return runnable_files([CHECKOUT / name for name in OURS], SERVICES)
-
-
-def dag_file(bucket: str) -> str:
-    """The content of the DAG file: the DAG itself is in plugins.zip (plugins/bluegreen/audit.py)."""
-    return f'''"""An Airflow DAG that audits both environments every night. `pulumi up` writes it."""
-
-from bluegreen.audit import audit
-
-dag = audit(bucket={json.dumps(bucket)})
-'''
 
 
 # By role: the metric, the line that it counts, and the alarm on it.

@@ -1,9 +1,9 @@
 """The nightly audit: a small DAG of the program's own, which runs `mwaactl audit` on the owner.
 
 Its file in the DAGs folder calls `audit` (components/airflow/nightly_audit.py). What it runs, and the stack's
-outputs, it fetches from the environment's bucket each time: a newer `mwaactl` updates no environment. It runs
-in a process of its own, so that neither sees the other's packages. On the other side it is skipped as every
-other DAG.
+outputs, it fetches from the bucket of the lineage log each time: a newer `mwaactl` updates no environment. It
+runs in a process of its own, so that neither sees the other's packages. On the other side it is skipped as
+every other DAG.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from bluegreen import settings
 from bluegreen.proof import AUDIT, AUDITED, FENCE, FINDING
 
 log = logging.getLogger("bluegreen")
@@ -26,7 +27,7 @@ log = logging.getLogger("bluegreen")
 TASK_ID = "audit"
 SCHEDULE = "30 4 * * *"  # UTC
 START = datetime(2026, 1, 1, tzinfo=UTC)
-FOLDER = "audit/"  # of the bucket
+FOLDER = "deploy/audit/"  # of the bucket
 ARCHIVE, STACK = "mwaactl.zip", "stack.json"
 MODULE = "mwaactl.recovery.nightly"
 LONGEST = timedelta(hours=2)
@@ -36,10 +37,10 @@ class AuditError(Exception):
     """The audit could not be made."""
 
 
-def run(bucket: str) -> dict[str, Any]:
-    """Audit the last night from what is in the bucket, and log what it says. Raises AuditError."""
+def run() -> dict[str, Any]:
+    """Audit the last night, and log what it says. Raises AuditError."""
     with tempfile.TemporaryDirectory(prefix="bluegreen-audit-") as folder:
-        _fetch(bucket, Path(folder))
+        _fetch(settings.load().bucket, Path(folder))
         done = subprocess.run(  # noqa: S603 - our own module
             [sys.executable, "-m", MODULE, STACK],
             cwd=folder,
@@ -73,7 +74,7 @@ def _fetch(bucket: str, folder: Path) -> None:
         archive.extractall(folder)  # of the program's own
 
 
-def audit(bucket: str) -> Any:
+def audit() -> Any:
     """The DAG, due once a night."""
     try:  # Airflow 3
         from airflow.sdk import DAG, BaseOperator
@@ -83,12 +84,8 @@ def audit(bucket: str) -> Any:
     class NightlyAudit(BaseOperator):  # type: ignore[misc]
         """Fails if there was no audit, and not for what it found."""
 
-        def __init__(self, bucket: str, **arguments: Any) -> None:
-            super().__init__(**arguments)
-            self.bucket = bucket
-
         def execute(self, context: Any) -> dict[str, Any]:  # noqa: ARG002 - Airflow's
-            return run(self.bucket)
+            return run()
 
     with DAG(
         AUDIT,
@@ -101,5 +98,5 @@ def audit(bucket: str) -> Any:
         default_args={"owner": "bluegreen", "retries": 3, "retry_delay": timedelta(minutes=20)},
         tags=["bluegreen"],
     ) as dag:
-        NightlyAudit(task_id=TASK_ID, bucket=bucket)
+        NightlyAudit(task_id=TASK_ID)
     return dag

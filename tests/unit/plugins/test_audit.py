@@ -7,10 +7,11 @@ import json
 import logging
 import zipfile
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from bluegreen import audit
+from bluegreen import audit, settings
 from bluegreen.audit import AuditError
 from bluegreen.proof import AUDITED, FENCE, FINDING
 
@@ -23,7 +24,7 @@ Shown = Callable[[str], None]
 @pytest.fixture
 def program(monkeypatch: pytest.MonkeyPatch) -> Shown:
     """Put a program into the bucket, as `mwaactl.recovery.nightly`."""
-    objects = {"audit/stack.json": b'{"stack": "test"}'}
+    objects = {"deploy/audit/stack.json": b'{"stack": "test"}'}
 
     class S3:
         def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
@@ -36,8 +37,9 @@ def program(monkeypatch: pytest.MonkeyPatch) -> Shown:
             for package in ("mwaactl", "mwaactl/recovery"):
                 archive.writestr(f"{package}/__init__.py", "")
             archive.writestr("mwaactl/recovery/nightly.py", source)
-        objects["audit/mwaactl.zip"] = file.getvalue()
+        objects["deploy/audit/mwaactl.zip"] = file.getvalue()
 
+    monkeypatch.setattr(settings, "load", lambda: SimpleNamespace(bucket="ours"))
     stand_in(monkeypatch, {"boto3": {"client": lambda service: {"s3": S3()}[service]}})
     return put
 
@@ -47,7 +49,7 @@ def test_what_the_audit_says_becomes_lines_that_cloudwatch_counts(
 ) -> None:
     program(f"import sys; assert open(sys.argv[1]).read(); print({json.dumps(BAD_NIGHT)!r})")
     caplog.set_level(logging.INFO)
-    assert audit.run("ours") == BAD_NIGHT
+    assert audit.run() == BAD_NIGHT
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("WARNING", f"{FINDING}: both: etl, due 10:00"),
         ("WARNING", f"{FENCE}: mwaactl unfence blue"),
@@ -60,16 +62,16 @@ def test_an_audit_that_could_not_be_made_fails_the_task_and_is_not_counted(
 ) -> None:
     program("import sys; sys.exit('green does not answer')")
     with pytest.raises(AuditError, match="green does not answer"):
-        audit.run("ours")
+        audit.run()
     assert AUDITED not in caplog.text
     program(f"print({json.dumps({**BAD_NIGHT, 'error': 'blue is silent'})!r})")
     with pytest.raises(AuditError, match="blue is silent"):
-        audit.run("ours")
+        audit.run()
     assert AUDITED not in caplog.text
     assert FENCE in caplog.text, "it is seen without an audit, too"
     program("import sys; sys.exit(3)")
     with pytest.raises(AuditError, match="ended with 3"):
-        audit.run("ours")
+        audit.run()
 
 
 class BaseOperator:
@@ -103,7 +105,7 @@ def test_the_dag_is_due_each_night_on_airflow_2_and_3(
 ) -> None:
     program(f"print({json.dumps(BAD_NIGHT)!r})")
     stand_in(monkeypatch, {"airflow": {}, module: {"DAG": DAG, "BaseOperator": BaseOperator}})
-    dag = audit.audit("ours")
+    dag = audit.audit()
     assert dag.dag_id == "bluegreen_audit"
     assert dag.arguments["schedule"] == "30 4 * * *"
     assert (dag.arguments["catchup"], dag.arguments["is_paused_upon_creation"]) == (False, False)
