@@ -63,7 +63,7 @@ def test_an_idle_month_is_what_a_person_computes(deployed: Deployed, mode: str) 
         ("fullha", {"acu": 2}, 2 * 1.5 * H * 0.12),
         ("fullha", {"lineage_gb": 10}, 10 * 0.10),
         ("standard", {"lineage_gb": 10}, 10 * 0.05),
-        ("standard", {"lcu": 1, "acu": 2, "endpoint_gb": 100}, 0),
+        ("standard", {"lcu": 1, "acu": 2, "endpoint_gb": 100, "workers": 2}, 0),
         # 1,000 a day: written once, read once, and a month's events are stored
         ("standard", {"events": 1000}, H / 24 * (0.005 + 0.0004) + H / 24 * 1000 * 4 / 1024 / 1024 * 0.023),
     ],
@@ -75,9 +75,9 @@ def test_usage_is_charged_where_it_arises(
 
 
 def test_only_what_a_bill_depends_on_is_assumed(deployed: Deployed) -> None:
-    always = {"hours", "workers", "nat_gb", "log_gb", "metadata_gb", "events"}
-    assert set(of(deployed("standard")).assumptions) == always | {"lineage_gb"}
-    assert set(of(deployed("hamarquez")).assumptions) == always | {"lineage_gb", "lcu", "acu"}
+    always = {"hours", "nat_gb", "log_gb", "metadata_gb", "events"}
+    assert set(of(deployed("standard")).assumptions) == always | {"lineage_gb"}, "mw1.micro has one worker"
+    assert set(of(deployed("hamarquez")).assumptions) == always | {"workers", "lineage_gb", "lcu", "acu"}
     with_events = of(deploy("standard", {"vpc_endpoints": "true"}), events=1, event_kib=0)
     assert set(with_events.assumptions) == always | {"lineage_gb", "endpoint_gb", "event_kib"}
 
