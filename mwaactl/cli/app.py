@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import typer
 
-from mwaactl.cli import acceptance, cost, dags, images, lineage, logs, open, recovery, report, status, switch
+from mwaactl.cli import (
+    acceptance,
+    airflow,
+    cost,
+    dags,
+    images,
+    lineage,
+    logs,
+    maintenance,
+    open,
+    recovery,
+    report,
+    status,
+    switch,
+)
 from mwaactl.cli.finish import finish
 from mwaactl.cli.options import CwdOption, JsonOption, ProfileOption, StackOption
 from mwaactl.cli.session import aws_profile, busy, open_deployment, session
@@ -66,6 +80,8 @@ cost.register(app)
 logs.register(app)
 open.register(app)
 report.register(app)
+airflow.register(app)
+maintenance.register(app)
 
 
 def main() -> None:

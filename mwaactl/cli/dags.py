@@ -146,7 +146,7 @@ def check(
             wanted = given(airflow_version, requirements)
         else:
             wanted = of_stack(open_deployment(stack, cwd), requirements)
-        with busy(f"Importing with Airflow {' and '.join(wanted)} (the first time, minutes)", as_json):
+        with busy(f"Importing with Airflow {' and '.join(each.version for each in wanted)}", as_json):
             result = check_dags(checkout, files, wanted)
         assert result is not None  # noqa: S101 - only if told to look for what is installed
         from mwaactl.screens.dags import show_check

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from stat import S_ISDIR, S_ISREG
 
-from bluegreen.proof import PROBE_FILE
+from bluegreen.proof import WRITTEN_FILES
 
 from mwaactl.errors import CheckFailed, UsageError
 
@@ -43,8 +43,8 @@ class Folder:
 
 
 def read_folder(path: Path) -> Folder:
-    """The files to upload: not `__pycache__`, nothing hidden but `.airflowignore`, and not the probe, which
-    `pulumi up` writes.
+    """The files to upload: not `__pycache__`, nothing hidden but `.airflowignore`, and not what `pulumi up`
+    writes.
 
     Buckets have no links: what a link leads to is uploaded under the link's name. Raises UsageError if there
     is no such folder or it is empty, CheckFailed naming everything in it that cannot be uploaded.
@@ -124,7 +124,7 @@ class _Reading:
 
 def _wanted(name: PurePosixPath) -> bool:
     """Whether a file, or what is in a folder, is uploaded; what is above it has been judged before."""
-    if name.name == "__pycache__" or name.suffix == ".pyc" or name == PurePosixPath(PROBE_FILE):
+    if name.name == "__pycache__" or name.suffix == ".pyc" or str(name) in WRITTEN_FILES:
         return False
     return not name.name.startswith(".") or name.name == IGNORE_FILE
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from bluegreen.proof import PROBE_FILE
+from bluegreen.proof import WRITTEN_FILES
 from bluegreen.timeline import Colour
 from pydantic import Field
 
@@ -216,7 +216,7 @@ def _plan(s3: S3Client, environment: Environment, folder: Folder, *, delete: boo
     surplus = {
         name: file
         for name, file in sorted(present.items())
-        if name not in folder.files and name != PROBE_FILE
+        if name not in folder.files and name not in WRITTEN_FILES
     }
     return _Plan(
         environment=environment.name,
