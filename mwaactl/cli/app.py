@@ -16,6 +16,7 @@ from mwaactl.cli import (
     open,
     recovery,
     report,
+    requirements,
     status,
     switch,
 )
@@ -73,6 +74,7 @@ def history(stack: StackOption = None, cwd: CwdOption = None, as_json: JsonOptio
 switch.register(app)
 acceptance.register(app)
 dags.register(app)
+requirements.register(app)
 recovery.register(app)
 lineage.register(app)
 images.register(app)

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from packaging.version import InvalidVersion, Version
 
 from mwaactl.aws import aws_errors
-from mwaactl.dag_check.airflows import OPENLINEAGE
+from mwaactl.dag_check.airflows import OPENLINEAGE, Checkout
+from mwaactl.dag_check.model import RequirementsCheck
 from mwaactl.deployment import Deployment
 from mwaactl.errors import UsageError
 from mwaactl.stack import Environment
@@ -49,6 +50,11 @@ def stored(deployment: Deployment, side: Environment) -> str:
             return body.read().decode(errors="replace")
 
 
+def check_requirements(checkout: Checkout, wanted: Sequence[Wanted]) -> RequirementsCheck:
+    """Install these requirements as Amazon would. Raises Unreachable, UsageError."""
+    return RequirementsCheck(versions=tuple(checkout.try_to_install(*each) for each in wanted))
+
+
 def _oldest_first(every: Iterable[Wanted]) -> tuple[Wanted, ...]:
     try:
         return tuple(sorted(dict.fromkeys(every), key=lambda each: Version(each.version)))
@@ -57,7 +63,8 @@ def _oldest_first(every: Iterable[Wanted]) -> tuple[Wanted, ...]:
 
 
 def read(file: Path) -> str:
+    """The file's lines after those that the program adds. Raises UsageError."""
     try:
-        return file.read_text()
+        return OPENLINEAGE + file.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} cannot be read: {error}") from error

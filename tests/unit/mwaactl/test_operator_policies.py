@@ -144,6 +144,7 @@ def pushes(world: World) -> Iterator[Result]:
         aws.s3.buckets[f"{name}-dags"].put("requirements.txt", b"")
     run = world.open(aws)
     yield run("dags", "push", str(world.folder), "--delete")
+    (world.folder / "requirements.txt").write_text("")
     yield run("dags", "push", str(world.folder), "--wait")
 
 
