@@ -1,4 +1,4 @@
-"""What the people who run `mwaactl` need: an IAM document for each of three tasks.
+"""What the people of a stack need: an IAM document for each of three tasks, and for each role in Airflow.
 
 The program attaches them to nobody: it exports them, and a person decides who gets which. Each stands alone.
 
@@ -6,6 +6,9 @@ The program attaches them to nobody: it exports them, and a person decides who g
     switch   also decide who owns the work, and what runs: rehearse, switch, rollback, audit --backfill,
              dags push
     on_call  also in an emergency: failover --fence, unfence, and the events that Marquez refused
+
+    airflow_viewer, airflow_user, airflow_op, airflow_admin
+             log in to Airflow's web pages, in that role
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from components.partition import Partition
 Document = dict[str, Any]
 READERS_ROLE = "Viewer"  # in Airflow: it may change nothing
 WRITERS_ROLE = "Op"  # in Airflow: it may not change users and roles
+LOGIN_ROLES = ("Viewer", "User", "Op", "Admin")  # Airflow's own, from little to everything
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +71,10 @@ class Operated:
         """The ARNs of all buckets: the lineage log's and the environments'."""
         return [self._bucket(name) for name in (self.lineage_log_bucket, *self._each("bucket"))]
 
+    def in_airflow(self, role: str) -> list[str]:
+        """One of Airflow's own roles, in each environment."""
+        return [self.arn("airflow", f"role/{name}/{role}") for name in self.names]
+
     @property
     def dags(self) -> list[str]:
         return [
@@ -85,7 +93,7 @@ class Operated:
 
 
 def operator_policies(stack: Operated) -> dict[str, Document]:
-    """The three documents by name."""
+    """The documents by name."""
     look = _look(stack)
     switch = (
         *look,
@@ -97,6 +105,7 @@ def operator_policies(stack: Operated) -> dict[str, Document]:
         "read": _document(*look, _call_airflow(stack, READERS_ROLE), *_use_key(stack, "kms:Decrypt")),
         "switch": _document(*switch),
         "on_call": _document(*switch, *_rescue(stack)),
+        **{f"airflow_{role.lower()}": _document(_log_in(stack, role)) for role in LOGIN_ROLES},
     }
 
 
@@ -134,9 +143,12 @@ def _look(stack: Operated) -> Sequence[Statement]:
 
 def _call_airflow(stack: Operated, role: str) -> Statement:
     """Airflow, in one of its own roles. Of a call of its REST API, IAM sees neither method nor path."""
-    roles = [stack.arn("airflow", f"role/{name}/{role}") for name in stack.names]
     actions = ["airflow:InvokeRestApi", "airflow:CreateWebLoginToken"]
-    return statement(actions, roles, sid="CallAirflow")
+    return statement(actions, stack.in_airflow(role), sid="CallAirflow")
+
+
+def _log_in(stack: Operated, role: str) -> Statement:
+    return statement(["airflow:CreateWebLoginToken"], stack.in_airflow(role), sid="LogIn")
 
 
 def _decide(stack: Operated) -> Sequence[Statement]:
