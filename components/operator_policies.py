@@ -1,4 +1,4 @@
-"""What the people of a stack need: an IAM document for each of three tasks, and for each role in Airflow.
+"""What the people of a stack need: an IAM document for each of four tasks, and for each role in Airflow.
 
 The program attaches them to nobody: it exports them, and a person decides who gets which. Each stands alone.
 
@@ -6,8 +6,9 @@ The program attaches them to nobody: it exports them, and a person decides who g
     switch   also decide who owns the work, and what runs: rehearse, switch, rollback, audit --backfill,
              dags push
     on_call  also in an emergency: failover --fence, unfence, and the events that Marquez refused
+    airflow_cli  Airflow's own commands, `mwaactl airflow`, and only these: MWAA carries them out as its admin
 
-    airflow_viewer, airflow_user, airflow_op, airflow_admin
+    login_viewer, login_user, login_op, login_admin
              log in to Airflow's web pages, in that role
 """
 
@@ -62,6 +63,11 @@ class Operated:
         return self._each("name")
 
     @property
+    def airflow_environments(self) -> list[str]:
+        """Their ARNs."""
+        return [self.arn("airflow", f"environment/{name}") for name in self.names]
+
+    @property
     def roles(self) -> list[str]:
         """The ARNs of the execution roles."""
         return self._each("execution_role_arn")
@@ -105,7 +111,10 @@ def operator_policies(stack: Operated) -> dict[str, Document]:
         "read": _document(*look, _call_airflow(stack, READERS_ROLE), *_use_key(stack, "kms:Decrypt")),
         "switch": _document(*switch),
         "on_call": _document(*switch, *_rescue(stack)),
-        **{f"airflow_{role.lower()}": _document(_log_in(stack, role)) for role in LOGIN_ROLES},
+        "airflow_cli": _document(
+            statement(["airflow:CreateCliToken"], stack.airflow_environments, sid="RunAirflow")
+        ),
+        **{f"login_{role.lower()}": _document(_log_in(stack, role)) for role in LOGIN_ROLES},
     }
 
 
@@ -114,9 +123,8 @@ def _document(*statements: Statement) -> Document:
 
 
 def _look(stack: Operated) -> Sequence[Statement]:
-    environments = [stack.arn("airflow", f"environment/{name}") for name in stack.names]
     return [
-        statement(["airflow:GetEnvironment"], environments, sid="SeeEnvironments"),
+        statement(["airflow:GetEnvironment"], stack.airflow_environments, sid="SeeEnvironments"),
         statement(["ssm:GetParameter"], stack.parameters, sid="ReadParameters"),
         statement(["ssm:GetParameterHistory"], stack.parameters[:1], sid="ReadTimeline"),
         # Whole buckets: with prefixes only, S3 answers 403 instead of 404 for an object that is missing.

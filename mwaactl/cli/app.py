@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from mwaactl.cli import acceptance, cost, images, lineage, logs, open, recovery, report, status, switch
+from mwaactl.cli import (
+    acceptance,
+    airflow,
+    cost,
+    images,
+    lineage,
+    logs,
+    maintenance,
+    open,
+    recovery,
+    report,
+    status,
+    switch,
+)
 from mwaactl.cli.finish import finish
 from mwaactl.cli.options import CwdOption, DryRunOption, JsonOption, ProfileOption, StackOption
 from mwaactl.cli.session import aws_profile, busy, open_deployment, session
@@ -104,6 +117,8 @@ cost.register(app)
 logs.register(app)
 open.register(app)
 report.register(app)
+airflow.register(app)
+maintenance.register(app)
 
 
 def main() -> None:

@@ -138,6 +138,7 @@ def fresh_clients(mode: str = "fullha", clock: Clock | None = None) -> FakeClien
         mwaa.probes[environment["name"]] = _probe(clients, colour)
         mwaa.environments[environment["name"]] = {
             "Status": "AVAILABLE",
+            "WeeklyMaintenanceWindowStart": "SUN:03:30",
             "AirflowVersion": "3.0.6",
             "PluginsS3Path": "plugins.zip",
             "PluginsS3ObjectVersion": "v1",

@@ -72,6 +72,9 @@ NEEDS: dict[tuple[str, str], Callable[[Mapping[str, Any]], list[Need]]] = {
         # the service's own words name the group with what follows it
         Need("logs:FilterLogEvents", f"{GROUP}:{params['logGroupName']}:log-stream:")
     ],
+    ("mwaa", "create_cli_token"): lambda params: [
+        Need("airflow:CreateCliToken", f"{ENVIRONMENT}:environment/{params['Name']}")
+    ],
     ("mwaa", "create_web_login_token"): lambda _: [],  # judged by Airflow's roles
     ("mwaa", "get_environment"): lambda params: [
         Need("airflow:GetEnvironment", f"{ENVIRONMENT}:environment/{params['Name']}")

@@ -130,11 +130,15 @@ def test_without_a_customer_key_no_key_of_this_account_is_opened(deployed: Any) 
 def test_the_documents_for_operators_name_everything_of_the_stack(in_each_mode: Deployment) -> None:
     exports = in_each_mode.exports
     tiers = {name: exports["operator_policies"][name] for name in ("read", "switch", "on_call")}
-    roles = ("viewer", "user", "op", "admin")
-    assert exports["operator_policies"].keys() == tiers.keys() | {f"airflow_{role}" for role in roles}
+    logins = {f"login_{role}" for role in ("viewer", "user", "op", "admin")}
+    assert exports["operator_policies"].keys() == tiers.keys() | logins | {"airflow_cli"}
+    cli = exports["operator_policies"]["airflow_cli"]
     for policy in tiers.values():
         for environment in exports["airflow_environments"].values():
             name, bucket = environment["name"], environment["bucket"]
+            for each, expected in ((cli, True), (policy, False)):
+                allowed_there = allowed(each["Statement"], "airflow:CreateCliToken", environment["arn"])
+                assert allowed_there == expected
             assert allowed(policy["Statement"], "airflow:GetEnvironment", environment["arn"])
             assert allowed(policy["Statement"], "iam:GetRolePolicy", environment["execution_role_arn"])
             role = "Viewer" if policy is tiers["read"] else "Op"
@@ -169,7 +173,8 @@ def test_who_reads_decides_nothing_and_only_who_is_on_call_fences(deployed: Any)
         "read": [False] * 4 + nothing,
         "switch": [True, True, False, False, *nothing],
         "on_call": [True] * 4 + nothing,
-        **{f"airflow_{role}": [False] * 4 + nothing for role in ("viewer", "user", "op", "admin")},
+        "airflow_cli": [False] * 4 + nothing,
+        **{f"login_{role}": [False] * 4 + nothing for role in ("viewer", "user", "op", "admin")},
     }
 
 
@@ -179,7 +184,7 @@ def test_each_role_in_airflow_has_a_document_that_allows_to_log_in_as_it_and_not
     exports = deployed("fullha").exports
     names = [each["name"] for each in exports["airflow_environments"].values()]
     for role in ("Viewer", "User", "Op", "Admin"):
-        (statement,) = exports["operator_policies"][f"airflow_{role.lower()}"]["Statement"]
+        (statement,) = exports["operator_policies"][f"login_{role.lower()}"]["Statement"]
         assert statement["Action"] == ["airflow:CreateWebLoginToken"]
         assert statement["Resource"] == [
             f"arn:aws:airflow:{REGION}:{ACCOUNT}:role/{name}/{role}" for name in names

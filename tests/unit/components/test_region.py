@@ -119,7 +119,7 @@ def test_an_instance_type_that_is_missing_or_too_small_is_refused(
 
 
 def workers(quota: Any, **changes: Any) -> list[str]:
-    """The warnings of a program that only checks the workers. `quota`: what Service Quotas answers, or raises."""
+    """The warnings of a program that checks the workers only; `quota`: what AWS answers, or raises."""
 
     def answer(_: Any) -> dict[str, Any]:
         if isinstance(quota, Exception):
@@ -140,7 +140,7 @@ def test_more_workers_need_a_quota_that_allows_them() -> None:
     assert workers(40, max_workers=40) == []
     with pytest.raises(pulumi.RunError, match="this account's quota is 30"):
         workers(30, max_workers=31)
-    with pytest.raises(pulumi.RunError, match="pulumi config set --path green.max_workers 30 -s test"):
+    with pytest.raises(pulumi.RunError, match=r"config set --path green\.max_workers 30 -s test"):
         workers(30, enable_blue_green=True, max_workers=20, green={"max_workers": 31})
 
 

@@ -14,7 +14,6 @@ from bluegreen.proof import PROBE
 from bluegreen.timeline import COLOURS, Timeline
 
 from components.guard import work_of
-from mwaactl.acceptance import rehearsal
 from mwaactl.acceptance.rehearsal import Rehearsal, Step, rehearse
 from mwaactl.deployment import Deployment
 from mwaactl.errors import LostRace, Unfinished, Unreachable, UsageError
@@ -404,7 +403,7 @@ def test_other_writers_on_the_way_home_do_not_keep_it_away(
             switched(aws, "green", dag, force=["gate"])
         return real(planned, **options)
 
-    monkeypatch.setattr(rehearsal, "carry_out", carried_out)
+    monkeypatch.setattr("mwaactl.switching.bring_back.carry_out", carried_out)
     assert rehearsed(aws).ok
     timeline = standing(aws)
     assert newest_owner(timeline, PROBE) == "blue"
