@@ -107,6 +107,7 @@ def stack_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("marquez_certificate_arn", arn, allowed, remove=True)
     if known.get("alarm_topic_arn") is not None and known.get("alarm_email") is not None:
         yield Problem("alarm_email", known["alarm_email"], "removed, or alarm_topic_arn", remove=True)
+    yield from _network_rules(known)
     yield from _role_rules(known)
     yield from _maintenance_rules(known)
     low, high = known.get("aurora_min_capacity"), known.get("aurora_max_capacity")
@@ -115,6 +116,26 @@ def stack_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
     elif low is not None and high is not None and low > high:
         yield Problem("aurora_max_capacity", high, f"aurora_min_capacity ({low}) or more")
     yield from _tag_rules(known.get("tags", {}))
+
+
+def _network_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
+    subnets = known.get("private_subnet_ids")
+    if known.get("vpc_id") is None:
+        if subnets and "vpc_id" in known:
+            yield Problem("private_subnet_ids", list(subnets), "removed, or vpc_id set", remove=True)
+        return
+    if subnets == ():
+        yield Problem("private_subnet_ids", [], "two subnets of vpc_id")
+    for key, ours in {
+        "availability_zones": (),
+        "nat": "single",
+        "vpc_endpoints": False,
+        "flow_log_days": 0,
+    }.items():
+        if key in known and known[key] != ours:
+            allowed = "removed: with vpc_id, the program makes no network"
+            value = list(known[key]) if isinstance(known[key], tuple) else known[key]
+            yield Problem(key, value, allowed, remove=True)
 
 
 def _role_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
