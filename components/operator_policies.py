@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bluegreen.audit import FOLDER as AUDITS
 from bluegreen.proof import UNGATED
 
 from components.airflow.definition import PLUGINS
@@ -116,6 +117,20 @@ def operator_policies(stack: Operated) -> dict[str, Document]:
         ),
         **{f"login_{role.lower()}": _document(_log_in(stack, role)) for role in LOGIN_ROLES},
     }
+
+
+def auditor(stack: Operated) -> Document:
+    """What an execution role needs for the nightly audit, beside what it may do anyway."""
+    by_sid = {each["Sid"]: each for each in _look(stack)}
+    viewer = {**_call_airflow(stack, READERS_ROLE), "Action": ["airflow:InvokeRestApi"]}
+    log = by_sid["ListBuckets"]["Resource"][:1]
+    return _document(
+        by_sid["SeeEnvironments"],
+        viewer,
+        statement(["s3:ListBucket"], log, sid="ListLineageLog"),
+        statement(["s3:GetObject"], stack.in_log(EVENTS, UNGATED, AUDITS), sid="ReadLineageLog"),
+        by_sid["SeeFence"],
+    )
 
 
 def _document(*statements: Statement) -> Document:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.config.airflow_versions import at_least
+from components.config.airflow_versions import AIRFLOW_VERSIONS, at_least
 
 SMALLEST_CLASS = "mw1.micro"
 # UTC; on different days, so that Amazon never maintains both at once.
@@ -115,6 +115,8 @@ def stack_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("aurora_max_capacity", high, "1 or more")
     elif low is not None and high is not None and low > high:
         yield Problem("aurora_max_capacity", high, f"aurora_min_capacity ({low}) or more")
+    if known.get("nightly_audit") is True:
+        yield from _audit_rules(known)
     yield from _tag_rules(known.get("tags", {}))
 
 
@@ -173,6 +175,23 @@ def _minutes(window: str) -> int:
     """Since the begin of the week."""
     day, hour, minute = window.split(":")
     return (DAYS.index(day) * 24 + int(hour)) * 60 + int(minute)
+
+
+def _audit_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
+    """The audit runs with the Python packages of Airflow."""
+    for colour in ("blue", "green") if known.get("enable_blue_green") is True else ("blue",):
+        own = {**known, **known.get(colour, {})}
+        if own.get("execution_role_arn"):
+            allowed = "false with execution_role_arn: the program would have to add permissions to the role"
+            yield Problem("nightly_audit", True, allowed)
+        version, lines = own.get("airflow_version"), own.get("requirements", ())
+        if own.get("requirements_file"):
+            continue  # its lines are not read here; of an audit that fails, an alarm tells
+        if version not in AIRFLOW_VERSIONS or at_least(version, "3.0"):
+            continue
+        if not any(re.match(r"pydantic(?![\w.-])", line) for line in lines):
+            allowed = f"false, or pydantic in requirements: Airflow {version} does not have it"
+            yield Problem("nightly_audit", True, allowed)
 
 
 def _tag_rules(tags: Mapping[str, str]) -> Iterator[Problem]:

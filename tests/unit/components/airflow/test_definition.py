@@ -74,6 +74,7 @@ OF_STACKS: dict[str, Any] = {
     "is_paused_upon_creation": False,
     "switch_lead_seconds": 7,
     "gate_probe_minutes": 10,
+    "nightly_audit": True,
     "enable_monitoring": False,
     "alarm_email": "on-call@example.com",
     "alarm_topic_arn": "arn:aws:sns:us-east-1:123456789012:alarms",
