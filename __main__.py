@@ -20,6 +20,7 @@ from components.monitoring.monitoring import Monitoring, MonitoringArgs
 from components.monitoring.topic import AlarmTopic, AlarmTopicArgs
 from components.network import Network, NetworkArgs
 from components.operator_policies import Operated, auditor, operator_policies
+from components.own_network import own_network
 from components.ownership import INITIAL_OWNER, Names, Ownership, OwnershipArgs
 from components.partition import Partition
 from components.region import check_workers, choose_zones
@@ -33,7 +34,8 @@ tag_everything(settings.all_tags)
 
 # The guard runs first: nothing is registered if that would take away the environment that owns the work.
 previous = previous_outputs()
-zones = choose_zones(settings, previous)
+own = own_network(settings, previous)
+zones = choose_zones(settings, previous, () if own is None else own.zones)
 check_workers(settings)
 existing = environments_of(previous)
 plans = {colour: planned(settings, colour, names, zones, existing.get(colour)) for colour in settings.colours}
@@ -45,7 +47,7 @@ traffic_logs = traffic_logs_of_the_stack(settings)
 access_logs = traffic_logs if settings.access_log_days else None
 access_log = None if access_logs is None else access_logs.of_buckets
 network = Network(
-    "network", NetworkArgs(settings=settings, availability_zones=zones, traffic_logs=traffic_logs)
+    "network", NetworkArgs(settings=settings, availability_zones=zones, own=own, traffic_logs=traffic_logs)
 )
 lineage_log = LineageLog(
     "lineage-log",
@@ -63,7 +65,7 @@ marquez = marquez_kind(
         region=settings.region,
         settings=settings,
         vpc_id=network.vpc_id,
-        vpc_cidr=settings.vpc_cidr,
+        vpc_cidrs=network.cidrs,
         private_subnet_ids=network.private_subnet_ids,
         availability_zones=zones,
         lineage_log=lineage_log,
@@ -184,7 +186,7 @@ if settings.nightly_audit:
             settings=settings,
             environments=airflow,
             lineage_log=lineage_log,
-            stack={**outputs, "operator_policies": {}},  # these are for people
+            stack={**outputs, "operator_policies": {}, "execution_policies": {}},  # these are for people
             permissions=operated.apply(auditor).apply(json.dumps),
             topics=topic.arns,
         ),

@@ -15,14 +15,17 @@ DEFAULT_WORKERS, WORKERS_QUOTA = 25, "Workers per environment"
 LEAST_MIB = 2048  # Marquez's JVM takes 40 % of it; its web pages, the forwarder and PostgreSQL the rest
 
 
-def choose_zones(settings: Settings, previous: Mapping[str, Any]) -> tuple[str, str]:
+def choose_zones(
+    settings: Settings, previous: Mapping[str, Any], of_subnets: Sequence[str] = ()
+) -> tuple[str, str]:
     """The stack's two zones: from the settings, else from `previous` (its outputs), else from the region.
 
-    The stack's own take precedence, because the region's list can change. Raises pulumi.RunError if a zone
+    `of_subnets`: the zones of subnets that exist, which leave no choice. The stack's own take precedence,
+    because the region's list can change. Raises pulumi.RunError if a zone
     does not exist, or if the instance type does not fit.
     """
     offering = _check_instance_type(settings)
-    zones: Sequence[str] = settings.availability_zones
+    zones: Sequence[str] = of_subnets or settings.availability_zones
     if not zones and previous.get("region") == settings.region:
         blue = previous.get("airflow_environments", {}).get("blue", {})
         zones = blue.get("identity", {}).get("availability_zones", ())

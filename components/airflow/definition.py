@@ -26,7 +26,6 @@ from components.ownership import Names
 REQUIREMENTS = "requirements.txt"
 PLUGINS = "plugins.zip"
 STARTUP = "startup.sh"
-ENDPOINT_MANAGEMENT = "SERVICE"
 # Arguments whose change people know by a shorter name.
 SHORT = {
     "requirements_s3_object_version": REQUIREMENTS,
@@ -84,10 +83,11 @@ def identity(
         "name": f"{settings.name}-{colour}",
         "region": settings.region,
         "airflow_major": _major_at_birth(major(settings.environment(colour).airflow_version), existing),
-        "vpc_cidr": settings.vpc_cidr,
+        "vpc_cidr": settings.vpc_cidr if settings.vpc_id is None else "",
+        "subnet_ids": list(settings.private_subnet_ids),  # none: the program's own
         "availability_zones": list(zones),
         "kms_key_arn": OWN_KEY if settings.create_kms_key else settings.kms_key_arn or "",
-        "endpoint_management": ENDPOINT_MANAGEMENT,
+        "endpoint_management": endpoint_management(settings),
     }
 
 
@@ -106,6 +106,11 @@ def _major_at_birth(planned: int, existing: Mapping[str, Any] | None) -> int | s
     return at_birth if isinstance(at_birth, str) else int(at_birth)
 
 
+def endpoint_management(settings: Settings) -> str:
+    """As Amazon MWAA has it, which does not distinguish who the customer is."""
+    return "SERVICE" if settings.endpoint_management == "SERVICE" else "CUSTOMER"
+
+
 def arguments(settings: Settings, colour: Colour, names: Names, parts: Parts) -> dict[str, Any]:
     """Every argument of `aws.mwaa.Environment` that it keeps. Plain parts make plain arguments."""
     own = settings.environment(colour)
@@ -120,7 +125,7 @@ def arguments(settings: Settings, colour: Colour, names: Names, parts: Parts) ->
         "min_webservers": own.min_webservers or least_webservers,
         "max_webservers": own.max_webservers or own.min_webservers or least_webservers,
         "webserver_access_mode": own.webserver_access,
-        "endpoint_management": ENDPOINT_MANAGEMENT,
+        "endpoint_management": endpoint_management(settings),
         "execution_role_arn": parts.role_arn,
         "kms_key": parts.kms_key_arn,
         "source_bucket_arn": parts.bucket_arn,
@@ -135,7 +140,7 @@ def arguments(settings: Settings, colour: Colour, names: Names, parts: Parts) ->
             settings, colour, names, lineage_bucket=parts.lineage_bucket, life=parts.life
         ),
         "network_configuration": {
-            "security_group_ids": [parts.security_group_id],
+            "security_group_ids": [parts.security_group_id, *own.security_group_ids],
             "subnet_ids": parts.subnet_ids,
         },
         "logging_configuration": airflow_logging(own),

@@ -41,6 +41,7 @@ class ExecutionRole:
     """`document`: what the role must allow; `permissions`: what must exist before the role is used."""
 
     arn: pulumi.Output[str]
+    name: pulumi.Output[str]
     document: pulumi.Output[str]
     permissions: list[pulumi.Resource]
 
@@ -52,7 +53,8 @@ def execution_role(name: str, args: ExecutionRoleArgs, opts: pulumi.ResourceOpti
         _check_trust(existing, args)
         arn = pulumi.Output.from_input(existing)
         document = _document(args, arn)
-        return ExecutionRole(_checked(existing, document, args), document, [])
+        name = existing.rpartition("/")[2]
+        return ExecutionRole(_checked(existing, document, args), pulumi.Output.from_input(name), document, [])
     made = create_role(
         name,
         RoleArgs(
@@ -65,7 +67,7 @@ def execution_role(name: str, args: ExecutionRoleArgs, opts: pulumi.ResourceOpti
         ),
         opts,
     )
-    return ExecutionRole(made.role.arn, _document(args, made.role.arn), made.permissions)
+    return ExecutionRole(made.role.arn, made.role.name, _document(args, made.role.arn), made.permissions)
 
 
 def _document(args: ExecutionRoleArgs, arn: pulumi.Output[str]) -> pulumi.Output[str]:

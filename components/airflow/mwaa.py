@@ -103,11 +103,12 @@ class Mwaa(pulumi.ComponentResource):
             group,
             depends_on=[bucket, files.dags, files.probe, *role.permissions, *rules, *logs],
         )
-        self.bucket = bucket.bucket
-        self.role_name = role.arn.apply(lambda arn: arn.rpartition("/")[2])
+        if args.settings.endpoint_management == "CUSTOMER":
+            self._endpoints(environment, group)
+        self.execution_policy = role.document
+        self.bucket, self.role_name = bucket.bucket, role.name
         self.task_log = logs[LOG_GROUPS.index("Task")].name
         self.scheduler_log = logs[LOG_GROUPS.index("Scheduler")].name
-        self.execution_policy = role.document
         self.outputs = self._exported(environment, bucket, role)
         self.register_outputs({"bucket": self.bucket})
 
@@ -268,6 +269,23 @@ class Mwaa(pulumi.ComponentResource):
             ),
         )
 
+    def _endpoints(self, environment: aws.mwaa.Environment, group: aws.ec2.SecurityGroup) -> None:
+        """Those that Amazon MWAA would make itself. The environment waits for them (PENDING)."""
+        services = {"database": environment.database_vpc_endpoint_service}
+        own = self._args.settings.environment(self._args.colour)
+        if own.webserver_access != "PUBLIC_ONLY":
+            services["webserver"] = environment.webserver_vpc_endpoint_service
+        for role, service in services.items():
+            aws.ec2.VpcEndpoint(
+                f"{self._name}-{role}",
+                vpc_id=self._args.vpc_id,
+                vpc_endpoint_type="Interface",
+                service_name=service,
+                subnet_ids=self._args.private_subnet_ids,
+                security_group_ids=[group.id],
+                opts=self._child,
+            )
+
     def _exported(
         self, environment: aws.mwaa.Environment, bucket: PrivateBucket, role: ExecutionRole
     ) -> dict[str, Any]:
@@ -283,6 +301,10 @@ class Mwaa(pulumi.ComponentResource):
             "life": self.life.value,
             "arn": environment.arn,
             "webserver_url": environment.webserver_url,
+            "vpc_endpoint_services": {
+                "database": environment.database_vpc_endpoint_service,
+                "webserver": environment.webserver_vpc_endpoint_service,
+            },
             "bucket": bucket.bucket,
             "dags_prefix": args.settings.environment(args.colour).dags_folder,
             # the plain text: known, also while the role itself is being checked

@@ -34,7 +34,7 @@ def _network(value: str) -> str:
     return str(network)
 
 
-def _two_zones(value: tuple[str, ...]) -> tuple[str, ...]:
+def _two_or_none(value: tuple[str, ...]) -> tuple[str, ...]:
     if value and len(set(value)) != 2:
         raise ValueError(value)
     return value
@@ -121,10 +121,25 @@ VpcCidr = Annotated[
         "like 10.0.0.0/16"
     ),
 ]
+VpcId = Annotated[
+    Annotated[str, Field(pattern=r"^vpc-[0-9a-f]{8,17}$")] | None,
+    BeforeValidator(_none_if_empty),
+    Field(description="the id of a VPC, like vpc-0123456789abcdef0, or empty"),
+]
+SubnetIds = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^subnet-[0-9a-f]{8,17}$")], ...],
+    AfterValidator(_two_or_none),
+    Field(description="the ids of two different subnets, or none"),
+]
+SecurityGroupIds = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^sg-[0-9a-f]{8,17}$")], ...],
+    AfterValidator(_each_once),
+    Field(max_length=4, description="a list of up to 4 different ids of security groups"),
+]
 Region = Annotated[str, _matching(r"[a-z]{2,}(-[a-z]+)+-\d", "an AWS region, like us-east-1")]
 AvailabilityZones = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[a-z]{2,}(-[a-z]+)+-\d[a-z]$")], ...],
-    AfterValidator(_two_zones),
+    AfterValidator(_two_or_none),
     Field(description="two different zones of the stack's region, like us-east-1a and us-east-1b, or none"),
 ]
 
@@ -280,6 +295,7 @@ Tags = Annotated[
     Field(description='an object like {"team": "data"}'),
 ]
 
+EndpointManagement = Literal["SERVICE", "CUSTOMER", "VPC_OWNER"]
 Nat = Literal["single", "per_az"]
 WebserverAccess = Literal["PUBLIC_ONLY", "PRIVATE_ONLY", "PUBLIC_AND_PRIVATE"]
 WorkerReplacement = Literal["FORCED", "GRACEFUL"]

@@ -107,6 +107,7 @@ def stack_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("marquez_certificate_arn", arn, allowed, remove=True)
     if known.get("alarm_topic_arn") is not None and known.get("alarm_email") is not None:
         yield Problem("alarm_email", known["alarm_email"], "removed, or alarm_topic_arn", remove=True)
+    yield from _network_rules(known)
     yield from _role_rules(known)
     yield from _maintenance_rules(known)
     low, high = known.get("aurora_min_capacity"), known.get("aurora_max_capacity")
@@ -119,16 +120,24 @@ def stack_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _tag_rules(known.get("tags", {}))
 
 
-def _audit_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
-    """The audit runs with the Python packages of Airflow."""
-    for colour in ("blue", "green") if known.get("enable_blue_green") is True else ("blue",):
-        own = {**known, **known.get(colour, {})}
-        version, lines = own.get("airflow_version"), own.get("requirements", ())
-        if version not in AIRFLOW_VERSIONS or at_least(version, "3.0"):
-            continue
-        if not any(re.match(r"pydantic(?![\w.-])", line) for line in lines):
-            allowed = f"false, or pydantic in requirements: Airflow {version} does not have it"
-            yield Problem("nightly_audit", True, allowed)
+def _network_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
+    subnets = known.get("private_subnet_ids")
+    if known.get("vpc_id") is None:
+        if subnets and "vpc_id" in known:
+            yield Problem("private_subnet_ids", list(subnets), "removed, or vpc_id set", remove=True)
+        return
+    if subnets == ():
+        yield Problem("private_subnet_ids", [], "two subnets of vpc_id")
+    for key, ours in {
+        "availability_zones": (),
+        "nat": "single",
+        "vpc_endpoints": False,
+        "flow_log_days": 0,
+    }.items():
+        if key in known and known[key] != ours:
+            allowed = "removed: with vpc_id, the program makes no network"
+            value = list(known[key]) if isinstance(known[key], tuple) else known[key]
+            yield Problem(key, value, allowed, remove=True)
 
 
 def _role_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
@@ -166,6 +175,23 @@ def _minutes(window: str) -> int:
     """Since the begin of the week."""
     day, hour, minute = window.split(":")
     return (DAYS.index(day) * 24 + int(hour)) * 60 + int(minute)
+
+
+def _audit_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
+    """The audit runs with the Python packages of Airflow."""
+    for colour in ("blue", "green") if known.get("enable_blue_green") is True else ("blue",):
+        own = {**known, **known.get(colour, {})}
+        if own.get("execution_role_arn"):
+            allowed = "false with execution_role_arn: the program would have to add permissions to the role"
+            yield Problem("nightly_audit", True, allowed)
+        version, lines = own.get("airflow_version"), own.get("requirements", ())
+        if own.get("requirements_file"):
+            continue  # its lines are not read here; of an audit that fails, an alarm tells
+        if version not in AIRFLOW_VERSIONS or at_least(version, "3.0"):
+            continue
+        if not any(re.match(r"pydantic(?![\w.-])", line) for line in lines):
+            allowed = f"false, or pydantic in requirements: Airflow {version} does not have it"
+            yield Problem("nightly_audit", True, allowed)
 
 
 def _tag_rules(tags: Mapping[str, str]) -> Iterator[Problem]:

@@ -63,6 +63,7 @@ class EnvironmentSettings(BaseModel):
     dags_folder: types.DagsFolder
     log_levels: types.LogLevels
     maintenance_window: types.MaintenanceWindow
+    security_group_ids: types.SecurityGroupIds
     execution_policy: types.PolicyDocument
     execution_policy_arns: types.PolicyArns
     execution_role_arn: types.RoleArn
@@ -83,6 +84,9 @@ class Settings(EnvironmentSettings):
     permissions_boundary_arn: types.BoundaryArn
     iam_path: types.IamPath
 
+    vpc_id: types.VpcId
+    private_subnet_ids: types.SubnetIds
+    endpoint_management: types.EndpointManagement
     vpc_cidr: types.VpcCidr
     availability_zones: types.AvailabilityZones
     nat: types.Nat

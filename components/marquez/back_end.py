@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import pulumi
@@ -49,7 +50,7 @@ class MarquezArgs:
     region: str
     settings: Settings
     vpc_id: pulumi.Input[str]
-    vpc_cidr: str
+    vpc_cidrs: Sequence[str]
     private_subnet_ids: pulumi.Input[Sequence[str]]
     availability_zones: Sequence[str]
     lineage_log: LineageLog
@@ -205,15 +206,15 @@ class Marquez(pulumi.ComponentResource):
 
     def _from_network(self, group: aws.ec2.SecurityGroup, role: str, ports: Sequence[int]) -> None:
         """Allow `ports` from the VPC's own addresses."""
-        for port in ports:
+        for number, port in product(range(len(self._args.vpc_cidrs)), ports):
             aws.vpc.SecurityGroupIngressRule(
-                f"{self._name}-{role}-from-vpc-{port}",
+                f"{self._name}-{role}-from-vpc-{port}" + (f"-{number + 1}" if number else ""),
                 security_group_id=group.id,
                 description="Lineage API and web pages, from inside the VPC",
                 ip_protocol="tcp",
                 from_port=port,
                 to_port=port,
-                cidr_ipv4=self._args.vpc_cidr,
+                cidr_ipv4=self._args.vpc_cidrs[number],
                 opts=self._child,
             )
 

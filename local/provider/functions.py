@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from local.aws.callers import judge
 from local.home import ACCOUNT, max_workers
+from local.provider import lookups
 from local.provider.services.service import as_provider_error, client, error_code
 from local.provider.values import Props, ProviderError
 
@@ -278,6 +279,7 @@ def get_principal_policy_simulation(args: Props, _region: str) -> Props:
 
 
 FUNCTIONS: dict[str, Callable[[Props, str], Props]] = {
+    **lookups.FUNCTIONS,
     "aws:ec2/getInstanceType:getInstanceType": get_instance_type,
     "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings": get_instance_type_offerings,
     "aws:index/getRegion:getRegion": get_region,

@@ -96,6 +96,8 @@ COMPUTED: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {
     "aws:s3/bucketObjectv2:BucketObjectv2": lambda name, inputs: {"versionId": f"version-of-{name}"},
     "aws:mwaa/environment:Environment": lambda name, inputs: {
         "webserverUrl": f"{name}.airflow.example",
+        "databaseVpcEndpointService": f"com.amazonaws.vpce.{REGION}.{name}-database",
+        "webserverVpcEndpointService": f"com.amazonaws.vpce.{REGION}.{name}-webserver",
         "workerReplacementStrategy": "",
     },
     "aws:iam/role:Role": lambda name, inputs: {

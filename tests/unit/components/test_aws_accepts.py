@@ -70,6 +70,7 @@ def all_deployments() -> Iterator[Deployment]:
         "alarm_email": "on-call@example.com",
         "marquez_image_registry": "123456789012.dkr.ecr.us-east-1.amazonaws.com/mirror",
         "create_kms_key": True,
+        "nightly_audit": True,
         **dict.fromkeys(("execution_policy", "marquez_policy", "snapshot_policy"), _document(statement)),
     }
     for mode in MODES:

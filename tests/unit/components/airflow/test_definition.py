@@ -45,6 +45,7 @@ OF_ENVIRONMENTS: dict[str, tuple[Any, str]] = {
     "max_webservers": (4, "max_webservers"),
     "log_levels": ({"worker": "DEBUG"}, "logging.worker_logs.log_level"),
     "maintenance_window": ("SUN:03:30", "weekly_maintenance_window_start"),
+    "security_group_ids": (["sg-0123456789abcdef0"], "network_configuration.security_group_ids"),
     "execution_role_arn": ("arn:aws:iam::123456789012:role/airflow", "execution_role_arn"),
 }
 # Of an update, and of the role: none of the environment's own.
@@ -57,6 +58,9 @@ OF_STACKS: dict[str, Any] = {
     "tags": {"team": "data"},
     "permissions_boundary_arn": "arn:aws:iam::123456789012:policy/boundary",
     "iam_path": "/data/",
+    "vpc_id": "vpc-0123456789abcdef0",
+    "private_subnet_ids": ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"],
+    "endpoint_management": "CUSTOMER",
     "vpc_cidr": "10.9.0.0/16",
     "availability_zones": ["us-east-1b", "us-east-1c"],
     "nat": "per_az",
@@ -149,16 +153,20 @@ def seen_by_the_engine(deployment: Deployment) -> dict[str, Any]:
     """What the engine compares of blue; tags aside, which leave a running environment alone."""
     inputs = deployment.resource("Environment", "mwaa-blue").inputs
     sent = {key: plain(value) for key, value in inputs.items() if key != "tags"}
-    # In the mocks, every network has the same subnets.
-    vpc = deployment.resource("Vpc", "network").inputs
-    return sent | {"subnets": (vpc["cidrBlock"], vpc["availabilityZoneNames"])}
+    # In the mocks, every network that the program makes has the same subnets.
+    networks = [vpc.inputs for vpc in deployment.of_type("Vpc")]
+    return sent | {"subnets": [(vpc["cidrBlock"], vpc["availabilityZoneNames"]) for vpc in networks]}
 
 
 @pytest.mark.parametrize("setting", OF_STACKS)
 def test_the_guard_sees_exactly_what_the_engine_would_see(
     deployed: Callable[[str], Deployment], setting: str
 ) -> None:
-    needed = {"enable_ha_marquez": True} if setting == "marquez_certificate_arn" else {}
+    needed = {
+        "marquez_certificate_arn": {"enable_ha_marquez": True},
+        "vpc_id": {"nat": "single", "private_subnet_ids": OF_STACKS["private_subnet_ids"]},
+        "private_subnet_ids": {"nat": "single", "vpc_id": OF_STACKS["vpc_id"]},
+    }.get(setting, {})
     before, after = deployed("bluegreen"), deploy("bluegreen", {**needed, setting: OF_STACKS[setting]})
     touched = touched_environments(
         before.exports["airflow_environments"], after.exports["airflow_environments"]

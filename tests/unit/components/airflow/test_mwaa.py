@@ -226,7 +226,7 @@ def test_the_level_of_one_log_leaves_the_others_and_green_overrides_singly() -> 
 def test_web_servers_are_the_least_of_the_class_unless_said(
     changes: dict[str, Any], webservers: tuple[int, int]
 ) -> None:
-    blue = environment(deploy("bluegreen", changes))
+    blue = environment(deploy("fullha", {"enable_blue_green": False, **changes}))
     assert (blue["minWebservers"], blue["maxWebservers"]) == webservers
 
 

@@ -111,6 +111,13 @@ def test_a_role_of_ones_own_has_its_permissions_already() -> None:
     assert "pulumi config rm execution_policy_arns -s test" in text
 
 
+def test_the_nightly_audit_adds_nothing_to_a_role_of_somebody_else() -> None:
+    assert "nightly_audit = True: must be false with execution_role_arn" in complaint(
+        nightly_audit=True, execution_role_arn=ROLE
+    )
+    parse({"nightly_audit": True, "green": {"execution_role_arn": ROLE}})
+
+
 def test_two_environments_do_not_share_a_role_that_a_fence_would_close() -> None:
     both = {"enable_blue_green": True, "execution_role_arn": ROLE}
     assert "green.execution_role_arn" in complaint(**both)
