@@ -99,7 +99,7 @@ gate = GateAlarms(
         topics=topic.arns,
     ),
 )
-LostLineage(
+lost = LostLineage(
     "lineage-lost",
     LostLineageArgs(
         settings=settings,
@@ -121,6 +121,7 @@ monitoring = (
             ungated=gate.ungated,
             reports=gate.reports,
             unproven=gate.unproven,
+            lost=lost.events,
             watched=marquez.watched,
             lineage_log_bucket=lineage_log.bucket,
         ),
