@@ -67,6 +67,10 @@ class FakeClients:
         return self.ssm
 
     @property
+    def rest_api(self) -> FakeMwaa:
+        return self.mwaa
+
+    @property
     def blue(self) -> AirflowModel:
         """Blue's Airflow, where a model stands for it."""
         return self.mwaa.models[BLUE]

@@ -166,6 +166,7 @@ class PolicedClients:
             name = service.replace("-", "_")
             setattr(self, name, _Policed(service, getattr(aws, name), door))
         self.ssm_writer = _Policed("ssm", aws.ssm_writer, door)
+        self.rest_api = _Policed("mwaa", aws.rest_api, door)
 
 
 class _Policed:

@@ -201,7 +201,7 @@ def test_a_switch_that_is_not_finished_stops_it_with_the_command_that_ends_it(aw
     done = rehearsed(aws)
     assert failed(done) == ["checks"]
     [check] = [each for each in done.checks if each.name == "no-open-switch"]
-    assert check.detail.endswith("mwaactl switch green --wait -s fullha --dag hourly")
+    assert check.detail.endswith("mwaactl switch green --dag hourly --wait -s fullha")
     switched(aws, "green", lead=3600)
     [check] = [each for each in rehearsed(aws).checks if each.name == "no-open-switch"]
     assert "a switch to green takes effect at" in check.detail
