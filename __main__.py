@@ -22,7 +22,7 @@ from components.network import Network, NetworkArgs
 from components.operator_policies import Operated, auditor, operator_policies
 from components.ownership import INITIAL_OWNER, Names, Ownership, OwnershipArgs
 from components.partition import Partition
-from components.region import choose_zones
+from components.region import check_workers, choose_zones
 from components.sizing import warn_of_small_sizes
 from components.tagging import tag_everything
 from components.traffic_logs import traffic_logs_of_the_stack
@@ -34,6 +34,7 @@ tag_everything(settings.all_tags)
 # The guard runs first: nothing is registered if that would take away the environment that owns the work.
 previous = previous_outputs()
 zones = choose_zones(settings, previous)
+check_workers(settings)
 existing = environments_of(previous)
 plans = {colour: planned(settings, colour, names, zones, existing.get(colour)) for colour in settings.colours}
 updated = guard(settings, previous, plans)
@@ -170,6 +171,9 @@ outputs = {
     "connections_prefix": names.connections_prefix,
     "variables_prefix": names.variables_prefix,
     "operator_policies": operated.apply(operator_policies),
+    "execution_policies": {
+        colour: environment.execution_policy.apply(json.loads) for colour, environment in airflow.items()
+    },
 }
 for key, value in outputs.items():
     pulumi.export(key, value)

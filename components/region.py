@@ -11,6 +11,7 @@ import pulumi_aws as aws
 from components.config.settings import Settings
 
 ARCHITECTURE = "x86_64"  # of the nodes' image
+DEFAULT_WORKERS, WORKERS_QUOTA = 25, "Workers per environment"
 LEAST_MIB = 2048  # Marquez's JVM takes 40 % of it; its web pages, the forwarder and PostgreSQL the rest
 
 
@@ -38,6 +39,32 @@ def choose_zones(settings: Settings, previous: Mapping[str, Any]) -> tuple[str, 
             f"  pulumi config set marquez_instance_type <type> -s {settings.stack}"
         )
     return zones[0], zones[1]
+
+
+def check_workers(settings: Settings) -> None:
+    """Where an environment may have more workers than Amazon's default quota allows, ask for the account's.
+
+    Raises pulumi.RunError if it is lower.
+    """
+    wanted = {colour: settings.environment(colour).max_workers for colour in settings.colours}
+    most = max(wanted, key=lambda colour: wanted[colour])
+    if wanted[most] <= DEFAULT_WORKERS:
+        return
+    try:
+        quota = aws.servicequotas.get_service_quota(service_code="airflow", quota_name=WORKERS_QUOTA).value
+    except Exception as error:  # noqa: BLE001 - an invoke raises nothing narrower
+        pulumi.warn(
+            f"Whether this account may have {wanted[most]} workers in an environment is not known: {error}"
+        )
+        return
+    if wanted[most] > quota:
+        key = settings.path(most, "max_workers")
+        raise pulumi.RunError(
+            f"{most} may have {wanted[most]} workers (max_workers), and this account's quota is {quota:g}. "
+            "Have it raised, or lower the setting:\n"
+            f"  aws service-quotas list-service-quotas --service-code airflow --region {settings.region}\n"
+            f"  pulumi config set {key} {quota:g} -s {settings.stack}"
+        )
 
 
 def _zones() -> list[str]:

@@ -76,6 +76,7 @@ def deploy(
         "aws:index/getCallerIdentity:getCallerIdentity": lambda args: {"accountId": ACCOUNT},
         GET_PARTITION: lambda args: PARTITIONS[partition],
         "aws:rds/getEngineVersion:getEngineVersion": _engine_version,
+        "aws:servicequotas/getServiceQuota:getServiceQuota": lambda args: {"value": 40},
         "aws:s3/getObject:getObject": lambda args: _object(objects, args),
         "aws:ssm/getParameter:getParameter": lambda args: parameters[args["name"]],
     }

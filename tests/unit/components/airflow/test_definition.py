@@ -14,11 +14,18 @@ from components.airflow.definition import Parts, arguments, planned
 from components.config.settings import EnvironmentSettings, Settings
 from components.guard import touched_environments
 from components.ownership import Names
-from tests.fakes.pulumi_mocks import Deployment, deploy, plain
+from tests.fakes.pulumi_mocks import ROOT, Deployment, deploy, plain
 from tests.unit.components.config.test_settings import parse
 
 ZONES = ("us-east-1a", "us-east-1b")
 KEY = "arn:aws:kms:us-east-1:123456789012:key/12345678-1234-1234-1234-123456789012"
+FILES = ROOT / "tests" / "fakes" / "of_a_team"  # requirements, plugins and a script as a stack names them
+POLICY = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": {"Effect": "Allow", "Action": "sns:ListTopics", "Resource": "*"},
+    }
+)
 
 # One other value of every setting of an environment, and what the record calls it.
 OF_ENVIRONMENTS: dict[str, tuple[Any, str]] = {
@@ -30,13 +37,26 @@ OF_ENVIRONMENTS: dict[str, tuple[Any, str]] = {
     "webserver_access": ("PRIVATE_ONLY", "webserver_access_mode"),
     "airflow_options": ({"core.parallelism": "64"}, "options.core.parallelism"),
     "requirements": (["pandas==2.3.3"], "requirements.txt"),
+    "requirements_file": (str(FILES / "requirements.txt"), "requirements.txt"),
+    "plugins_folder": (str(FILES / "plugins"), "plugins.zip"),
+    "startup_script": (str(FILES / "startup.sh"), "startup.sh"),
+    "dags_folder": ("workflows/", "dag_s3_path"),
+    "min_webservers": (3, "min_webservers"),
+    "max_webservers": (4, "max_webservers"),
+    "log_levels": ({"worker": "DEBUG"}, "logging.worker_logs.log_level"),
+    "maintenance_window": ("SUN:03:30", "weekly_maintenance_window_start"),
+    "execution_role_arn": ("arn:aws:iam::123456789012:role/airflow", "execution_role_arn"),
 }
+# Of an update, and of the role: none of the environment's own.
+OF_OTHERS = {"worker_replacement_strategy", "execution_policy", "execution_policy_arns"}
 # One other value of every other setting: some change the environments, some do not.
 OF_STACKS: dict[str, Any] = {
     "enable_blue_green": False,
     "enable_ha_marquez": True,
     "production": True,
     "tags": {"team": "data"},
+    "permissions_boundary_arn": "arn:aws:iam::123456789012:policy/boundary",
+    "iam_path": "/data/",
     "vpc_cidr": "10.9.0.0/16",
     "availability_zones": ["us-east-1b", "us-east-1c"],
     "nat": "per_az",
@@ -47,6 +67,7 @@ OF_STACKS: dict[str, Any] = {
     "green": {"max_workers": 9},
     "kms_key_arn": KEY,
     "create_kms_key": True,
+    "is_paused_upon_creation": False,
     "switch_lead_seconds": 7,
     "gate_probe_minutes": 10,
     "nightly_audit": True,
@@ -60,6 +81,10 @@ OF_STACKS: dict[str, Any] = {
     "postgres_image": "docker.io/library/postgres:16.10",
     "marquez_image_registry": "123456789012.dkr.ecr.us-east-1.amazonaws.com",
     "marquez_instance_type": "m7i.large",
+    "marquez_policy": POLICY,
+    "marquez_policy_arns": ["arn:aws:iam::123456789012:policy/more"],
+    "snapshot_policy": POLICY,
+    "snapshot_policy_arns": ["arn:aws:iam::123456789012:policy/more"],
     "marquez_certificate_arn": KEY.replace(":kms:", ":acm:").replace(":key/", ":certificate/"),
     "aurora_version": "17",
     "aurora_min_capacity": 1,
@@ -90,8 +115,7 @@ def changed(value: Any, path: tuple[str, ...]) -> Any:
 
 
 def test_the_tables_above_have_every_setting() -> None:
-    of_an_update = {"worker_replacement_strategy"}
-    assert OF_ENVIRONMENTS.keys() == EnvironmentSettings.model_fields.keys() - of_an_update
+    assert OF_ENVIRONMENTS.keys() == EnvironmentSettings.model_fields.keys() - OF_OTHERS
     own = {"project", "stack", "region"}
     assert OF_STACKS.keys() == Settings.model_fields.keys() - EnvironmentSettings.model_fields.keys() - own
 
@@ -144,7 +168,7 @@ def test_the_guard_sees_exactly_what_the_engine_would_see(
 
 def test_other_plugins_are_an_update(monkeypatch: pytest.MonkeyPatch) -> None:
     before = record()
-    monkeypatch.setattr(definition, "plugins_zip", lambda: b"other")
+    monkeypatch.setattr(definition, "plugins_zip", lambda _: b"other")
     assert difference(before, record()) == {"plugins.zip"}
 
 
