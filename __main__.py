@@ -102,7 +102,7 @@ gate = GateAlarms(
         topics=topic.arns,
     ),
 )
-LostLineage(
+lost = LostLineage(
     "lineage-lost",
     LostLineageArgs(
         settings=settings,
@@ -124,6 +124,7 @@ monitoring = (
             ungated=gate.ungated,
             reports=gate.reports,
             unproven=gate.unproven,
+            lost=lost.events,
             watched=marquez.watched,
             lineage_log_bucket=lineage_log.bucket,
         ),
