@@ -59,38 +59,46 @@ class Work:
 def previous_outputs() -> Mapping[str, Any]:
     """The stack's outputs before this run; empty on its first deployment.
 
-    The versions of its environments are those of the state, which `pulumi refresh` brings up to date and the
-    outputs not. On every backend, the engine answers from the state that it is working on. Raises
-    pulumi.RunError.
+    What its environments are is that of the state: the outputs lag behind after an `up` that failed or that
+    left something out, and behind a `pulumi refresh`. On every backend, the engine answers from the state
+    that it is working on. Raises pulumi.RunError.
     """
     stack = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
     outputs = _read("readStackOutputs", stack, {"name": stack})
     existing = environments_of(outputs)
     if not existing:
         return outputs
-    versions = _versions(_read("readStackResourceOutputs", stack, {"stackName": stack}))
+    resources = _read("readStackResourceOutputs", stack, {"stackName": stack})
     return {
         **outputs,
         "airflow_environments": {
-            colour: _with_version(environment, versions.get(environment["name"]))
-            for colour, environment in existing.items()
+            colour: _as_in_state(colour, environment, resources) for colour, environment in existing.items()
         },
     }
 
 
-def _versions(resources: Mapping[str, Any]) -> dict[str, str]:
-    """The Airflow version of each environment, by its name."""
-    environments = (
-        each["outputs"] for each in resources.values() if each["type"] == "aws:mwaa/environment:Environment"
-    )
-    return {outputs["name"]: outputs["airflowVersion"] for outputs in environments}
+def _as_in_state(colour: Colour, environment: Environment, resources: Mapping[str, Any]) -> Environment:
+    """The environment as its outputs have it, with what the state knows better.
 
-
-def _with_version(environment: Environment, version: str | None) -> Environment:
-    if version is None:  # it is no longer in the state
+    What was deployed is recorded once the environment is. Its version is Amazon's, as last refreshed.
+    """
+    record = _outputs_of(resources, "pulumi:index:Stash", f"mwaa-{colour}-deployed").get("input") or {}
+    known = _outputs_of(resources, "aws:mwaa/environment:Environment", f"mwaa-{colour}")
+    if not known:  # it is no longer in the state
         return environment
-    deployed = {**environment["deployed"], "airflow_version": version}
-    return {**environment, "airflow_version": version, "deployed": deployed}
+    merged = {**environment, **record, "airflow_version": known["airflowVersion"]}
+    return {**merged, "deployed": {**merged["deployed"], "airflow_version": known["airflowVersion"]}}
+
+
+def _outputs_of(resources: Mapping[str, Any], kind: str, name: str) -> Mapping[str, Any]:
+    return next(
+        (
+            each["outputs"]
+            for urn, each in resources.items()
+            if each["type"] == kind and urn.endswith(f"::{name}")
+        ),
+        {},
+    )
 
 
 def _read(function: str, stack: str, arguments: Mapping[str, str]) -> Mapping[str, Any]:

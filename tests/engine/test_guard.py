@@ -11,7 +11,8 @@ import pytest
 from bluegreen.document import dump, object_key
 from bluegreen.timeline import EPOCH, Colour, Timeline, other_colour
 
-from tests.engine.deployment import ENVIRONMENT, LocalCloud, Project
+from local.home import CHECKOUT
+from tests.engine.deployment import ENVIRONMENT, LocalCloud, Project, Result
 
 HOUR = timedelta(hours=1)
 
@@ -137,6 +138,66 @@ def test_the_command_of_the_warning_updates_one_side_alone(project: Project) -> 
     rest = project.up()
     assert rest.ok, rest.said
     assert [name for _, kind, name in rest.changes if kind == ENVIRONMENT] == ["mwaa-blue"]
+    assert "owns work" not in rest.said
+    assert project.preview().changes == []
+
+
+# The project's program, in which blue's update fails.
+BLUE_FAILS = """
+import asyncio, runpy, sys
+import pulumi_aws as aws
+
+environment = aws.mwaa.Environment
+
+def with_a_class_that_does_not_exist(resource, /, **arguments):
+    if resource == "mwaa-blue":
+        arguments["environment_class"] = asyncio.sleep(5, "mw1.none")  # green is done by then
+    return environment(resource, **arguments)
+
+aws.mwaa.Environment = with_a_class_that_does_not_exist
+sys.path.insert(0, {checkout!r})
+runpy.run_path({checkout!r} + "/__main__.py", run_name="__main__")
+"""
+
+
+def updates_of(result: Result) -> list[str]:
+    return sorted(name for _, kind, name in result.changes if kind == ENVIRONMENT)
+
+
+def test_after_an_up_that_failed_half_way_only_the_rest_counts(project: Project) -> None:
+    """The stack's outputs are those before it; the state knows that green is done."""
+    switch(project, "green")
+    main = project.folder / "__main__.py"
+    main.unlink()
+    main.write_text(BLUE_FAILS.format(checkout=str(CHECKOUT)))
+    before = project.outputs()
+    project.set(max_workers=8)
+    failed = project.up()
+    main.unlink()
+    main.symlink_to(CHECKOUT / "__main__.py")
+    assert not failed.ok
+    assert "mwaa-green" in updates_of(failed), failed.said
+    assert project.outputs() == before
+
+    rest = project.preview()
+    assert rest.ok, rest.said
+    assert updates_of(rest) == ["mwaa-blue"]
+    assert "owns work" not in rest.said, "green is as it is to be, and owns the work"
+    done = project.up()
+    assert done.ok, done.said
+    assert project.preview().changes == []
+
+
+def test_after_an_up_that_left_one_side_out_only_the_rest_counts(project: Project) -> None:
+    switch(project, "blue")
+    project.set(max_workers=9)
+    done = project.operate("up", "--yes", "--skip-preview", "--exclude", "**mwaa-blue**")
+    assert done.ok, done.said
+    assert updates_of(done) == ["mwaa-green"]
+    switch(project, "green")
+    rest = project.up()
+    assert rest.ok, rest.said
+    assert updates_of(rest) == ["mwaa-blue"]
     assert "owns work" not in rest.said
     assert project.preview().changes == []
 
