@@ -8,6 +8,7 @@ from components.airflow.mwaa import Mwaa, MwaaArgs
 from components.config.settings import Settings
 from components.guard import environments_of, guard, previous_outputs
 from components.key import key_of_the_stack
+from components.left_alone import left_alone
 from components.lineage_log import LineageLog, LineageLogArgs
 from components.marquez.back_end import Marquez, MarquezArgs
 from components.marquez.ec2 import MarquezEc2
@@ -32,7 +33,8 @@ previous = previous_outputs()
 zones = choose_zones(settings, previous)
 existing = environments_of(previous)
 plans = {colour: planned(settings, colour, names, zones, existing.get(colour)) for colour in settings.colours}
-updated = guard(settings, previous, plans)
+alone = left_alone()
+updated = guard(settings, previous, plans, alone)
 warn_of_small_sizes(settings, previous)
 
 key = key_of_the_stack(settings)
@@ -83,6 +85,7 @@ airflow = {
             access_log=access_log,
             previous_life=existing.get(colour, {}).get("life"),
             updated=colour in updated,
+            left_alone=colour in alone,
         ),
     )
     for colour in settings.colours

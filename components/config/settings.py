@@ -77,6 +77,7 @@ class Settings(EnvironmentSettings):
     green: types.Overrides
     kms_key_arn: types.KmsKeyArn
     create_kms_key: types.Switch
+    update_owner_in_place: types.Switch
     switch_lead_seconds: types.LeadSeconds
     gate_probe_minutes: types.ProbeMinutes
     enable_monitoring: types.Switch

@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from mwaactl.cli import acceptance, cost, images, lineage, logs, open, recovery, report, status, switch
+from mwaactl.cli import (
+    acceptance,
+    cost,
+    images,
+    lineage,
+    logs,
+    open,
+    recovery,
+    report,
+    rollout,
+    status,
+    switch,
+)
 from mwaactl.cli.finish import finish
 from mwaactl.cli.options import CwdOption, DryRunOption, JsonOption, ProfileOption, StackOption
 from mwaactl.cli.session import aws_profile, busy, open_deployment, session
@@ -95,6 +107,7 @@ def dags_push(
 
 
 switch.register(app)
+rollout.register(app)
 acceptance.register(app)
 app.add_typer(dags_app, name="dags")
 recovery.register(app)

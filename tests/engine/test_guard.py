@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from bluegreen.document import dump, object_key
 from bluegreen.timeline import EPOCH, Colour, Timeline, other_colour
 
+from components.left_alone import VARIABLE
 from local.home import CHECKOUT
 from tests.engine.deployment import ENVIRONMENT, LocalCloud, Project, Result
 
@@ -102,11 +104,17 @@ def test_replacing_the_owner_fails(project: Project) -> None:
 def test_an_update_is_refused_warned_of_or_let_through(project: Project, green: Any) -> None:
     green("max_workers", "7")
     switch(project, "green")
+    refused = project.preview()
+    assert not refused.ok
+    assert "green owns work and would be updated (max_workers 5 -> 7" in refused.said
+    assert f"mwaactl rollout -s {project.stack}" in refused.said
+
+    project.set(update_owner_in_place=True)
     warned = project.preview()
+    project.set(update_owner_in_place=False)
     assert warned.ok, warned.said
     assert ("update", ENVIRONMENT, "mwaa-green") in warned.changes
     assert "warning: green owns work and would be updated (max_workers 5 -> 7" in warned.said
-    assert f"mwaactl switch blue --wait -s {project.stack}" in warned.said
 
     switch(project, "blue", drained=False)
     refused = project.preview()
@@ -118,28 +126,6 @@ def test_an_update_is_refused_warned_of_or_let_through(project: Project, green: 
     allowed = project.preview()
     assert allowed.ok, allowed.said
     assert "owns work" not in allowed.said
-
-
-def test_the_command_of_the_warning_updates_one_side_alone(project: Project) -> None:
-    switch(project, "blue")
-    project.set(max_workers=6)
-    warned = project.preview()
-    assert warned.ok, warned.said
-    assert {name for _, kind, name in warned.changes if kind == ENVIRONMENT} == {"mwaa-blue", "mwaa-green"}
-    command = f"pulumi up --target '**mwaa-green**' -s {project.stack}"
-    assert command in warned.said
-
-    done = project.operate("up", "--yes", "--skip-preview", "--target", "**mwaa-green**")
-    assert done.ok, done.said
-    assert [name for _, kind, name in done.changes if kind == ENVIRONMENT] == ["mwaa-green"]
-    # Blue is still to be updated, and the guard knows it.
-    assert "warning: blue owns work and would be updated (max_workers 5 -> 6" in project.preview().said
-    switch(project, "green")
-    rest = project.up()
-    assert rest.ok, rest.said
-    assert [name for _, kind, name in rest.changes if kind == ENVIRONMENT] == ["mwaa-blue"]
-    assert "owns work" not in rest.said
-    assert project.preview().changes == []
 
 
 # The project's program, in which blue's update fails.
@@ -171,10 +157,11 @@ def test_after_an_up_that_failed_half_way_only_the_rest_counts(project: Project)
     main.unlink()
     main.write_text(BLUE_FAILS.format(checkout=str(CHECKOUT)))
     before = project.outputs()
-    project.set(max_workers=8)
+    project.set(max_workers=8, update_owner_in_place=True)
     failed = project.up()
     main.unlink()
     main.symlink_to(CHECKOUT / "__main__.py")
+    project.set(update_owner_in_place=False)
     assert not failed.ok
     assert "mwaa-green" in updates_of(failed), failed.said
     assert project.outputs() == before
@@ -188,12 +175,32 @@ def test_after_an_up_that_failed_half_way_only_the_rest_counts(project: Project)
     assert project.preview().changes == []
 
 
-def test_after_an_up_that_left_one_side_out_only_the_rest_counts(project: Project) -> None:
+def environment_of(project: Project, colour: Colour) -> Any:
+    name = project.outputs()["airflow_environments"][colour]["name"]
+    return project.cloud.client("mwaa").get_environment(Name=name)["Environment"]
+
+
+def test_a_side_that_a_run_leaves_alone_is_left_out_or_the_run_fails_before_it_is_touched(
+    project: Project,
+) -> None:
+    """What `mwaactl rollout` does; and somebody who sets its variable without leaving anything out."""
     switch(project, "blue")
+    before = environment_of(project, "blue")
     project.set(max_workers=9)
-    done = project.operate("up", "--yes", "--skip-preview", "--exclude", "**mwaa-blue**")
+    alone = replace(project, cloud=replace(project.cloud, env={**project.cloud.env, VARIABLE: "blue"}))
+    everything = alone.preview()
+    assert everything.ok, everything.said
+    assert updates_of(everything) == ["mwaa-blue", "mwaa-green"]
+    refused = alone.up()
+    assert not refused.ok
+    assert "mwaa-blue would be changed" in refused.said
+    assert environment_of(project, "blue") == before
+
+    done = alone.operate("up", "--yes", "--skip-preview", "--exclude", "**mwaa-blue**")
     assert done.ok, done.said
-    assert updates_of(done) == ["mwaa-green"]
+    assert set(updates_of(done)) <= {"mwaa-green"}
+    assert environment_of(project, "blue") == before
+    assert environment_of(project, "green")["MaxWorkers"] == 9
     switch(project, "green")
     rest = project.up()
     assert rest.ok, rest.said
