@@ -142,8 +142,7 @@ class Twins:
 
     def environment(self, colour: str) -> dict[str, Any]:
         """What Amazon tells of an environment."""
-        found: dict[str, Any] = self._mwaa.get_environment(Name=self.names[colour])["Environment"]
-        return found
+        return dict(self._mwaa.get_environment(Name=self.names[colour])["Environment"])
 
     def _allow_to_ask(self, role: str) -> None:
         """Let tasks read who is active (`load.py`), which the program alone does not allow them."""

@@ -12,6 +12,7 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -63,15 +64,18 @@ class Rollout:
         return False
 
     def kill(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
+        """End it and Pulumi's process, if they still run."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(60)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
 
 @dataclass(frozen=True)
 class RolledOut:
     first: list[dict[str, Any]]  # events of the one that was killed
     second: list[dict[str, Any]]
-    code: int
     updated: dict[str, datetime]  # when the update of each environment began
     switched: datetime  # green owned the work from then on
     until: datetime
@@ -92,9 +96,9 @@ def rolled_out(story: Story) -> RolledOut:
     try:
         second.until("nothing of that name")
     finally:
-        if second.process.poll() is None:
-            second.kill()
-    assert second.process.returncode == 0, (first.events, second.events)
+        code = second.process.poll()
+        second.kill()
+    assert code == 0, (first.events, second.events)
     since = datetime.now(UTC)
 
     def works() -> bool:
@@ -104,7 +108,6 @@ def rolled_out(story: Story) -> RolledOut:
     return RolledOut(
         first.events,
         second.events,
-        second.process.returncode,
         {colour: story.environment(colour)["LastUpdate"]["CreatedAt"] for colour in story.names},
         parsed(story.versions()[0].value, story.content).owners[-1].since,
         since,
