@@ -1,10 +1,14 @@
 """Amazon MWAA with OpenLineage/Marquez: the whole architecture, top to bottom."""
 
+import json
+
 import pulumi
 
 from components.airflow.definition import planned
 from components.airflow.gate_alarms import GateAlarms, GateAlarmsArgs
+from components.airflow.lost_lineage import LostLineage, LostLineageArgs
 from components.airflow.mwaa import Mwaa, MwaaArgs
+from components.airflow.nightly_audit import NightlyAudit, NightlyAuditArgs
 from components.config.settings import Settings
 from components.guard import environments_of, guard, previous_outputs
 from components.key import key_of_the_stack
@@ -16,7 +20,7 @@ from components.marquez.ha import MarquezHa
 from components.monitoring.monitoring import Monitoring, MonitoringArgs
 from components.monitoring.topic import AlarmTopic, AlarmTopicArgs
 from components.network import Network, NetworkArgs
-from components.operator_policies import Operated, operator_policies
+from components.operator_policies import Operated, auditor, operator_policies
 from components.ownership import INITIAL_OWNER, Names, Ownership, OwnershipArgs
 from components.partition import Partition
 from components.region import choose_zones
@@ -98,6 +102,18 @@ gate = GateAlarms(
         topics=topic.arns,
     ),
 )
+LostLineage(
+    "lineage-lost",
+    LostLineageArgs(
+        settings=settings,
+        logs={
+            f"{colour}-{role}": log
+            for colour, environment in airflow.items()
+            for role, log in (("tasks", environment.task_log), ("scheduler", environment.scheduler_log))
+        },
+        topics=topic.arns,
+    ),
+)
 monitoring = (
     Monitoring(
         "monitoring",
@@ -119,24 +135,22 @@ ownership = Ownership(
     "ownership", OwnershipArgs(names=names, life=airflow[INITIAL_OWNER].life.value, lead=settings.lead)
 )
 partition = Partition.current()
-policies = pulumi.Output.all(
+operated = pulumi.Output.all(
     environments={colour: environment.outputs for colour, environment in airflow.items()},
     lineage_log_bucket=lineage_log.bucket,
     kms_key_arn=key,
 ).apply(
-    lambda known: operator_policies(
-        Operated(
-            partition=partition,
-            region=settings.region,
-            ownership_parameter=names.ownership_parameter,
-            active_environment_parameter=names.active_environment_parameter,
-            **known,
-        )
+    lambda known: Operated(
+        partition=partition,
+        region=settings.region,
+        ownership_parameter=names.ownership_parameter,
+        active_environment_parameter=names.active_environment_parameter,
+        **known,
     )
 )
 
 # The same keys in every mode; docs/outputs.md describes them.
-for key, value in {
+outputs = {
     "mode": settings.mode,
     "region": settings.region,
     "project": settings.project,
@@ -157,6 +171,20 @@ for key, value in {
     "dashboard_url": monitoring.dashboard_url if monitoring else "",
     "connections_prefix": names.connections_prefix,
     "variables_prefix": names.variables_prefix,
-    "operator_policies": policies,
-}.items():
+    "operator_policies": operated.apply(operator_policies),
+}
+for key, value in outputs.items():
     pulumi.export(key, value)
+
+if settings.nightly_audit:
+    NightlyAudit(
+        "audit",
+        NightlyAuditArgs(
+            settings=settings,
+            environments=airflow,
+            lineage_log=lineage_log,
+            stack={**outputs, "operator_policies": {}},  # these are for people
+            permissions=operated.apply(auditor).apply(json.dumps),
+            topics=topic.arns,
+        ),
+    )

@@ -15,7 +15,7 @@ from components.config.settings import Settings
 EVENTS = "events/"  # one object per event; Airflow writes each once
 CHECKPOINTS = "forwarder/"  # the forwarders' checkpoints
 SET_ASIDE = "set-aside/"  # events that Marquez rejects permanently
-DEPLOY = "deploy/"  # what Marquez's nodes fetch at boot
+DEPLOY = "deploy/"  # what Marquez's nodes fetch at boot, and the nightly audit at each run
 OWNERSHIP = "ownership/"  # what does not fit into the ownership parameter; nothing of it ever expires
 
 

@@ -1,4 +1,4 @@
-"""What the people who run `mwaactl` need: an IAM document for each of three tasks.
+"""What the people who run `mwaactl` need: an IAM document for each of four tasks.
 
 The program attaches them to nobody: it exports them, and a person decides who gets which. Each stands alone.
 
@@ -6,6 +6,7 @@ The program attaches them to nobody: it exports them, and a person decides who g
     switch   also decide who owns the work, and what runs: rehearse, switch, rollback, audit --backfill,
              dags push
     on_call  also in an emergency: failover --fence, unfence, and the events that Marquez refused
+    airflow_cli  Airflow's own commands, `mwaactl airflow`, and only these: MWAA carries them out as its admin
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bluegreen.audit import FOLDER as AUDITS
 from bluegreen.proof import UNGATED
 
 from components.airflow.definition import PLUGINS
@@ -58,6 +60,11 @@ class Operated:
         return self._each("name")
 
     @property
+    def airflow_environments(self) -> list[str]:
+        """Their ARNs."""
+        return [self.arn("airflow", f"environment/{name}") for name in self.names]
+
+    @property
     def roles(self) -> list[str]:
         """The ARNs of the execution roles."""
         return self._each("execution_role_arn")
@@ -85,7 +92,7 @@ class Operated:
 
 
 def operator_policies(stack: Operated) -> dict[str, Document]:
-    """The three documents by name."""
+    """The four documents by name."""
     look = _look(stack)
     switch = (
         *look,
@@ -97,7 +104,24 @@ def operator_policies(stack: Operated) -> dict[str, Document]:
         "read": _document(*look, _call_airflow(stack, READERS_ROLE), *_use_key(stack, "kms:Decrypt")),
         "switch": _document(*switch),
         "on_call": _document(*switch, *_rescue(stack)),
+        "airflow_cli": _document(
+            statement(["airflow:CreateCliToken"], stack.airflow_environments, sid="RunAirflow")
+        ),
     }
+
+
+def auditor(stack: Operated) -> Document:
+    """What an execution role needs for the nightly audit, beside what it may do anyway."""
+    by_sid = {each["Sid"]: each for each in _look(stack)}
+    viewer = {**_call_airflow(stack, READERS_ROLE), "Action": ["airflow:InvokeRestApi"]}
+    log = by_sid["ListBuckets"]["Resource"][:1]
+    return _document(
+        by_sid["SeeEnvironments"],
+        viewer,
+        statement(["s3:ListBucket"], log, sid="ListLineageLog"),
+        statement(["s3:GetObject"], stack.in_log(EVENTS, UNGATED, AUDITS), sid="ReadLineageLog"),
+        by_sid["SeeFence"],
+    )
 
 
 def _document(*statements: Statement) -> Document:
@@ -105,9 +129,8 @@ def _document(*statements: Statement) -> Document:
 
 
 def _look(stack: Operated) -> Sequence[Statement]:
-    environments = [stack.arn("airflow", f"environment/{name}") for name in stack.names]
     return [
-        statement(["airflow:GetEnvironment"], environments, sid="SeeEnvironments"),
+        statement(["airflow:GetEnvironment"], stack.airflow_environments, sid="SeeEnvironments"),
         statement(["ssm:GetParameter"], stack.parameters, sid="ReadParameters"),
         statement(["ssm:GetParameterHistory"], stack.parameters[:1], sid="ReadTimeline"),
         # Whole buckets: with prefixes only, S3 answers 403 instead of 404 for an object that is missing.

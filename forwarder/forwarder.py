@@ -16,7 +16,7 @@ from forwarder.metrics import Metrics
 from forwarder.rounds import Round, Rounds
 from lineage_log.checkpoint import BadCheckpointError, Checkpoint, Progress
 from lineage_log.delivery import Delivery
-from lineage_log.doubts import Doubt, Doubts, Recent
+from lineage_log.doubts import Doubt, Recent
 from lineage_log.log import Log, instant_of
 from lineage_log.marquez_client import MarquezClient
 from lineage_log.patient_client import Patience, StoppedError, UnreachableError
@@ -66,7 +66,13 @@ class Forwarder:
         self._lost = threading.Event()  # set when the saving thread can no longer save the checkpoint
         self._progress: Progress | None = None  # while the checkpoint is ours
         self._delivery = Delivery(
-            source, marquez, timing.patience, stop=self._stop, may_post=self._check_lease, now=self._time
+            source,
+            marquez,
+            timing.patience,
+            stop=self._stop,
+            may_post=self._check_lease,
+            until_saved=self._wait_until_saved,
+            now=self._time,
         )
         self._recent: Recent = {}
         self._to_leave: dict[str, Doubt] = {}  # doubts for whoever has taken over
@@ -154,7 +160,7 @@ class Forwarder:
             settle=timedelta(seconds=self._timing.settle),
             window=timedelta(seconds=self._timing.window),
             now=self._time,
-            ready=lambda: self._wait_until_saved(progress.doubts),
+            ready=lambda: self._wait_until_saved(lambda: not progress.doubts.too_many_unsaved),
         )
         self._progress = progress
         try:
@@ -176,15 +182,15 @@ class Forwarder:
 
     def _save_regularly(self, progress: Progress, ended: threading.Event) -> None:
         """Save the checkpoint, in a separate thread: neither Marquez nor the log must ever delay it."""
-        pause = every = self._keeper.lease / 3
+        every = self._keeper.lease / 3
         try:
-            while not self._wait_for_save(pause, ended):
+            while not self._wait_for_save(every, ended):
                 try:
                     self._save(progress)
-                    pause = every
                 except (ClientError, BotoCoreError) as error:
                     log.warning("could not save the checkpoint: %s", error)
-                    pause = min(1.0, every)
+                    ended.wait(min(1.0, every))  # however often it is asked for
+                    self._save_now.set()
         except (LostCheckpointError, BadCheckpointError):
             pass  # releasing the checkpoint raises this again
         finally:
@@ -229,9 +235,9 @@ class Forwarder:
         ahead = self._now() - s3 if s3 else timedelta(0)
         return ahead if abs(ahead) > CLOCKS_DIFFER else timedelta(0)
 
-    def _wait_until_saved(self, doubts: Doubts) -> None:
-        """Wait while more than a successor could know of has been posted since the checkpoint was saved."""
-        while doubts.too_many_unsaved:
+    def _wait_until_saved(self, saved: Callable[[], bool]) -> None:
+        """Have the checkpoint saved until `saved`: a successor would know too little of what is posted."""
+        while not saved():
             self._save_now.set()
             self._check_lease()
             self._wait(0.01)

@@ -87,10 +87,14 @@ class Delivery:
         *,
         stop: threading.Event,
         may_post: Callable[[], None] = lambda: None,
+        until_saved: Callable[[Callable[[], bool]], None] = lambda _saved: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`may_post` is called before each request; it raises if this process must no longer post."""
-        self._log = source
+        """`may_post` is called before each request; it raises if this process must no longer post.
+
+        `until_saved` waits until a saved checkpoint makes its argument true; by default, there is none.
+        """
+        self._log, self._until_saved = source, until_saved
         self._client = PatientClient(
             marquez, patience, stop=stop, may_post=may_post, on_answer=self._watch_for_doubt
         )
@@ -138,16 +142,15 @@ class Delivery:
             return Refusal(f"late, and the state of its run is unknown: {error}", final=False)
         if isinstance(undone, Refusal):
             return undone
-        try:
+        if not undone or event.run_in_marquez is None:
+            return self._client.post(event, patient=patient)
+        with self._doubts.undoing(event.run_in_marquez, undone, self._now()) as saved:
+            self._until_saved(saved)
             refusal = self._client.post(event, patient=patient)
             for newer in undone:
                 log.info("%s is late: posting %s again", event.key, newer.key)
                 # Also after a failure: the event may be partly written.
                 refusal = self._client.post(newer, patient=True) or refusal
-        except Exception:  # whoever forwards then asks Marquez, which no longer knows what was undone
-            if undone and event.run_in_marquez is not None:
-                self._doubts.interrupted(event.run_in_marquez, undone, self._now())
-            raise
         return refusal
 
     def settle(self) -> None:

@@ -7,7 +7,8 @@ the checkpoint. Doubts are kept in the checkpoint, so they outlive the process t
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -69,6 +70,8 @@ class Doubts:
         self._doubts = {run: self._with_recent(run, doubt) for run, doubt in (known or {}).items()}
         self._unsaved: list[str] = []  # runs of the events delivered since `to_save`
         self._being_saved: list[str] = []
+        self._undoing: dict[int, tuple[str, Doubt]] = {}  # by a number that rises: late events in progress
+        self._begun = self._to_note = self._noted = 0  # such numbers: up to there, they are begun, saved
 
     @property
     def unknown(self) -> Unknown | None:
@@ -80,20 +83,36 @@ class Doubts:
         return len(self._unsaved) + len(self._being_saved) >= MOST_UNSAVED
 
     def snapshot(self) -> dict[str, Doubt]:
+        """The runs that are in doubt for whoever takes over now."""
         with self._lock:
-            return dict(self._doubts)
+            return self._snapshot()
 
     def unanswered(self, run: str, now: datetime) -> None:
         with self._lock:
             self._add(run, now)
 
-    def interrupted(self, run: str, undone: Iterable[Event], now: datetime) -> None:
-        """A late event may have been posted, and what it undoes was not posted again, or not all of it."""
+    @contextmanager
+    def undoing(self, run: str, undone: Iterable[Event], now: datetime) -> Iterator[Callable[[], bool]]:
+        """Within the block, a late event is posted, and then what it undoes in its run.
+
+        If the block does not end well, or this process not at all, the run is in doubt, and the doubt says
+        what was undone, which Marquez no longer knows. Yields whether a saved checkpoint says so.
+        """
         keys: dict[bool, str] = {}
         for event in undone:
             keys[event.begins] = max(keys.get(event.begins, ""), event.key)
         doubt = Doubt(now + FIRST_CHECK, begun=keys.get(True, ""), ended=keys.get(False, ""))
-        self.join({run: doubt})
+        with self._lock:
+            self._begun = number = self._begun + 1
+            self._undoing[number] = run, doubt
+        try:
+            yield lambda: self._noted >= number
+        except Exception:
+            self.join({run: doubt})
+            raise
+        finally:
+            with self._lock:
+                del self._undoing[number]
 
     def delivered(self, run: str, event: Event, now: datetime) -> None:
         with self._lock:
@@ -137,8 +156,9 @@ class Doubts:
                 del self._doubts[run]
 
     def begin_save(self) -> None:
-        """What was delivered until now is saved by the checkpoint that is written next."""
+        """What was delivered or begun until now is saved by the checkpoint that is written next."""
         with self._lock:
+            self._to_note = self._begun
             self._being_saved += self._unsaved
             self._unsaved = []
 
@@ -146,13 +166,21 @@ class Doubts:
         """The checkpoint has been written: it was still ours when those were answered."""
         with self._lock:
             self._being_saved = []
+            self._noted = self._to_note
 
     def lost(self, now: datetime) -> dict[str, Doubt]:
         """All doubts of a forwarder that has lost the checkpoint, nobody knows when."""
         with self._lock:
             for run in (*self._being_saved, *self._unsaved):
                 self._add(run, now)
-            return dict(self._doubts)
+            return self._snapshot()
+
+    def _snapshot(self) -> dict[str, Doubt]:
+        doubts = dict(self._doubts)
+        for run, doubt in self._undoing.values():
+            known = doubts.get(run)
+            doubts[run] = self._with_recent(run, known.joined(doubt) if known else doubt)
+        return doubts
 
     def _add(self, run: str, now: datetime) -> None:
         known = self._doubts.get(run)

@@ -6,6 +6,7 @@ import logging
 import shlex
 import sys
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,12 +30,14 @@ class Progress:
 @app.command("up")
 def deploy(
     mode: Annotated[str, typer.Option(help="standard, bluegreen, hamarquez or fullha")] = "fullha",
+    dags: Annotated[str, typer.Option(help="folder of your DAGs; default: the last one, or examples")] = "",
+    airflow: Annotated[str, typer.Option(help="Airflow version, kept in the stack's configuration")] = "",
 ) -> None:
     """Deploy a mode on this machine and wait until its Airflows have run their first tasks."""
     from local import up
 
     try:
-        up.up(Home.find(), mode, Progress())
+        up.up(Home.find(), mode, Progress(), up.Own(dags=dags, airflow=airflow))
     except KeyboardInterrupt:
         typer.echo(
             "\ninterrupted: `make local` resumes from here, `make local-down` stops what is running", err=True
@@ -46,12 +49,14 @@ def deploy(
 def env() -> None:
     """Print shell exports that point pulumi and mwaactl at the local cloud, as an operator."""
     from local.aws import callers
+    from local.marquez import back_end
     from local.pulumi import cli as pulumi_cli
 
     home = Home.find()
     if find(home, "mwaa") is None:
         raise LocalError("the local cloud is not running. To start it: make local")
-    for key, value in (pulumi_cli.environ(home) | callers.of_operator(home)).items():
+    operator = pulumi_cli.environ(home) | callers.of_operator(home) | back_end.address(home)
+    for key, value in operator.items():
         typer.echo(f"export {key}={shlex.quote(value)}")
 
 
@@ -61,6 +66,14 @@ def end() -> None:
     from local import up
 
     up.down(Home.find(), Progress())
+
+
+@app.command()
+def follow(folder: Path, stack: Annotated[str, typer.Option()]) -> None:
+    """Push each change of a folder of DAGs; `up` starts this in the background."""
+    from local.dags import push_changes
+
+    push_changes(folder, stack, lambda text: print(f"{time.strftime('%X')} {text}", flush=True))
 
 
 @app.command("mwaa")

@@ -8,10 +8,13 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import psutil
+from bluegreen.proof import PROBE
 
+from local import dags
 from local.airflow.process import stop_airflows
 from local.aws import callers, ministack
 from local.home import CHECKOUT, Home
@@ -31,6 +34,7 @@ from local.processes import (
 )
 from local.pulumi import cli as pulumi_cli
 
+OPERATORS = ("on_call", "airflow_cli")
 MODES = ("standard", "bluegreen", "hamarquez", "fullha")
 EXAMPLE = "example_blue_green_zero_downtime"
 INSTANCE_PROFILE = "aws:iam/instanceProfile:InstanceProfile"
@@ -42,36 +46,64 @@ FIRST_RUN_SECONDS = 300
 Report = Callable[[str], None]
 
 
-def up(home: Home, mode: str, report: Report) -> None:
+@dataclass(frozen=True)
+class Own:
+    """What the user brings along; "": as it is."""
+
+    dags: str = ""  # a folder
+    airflow: str = ""  # a version
+
+    def configure(self, mode: str, env: Mapping[str, str], report: Report) -> None:
+        """Write into the stack's configuration what belongs there. Raises LocalError."""
+        for key, value in {"airflow_version": self.airflow}.items():
+            if value:
+                command = ["pulumi", "config", "set", key, value, "-s", mode]
+                report(" ".join(command))
+                _run(command, env)
+
+
+def up(home: Home, mode: str, report: Report, own: Own = Own()) -> None:
     """Deploy `mode`; return when its Airflows have run tasks. May be repeated. Raises LocalError."""
     if mode not in MODES:
         raise LocalError(f"MODE={mode} is not one of {', '.join(MODES)}")
+    folder = dags.chosen(home, own.dags)
     _check_memory(home, mode)
     pulumi_cli.install(home, pulumi_cli.ensure(home, report))
     ministack.start(home, report)
     _start_mwaa(home)
     env = pulumi_cli.environ(home)
     pulumi_cli.init_stack(home, mode)
+    own.configure(mode, env, report)
     _deploy(home, mode, env, report)
     # Environments of an earlier run are AVAILABLE at once, while their Airflows still start.
     _follow(env, report, lambda known: all(e["ready"] for e in known), "all Airflows to become healthy")
     outputs = json.loads(_run(["pulumi", "stack", "output", "--json", "-s", mode], env))
-    callers.grant_operator(home, mode, outputs["operator_policies"]["on_call"])
+    callers.grant_operator(home, mode, _as_one(outputs["operator_policies"]))
     operator = env | callers.of_operator(home)
-    report("DAGs: mwaactl dags push")
-    _run(["mwaactl", "dags", "push", "-s", mode], operator)
+    command = dags.push(folder, mode)
+    report(f"DAGs: {' '.join(command)}")
+    _run(command, operator)
+    dags.follow(home, folder, mode, operator)
     back_end = lineage.start_back_end(home, mode, clean_environ(**env))
+    lineage.keep_address(home, back_end)
     exported = json.loads(_run(["pulumi", "stack", "export", "-s", mode], env))
     role = role_of_the_nodes(exported["deployment"]["resources"])
     node = clean_environ(**env | callers.of_role(home, role))
     lineage.start_forwarder(home, mode, outputs["lineage_log_bucket"], back_end, node)
-    _wait_for_work(outputs, operator, report)
+    _wait_for_work(outputs, operator, EXAMPLE if folder == dags.EXAMPLES else PROBE, report)
     report("ready")
     print(_summary(home, mode, outputs, back_end), flush=True)
 
 
+def _as_one(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What the operator may do here: all that is in the documents, each statement once."""
+    statements = {each["Sid"]: each for name in OPERATORS for each in documents[name]["Statement"]}
+    return {**documents[OPERATORS[0]], "Statement": [*statements.values()]}
+
+
 def down(home: Home, report: Report) -> None:
     """Stop every process of this home, servers before what they depend on; the state stays."""
+    stop(home, dags.NAME)
     lineage.stop(home)
     stop(home, "mwaa", descendants=False)  # first, or it would start its Airflows again
     stop_airflows(home)
@@ -164,25 +196,25 @@ def _environments(env: Mapping[str, str]) -> list[dict[str, Any]]:
         return []
 
 
-def _wait_for_work(outputs: Mapping[str, Any], env: Mapping[str, str], report: Report) -> None:
-    """Wait until the example DAG has run on the owner and been skipped on the standby."""
+def _wait_for_work(outputs: Mapping[str, Any], env: Mapping[str, str], dag: str, report: Report) -> None:
+    """Wait until a DAG has run on the owner and been skipped on the standby."""
     owner = _run(["mwaactl", "active", "-s", outputs["stack"]], env).strip()
     deadline = time.monotonic() + FIRST_RUN_SECONDS
     for colour, environment in outputs["airflow_environments"].items():
         awaited, verb = ("success", "run") if colour == owner else ("skipped", "be skipped")
-        report(f"{colour}: waiting for {EXAMPLE}, due every minute, to {verb}")
-        while awaited not in (states := _task_states(environment["name"], env)):
+        report(f"{colour}: waiting for {dag} to {verb}")
+        while awaited not in (states := _task_states(environment["name"], dag, env)):
             if time.monotonic() > deadline:
                 raise LocalError(
-                    f"{EXAMPLE} has no task in state {awaited} on {colour} after {FIRST_RUN_SECONDS} s; "
+                    f"{dag} has no task in state {awaited} on {colour} after {FIRST_RUN_SECONDS} s; "
                     f"its tasks are in: {', '.join(sorted(states)) or 'no run yet'}.\n"
                     f"See http://{environment['webserver_url']} or the logs in {Home.find().logs}"
                 )
             time.sleep(1)
 
 
-def _task_states(name: str, env: Mapping[str, str]) -> set[str]:
-    """The states of the example DAG's tasks in scheduled runs."""
+def _task_states(name: str, dag: str, env: Mapping[str, str]) -> set[str]:
+    """The states of a DAG's tasks in scheduled runs."""
     import boto3
     from botocore.config import Config
     from botocore.exceptions import ClientError
@@ -192,7 +224,7 @@ def _task_states(name: str, env: Mapping[str, str]) -> set[str]:
     )
     config = Config(inject_host_prefix=False)  # botocore puts `env.` before MWAA's host
     client = session.client("mwaa", endpoint_url=env["AWS_ENDPOINT_URL_MWAA"], config=config)
-    path = f"/dags/{EXAMPLE}/dagRuns/~/taskInstances"
+    path = f"/dags/{dag}/dagRuns/~/taskInstances"
     try:
         answer = client.invoke_rest_api(Name=name, Path=path, Method="GET", QueryParameters={"limit": 1000})
     except ClientError:  # 404 until the DAG has been parsed

@@ -73,7 +73,13 @@ class Clients:
 
     @cached_property
     def mwaa(self) -> MWAAClient:
-        client: MWAAClient = self._client("mwaa", read_timeout=15, attempts=3)  # InvokeRestApi: at most 10 s
+        client: MWAAClient = self._client("mwaa", read_timeout=10, attempts=3)
+        return client
+
+    @cached_property
+    def rest_api(self) -> MWAAClient:
+        """For InvokeRestApi, which takes at most 10 s: `mwaactl.airflow.rest` decides what to repeat."""
+        client: MWAAClient = self._client("mwaa", read_timeout=15, attempts=1)
         return client
 
     @cached_property

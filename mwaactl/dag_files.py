@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from bluegreen.proof import PROBE_FILE
+from bluegreen.proof import WRITTEN_FILES
 from bluegreen.timeline import Colour
 
 from mwaactl.aws import aws_errors
@@ -67,7 +67,7 @@ class PushResult(Model):
 
 def collect(folder: Path) -> dict[str, File]:
     """The files to upload, by relative name: not `__pycache__`, nothing hidden but `.airflowignore`, and not
-    the probe, which `pulumi up` writes.
+    what `pulumi up` writes.
 
     Raises UsageError if there is no such folder or it is empty, CheckFailed naming each Python file that does
     not parse.
@@ -90,7 +90,7 @@ def collect(folder: Path) -> dict[str, File]:
 
 
 def _wanted(name: Path) -> bool:
-    if "__pycache__" in name.parts or name.suffix == ".pyc" or name == Path(PROBE_FILE):
+    if "__pycache__" in name.parts or name.suffix == ".pyc" or name.as_posix() in WRITTEN_FILES:
         return False
     return not any(part.startswith(".") for part in name.parts[:-1]) and (
         not name.name.startswith(".") or name.name == ".airflowignore"
@@ -140,7 +140,7 @@ def _push_one(
     try:
         with aws_errors(f"update s3://{bucket}/{prefix}"):
             present = stored_files(s3, environment)
-            surplus = sorted(present.keys() - files.keys() - {PROBE_FILE})
+            surplus = sorted(present.keys() - files.keys() - set(WRITTEN_FILES))
             for name, file in files.items():
                 if _same(s3, bucket, prefix + name, file, present.get(name)):
                     unchanged += 1

@@ -65,7 +65,7 @@ class Deployment:
         if colour not in self._airflows:
             environment = self.stack.require(colour)
             self._airflows[colour] = AirflowApi(
-                self.clients.mwaa, environment.name, environment.major, self._pace
+                self.clients.rest_api, environment.name, environment.major, self._pace
             )
         return self._airflows[colour]
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_aws as aws
 from bluegreen.proof import ABSENT, GATED, PERIODS, UNFINISHED
 from bluegreen.timeline import Colour
 
+from components.airflow.log_metrics import count, own_metric
 from components.config.settings import Settings
 from components.monitoring.alarm import Alarm, Metric
 
-# metrics, in a namespace of the stack's own
+# metrics
 UNGATED, REPORTS, OPEN_BOOKS = "UngatedExecutions", "ProbeReports", "SwitchUnfinished"
 
 
@@ -41,10 +41,9 @@ class GateAlarms(pulumi.ComponentResource):
         super().__init__("mwaa-openlineage:index:GateAlarms", name, None, opts)
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=self)
-        namespace = f"MwaaOpenLineage/{args.settings.name}"
-        self.ungated = Metric(namespace, UNGATED, {}, "Sum")
+        self.ungated = own_metric(args.settings, UNGATED)
         self.reports = {
-            colour: Metric(namespace, f"{colour.title()}{REPORTS}", {}, "Sum") for colour in args.task_logs
+            colour: own_metric(args.settings, f"{colour.title()}{REPORTS}") for colour in args.task_logs
         }
         for colour, log_group in args.task_logs.items():
             self._count(colour, log_group, UNGATED, self.ungated, ABSENT)
@@ -60,7 +59,7 @@ class GateAlarms(pulumi.ComponentResource):
             ),
         )
         if len(args.task_logs) > 1:
-            unfinished = Metric(namespace, OPEN_BOOKS, {}, "Sum")
+            unfinished = own_metric(args.settings, OPEN_BOOKS)
             for colour, log_group in args.task_logs.items():
                 self._count(colour, log_group, OPEN_BOOKS, unfinished, UNFINISHED)
             self._alarm(
@@ -93,13 +92,7 @@ class GateAlarms(pulumi.ComponentResource):
     def _count(
         self, colour: Colour, log_group: pulumi.Input[str], role: str, metric: Metric, line: str
     ) -> None:
-        aws.cloudwatch.LogMetricFilter(
-            f"{self._name}-{colour}-{role.lower()}",
-            log_group_name=log_group,
-            pattern=f'"{line}"',
-            metric_transformation={"name": metric.name, "namespace": metric.namespace, "value": "1"},
-            opts=self._child,
-        )
+        count(f"{self._name}-{colour}-{role.lower()}", line, log_group, metric, self._child)
 
     def _alarm(self, role: str, alarm: Alarm) -> pulumi.Output[str]:
         """Create it; its name, which is its id."""

@@ -66,8 +66,11 @@ class Mwaa(pulumi.ComponentResource):
 
     bucket: pulumi.Output[str]
     life: Life
+    role_name: pulumi.Output[str]
+    """Of its execution role."""
     task_log: pulumi.Output[str]
-    """The name of the log group of its tasks."""
+    scheduler_log: pulumi.Output[str]
+    """The names of the log groups of its tasks and of its schedulers."""
     outputs: dict[str, Any]
     """What the stack exports about the environment."""
 
@@ -96,7 +99,9 @@ class Mwaa(pulumi.ComponentResource):
         environment = self._environment(
             bucket, files, role, group, depends_on=[bucket, files.dags, files.probe, policy, *rules, *logs]
         )
-        self.bucket, self.task_log = bucket.bucket, logs[LOG_GROUPS.index("Task")].name
+        self.bucket, self.role_name = bucket.bucket, role.name
+        self.task_log = logs[LOG_GROUPS.index("Task")].name
+        self.scheduler_log = logs[LOG_GROUPS.index("Scheduler")].name
         self.outputs = self._exported(environment, bucket, role)
         self.register_outputs({"bucket": self.bucket})
 

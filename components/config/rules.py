@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.config.airflow_versions import at_least
+from components.config.airflow_versions import AIRFLOW_VERSIONS, at_least
 
 SMALLEST_CLASS = "mw1.micro"
 
@@ -97,7 +97,21 @@ def stack_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("aurora_max_capacity", high, "1 or more")
     elif low is not None and high is not None and low > high:
         yield Problem("aurora_max_capacity", high, f"aurora_min_capacity ({low}) or more")
+    if known.get("nightly_audit") is True:
+        yield from _audit_rules(known)
     yield from _tag_rules(known.get("tags", {}))
+
+
+def _audit_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
+    """The audit runs with the Python packages of Airflow."""
+    for colour in ("blue", "green") if known.get("enable_blue_green") is True else ("blue",):
+        own = {**known, **known.get(colour, {})}
+        version, lines = own.get("airflow_version"), own.get("requirements", ())
+        if version not in AIRFLOW_VERSIONS or at_least(version, "3.0"):
+            continue
+        if not any(re.match(r"pydantic(?![\w.-])", line) for line in lines):
+            allowed = f"false, or pydantic in requirements: Airflow {version} does not have it"
+            yield Problem("nightly_audit", True, allowed)
 
 
 def _tag_rules(tags: Mapping[str, str]) -> Iterator[Problem]:

@@ -80,6 +80,7 @@ class Settings(EnvironmentSettings):
     update_owner_in_place: types.Switch
     switch_lead_seconds: types.LeadSeconds
     gate_probe_minutes: types.ProbeMinutes
+    nightly_audit: types.Switch
     enable_monitoring: types.Switch
     alarm_email: types.AlarmEmail
     alarm_topic_arn: types.AlarmTopicArn

@@ -1,72 +1,22 @@
-"""The archive that a node runs the forwarder from: with every package that it imports.
-
-The packages are those of this program's own environment, which the lock file pins by hash. A node installs
-nothing, so its boot depends on no package index, and it runs what the tests ran.
-"""
+"""The archive that a node runs the forwarder from."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 from functools import cache
-from importlib.metadata import Distribution, PackagePath, distribution
 from pathlib import Path
 
-from packaging.requirements import Requirement
+from components.python_archive import CHECKOUT, built, runnable_files
 
-from components.archive import content_hash, package_files, zip_bytes
-
-CHECKOUT = Path(__file__).resolve().parents[2]
 OURS = ("forwarder", "lineage_log")
-THEIRS = "boto3"
 SERVICES = ("cloudwatch", "s3")  # of the several hundred that botocore describes
-BUILT = CHECKOUT / ".local" / "forwarder"
 
 
 @cache
 def forwarder_archive() -> Path:
     """The archive's file. Its name changes with the content."""
-    files = forwarder_files()
-    path = BUILT / f"forwarder-{content_hash(files)}.zip"
-    if not path.exists():
-        BUILT.mkdir(parents=True, exist_ok=True)
-        # Several programs may build it at once: none sees a part of it.
-        descriptor, part = tempfile.mkstemp(dir=BUILT)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(zip_bytes(files))
-        Path(part).rename(path)
-    return path
+    return built("forwarder", forwarder_files())
 
 
 def forwarder_files() -> dict[str, bytes]:
-    """`{path inside: content}` of our packages, of boto3 and of all that it requires."""
-    files = {path: data for name in OURS for path, data in package_files(CHECKOUT / name).items()}
-    for package in required(THEIRS):
-        for file in package.files or ():
-            if _runs(file):
-                files[file.as_posix()] = Path(str(file.locate())).read_bytes()
-    return files
-
-
-def required(name: str) -> list[Distribution]:
-    """A package and all that it requires without extras. All of them are pure Python."""
-    names, packages = [name], dict[str, Distribution]()
-    while names:
-        package = distribution(names.pop())
-        packages[package.name] = package
-        for line in package.requires or ():
-            requirement = Requirement(line)
-            wanted = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-            if wanted and distribution(requirement.name).name not in packages:
-                names.append(requirement.name)
-    return list(packages.values())
-
-
-def _runs(file: PackagePath) -> bool:
-    """Whether it is needed at run time: not what is installed beside the packages, caches, other services."""
-    if ".." in file.parts or file.suffix == ".pyc" or file.parts[0].endswith(".dist-info"):
-        return False
-    folder, *inner = file.parts
-    if inner[:1] != ["data"] or len(inner) < 3:
-        return True
-    return folder == "botocore" and inner[1] in SERVICES
+    """`{path inside: content}`."""
+    return runnable_files([CHECKOUT / name for name in OURS], SERVICES)

@@ -16,9 +16,10 @@ import logging
 import os
 import secrets
 import shutil
+import subprocess
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ from local.processes import LOOPBACK, LocalError
 log = logging.getLogger("mwaa")
 
 HEALTHY_SECONDS = 300
+COMMAND_SECONDS = 100
 STOP_SECONDS = 5  # MWAA's forced update does not wait for tasks either
 BACK_OFF = (0, 5, 15, 30, 60)  # seconds between restarts: before the first, the second, ...
 FORGET_SECONDS = 600  # older restarts no longer count
@@ -107,6 +109,9 @@ class RealAirflow:
 
     def call(self, environment: Json, method: str, path: str, query: Json, body: Any) -> tuple[int, Any]:
         return self._of(environment).rest(environment).call(method, path, query, body)
+
+    def command(self, environment: Json, words: Sequence[str]) -> tuple[int, bytes, bytes]:
+        return self._of(environment).command(environment, words)
 
     def _of(self, environment: Json) -> Environment:
         with self._lock:
@@ -241,6 +246,19 @@ class Environment:
         if self._rest is None or self._rest.major != major:
             self._rest = RestApi(f"http://{environment['WebserverUrl']}", major)
         return self._rest
+
+    def command(self, environment: Json, words: Sequence[str]) -> tuple[int, bytes, bytes]:
+        venv = Path(self._files.read("running.json")["venv"])
+        installation = self._installation(environment, venv, postgres.start(self._home))
+        done = subprocess.run(
+            [str(venv / "bin" / "python"), "-m", "airflow", *words],
+            env=self._environ(installation, environment["AirflowConfigurationOptions"]),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
 
     # Configuration
 

@@ -20,6 +20,7 @@ MARQUEZ_WEB = "marquezproject/marquez-web:0.51.1"
 POSTGRES = "postgres:15"
 METRICS = "MwaaOpenLineage"  # the namespace that the nodes report to
 CONTAINERS = ("web", "api", "db")
+ADDRESS = "lineage.url"  # a file: of the back end of the last `make local`
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,17 @@ class BackEnd:
     kind: str  # "Marquez" or "receiver (stands in for Marquez)"
     api: str  # base URL for POST /api/v1/lineage
     page: str  # URL for the user's browser
+
+
+def keep_address(home: Home, back_end: BackEnd) -> None:
+    """For `make -s local-env`."""
+    (home.state / ADDRESS).write_text(back_end.api)
+
+
+def address(home: Home) -> dict[str, str]:
+    """The variable that tells `mwaactl` where the back end is; empty before one was started."""
+    kept = home.state / ADDRESS
+    return {"MWAACTL_LINEAGE_URL": kept.read_text()} if kept.exists() else {}
 
 
 def docker_runs() -> bool:

@@ -7,9 +7,12 @@ nothing runs. `GET /local/environments` is ours: what each environment is doing 
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import secrets
+import shlex
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +34,13 @@ AUTHORIZATION = "authorization"  # in a query: the header
 AIRFLOW_ROLE = "x-local-airflow-role"
 IN_A_ROLE = ("InvokeRestApi", "CreateWebLoginToken")  # these need one of Airflow's roles
 LONGEST_PATH = "MWAA_LOCAL_REST_LONGEST"  # characters; not set: any
+HOST = "host"  # in a query: of this server, as the caller named it
+CLI_TOKEN_SECONDS = 60
+# Of those that MWAA's guide does not list, the ones that would do something to this machine's Airflow.
+REFUSED_COMMANDS = (
+    *("api-server", "celery", "dag-processor", "db", "kerberos", "rotate-fernet-key", "scheduler"),
+    *("standalone", "triggerer", "webserver"),
+)
 REST_METHODS = ("GET", "PUT", "POST", "PATCH", "DELETE")
 
 
@@ -52,6 +62,7 @@ class Api:
     def __init__(self, fleet: Fleet, runtime: Runtime) -> None:
         self._fleet = fleet
         self._runtime = runtime
+        self._cli_tokens: dict[str, tuple[str, float]] = {}  # environment, and until when
 
     def create(self, name: str, _query: Json, body: Json) -> Json:
         return {"Arn": self._fleet.create(name, body)["Arn"]}
@@ -96,11 +107,25 @@ class Api:
         host = self._available(name)["WebserverUrl"]
         return {"WebToken": secrets.token_urlsafe(32), "WebServerHostname": host, "AirflowIdentity": "admin"}
 
-    def cli_token(self, name: str, _query: Json, _body: Json) -> Json:
-        return {
-            "CliToken": secrets.token_urlsafe(32),
-            "WebServerHostname": self._available(name)["WebserverUrl"],
-        }
+    def cli_token(self, name: str, query: Json, _body: Json) -> Json:
+        """The host is this server's own: Airflow's web server has no such page."""
+        self._available(name)
+        token = secrets.token_urlsafe(32)
+        self._cli_tokens[token] = name, time.monotonic() + CLI_TOKEN_SECONDS
+        return {"CliToken": token, "WebServerHostname": query[HOST]}
+
+    def cli(self, authorization: str, command: str) -> tuple[int, Json]:
+        """Status and body of MWAA's answer to one of Airflow's own commands."""
+        name, until = self._cli_tokens.get(authorization.removeprefix("Bearer "), ("", 0.0))
+        if time.monotonic() > until:
+            return 403, {"message": "Forbidden"}
+        words = shlex.split(command)
+        if words[:1] and words[0] in REFUSED_COMMANDS:
+            code, out, err = 1, b"", f"{words[0]} is not a command that MWAA allows\n".encode()
+        else:
+            code, out, err = self._runtime.command(self._available(name), words)
+        printed = {"stdout": base64.b64encode(out).decode(), "stderr": base64.b64encode(err).decode()}
+        return 400 if code else 200, printed
 
     def rest(self, name: str, query: Json, body: Json) -> Json:
         method, path = str(body.get("Method")), str(body.get("Path"))
@@ -156,8 +181,11 @@ def app(home: Home, runtime: Runtime) -> Starlette:
     ]
     return Starlette(
         routes=[
-            Route(path, _endpoint(_behind(door, action, operation)), methods=[method])
-            for method, path, action, operation in routes
+            Route("/aws_mwaa/cli", _command(api), methods=["POST"]),
+            *(
+                Route(path, _endpoint(_behind(door, action, operation)), methods=[method])
+                for method, path, action, operation in routes
+            ),
         ]
     )
 
@@ -176,11 +204,24 @@ def _behind(door: Door, action: str, operation: Operation) -> Operation:
     return judged
 
 
+def _command(api: Api) -> Callable[[Request], Any]:
+    async def command(request: Request) -> Response:
+        text = (await request.body()).decode()
+        try:
+            status, body = await run_in_threadpool(api.cli, request.headers.get("authorization", ""), text)
+        except (ValueError, ValidationError) as error:
+            return JSONResponse({"message": str(error)}, status_code=400)
+        return JSONResponse(body, status_code=status)
+
+    return command
+
+
 def _endpoint(operation: Operation) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> Response:
         raw = await request.body()
         query: Json = dict(request.query_params)
         query["tagKeys"] = request.query_params.getlist("tagKeys")
+        query[HOST] = request.headers.get("host", "")
         query[AUTHORIZATION] = request.headers.get("authorization", "")
         try:
             body = json.loads(raw) if raw else {}

@@ -14,7 +14,7 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -74,6 +74,9 @@ class Runtime(Protocol):
     def call(self, environment: Json, method: str, path: str, query: Json, body: Any, /) -> tuple[int, Any]:
         """One call of Airflow's REST API: (status, body)."""
 
+    def command(self, environment: Json, words: Sequence[str], /) -> tuple[int, bytes, bytes]:
+        """Carry out `airflow <words>`: exit code, what it printed, what it printed as errors."""
+
 
 class NoAirflow:
     """Environments without processes: AVAILABLE at once. For tests of everything around Airflow."""
@@ -100,6 +103,9 @@ class NoAirflow:
 
     def call(self, *_: object) -> tuple[int, Any]:
         return 503, {"detail": "This local MWAA was started with --no-airflow: there is no REST API to call."}
+
+    def command(self, *_: object) -> tuple[int, bytes, bytes]:
+        return 1, b"", b"This local MWAA was started with --no-airflow.\n"
 
 
 class Keeper:

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -38,6 +39,7 @@ REPLACEMENT = "github.com/tgummerer/clipboard v0.0.0-20241001131231-d02d263e614e
 INSTALLER = "https://get.pulumi.com/install.sh"
 INSTALLER_ANSWERS_SECONDS = 5.0
 INSTALL_SECONDS = 300.0
+PROGRESS_SECONDS = 15.0  # between two reports of a build
 OLDEST = (3, 200)
 PASSPHRASE = "local"  # noqa: S105 - guards the secrets of an emulated cloud
 # Docker's are never used: awsx depends on their SDKs, and a language host may ask for every SDK's plugin.
@@ -121,19 +123,40 @@ def build(cli: Path, report: Report) -> None:
         needs = f"require {MODULE} {BUILD_VERSION}\n\nreplace {REPLACED} => {REPLACEMENT}\n"
         (Path(folder) / "go.mod").write_text(f"module build\n\ngo 1.25.0\n\n{needs}")
         stamp = f"-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version={BUILD_VERSION}"
-        command = [go, "build", "-mod=mod", f"-ldflags=-s -w {stamp}", "-o", "pulumi", f"{MODULE}/cmd/pulumi"]
-        result = subprocess.run(
-            command,
-            cwd=folder,
-            env=clean_environ(CGO_ENABLED="0"),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if result.returncode != 0:
-            end = "\n".join(result.stderr.splitlines()[-15:])
+        names = f"-ldflags=-s -w {stamp}", "-o", "pulumi", f"{MODULE}/cmd/pulumi"
+        command = [go, "build", "-v", "-mod=mod", *names]
+        code, printed = _followed(command, Path(folder), report)
+        if code != 0:
+            end = "\n".join(printed[-15:])
             raise LocalError(f"Building the Pulumi CLI failed: {shlex.join(command)}\n{end}")
         (Path(folder) / "pulumi").replace(cli)
+
+
+def _followed(command: list[str], folder: Path, report: Report) -> tuple[int, list[str]]:
+    """The exit code of a build and the lines that it printed; a report now and then of how far it is."""
+    printed: list[str] = []
+    reported = time.monotonic()
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        env=clean_environ(CGO_ENABLED="0"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        for line in child.stderr or ():
+            printed.append(line.rstrip())
+            if time.monotonic() - reported > PROGRESS_SECONDS:
+                reported = time.monotonic()
+                report(f"Pulumi CLI: {_progress(printed)}")
+    return child.returncode, printed
+
+
+def _progress(printed: list[str]) -> str:
+    """`go build -v` prints each module that it downloads and each package that it compiles."""
+    modules = sum(line.startswith("go: downloading ") for line in printed)
+    packages = sum(not line.startswith("go: ") for line in printed)
+    return f"{modules} modules downloaded, {packages} packages compiled"
 
 
 def install(home: Home, cli: Path) -> None:

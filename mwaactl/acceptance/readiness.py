@@ -50,9 +50,6 @@ def _open(deployment: Deployment, planned: SwitchPlan) -> Iterator[str]:
     if line.next_owner is not None and line.next_since is not None:
         yield f"a switch to {line.next_owner} takes effect at {iso(line.next_since)}: wait until it has"
     for colour in deployment.stack.airflow_environments:
-        for book in timeline.drains(colour):
-            if book.dag_id == PROBE and book.own:
-                continue  # of an interrupted rehearsal: this one closes them
-            owner = timeline.newest(book.dag_id).owner
-            dag = f" --dag {book.dag_id}" if book.own and book.dag_id else ""
-            yield f"{colour} has not drained. To wait for it: mwaactl switch {owner} --wait -s {name}{dag}"
+        # The probe's own books are of an interrupted rehearsal: this one closes them.
+        if (owner := timeline.closed_by(colour, but=PROBE)) is not None:
+            yield f"{colour} has not drained. To wait for it: mwaactl switch {owner} --wait -s {name}"

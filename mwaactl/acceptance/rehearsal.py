@@ -26,12 +26,12 @@ from mwaactl.json_model import Model, iso
 from mwaactl.ownership.parameter import Snapshot, aws_now
 from mwaactl.ownership.reading import named, newest_owner
 from mwaactl.recovery.audit import audit
+from mwaactl.switching.bring_back import bring_back
 from mwaactl.switching.drain import wait_until_drained
 from mwaactl.switching.plan import SwitchPlan, plan
 from mwaactl.switching.write import carry_out
 
 POLL = 3.0  # seconds between two looks at the probe's runs
-ATTEMPTS = 5  # at a decision that other writers are faster than
 GRACE = timedelta(minutes=2)  # for a run that is due to be executed
 STOPPED = timedelta(seconds=30)  # for closing the books when the operator has interrupted the command
 
@@ -180,29 +180,21 @@ class _Rehearsal:
         self._drain("drain-there", self._home, self._limit)
 
     def _give_back(self) -> None:
-        for attempt in range(ATTEMPTS):
-            planned = self._plan(self._home)
-            self._stand_down(planned.before)
-            failed = [check.name for check in planned.checks if check.stops]
-            checks = tuple(
-                check.model_copy(update={"forced": check.name in failed}) if failed else check
-                for check in planned.checks
-            )
-            planned = replace(planned, checks=checks, forced=planned.forced | set(failed))
-            try:
-                result = carry_out(planned, reason=self._reason or "rehearsal")
-            except LostRace:
-                if attempt == ATTEMPTS - 1:
-                    raise
-                continue
-            break
+        planned, result, failed = bring_back(
+            self._deployment,
+            self._home,
+            (PROBE,),
+            reason=self._reason or "rehearsal",
+            force=self._force,
+            agree=self._stand_down,
+        )
         self._result = self._result.model_copy(update={"checks_back": planned.checks})
         if failed:
             self._step(
                 "checks-back", "fail", f"{', '.join(failed)} failed; the probe comes home all the same"
             )
         else:
-            self._step("checks-back", "pass", f"{len(checks)} checks of a move to {self._home}")
+            self._step("checks-back", "pass", f"{len(planned.checks)} checks of a move to {self._home}")
         self._step("move-home", "pass", self._owned(self._home, result.owns_from, result.version))
 
     def _drain(self, name: str, target: Colour, limit: timedelta) -> None:

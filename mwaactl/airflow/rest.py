@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 CALLS_PER_SECOND = 9.0  # InvokeRestApi allows an account 10, of all its environments
 BURST = 10
 PATIENCE = (1, 2, 4, 8, 16)  # seconds to wait, one after the other, while others use up the account's calls
+AGAIN_AFTER = (0.3, 1.0)  # seconds, for a call without an answer
+READING_POSTS = "/list"  # how their paths end
 UNKNOWN_PATH = (400, 404)  # Airflow's answers to a path that it does not understand
 LONGEST_PATH = 64  # by the API's model; whether Amazon insists on it is not known
 
@@ -90,7 +92,7 @@ class RestApi:
         try:
             response = self._admitted(request, path)
         except (BotoCoreError, ClientError) as error:
-            status = getattr(error, "response", {}).get("RestApiStatusCode") or 0
+            status = (getattr(error, "response", None) or {}).get("RestApiStatusCode") or 0
             message = f"Airflow's REST API on {self._name}: {_reason(error, path)}"
             if 400 <= status < 500:
                 raise (NotFound if status == 404 else Refused)(message, status) from error
@@ -103,19 +105,27 @@ class RestApi:
         return answer
 
     def _admitted(self, request: Mapping[str, Any], path: str) -> InvokeRestApiResponseTypeDef:
-        """The answer, asked for again while AWS throttles: a throttled call has not reached Airflow."""
-        from botocore.exceptions import ClientError
+        """The answer. Each attempt counts towards the account's rate, so all are made here.
 
-        pauses = iter(PATIENCE)
+        A throttled call has not reached Airflow, and is made again; so is one without an answer, if that
+        changes nothing more.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        throttled, unanswered = iter(PATIENCE), iter(AGAIN_AFTER)
         while True:
             self._pace.wait()
             try:
                 return self._client.invoke_rest_api(**request, Path=path)
-            except ClientError as error:
-                seconds = next(pauses, None) if error_code(error) in BUSY else None
-                if seconds is None:
+            except (BotoCoreError, ClientError) as error:
+                busy = error_code(error) in BUSY
+                seconds = next(throttled if busy else unanswered, None)
+                if seconds is None or not (busy or _may_repeat(error, request["Method"], path)):
                     raise
+            if busy:
                 self._pace.hold_off(seconds)
+            else:
+                time.sleep(seconds)
 
 
 class Pace:
@@ -142,6 +152,19 @@ class Pace:
         with self._lock:
             self._held += 1
             self._free_at = max(self._free_at, time.monotonic() + seconds)
+
+
+def _may_repeat(error: Exception, method: str, path: str) -> bool:
+    """Whether a call has failed on its way, and a second one does no harm if it was carried out."""
+    from botocore import exceptions as boto
+
+    if isinstance(error, boto.EndpointConnectionError | boto.ConnectTimeoutError):
+        return True  # it was never sent
+    if isinstance(error, boto.ClientError):
+        lost = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500
+    else:
+        lost = isinstance(error, boto.ConnectionError | boto.HTTPClientError)
+    return lost and (method in ("GET", "PUT", "PATCH") or (method == "POST" and path.endswith(READING_POSTS)))
 
 
 def _text(value: object) -> str:

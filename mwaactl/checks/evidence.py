@@ -50,13 +50,14 @@ def gather(
     *,
     now: Callable[[], datetime],
     thorough: bool,
+    gated_since: datetime | None = None,
 ) -> Evidence:
     """Collect what the checks need besides the observations; `not_checked` has a reason for each gap.
 
     `now` returns AWS's time. `thorough` includes what takes a call per DAG: waiting events, and with `dags`
-    the dependencies.
+    the dependencies. `gated_since`: nothing ungated was executed since then, as far as that is known.
     """
-    questions = {"gate": lambda: _gate(deployment, observations, target, timeline, now())}
+    questions = {"gate": lambda: _gate(deployment, observations, target, timeline, now(), gated_since)}
     if other_colour(target) not in observations:
         answers, not_checked = _answers(questions)
         fields = Evidence.model_fields.keys() - {"not_checked"}
@@ -167,6 +168,7 @@ def _gate(
     colour: Colour,
     timeline: Timeline | None,
     now: datetime,
+    gated_since: datetime | None,
 ) -> GateProof:
     if timeline is None:
         raise Unreachable("the ownership timeline cannot be read, so the owners of these runs are unknown")
@@ -176,8 +178,10 @@ def _gate(
     }
     skipped, executed = _by_runs(deployment.airflow(colour), observations[colour], timeline)
     proof = GateProof(skipped=skipped, executed=executed, sides=sides)
+    since = now - PERIODS * stack.probe_period
+    if gated_since is not None and gated_since <= since:
+        return proof
     try:
-        since = now - PERIODS * stack.probe_period
         ungated = read_ungated(deployment.clients.s3, stack.lineage_log_bucket, since)
     except Unreachable as error:
         return proof.model_copy(update={"unknown": str(error)})

@@ -87,7 +87,7 @@ def observe(deployment: Deployment, colours: Iterable[Colour] | None = None) -> 
         if colours is None or colour in colours
     }
     clients = deployment.clients
-    _ = clients.mwaa, clients.cloudwatch  # created here: boto3 sessions are not thread-safe
+    _ = clients.mwaa, clients.rest_api, clients.cloudwatch  # here, for boto3 sessions are not thread-safe
     with ThreadPoolExecutor(max_workers=20, thread_name_prefix="observe") as pool:
         observations = {
             colour: pool.submit(_observe, colour, environment, clients, deployment.airflow(colour), pool)

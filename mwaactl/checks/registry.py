@@ -196,18 +196,29 @@ def observe_sides(
     now: Callable[[], datetime] | None = None,
     observations: Mapping[Colour, Observation] | None = None,
     thorough: bool = True,
+    gated_since: datetime | None = None,
 ) -> Sides:
     """Observe what the checks of a switch to `target` (of `dags` alone, if any are named) need.
 
     `timeline` is the ownership as Airflow applies it, None if it cannot be read; `now` returns AWS's time
     (None: this machine's); `observations` are those that the caller already has. Not `thorough`: without the
-    calls that take one per DAG. A service that does not answer is not an error: its fields are not checked.
+    calls that take one per DAG. `gated_since`: nothing ungated was executed since then, as the caller has
+    seen. A service that does not answer is not an error: its fields are not checked.
     Raises UsageError if the stack has no such environment.
     """
     deployment.stack.require(target)
     observations = observations or observe(deployment)
     now = now or clock.now
-    evidence = gather(deployment, observations, target, timeline, dags, now=now, thorough=thorough)
+    evidence = gather(
+        deployment,
+        observations,
+        target,
+        timeline,
+        dags,
+        now=now,
+        thorough=thorough,
+        gated_since=gated_since,
+    )
     return Sides(
         target=observations[target],
         source=observations.get(other_colour(target)),

@@ -9,10 +9,12 @@ import typer
 
 from mwaactl.cli import (
     acceptance,
+    airflow,
     cost,
     images,
     lineage,
     logs,
+    maintenance,
     open,
     recovery,
     report,
@@ -117,6 +119,8 @@ cost.register(app)
 logs.register(app)
 open.register(app)
 report.register(app)
+airflow.register(app)
+maintenance.register(app)
 
 
 def main() -> None:

@@ -17,7 +17,10 @@ ModesArgument = Annotated[list[str] | None, typer.Argument(help="Modes; default:
 StackOption = Annotated[
     str | None,
     typer.Option(
-        "--stack", "-s", help="This stack instead: as deployed, and as its settings say.", metavar="STACK"
+        "--stack",
+        "-s",
+        help="This stack instead: as deployed, as its settings say, and with --set.",
+        metavar="STACK",
     ),
 ]
 SetOption = Annotated[
@@ -60,7 +63,9 @@ def cost(
     ] = None,
     changes: SetOption = None,
     hours: Annotated[float, _amount("--hours", "Hours a month.")] = 730,
-    workers: Annotated[float, _amount("--workers", "Workers at work beside min_workers, on average.")] = 0,
+    workers: Annotated[
+        float, _amount("--workers", "Workers at work beside min_workers, on average; none on mw1.micro.")
+    ] = 0,
     nat_gb: Annotated[float, _amount("--nat-gb", "GB a month through NAT.")] = 0,
     endpoint_gb: Annotated[float, _amount("--endpoint-gb", "GB a month through interface endpoints.")] = 0,
     log_gb: Annotated[float, _amount("--log-gb", "GB of Airflow logs a month.")] = 0,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import typer
 
@@ -26,10 +26,16 @@ def finish(
     as_json: bool,
     error: ControlError | None = None,
     exit_code: int = 0,
+    beside: Mapping[str, Any] | None = None,
 ) -> None:
-    """Print the result, then `error` if there is one; exit with its code, else with `exit_code`."""
+    """Print the result, then `error` if there is one; exit with its code, else with `exit_code`.
+
+    `beside`: what stands beside the result's fields in the JSON object.
+    """
     if as_json:
-        fields = result.model_dump(mode="json") | (error_fields(error) if error is not None else {})
+        fields = {**result.model_dump(mode="json"), **(beside or {})} | (
+            error_fields(error) if error is not None else {}
+        )
         typer.echo(json.dumps(fields, indent=2))
     else:
         show(console(), result)
@@ -40,8 +46,14 @@ def finish(
         raise typer.Exit(code)
 
 
-def stop(error: ControlError, result: Callable[[], Model], *, as_json: bool) -> NoReturn:
+def stop(
+    error: ControlError,
+    result: Callable[[], Model],
+    *,
+    as_json: bool,
+    beside: Mapping[str, Any] | None = None,
+) -> NoReturn:
     """Exit with `error` alone; with --json, also print what `result` returns."""
     if as_json:
-        finish(result(), lambda *_: None, as_json=True, error=error)
+        finish(result(), lambda *_: None, as_json=True, error=error, beside=beside)
     raise error

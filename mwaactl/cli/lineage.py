@@ -26,7 +26,10 @@ lineage_app.add_typer(aside_app, name="set-aside")
 ToOption = Annotated[
     str | None,
     typer.Option(
-        "--to", help="Root URL of the back end; default: the stack's own, inside the VPC.", metavar="URL"
+        "--to",
+        help="Root URL of the back end; default: the stack's own, inside the VPC.",
+        metavar="URL",
+        envvar="MWAACTL_LINEAGE_URL",  # the local cloud's, which is not where the stack's output says
     ),
 ]
 

@@ -11,8 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mwaactl.cli.options import CwdOption, DryRunOption, ForceOption, ReasonOption, StackOption, YesOption
+from mwaactl.cli.options import (
+    CanaryOption,
+    CanaryPercentOption,
+    CwdOption,
+    DryRunOption,
+    ForceOption,
+    ReasonOption,
+    SoakOption,
+    StackOption,
+    YesOption,
+)
 from mwaactl.cli.session import confirm, console, error_fields, open_deployment, print_error
+from mwaactl.cli.switch import CanaryOptions
 from mwaactl.errors import ControlError
 
 if TYPE_CHECKING:
@@ -39,6 +50,9 @@ def rollout(
     back: Annotated[
         bool, typer.Option("--return", help="At the end, switch back to the side that owned the work.")
     ] = False,
+    canary: CanaryOption = None,
+    canary_percent: CanaryPercentOption = None,
+    soak: SoakOption = "30m",
     reason: ReasonOption = "",
     force: ForceOption = None,
     timeout: Annotated[
@@ -64,7 +78,8 @@ def rollout(
 
     The side that does not own the work is updated first, with what both share. Once it is proven to work, it
     takes the work over, the other side drains, and is updated then. A side that owns work is never touched.
-    After an interruption, or if a step fails, the same command goes on.
+    With --canary, some DAGs go first; if they do badly there, they go back, and the rollout ends.
+    After an interruption, or if a step fails, the same command goes on, with the same options.
     """
     from mwaactl.rollout import rollout as rolling
     from mwaactl.rollout.engine import Engine
@@ -83,6 +98,7 @@ def rollout(
         if planned.steps or back:
             confirm(f"Roll this out to {name}?", yes=yes, as_json=as_json)
 
+    first = CanaryOptions(canary or (), canary_percent, soak, force or (), alone=False)
     with _ended(as_json):
         folder = find_project(cwd)
         name = stack or selected(folder)
@@ -96,6 +112,7 @@ def rollout(
             limit=timedelta(seconds=timeout),
             drain=None if drain_timeout is None else timedelta(seconds=drain_timeout),
             reason=reason,
+            canary=first.parsed() if canary or canary_percent else None,
         )
         rolling.roll_out(lambda: open_deployment(name, cwd), engine, how, on_event=report, on_plan=ask)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from mwaactl.cli.finish import finish, stop
 from mwaactl.cli.options import (
+    CanaryOption,
+    CanaryPercentOption,
     ColourArgument,
     CwdOption,
     DryRunOption,
@@ -17,15 +19,21 @@ from mwaactl.cli.options import (
     JsonOption,
     LeadOption,
     ReasonOption,
+    SoakOption,
     StackOption,
     TimeoutOption,
     WaitOption,
     YesOption,
 )
 from mwaactl.cli.session import busy, colour_named, confirm, console, open_deployment, session
-from mwaactl.errors import Unfinished
+from mwaactl.cli.times import duration
+from mwaactl.errors import Unfinished, UsageError
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from mwaactl.canary.progressive import Canary, Step
+    from mwaactl.canary.soak import Soak
     from mwaactl.switching.drain import DrainProgress
     from mwaactl.switching.plan import SwitchPlan
     from mwaactl.switching.write import SwitchResult
@@ -46,6 +54,13 @@ class Execution(NamedTuple):
     as_json: bool
     wait: bool
     timeout: float | None
+    canary: tuple[Step, ...] = ()  # what moved before
+
+    @property
+    def beside(self) -> dict[str, Any]:
+        """What the JSON has of it."""
+        steps = [step.model_dump(mode="json") for step in self.canary]
+        return {"canary": steps} if steps else {}
 
 
 def switch(
@@ -69,6 +84,9 @@ def switch(
     sync: Annotated[
         bool, typer.Option("--sync", help="First copy pause state and pools to the target.")
     ] = False,
+    canary: CanaryOption = None,
+    canary_percent: CanaryPercentOption = None,
+    soak: SoakOption = "30m",
     wait: WaitOption = False,
     timeout: TimeoutOption = None,
     dry_run: DryRunOption = False,
@@ -94,7 +112,61 @@ def switch(
 
     if sync and dry_run and not as_json:
         typer.echo("A dry run copies nothing (--sync): the checks show the present differences.", err=True)
-    _move(look, Execution(reason, dry_run, yes, as_json, wait, timeout))
+    how = Execution(reason, dry_run, yes, as_json, wait, timeout)
+    if canary or canary_percent:
+        first = CanaryOptions(canary or (), canary_percent, soak, force or (), alone=bool(dag))
+        how = how._replace(canary=_move_first(look, how, first))
+    move(look, how)
+
+
+class CanaryOptions(NamedTuple):
+    """The options about the first DAGs, as they were typed. `alone`: with --dag."""
+
+    names: Sequence[str]
+    percent: str | None
+    soak: str
+    force: Sequence[str]
+    alone: bool
+
+    def parsed(self) -> Canary:
+        """Raises UsageError."""
+        from mwaactl.canary.progressive import Canary
+
+        if self.alone:
+            raise UsageError("--dag moves single DAGs and nothing else: leave it out with --canary")
+        try:
+            percents = tuple(int(each) for each in self.percent.split(",")) if self.percent else ()
+        except ValueError as error:
+            raise UsageError(f"--canary-percent must be like 10 or 10,50, not {self.percent!r}") from error
+        names = tuple(dict.fromkeys(self.names))
+        return Canary(dags=names, percents=percents, soak=duration(self.soak, "--soak"))
+
+
+def _move_first(look: Callable[[], SwitchPlan], how: Execution, options: CanaryOptions) -> tuple[Step, ...]:
+    """Move the first DAGs and watch them. In a dry run, nothing moves."""
+    from mwaactl.canary.progressive import progress
+    from mwaactl.checks.outcome import checks_failed
+    from mwaactl.screens.switch import soak_line
+    from mwaactl.switching.write import dry_run
+
+    with session(how.as_json):
+        first = options.parsed()
+        with busy("Checking", how.as_json):
+            whole = look()  # what would stop the whole switch is to stop it before
+        if whole.already or how.dry_run:
+            return ()
+        if error := checks_failed(whole.checks):
+            stop(error, lambda: dry_run(whole), as_json=how.as_json)
+        name = whole.deployment.name
+        confirm(f"Move the first DAGs of {name} to {whole.target}?", yes=how.yes, as_json=how.as_json)
+
+        def report(seen: Soak, left: timedelta) -> None:
+            if not how.as_json:
+                console().print(soak_line(seen, left), markup=False, highlight=False, soft_wrap=True)
+
+        return progress(
+            whole.deployment, whole.target, first, force=options.force, reason=how.reason, on_look=report
+        )
 
 
 def rollback(
@@ -119,10 +191,10 @@ def rollback(
     def look() -> SwitchPlan:
         return plan_rollback(open_deployment(stack, cwd), lead=lead, force=force or ())
 
-    _move(look, Execution(reason, dry_run, yes, as_json, wait, timeout))
+    move(look, Execution(reason, dry_run, yes, as_json, wait, timeout))
 
 
-def _move(look: Callable[[], SwitchPlan], how: Execution) -> None:
+def move(look: Callable[[], SwitchPlan], how: Execution) -> None:
     """Plan, show the checks, ask, write and show the result; with --wait, follow the drain to its end."""
     from mwaactl.checks.outcome import checks_failed
     from mwaactl.screens.common import show_checks
@@ -141,7 +213,7 @@ def _move(look: Callable[[], SwitchPlan], how: Execution) -> None:
         waiting = how.wait and not how.dry_run and not alone  # with one environment there is no drain
         show = partial(show_switch, deployment=plan.deployment, waiting=waiting)
         if not waiting:
-            finish(result, show, as_json=how.as_json)
+            finish(result, show, as_json=how.as_json, beside=how.beside)
             return
         if not how.as_json:
             show(console(), result)
@@ -188,8 +260,9 @@ def _wait(plan: SwitchPlan, result: SwitchResult, how: Execution) -> None:
             f"{why}: {progress_line(progress)}. The switch itself stands. To continue: "
             f"{continue_command(plan.deployment, result)}"
         )
-        stop(error, lambda: both, as_json=how.as_json)
-    finish(both, lambda screen, ended: show_drain(screen, ended.drain), as_json=how.as_json)
+        stop(error, lambda: both, as_json=how.as_json, beside=how.beside)
+    show = lambda screen, ended: show_drain(screen, ended.drain)  # noqa: E731
+    finish(both, show, as_json=how.as_json, beside=how.beside)
 
 
 def _follow_drain(plan: SwitchPlan, how: Execution) -> tuple[DrainProgress, bool]:

@@ -1,4 +1,4 @@
-"""Times in the past, as operators type them."""
+"""Times in the past and durations, as operators type them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,14 @@ from mwaactl.errors import UsageError
 
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def duration(text: str, option: str) -> timedelta:
+    """Parse `90m` or `3h`; UsageError for anything else."""
+    match = _AGO.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{option} must be like 90m or 3h, not {text!r}")
+    return timedelta(**{_UNITS[match[2]]: float(match[1])})
 
 
 def past(text: str, now: datetime, option: str) -> datetime:

@@ -136,8 +136,8 @@ def _size(inputs: Mapping[str, Any]) -> str:
 def _usage(resources: Sequence[Resource], environments: Sequence[Resource], usage: Usage) -> Items:
     """What only comes with work, and belongs to no single resource."""
     types = {each.type for each in resources}
-    if environments:
-        yield f"mwaa.worker.{_size(environments[0].inputs)}", usage.workers * usage.hours
+    if environments and (size := _size(environments[0].inputs)) != "micro":  # which has one worker
+        yield f"mwaa.worker.{size}", usage.workers * usage.hours
     if "aws:ec2/natGateway:NatGateway" in types:
         yield "nat.data", usage.nat_gb
     if any(map(_is_interface, resources)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from mwaactl.cost.bill import Bill, bill, difference
@@ -28,9 +29,10 @@ LEAST_USD = 0.005  # a month; what saves less saves nothing
 
 
 class Bills(Model):
-    """What `mwaactl cost` prints. `is_change`: the last bill is that of the first with other settings.
+    """What `mwaactl cost` prints. `is_change`: each bill is that of the one before it with other settings.
 
-    `difference`: USD a month, of a change; None where it depends on an unknown price.
+    `steps`: USD a month from each bill of a change to the next; None where it depends on an unknown price.
+    `difference`: likewise, from the first to the last.
     `savings`: what each lever saves of the last bill; only for a single mode or stack.
     """
 
@@ -38,6 +40,7 @@ class Bills(Model):
     usage: Usage
     bills: tuple[Bill, ...]
     is_change: bool = False
+    steps: tuple[float | None, ...] = ()
     difference: float | None = None
     savings: tuple[Saving, ...] = ()
 
@@ -64,7 +67,7 @@ class Question:
         return Bills(region=region, usage=self.usage, bills=tuple(bills))
 
     def of_stack(self, stack: str) -> Bills:
-        """The bill of a stack as it is deployed and as its settings would make it."""
+        """The bills of a stack as it is deployed, as its settings would make it, and with the changes."""
         settings = settings_of_stack(stack, self.folder)
         region = self.region or (settings.config or {}).get(REGION) or DEFAULT_REGION
         return self._of_one(stack, deployed(stack, self.folder), settings.changed({REGION: region}), region)
@@ -74,20 +77,23 @@ class Question:
     ) -> Bills:
         """`present`: what is deployed; None for a mode."""
         wanted = settings.changed(self.changes or {})
-        unchanged = [settings] if self.changes and not present else []
-        *before, after = registered(self.folder, [*unchanged, wanted])
+        unchanged = f"{name}, settings" if present else name
+        runs = {unchanged: settings} | ({f"{name}, changed": wanted} if self.changes else {})
+        columns: dict[str, Sequence[Resource]] = dict(
+            zip(runs, registered(self.folder, [*runs.values()]), strict=True)
+        )
+        *_, after = columns.values()
         levers = levers_of(after, overrides(wanted, self.folder))
-        bills = [self._bill(name, region, resources) for resources in before]
         if present:
-            bills.append(self._bill(f"{name}, deployed", region, present))
-        label = f"{name}, changed" if self.changes else f"{name}, settings" if present else name
-        last = self._bill(label, region, after)
-        bills.append(last)
+            columns = {f"{name}, deployed": present, **columns}
+        bills = [self._bill(label, region, resources) for label, resources in columns.items()]
+        last = bills[-1]
         return Bills(
             region=region,
             usage=self.usage,
             bills=tuple(bills),
             is_change=len(bills) > 1,
+            steps=tuple(difference(before, later) for before, later in pairwise(bills)),
             difference=difference(bills[0], last) if len(bills) > 1 else None,
             savings=self._savings(levers, wanted, last),
         )

@@ -43,7 +43,8 @@ def levers_of(resources: Sequence[Resource], overrides: Collection[str]) -> list
 
     `overrides`: the settings that one environment has of its own, as `blue.schedulers`.
     """
-    environments = {each.name: each.inputs for each in resources if each.kind == "Environment"}
+    found = {each.name: each.inputs for each in resources if each.kind == "Environment"}
+    environments = dict(sorted(found.items()))  # the engine registers them in any order
     return [
         *_environments(environments, overrides),
         *_network(resources),

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
@@ -57,6 +56,7 @@ class Audit(Model):
     by_lineage: dict[Colour, str]  # sides whose runs are taken from the log, and why
     findings: tuple[Finding, ...]
     ungated: tuple[UngatedExecution, ...] = ()  # executions in the window that no gate judged
+    fenced: tuple[Colour, ...] = ()  # sides with the fence of a failover
     backfilled: tuple[Finding, ...] = ()
     not_backfilled: tuple[Failure, ...] = ()
     notes: tuple[str, ...] = ()
@@ -143,32 +143,33 @@ def _gather(
             raise error
         sides[colour] = _read_lineage(deployment, colour, since, until, progress)
     silent = {colour: str(error) for colour, error in errors.items()}
+    fenced, notes = fenced_sides(deployment)
     records = Records(
         timeline=snapshot.timeline,
         now=aws_now(snapshot, deployment.stack.lead),
         sides=sides,
         silent=silent,
-        stopped=_fenced_sides(deployment) | dict.fromkeys(silent, "does not answer"),
+        stopped=dict.fromkeys(fenced, "is fenced") | dict.fromkeys(silent, "does not answer"),
         begins={colour: begin(deployment, colour) for colour in apis},
     )
     records = with_histories(records, apis, since, until)
-    notes: tuple[str, ...] = ()
     if any(map(records.owner_is_gone, records.keys)):
         try:
             records = replace(records, former=runs_of_former_lives(deployment, records, since, progress))
         except Unreachable as error:
-            notes = (f"what environments that no longer exist executed is unknown: {error}",)
+            notes = (*notes, f"what environments that no longer exist executed is unknown: {error}")
     try:
         ungated = read_ungated(deployment.clients.s3, deployment.stack.lineage_log_bucket, since)
     except Unreachable as error:
         ungated, notes = (), (*notes, f"whether anything was executed without a gate is unknown: {error}")
-    return _Gathered(records, notes, ungated)
+    return _Gathered(records, notes, ungated, fenced)
 
 
 class _Gathered(NamedTuple):
     records: Records
     notes: tuple[str, ...]
-    ungated: tuple[UngatedExecution, ...] = ()
+    ungated: tuple[UngatedExecution, ...]
+    fenced: tuple[Colour, ...]
 
 
 def _ask(api: AirflowApi, since: datetime, until: datetime) -> SideRecords:
@@ -201,14 +202,17 @@ def _read_lineage(
     return SideRecords({}, runs, {}, unfinished, from_lineage=True)
 
 
-def _fenced_sides(deployment: Deployment) -> dict[Colour, str]:
-    """The sides that a failover has fenced; one that IAM does not tell about counts as able to work."""
-    fenced: dict[Colour, str] = {}
+def fenced_sides(deployment: Deployment) -> tuple[tuple[Colour, ...], tuple[str, ...]]:
+    """The sides that a failover has fenced, and notes; one that is unknown counts as able to work."""
+    fenced: list[Colour] = []
+    notes: list[str] = []
     for colour, environment in deployment.stack.airflow_environments.items():
-        with suppress(Unreachable):
+        try:
             if is_fenced(deployment.clients, environment):
-                fenced[colour] = "is fenced"
-    return fenced
+                fenced.append(colour)
+        except Unreachable as error:
+            notes.append(f"whether {colour} is fenced is unknown: {error}")
+    return tuple(fenced), tuple(notes)
 
 
 # --- judge ---
@@ -237,6 +241,7 @@ def _report(deployment: Deployment, gathered: _Gathered, since: datetime, until:
         by_lineage=dict(records.silent),
         findings=(*findings, *_left_unfinished(deployment, records)),
         ungated=gathered.ungated,
+        fenced=gathered.fenced,
         notes=gathered.notes,
     )
 

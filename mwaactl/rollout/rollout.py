@@ -15,6 +15,8 @@ from typing import Literal
 from bluegreen.timeline import Colour, other_colour
 
 from mwaactl import clock
+from mwaactl.canary.progressive import Canary, progress
+from mwaactl.canary.soak import Soak
 from mwaactl.deployment import Deployment
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable, Unusable, UsageError
 from mwaactl.json_model import Instant, Model
@@ -22,14 +24,15 @@ from mwaactl.ownership.parameter import Snapshot
 from mwaactl.ownership.reading import named, newest_owner
 from mwaactl.rollout.engine import Change, Engine
 from mwaactl.rollout.plan import Plan, Step, plan
-from mwaactl.rollout.ready import await_ready, await_settled
+from mwaactl.rollout.ready import DIFFERS, await_ready, await_settled
 from mwaactl.switching.drain import DrainProgress, wait_until_drained
+from mwaactl.switching.plan import SwitchPlan
 from mwaactl.switching.write import carry_out
 
 REASON = "rollout"
 RETURNS = f"{REASON}, and back"  # in the history: a rollout that is to return the work
 
-Stage = Literal["plan", "apply", "step", "wait", "ready", "switch", "drain", "done"]
+Stage = Literal["plan", "apply", "step", "wait", "ready", "canary", "switch", "drain", "done"]
 
 
 class Event(Model):
@@ -54,6 +57,11 @@ class How:
     limit: timedelta = timedelta(hours=1)
     drain: timedelta | None = None
     reason: str = ""
+    canary: Canary | None = None
+
+
+class CanaryFailed(CheckFailed):
+    """The first DAGs did badly and are back, or could not be moved: what stands is said."""
 
 
 def look(deployment: Deployment, engine: Engine) -> Plan:
@@ -119,7 +127,7 @@ class _Rollout:
         except KeyboardInterrupt as error:
             raise self._explained("interrupted") from error
         except (CheckFailed, Unreachable, Unfinished) as error:
-            if not self._begun:
+            if not self._begun or isinstance(error, CanaryFailed):
                 raise
             raise self._explained(str(error)) from error
 
@@ -189,13 +197,13 @@ class _Rollout:
 
     def _switch(self, target: Colour) -> None:
         """Wait until `target` can take the work, give it, and wait until the other side has drained."""
-        self._say("wait", f"until {target} is ready to take the work")
-        switch = await_ready(
-            self._deployment, target, force=self._how.force, limit=self._how.limit, on_wait=self._wait
-        )
+        switch = self._ready(target)
         self._say("ready", f"{target} passes {len(switch.checks)} checks, and its gate is proven")
+        if self._how.canary is not None and not switch.already and self._way_out(target):
+            self._go_first(target, self._how.canary)
+            switch = self._ready(target)
         self._read()
-        reason = RETURNS if self._how.back and self._returning_from(target) else REASON
+        reason = RETURNS if self._how.back and self._way_out(target) else REASON
         if self._how.reason:
             reason += f": {self._how.reason}"
         result = carry_out(switch, reason=reason)
@@ -205,6 +213,36 @@ class _Rollout:
         held = f"; held until idle: {', '.join(dag.dag_id for dag in result.held)}" if result.held else ""
         self._say("switch", f"{target} owns what is due from now on (version {result.version}){held}")
         self._drain(target)
+
+    def _ready(self, target: Colour) -> SwitchPlan:
+        self._wait(f"until {target} is ready to take the work")
+        return await_ready(
+            self._deployment, target, force=self._how.force, limit=self._how.limit, on_wait=self._wait
+        )
+
+    def _go_first(self, target: Colour, canary: Canary) -> None:
+        """Move some DAGs and watch them; returns if all may follow."""
+
+        def note(soak: Soak, left: timedelta) -> None:
+            self._say("canary", f"{soak}; {left.total_seconds():.0f} s left")
+
+        self._read()
+        try:
+            progress(
+                self._deployment,
+                target,
+                canary,
+                force={*self._how.force, DIFFERS},
+                reason=f"{REASON}, canary",
+                on_look=note,
+            )
+        except CheckFailed as error:
+            home = other_colour(target)
+            raise CanaryFailed(
+                f"{error}. {target} is up to date, and {home} owns the work as before. Mend it, or undo the "
+                f"change, then: {self._again}"
+            ) from error
+        self._read()
 
     def _drain(self, target: Colour) -> None:
         source = other_colour(target)
@@ -247,8 +285,8 @@ class _Rollout:
         )
         return other_colour(owner) if f": {RETURNS}" in why else owner
 
-    def _returning_from(self, target: Colour) -> bool:
-        """Whether the switch to `target` is the one on the way out."""
+    def _way_out(self, target: Colour) -> bool:
+        """Whether the switch to `target` is no return."""
         return self._home(other_colour(target)) == other_colour(target)
 
     @property

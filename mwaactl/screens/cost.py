@@ -33,9 +33,10 @@ def show_bills(console: Console, result: Bills) -> None:
                 f"{bill.name}: no price is known in {bill.region} of {', '.join(bill.unknown)}. "
                 f"Read AWS's price list: mwaactl cost --update --region {bill.region}",
             )
+        if result.usage.workers and "workers" not in bill.assumptions:
+            print_note(console, f"{bill.name}: mw1.micro has one worker, so --workers adds none there.")
     if result.is_change:
-        usd = "unknown" if result.difference is None else f"{result.difference:+,.2f}"
-        console.print(f"The change: {usd} a month", highlight=False)
+        _show_change(console, result)
     if result.savings:
         console.print("\nWhat would save, each by itself:", highlight=False)
         console.print(_savings(result))
@@ -45,6 +46,18 @@ def show_bills(console: Console, result: Bills) -> None:
         if any(key in bill.assumptions for bill in result.bills)
     )
     console.print(f"\nAssumed: {usage}.\n{NOT_INCLUDED}", highlight=False, soft_wrap=True)
+
+
+def _show_change(console: Console, result: Bills) -> None:
+    if len(result.steps) > 1:
+        for before, after, usd in zip(result.bills, result.bills[1:], result.steps, strict=False):
+            text = f"From {before.name!r} to {after.name!r}: {_more(usd)} a month"
+            console.print(escape(text), highlight=False)
+    console.print(f"The change: {_more(result.difference)} a month", highlight=False)
+
+
+def _more(usd: float | None) -> str:
+    return "unknown" if usd is None else f"{usd:+,.2f}"
 
 
 def bills_csv(result: Bills) -> str:

@@ -39,6 +39,10 @@ def show_audit(console: Console, report: Audit) -> None:
         )
     for note in report.notes:
         print_note(console, note)
+    for colour in report.fenced:
+        print_note(
+            console, f"{colour} is fenced since a failover: mwaactl unfence {colour} -s {report.stack}"
+        )
     counts = f"{report.unfinished} unfinished, {report.failed} failed"
     if report.by_lineage or report.unknown:
         counts += f", {report.unknown} unknown"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bluegreen.timeline import Colour, other_colour
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mwaactl import clock
+from mwaactl.canary.soak import Soak
 from mwaactl.checks.outcome import listed
 from mwaactl.deployment import Deployment
 from mwaactl.json_model import iso
@@ -69,6 +70,12 @@ def continue_command(deployment: Deployment, result: SwitchResult) -> str:
         *(f" --force {name}" for name in result.forced),
     ]
     return f"mwaactl switch {result.target} --wait -s {deployment.name}{''.join(options)}"
+
+
+def soak_line(soak: Soak, left: timedelta) -> str:
+    """One look at the first DAGs, for a person."""
+    when = f"{left.total_seconds() / 60:.0f} min left" if left else "the watch is over"
+    return f"{iso(soak.until)}  {soak} ({when})"
 
 
 def _show_held(console: Console, held: Sequence[HeldDag], source: Colour) -> None:

@@ -11,10 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
-from functools import cache
 
 from bluegreen.settings import RECENT
-from bluegreen.timeline import Colour, Timeline, from_the_beginning, other_colour
+from bluegreen.timeline import Colour, Timeline, other_colour
 from pydantic import Field
 
 from mwaactl import clock
@@ -37,7 +36,6 @@ from mwaactl.switching.write import SwitchResult
 POLL = 1.0  # seconds between two rounds: a serial DAG may be idle for a few seconds only
 # Seconds before another attempt at the mirrors: the target may still be creating the last of them.
 MIRROR_PAUSE = 3.0
-WINDOW = timedelta(days=1)  # mirrors of runs due earlier are left unchanged
 SURVEY = timedelta(minutes=1)  # between two listings of what has ended on both sides
 FEW, MANY = 5, 50  # mirrors in one round, while DAGs wait for their move and otherwise
 
@@ -364,7 +362,7 @@ class _Drain:
     def _copy_meanwhile(self, timeline: Timeline, now: datetime) -> None:
         """Copy some of what has ended while the rest is still at work."""
         begun = clock.now()
-        if begun >= self._next_survey and self._survey(timeline, now):
+        if begun >= self._next_survey and self._final_states.survey(timeline, self._target, self._dags, now):
             self._next_survey = clock.now() + max(SURVEY, 10 * (clock.now() - begun))
         self._final_states.copy(timeline, FEW if self._apart else MANY)
         self._change(mirrors=self._final_states.result)
@@ -374,7 +372,7 @@ class _Drain:
         for attempt in range(TRIES):
             if attempt:
                 clock.sleep(MIRROR_PAUSE)
-            self._survey(timeline, now)
+            self._final_states.survey(timeline, self._target, self._dags, now)
             if waiting := self._final_states.waiting:
                 self._final_states.copy(
                     timeline, waiting, lambda done, total: self._change(mirroring=(done, total))
@@ -382,21 +380,3 @@ class _Drain:
             if not self._final_states.retry:
                 break
         self._change(mirrors=self._final_states.result, mirroring=None)
-
-    def _survey(self, timeline: Timeline, now: datetime) -> bool:
-        """Find what has ended on either side since a day before the newest switch; whether it has begun.
-
-        What the target has executed since then is left alone: nothing on the source looks at it any more.
-        """
-        begun = any(timeline.owner(now, line) == self._target for line in self._dags or (None,))
-        begin = cache(lambda line: turn(timeline, now, line).since)
-        switched = max(map(begin, self._lines(timeline)))
-        if not begun or from_the_beginning(switched):
-            return False  # the turn before may have begun months ago
-        self._final_states.survey(
-            timeline,
-            switched - WINDOW,
-            now,
-            lambda colour, dag_id: begin(dag_id) if colour == self._target else now,
-        )
-        return True

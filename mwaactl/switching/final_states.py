@@ -7,16 +7,18 @@ and what an earlier switch left. Mirrors tell by their notes what they have rece
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cache, partial
+from itertools import chain
 from typing import NamedTuple
 
-from bluegreen.timeline import Colour, Timeline, other_colour
+from bluegreen.timeline import Colour, Timeline, from_the_beginning, other_colour
 
 from mwaactl.airflow.client import AirflowApi
 from mwaactl.airflow.models import Run
 from mwaactl.airflow.notes import copied_note
+from mwaactl.ownership.reading import turn
 from mwaactl.switching.mirrors import (
     PER_DAG,
     TICK,
@@ -29,6 +31,7 @@ from mwaactl.switching.mirrors import (
     newest,
 )
 
+WINDOW = timedelta(days=1)  # before a switch: mirrors of runs due earlier are left unchanged
 NEAR = timedelta(hours=1)  # runs due within this are listed together
 
 
@@ -38,6 +41,14 @@ class Original(NamedTuple):
     colour: Colour
     dag_id: str
     due: datetime
+
+
+class _Span(NamedTuple):
+    """What is due in [since, until), of these DAGs (none named: of all)."""
+
+    since: datetime
+    until: datetime
+    dag_ids: frozenset[str]
 
 
 class FinalStates:
@@ -81,18 +92,24 @@ class FinalStates:
         self._right -= set(found)
         self._waiting = {**dict.fromkeys(found), **self._waiting}
 
-    def survey(
-        self,
-        timeline: Timeline,
-        since: datetime,
-        until: datetime,
-        ends: Callable[[Colour, str], datetime],
-    ) -> None:
-        """List what is due in [since, until) on both sides; note what has ended and is not copied yet.
+    def survey(self, timeline: Timeline, target: Colour, dags: Collection[str], now: datetime) -> bool:
+        """List both sides' runs around the switch of `dags` (none named: of all) to `target`; note what has
+        ended and is not copied yet. The newest PER_DAG of each side and DAG count.
 
-        `ends` limits the originals of a side and DAG by their due instants. The newest PER_DAG of each count.
+        False if the switch has not taken effect, and nothing was listed.
         """
-        listed = {colour: api.scheduled_runs(since, until) for colour, api in self._apis.items()}
+        if not any(timeline.owner(now, line) == target for line in dags or (None,)):
+            return False  # the turn before may have begun months ago
+        begin = cache(lambda line: turn(timeline, now, line).since)
+        spans = _spans(timeline, target, dags, now, begin)
+        listed = {
+            colour: list(chain.from_iterable(api.scheduled_runs(*span) for span in spans))
+            for colour, api in self._apis.items()
+        }
+
+        def ends(colour: Colour, dag_id: str) -> datetime:
+            return begin(dag_id) if colour == target else now
+
         ended: list[tuple[Original, Run]] = []
         for colour, runs in listed.items():
             own = (
@@ -113,6 +130,7 @@ class FinalStates:
                 self._settled(original)
             elif not (previous := self._left.get(original)) or not previous.final:
                 self._waiting[original] = None
+        return bool(spans)
 
     def copy(self, timeline: Timeline, most: int, progress: Callable[[int, int], None] | None = None) -> None:
         """Copy the next `most` that wait. `progress` is called with the number done and the total."""
@@ -159,6 +177,32 @@ class FinalStates:
     def _settled(self, original: Original) -> None:
         self._right.add(original)
         self._left.pop(original, None)
+
+
+def _spans(
+    timeline: Timeline,
+    target: Colour,
+    dags: Collection[str],
+    now: datetime,
+    begin: Callable[[str | None], datetime],
+) -> list[_Span]:
+    """Where runs may be that the other side executed around the switch; `begin` is when a line's turn began.
+
+    What the target has executed since then is left alone: nothing on the other side looks at it any more. Of
+    a DAG that was held, what the other side executed after the switch counts, however long that took.
+    """
+    lines: Collection[str | None] = dags or (None, *timeline.dags)
+    common = begin(None) if timeline.owner(now) == target else None
+    held = frozenset(
+        line
+        for line in lines
+        if line and (timeline.owner(now, line) != target or (common and begin(line) > common))
+    )
+    switched = max((begin(line) for line in lines if line not in held), default=common)
+    if switched is None or from_the_beginning(switched):
+        return []
+    before = _Span(switched - WINDOW, switched, frozenset(dags))
+    return [before, _Span(switched, now, held)] if held else [before]
 
 
 def _report(progress: Callable[[int, int], None], before: int, total: int, done: int, _: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from bluegreen.timeline import Colour
@@ -89,7 +89,8 @@ def status(deployment: Deployment) -> Status:
     for colour, observation in observations.items():
         not_checked |= {f"{colour}.{field}": why for field, why in observation.not_checked.items()}
     gates = _gates(deployment, ownership, observations)
-    ungated = _ungated(deployment, not_checked)
+    day_before = clock.now() - timedelta(days=1)
+    ungated = _ungated(deployment, day_before, not_checked)
     target = _standby(line, observations)
     checks: tuple[Check, ...] = ()
     if target is not None and ownership is not None:
@@ -100,6 +101,7 @@ def status(deployment: Deployment) -> Status:
             now=partial(aws_now, ownership, lead),
             observations=observations,
             thorough=False,
+            gated_since=day_before if ungated == () else None,
         )
         checks = run_checks(sides)
     return Status(
@@ -123,7 +125,7 @@ def status(deployment: Deployment) -> Status:
         switch_target=target,
         switch_checks=checks,
         gates=gates,
-        ungated=ungated,
+        ungated=ungated or (),
         not_checked=not_checked,
     )
 
@@ -152,13 +154,15 @@ def _gates(
     }
 
 
-def _ungated(deployment: Deployment, not_checked: dict[str, str]) -> tuple[UngatedExecution, ...]:
+def _ungated(
+    deployment: Deployment, since: datetime, not_checked: dict[str, str]
+) -> tuple[UngatedExecution, ...] | None:
+    """What was executed since then that no gate judged; None if that is not known."""
     try:
-        bucket = deployment.stack.lineage_log_bucket
-        return read_ungated(deployment.clients.s3, bucket, clock.now() - timedelta(days=1))
+        return read_ungated(deployment.clients.s3, deployment.stack.lineage_log_bucket, since)
     except Unreachable as error:
         not_checked["ungated"] = str(error)
-        return ()
+        return None
 
 
 def _standby(line: OwnershipLine | None, observations: Collection[Colour]) -> Colour | None:

@@ -16,12 +16,19 @@ FACET = "blueGreen_gate"
 UNGATED = "ungated/"  # keys: as those of the events
 PROBE = "bluegreen_probe"  # the id of the DAG that shows whether the gate works (`probe.py`)
 PROBE_FILE = "bluegreen_probe.py"  # in the DAGs folder
+AUDIT = "bluegreen_audit"  # the id of the DAG that audits both sides every night (`audit.py`)
+AUDIT_FILE = "bluegreen_audit.py"
+WRITTEN_FILES = (PROBE_FILE, AUDIT_FILE)  # by `pulumi up`, beside the DAGs of people
 PERIODS = 3  # of the probe: what is older proves nothing
-# In the logs of tasks, where CloudWatch counts these (components/airflow/gate_alarms.py):
+# In the logs, where CloudWatch counts these (components/airflow/log_metrics.py):
 ABSENT = "blue/green gate absent"  # a task is executed that no layer judged
 GATED = "blue/green probe gated"  # the probe's report
 UNFINISHED = "blue/green switch unfinished"  # what the probe says once books have been open for LONG
 LONG = timedelta(hours=6)
+LOST = "lineage event lost"  # by the transport
+AUDITED = "blue/green audit done"
+FINDING = "blue/green audit finding"
+FENCE = "blue/green audit sees a fence"
 PRODUCER = "urn:mwaa-openlineage:bluegreen"
 SCHEMA = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunFacet"
 MISSING = "no layer of the gate judged this execution"

@@ -227,12 +227,14 @@ class Timeline:
             if not book.entry.closed and self.newest(book.dag_id).owner != colour
         )
 
-    def closed_by(self, colour: Colour) -> str | None:
+    def closed_by(self, colour: Colour, *, but: str | None = None) -> str | None:
         """The arguments of `mwaactl switch ... --wait` that end this colour's drain; None if it has none.
 
-        They name the present owner and, if only these were taken from it, the DAGs.
+        They name the present owner and, if only these were taken from it, the DAGs. What was decided about
+        the DAG `but` alone does not count.
         """
-        open_ones = [book.dag_id for book in self.drains(colour)]
+        drains = self.drains(colour)
+        open_ones = [book.dag_id for book in drains if not (book.own and book.dag_id == but)]
         if not open_ones:
             return None
         common = self.newest().owner

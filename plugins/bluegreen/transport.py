@@ -102,7 +102,7 @@ class LineageLogTransport(Transport):
             self.written += 1
         except Exception as error:  # noqa: BLE001 - whatever the error, the task continues
             self.failed += 1
-            log.error("lineage event lost: %s: %s", type(error).__name__, error)  # noqa: TRY400 - in one line
+            log.error("%s: %s: %s", proof.LOST, type(error).__name__, error)  # noqa: TRY400 - in one line
             _count()
 
     def _put(self, key: str, body: bytes) -> None:

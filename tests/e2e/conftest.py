@@ -34,8 +34,8 @@ class FullHaCloud:
         self.git_status_before = self.git_status()
         self.up_output = ""
 
-    def up(self) -> None:
-        done = self.run("python", "-m", "local", "up", "--mode", STACK, timeout=1500)
+    def up(self, *options: str) -> None:
+        done = self.run("python", "-m", "local", "up", "--mode", STACK, *options, timeout=1500)
         self.up_output = done.stdout
         assert done.returncode == 0, done.stdout + done.stderr
         show = 'python -c "import json, os; print(json.dumps(dict(os.environ)))"'

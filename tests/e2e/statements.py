@@ -47,9 +47,13 @@ class Roles:
         iam = callers.deployer(home, "iam")
         documents = {OPERATOR: list(outputs["operator_policies"]["on_call"]["Statement"])}
         for name, arn in names.items():
-            [policy] = iam.list_role_policies(RoleName=name)["PolicyNames"]
-            found = iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
-            documents[arns[arn]] = list(found["Statement"])
+            documents[arns[arn]] = [
+                each
+                for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]
+                for each in iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"][
+                    "Statement"
+                ]
+            ]
         keys = {name: callers.of_role(home, arn)["AWS_ACCESS_KEY_ID"] for name, arn in names.items()}
         keys[callers.OPERATOR] = callers.of_operator(home)["AWS_ACCESS_KEY_ID"]
         return cls(

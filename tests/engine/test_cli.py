@@ -171,3 +171,17 @@ def test_a_build_that_fails_shows_the_compilers_last_words(
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{Path(shutil.which('sh') or '/bin/sh').parent}")
     with pytest.raises(LocalError, match="no such module"):
         cli.build(tmp_path / "tools" / "pulumi", reports.append)
+
+
+def test_a_build_tells_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reports: list[str]
+) -> None:
+    go = tmp_path / "go"
+    lines = "go: downloading example.com/a v1", "example.com/a", "example.com/b"
+    go.write_text("#!/bin/sh\n" + "".join(f"echo {line} >&2\n" for line in lines) + "> pulumi\n")
+    go.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{Path(shutil.which('sh') or '/bin/sh').parent}")
+    monkeypatch.setattr(cli, "PROGRESS_SECONDS", -1)
+    cli.build(tmp_path / "tools" / "pulumi", reports.append)
+    assert "1 modules downloaded, 1 packages compiled" in reports[-2]
+    assert "1 modules downloaded, 2 packages compiled" in reports[-1]

@@ -37,6 +37,7 @@ EVERY_SETTING: Mapping[str, Any] = {
     "webserver_access": "PRIVATE_ONLY",
     "access_log_days": 90,
     "flow_log_days": 30,
+    "nightly_audit": True,
     "enable_monitoring": True,
     "alarm_email": "on-call@example.com",
 }

@@ -67,6 +67,10 @@ class FakeClients:
         return self.ssm
 
     @property
+    def rest_api(self) -> FakeMwaa:
+        return self.mwaa
+
+    @property
     def blue(self) -> AirflowModel:
         """Blue's Airflow, where a model stands for it."""
         return self.mwaa.models[BLUE]
@@ -138,6 +142,7 @@ def fresh_clients(mode: str = "fullha", clock: Clock | None = None) -> FakeClien
         mwaa.probes[environment["name"]] = _probe(clients, colour)
         mwaa.environments[environment["name"]] = {
             "Status": "AVAILABLE",
+            "WeeklyMaintenanceWindowStart": "SUN:03:30",
             "AirflowVersion": "3.0.6",
             "PluginsS3Path": "plugins.zip",
             "PluginsS3ObjectVersion": "v1",

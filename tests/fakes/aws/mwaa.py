@@ -63,6 +63,9 @@ class FakeMwaa:
     def create_web_login_token(self, *, Name: str) -> dict[str, Any]:  # noqa: N803
         return {"WebToken": TOKEN, "WebServerHostname": self.environments[Name].get("WebserverUrl", HOST)}
 
+    def create_cli_token(self, *, Name: str) -> dict[str, Any]:  # noqa: N803
+        return {"CliToken": TOKEN, "WebServerHostname": self.environments[Name].get("WebserverUrl", HOST)}
+
     def get_paginator(self, operation: str) -> Any:
         assert operation == "list_environments"
         names = [*self.environments, *self.others]

@@ -72,6 +72,9 @@ NEEDS: dict[tuple[str, str], Callable[[Mapping[str, Any]], list[Need]]] = {
         # the service's own words name the group with what follows it
         Need("logs:FilterLogEvents", f"{GROUP}:{params['logGroupName']}:log-stream:")
     ],
+    ("mwaa", "create_cli_token"): lambda params: [
+        Need("airflow:CreateCliToken", f"{ENVIRONMENT}:environment/{params['Name']}")
+    ],
     ("mwaa", "create_web_login_token"): lambda _: [],  # judged by Airflow's roles
     ("mwaa", "get_environment"): lambda params: [
         Need("airflow:GetEnvironment", f"{ENVIRONMENT}:environment/{params['Name']}")
@@ -163,6 +166,7 @@ class PolicedClients:
             name = service.replace("-", "_")
             setattr(self, name, _Policed(service, getattr(aws, name), door))
         self.ssm_writer = _Policed("ssm", aws.ssm_writer, door)
+        self.rest_api = _Policed("mwaa", aws.rest_api, door)
 
 
 class _Policed:

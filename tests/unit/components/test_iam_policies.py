@@ -129,10 +129,15 @@ def test_without_a_customer_key_no_key_of_this_account_is_opened(deployed: Any) 
 
 def test_the_documents_for_operators_name_everything_of_the_stack(in_each_mode: Deployment) -> None:
     exports = in_each_mode.exports
-    assert set(exports["operator_policies"]) == {"read", "switch", "on_call"}
-    for policy in exports["operator_policies"].values():
+    policies = dict(exports["operator_policies"])
+    cli = policies.pop("airflow_cli")
+    assert set(policies) == {"read", "switch", "on_call"}
+    for policy in policies.values():
         for environment in exports["airflow_environments"].values():
             name, bucket = environment["name"], environment["bucket"]
+            for each, expected in ((cli, True), (policy, False)):
+                allowed_there = allowed(each["Statement"], "airflow:CreateCliToken", environment["arn"])
+                assert allowed_there == expected
             assert allowed(policy["Statement"], "airflow:GetEnvironment", environment["arn"])
             assert allowed(policy["Statement"], "iam:GetRolePolicy", environment["execution_role_arn"])
             role = "Viewer" if policy is exports["operator_policies"]["read"] else "Op"
@@ -167,11 +172,13 @@ def test_who_reads_decides_nothing_and_only_who_is_on_call_fences(deployed: Any)
         "read": [False] * 4 + nothing,
         "switch": [True, True, False, False, *nothing],
         "on_call": [True] * 4 + nothing,
+        "airflow_cli": [False] * 4 + nothing,
     }
 
 
 def test_operators_use_the_stacks_key_through_s3_only() -> None:
-    for policy in deploy("fullha", {"kms_key_arn": KEY}).exports["operator_policies"].values():
+    policies = deploy("fullha", {"kms_key_arn": KEY}).exports["operator_policies"]
+    for policy in (policies[name] for name in ("read", "switch", "on_call")):
         (use,) = [each for each in policy["Statement"] if each["Sid"] == "UseKey"]
         assert use["Resource"] == [KEY]
         assert use["Condition"] == {"StringEquals": {"kms:ViaService": [f"s3.{REGION}.amazonaws.com"]}}

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from mwaactl.airflow import rest
 from tests.fakes.aws.clients import FakeClients, fresh_clients
 from tests.fakes.clock import stop_time
 from tests.fakes.mwaactl.commands import Command, commands
 from tests.fakes.mwaactl.mirrors import FakeMirrorCopy
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls of Airflow's REST API that get no answer are made again at once, as often as else."""
+    monkeypatch.setattr(rest, "AGAIN_AFTER", (0.0,) * len(rest.AGAIN_AFTER))
 
 
 @pytest.fixture

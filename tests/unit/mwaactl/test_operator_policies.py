@@ -78,7 +78,7 @@ def status(world: World) -> Iterator[Result]:
     write_ungated(aws.s3, aws.ssm.clock.now - timedelta(hours=1))
     assert world.unpoliced(aws)("switch", "green", "--yes").exit_code == 0
     run = world.open(aws)
-    yield from (run(command) for command in ("status", "active", "history"))
+    yield from (run(command) for command in ("status", "active", "history", "maintenance"))
     aws.mwaa.silence(GREEN)  # so CloudWatch is asked
     yield run("status")
 
@@ -169,6 +169,12 @@ def failovers(world: World) -> Iterator[Result]:
 def retries(world: World) -> Iterator[Result]:
     run = world.open(_refused(world))
     yield run("lineage", "set-aside", "retry", "--all", "--yes", "--to", world.marquez.url)
+
+
+def airflows_commands(world: World) -> Iterator[Result]:
+    aws = world.fresh()
+    aws.mwaa.environments[BLUE]["WebserverUrl"] = "127.0.0.1:9"  # where nothing answers
+    yield world.open(aws)("airflow", "blue", "--", "version")
 
 
 SCENARIOS: dict[str, tuple[Callable[[World], Iterator[Result]], ...]] = {
@@ -272,9 +278,22 @@ def test_every_permission_is_used(tier: str, play: Callable[..., list[Result]]) 
     assert given - door.used == set()
 
 
+def test_airflows_own_commands_have_a_document_of_their_own(play: Callable[..., list[Result]]) -> None:
+    door = Door(DOCUMENTS["airflow_cli"])
+    [result] = play(airflows_commands, door)
+    assert "webserver_access" in result.output
+    assert not door.denied
+    for tier in TIERS:
+        door = Door(DOCUMENTS[tier])
+        [result] = play(airflows_commands, door)
+        assert "airflow:CreateCliToken" in result.output
+        assert door.denied
+
+
 def test_every_call_in_the_code_is_made_here(play: Callable[..., list[Result]]) -> None:
-    door = Door(DOCUMENTS["on_call"])
-    for _, scenario in EACH:
+    both = (each for name in ("on_call", "airflow_cli") for each in DOCUMENTS[name]["Statement"])
+    door = Door({"Statement": [*both]})
+    for scenario in (*(each for _, each in EACH), airflows_commands):
         play(scenario, door)
     missing = [
         f"{name}:{first} {method}"

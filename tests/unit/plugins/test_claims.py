@@ -88,4 +88,5 @@ def test_the_first_value_has_the_lead_of_its_stack() -> None:
 def test_the_command_that_ends_the_drain_of_some_dags_names_them_in_one_order() -> None:
     apart = initial().dag_moved("load", "green", SWITCH, 2).dag_moved("etl", "green", SWITCH, 3)
     assert apart.closed_by("blue") == "green --dag etl --dag load"
+    assert apart.closed_by("blue", but="etl") == "green --dag load"
     assert (apart.closed_by("green"), OPEN.closed_by("blue")) == (None, "green")

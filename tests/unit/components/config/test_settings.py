@@ -170,6 +170,15 @@ def test_each_problem_names_the_command_that_mends_it(changes: dict[str, Any], c
         ({"gate_probe_minutes": 0}, "gate_probe_minutes"),
         ({"gate_probe_minutes": 7}, "gate_probe_minutes"),
         ({"gate_probe_minutes": 60}, "gate_probe_minutes"),
+        ({"nightly_audit": True, "airflow_version": "2.11.2"}, "nightly_audit"),
+        (
+            {"nightly_audit": True, "enable_blue_green": True, "green": {"airflow_version": "2.11.2"}},
+            "nightly_audit",
+        ),
+        (
+            {"nightly_audit": True, "airflow_version": "2.10.3", "requirements": ["pydantic-settings"]},
+            "nightly_audit",
+        ),
     ],
 )
 def test_what_aws_would_refuse_much_later_is_refused_here(changes: dict[str, Any], key: str) -> None:
@@ -193,6 +202,13 @@ def test_images_and_registries_in_every_form_that_nodes_can_pull_from_are_taken(
 ) -> None:
     ((key, value),) = changes.items()
     assert getattr(parse(changes), key) == value
+
+
+@pytest.mark.parametrize("line", ["pydantic", "pydantic>=2.9", "pydantic[email] == 2.9.2"])
+def test_airflow_2_may_run_the_nightly_audit_with_pydantic(line: str) -> None:
+    changes = {"nightly_audit": True, "airflow_version": "2.11.2", "requirements": [line]}
+    assert parse(changes).nightly_audit
+    assert parse({"nightly_audit": True, "green": {"airflow_version": "2.11.2"}}).nightly_audit, "no green"
 
 
 def test_one_wrong_setting_of_both_environments_is_reported_once() -> None:

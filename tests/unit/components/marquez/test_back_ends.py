@@ -18,7 +18,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from components import archive
+from components import archive, python_archive
 from components.marquez import forwarder_archive
 from components.monitoring.marquez_alarms import METRICS_NAMESPACE
 from forwarder.metrics import Metrics
@@ -227,7 +227,7 @@ def test_what_a_node_fetches_runs_where_nothing_else_is_installed(tmp_path: Path
 
 def test_what_a_node_fetches_runs_with_the_nodes_python_too() -> None:
     """It was installed for another version of Python, perhaps on another system: so it is built for none."""
-    for package in forwarder_archive.required("boto3"):
+    for package in python_archive.required("boto3"):
         assert "Root-Is-Purelib: true" in (package.read_text("WHEEL") or ""), package.name
     assert not [name for name in forwarder_archive.forwarder_files() if name.endswith((".so", ".pyd"))]
 

@@ -21,7 +21,7 @@ ACTIONS = ("alarmActions", "okActions")
 @pytest.fixture(scope="module", params=MODES)
 def told(request: pytest.FixtureRequest) -> Deployment:
     """Each mode, with a topic."""
-    return deploy(request.param, {"alarm_topic_arn": TOPIC})
+    return deploy(request.param, {"alarm_topic_arn": TOPIC, "nightly_audit": True})
 
 
 def alarms(deployment: Deployment) -> dict[str, Any]:
@@ -39,6 +39,10 @@ def test_all_that_may_lose_work_or_lineage_tells_the_topic_when_it_begins_and_en
         "gate-unproven",
         "marquez-behind",
         "marquez-set-aside",
+        "lineage-lost",
+        "audit-finding",
+        "audit-fence",
+        "audit-missing",
     } <= tells
 
 
@@ -105,7 +109,9 @@ def test_each_alarm_says_what_to_do_and_has_a_row_in_the_guide(told: Deployment)
 
 
 def test_the_guide_has_no_row_without_an_alarm() -> None:
-    assert rows_of_the_guide() == in_the_guide(name for mode in MODES for name in alarms(deploy(mode)))
+    assert rows_of_the_guide() == in_the_guide(
+        name for mode in MODES for name in alarms(deploy(mode, {"nightly_audit": True}))
+    )
 
 
 def test_without_a_topic_the_alarms_can_still_be_seen() -> None:
@@ -166,7 +172,7 @@ def test_everything_can_be_switched_off_but_what_guards_the_work_and_the_lineage
     stack = deploy("fullha", {"enable_monitoring": False})
     assert not stack.of_type("Dashboard")
     of_the_gate = {"gate-ungated", "gate-unfinished", "gate-unproven"}
-    assert set(alarms(stack)) == of_the_gate | {"marquez-behind", "marquez-set-aside"}
+    assert set(alarms(stack)) == of_the_gate | {"marquez-behind", "marquez-set-aside", "lineage-lost"}
     assert stack.exports["dashboard_url"] == ""
 
 

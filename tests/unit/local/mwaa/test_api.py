@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import socket
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -181,6 +185,39 @@ def test_an_absent_environment_is_not_found(mwaa: Any) -> None:
         mwaa.create_cli_token,
     ):
         assert "nobody" in refused(call, "ResourceNotFoundException", Name="nobody")
+
+
+def test_a_command_of_airflow_needs_a_token_of_at_most_a_minute(
+    mwaa: Any, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def command(token: str, words: str) -> tuple[int, Any]:
+        request = urllib.request.Request(
+            f"http://{host}/aws_mwaa/cli", words.encode(), {"Authorization": f"Bearer {token}"}, method="POST"
+        )
+        try:
+            with urllib.request.urlopen(request) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    carried_out: list[Any] = []
+
+    def carry_out(_: object, _environment: object, words: list[str]) -> tuple[int, bytes, bytes]:
+        carried_out.append(words)
+        return 0, b"yes", b""
+
+    monkeypatch.setattr(NoAirflow, "command", carry_out)
+    mwaa.create_environment(**wanted())
+    answer = mwaa.create_cli_token(Name="shop-blue")
+    host, token = answer["WebServerHostname"], answer["CliToken"]
+    assert command(token, "dags list 'a b'") == (200, {"stdout": "eWVz", "stderr": ""})
+    status, refusal = command(token, "db reset")
+    assert (status, b"not a command" in base64.b64decode(refusal["stderr"])) == (400, True)
+    assert command("guessed", "version")[0] == 403
+    now = time.monotonic()
+    monkeypatch.setattr("time.monotonic", lambda: now + 61)
+    assert command(token, "version")[0] == 403
+    assert carried_out == [["dags", "list", "a b"]]
 
 
 def test_an_update_changes_what_it_names_and_keeps_the_rest(mwaa: Any) -> None:

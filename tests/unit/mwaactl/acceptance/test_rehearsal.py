@@ -14,7 +14,6 @@ from bluegreen.proof import PROBE
 from bluegreen.timeline import COLOURS, Timeline
 
 from components.guard import work_of
-from mwaactl.acceptance import rehearsal
 from mwaactl.acceptance.rehearsal import Rehearsal, Step, rehearse
 from mwaactl.deployment import Deployment
 from mwaactl.errors import LostRace, Unfinished, Unreachable, UsageError
@@ -202,7 +201,7 @@ def test_a_switch_that_is_not_finished_stops_it_with_the_command_that_ends_it(aw
     done = rehearsed(aws)
     assert failed(done) == ["checks"]
     [check] = [each for each in done.checks if each.name == "no-open-switch"]
-    assert check.detail.endswith("mwaactl switch green --wait -s fullha --dag hourly")
+    assert check.detail.endswith("mwaactl switch green --dag hourly --wait -s fullha")
     switched(aws, "green", lead=3600)
     [check] = [each for each in rehearsed(aws).checks if each.name == "no-open-switch"]
     assert "a switch to green takes effect at" in check.detail
@@ -404,7 +403,7 @@ def test_other_writers_on_the_way_home_do_not_keep_it_away(
             switched(aws, "green", dag, force=["gate"])
         return real(planned, **options)
 
-    monkeypatch.setattr(rehearsal, "carry_out", carried_out)
+    monkeypatch.setattr("mwaactl.switching.bring_back.carry_out", carried_out)
     assert rehearsed(aws).ok
     timeline = standing(aws)
     assert newest_owner(timeline, PROBE) == "blue"

@@ -42,7 +42,7 @@ def test_a_target_that_is_still_created_is_not_asked(aws: FakeClients) -> None:
 
 def test_a_target_whose_api_is_silent_fails_once_and_leaves_the_rest_not_checked(aws: FakeClients) -> None:
     error = client_error(
-        "RestApiServerException", 502, RestApiStatusCode=502, RestApiResponse={"detail": "down"}
+        "RestApiServerException", 400, RestApiStatusCode=502, RestApiResponse={"detail": "down"}
     )
     aws.mwaa.airflow[GREEN] = dict.fromkeys(aws.mwaa.airflow[GREEN], error)
     checks = checked(aws)

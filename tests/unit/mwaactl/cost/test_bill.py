@@ -23,16 +23,16 @@ SINGLE = NODE + 30 * 0.08 + 0.40  # and its data volume, its secret
 HA = 2 * NODE + H * 0.0225 + 2 * 0.5 * H * 0.12 + 0.40  # load balancer, two Aurora instances, their secret
 ZONE, ALARM, COMPOSITE, DASHBOARD, METRIC = 0.50, 0.10, 0.50, 3.00, 0.30
 FORWARDER = 5 * METRIC
-# Metrics that alarms look at: 15 of an environment, gate and lineage 4; with two environments one more on
+# Metrics that alarms look at: 15 of an environment, gate and lineage 5; with two environments one more on
 # the gate, one on a switch, and 2 that say which is the owner; then those of Marquez: 4 of its single node,
 # or 6 and the 2 that the scaling policy makes.
-ONE, TWO = 15 + 4, 2 * 15 + 4 + 1 + 1 + 2
+ONE, TWO = 15 + 5, 2 * 15 + 5 + 1 + 1 + 2
 MONITORING = COMPOSITE + DASHBOARD + FORWARDER + ZONE
 BY_HAND = {
-    "standard": H * 0.29 + NAT + SINGLE + (ONE + 4) * ALARM + 2 * METRIC + MONITORING,
-    "bluegreen": 2 * H * 0.49 + 2 * NAT + SINGLE + (TWO + 4) * ALARM + 4 * METRIC + MONITORING,
-    "hamarquez": H * 0.49 + 2 * NAT + HA + (ONE + 8) * ALARM + 2 * METRIC + MONITORING,
-    "fullha": 2 * H * 0.49 + 2 * NAT + HA + (TWO + 8) * ALARM + 4 * METRIC + MONITORING,
+    "standard": H * 0.29 + NAT + SINGLE + (ONE + 4) * ALARM + 3 * METRIC + MONITORING,
+    "bluegreen": 2 * H * 0.49 + 2 * NAT + SINGLE + (TWO + 4) * ALARM + 5 * METRIC + MONITORING,
+    "hamarquez": H * 0.49 + 2 * NAT + HA + (ONE + 8) * ALARM + 3 * METRIC + MONITORING,
+    "fullha": 2 * H * 0.49 + 2 * NAT + HA + (TWO + 8) * ALARM + 5 * METRIC + MONITORING,
 }
 ABOUT = {"standard": 294, "bluegreen": 835, "hamarquez": 609, "fullha": 967}  # as the project's owner says
 PRICES = load_table(SHIPPED)
@@ -63,7 +63,7 @@ def test_an_idle_month_is_what_a_person_computes(deployed: Deployed, mode: str) 
         ("fullha", {"acu": 2}, 2 * 1.5 * H * 0.12),
         ("fullha", {"lineage_gb": 10}, 10 * 0.10),
         ("standard", {"lineage_gb": 10}, 10 * 0.05),
-        ("standard", {"lcu": 1, "acu": 2, "endpoint_gb": 100}, 0),
+        ("standard", {"lcu": 1, "acu": 2, "endpoint_gb": 100, "workers": 2}, 0),
         # 1,000 a day: written once, read once, and a month's events are stored
         ("standard", {"events": 1000}, H / 24 * (0.005 + 0.0004) + H / 24 * 1000 * 4 / 1024 / 1024 * 0.023),
     ],
@@ -75,9 +75,9 @@ def test_usage_is_charged_where_it_arises(
 
 
 def test_only_what_a_bill_depends_on_is_assumed(deployed: Deployed) -> None:
-    always = {"hours", "workers", "nat_gb", "log_gb", "metadata_gb", "events"}
-    assert set(of(deployed("standard")).assumptions) == always | {"lineage_gb"}
-    assert set(of(deployed("hamarquez")).assumptions) == always | {"lineage_gb", "lcu", "acu"}
+    always = {"hours", "nat_gb", "log_gb", "metadata_gb", "events"}
+    assert set(of(deployed("standard")).assumptions) == always | {"lineage_gb"}, "mw1.micro has one worker"
+    assert set(of(deployed("hamarquez")).assumptions) == always | {"workers", "lineage_gb", "lcu", "acu"}
     with_events = of(deploy("standard", {"vpc_endpoints": "true"}), events=1, event_kib=0)
     assert set(with_events.assumptions) == always | {"lineage_gb", "endpoint_gb", "event_kib"}
 
@@ -98,6 +98,7 @@ def test_half_a_month_costs_half_but_for_the_zone(in_each_mode: Deployment) -> N
         ("standard", {"create_kms_key": "true"}, 1.00),
         ("hamarquez", {"aurora_min_capacity": "2"}, 2 * 1.5 * H * 0.12),
         ("hamarquez", {"marquez_instance_type": "t3.large"}, 2 * H * 0.0416),
+        ("fullha", {"nightly_audit": "true"}, 3 * (METRIC + ALARM)),
     ],
 )
 def test_a_setting_costs_what_it_adds(

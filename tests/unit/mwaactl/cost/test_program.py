@@ -172,6 +172,19 @@ def test_more_workers_and_schedulers_than_needed_are_levers() -> None:
     assert savings["schedulers=2 green.schedulers=2"] == pytest.approx(2 * 730 * 0.055)
 
 
+def test_workers_that_a_class_does_not_have_are_said_and_not_charged(run: Callable[..., Result]) -> None:
+    result = run("cost", "standard", "bluegreen", "--workers", "2")
+    notes = [line for line in result.output.splitlines() if "--workers adds none" in line]
+    (note,) = notes
+    assert "standard: mw1.micro has one worker" in note
+    plain, with_workers = (
+        Bills.model_validate_json(run("cost", "standard", *more, "--json").stdout)
+        for more in ((), ("--workers", "2"))
+    )
+    assert with_workers.bills[0].usd == pytest.approx(plain.bills[0].usd)
+    assert with_workers.bills[0].unknown == {}
+
+
 def test_csv_is_printed_alone(run: Callable[..., Result]) -> None:
     result = run("cost", "standard", "bluegreen", "--csv", "--region", "sa-east-1")
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
@@ -247,3 +260,14 @@ def test_the_cost_of_a_stack_is_that_of_its_state_and_of_its_settings(prod: Call
         "mwaa-green",
     ]
     assert took["slowest"]["action"] == "update"
+
+
+def test_with_another_setting_the_pending_change_has_a_column_of_its_own(prod: Callable[..., Result]) -> None:
+    one_gateway = -730 * 0.05
+    result = Bills.model_validate_json(prod("cost", "-s", "prod", "--set", "nat=single", "--json").stdout)
+    assert [each.name for each in result.bills] == ["prod, deployed", "prod, settings", "prod, changed"]
+    pending = 730 * 0.05 - 730 * (0.74 - 0.49)
+    assert result.steps == pytest.approx((pending, one_gateway))
+    assert result.difference == pytest.approx(pending + one_gateway)
+    shown = prod("cost", "-s", "prod", "--set", "nat=single").output
+    assert f"From 'prod, settings' to 'prod, changed': {one_gateway:+,.2f} a month" in shown

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Any, cast
 
 import pytest
 from bluegreen.timeline import Colour
 
+from mwaactl.canary.progressive import Canary
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, UsageError
 from mwaactl.ownership.reading import newest_owner
 from mwaactl.rollout.engine import Change, Engine
@@ -16,6 +18,7 @@ from mwaactl.rollout.rollout import Event, How, look, roll_out
 from mwaactl.switching.drain import wait_until_drained
 from tests.fakes.airflow.model import Run, Task
 from tests.fakes.airflow.probed import probed_clients, side
+from tests.fakes.airflow.working import Does, working_clients
 from tests.fakes.aws.clients import BLUE, GREEN, FakeClients, deployment, standing
 from tests.fakes.aws.errors import Killed
 from tests.fakes.clock import START
@@ -313,3 +316,51 @@ def test_the_command_ends_with_the_error_as_its_last_line(
     refused = run("rollout", "-s", "fullha", "--json")
     assert refused.exit_code == 1
     assert json.loads(refused.stdout.splitlines()[-1])["exit_code"] == 1
+
+
+# --- some DAGs first ---
+
+
+def working(
+    monkeypatch: pytest.MonkeyPatch, *, fails: bool = False
+) -> tuple[FakeClients, FakeEngine, Canary]:
+    """Two DAGs at work on both sides, of which one fails on green."""
+
+    def does(colour: str, dag: str, due: datetime) -> Does:
+        return Does("failed" if fails and (colour, dag) == ("green", "w_1") else "success")
+
+    aws = working_clients(monkeypatch, 2, does)
+    canary = Canary(dags=("w_1",), soak=timedelta(minutes=10))
+    return aws, FakeEngine(aws, changes(*EVERYTHING)), canary
+
+
+def test_some_dags_go_first_and_the_rest_follows_if_they_do_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    aws, engine, canary = working(monkeypatch)
+    events = rolled_out(engine, canary=canary)
+    shown = [stage for stage, _ in groupby(stages(events))]
+    assert shown == ["plan", "apply", "ready", "canary", "switch", "drain", "apply", "done"]
+    assert owner(aws) == "green"
+    assert (engine.wanted, engine.refused) == ({}, [])
+
+
+def test_if_they_do_badly_they_go_back_and_the_owner_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    aws, engine, canary = working(monkeypatch, fails=True)
+    with pytest.raises(CheckFailed, match=r"w_1: .* runs failed.*Given back to blue") as raised:
+        rolled_out(engine, canary=canary)
+    assert "green is up to date, and blue owns the work as before" in str(raised.value)
+    assert owner(aws) == newest_owner(standing(aws), "w_1") == "blue"
+    assert list(engine.wanted) == [ENVIRONMENTS["blue"]]
+    assert not standing(aws).drains("green")
+
+
+def test_killed_while_it_watches_the_same_command_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    aws, engine, canary = working(monkeypatch)
+    whole = rolled_out(engine, canary=canary)
+    first = next(number for number, event in enumerate(whole) if event.stage == "canary")
+    aws, engine, canary = working(monkeypatch)
+    with pytest.raises(Killed):
+        roll(engine, [], first, canary=canary)
+    assert (owner(aws), newest_owner(standing(aws), "w_1")) == ("blue", "green")
+    rolled_out(engine, canary=canary)
+    assert (engine.wanted, engine.refused) == ({}, [])
+    assert owner(aws) == "green"

@@ -9,7 +9,7 @@ import pytest
 
 from mwaactl.airflow.models import Run
 from mwaactl.switching.drain import FEW, MANY, MIRROR_PAUSE, DrainProgress, wait_until_drained
-from mwaactl.switching.mirrors import TRIES, MirrorResult, UncopiedRun
+from mwaactl.switching.mirrors import PER_DAG, TRIES, MirrorResult, UncopiedRun
 from tests.fakes.airflow.schedule import NAMES, ScheduledAirflows, Work, run_answer
 from tests.fakes.aws.clients import LEAD, FakeClients, deployment
 from tests.fakes.clock import START, at
@@ -68,6 +68,49 @@ def test_a_held_dags_runs_are_copied_before_it_moves(aws: FakeClients, mirrors: 
     progress = waited(aws, timeout=0)
     assert [dag.dag_id for dag in progress.held] == ["etl"]
     assert mirrors.copied == [(BLUE, "etl", at(0)), (BLUE, "etl", at(60)), (BLUE, "etl", at(120))]
+
+
+@pytest.mark.parametrize("moved_by", ["another command", "this command"])
+@pytest.mark.parametrize("dags", [(), ("etl",)])
+def test_what_ended_while_nobody_waited_is_copied_though_a_held_dag_moves_days_later(
+    aws: FakeClients, mirrors: FakeMirrorCopy, moved_by: str, dags: tuple[str, ...]
+) -> None:
+    hour = 3600
+    works = {"etl": Work(10 * hour, 9.5 * hour), "plain": Work(30 * hour, 3 * hour, alone=False)}
+    ScheduledAirflows(aws, works, bare=True)
+    aws.ssm.clock.forward(1 * hour)
+    switched(aws)  # both are busy; nobody waits
+    aws.ssm.clock.forward(48.7 * hour)
+    if moved_by == "another command":
+        switched(aws, "green", *dags)
+    done = waited(aws, dags=dags)
+    assert set(done.moved) == ({"etl"} if moved_by == "this command" else set())
+    plain = [] if dags else [(BLUE, "plain", START)]
+    assert sorted(mirrors.copied) == [(BLUE, "etl", at(n * hour)) for n in (0, 10, 20, 30, 40)] + plain
+
+
+def test_weeks_are_listed_of_the_dag_alone_that_was_held_for_weeks(
+    aws: FakeClients, mirrors: FakeMirrorCopy
+) -> None:
+    hour, period = 3600, 10 * 3600 + 7  # at another time each day, after which the double names a run
+    works = {"etl": Work(period, 9.5 * hour), "plain": Work(30 * hour, 1, alone=False)}
+    airflows = ScheduledAirflows(aws, works, bare=True)
+    answer, hours = airflows._runs, set[tuple[str, int]]()
+
+    def listed(side: str, body: dict[str, Any]) -> dict[str, Any]:
+        if "run_after_gte" in body:
+            gte, lte = (datetime.fromisoformat(body[f"run_after_{end}"]) for end in ("gte", "lte"))
+            hours.add((",".join(body.get("dag_ids", ())), round((lte - gte).total_seconds() / hour)))
+        return answer(side, body)
+
+    airflows._runs = listed  # type: ignore[method-assign]
+    aws.ssm.clock.forward(1 * hour)
+    switched(aws)
+    aws.ssm.clock.forward(1098.8 * hour)
+    assert waited(aws).finished
+    assert {span for span in hours if span[1] > 1} == {("", 24), ("etl", 1099)}
+    newest = [at(period * number) for number in range(110 - PER_DAG, 110)]
+    assert sorted(due for _, dag_id, due in mirrors.copied if dag_id == "etl") == newest
 
 
 def test_a_canary_of_days_ago_lets_nobody_list_all_days_since(

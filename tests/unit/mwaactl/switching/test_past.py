@@ -213,7 +213,7 @@ def test_a_failure_that_cannot_be_shown_holds_its_dag_after_a_few_attempts(model
     def before(method: str, path: str) -> None:
         if method == "PATCH":
             attempts.append(path)
-            raise client_error("RestApiServerException", 504)
+            raise client_error("RestApiServerException", 400, RestApiStatusCode=504)
 
     models.green.before = before
     switched(models)
@@ -237,7 +237,7 @@ def test_a_mirror_that_airflow_cannot_set_is_given_up_after_some_attempts(
         if method == "PATCH" and path.startswith(f"/dags/{broken}/dagRuns"):
             attempts.append(path)
             models.ssm.clock.forward(10)
-            raise client_error("RestApiServerException", 504)
+            raise client_error("RestApiServerException", 400, RestApiStatusCode=504)
 
     models.green.before = before
     switched(models)

@@ -5,12 +5,17 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
+from bluegreen.proof import UNGATED
+
+from lineage_log.log import EVENTS, key_at
 from mwaactl.switching.plan import plan
 from mwaactl.switching.status import Status, status
 from mwaactl.switching.write import carry_out
 from tests.fakes.aws.clients import BLUE, GREEN, FakeClients, deployment
 from tests.fakes.aws.ssm import ACTIVE
 from tests.fakes.clock import START
+from tests.fakes.lineage.events import write_ungated
 from tests.fakes.mwaactl.checks import TASK_INSTANCES, dag_answer, set_dags
 
 MINUTE = timedelta(minutes=1)
@@ -110,3 +115,25 @@ def test_the_runs_of_the_other_side_take_one_call_more(aws: FakeClients) -> None
 def test_a_plain_parameter_that_is_missing_is_named(aws: FakeClients) -> None:
     del aws.ssm.stored[ACTIVE]
     assert "does not exist" in status(deployment(aws)).not_checked["active_environment"]
+
+
+def test_ungated_executions_are_looked_for_once_if_there_are_none(aws: FakeClients) -> None:
+    assert seen(aws).ungated == ()
+    assert aws.s3.listed.count(UNGATED) == 1
+
+
+@pytest.mark.parametrize(("minutes", "result"), [(1, "fail"), (60, "pass")])
+def test_what_was_executed_ungated_counts_for_the_check_if_it_was_lately(
+    aws: FakeClients, minutes: int, result: str
+) -> None:
+    write_ungated(aws.s3, START - minutes * MINUTE)
+    found = seen(aws)
+    assert [each.dag_id for each in found.ungated] == ["daily"]
+    assert [check.result for check in found.switch_checks if check.name == "gate"] == [result]
+
+
+def test_a_log_that_cannot_be_read_is_no_proof_of_the_gate(aws: FakeClients) -> None:
+    aws.s3.lineage.put(UNGATED + key_at(START).removeprefix(EVENTS) + "-1.json.gz", b"no event")
+    found = seen(aws)
+    assert (found.ungated, "ungated" in found.not_checked) == ((), True)
+    assert [check.result for check in found.switch_checks if check.name == "gate"] == ["warn"]

@@ -1,0 +1,97 @@
+"""The watch over the first DAGs on their new side, and the verdict on all of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
+
+from bluegreen.timeline import Colour, Timeline, other_colour
+
+from mwaactl.airflow.client import AirflowApi
+from mwaactl.airflow.models import Run
+from mwaactl.canary.judgement import HISTORY, DagVerdict, SeenRun, judge, seen
+from mwaactl.checks.evidence import proof_by_probe
+from mwaactl.checks.observation import Observation, observe
+from mwaactl.deployment import Deployment
+from mwaactl.json_model import Instant, Model
+
+
+class Soak(Model):
+    """What was seen of these DAGs on `target` since they are its own. `problems`: of that side as a whole."""
+
+    target: Colour
+    since: Instant
+    until: Instant
+    dags: tuple[DagVerdict, ...]
+    problems: tuple[str, ...] = ()
+
+    @property
+    def bad(self) -> bool:
+        """Whether it is time to give them back, however long the soak still is."""
+        return bool(self.problems) or any(dag.result == "bad" for dag in self.dags)
+
+    @property
+    def unseen(self) -> bool:
+        """Whether nothing was seen at all."""
+        return all(dag.result == "unseen" for dag in self.dags)
+
+    def __str__(self) -> str:
+        """Why it is bad, or what was seen."""
+        bad = [f"{dag.dag_id}: {'; '.join(dag.reasons)}" for dag in self.dags if dag.result == "bad"]
+        if bad or self.problems:
+            return "; ".join([*self.problems, *bad])
+        if self.unseen:
+            return f"none of them has ended a run on {self.target} yet"
+        runs = sum(dag.runs for dag in self.dags)
+        return f"{runs} runs on {self.target}, as good as before"
+
+
+def look(
+    deployment: Deployment, target: Colour, dags: Collection[str], timeline: Timeline, now: datetime
+) -> Soak:
+    """The verdict as of now (AWS's clock) on DAGs that `target` owns by the timeline. Raises Unreachable."""
+    source = other_colour(target)
+    since = {dag_id: timeline.newest(dag_id).since for dag_id in dags}
+    api = deployment.airflow(target)
+    here = api.scheduled_runs(min(since.values()), now, dags)
+    runs = _judged(api, [run for run in here if run.due and run.due >= since[run.dag_id]], now)
+    history = _judged(
+        deployment.airflow(source), _executed(deployment.airflow(source), source, dags, timeline), now
+    )
+    verdicts = tuple(judge(dag_id, history[dag_id], runs[dag_id]) for dag_id in sorted(dags))
+    side = observe(deployment, (target,))[target]
+    problems = tuple(_problems(side, deployment, timeline, now))
+    return Soak(target=target, since=min(since.values()), until=now, dags=verdicts, problems=problems)
+
+
+def _executed(api: AirflowApi, colour: Colour, dags: Collection[str], timeline: Timeline) -> Iterator[Run]:
+    """The newest runs of each DAG that this side owned."""
+    for dag_id in dags:
+        for run in api.newest_runs(dag_id, HISTORY):
+            if run.due is not None and timeline.owner(run.due, dag_id) == colour:
+                yield run
+
+
+def _judged(
+    api: AirflowApi, runs: Collection[Run] | Iterator[Run], now: datetime
+) -> Mapping[str, list[SeenRun]]:
+    runs = list(runs)
+    tasks = api.task_instances(runs) if runs else {}
+    by_dag: dict[str, list[SeenRun]] = defaultdict(list)
+    for run in runs:
+        by_dag[run.dag_id].append(seen(run, tasks.get(run.key, ()), now))
+    return by_dag
+
+
+def _problems(side: Observation, deployment: Deployment, timeline: Timeline, now: datetime) -> Iterator[str]:
+    """What is wrong with the side as a whole. What cannot be known there counts as wrong."""
+    if side.status != "AVAILABLE":
+        yield f"{side.name} is {side.status or side.not_checked.get('status', 'unknown')}"
+    if side.scheduler != "healthy":
+        yield f"its scheduler is {side.scheduler or 'unknown'}"
+    for error in side.import_errors or ():
+        yield f"{error.file} cannot be imported there: {error.message}"
+    proof = proof_by_probe(side, timeline, now, deployment.stack.probe_period)
+    if not proof.proven:
+        yield f"its gate is not proven: {proof.wrong or proof.missing}"

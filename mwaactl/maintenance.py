@@ -1,0 +1,112 @@
+"""Amazon's weekly maintenance windows: when the next one of each environment begins, and who owns the work.
+
+In a window of two hours Amazon may restart an environment's processes, which ends running tasks:
+https://docs.aws.amazon.com/mwaa/latest/userguide/environment-class.html
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from bluegreen.timeline import COLOURS, Colour, other_colour
+
+from mwaactl import clock
+from mwaactl.aws import aws_errors
+from mwaactl.deployment import Deployment
+from mwaactl.errors import CheckFailed, UsageError
+from mwaactl.json_model import Instant, Model, iso
+from mwaactl.ownership.reading import newest_owner
+
+LENGTH = timedelta(hours=2)
+WEEK = timedelta(days=7)
+DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+
+
+class Window(Model):
+    """The next window of an environment, or the one that is open. `start`: as Amazon has it, in UTC."""
+
+    environment: str
+    owner: bool
+    start: str
+    begins: Instant
+    ends: Instant
+
+
+class Maintenance(Model):
+    """The windows of a stack, by colour."""
+
+    stack: str
+    now: Instant
+    windows: dict[Colour, Window]
+
+    @property
+    def owner(self) -> Colour | None:
+        return next((colour for colour, window in self.windows.items() if window.owner), None)
+
+    @property
+    def apart(self) -> bool:
+        """Whether there is always one environment outside its window."""
+        begins = [window.begins for window in self.windows.values()]
+        return len(begins) == 2 and LENGTH <= abs(begins[0] - begins[1]) <= WEEK - LENGTH
+
+
+def maintenance(deployment: Deployment) -> Maintenance:
+    """Raises Unreachable, Unusable."""
+    now, owner = clock.now(), newest_owner(deployment.ownership.read().timeline)
+    windows = {}
+    for colour in COLOURS:
+        environment = deployment.stack.airflow_environments.get(colour)
+        if environment is None:
+            continue
+        with aws_errors(f"read the environment {environment.name}"):
+            answer = deployment.clients.mwaa.get_environment(Name=environment.name)
+        start = str(answer["Environment"]["WeeklyMaintenanceWindowStart"])
+        begins = _next(start, now)
+        windows[colour] = Window(
+            environment=environment.name,
+            owner=colour == owner,
+            start=start,
+            begins=begins,
+            ends=begins + LENGTH,
+        )
+    return Maintenance(stack=deployment.name, now=now, windows=windows)
+
+
+def _next(start: str, now: datetime) -> datetime:
+    """The begin of the window `DAY:HH:MM` (UTC) that is open at `now`, else of the next one."""
+    day, hour, minute = start.split(":")
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    begins = midnight + timedelta(days=DAYS.index(day) - now.weekday(), hours=int(hour), minutes=int(minute))
+    while begins + LENGTH <= now:
+        begins += WEEK
+    while begins - WEEK + LENGTH > now:
+        begins -= WEEK
+    return begins
+
+
+def refuge(state: Maintenance, within: timedelta) -> tuple[Colour, Window] | None:
+    """Where the work has to go, and the window of its owner that begins within this time; None: it stays.
+
+    Raises UsageError with one environment only, and CheckFailed if the other's window is near as well.
+    """
+    if len(state.windows) < 2:
+        raise UsageError(
+            f"stack {state.stack} has one environment, so its work cannot move. To add another: "
+            f"pulumi config set enable_blue_green true -s {state.stack} && pulumi up -s {state.stack}"
+        )
+    owner = state.owner
+    if owner is None or state.windows[owner].begins > state.now + within:
+        return None
+    target, window = other_colour(owner), state.windows[owner]
+    if state.windows[target].begins < window.ends:
+        raise CheckFailed(
+            f"the windows of both environments are near (blue {state.windows['blue'].start}, green "
+            f"{state.windows['green'].start}): nothing was moved. Put them on different days: "
+            f"pulumi config set --path {target}.maintenance_window DAY:HH:MM -s {state.stack}"
+        )
+    return target, window
+
+
+def reason_of(owner: Colour, window: Window) -> str:
+    """For the history."""
+    return f"maintenance window of {owner}, {window.start} UTC, from {iso(window.begins)}"

@@ -1,0 +1,210 @@
+"""`mwaactl switch --canary`: some DAGs first, and back if they do badly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from mwaactl import clock
+from mwaactl.canary.progressive import Canary, progress
+from mwaactl.errors import CheckFailed, LostRace, Unfinished, UsageError
+from mwaactl.ownership.reading import newest_owner
+from tests.fakes.airflow.working import Does, working_clients
+from tests.fakes.aws.clients import FakeClients, deployment, standing
+from tests.fakes.mwaactl.commands import commands, output
+from tests.fakes.mwaactl.switches import switched
+
+HALF_AN_HOUR = timedelta(minutes=30)
+Behaviour = Callable[[str, str, datetime], Does]
+
+
+def well(colour: str, dag: str, due: datetime) -> Does:
+    return Does()
+
+
+def fails(colour: str, dag: str, due: datetime) -> Does:
+    return Does("failed" if (colour, dag) == ("green", "w_1") else "success")
+
+
+@pytest.fixture
+def clients(monkeypatch: pytest.MonkeyPatch) -> Callable[[Behaviour], FakeClients]:
+    return lambda does: working_clients(monkeypatch, 4, does)
+
+
+def owners(aws: FakeClients) -> str:
+    """Who owns w_0 ... w_3 and the rest, by the first letter."""
+    timeline = standing(aws)
+    return "".join(str(newest_owner(timeline, dag))[0] for dag in ("w_0", "w_1", "w_2", "w_3", None))
+
+
+def test_they_move_first_and_stay_and_the_rest_follows(
+    monkeypatch: pytest.MonkeyPatch, clients: Callable[[Behaviour], FakeClients]
+) -> None:
+    aws = clients(well)
+    run = commands(monkeypatch, aws)
+    begun = aws.ssm.clock.now
+    result = run("switch", "green", "--yes", "--canary", "w_1", "--soak", "30m", "--json")
+    assert result.exit_code == 0, result.output
+    [step] = output(result)["canary"]
+    assert (step["dags"], step["soak"]["dags"][0]["result"]) == (["w_1"], "good")
+    assert step["soak"]["dags"][0]["runs"] >= 14
+    assert aws.ssm.clock.now - begun >= HALF_AN_HOUR
+    assert owners(aws) == "ggggg"
+
+
+def test_one_that_fails_there_goes_back_by_itself_and_no_other_moves(
+    monkeypatch: pytest.MonkeyPatch, clients: Callable[[Behaviour], FakeClients]
+) -> None:
+    aws = clients(fails)
+    run = commands(monkeypatch, aws)
+    begun = aws.ssm.clock.now
+    result = run("switch", "green", "--yes", "--canary", "w_0", "--canary", "w_1", "--soak", "30m")
+    assert result.exit_code == 1
+    assert "w_1: 1 of 1 runs failed, 0 of" in result.stderr
+    assert "Given back to blue" in result.stderr
+    assert aws.ssm.clock.now - begun < timedelta(minutes=10)  # at once, not after the soak
+    assert owners(aws) == "bbbbb"
+    assert not standing(aws).drains("green")
+    assert "w_1" in run("history").stdout
+
+
+def test_by_percent_in_steps_those_that_are_due_next(clients: Callable[[Behaviour], FakeClients]) -> None:
+    aws = clients(well)
+    seen: list[tuple[str, ...]] = []
+    steps = progress(
+        deployment(aws),
+        "green",
+        Canary(percents=(25, 50), soak=timedelta(minutes=6)),
+        on_look=lambda soak, _: seen.append(tuple(dag.dag_id for dag in soak.dags)),
+    )
+    # of six DAGs; the probe is none of them
+    assert [len(step.dags) for step in steps] == [2, 3]
+    assert set(steps[0].dags) < set(steps[1].dags)
+    assert {len(each) for each in seen} == {2, 3}
+    assert owners(aws)[-1] == "b"
+
+
+def test_by_percent_an_interrupted_command_goes_on_with_those_that_have_moved(
+    clients: Callable[[Behaviour], FakeClients],
+) -> None:
+    aws = clients(well)
+    switched(aws, "green", "w_3")
+    aws.ssm.clock.forward(60)
+    [step] = progress(deployment(aws), "green", Canary(percents=(10,), soak=timedelta(minutes=6)))
+    assert step.dags == ("w_3",)
+
+
+@pytest.mark.parametrize(
+    ("does", "reason"),
+    [
+        (lambda c, d, due: Does(takes=30 if c == "blue" else 100), "took 9"),
+        (lambda c, d, due: Does(late=2 if c == "blue" else 130), "began late by 130 s"),
+        (lambda c, d, due: Does(tries=1 if c == "blue" else 2), "needed a retry"),
+    ],
+)
+def test_slower_later_or_with_retries_is_bad(
+    clients: Callable[[Behaviour], FakeClients], does: Behaviour, reason: str
+) -> None:
+    aws = clients(does)
+    with pytest.raises(CheckFailed, match=reason):
+        progress(deployment(aws), "green", Canary(dags=("w_2",), soak=HALF_AN_HOUR))
+    assert owners(aws) == "bbbbb"
+
+
+def test_nothing_seen_is_no_success(clients: Callable[[Behaviour], FakeClients]) -> None:
+    aws = clients(well)
+    with pytest.raises(CheckFailed, match="none of them has ended a run"):
+        progress(deployment(aws), "green", Canary(dags=("daily",), soak=timedelta(minutes=5)))
+    assert newest_owner(standing(aws), "daily") == "blue"
+
+
+def test_a_gate_that_fails_on_the_target_is_bad_in_the_second_look(
+    clients: Callable[[Behaviour], FakeClients],
+) -> None:
+    aws = clients(well)
+    looks: list[Any] = []
+
+    def on_look(soak: Any, _left: timedelta) -> None:
+        looks.append(soak.problems)
+        aws.mwaa.environments["mwaa-openlineage-fullha-green"]["Status"] = "UPDATING"
+
+    with pytest.raises((CheckFailed, Unfinished), match="is UPDATING"):
+        progress(deployment(aws), "green", Canary(dags=("w_1",), soak=HALF_AN_HOUR), on_look=on_look)
+    assert [bool(each) for each in looks] == [False, True, True]
+    assert owners(aws) == "bbbbb"
+
+
+def test_a_failed_check_moves_nothing(
+    monkeypatch: pytest.MonkeyPatch, clients: Callable[[Behaviour], FakeClients]
+) -> None:
+    aws = clients(well)
+    aws.mwaa.environments["mwaa-openlineage-fullha-green"]["Status"] = "UPDATING"
+    result = commands(monkeypatch, aws)("switch", "green", "--yes", "--canary", "w_1")
+    assert result.exit_code == 1
+    assert owners(aws) == "bbbbb"
+
+
+def test_interrupted_it_goes_on_from_where_the_watch_was(
+    monkeypatch: pytest.MonkeyPatch, clients: Callable[[Behaviour], FakeClients]
+) -> None:
+    aws = clients(well)
+    canary = Canary(dags=("w_1",), soak=HALF_AN_HOUR)
+
+    def interrupt(soak: Any, left: timedelta) -> None:
+        if left < timedelta(minutes=20):
+            raise KeyboardInterrupt
+
+    with pytest.raises(Unfinished, match=r"w_1 on green.*mwaactl switch blue --wait -s fullha --dag w_1"):
+        progress(deployment(aws), "green", canary, on_look=interrupt)
+    assert owners(aws) == "bgbbb"
+    begun = aws.ssm.clock.now
+    progress(deployment(aws), "green", canary)
+    assert timedelta(minutes=15) < aws.ssm.clock.now - begun < timedelta(minutes=22)
+
+
+def test_another_operators_decision_stands(clients: Callable[[Behaviour], FakeClients]) -> None:
+    aws = clients(well)
+
+    def other(soak: Any, left: timedelta) -> None:
+        if newest_owner(standing(aws), "w_1") == "green":
+            switched(aws, "blue", "w_1", force=["gate"])
+
+    with pytest.raises(LostRace, match="another operator has moved w_1"):
+        progress(deployment(aws), "green", Canary(dags=("w_1",), soak=HALF_AN_HOUR), on_look=other)
+    assert owners(aws) == "bbbbb"
+
+
+def test_a_dry_run_moves_nothing(
+    monkeypatch: pytest.MonkeyPatch, clients: Callable[[Behaviour], FakeClients]
+) -> None:
+    aws = clients(well)
+    assert commands(monkeypatch, aws)("switch", "green", "--dry-run", "--canary", "w_1").exit_code == 0
+    assert owners(aws) == "bbbbb"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--canary", "a", "--canary-percent", "10"),
+        ("--canary-percent", "50,10"),
+        ("--canary-percent", "100"),
+        ("--canary-percent", "ten"),
+        ("--canary", "a", "--dag", "b"),
+        ("--canary", "a", "--soak", "soon"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(
+    monkeypatch: pytest.MonkeyPatch, clients: Callable[[Behaviour], FakeClients], options: tuple[str, ...]
+) -> None:
+    aws = clients(well)
+    assert commands(monkeypatch, aws)("switch", "green", "--yes", *options).exit_code == 2
+    assert owners(aws) == "bbbbb"
+
+
+def test_the_two_ways_to_choose_exclude_each_other() -> None:
+    with pytest.raises(UsageError):
+        Canary(dags=("a",), percents=(10,), soak=HALF_AN_HOUR)
+    assert clock.now().tzinfo

@@ -1,0 +1,104 @@
+"""`mwaactl maintenance`: when Amazon may interrupt which side, and the way out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mwaactl import maintenance
+from mwaactl.deployment import Deployment
+from tests.fakes.aws.clients import BLUE, GREEN, FakeClients, deployment
+from tests.fakes.mwaactl.commands import Command, output
+
+DAYS = maintenance.DAYS
+
+
+def window(aws: FakeClients, name: str, after: timedelta) -> datetime:
+    """Give an environment a window that begins so long after now, on a half hour."""
+    at = aws.ssm.clock.now + after
+    at = at.replace(minute=at.minute // 30 * 30, second=0, microsecond=0)
+    aws.mwaa.environments[name]["WeeklyMaintenanceWindowStart"] = f"{DAYS[at.weekday()]}:{at:%H:%M}"
+    return at
+
+
+@pytest.fixture
+def windows(aws: FakeClients) -> tuple[datetime, datetime]:
+    return window(aws, BLUE, timedelta(hours=5)), window(aws, GREEN, timedelta(days=3))
+
+
+def test_the_next_window_of_each_side_and_who_owns_the_work(
+    run: Command, windows: tuple[datetime, datetime]
+) -> None:
+    shown = output(run("maintenance", "--json"))["windows"]
+    assert {c: datetime.fromisoformat(w["begins"]) for c, w in shown.items()} == dict(
+        zip(("blue", "green"), windows, strict=True)
+    )
+    assert {c: w["owner"] for c, w in shown.items()} == {"blue": True, "green": False}
+    said = run("maintenance").stdout
+    assert "owns the work" in said
+    assert "overlap" not in said
+
+
+def test_the_work_moves_out_of_a_near_window_and_the_history_says_why(
+    run: Command, aws: FakeClients, windows: tuple[datetime, datetime]
+) -> None:
+    result = run("maintenance", "--move-within", "6h", "--yes")
+    assert result.exit_code == 0, result.output
+    aws.ssm.clock.forward(60)
+    assert run("active").stdout == "green\n"
+    assert "maintenance window of blue" in run("history").stdout
+    [before] = {len(versions) for name, versions in aws.ssm.stored.items() if name.endswith("ownership")}
+    assert run("maintenance", "--move-within", "6h", "--yes").exit_code == 0  # green's is far away
+    [after] = {len(versions) for name, versions in aws.ssm.stored.items() if name.endswith("ownership")}
+    assert after == before
+
+
+@pytest.mark.usefixtures("windows")
+def test_a_window_that_is_far_away_moves_nothing(run: Command, aws: FakeClients) -> None:
+    assert run("maintenance", "--move-within", "90m", "--yes").exit_code == 0
+    assert run("active").stdout == "blue\n"
+
+
+def test_an_open_window_is_near(run: Command, aws: FakeClients) -> None:
+    window(aws, BLUE, -timedelta(hours=1))
+    window(aws, GREEN, timedelta(days=3))
+    assert "open until" in run("maintenance").stdout
+    assert run("maintenance", "--move-within", "30m", "--yes").exit_code == 0
+    aws.ssm.clock.forward(60)
+    assert run("active").stdout == "green\n"
+
+
+def test_two_windows_at_once_are_said_and_nothing_moves(run: Command, aws: FakeClients) -> None:
+    for name in (BLUE, GREEN):
+        window(aws, name, timedelta(hours=1))
+    assert "overlap" in run("maintenance").stdout
+    result = run("maintenance", "--move-within", "2h", "--yes")
+    assert (result.exit_code, "maintenance_window" in result.stderr) == (1, True)
+    assert run("active").stdout == "blue\n"
+
+
+def test_what_cannot_be_is_a_usage_error(
+    run: Command, aws: FakeClients, monkeypatch: pytest.MonkeyPatch, windows: tuple[datetime, datetime]
+) -> None:
+    assert run("maintenance", "--move-within", "soon").exit_code == 2
+    blue = deployment(aws).stack.airflow_environments["blue"].model_dump()
+    alone = deployment(aws, "fullha", airflow_environments={"blue": blue})
+    monkeypatch.setattr(Deployment, "open", lambda *_: alone)
+    result = run("maintenance", "--move-within", "6h")
+    assert (result.exit_code, "enable_blue_green" in result.stderr) == (2, True)
+    assert run("maintenance").exit_code == 0
+
+
+@given(
+    st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    st.sampled_from(DAYS),
+    st.integers(0, 23),
+    st.sampled_from((0, 30)),
+)
+def test_the_next_window_begins_then_and_is_not_over(now: datetime, day: str, hour: int, minute: int) -> None:
+    begins = maintenance._next(f"{day}:{hour:02}:{minute:02}", now)
+    assert (DAYS[begins.weekday()], begins.hour, begins.minute) == (day, hour, minute)
+    assert now < begins + maintenance.LENGTH <= now + maintenance.WEEK
