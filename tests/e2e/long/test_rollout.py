@@ -109,7 +109,7 @@ def rolled_out(story: Story) -> RolledOut:
         first.events,
         second.events,
         {colour: story.environment(colour)["LastUpdate"]["CreatedAt"] for colour in story.names},
-        parsed(story.versions()[0].value, story.content).owners[-1].since,
+        parsed(story.versions()[-1].value, story.content).owners[-1].since,
         since,
         story.audit("--since", "1h"),
     )
