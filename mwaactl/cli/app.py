@@ -16,6 +16,7 @@ from mwaactl.cli import (
     open,
     recovery,
     report,
+    rollout,
     status,
     switch,
 )
@@ -71,6 +72,7 @@ def history(stack: StackOption = None, cwd: CwdOption = None, as_json: JsonOptio
 
 
 switch.register(app)
+rollout.register(app)
 acceptance.register(app)
 dags.register(app)
 recovery.register(app)
