@@ -9,9 +9,11 @@ import time
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
+import yaml
 from bluegreen.proof import PROBE
 
 from local import dags
@@ -52,14 +54,31 @@ class Own:
 
     dags: str = ""  # a folder
     airflow: str = ""  # a version
+    requirements: str = ""  # a requirements.txt
+    plugins: str = ""  # a folder
+    startup: str = ""  # a shell script
 
     def configure(self, mode: str, env: Mapping[str, str], report: Report) -> None:
         """Write into the stack's configuration what belongs there. Raises LocalError."""
-        for key, value in {"airflow_version": self.airflow}.items():
+        values = {
+            "airflow_version": self.airflow,
+            "requirements_file": _path("REQUIREMENTS", self.requirements),
+            "plugins_folder": _path("PLUGINS", self.plugins),
+            "startup_script": _path("STARTUP", self.startup),
+        }
+        for key, value in values.items():
             if value:
                 command = ["pulumi", "config", "set", key, value, "-s", mode]
                 report(" ".join(command))
                 _run(command, env)
+
+
+def _path(variable: str, given: str) -> str:
+    """As the setting takes it: by its whole path. Raises LocalError."""
+    path = (CHECKOUT / Path(given).expanduser()).resolve()
+    if given and not path.exists():
+        raise LocalError(f"{variable}={given}: there is no {path}")
+    return str(path) if given else ""
 
 
 def up(home: Home, mode: str, report: Report, own: Own = Own()) -> None:
@@ -144,9 +163,19 @@ def _run(command: list[str], env: Mapping[str, str]) -> str:
     return done.stdout
 
 
+def settings_of_run(home: Home, mode: str, project: Path = CHECKOUT) -> Path:
+    """A copy of the stack's file that lets a repeated `make local` update both sides: nobody works here."""
+    content = yaml.safe_load((project / f"Pulumi.{mode}.yaml").read_text())
+    content["config"] = {"mwaa-openlineage:update_owner_in_place": "true", **content["config"]}
+    copy = home.dir("state") / f"Pulumi.{mode}.yaml"
+    copy.write_text(yaml.safe_dump(content))
+    return copy
+
+
 def _deploy(home: Home, mode: str, env: Mapping[str, str], report: Report) -> None:
     """Run `pulumi up`, and report each new phase of an environment."""
     command = ["pulumi", "up", "-s", mode, "--yes", "--skip-preview", "--non-interactive"]
+    command += ["--config-file", str(settings_of_run(home, mode))]
     report(f"deploying: {' '.join(command)}")
     log = home.logs / f"up-{mode}.log"
     with log.open("wb") as out:

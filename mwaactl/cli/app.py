@@ -17,6 +17,7 @@ from mwaactl.cli import (
     recovery,
     report,
     requirements,
+    rollout,
     status,
     switch,
 )
@@ -72,6 +73,7 @@ def history(stack: StackOption = None, cwd: CwdOption = None, as_json: JsonOptio
 
 
 switch.register(app)
+rollout.register(app)
 acceptance.register(app)
 dags.register(app)
 requirements.register(app)

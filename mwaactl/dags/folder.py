@@ -124,7 +124,7 @@ class _Reading:
 
 def _wanted(name: PurePosixPath) -> bool:
     """Whether a file, or what is in a folder, is uploaded; what is above it has been judged before."""
-    if name.name == "__pycache__" or name.suffix == ".pyc" or str(name) in WRITTEN_FILES:
+    if name.name == "__pycache__" or name.suffix == ".pyc" or name.as_posix() in WRITTEN_FILES:
         return False
     return not name.name.startswith(".") or name.name == IGNORE_FILE
 

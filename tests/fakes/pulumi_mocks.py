@@ -26,6 +26,7 @@ from mwaactl.cost.engine import Registration as Registration
 from mwaactl.cost.engine import is_secret as is_secret
 from mwaactl.cost.engine import plain as plain
 from mwaactl.cost.engine import stack_config
+from mwaactl.cost.existing import existing
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROJECT = "mwaa-openlineage"
@@ -57,7 +58,7 @@ def deploy(
         parameters[f"/{project}/{stack or stack_file}/ownership"] = dict(parameter)
         if content := parameter.get("object"):
             objects[object_key(json.loads(parameter["value"])["object"])] = content
-    invokes: dict[str, Invoke] = {
+    invokes: dict[str, Invoke] = existing(REGION, config) | {
         "pulumi:pulumi:readStackOutputs": lambda args: {"outputs": dict(previous or {})},
         "pulumi:pulumi:readStackResourceOutputs": lambda args: {
             "outputs": _environments(previous or {}, versions or {})
@@ -76,6 +77,7 @@ def deploy(
         "aws:index/getCallerIdentity:getCallerIdentity": lambda args: {"accountId": ACCOUNT},
         GET_PARTITION: lambda args: PARTITIONS[partition],
         "aws:rds/getEngineVersion:getEngineVersion": _engine_version,
+        "aws:servicequotas/getServiceQuota:getServiceQuota": lambda args: {"value": 40},
         "aws:s3/getObject:getObject": lambda args: _object(objects, args),
         "aws:ssm/getParameter:getParameter": lambda args: parameters[args["name"]],
     }
@@ -89,17 +91,26 @@ def deploy(
 
 
 def _environments(previous: Mapping[str, Any], versions: Mapping[str, str]) -> dict[str, Any]:
-    """The environments in the state, as the engine returns resources."""
-    return {
-        f"urn:pulumi:x::y::aws:mwaa/environment:Environment::mwaa-{colour}": {
-            "type": "aws:mwaa/environment:Environment",
-            "outputs": {
-                "name": environment["name"],
-                "airflowVersion": versions.get(colour, environment["airflow_version"]),
-            },
-        }
-        for colour, environment in (previous.get("airflow_environments") or {}).items()
-    }
+    """The environments in the state, and the record of each, as the engine returns resources."""
+    resources: dict[str, Any] = {}
+    for colour, environment in (previous.get("airflow_environments") or {}).items():
+        for kind, name, outputs in (
+            (
+                "aws:mwaa/environment:Environment",
+                f"mwaa-{colour}",
+                {
+                    "name": environment["name"],
+                    "airflowVersion": versions.get(colour, environment["airflow_version"]),
+                },
+            ),
+            (
+                "pulumi:index:Stash",
+                f"mwaa-{colour}-deployed",
+                {"input": {key: environment[key] for key in ("identity", "deployed")}},
+            ),
+        ):
+            resources[f"urn:pulumi:x::y::{kind}::{name}"] = {"type": kind, "outputs": outputs}
+    return resources
 
 
 # Endpoint services that the region lacks, or has in some zones only.
