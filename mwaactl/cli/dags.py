@@ -140,17 +140,20 @@ def check(
     from mwaactl.dag_check.airflows import Checkout
     from mwaactl.dag_check.check import check_dags, failed
     from mwaactl.dag_check.requirements import given, of_stack
+    from mwaactl.dags.beside import plugins_of_stack
     from mwaactl.dags.folder import read_folder
 
     with session(as_json):
         checkout = Checkout(cwd)
         files = read_folder(_source(folder, cwd))
+        plugins = None
         if airflow_version:
             wanted = given(airflow_version, requirements)
         else:
-            wanted = of_stack(open_deployment(stack, cwd), requirements)
+            deployment = open_deployment(stack, cwd)
+            wanted, plugins = of_stack(deployment, requirements), plugins_of_stack(deployment)
         with busy(f"Importing with Airflow {' and '.join(each.version for each in wanted)}", as_json):
-            result = check_dags(checkout, files, wanted)
+            result = check_dags(checkout, files, wanted, plugins)
         assert result is not None  # noqa: S101 - only if told to look for what is installed
         from mwaactl.screens.dags import show_check
 
@@ -162,10 +165,12 @@ def _checked(deployment: Deployment, files: Folder, cwd: Path | None) -> str | N
     from mwaactl.dag_check.airflows import Checkout
     from mwaactl.dag_check.check import check_dags, failed
     from mwaactl.dag_check.requirements import of_stack
+    from mwaactl.dags.beside import plugins_of_stack
 
     try:
         checkout = Checkout(cwd)
-        result = check_dags(checkout, files, of_stack(deployment), installed_only=True)
+        plugins = plugins_of_stack(deployment)
+        result = check_dags(checkout, files, of_stack(deployment), plugins, installed_only=True)
     except (UsageError, Unreachable) as error:
         return str(error)
     if result is None:

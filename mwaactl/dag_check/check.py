@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mwaactl import clock
@@ -21,27 +21,34 @@ NEXT_MAJOR = "AIR3"  # Ruff's rules about Airflow 3
 
 
 def check_dags(
-    checkout: Checkout, folder: Folder, wanted: Sequence[Wanted], *, installed_only: bool = False
+    checkout: Checkout,
+    folder: Folder,
+    wanted: Sequence[Wanted],
+    plugins: Mapping[str, bytes] | None = None,
+    *,
+    installed_only: bool = False,
 ) -> CheckResult | None:
     """Import the files of `folder` with each version; `wanted`: oldest first.
 
+    `plugins`: the plugins by name, such as those that an environment has; None: those of the checkout.
     `installed_only`: None if one of the Airflows is not installed. Raises CheckFailed if requirements cannot
     be installed or Airflow ends, Unreachable, Unusable.
     """
     find = checkout.installed if installed_only else checkout.install
-    pythons = [(each.version, find(*each)) for each in wanted]
+    pythons: list[tuple[str, Path]] = []
+    for each in wanted:
+        python = find(*each)
+        if python is None:
+            return None
+        pythons.append((each.version, python))
     since = clock.now().replace(microsecond=0)
     with tempfile.TemporaryDirectory(prefix="dags-") as place:
-        dags = Path(place) / "dags"
-        for name, file in folder.files.items():
-            path = dags / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(file.content)
-        versions: list[VersionCheck] = []
-        for version, python in pythons:
-            if python is None:
-                return None
-            versions.append(check_version(version, python, dags, since, checkout.folder / "plugins"))
+        dags, extra = Path(place) / "dags", checkout.folder / "plugins"
+        _write({name: file.content for name, file in folder.files.items()}, dags)
+        if plugins is not None:
+            extra = Path(place) / "plugins"
+            _write(plugins, extra)
+        versions = [check_version(version, python, dags, since, extra) for version, python in pythons]
         findings = tuple(_findings(dags, folder))
     return CheckResult(
         folder=str(folder.path),
@@ -55,6 +62,15 @@ def check_dags(
         },
         findings=findings,
     )
+
+
+def _write(files: Mapping[str, bytes], folder: Path) -> None:
+    folder.mkdir()
+    for name, content in files.items():
+        path = folder / name
+        if ".." not in path.parts:  # as Airflow's host would see to, too
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
 
 
 def failed(result: CheckResult) -> CheckFailed | None:

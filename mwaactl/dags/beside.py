@@ -14,6 +14,7 @@ from mwaactl.errors import Unreachable
 from mwaactl.stack import Environment
 
 REQUIREMENTS = "requirements.txt"  # its key in each environment's bucket
+AMONG_DAGS = "plugins/"  # where Airflow does not look for plugins
 HOW = "`mwaactl rollout`, or `pulumi up` where it updates no environment that owns work"
 
 
@@ -27,7 +28,7 @@ def not_pushed(deployment: Deployment, folder: Folder, project: Path) -> tuple[s
         for environment in deployment.stack.airflow_environments.values()
         for note in (
             *_requirements(deployment, environment, folder),
-            *_plugins(deployment, environment, project),
+            *_plugins(deployment, environment, folder, project),
         )
     )
 
@@ -48,7 +49,7 @@ def _requirements(deployment: Deployment, environment: Environment, folder: Fold
         yield (
             f"{environment.name} does not have these lines of {folder.path / REQUIREMENTS}: "
             f"{', '.join(missing)}. Amazon does not read the file there. To install them: "
-            f"pulumi config set --path 'requirements[0]' '{missing[0]}' and so on, then {HOW}"
+            f"pulumi config set requirements_file {folder.path / REQUIREMENTS}, then {HOW}"
         )
 
 
@@ -57,27 +58,40 @@ def _lines(content: bytes) -> set[str]:
     return {line for line in lines if line}
 
 
-def _plugins(deployment: Deployment, environment: Environment, project: Path) -> Iterator[str]:
-    """The files of the project's plugins folder that the environment runs in another form."""
-    folder = project / "plugins"
-    if not folder.is_dir():
-        return
+def _plugins(
+    deployment: Deployment, environment: Environment, folder: Folder, project: Path
+) -> Iterator[str]:
+    """The plugins of the project, and those among the DAGs, that the environment has in another form.
+
+    It may have more: those of the folder that the setting `plugins_folder` names.
+    """
+    among = {name: file.content for name, file in folder.files.items() if name.startswith(AMONG_DAGS)}
     try:
-        deployed = _deployed_plugins(deployment, environment)
-        own = _own_plugins(folder)
+        own = {project / "plugins": _own_plugins(project / "plugins")}
+        deployed = deployed_plugins(deployment, environment)
     except (Unreachable, OSError, zipfile.BadZipFile):
         return
-    if changed := sorted(
-        {name for name in own.keys() | deployed.keys() if own.get(name) != deployed.get(name)}
-    ):
-        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-        yield (
-            f"{environment.name} runs other plugins than {folder} has: {', '.join(changed[:3])}{more}. To "
-            f"deploy them: {HOW}"
-        )
+    own[folder.path / "plugins"] = {name.removeprefix(AMONG_DAGS): text for name, text in among.items()}
+    for place, files in own.items():
+        changed = sorted(name for name, content in files.items() if deployed.get(name) != content)
+        if changed:
+            more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+            yield (
+                f"{environment.name} runs other plugins than {place} has: {', '.join(changed[:3])}{more}. "
+                f"To deploy them: {HOW}"
+            )
 
 
-def _deployed_plugins(deployment: Deployment, environment: Environment) -> Mapping[str, bytes]:
+def plugins_of_stack(deployment: Deployment) -> Mapping[str, bytes] | None:
+    """The plugins of the first environment, by name; None if they cannot be read."""
+    environment = next(iter(deployment.stack.airflow_environments.values()))
+    try:
+        return deployed_plugins(deployment, environment) or None
+    except (Unreachable, zipfile.BadZipFile):
+        return None
+
+
+def deployed_plugins(deployment: Deployment, environment: Environment) -> Mapping[str, bytes]:
     """The files of the plugins.zip that Amazon reports. Raises Unreachable, BadZipFile."""
     with aws_errors(f"read the plugins of {environment.name}"):
         found = deployment.clients.mwaa.get_environment(Name=environment.name)["Environment"]

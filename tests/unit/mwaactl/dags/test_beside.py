@@ -23,6 +23,7 @@ def project(tmp_path: Path, aws: FakeClients) -> Path:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("calendars.py", "y = 1\n")
+        archive.writestr("of_a_team.py", "z = 1\n")  # from another folder, which a setting names
     for name in (BLUE, GREEN):
         bucket = aws.s3.buckets[f"{name}-dags"]
         bucket.versions["plugins.zip", "v1"] = packed.getvalue()
@@ -45,7 +46,7 @@ def test_requirements_among_the_dags_that_are_not_installed_are_named(run: Comma
     blue, green = notes(run, project)
     assert blue.startswith(f"{BLUE} does not have these lines of {project}/dags/requirements.txt: polars.")
     assert green.startswith(GREEN)
-    assert "pulumi config set --path 'requirements[0]' 'polars'" in blue
+    assert f"pulumi config set requirements_file {project}/dags/requirements.txt" in blue
     assert "mwaactl rollout" in blue
     assert f"{BLUE} does not have these lines" in run("dags", "push", "-C", str(project)).stdout
 
@@ -58,6 +59,12 @@ def test_plugins_that_an_environment_runs_in_another_form_are_named(
     assert notes(run, project)[0].startswith(
         f"{BLUE} runs other plugins than {project}/plugins has: calendars.py, new.py. To deploy them: "
     )
+
+
+def test_plugins_among_the_dags_are_named_too(run: Command, project: Path) -> None:
+    (project / "dags" / "plugins").mkdir()
+    (project / "dags" / "plugins" / "of_a_team.py").write_text("z = 2\n")
+    assert f"runs other plugins than {project}/dags/plugins has: of_a_team.py." in notes(run, project)[0]
 
 
 def test_what_cannot_be_compared_stops_no_push(run: Command, project: Path, aws: FakeClients) -> None:

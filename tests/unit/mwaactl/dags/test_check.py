@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
+import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -230,3 +232,23 @@ def test_requirements_that_amazon_would_not_install_fail_the_check(
     lines = "apache-airflow-providers-openlineage\nopenlineage-python\nx\n"
     assert asked == [("2.11.2", lines), ("3.3.1", lines)], "the program adds the first two"
     assert run("requirements", "check", "--airflow-version", "three").exit_code == 2
+
+
+def test_a_check_for_a_stack_loads_the_plugins_that_it_has(
+    run: Command, aws: FakeClients, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name in ("of_a_team.py", "bluegreen_plugin.py", "../outside.py"):
+            archive.writestr(name, "z = 1\n")
+    for name in (BLUE, GREEN):
+        aws.s3.buckets[f"{name}-dags"].versions["plugins.zip", "v1"] = packed.getvalue()
+        aws.s3.buckets[f"{name}-dags"].put("requirements.txt", b"")
+    python = program(
+        tmp_path,
+        "seen = ' '.join(os.listdir(os.environ['AIRFLOW__CORE__PLUGINS_FOLDER']))\n"
+        "print(json.dumps({'python': seen, 'import_errors': {}, 'dags': {}}))",
+    )
+    monkeypatch.setattr(Checkout, "_ask", lambda _, version, *__: Installed(version=version, python=python))
+    (version,) = output(run("dags", "check", str(folder), "--json"))["versions"]
+    assert version["python"] == "of_a_team.py"
