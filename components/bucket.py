@@ -26,7 +26,8 @@ class PrivateBucketArgs:
 
     With `keep`, the bucket and its content stay in AWS when it is removed from the stack; otherwise both are
     deleted. Under each of `old_versions_prefixes`, noncurrent object versions expire after
-    `old_versions_days`, except the `old_versions` newest of each object. Objects under a prefix in `expire`
+    `old_versions_days`, except the `old_versions` newest of each object; under each of `passing`, all of them
+    after a day. Objects under a prefix in `expire`
     expire at that age in days. Without `kms_key_arn`, S3's own key encrypts the bucket. `statements` allows
     more than IAM does, given the bucket's ARN. With `access_log`, S3 records every request there.
     """
@@ -35,6 +36,7 @@ class PrivateBucketArgs:
     old_versions_days: int = 30
     old_versions: int | None = None
     old_versions_prefixes: Sequence[str] = ("",)
+    passing: Sequence[str] = ()
     expire: Mapping[str, int] = field(default_factory=dict)
     kms_key_arn: pulumi.Input[str] | None = None
     statements: Callable[[pulumi.Output[str]], Sequence[Statement]] | None = None
@@ -132,6 +134,17 @@ def _lifecycle(args: PrivateBucketArgs) -> list[aws.s3.BucketLifecycleConfigurat
             ),
         )
         for prefix in args.old_versions_prefixes
+    ]
+    rules += [
+        aws.s3.BucketLifecycleConfigurationRuleArgs(
+            id=f"passing-{prefix.strip('/')}",
+            status="Enabled",
+            filter=aws.s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=prefix),
+            noncurrent_version_expiration=aws.s3.BucketLifecycleConfigurationRuleNoncurrentVersionExpirationArgs(
+                noncurrent_days=1
+            ),
+        )
+        for prefix in args.passing
     ]
     rules.append(
         aws.s3.BucketLifecycleConfigurationRuleArgs(

@@ -21,7 +21,7 @@ from components.bucket import AccessLog, PrivateBucket, PrivateBucketArgs
 from components.config.files import startup_script
 from components.config.settings import Settings
 from components.left_alone import refusal
-from components.lineage_log import LineageLog
+from components.lineage_log import PUSHES, LineageLog
 from components.ownership import Names
 
 LOG_GROUPS = ("DAGProcessing", "Scheduler", "Task", "WebServer", "Worker")
@@ -128,6 +128,7 @@ class Mwaa(pulumi.ComponentResource):
             PrivateBucketArgs(
                 keep=args.settings.production,
                 old_versions=5,
+                passing=(PUSHES,),  # each push removes its own, and their names never come back
                 kms_key_arn=args.kms_key_arn,
                 access_log=args.access_log,
             ),

@@ -310,3 +310,11 @@ def test_a_fence_does_not_keep_an_environment_from_being_destroyed(deployed: Dep
         role = deployed("fullha").resource("Role", f"mwaa-{colour}")
         assert role.inputs["forceDetachPolicies"] is True
         assert role.inputs.get("inlinePolicies") is None, "the program must not take other policies away"
+
+
+def test_what_a_push_has_removed_does_not_stay_as_an_old_version(deployed: Deployed) -> None:
+    rules = deployed("bluegreen").resource("BucketLifecycleConfiguration", "mwaa-green").inputs["rules"]
+    (passing,) = [rule for rule in rules if rule["filter"]["prefix"] == "dag-pushes/"]
+    assert passing["noncurrentVersionExpiration"] == {"noncurrentDays": 1}
+    (others,) = [rule for rule in rules if rule["id"] == "old-versions"]
+    assert others["noncurrentVersionExpiration"]["newerNoncurrentVersions"] == 5
