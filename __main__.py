@@ -21,9 +21,10 @@ from components.monitoring.monitoring import Monitoring, MonitoringArgs
 from components.monitoring.topic import AlarmTopic, AlarmTopicArgs
 from components.network import Network, NetworkArgs
 from components.operator_policies import Operated, auditor, operator_policies
+from components.own_network import own_network
 from components.ownership import INITIAL_OWNER, Names, Ownership, OwnershipArgs
 from components.partition import Partition
-from components.region import choose_zones
+from components.region import check_workers, choose_zones
 from components.sizing import warn_of_small_sizes
 from components.tagging import tag_everything
 from components.traffic_logs import traffic_logs_of_the_stack
@@ -34,7 +35,9 @@ tag_everything(settings.all_tags)
 
 # The guard runs first: nothing is registered if that would take away the environment that owns the work.
 previous = previous_outputs()
-zones = choose_zones(settings, previous)
+own = own_network(settings, previous)
+zones = choose_zones(settings, previous, () if own is None else own.zones)
+check_workers(settings)
 existing = environments_of(previous)
 plans = {colour: planned(settings, colour, names, zones, existing.get(colour)) for colour in settings.colours}
 alone = left_alone()
@@ -46,7 +49,7 @@ traffic_logs = traffic_logs_of_the_stack(settings)
 access_logs = traffic_logs if settings.access_log_days else None
 access_log = None if access_logs is None else access_logs.of_buckets
 network = Network(
-    "network", NetworkArgs(settings=settings, availability_zones=zones, traffic_logs=traffic_logs)
+    "network", NetworkArgs(settings=settings, availability_zones=zones, own=own, traffic_logs=traffic_logs)
 )
 lineage_log = LineageLog(
     "lineage-log",
@@ -64,7 +67,7 @@ marquez = marquez_kind(
         region=settings.region,
         settings=settings,
         vpc_id=network.vpc_id,
-        vpc_cidr=settings.vpc_cidr,
+        vpc_cidrs=network.cidrs,
         private_subnet_ids=network.private_subnet_ids,
         availability_zones=zones,
         lineage_log=lineage_log,
@@ -102,7 +105,7 @@ gate = GateAlarms(
         topics=topic.arns,
     ),
 )
-LostLineage(
+lost = LostLineage(
     "lineage-lost",
     LostLineageArgs(
         settings=settings,
@@ -124,6 +127,7 @@ monitoring = (
             ungated=gate.ungated,
             reports=gate.reports,
             unproven=gate.unproven,
+            lost=lost.events,
             watched=marquez.watched,
             lineage_log_bucket=lineage_log.bucket,
         ),
@@ -172,6 +176,9 @@ outputs = {
     "connections_prefix": names.connections_prefix,
     "variables_prefix": names.variables_prefix,
     "operator_policies": operated.apply(operator_policies),
+    "execution_policies": {
+        colour: environment.execution_policy.apply(json.loads) for colour, environment in airflow.items()
+    },
 }
 for key, value in outputs.items():
     pulumi.export(key, value)
@@ -183,7 +190,7 @@ if settings.nightly_audit:
             settings=settings,
             environments=airflow,
             lineage_log=lineage_log,
-            stack={**outputs, "operator_policies": {}},  # these are for people
+            stack={**outputs, "operator_policies": {}, "execution_policies": {}},  # these are for people
             permissions=operated.apply(auditor).apply(json.dumps),
             topics=topic.arns,
         ),

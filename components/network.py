@@ -18,7 +18,7 @@ from components.traffic_logs import FLOWS, TrafficLogs
 ENDPOINT_SERVICES = (
     "airflow.api",
     "airflow.env",
-    "airflow.ops",
+    "airflow.ops",  # not in all regions
     "ec2messages",
     "kms",
     "logs",
@@ -28,6 +28,7 @@ ENDPOINT_SERVICES = (
     "ssm",
     "ssmmessages",
 )
+SERVICES_OF_ALL = tuple(each for each in ENDPOINT_SERVICES if each != "airflow.ops")
 # What the provider says, in different versions.
 NO_SUCH_SERVICE = (
     "no matching EC2 VPC Endpoint Service found",
@@ -62,24 +63,44 @@ def subnet_plan(vpc_cidr: str) -> SubnetPlan:
     return SubnetPlan(private=private_pair, public=public_pair, unused=(beside_pair, far_pair))
 
 
+@dataclass(frozen=True)
+class OwnNetwork:
+    """`cidrs`: of the whole VPC; `subnet_ids` and `zones` in the same order."""
+
+    vpc_id: str
+    cidrs: tuple[str, ...]
+    subnet_ids: tuple[str, str]
+    zones: tuple[str, str]
+
+
 @dataclass(frozen=True, kw_only=True)
 class NetworkArgs:
-    """`availability_zones`: the names of the two zones, as `choose_zones` returns them."""
+    """`availability_zones`: the names of the two zones; `own`: a network that exists."""
 
     settings: Settings
     availability_zones: tuple[str, str]
+    own: OwnNetwork | None = None
     traffic_logs: TrafficLogs | None = None
 
 
 class Network(pulumi.ComponentResource):
-    """The VPC. `private_subnet_ids` are in the order of the zones."""
+    """The VPC, unless there is one already. `private_subnet_ids` are in the order of the zones."""
 
     vpc_id: pulumi.Output[str]
     private_subnet_ids: pulumi.Output[Sequence[str]]
+    cidrs: Sequence[str]
+    """Of the whole VPC."""
 
     def __init__(self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("mwaa-openlineage:index:Network", name, None, opts)
+        if args.own is not None:
+            self.vpc_id = pulumi.Output.from_input(args.own.vpc_id)
+            self.private_subnet_ids = pulumi.Output.from_input(list(args.own.subnet_ids))
+            self.cidrs = args.own.cidrs
+            self.register_outputs({})
+            return
         settings, plan = args.settings, subnet_plan(args.settings.vpc_cidr)
+        self.cidrs = [settings.vpc_cidr]
         nat, kind = awsx.ec2.NatGatewayStrategy, awsx.ec2.SubnetType
         # EXACT requires each zone's ranges in order, without gaps.
         ranges = {

@@ -1,4 +1,4 @@
-"""What the people who run `mwaactl` need: an IAM document for each of four tasks.
+"""What the people of a stack need: an IAM document for each of four tasks, and for each role in Airflow.
 
 The program attaches them to nobody: it exports them, and a person decides who gets which. Each stands alone.
 
@@ -7,6 +7,9 @@ The program attaches them to nobody: it exports them, and a person decides who g
              dags push
     on_call  also in an emergency: failover --fence, unfence, and the events that Marquez refused
     airflow_cli  Airflow's own commands, `mwaactl airflow`, and only these: MWAA carries them out as its admin
+
+    login_viewer, login_user, login_op, login_admin
+             log in to Airflow's web pages, in that role
 """
 
 from __future__ import annotations
@@ -18,14 +21,15 @@ from typing import Any
 from bluegreen.audit import FOLDER as AUDITS
 from bluegreen.proof import UNGATED
 
-from components.airflow.definition import PLUGINS
+from components.airflow.definition import PLUGINS, REQUIREMENTS
 from components.iam_policies import VERSION, Statement, statement
-from components.lineage_log import CHECKPOINTS, EVENTS, OWNERSHIP, SET_ASIDE
+from components.lineage_log import CHECKPOINTS, EVENTS, OWNERSHIP, PUSHES, SET_ASIDE
 from components.partition import Partition
 
 Document = dict[str, Any]
 READERS_ROLE = "Viewer"  # in Airflow: it may change nothing
 WRITERS_ROLE = "Op"  # in Airflow: it may not change users and roles
+LOGIN_ROLES = ("Viewer", "User", "Op", "Admin")  # Airflow's own, from little to everything
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +78,24 @@ class Operated:
         """The ARNs of all buckets: the lineage log's and the environments'."""
         return [self._bucket(name) for name in (self.lineage_log_bucket, *self._each("bucket"))]
 
+    def in_airflow(self, role: str) -> list[str]:
+        """One of Airflow's own roles, in each environment."""
+        return [self.arn("airflow", f"role/{name}/{role}") for name in self.names]
+
     @property
     def dags(self) -> list[str]:
         return [
             f"{self._bucket(each['bucket'])}/{each['dags_prefix']}*" for each in self.environments.values()
         ]
+
+    @property
+    def new_dags(self) -> list[str]:
+        """Where a push stores new files before it changes any."""
+        return [f"{self._bucket(name)}/{PUSHES}*" for name in self._each("bucket")]
+
+    @property
+    def requirements(self) -> list[str]:
+        return [f"{self._bucket(name)}/{REQUIREMENTS}" for name in self._each("bucket")]
 
     @property
     def plugins(self) -> list[str]:
@@ -92,7 +109,7 @@ class Operated:
 
 
 def operator_policies(stack: Operated) -> dict[str, Document]:
-    """The four documents by name."""
+    """The documents by name."""
     look = _look(stack)
     switch = (
         *look,
@@ -107,6 +124,7 @@ def operator_policies(stack: Operated) -> dict[str, Document]:
         "airflow_cli": _document(
             statement(["airflow:CreateCliToken"], stack.airflow_environments, sid="RunAirflow")
         ),
+        **{f"login_{role.lower()}": _document(_log_in(stack, role)) for role in LOGIN_ROLES},
     }
 
 
@@ -137,7 +155,7 @@ def _look(stack: Operated) -> Sequence[Statement]:
         statement(["s3:ListBucket"], stack.buckets, sid="ListBuckets"),
         statement(
             ["s3:GetObject"],
-            stack.in_log(EVENTS, OWNERSHIP, UNGATED, CHECKPOINTS, SET_ASIDE),
+            stack.in_log(EVENTS, OWNERSHIP, UNGATED, CHECKPOINTS, SET_ASIDE, PUSHES),
             sid="ReadLineageLog",
         ),
         statement(["s3:GetObject"], stack.dags, sid="CompareDags"),
@@ -157,16 +175,24 @@ def _look(stack: Operated) -> Sequence[Statement]:
 
 def _call_airflow(stack: Operated, role: str) -> Statement:
     """Airflow, in one of its own roles. Of a call of its REST API, IAM sees neither method nor path."""
-    roles = [stack.arn("airflow", f"role/{name}/{role}") for name in stack.names]
     actions = ["airflow:InvokeRestApi", "airflow:CreateWebLoginToken"]
-    return statement(actions, roles, sid="CallAirflow")
+    return statement(actions, stack.in_airflow(role), sid="CallAirflow")
+
+
+def _log_in(stack: Operated, role: str) -> Statement:
+    return statement(["airflow:CreateWebLoginToken"], stack.in_airflow(role), sid="LogIn")
 
 
 def _decide(stack: Operated) -> Sequence[Statement]:
     return [
         statement(["ssm:PutParameter"], stack.parameters, sid="DecideOwnership"),
         statement(["s3:PutObject"], stack.in_log(OWNERSHIP), sid="StoreOwnership"),
-        statement(["s3:PutObject", "s3:DeleteObject"], stack.dags, sid="PushDags"),
+        statement(
+            ["s3:PutObject", "s3:DeleteObject"],
+            [*stack.dags, *stack.new_dags, *stack.in_log(PUSHES)],
+            sid="PushDags",
+        ),
+        statement(["s3:GetObject"], [*stack.new_dags, *stack.requirements], sid="ReadForPush"),
     ]
 
 

@@ -11,17 +11,21 @@ import pulumi_aws as aws
 from components.config.settings import Settings
 
 ARCHITECTURE = "x86_64"  # of the nodes' image
+DEFAULT_WORKERS, WORKERS_QUOTA = 25, "Workers per environment"
 LEAST_MIB = 2048  # Marquez's JVM takes 40 % of it; its web pages, the forwarder and PostgreSQL the rest
 
 
-def choose_zones(settings: Settings, previous: Mapping[str, Any]) -> tuple[str, str]:
+def choose_zones(
+    settings: Settings, previous: Mapping[str, Any], of_subnets: Sequence[str] = ()
+) -> tuple[str, str]:
     """The stack's two zones: from the settings, else from `previous` (its outputs), else from the region.
 
-    The stack's own take precedence, because the region's list can change. Raises pulumi.RunError if a zone
+    `of_subnets`: the zones of subnets that exist, which leave no choice. The stack's own take precedence,
+    because the region's list can change. Raises pulumi.RunError if a zone
     does not exist, or if the instance type does not fit.
     """
     offering = _check_instance_type(settings)
-    zones: Sequence[str] = settings.availability_zones
+    zones: Sequence[str] = of_subnets or settings.availability_zones
     if not zones and previous.get("region") == settings.region:
         blue = previous.get("airflow_environments", {}).get("blue", {})
         zones = blue.get("identity", {}).get("availability_zones", ())
@@ -38,6 +42,32 @@ def choose_zones(settings: Settings, previous: Mapping[str, Any]) -> tuple[str, 
             f"  pulumi config set marquez_instance_type <type> -s {settings.stack}"
         )
     return zones[0], zones[1]
+
+
+def check_workers(settings: Settings) -> None:
+    """Where an environment may have more workers than Amazon's default quota allows, ask for the account's.
+
+    Raises pulumi.RunError if it is lower.
+    """
+    wanted = {colour: settings.environment(colour).max_workers for colour in settings.colours}
+    most = max(wanted, key=lambda colour: wanted[colour])
+    if wanted[most] <= DEFAULT_WORKERS:
+        return
+    try:
+        quota = aws.servicequotas.get_service_quota(service_code="airflow", quota_name=WORKERS_QUOTA).value
+    except Exception as error:  # noqa: BLE001 - an invoke raises nothing narrower
+        pulumi.warn(
+            f"Whether this account may have {wanted[most]} workers in an environment is not known: {error}"
+        )
+        return
+    if wanted[most] > quota:
+        key = settings.path(most, "max_workers")
+        raise pulumi.RunError(
+            f"{most} may have {wanted[most]} workers (max_workers), and this account's quota is {quota:g}. "
+            "Have it raised, or lower the setting:\n"
+            f"  aws service-quotas list-service-quotas --service-code airflow --region {settings.region}\n"
+            f"  pulumi config set {key} {quota:g} -s {settings.stack}"
+        )
 
 
 def _zones() -> list[str]:

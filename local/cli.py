@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shlex
 import sys
@@ -32,12 +33,16 @@ def deploy(
     mode: Annotated[str, typer.Option(help="standard, bluegreen, hamarquez or fullha")] = "fullha",
     dags: Annotated[str, typer.Option(help="folder of your DAGs; default: the last one, or examples")] = "",
     airflow: Annotated[str, typer.Option(help="Airflow version, kept in the stack's configuration")] = "",
+    requirements: Annotated[str, typer.Option(help="requirements.txt, kept there as well")] = "",
+    plugins: Annotated[str, typer.Option(help="folder of plugins, kept there as well")] = "",
+    startup: Annotated[str, typer.Option(help="startup script, kept there as well")] = "",
 ) -> None:
     """Deploy a mode on this machine and wait until its Airflows have run their first tasks."""
     from local import up
 
     try:
-        up.up(Home.find(), mode, Progress(), up.Own(dags=dags, airflow=airflow))
+        own = up.Own(dags, airflow, requirements, plugins, startup)
+        up.up(Home.find(), mode, Progress(), own)
     except KeyboardInterrupt:
         typer.echo(
             "\ninterrupted: `make local` resumes from here, `make local-down` stops what is running", err=True
@@ -92,6 +97,23 @@ def serve_mwaa(
     logging.getLogger("botocore").setLevel(logging.WARNING)
     home = Home.find()
     serve(home, NoAirflow() if no_airflow else RealAirflow(home), port)
+
+
+@app.command("airflow")
+def airflow(
+    version: Annotated[str, typer.Argument(help="of Airflow")],
+    requirements: Annotated[Path, typer.Argument(help="a requirements.txt")],
+    find_only: Annotated[bool, typer.Option("--find", help="do not install it")] = False,
+) -> None:
+    """Install an Airflow that only imports DAGs, for `mwaactl dags check`; print where, as JSON."""
+    from local.airflow import checks
+
+    home = Home.find()
+    if find_only:
+        installed = checks.find(home, version, requirements.read_text())
+    else:
+        installed = checks.install(home, version, requirements)
+    typer.echo(json.dumps(installed.fields()))
 
 
 def main() -> None:

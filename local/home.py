@@ -14,6 +14,11 @@ REGION = "us-east-1"
 ACCOUNT = "000000000000"  # MiniStack's default account
 
 
+def max_workers() -> int:
+    """The account's quota of workers in an environment; `MWAA_LOCAL_MAX_WORKERS` raises it."""
+    return int(os.environ.get("MWAA_LOCAL_MAX_WORKERS") or 25)
+
+
 @dataclass(frozen=True)
 class Home:
     root: Path

@@ -54,14 +54,31 @@ class Own:
 
     dags: str = ""  # a folder
     airflow: str = ""  # a version
+    requirements: str = ""  # a requirements.txt
+    plugins: str = ""  # a folder
+    startup: str = ""  # a shell script
 
     def configure(self, mode: str, env: Mapping[str, str], report: Report) -> None:
         """Write into the stack's configuration what belongs there. Raises LocalError."""
-        for key, value in {"airflow_version": self.airflow}.items():
+        values = {
+            "airflow_version": self.airflow,
+            "requirements_file": _path("REQUIREMENTS", self.requirements),
+            "plugins_folder": _path("PLUGINS", self.plugins),
+            "startup_script": _path("STARTUP", self.startup),
+        }
+        for key, value in values.items():
             if value:
                 command = ["pulumi", "config", "set", key, value, "-s", mode]
                 report(" ".join(command))
                 _run(command, env)
+
+
+def _path(variable: str, given: str) -> str:
+    """As the setting takes it: by its whole path. Raises LocalError."""
+    path = (CHECKOUT / Path(given).expanduser()).resolve()
+    if given and not path.exists():
+        raise LocalError(f"{variable}={given}: there is no {path}")
+    return str(path) if given else ""
 
 
 def up(home: Home, mode: str, report: Report, own: Own = Own()) -> None:

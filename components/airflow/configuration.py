@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 from bluegreen.timeline import Colour
 
-from components.config.settings import Settings
+from components.config.settings import EnvironmentSettings, Settings
 from components.lineage_log import EVENTS
 from components.ownership import Names
 
@@ -67,12 +67,15 @@ def airflow_options(
         # Their defaults differ between Airflow 2 and 3: an upgrade would shift the data intervals.
         "scheduler.create_cron_data_intervals": "True",
         "scheduler.catchup_by_default": "False",
+        # The same on both sides, or a new DAG would run on one and wait on the other.
+        "core.dags_are_paused_at_creation": str(settings.is_paused_upon_creation),
     }
 
 
-def airflow_logging() -> dict[str, dict[str, Any]]:
+def airflow_logging(own: EnvironmentSettings) -> dict[str, dict[str, Any]]:
     """Every log of the environment, each at its level."""
-    return {f"{kind}_logs": {"enabled": True, "log_level": level} for kind, level in LOG_LEVELS.items()}
+    levels: dict[str, str] = LOG_LEVELS | dict(own.log_levels)
+    return {f"{kind}_logs": {"enabled": True, "log_level": level} for kind, level in levels.items()}
 
 
 def _json(value: Mapping[str, pulumi.Input[str]]) -> pulumi.Input[str]:

@@ -18,19 +18,19 @@ from bluegreen.timeline import Colour
 from components.airflow.configuration import airflow_logging, airflow_options
 from components.airflow.plugins import plugins_zip, requirements_txt
 from components.config.airflow_versions import major
+from components.config.files import startup_script
+from components.config.rules import MAINTENANCE, SMALLEST_CLASS
 from components.config.settings import Settings
 from components.ownership import Names
 
-DAGS = "dags/"
 REQUIREMENTS = "requirements.txt"
 PLUGINS = "plugins.zip"
-ENDPOINT_MANAGEMENT = "SERVICE"
-# UTC; on different days, so that Amazon never maintains both at once.
-MAINTENANCE = {"blue": "TUE:02:00", "green": "THU:02:00"}
+STARTUP = "startup.sh"
 # Arguments whose change people know by a shorter name.
 SHORT = {
     "requirements_s3_object_version": REQUIREMENTS,
     "plugins_s3_object_version": PLUGINS,
+    "startup_script_s3_object_version": STARTUP,
     "airflow_configuration_options": "options",
     "logging_configuration": "logging",
 }
@@ -46,6 +46,7 @@ class Parts:
     bucket_arn: pulumi.Input[str]
     requirements_version: pulumi.Input[str]
     plugins_version: pulumi.Input[str]
+    startup_version: pulumi.Input[str]
     security_group_id: pulumi.Input[str]
     subnet_ids: pulumi.Input[Sequence[str]]
     lineage_bucket: pulumi.Input[str]
@@ -55,11 +56,13 @@ class Parts:
     @classmethod
     def stand_ins(cls, settings: Settings, colour: Colour) -> Parts:
         """Texts in their place: a digest for each file, a constant for what stays with the environment."""
+        own = settings.environment(colour)
         return cls(
-            role_arn="its role",
+            role_arn=own.execution_role_arn or f"its role in {settings.iam_path}",
             bucket_arn="its bucket",
-            requirements_version=_digest(requirements_txt(settings.environment(colour)).encode()),
-            plugins_version=_digest(plugins_zip()),
+            requirements_version=_digest(requirements_txt(own).encode()),
+            plugins_version=_digest(plugins_zip(own.plugins_folder)),
+            startup_version=_digest(startup_script(own.startup_script)),
             security_group_id="its group",
             subnet_ids="the private subnets",
             lineage_bucket="the lineage log",
@@ -80,10 +83,11 @@ def identity(
         "name": f"{settings.name}-{colour}",
         "region": settings.region,
         "airflow_major": _major_at_birth(major(settings.environment(colour).airflow_version), existing),
-        "vpc_cidr": settings.vpc_cidr,
+        "vpc_cidr": settings.vpc_cidr if settings.vpc_id is None else "",
+        "subnet_ids": list(settings.private_subnet_ids),  # none: the program's own
         "availability_zones": list(zones),
         "kms_key_arn": OWN_KEY if settings.create_kms_key else settings.kms_key_arn or "",
-        "endpoint_management": ENDPOINT_MANAGEMENT,
+        "endpoint_management": endpoint_management(settings),
     }
 
 
@@ -102,9 +106,15 @@ def _major_at_birth(planned: int, existing: Mapping[str, Any] | None) -> int | s
     return at_birth if isinstance(at_birth, str) else int(at_birth)
 
 
+def endpoint_management(settings: Settings) -> str:
+    """As Amazon MWAA has it, which does not distinguish who the customer is."""
+    return "SERVICE" if settings.endpoint_management == "SERVICE" else "CUSTOMER"
+
+
 def arguments(settings: Settings, colour: Colour, names: Names, parts: Parts) -> dict[str, Any]:
     """Every argument of `aws.mwaa.Environment` that it keeps. Plain parts make plain arguments."""
     own = settings.environment(colour)
+    least_webservers = 1 if own.environment_class == SMALLEST_CLASS else 2
     return {
         "name": f"{settings.name}-{colour}",
         "airflow_version": own.airflow_version,
@@ -112,25 +122,29 @@ def arguments(settings: Settings, colour: Colour, names: Names, parts: Parts) ->
         "min_workers": own.min_workers,
         "max_workers": own.max_workers,
         "schedulers": own.schedulers,
+        "min_webservers": own.min_webservers or least_webservers,
+        "max_webservers": own.max_webservers or own.min_webservers or least_webservers,
         "webserver_access_mode": own.webserver_access,
-        "endpoint_management": ENDPOINT_MANAGEMENT,
+        "endpoint_management": endpoint_management(settings),
         "execution_role_arn": parts.role_arn,
         "kms_key": parts.kms_key_arn,
         "source_bucket_arn": parts.bucket_arn,
-        "dag_s3_path": DAGS,
+        "dag_s3_path": own.dags_folder,
         "requirements_s3_path": REQUIREMENTS,
         "requirements_s3_object_version": parts.requirements_version,
         "plugins_s3_path": PLUGINS,
         "plugins_s3_object_version": parts.plugins_version,
+        "startup_script_s3_path": STARTUP,
+        "startup_script_s3_object_version": parts.startup_version,
         "airflow_configuration_options": airflow_options(
             settings, colour, names, lineage_bucket=parts.lineage_bucket, life=parts.life
         ),
         "network_configuration": {
-            "security_group_ids": [parts.security_group_id],
+            "security_group_ids": [parts.security_group_id, *own.security_group_ids],
             "subnet_ids": parts.subnet_ids,
         },
-        "logging_configuration": airflow_logging(),
-        "weekly_maintenance_window_start": MAINTENANCE[colour],
+        "logging_configuration": airflow_logging(own),
+        "weekly_maintenance_window_start": own.maintenance_window or MAINTENANCE[colour],
     }
 
 

@@ -12,17 +12,17 @@ import pulumi_aws as aws
 from bluegreen.proof import PROBE_FILE
 from bluegreen.timeline import Colour
 
-from components.airflow.definition import DAGS, PLUGINS, REQUIREMENTS, Parts, arguments
+from components.airflow.definition import PLUGINS, REQUIREMENTS, STARTUP, Parts, arguments
+from components.airflow.execution_role import ExecutionRole, ExecutionRoleArgs, execution_role
 from components.airflow.life import Life, LifeArgs
 from components.airflow.plugins import plugins_zip, requirements_txt
 from components.airflow.probe import dag_file
 from components.bucket import AccessLog, PrivateBucket, PrivateBucketArgs
+from components.config.files import startup_script
 from components.config.settings import Settings
-from components.iam_policies import AirflowExecution, airflow_execution, assume_role
 from components.left_alone import refusal
 from components.lineage_log import LineageLog
 from components.ownership import Names
-from components.partition import Partition
 
 LOG_GROUPS = ("DAGProcessing", "Scheduler", "Task", "WebServer", "Worker")
 # Creating takes 20-30 minutes. A GRACEFUL update waits up to 12 hours for running tasks.
@@ -57,6 +57,7 @@ class Files(NamedTuple):
 
     requirements: aws.s3.BucketObjectv2
     plugins: aws.s3.BucketObjectv2
+    startup: aws.s3.BucketObjectv2
     dags: aws.s3.BucketObjectv2
     probe: aws.s3.BucketObjectv2
 
@@ -71,6 +72,8 @@ class Mwaa(pulumi.ComponentResource):
     task_log: pulumi.Output[str]
     scheduler_log: pulumi.Output[str]
     """The names of the log groups of its tasks and of its schedulers."""
+    execution_policy: pulumi.Output[str]
+    """What its execution role must allow (JSON)."""
     outputs: dict[str, Any]
     """What the stack exports about the environment."""
 
@@ -93,12 +96,19 @@ class Mwaa(pulumi.ComponentResource):
         )
         bucket = self._bucket()
         files = self._files(bucket)
-        role, policy = self._execution_role(bucket)
+        role = self._execution_role(bucket)
         group, rules = self._security_group()
         logs = self._log_groups()
         environment = self._environment(
-            bucket, files, role, group, depends_on=[bucket, files.dags, files.probe, policy, *rules, *logs]
+            bucket,
+            files,
+            role,
+            group,
+            depends_on=[bucket, files.dags, files.probe, *role.permissions, *rules, *logs],
         )
+        if args.settings.endpoint_management == "CUSTOMER":
+            self._endpoints(environment, group)
+        self.execution_policy = role.document
         self.bucket, self.role_name = bucket.bucket, role.name
         self.task_log = logs[LOG_GROUPS.index("Task")].name
         self.scheduler_log = logs[LOG_GROUPS.index("Scheduler")].name
@@ -127,12 +137,13 @@ class Mwaa(pulumi.ComponentResource):
     def _files(self, bucket: PrivateBucket) -> Files:
         # An object written before the bucket is versioned would have no version to pass on.
         in_bucket = pulumi.ResourceOptions(parent=self, depends_on=[bucket])
+        own = self._args.settings.environment(self._args.colour)
         return Files(
             requirements=aws.s3.BucketObjectv2(
                 f"{self._name}-requirements",
                 bucket=bucket.bucket,
                 key=REQUIREMENTS,
-                content=requirements_txt(self._args.settings.environment(self._args.colour)),
+                content=requirements_txt(own),
                 content_type="text/plain",
                 opts=in_bucket,
             ),
@@ -140,59 +151,53 @@ class Mwaa(pulumi.ComponentResource):
                 f"{self._name}-plugins",
                 bucket=bucket.bucket,
                 key=PLUGINS,
-                content_base64=base64.b64encode(plugins_zip()).decode(),
+                content_base64=base64.b64encode(plugins_zip(own.plugins_folder)).decode(),
                 content_type="application/zip",
+                opts=in_bucket,
+            ),
+            # Always: the provider cannot take a script away from an environment again.
+            startup=aws.s3.BucketObjectv2(
+                f"{self._name}-startup",
+                bucket=bucket.bucket,
+                key=STARTUP,
+                content=startup_script(own.startup_script).decode(),
+                content_type="text/x-shellscript",
                 opts=in_bucket,
             ),
             # The folder exists from the start, also in a file browser.
             dags=aws.s3.BucketObjectv2(
                 f"{self._name}-dags",
                 bucket=bucket.bucket,
-                key=DAGS,
+                key=own.dags_folder,
                 content_type="application/x-directory",
                 opts=in_bucket,
             ),
             probe=aws.s3.BucketObjectv2(
                 f"{self._name}-probe",
                 bucket=bucket.bucket,
-                key=f"{DAGS}{PROBE_FILE}",
-                content=dag_file(
-                    self._args.settings.gate_probe_minutes,
-                    requirements_txt(self._args.settings.environment(self._args.colour)),
-                ),
+                key=f"{own.dags_folder}{PROBE_FILE}",
+                content=dag_file(self._args.settings.gate_probe_minutes, requirements_txt(own)),
                 content_type="text/x-python",
                 opts=in_bucket,
             ),
         )
 
-    def _execution_role(self, bucket: PrivateBucket) -> tuple[aws.iam.Role, aws.iam.RolePolicy]:
+    def _execution_role(self, bucket: PrivateBucket) -> ExecutionRole:
         args = self._args
-        role = aws.iam.Role(
+        return execution_role(
             self._name,
-            assume_role_policy=assume_role("airflow.amazonaws.com", "airflow-env.amazonaws.com"),
-            description=f"Execution role of the Airflow environment {self._environment_name}",
-            force_detach_policies=True,  # `mwaactl failover --fence` adds one, which must not stop a destroy
-            opts=self._child,
-        )
-        policy = aws.iam.RolePolicy(
-            self._name,
-            role=role.name,
-            policy=airflow_execution(
-                AirflowExecution(
-                    role_arn=role.arn,
-                    partition=Partition.current(),
-                    region=args.settings.region,
-                    environment=self._environment_name,
-                    bucket_arn=bucket.arn,
-                    lineage_log_arn=args.lineage_log.bucket_arn,
-                    ownership_parameter=args.names.ownership_parameter,
-                    secret_prefixes=(args.names.connections_prefix, args.names.variables_prefix),
-                    kms_key_arn=args.kms_key_arn,
-                )
+            ExecutionRoleArgs(
+                settings=args.settings,
+                own=args.settings.environment(args.colour),
+                environment=self._environment_name,
+                bucket_arn=bucket.arn,
+                lineage_log_arn=args.lineage_log.bucket_arn,
+                ownership_parameter=args.names.ownership_parameter,
+                secret_prefixes=(args.names.connections_prefix, args.names.variables_prefix),
+                kms_key_arn=args.kms_key_arn,
             ),
-            opts=self._child,
+            self._child,
         )
-        return role, policy
 
     def _security_group(self) -> tuple[aws.ec2.SecurityGroup, list[pulumi.Resource]]:
         group = aws.ec2.SecurityGroup(
@@ -236,7 +241,7 @@ class Mwaa(pulumi.ComponentResource):
         self,
         bucket: PrivateBucket,
         files: Files,
-        role: aws.iam.Role,
+        role: ExecutionRole,
         group: aws.ec2.SecurityGroup,
         *,
         depends_on: list[pulumi.Resource],
@@ -247,6 +252,7 @@ class Mwaa(pulumi.ComponentResource):
             bucket_arn=bucket.arn,
             requirements_version=files.requirements.version_id,
             plugins_version=files.plugins.version_id,
+            startup_version=files.startup.version_id,
             security_group_id=group.id,
             subnet_ids=args.private_subnet_ids,
             lineage_bucket=args.lineage_log.bucket,
@@ -271,8 +277,25 @@ class Mwaa(pulumi.ComponentResource):
             ),
         )
 
+    def _endpoints(self, environment: aws.mwaa.Environment, group: aws.ec2.SecurityGroup) -> None:
+        """Those that Amazon MWAA would make itself. The environment waits for them (PENDING)."""
+        services = {"database": environment.database_vpc_endpoint_service}
+        own = self._args.settings.environment(self._args.colour)
+        if own.webserver_access != "PUBLIC_ONLY":
+            services["webserver"] = environment.webserver_vpc_endpoint_service
+        for role, service in services.items():
+            aws.ec2.VpcEndpoint(
+                f"{self._name}-{role}",
+                vpc_id=self._args.vpc_id,
+                vpc_endpoint_type="Interface",
+                service_name=service,
+                subnet_ids=self._args.private_subnet_ids,
+                security_group_ids=[group.id],
+                opts=self._child,
+            )
+
     def _exported(
-        self, environment: aws.mwaa.Environment, bucket: PrivateBucket, role: aws.iam.Role
+        self, environment: aws.mwaa.Environment, bucket: PrivateBucket, role: ExecutionRole
     ) -> dict[str, Any]:
         args = self._args
         # The state keeps it with the environment: `pulumi up --target` of other parts leaves it as it is.
@@ -286,9 +309,14 @@ class Mwaa(pulumi.ComponentResource):
             "life": self.life.value,
             "arn": environment.arn,
             "webserver_url": environment.webserver_url,
+            "vpc_endpoint_services": {
+                "database": environment.database_vpc_endpoint_service,
+                "webserver": environment.webserver_vpc_endpoint_service,
+            },
             "bucket": bucket.bucket,
-            "dags_prefix": DAGS,
-            "execution_role_arn": role.arn,
+            "dags_prefix": args.settings.environment(args.colour).dags_folder,
+            # the plain text: known, also while the role itself is being checked
+            "execution_role_arn": args.settings.environment(args.colour).execution_role_arn or role.arn,
             "airflow_version": environment.airflow_version,
             "environment_class": environment.environment_class,
             "lineage_namespace": args.settings.namespace(args.colour),

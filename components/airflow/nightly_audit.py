@@ -14,7 +14,6 @@ from bluegreen.audit import ARCHIVE, FOLDER, STACK
 from bluegreen.proof import AUDIT_FILE, AUDITED, FENCE, FINDING
 from bluegreen.timeline import Colour
 
-from components.airflow.definition import DAGS
 from components.airflow.log_metrics import count, own_metric
 from components.airflow.mwaa import Mwaa
 from components.config.settings import Settings
@@ -102,7 +101,7 @@ class NightlyAudit(pulumi.ComponentResource):
         aws.s3.BucketObjectv2(
             f"{name}-dag",
             bucket=environment.bucket,
-            key=f"{DAGS}{AUDIT_FILE}",
+            key=f"{self._args.settings.environment(colour).dags_folder}{AUDIT_FILE}",
             content=DAG_FILE,
             content_type="text/x-python",
             opts=pulumi.ResourceOptions(parent=self, depends_on=[allowed, *program]),

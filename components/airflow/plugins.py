@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from components.archive import zip_bytes
+from components.config.files import PLUGINS, folder_files, located, requirement_lines
 from components.config.settings import EnvironmentSettings
 
 # Not in MWAA's images. Without versions: MWAA installs under the constraints of the Airflow version, which
 # name both and which Amazon changes in place. With one version outside them, pip installs nothing at all.
 OPENLINEAGE = ("apache-airflow-providers-openlineage", "openlineage-python")
-FOLDER = Path(__file__).resolve().parents[2] / "plugins"
 
 
 def requirements_txt(environment: EnvironmentSettings) -> str:
     """OpenLineage, then the stack's own lines."""
-    return "\n".join([*OPENLINEAGE, *environment.requirements, ""])
+    of_file = [line for _, line in requirement_lines(environment.requirements_file)]
+    return "\n".join([*OPENLINEAGE, *environment.requirements, *of_file, ""])
 
 
-def plugins_zip(folder: Path = FOLDER) -> bytes:
-    """A zip archive of a folder's files, without caches; the same bytes for the same content."""
-    return zip_bytes(
-        {
-            path.relative_to(folder).as_posix(): path.read_bytes()
-            for path in folder.rglob("*")
-            if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
-        }
-    )
+def plugins_zip(own: str | None = None) -> bytes:
+    """A zip archive of the program's plugins and of those in the stack's own folder; the same bytes for the
+    same content. `components.config.files` has seen to it that no file is in both."""
+    return zip_bytes({**folder_files(PLUGINS), **(folder_files(located(own)) if own else {})})

@@ -34,8 +34,14 @@ def _network(value: str) -> str:
     return str(network)
 
 
-def _two_zones(value: tuple[str, ...]) -> tuple[str, ...]:
+def _two_or_none(value: tuple[str, ...]) -> tuple[str, ...]:
     if value and len(set(value)) != 2:
+        raise ValueError(value)
+    return value
+
+
+def _each_once(value: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(value)) != len(value):
         raise ValueError(value)
     return value
 
@@ -82,7 +88,13 @@ def _in_order(value: dict[str, str]) -> dict[str, str]:
 
 
 Switch = Annotated[bool, Field(description="true or false")]
-Workers = Annotated[int, Field(ge=1, le=25, description="a whole number from 1 to 25")]
+# Amazon's default quota is 25; `components.region` asks for the account's where more are wanted.
+Workers = Annotated[int, Field(ge=1, le=1000, description="a whole number from 1 to 25 (or your quota)")]
+Webservers = Annotated[
+    Annotated[int, Field(ge=1, le=5)] | None,
+    BeforeValidator(_none_if_empty),
+    Field(description="a whole number from 2 to 5 (mw1.micro: 1), or empty"),
+]
 Schedulers = Annotated[int, Field(ge=1, le=5, description="a whole number from 2 to 5 (mw1.micro: 1)")]
 RetentionDays = Annotated[int, Field(ge=1, le=3650, description="a whole number of days from 1 to 3650")]
 LogDays = Annotated[
@@ -109,10 +121,25 @@ VpcCidr = Annotated[
         "like 10.0.0.0/16"
     ),
 ]
+VpcId = Annotated[
+    Annotated[str, Field(pattern=r"^vpc-[0-9a-f]{8,17}$")] | None,
+    BeforeValidator(_none_if_empty),
+    Field(description="the id of a VPC, like vpc-0123456789abcdef0, or empty"),
+]
+SubnetIds = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^subnet-[0-9a-f]{8,17}$")], ...],
+    AfterValidator(_two_or_none),
+    Field(description="the ids of two different subnets, or none"),
+]
+SecurityGroupIds = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^sg-[0-9a-f]{8,17}$")], ...],
+    AfterValidator(_each_once),
+    Field(max_length=4, description="a list of up to 4 different ids of security groups"),
+]
 Region = Annotated[str, _matching(r"[a-z]{2,}(-[a-z]+)+-\d", "an AWS region, like us-east-1")]
 AvailabilityZones = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[a-z]{2,}(-[a-z]+)+-\d[a-z]$")], ...],
-    AfterValidator(_two_zones),
+    AfterValidator(_two_or_none),
     Field(description="two different zones of the stack's region, like us-east-1a and us-east-1b, or none"),
 ]
 
@@ -133,6 +160,30 @@ AirflowOptions = Annotated[
 ]
 Requirements = Annotated[
     tuple[str, ...], Field(description='a list of lines for pip, like ["pandas==2.3.3"]')
+]
+FilePath = Annotated[
+    Annotated[str, Field(min_length=1)] | None,
+    BeforeValidator(_none_if_empty),
+    Field(description="a path from the project's folder, or a whole one, or empty"),
+]
+DagsFolder = Annotated[
+    str,
+    _matching(
+        r"(?:[A-Za-z0-9][A-Za-z0-9_.-]*/)+", "a folder in the bucket that ends with a slash, like dags/"
+    ),
+]
+LogLevels = Annotated[
+    dict[
+        Literal["dag_processing", "scheduler", "task", "webserver", "worker"],
+        Literal["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG"],
+    ],
+    AfterValidator(_in_order),
+    Field(description='an object like {"scheduler": "DEBUG"}'),
+]
+MaintenanceWindow = Annotated[
+    Annotated[str, Field(pattern=r"^(MON|TUE|WED|THU|FRI|SAT|SUN):([01]\d|2[0-3]):(00|30)$")] | None,
+    BeforeValidator(_none_if_empty),
+    Field(description="a day and a full or half hour in UTC, like TUE:02:00, or empty"),
 ]
 Overrides = Annotated[
     dict[str, Any], Field(description='an object of settings, like {"airflow_version": "3.0.6"}')
@@ -165,6 +216,36 @@ CertificateArn = Annotated[
     Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[A-Za-z0-9-]+$")] | None,
     BeforeValidator(_none_if_empty),
     Field(description="the ARN of an ACM certificate, or empty"),
+]
+# Paths and names of IAM: at most 512 and 128 (of roles 64) characters.
+IAM_PATH, IAM_NAME = r"/(?:[!-.0-~]+/)*", r"[A-Za-z0-9+=,.@_-]"
+POLICY_ARN = rf"arn:aws[a-z-]*:iam::(?:aws|\d{{12}}):policy{IAM_PATH}{IAM_NAME}{{1,128}}"
+ROLE_ARN = rf"arn:aws[a-z-]*:iam::\d{{12}}:role{IAM_PATH}{IAM_NAME}{{1,64}}"
+IamPath = Annotated[
+    str,
+    Field(max_length=512),
+    _matching(IAM_PATH, "a path of IAM that begins and ends with a slash, like /data/, or / alone"),
+]
+BoundaryArn = Annotated[
+    Annotated[str, Field(pattern=rf"^(?:{POLICY_ARN})$")] | None,
+    BeforeValidator(_none_if_empty),
+    Field(description="the ARN of a managed policy of IAM, or empty"),
+]
+RoleArn = Annotated[
+    Annotated[str, Field(pattern=rf"^(?:{ROLE_ARN})$")] | None,
+    BeforeValidator(_none_if_empty),
+    Field(description="the ARN of a role of IAM, or empty"),
+]
+PolicyArns = Annotated[
+    tuple[Annotated[str, Field(pattern=rf"^(?:{POLICY_ARN})$")], ...],
+    AfterValidator(_each_once),
+    Field(max_length=19, description="a list of up to 19 different ARNs of managed policies of IAM"),
+]
+# `components.config.policies` says what is wrong with one.
+PolicyDocument = Annotated[
+    str | None,
+    BeforeValidator(_none_if_empty),
+    Field(description="an IAM policy document as JSON, or empty"),
 ]
 LineageNamespace = Annotated[
     Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/@+-]{1,255}$")] | None,
@@ -214,6 +295,7 @@ Tags = Annotated[
     Field(description='an object like {"team": "data"}'),
 ]
 
+EndpointManagement = Literal["SERVICE", "CUSTOMER", "VPC_OWNER"]
 Nat = Literal["single", "per_az"]
 WebserverAccess = Literal["PUBLIC_ONLY", "PRIVATE_ONLY", "PUBLIC_AND_PRIVATE"]
 WorkerReplacement = Literal["FORCED", "GRACEFUL"]

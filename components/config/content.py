@@ -21,6 +21,7 @@ OURS = (
     "secrets.backend_kwargs",
     "scheduler.create_cron_data_intervals",
     "scheduler.catchup_by_default",
+    "core.dags_are_paused_at_creation",  # is_paused_upon_creation
 )
 # These would load another folder than ours, or take connections from elsewhere on the workers.
 DEFEAT = ("core.plugins_folder", "workers.secrets_backend", "workers.secrets_backend_kwargs")

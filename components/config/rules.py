@@ -12,6 +12,10 @@ from typing import Any
 from components.config.airflow_versions import AIRFLOW_VERSIONS, at_least
 
 SMALLEST_CLASS = "mw1.micro"
+# UTC; on different days, so that Amazon never maintains both at once.
+MAINTENANCE = {"blue": "TUE:02:00", "green": "THU:02:00"}
+DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+WEEK, APART = 7 * 24 * 60, 24 * 60  # minutes
 
 
 @dataclass(frozen=True)
@@ -58,13 +62,24 @@ def environment_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
     `known` has the values that are valid on their own; a rule is skipped if one of its values is missing.
     """
     size, version = known.get("environment_class"), known.get("airflow_version")
-    for key in ("min_workers", "max_workers", "schedulers"):
-        if key in known and size == SMALLEST_CLASS and known[key] != 1:
+    for key in ("min_workers", "max_workers", "schedulers", "min_webservers", "max_webservers"):
+        if known.get(key) is not None and size == SMALLEST_CLASS and known[key] != 1:
             yield Problem(key, known[key], f"1 with environment_class {SMALLEST_CLASS}, which does not scale")
-    if size not in (None, SMALLEST_CLASS) and known.get("schedulers") == 1:
-        yield Problem("schedulers", 1, f"2 to 5 with environment_class {size}")
-    if {"min_workers", "max_workers"} <= known.keys() and known["min_workers"] > known["max_workers"]:
-        yield Problem("max_workers", known["max_workers"], f"min_workers ({known['min_workers']}) or more")
+    for key in ("schedulers", "min_webservers", "max_webservers"):
+        if size not in (None, SMALLEST_CLASS) and known.get(key) == 1:
+            yield Problem(key, 1, f"2 to 5 with environment_class {size}")
+    for kind in ("workers", "webservers"):
+        least, most = known.get(f"min_{kind}"), known.get(f"max_{kind}")
+        if least is not None and most is not None and least > most:
+            yield Problem(f"max_{kind}", most, f"min_{kind} ({least}) or more")
+    if known.get("log_levels", {}).get("task", "INFO") not in ("INFO", "DEBUG"):
+        allowed = "INFO or DEBUG: the alarms on the gate count lines of the tasks' log"
+        yield Problem("log_levels.task", known["log_levels"]["task"], allowed)
+    if known.get("execution_role_arn") is not None:
+        for key in ("execution_policy", "execution_policy_arns"):
+            if known.get(key):
+                allowed = "removed: execution_role_arn brings its own permissions"
+                yield Problem(key, known[key], allowed, remove=True)
     access = known.get("webserver_access")
     if access == "PUBLIC_AND_PRIVATE" and version is not None and not at_least(version, "3.2"):
         yield Problem(
@@ -92,6 +107,9 @@ def stack_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("marquez_certificate_arn", arn, allowed, remove=True)
     if known.get("alarm_topic_arn") is not None and known.get("alarm_email") is not None:
         yield Problem("alarm_email", known["alarm_email"], "removed, or alarm_topic_arn", remove=True)
+    yield from _network_rules(known)
+    yield from _role_rules(known)
+    yield from _maintenance_rules(known)
     low, high = known.get("aurora_min_capacity"), known.get("aurora_max_capacity")
     if high is not None and high < 1:
         yield Problem("aurora_max_capacity", high, "1 or more")
@@ -102,11 +120,73 @@ def stack_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _tag_rules(known.get("tags", {}))
 
 
+def _network_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
+    subnets = known.get("private_subnet_ids")
+    if known.get("vpc_id") is None:
+        if subnets and "vpc_id" in known:
+            yield Problem("private_subnet_ids", list(subnets), "removed, or vpc_id set", remove=True)
+        return
+    if subnets == ():
+        yield Problem("private_subnet_ids", [], "two subnets of vpc_id")
+    for key, ours in {
+        "availability_zones": (),
+        "nat": "single",
+        "vpc_endpoints": False,
+        "flow_log_days": 0,
+    }.items():
+        if key in known and known[key] != ours:
+            allowed = "removed: with vpc_id, the program makes no network"
+            value = list(known[key]) if isinstance(known[key], tuple) else known[key]
+            yield Problem(key, value, allowed, remove=True)
+
+
+def _role_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
+    if known.get("enable_blue_green") is not True:
+        return
+    of_stack = known.get("execution_role_arn")
+    blue, green = (
+        known.get(colour, {}).get("execution_role_arn", of_stack) or None for colour in ("blue", "green")
+    )
+    if blue is not None and blue == green:
+        allowed = "another role than blue's: a fence closes the role of one side (mwaactl failover --fence)"
+        yield Problem("green.execution_role_arn", green, allowed)
+
+
+def _maintenance_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
+    if known.get("enable_blue_green") is not True:
+        return
+    windows = {
+        colour: known.get(colour, {}).get("maintenance_window") or known.get("maintenance_window") or default
+        for colour, default in MAINTENANCE.items()
+    }
+    try:
+        begins = [_minutes(window) for window in windows.values()]
+    except (ValueError, AttributeError):  # an override that is not valid is a problem of its own
+        return
+    apart = abs(begins[0] - begins[1])
+    if min(apart, WEEK - apart) < APART:
+        allowed = (
+            f"{APART // 60} hours or more from blue's ({windows['blue']}), to move the work away in between"
+        )
+        yield Problem("green.maintenance_window", windows["green"], allowed)
+
+
+def _minutes(window: str) -> int:
+    """Since the begin of the week."""
+    day, hour, minute = window.split(":")
+    return (DAYS.index(day) * 24 + int(hour)) * 60 + int(minute)
+
+
 def _audit_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
     """The audit runs with the Python packages of Airflow."""
     for colour in ("blue", "green") if known.get("enable_blue_green") is True else ("blue",):
         own = {**known, **known.get(colour, {})}
+        if own.get("execution_role_arn"):
+            allowed = "false with execution_role_arn: the program would have to add permissions to the role"
+            yield Problem("nightly_audit", True, allowed)
         version, lines = own.get("airflow_version"), own.get("requirements", ())
+        if own.get("requirements_file"):
+            continue  # its lines are not read here; of an audit that fails, an alarm tells
         if version not in AIRFLOW_VERSIONS or at_least(version, "3.0"):
             continue
         if not any(re.match(r"pydantic(?![\w.-])", line) for line in lines):

@@ -21,8 +21,11 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from components.config import allowed_values as types
 from components.config.content import content_rules
+from components.config.files import file_rules
+from components.config.policies import policy_rules
 from components.config.rules import Problem, environment_rules, quoted, stack_rules
 
+MERGED = ("airflow_options", "log_levels")  # objects whose parts blue and green override singly
 PROJECT_FILE = Path(__file__).resolve().parents[2] / "Pulumi.yaml"
 
 
@@ -48,10 +51,22 @@ class EnvironmentSettings(BaseModel):
     min_workers: types.Workers
     max_workers: types.Workers
     schedulers: types.Schedulers
+    min_webservers: types.Webservers
+    max_webservers: types.Webservers
     webserver_access: types.WebserverAccess
     worker_replacement_strategy: types.WorkerReplacement
     airflow_options: types.AirflowOptions
     requirements: types.Requirements
+    requirements_file: types.FilePath
+    plugins_folder: types.FilePath
+    startup_script: types.FilePath
+    dags_folder: types.DagsFolder
+    log_levels: types.LogLevels
+    maintenance_window: types.MaintenanceWindow
+    security_group_ids: types.SecurityGroupIds
+    execution_policy: types.PolicyDocument
+    execution_policy_arns: types.PolicyArns
+    execution_role_arn: types.RoleArn
 
 
 class Settings(EnvironmentSettings):
@@ -66,6 +81,12 @@ class Settings(EnvironmentSettings):
     production: types.Switch
     tags: types.Tags
 
+    permissions_boundary_arn: types.BoundaryArn
+    iam_path: types.IamPath
+
+    vpc_id: types.VpcId
+    private_subnet_ids: types.SubnetIds
+    endpoint_management: types.EndpointManagement
     vpc_cidr: types.VpcCidr
     availability_zones: types.AvailabilityZones
     nat: types.Nat
@@ -77,6 +98,7 @@ class Settings(EnvironmentSettings):
     green: types.Overrides
     kms_key_arn: types.KmsKeyArn
     create_kms_key: types.Switch
+    is_paused_upon_creation: types.Switch
     update_owner_in_place: types.Switch
     switch_lead_seconds: types.LeadSeconds
     gate_probe_minutes: types.ProbeMinutes
@@ -92,6 +114,10 @@ class Settings(EnvironmentSettings):
     postgres_image: types.PostgresImage
     marquez_image_registry: types.ImageRegistry
     marquez_instance_type: types.InstanceType
+    marquez_policy: types.PolicyDocument
+    marquez_policy_arns: types.PolicyArns
+    snapshot_policy: types.PolicyDocument
+    snapshot_policy_arns: types.PolicyArns
     marquez_certificate_arn: types.CertificateArn
     aurora_version: types.AuroraVersion
     aurora_min_capacity: types.AuroraCapacity
@@ -119,7 +145,7 @@ class Settings(EnvironmentSettings):
         ]
         known, invalid = _checked(cls, {**raw, **own})
         problems += [replace(each, key="aws:region") if each.key == "region" else each for each in invalid]
-        problems += [*stack_rules(known), *content_rules(known)]
+        problems += [*stack_rules(known), *_within(known)]
         for colour in COLOURS:
             problems += _environment_problems(colour, known)
         if problems:
@@ -241,7 +267,7 @@ def _environment_problems(colour: Colour, known: Mapping[str, Any]) -> Iterator[
     for key in overrides.keys() - keys:
         yield Problem(f"{colour}.{key}", overrides[key], f"one of {', '.join(keys)}", remove=True)
     valid, invalid = _checked(EnvironmentSettings, overrides, only=overrides.keys() & keys)
-    for problem in [*invalid, *content_rules(valid)]:
+    for problem in [*invalid, *_within(valid)]:
         yield replace(problem, key=f"{colour}.{problem.key}")
     if colour == "blue" or known.get("enable_blue_green") is True:
         of_the_stack = set(environment_rules(known))
@@ -249,9 +275,17 @@ def _environment_problems(colour: Colour, known: Mapping[str, Any]) -> Iterator[
             yield problem if problem in of_the_stack else replace(problem, key=f"{colour}.{problem.key}")
 
 
+def _within(known: Mapping[str, Any]) -> Iterator[Problem]:
+    """The problems within single settings, and in the files that they name."""
+    yield from content_rules(known)
+    yield from policy_rules(known)
+    yield from file_rules(known)
+
+
 def _merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """One environment's settings: overrides replace, only `airflow_options` are merged."""
+    """One environment's settings: overrides replace, only `MERGED` are merged."""
     merged = {key: base[key] for key in EnvironmentSettings.model_fields if key in base} | dict(overrides)
-    if "airflow_options" in base and "airflow_options" in overrides:
-        merged["airflow_options"] = {**base["airflow_options"], **overrides["airflow_options"]}
+    for key in MERGED:
+        if key in base and key in overrides:
+            merged[key] = {**base[key], **overrides[key]}
     return merged

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import pulumi
@@ -23,6 +24,7 @@ from components.marquez.userdata import DATABASE_USER
 from components.monitoring.alarm import Alarm, Metric
 from components.monitoring.marquez_alarms import METRICS_NAMESPACE, Watched
 from components.partition import Partition
+from components.role import Added, RoleArgs, create_role
 from components.traffic_logs import TrafficLogs
 
 API_PORT = 5000
@@ -48,7 +50,7 @@ class MarquezArgs:
     region: str
     settings: Settings
     vpc_id: pulumi.Input[str]
-    vpc_cidr: str
+    vpc_cidrs: Sequence[str]
     private_subnet_ids: pulumi.Input[Sequence[str]]
     availability_zones: Sequence[str]
     lineage_log: LineageLog
@@ -204,15 +206,15 @@ class Marquez(pulumi.ComponentResource):
 
     def _from_network(self, group: aws.ec2.SecurityGroup, role: str, ports: Sequence[int]) -> None:
         """Allow `ports` from the VPC's own addresses."""
-        for port in ports:
+        for number, port in product(range(len(self._args.vpc_cidrs)), ports):
             aws.vpc.SecurityGroupIngressRule(
-                f"{self._name}-{role}-from-vpc-{port}",
+                f"{self._name}-{role}-from-vpc-{port}" + (f"-{number + 1}" if number else ""),
                 security_group_id=group.id,
                 description="Lineage API and web pages, from inside the VPC",
                 ip_protocol="tcp",
                 from_port=port,
                 to_port=port,
-                cidr_ipv4=self._args.vpc_cidr,
+                cidr_ipv4=self._args.vpc_cidrs[number],
                 opts=self._child,
             )
 
@@ -259,35 +261,32 @@ class Marquez(pulumi.ComponentResource):
         self, role: str, *, secret_arn: pulumi.Input[str], group_name: str | None = None
     ) -> tuple[aws.iam.InstanceProfile, list[pulumi.Resource]]:
         """A node's instance profile, and the permissions that must exist before the node boots."""
-        node_role = aws.iam.Role(
+        settings = self._args.settings
+        made = create_role(
             f"{self._name}-{role}",
-            description="Marquez node",
-            assume_role_policy=iam_policies.assume_role("ec2.amazonaws.com"),
-            opts=self._child,
-        )
-        session = aws.iam.RolePolicyAttachment(
-            f"{self._name}-{role}-session",
-            role=node_role.name,
-            policy_arn=self._partition.managed_policy(SSM_CORE),
-            opts=self._child,
-        )
-        own = aws.iam.RolePolicy(
-            f"{self._name}-{role}",
-            role=node_role.name,
-            policy=iam_policies.marquez_node(
-                partition=self._partition,
-                region=self._args.region,
-                log_bucket_arn=self._args.lineage_log.bucket_arn,
-                secret_arn=secret_arn,
-                metrics_namespace=METRICS_NAMESPACE,
-                repositories=list(self._images.repositories(self._partition.name)),
-                kms_key_arn=self._args.kms_key_arn,
-                group_name=group_name,
+            RoleArgs(
+                settings=settings,
+                description="Marquez node",
+                services=["ec2.amazonaws.com"],
+                managed={"session": self._partition.managed_policy(SSM_CORE)},
+                policy=lambda _: iam_policies.marquez_node(
+                    partition=self._partition,
+                    region=self._args.region,
+                    log_bucket_arn=self._args.lineage_log.bucket_arn,
+                    secret_arn=secret_arn,
+                    metrics_namespace=METRICS_NAMESPACE,
+                    repositories=list(self._images.repositories(self._partition.name)),
+                    kms_key_arn=self._args.kms_key_arn,
+                    group_name=group_name,
+                ),
+                added=Added(policy=settings.marquez_policy, policy_arns=settings.marquez_policy_arns),
             ),
-            opts=self._child,
+            self._child,
         )
-        profile = aws.iam.InstanceProfile(f"{self._name}-{role}", role=node_role.name, opts=self._child)
-        return profile, [session, own]
+        profile = aws.iam.InstanceProfile(
+            f"{self._name}-{role}", path=settings.iam_path, role=made.role.name, opts=self._child
+        )
+        return profile, made.permissions
 
 
 def database_login(password: pulumi.Output[str]) -> pulumi.Output[str]:

@@ -11,10 +11,10 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_random as random
 
-from components import iam_policies
 from components.marquez.back_end import AMI_PARAMETER, Marquez, MarquezArgs, database_login
 from components.marquez.userdata import Ec2Boot, ec2_user_data
 from components.monitoring.marquez_alarms import WatchedNode
+from components.role import Added, RoleArgs, create_role
 
 DATA_GIB = 30
 BACKUP_ROLE_POLICY = "service-role/AWSBackupServiceRolePolicyForBackup"
@@ -187,17 +187,19 @@ class MarquezEc2(Marquez):
             ],
             opts=self._child,
         )
-        role = aws.iam.Role(
+        role, permissions = create_role(
             f"{self._name}-snapshots",
-            description="Takes snapshots of Marquez's data volume",
-            assume_role_policy=iam_policies.assume_role("backup.amazonaws.com"),
-            opts=self._child,
-        )
-        permission = aws.iam.RolePolicyAttachment(
-            f"{self._name}-snapshots",
-            role=role.name,
-            policy_arn=self._partition.managed_policy(BACKUP_ROLE_POLICY),
-            opts=self._child,
+            RoleArgs(
+                settings=self._args.settings,
+                description="Takes snapshots of Marquez's data volume",
+                services=["backup.amazonaws.com"],
+                managed={"backup": self._partition.managed_policy(BACKUP_ROLE_POLICY)},
+                added=Added(
+                    policy=self._args.settings.snapshot_policy,
+                    policy_arns=self._args.settings.snapshot_policy_arns,
+                ),
+            ),
+            self._child,
         )
         aws.backup.Selection(
             f"{self._name}-snapshots",
@@ -205,5 +207,5 @@ class MarquezEc2(Marquez):
             iam_role_arn=role.arn,
             resources=[volume.arn],
             # AWS Backup assumes the role when it creates the selection.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[permission]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=permissions),
         )

@@ -113,6 +113,11 @@ def variables(
     }
 
 
+def fixed(of: Installation, options: Mapping[str, str]) -> frozenset[str]:
+    """The variables that no startup script changes: the customer's options, and what MWAA forces."""
+    return frozenset({*map(option_variable, options), *_forced(of)})
+
+
 def option_variable(key: str) -> str:
     """`section.key` -> AIRFLOW__SECTION__KEY, as Airflow itself reads it."""
     section, _, option = key.rpartition(".")

@@ -27,6 +27,7 @@ class Files:
     def __init__(self, home: Home, name: str) -> None:
         self.folder = home.root / "state" / "mwaa" / name
         self.airflow_home = self.folder / "airflow"
+        self.script = self.airflow_home / "startup" / "startup.sh"
         self._home = home
         self._name = name
         self._buckets: dict[tuple[str, str], Bucket] = {}
@@ -42,6 +43,16 @@ class Files:
         text = target.read_text().replace("/usr/local/airflow", str(self.airflow_home))
         target.write_text(text)
         return target
+
+    def startup(self, environment: Json) -> None:
+        """Fetch the startup script, if the environment has one."""
+        path = environment.get("StartupScriptS3Path")
+        if not path:
+            self.script.unlink(missing_ok=True)
+            return
+        self.script.parent.mkdir(exist_ok=True)
+        version = environment.get("StartupScriptS3ObjectVersion")
+        self._bucket(environment).fetch(path, version, self.script)
 
     def venv(self, image: Image, requirements: Path | None, step: Callable[[str], None]) -> Path:
         text = requirements.read_text() if requirements else ""

@@ -34,6 +34,7 @@ from local.airflow.config import (
     Installation,
     components,
     executor_of,
+    fixed,
     image_of,
     variables,
 )
@@ -42,6 +43,7 @@ from local.airflow.install import Image
 from local.airflow.locks import VERSIONS, lock
 from local.airflow.rest import RestApi
 from local.airflow.shipping import Shipping
+from local.airflow.startup import with_startup
 from local.aws import callers, postgres
 from local.home import Home
 from local.mwaa.bucket import Bucket
@@ -56,6 +58,7 @@ STOP_SECONDS = 5  # MWAA's forced update does not wait for tasks either
 BACK_OFF = (0, 5, 15, 30, 60)  # seconds between restarts: before the first, the second, ...
 FORGET_SECONDS = 600  # older restarts no longer count
 PLUGINS = ("SourceBucketArn", "PluginsS3Path", "PluginsS3ObjectVersion")  # where they are read from
+STARTUP = ("StartupScriptS3Path", "StartupScriptS3ObjectVersion")
 
 
 class RealAirflow:
@@ -174,6 +177,7 @@ class Environment:
             self._stop()
             step("fetching plugins and DAGs")
             self._files.plugins(environment)
+            self._files.startup(environment)
             self._files.dags(environment).sync()
             step("preparing the database")
             self._database(server, image, plain)
@@ -206,7 +210,10 @@ class Environment:
             ):
                 log.warning("%s: %s has ended; restarting it", self._name, component.name)
                 end_strays(self._home, self._airflow_home)
-                self._start_one(component, installation, environ)
+                try:
+                    self._start_one(environment, component, installation, environ)
+                except LocalError as error:
+                    log.warning("%s: %s: %s", self._name, component.name, error)
         self._ship(environment)
 
     def _ship(self, environment: Json) -> None:
@@ -290,6 +297,7 @@ class Environment:
         return {
             "venv": str(installation.venv),
             "plugins": [environment.get(part) for part in PLUGINS],
+            "startup": [environment.get(part) for part in STARTUP],
             "dags": environment["DagS3Path"],
             "image": installation.image,
             "environ": hashlib.sha256(json.dumps(environ, sort_keys=True).encode()).hexdigest(),
@@ -344,20 +352,33 @@ class Environment:
         step("starting Airflow")
         for component in components(installation):
             if component not in last:
-                self._start_one(component, installation, environ)
+                self._start_one(environment, component, installation, environ)
         if last:
             self._wait(rest.answers, installation, step, but=last)
             rest.warm_up()
         for component in last:
-            self._start_one(component, installation, environ)
+            self._start_one(environment, component, installation, environ)
 
-    def _start_one(self, component: Component, installation: Installation, environ: dict[str, str]) -> None:
+    def _start_one(
+        self,
+        environment: Json,
+        component: Component,
+        installation: Installation,
+        environ: Mapping[str, str],
+    ) -> None:
         python = installation.venv / "bin" / "python"
+        environ = {**environ, **component.environ(installation.image)}
+        if self._files.script.exists():
+            options = environment["AirflowConfigurationOptions"]
+            out = self._home.logs / f"airflow-{self._name}-startup.log"
+            environ = with_startup(
+                self._files.script, environ, fixed(installation, options), self._airflow_home, out
+            )
         processes.start(
             self._home,
             self._process(component),
             [python, "-m", "airflow", *component.arguments],
-            env=environ | component.environ(installation.image),
+            env=dict(environ),
             port=installation.port if component.mwaa_name == "webserver" else None,
             cwd=self._airflow_home,
         )

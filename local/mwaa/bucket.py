@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local.mwaa.rules import Json, ValidationError
 from local.processes import LocalError
 
-KINDS = ("Plugins", "Requirements")
+KINDS = ("Plugins", "Requirements", "StartupScript")
 
 
 class Bucket:

@@ -12,7 +12,7 @@ from typing import Any
 
 from packaging.version import Version
 
-from local.home import ACCOUNT, REGION
+from local.home import ACCOUNT, REGION, max_workers
 from local.mwaa.model import violations
 
 Json = dict[str, Any]
@@ -20,7 +20,6 @@ Json = dict[str, Any]
 LATEST = "3.3.1"
 OFFERED = ("2.7.2", "2.8.1", "2.9.2", "2.10.1", "2.10.3", "2.11.0", "2.11.2", "3.0.6", "3.2.1", "3.3.1")
 CLASSES = ("mw1.micro", "mw1.small", "mw1.medium", "mw1.large", "mw1.xlarge", "mw1.2xlarge")
-MAX_WORKERS = 25
 ENVIRONMENTS_PER_REGION = 10
 LOG_GROUPS = {  # member of LoggingConfiguration -> end of the log group's name
     "DagProcessingLogs": "DAGProcessing",
@@ -154,6 +153,7 @@ def check(environment: Json) -> None:
 def changes_what_runs(before: Json, after: Json) -> bool:
     """Whether an update from one environment to the other must restart Airflow on this machine."""
     members = (
+        "ExecutionRoleArn",
         "AirflowVersion",
         "AirflowConfigurationOptions",
         "SourceBucketArn",
@@ -162,6 +162,8 @@ def changes_what_runs(before: Json, after: Json) -> bool:
         "PluginsS3ObjectVersion",
         "RequirementsS3Path",
         "RequirementsS3ObjectVersion",
+        "StartupScriptS3Path",
+        "StartupScriptS3ObjectVersion",
     )
     return any(before.get(member) != after.get(member) for member in members)
 
@@ -188,8 +190,8 @@ def _check_network(network: Mapping[str, Any]) -> None:
 def _check_sizes(environment: Json) -> None:
     single = environment["EnvironmentClass"] == "mw1.micro"
     limits = {
-        "MinWorkers": (1, 1 if single else MAX_WORKERS),
-        "MaxWorkers": (1, 1 if single else MAX_WORKERS),
+        "MinWorkers": (1, 1 if single else max_workers()),
+        "MaxWorkers": (1, 1 if single else max_workers()),
         "Schedulers": (1, 1) if single else (2, 5),
         "MinWebservers": (1, 1) if single else (2, 5),
         "MaxWebservers": (1, 1) if single else (2, 5),

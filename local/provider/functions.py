@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
+import os
 from collections.abc import Callable
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from local.home import ACCOUNT
+from local.aws.callers import judge
+from local.home import ACCOUNT, max_workers
+from local.provider import lookups
 from local.provider.services.service import as_provider_error, client, error_code
 from local.provider.values import Props, ProviderError
 
@@ -131,6 +135,22 @@ def get_engine_version(args: Props, region: str) -> Props:
     }
 
 
+def get_service_quota(args: Props, region: str) -> Props:
+    """The one of Amazon MWAA that the program asks for."""
+    if (args.get("serviceCode"), args.get("quotaName")) != ("airflow", "Workers per environment"):
+        raise ProviderError("finding Service Quotas Quota: no results found")
+    return {
+        "id": "-",
+        "region": region,
+        "serviceCode": "airflow",
+        "quotaName": args["quotaName"],
+        "value": max_workers(),
+        "adjustable": True,
+        "globalQuota": False,
+        "defaultValue": 25,
+    }
+
+
 def get_vpc_endpoint_service(args: Props, region: str) -> Props:
     """Each service exists in each zone, under its name in the partition `aws`."""
     names = [name for each in args.get("filters") or [] for name in each["values"]]
@@ -205,7 +225,61 @@ def get_object(args: Props, region: str) -> Props:
     }
 
 
+def get_role(args: Props, _region: str) -> Props:
+    name = str(args["name"])
+    try:
+        role = client("iam").get_role(RoleName=name)["Role"]
+    except ClientError as error:
+        raise as_provider_error(f"reading IAM Role ({name})", error) from error
+    return {
+        "id": name,
+        "name": name,
+        "arn": role["Arn"],
+        "path": role["Path"],
+        "description": role.get("Description") or "",
+        "assumeRolePolicy": json.dumps(role["AssumeRolePolicyDocument"]),
+        "permissionsBoundary": (role.get("PermissionsBoundary") or {}).get("PermissionsBoundaryArn", ""),
+        "uniqueId": role["RoleId"],
+    }
+
+
+def get_principal_policy_simulation(args: Props, _region: str) -> Props:
+    """What the emulated AWS judges for the role itself."""
+    arn = str(args["policySourceArn"])
+    resources = args.get("resourceArns") or ["*"]
+    for action in args["actionNames"]:
+        if "*" in action:
+            raise ProviderError(f"simulating IAM Principal Policy: ValidationError: {action} has a wildcard")
+    try:
+        key = client("sts").assume_role(RoleArn=arn, RoleSessionName="simulation")["Credentials"]
+    except ClientError as error:
+        raise as_provider_error("simulating IAM Principal Policy", error) from error
+    asked = [(action, resource) for action in args["actionNames"] for resource in resources]
+    calls = [{"action": action, "resource": resource} for action, resource in asked]
+    verdicts = judge(os.environ["AWS_ENDPOINT_URL"], key["AccessKeyId"], calls).denied
+    results = [
+        {
+            "actionName": action,
+            "resourceArn": resource,
+            "allowed": denied is None,
+            "decision": "allowed" if denied is None else "implicitDeny",
+            "decisionDetails": {},
+            "matchedStatements": [],
+            "missingContextKeys": [],
+        }
+        for (action, resource), denied in zip(asked, verdicts, strict=True)
+    ]
+    return {
+        "id": "-",
+        "policySourceArn": arn,
+        "actionNames": args["actionNames"],
+        "allAllowed": all(each["allowed"] for each in results),
+        "results": results,
+    }
+
+
 FUNCTIONS: dict[str, Callable[[Props, str], Props]] = {
+    **lookups.FUNCTIONS,
     "aws:ec2/getInstanceType:getInstanceType": get_instance_type,
     "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings": get_instance_type_offerings,
     "aws:index/getRegion:getRegion": get_region,
@@ -213,7 +287,10 @@ FUNCTIONS: dict[str, Callable[[Props, str], Props]] = {
     "aws:index/getPartition:getPartition": get_partition,
     "aws:ec2/getVpcEndpointService:getVpcEndpointService": get_vpc_endpoint_service,
     "aws:index/getAvailabilityZones:getAvailabilityZones": get_availability_zones,
+    "aws:iam/getPrincipalPolicySimulation:getPrincipalPolicySimulation": get_principal_policy_simulation,
+    "aws:iam/getRole:getRole": get_role,
     "aws:rds/getEngineVersion:getEngineVersion": get_engine_version,
     "aws:s3/getObject:getObject": get_object,
+    "aws:servicequotas/getServiceQuota:getServiceQuota": get_service_quota,
     "aws:ssm/getParameter:getParameter": get_parameter,
 }

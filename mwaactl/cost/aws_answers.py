@@ -96,9 +96,14 @@ COMPUTED: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {
     "aws:s3/bucketObjectv2:BucketObjectv2": lambda name, inputs: {"versionId": f"version-of-{name}"},
     "aws:mwaa/environment:Environment": lambda name, inputs: {
         "webserverUrl": f"{name}.airflow.example",
+        "databaseVpcEndpointService": f"com.amazonaws.vpce.{REGION}.{name}-database",
+        "webserverVpcEndpointService": f"com.amazonaws.vpce.{REGION}.{name}-webserver",
         "workerReplacementStrategy": "",
     },
-    "aws:iam/role:Role": lambda name, inputs: {"name": inputs.get("name", f"{name}-1234567")},
+    "aws:iam/role:Role": lambda name, inputs: {
+        "name": inputs.get("name", f"{name}-1234567"),
+        "arn": f"arn:aws:iam::{ACCOUNT}:role{inputs['path']}{name}-id",
+    },
     "aws:iam/instanceProfile:InstanceProfile": lambda name, inputs: {"name": f"{name}-1234567"},
     "aws:ec2/instance:Instance": lambda name, inputs: {"privateIp": "10.0.0.10"},
     "aws:ec2/launchTemplate:LaunchTemplate": lambda name, inputs: {"latestVersion": 1},
@@ -190,6 +195,7 @@ def usual_answers(region: str) -> dict[str, Invoke]:
         "aws:index/getAvailabilityZones:getAvailabilityZones": lambda args: {"names": zones},
         "aws:index/getCallerIdentity:getCallerIdentity": lambda args: {"accountId": ACCOUNT},
         GET_PARTITION: lambda args: PARTITIONS["aws-us-gov" if region.startswith("us-gov-") else partition],
+        "aws:servicequotas/getServiceQuota:getServiceQuota": lambda args: {"value": 1000},
         "aws:rds/getEngineVersion:getEngineVersion": lambda args: {
             "version": args["version"],
             "versionActual": args["version"],

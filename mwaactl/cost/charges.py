@@ -12,6 +12,7 @@ from mwaactl.cost.resources import VPC, Resource
 from mwaactl.json_model import Model
 
 HOURS = 730  # of a month, as AWS's calculator has it
+BASE_WEBSERVERS = 2
 BASE_SCHEDULERS = 2  # in the price of an environment; mw1.micro has one
 FORWARDER_METRICS = 5  # that the forwarder reports
 SCALING_ALARMS = 2  # that a target tracking policy makes
@@ -124,6 +125,8 @@ def _environment(inputs: Mapping[str, Any], about: _Context) -> Items:
     yield f"mwaa.{size}", about.usage.hours
     schedulers = int(inputs.get("schedulers") or BASE_SCHEDULERS)
     yield f"mwaa.scheduler.{size}", max(0, schedulers - BASE_SCHEDULERS) * about.usage.hours
+    webservers = int(inputs.get("minWebservers") or BASE_WEBSERVERS)
+    yield f"mwaa.webserver.{size}", max(0, webservers - BASE_WEBSERVERS) * about.usage.hours
     workers = int(inputs.get("minWorkers") or 1)
     yield f"mwaa.worker.{size}", (workers - 1) * about.usage.hours
     yield "mwaa.metadata", about.usage.metadata_gb * about.months

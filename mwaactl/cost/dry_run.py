@@ -21,6 +21,7 @@ import yaml
 
 from mwaactl.cost.aws_answers import REGION, AwsMocks, usual_answers
 from mwaactl.cost.engine import Deployment, run, stack_config
+from mwaactl.cost.existing import existing
 from mwaactl.cost.resources import Resource, resources_of
 
 # What no price depends on, and what may be long.
@@ -32,7 +33,8 @@ def registered(folder: Path, request: Mapping[str, Any]) -> Deployment:
     config = request["config"] or stack_config(folder, request["stack"])
     config = changed(config, request["changes"])
     project = yaml.safe_load((folder / "Pulumi.yaml").read_text())["name"]
-    answers = AwsMocks(usual_answers(config.get("aws:region", REGION)), lenient=True)
+    region = config.get("aws:region", REGION)
+    answers = AwsMocks(usual_answers(region) | existing(region, config), lenient=True)
     return run(
         lambda: runpy.run_path(str(folder / "__main__.py")),
         config=config,

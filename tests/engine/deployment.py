@@ -26,6 +26,7 @@ MODES = {
     "fullha": (True, True),
 }
 ENVIRONMENT = "aws:mwaa/environment:Environment"
+QUOTA = {"MWAA_LOCAL_MAX_WORKERS": "40"}  # Amazon's default is 25
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,16 @@ class LocalCloud:
             home,
             "mwaa",
             [sys.executable, "-m", "local", "mwaa", "--port", str(port), "--no-airflow"],
-            env=clean_environ(**pulumi_cli.environ(home), MWAA_LOCAL_HOME=str(home.root)),
+            env=clean_environ(**pulumi_cli.environ(home), MWAA_LOCAL_HOME=str(home.root), **QUOTA),
             port=port,
         )
         url = f"http://{LOOPBACK}:{port}/environments"
         wait_until(lambda: answers(url), "local MWAA", seconds=60, process=mwaa)
-        environment = {**pulumi_cli.environ(home), "PULUMI_DEBUG_COMMANDS": "true"}  # for --event-log
+        environment = {
+            **pulumi_cli.environ(home),
+            **QUOTA,
+            "PULUMI_DEBUG_COMMANDS": "true",
+        }  # for --event-log
         return cls(home, clean_environ(**environment))
 
     def stop(self) -> None:

@@ -26,6 +26,7 @@ from mwaactl.cost.engine import Registration as Registration
 from mwaactl.cost.engine import is_secret as is_secret
 from mwaactl.cost.engine import plain as plain
 from mwaactl.cost.engine import stack_config
+from mwaactl.cost.existing import existing
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROJECT = "mwaa-openlineage"
@@ -57,7 +58,7 @@ def deploy(
         parameters[f"/{project}/{stack or stack_file}/ownership"] = dict(parameter)
         if content := parameter.get("object"):
             objects[object_key(json.loads(parameter["value"])["object"])] = content
-    invokes: dict[str, Invoke] = {
+    invokes: dict[str, Invoke] = existing(REGION, config) | {
         "pulumi:pulumi:readStackOutputs": lambda args: {"outputs": dict(previous or {})},
         "pulumi:pulumi:readStackResourceOutputs": lambda args: {
             "outputs": _environments(previous or {}, versions or {})
@@ -76,6 +77,7 @@ def deploy(
         "aws:index/getCallerIdentity:getCallerIdentity": lambda args: {"accountId": ACCOUNT},
         GET_PARTITION: lambda args: PARTITIONS[partition],
         "aws:rds/getEngineVersion:getEngineVersion": _engine_version,
+        "aws:servicequotas/getServiceQuota:getServiceQuota": lambda args: {"value": 40},
         "aws:s3/getObject:getObject": lambda args: _object(objects, args),
         "aws:ssm/getParameter:getParameter": lambda args: parameters[args["name"]],
     }

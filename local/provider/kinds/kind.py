@@ -54,11 +54,11 @@ def iam(resource: str, **outputs: Any) -> Kind:
         (*NAMED, "path"),
         "{name}",
         {
-            "arn": f"arn:aws:iam::{{account}}:{resource}/{{name}}",
+            "arn": f"arn:aws:iam::{{account}}:{resource}{{path}}{{name}}",
             "uniqueId": "A{hex20}",
             "createDate": "2026-01-01T00:00:00Z",
-            "path": "/",
             **outputs,
         },
         longest_name=64,
+        defaults={"path": "/"},
     )

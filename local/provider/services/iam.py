@@ -1,6 +1,6 @@
 """Roles and keys with their policies in the emulated AWS, which judges by them (`local.aws.door`).
 
-Amazon's own policies that the program attaches are only recorded.
+Amazon's own policies that are attached are only recorded.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from local.provider.services.service import Service, as_provider_error, client, error_code
 from local.provider.values import Props, ProviderError
 
+BOUNDARY = "permissionsBoundary"
 LONGEST = 10_240  # characters of a role's inline policies, without whitespace
 
 
@@ -27,6 +28,8 @@ class Role:
                 RoleName=name,
                 AssumeRolePolicyDocument=inputs["assumeRolePolicy"],
                 Description=inputs.get("description") or "",
+                Path=inputs.get("path") or "/",
+                **({"PermissionsBoundary": inputs[BOUNDARY]} if inputs.get(BOUNDARY) else {}),
             )
         except ClientError as error:
             raise as_provider_error(f"creating the role {name}", error) from error
@@ -41,7 +44,14 @@ class Role:
             raise as_provider_error(f"reading the role {identifier}", error) from error
         return {}
 
-    def update(self, _identifier: str, _old: Props, _new: Props) -> Props:
+    def update(self, identifier: str, old: Props, new: Props) -> Props:
+        iam, boundary = client("iam"), new.get(BOUNDARY)
+        if old["assumeRolePolicy"] != new["assumeRolePolicy"]:
+            iam.update_assume_role_policy(RoleName=identifier, PolicyDocument=new["assumeRolePolicy"])
+        if boundary:
+            iam.put_role_permissions_boundary(RoleName=identifier, PermissionsBoundary=boundary)
+        elif old.get(BOUNDARY):
+            iam.delete_role_permissions_boundary(RoleName=identifier)
         return {}
 
     def delete(self, identifier: str, state: Props) -> None:
@@ -101,6 +111,46 @@ class RolePolicy:
             raise as_provider_error(f"putting the policy of {inputs['role']}", error) from error
 
 
+class Attachment:
+    """A managed policy on a role. Those of Amazon's are not all there, so none is asked for."""
+
+    def create(self, inputs: Props) -> tuple[str, Props]:
+        role, arn = inputs["role"], inputs["policyArn"]
+        if not _is_amazons(arn):
+            try:
+                client("iam").attach_role_policy(RoleName=role, PolicyArn=arn)
+            except ClientError as error:
+                raise as_provider_error(f"attaching {arn} to the role {role}", error) from error
+        return f"{role}/{arn}", {}
+
+    def read(self, _identifier: str, state: Props) -> Props | None:
+        if _is_amazons(state["policyArn"]):
+            return {}
+        try:
+            attached = client("iam").list_attached_role_policies(RoleName=state["role"])["AttachedPolicies"]
+        except ClientError as error:
+            if _is_gone(error):
+                return None
+            raise as_provider_error(f"reading the policies of {state['role']}", error) from error
+        return {} if any(each["PolicyArn"] == state["policyArn"] for each in attached) else None
+
+    def update(self, _identifier: str, _old: Props, _new: Props) -> Props:
+        return {}
+
+    def delete(self, _identifier: str, state: Props) -> None:
+        if _is_amazons(state["policyArn"]):
+            return
+        try:
+            client("iam").detach_role_policy(RoleName=state["role"], PolicyArn=state["policyArn"])
+        except ClientError as error:
+            if not _is_gone(error):
+                raise as_provider_error(f"detaching a policy of {state['role']}", error) from error
+
+
+def _is_amazons(arn: str) -> bool:
+    return arn.split(":")[4] == "aws"
+
+
 class Key:
     """A customer managed key of KMS, with its policy."""
 
@@ -139,5 +189,6 @@ class Key:
 SERVICES: dict[str, Service] = {
     "aws:iam/role:Role": Role(),
     "aws:iam/rolePolicy:RolePolicy": RolePolicy(),
+    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": Attachment(),
     "aws:kms/key:Key": Key(),
 }

@@ -172,6 +172,8 @@ def _outputs(environment: Mapping[str, Any]) -> Props:
         "status": environment["Status"],
         "webserverUrl": environment.get("WebserverUrl"),
         "serviceRoleArn": environment.get("ServiceRoleArn"),
+        "databaseVpcEndpointService": environment.get("DatabaseVpcEndpointService"),
+        "webserverVpcEndpointService": environment.get("WebserverVpcEndpointService"),
         "createdAt": created.isoformat() if isinstance(created, datetime) else created,
         "minWebservers": environment.get("MinWebservers"),
         "maxWebservers": environment.get("MaxWebservers"),

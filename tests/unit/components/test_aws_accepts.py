@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Iterator
 
 import pytest
 
+from components.config.policies import LONGEST
 from tests.fakes.pulumi_mocks import MODES, Deployment, deploy, plain
 
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234-1234-1234-123456789012"
@@ -60,11 +62,25 @@ USER_DATA_BYTES = 16 * 1024
 
 
 def all_deployments() -> Iterator[Deployment]:
-    everything = {"production": True, "vpc_endpoints": True, "alarm_email": "on-call@example.com"}
+    statement = {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "*", "Sid": ""}
+    statement["Sid"] = "x" * (LONGEST - len(_document(statement)))
+    everything = {
+        "production": True,
+        "vpc_endpoints": True,
+        "alarm_email": "on-call@example.com",
+        "marquez_image_registry": "123456789012.dkr.ecr.us-east-1.amazonaws.com/mirror",
+        "create_kms_key": True,
+        "nightly_audit": True,
+        **dict.fromkeys(("execution_policy", "marquez_policy", "snapshot_policy"), _document(statement)),
+    }
     for mode in MODES:
         certificate = {"marquez_certificate_arn": CERTIFICATE} if mode in ("hamarquez", "fullha") else {}
         yield deploy(mode, {**everything, **certificate})
         yield deploy(mode, stack=LONG_NAME)
+
+
+def _document(statement: dict[str, str]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, separators=(",", ":"))
 
 
 @pytest.fixture(scope="module")
@@ -112,5 +128,10 @@ def test_boot_scripts_are_as_short_as_ec2_demands(deployments: list[Deployment])
 
 def test_inline_policies_are_as_short_as_iam_demands(deployments: list[Deployment]) -> None:
     for deployment in deployments:
+        of_roles: dict[str, str] = {}
         for each in deployment.of_type("RolePolicy"):
-            assert len(re.sub(r"\s", "", each.inputs["policy"])) <= 10_240, each.name
+            role = each.inputs["role"]
+            of_roles[role] = of_roles.get(role, "") + re.sub(r"\s", "", each.inputs["policy"])
+        assert of_roles
+        for role, policies in of_roles.items():
+            assert len(policies) <= 10_240, role

@@ -31,7 +31,7 @@ def documents(deployment: Deployment) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"kms_key_arn": KEY}, {"create_kms_key": True}],
+    [{}, {"kms_key_arn": KEY}, {"create_kms_key": True, "iam_path": "/data/"}],
     ids=["Amazon's key", "customer's key", "the stack's key"],
 )
 @pytest.mark.parametrize("mode", MODES)
@@ -129,10 +129,11 @@ def test_without_a_customer_key_no_key_of_this_account_is_opened(deployed: Any) 
 
 def test_the_documents_for_operators_name_everything_of_the_stack(in_each_mode: Deployment) -> None:
     exports = in_each_mode.exports
-    policies = dict(exports["operator_policies"])
-    cli = policies.pop("airflow_cli")
-    assert set(policies) == {"read", "switch", "on_call"}
-    for policy in policies.values():
+    tiers = {name: exports["operator_policies"][name] for name in ("read", "switch", "on_call")}
+    logins = {f"login_{role}" for role in ("viewer", "user", "op", "admin")}
+    assert exports["operator_policies"].keys() == tiers.keys() | logins | {"airflow_cli"}
+    cli = exports["operator_policies"]["airflow_cli"]
+    for policy in tiers.values():
         for environment in exports["airflow_environments"].values():
             name, bucket = environment["name"], environment["bucket"]
             for each, expected in ((cli, True), (policy, False)):
@@ -140,7 +141,7 @@ def test_the_documents_for_operators_name_everything_of_the_stack(in_each_mode: 
                 assert allowed_there == expected
             assert allowed(policy["Statement"], "airflow:GetEnvironment", environment["arn"])
             assert allowed(policy["Statement"], "iam:GetRolePolicy", environment["execution_role_arn"])
-            role = "Viewer" if policy is exports["operator_policies"]["read"] else "Op"
+            role = "Viewer" if policy is tiers["read"] else "Op"
             airflow = f"arn:aws:airflow:{REGION}:{ACCOUNT}:role/{name}/{role}"
             assert allowed(policy["Statement"], "airflow:InvokeRestApi", airflow)
             assert allowed(policy["Statement"], "s3:GetObject", f"arn:aws:s3:::{bucket}/dags/x.py")
@@ -173,7 +174,28 @@ def test_who_reads_decides_nothing_and_only_who_is_on_call_fences(deployed: Any)
         "switch": [True, True, False, False, *nothing],
         "on_call": [True] * 4 + nothing,
         "airflow_cli": [False] * 4 + nothing,
+        **{f"login_{role}": [False] * 4 + nothing for role in ("viewer", "user", "op", "admin")},
     }
+
+
+def test_each_role_in_airflow_has_a_document_that_allows_to_log_in_as_it_and_nothing_else(
+    deployed: Any,
+) -> None:
+    exports = deployed("fullha").exports
+    names = [each["name"] for each in exports["airflow_environments"].values()]
+    for role in ("Viewer", "User", "Op", "Admin"):
+        (statement,) = exports["operator_policies"][f"login_{role.lower()}"]["Statement"]
+        assert statement["Action"] == ["airflow:CreateWebLoginToken"]
+        assert set(statement["Resource"]) == {
+            f"arn:aws:airflow:{REGION}:{ACCOUNT}:role/{name}/{role}" for name in names
+        }
+
+
+def test_what_an_execution_role_must_allow_is_exported_as_the_role_has_it(deployed: Any) -> None:
+    deployment = deployed("fullha")
+    for colour in ("blue", "green"):
+        own = json.loads(deployment.resource("RolePolicy", f"mwaa-{colour}").inputs["policy"])
+        assert deployment.exports["execution_policies"][colour] == own
 
 
 def test_operators_use_the_stacks_key_through_s3_only() -> None:

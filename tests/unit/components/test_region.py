@@ -9,8 +9,8 @@ from typing import Any
 import pulumi
 import pytest
 
-from components.region import choose_zones
-from tests.fakes.pulumi_mocks import REGION, run
+from components.region import check_workers, choose_zones
+from tests.fakes.pulumi_mocks import REGION, EngineError, run
 from tests.unit.components.config.test_settings import parse
 
 ZONES = ("us-east-1a", "us-east-1b", "us-east-1c", "us-east-1d")
@@ -116,3 +116,34 @@ def test_an_instance_type_that_is_missing_or_too_small_is_refused(
     text = refusal(**region)
     assert reason in text
     assert "pulumi config set marquez_instance_type <value> -s test" in text
+
+
+def workers(quota: Any, **changes: Any) -> list[str]:
+    """The warnings of a program that checks the workers only; `quota`: what AWS answers, or raises."""
+
+    def answer(_: Any) -> dict[str, Any]:
+        if isinstance(quota, Exception):
+            raise quota
+        return {"value": quota}
+
+    settings = parse(changes)
+    invokes = {"aws:servicequotas/getServiceQuota:getServiceQuota": answer}
+    return run(lambda: check_workers(settings), invokes=invokes).warnings
+
+
+def test_as_many_workers_as_amazon_allows_by_default_are_not_asked_about() -> None:
+    assert workers(AssertionError("asked"), max_workers=25) == []
+    assert workers(AssertionError("asked"), green={"max_workers": 40}) == [], "there is no green"
+
+
+def test_more_workers_need_a_quota_that_allows_them() -> None:
+    assert workers(40, max_workers=40) == []
+    with pytest.raises(pulumi.RunError, match="this account's quota is 30"):
+        workers(30, max_workers=31)
+    with pytest.raises(pulumi.RunError, match=r"config set --path green\.max_workers 30 -s test"):
+        workers(30, enable_blue_green=True, max_workers=20, green={"max_workers": 31})
+
+
+def test_who_may_not_ask_for_the_quota_is_warned() -> None:
+    (warning,) = workers(EngineError("AccessDenied"), max_workers=26)
+    assert "26 workers in an environment is not known" in warning

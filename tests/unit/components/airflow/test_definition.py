@@ -14,11 +14,18 @@ from components.airflow.definition import Parts, arguments, planned
 from components.config.settings import EnvironmentSettings, Settings
 from components.guard import touched_environments
 from components.ownership import Names
-from tests.fakes.pulumi_mocks import Deployment, deploy, plain
+from tests.fakes.pulumi_mocks import ROOT, Deployment, deploy, plain
 from tests.unit.components.config.test_settings import parse
 
 ZONES = ("us-east-1a", "us-east-1b")
 KEY = "arn:aws:kms:us-east-1:123456789012:key/12345678-1234-1234-1234-123456789012"
+FILES = ROOT / "tests" / "fakes" / "of_a_team"  # requirements, plugins and a script as a stack names them
+POLICY = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": {"Effect": "Allow", "Action": "sns:ListTopics", "Resource": "*"},
+    }
+)
 
 # One other value of every setting of an environment, and what the record calls it.
 OF_ENVIRONMENTS: dict[str, tuple[Any, str]] = {
@@ -30,13 +37,30 @@ OF_ENVIRONMENTS: dict[str, tuple[Any, str]] = {
     "webserver_access": ("PRIVATE_ONLY", "webserver_access_mode"),
     "airflow_options": ({"core.parallelism": "64"}, "options.core.parallelism"),
     "requirements": (["pandas==2.3.3"], "requirements.txt"),
+    "requirements_file": (str(FILES / "requirements.txt"), "requirements.txt"),
+    "plugins_folder": (str(FILES / "plugins"), "plugins.zip"),
+    "startup_script": (str(FILES / "startup.sh"), "startup.sh"),
+    "dags_folder": ("workflows/", "dag_s3_path"),
+    "min_webservers": (3, "min_webservers"),
+    "max_webservers": (4, "max_webservers"),
+    "log_levels": ({"worker": "DEBUG"}, "logging.worker_logs.log_level"),
+    "maintenance_window": ("SUN:03:30", "weekly_maintenance_window_start"),
+    "security_group_ids": (["sg-0123456789abcdef0"], "network_configuration.security_group_ids"),
+    "execution_role_arn": ("arn:aws:iam::123456789012:role/airflow", "execution_role_arn"),
 }
+# Of an update, and of the role: none of the environment's own.
+OF_OTHERS = {"worker_replacement_strategy", "execution_policy", "execution_policy_arns"}
 # One other value of every other setting: some change the environments, some do not.
 OF_STACKS: dict[str, Any] = {
     "enable_blue_green": False,
     "enable_ha_marquez": True,
     "production": True,
     "tags": {"team": "data"},
+    "permissions_boundary_arn": "arn:aws:iam::123456789012:policy/boundary",
+    "iam_path": "/data/",
+    "vpc_id": "vpc-0123456789abcdef0",
+    "private_subnet_ids": ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"],
+    "endpoint_management": "CUSTOMER",
     "vpc_cidr": "10.9.0.0/16",
     "availability_zones": ["us-east-1b", "us-east-1c"],
     "nat": "per_az",
@@ -47,6 +71,7 @@ OF_STACKS: dict[str, Any] = {
     "green": {"max_workers": 9},
     "kms_key_arn": KEY,
     "create_kms_key": True,
+    "is_paused_upon_creation": False,
     "switch_lead_seconds": 7,
     "gate_probe_minutes": 10,
     "update_owner_in_place": True,
@@ -61,6 +86,10 @@ OF_STACKS: dict[str, Any] = {
     "postgres_image": "docker.io/library/postgres:16.10",
     "marquez_image_registry": "123456789012.dkr.ecr.us-east-1.amazonaws.com",
     "marquez_instance_type": "m7i.large",
+    "marquez_policy": POLICY,
+    "marquez_policy_arns": ["arn:aws:iam::123456789012:policy/more"],
+    "snapshot_policy": POLICY,
+    "snapshot_policy_arns": ["arn:aws:iam::123456789012:policy/more"],
     "marquez_certificate_arn": KEY.replace(":kms:", ":acm:").replace(":key/", ":certificate/"),
     "aurora_version": "17",
     "aurora_min_capacity": 1,
@@ -91,8 +120,7 @@ def changed(value: Any, path: tuple[str, ...]) -> Any:
 
 
 def test_the_tables_above_have_every_setting() -> None:
-    of_an_update = {"worker_replacement_strategy"}
-    assert OF_ENVIRONMENTS.keys() == EnvironmentSettings.model_fields.keys() - of_an_update
+    assert OF_ENVIRONMENTS.keys() == EnvironmentSettings.model_fields.keys() - OF_OTHERS
     own = {"project", "stack", "region"}
     assert OF_STACKS.keys() == Settings.model_fields.keys() - EnvironmentSettings.model_fields.keys() - own
 
@@ -126,16 +154,20 @@ def seen_by_the_engine(deployment: Deployment) -> dict[str, Any]:
     """What the engine compares of blue; tags aside, which leave a running environment alone."""
     inputs = deployment.resource("Environment", "mwaa-blue").inputs
     sent = {key: plain(value) for key, value in inputs.items() if key != "tags"}
-    # In the mocks, every network has the same subnets.
-    vpc = deployment.resource("Vpc", "network").inputs
-    return sent | {"subnets": (vpc["cidrBlock"], vpc["availabilityZoneNames"])}
+    # In the mocks, every network that the program makes has the same subnets.
+    networks = [vpc.inputs for vpc in deployment.of_type("Vpc")]
+    return sent | {"subnets": [(vpc["cidrBlock"], vpc["availabilityZoneNames"]) for vpc in networks]}
 
 
 @pytest.mark.parametrize("setting", OF_STACKS)
 def test_the_guard_sees_exactly_what_the_engine_would_see(
     deployed: Callable[[str], Deployment], setting: str
 ) -> None:
-    needed = {"enable_ha_marquez": True} if setting == "marquez_certificate_arn" else {}
+    needed = {
+        "marquez_certificate_arn": {"enable_ha_marquez": True},
+        "vpc_id": {"nat": "single", "private_subnet_ids": OF_STACKS["private_subnet_ids"]},
+        "private_subnet_ids": {"nat": "single", "vpc_id": OF_STACKS["vpc_id"]},
+    }.get(setting, {})
     before, after = deployed("bluegreen"), deploy("bluegreen", {**needed, setting: OF_STACKS[setting]})
     touched = touched_environments(
         before.exports["airflow_environments"], after.exports["airflow_environments"]
@@ -145,7 +177,7 @@ def test_the_guard_sees_exactly_what_the_engine_would_see(
 
 def test_other_plugins_are_an_update(monkeypatch: pytest.MonkeyPatch) -> None:
     before = record()
-    monkeypatch.setattr(definition, "plugins_zip", lambda: b"other")
+    monkeypatch.setattr(definition, "plugins_zip", lambda _: b"other")
     assert difference(before, record()) == {"plugins.zip"}
 
 

@@ -13,14 +13,16 @@ from typing import Any
 
 import pytest
 
-from components.airflow.definition import MAINTENANCE
-from components.airflow.plugins import FOLDER, OPENLINEAGE, plugins_zip, requirements_txt
+from components.airflow.plugins import OPENLINEAGE, plugins_zip, requirements_txt
 from components.config.airflow_versions import AIRFLOW_VERSIONS
+from components.config.files import PLUGINS as FOLDER
+from components.config.rules import MAINTENANCE
 from local.airflow import locks
-from tests.fakes.pulumi_mocks import Deployment, deploy, plain
+from tests.fakes.pulumi_mocks import ROOT, Deployment, deploy, plain
 from tests.unit.components.config.test_settings import parse
 
 Deployed = Callable[[str], Deployment]
+TEAM = ROOT / "tests" / "fakes" / "of_a_team"
 
 
 def environment(deployment: Deployment, colour: str = "blue") -> dict[str, Any]:
@@ -34,31 +36,33 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "package" / "__pycache__").mkdir(parents=True)
     (tmp_path / "package" / "module.py").write_text("x = 1\n")
     (tmp_path / "package" / "__pycache__" / "module.cpython-312.pyc").write_bytes(b"cache")
-    (tmp_path / ".airflowignore").write_text("package/\n")
+    (tmp_path / "package" / ".airflowignore").write_text("module.py\n")
     return tmp_path
 
 
-def test_plugins_are_packed_at_the_root_without_caches(folder: Path) -> None:
-    assert zipfile.ZipFile(io.BytesIO(plugins_zip(folder))).namelist() == [
-        ".airflowignore",
-        "package/module.py",
-    ]
+def names_in(archive: bytes) -> set[str]:
+    return set(zipfile.ZipFile(io.BytesIO(archive)).namelist())
+
+
+def test_a_stacks_own_plugins_are_packed_beside_the_programs_without_caches(folder: Path) -> None:
+    ours = names_in(plugins_zip())
+    assert names_in(plugins_zip(str(folder))) == ours | {"package/.airflowignore", "package/module.py"}
 
 
 def test_the_same_plugins_are_the_same_bytes_whenever_they_were_written(folder: Path) -> None:
-    before = plugins_zip(folder)
+    before = plugins_zip(str(folder))
     module = folder / "package" / "module.py"
     content = module.read_bytes()
     module.unlink()
     module.write_bytes(content)
     module.chmod(0o755)
-    assert plugins_zip(folder) == before
+    assert plugins_zip(str(folder)) == before
 
 
 def test_changed_plugins_are_other_bytes(folder: Path) -> None:
-    before = plugins_zip(folder)
+    before = plugins_zip(str(folder))
     (folder / "package" / "module.py").write_text("x = 2\n")
-    assert plugins_zip(folder) != before
+    assert plugins_zip(str(folder)) != before
 
 
 def test_the_projects_own_plugins_are_shipped(deployed: Deployed) -> None:
@@ -194,6 +198,76 @@ def test_every_kind_of_log_is_kept(deployed: Deployed) -> None:
     assert all(log["enabled"] for log in logs.values())
 
 
+def test_the_level_of_one_log_leaves_the_others_and_green_overrides_singly() -> None:
+    deployment = deploy(
+        "fullha", {"log_levels": {"worker": "DEBUG"}, "green": {"log_levels": {"scheduler": "ERROR"}}}
+    )
+    levels = {
+        colour: {
+            kind: log["logLevel"]
+            for kind, log in environment(deployment, colour)["loggingConfiguration"].items()
+        }
+        for colour in ("blue", "green")
+    }
+    assert levels["blue"]["workerLogs"] == levels["green"]["workerLogs"] == "DEBUG"
+    assert (levels["blue"]["schedulerLogs"], levels["green"]["schedulerLogs"]) == ("INFO", "ERROR")
+    assert levels["blue"]["taskLogs"] == "INFO"
+
+
+@pytest.mark.parametrize(
+    ("changes", "webservers"),
+    [
+        ({}, (2, 2)),
+        ({"max_webservers": 4}, (2, 4)),
+        ({"min_webservers": 3}, (3, 3)),
+        ({"environment_class": "mw1.micro", "schedulers": 1, "max_workers": 1}, (1, 1)),
+    ],
+)
+def test_web_servers_are_the_least_of_the_class_unless_said(
+    changes: dict[str, Any], webservers: tuple[int, int]
+) -> None:
+    blue = environment(deploy("fullha", {"enable_blue_green": False, **changes}))
+    assert (blue["minWebservers"], blue["maxWebservers"]) == webservers
+
+
+def test_files_of_a_team_are_delivered_with_their_versions() -> None:
+    deployment = deploy(
+        "standard",
+        {
+            "requirements": ["polars"],
+            "requirements_file": str(TEAM / "requirements.txt"),
+            "startup_script": str(TEAM / "startup.sh"),
+            "plugins_folder": str(TEAM / "plugins"),
+            "dags_folder": "team/workflows/",
+        },
+    )
+    files = {each.name: each.inputs for each in deployment.of_type("BucketObjectv2")}
+    lines = files["mwaa-blue-requirements"]["content"].splitlines()
+    assert lines == [*OPENLINEAGE, "polars", "pandas"]
+    assert files["mwaa-blue-startup"]["content"] == (TEAM / "startup.sh").read_text()
+    assert "warehouse/__init__.py" in names_in(base64.b64decode(files["mwaa-blue-plugins"]["contentBase64"]))
+    assert files["mwaa-blue-probe"]["key"] == "team/workflows/bluegreen_probe.py"
+    assert '"pandas",' in files["mwaa-blue-probe"]["content"], "the probe reports whether it is installed"
+    blue = environment(deployment)
+    assert blue["dagS3Path"] == files["mwaa-blue-dags"]["key"] == "team/workflows/"
+    assert blue["startupScriptS3Path"] == "startup.sh"
+    assert blue["startupScriptS3ObjectVersion"] == "version-of-mwaa-blue-startup"
+    assert deployment.exports["airflow_environments"]["blue"]["dags_prefix"] == "team/workflows/"
+
+
+def test_without_a_script_there_is_one_that_does_nothing(deployed: Deployed) -> None:
+    script = deployed("standard").resource("BucketObjectv2", "mwaa-blue-startup").inputs["content"]
+    assert [line for line in script.splitlines() if line and not line.startswith("#")] == []
+
+
+@pytest.mark.parametrize("paused", [True, False])
+def test_new_dags_are_paused_on_both_sides_or_on_none(paused: bool) -> None:
+    deployment = deploy("fullha", {"is_paused_upon_creation": paused})
+    for colour in ("blue", "green"):
+        options = environment(deployment, colour)["airflowConfigurationOptions"]
+        assert options["core.dags_are_paused_at_creation"] == str(paused)
+
+
 def test_an_environment_waits_for_its_permissions_network_rules_and_bucket(deployed: Deployed) -> None:
     urns = deployed("standard").resource("Environment", "mwaa-blue").request.dependencies
     for part in (
@@ -210,7 +284,7 @@ def test_a_graceful_update_may_take_as_long_as_amazon_lets_it(deployed: Deployed
 
 
 def test_objects_wait_until_their_bucket_keeps_versions(deployed: Deployed) -> None:
-    for name in ("requirements", "plugins", "dags"):
+    for name in ("requirements", "plugins", "startup", "dags"):
         urns = deployed("standard").resource("BucketObjectv2", f"mwaa-blue-{name}").request.dependencies
         assert [urn for urn in urns if "BucketVersioning" in urn]
 

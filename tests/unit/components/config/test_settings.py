@@ -111,7 +111,7 @@ def test_all_problems_are_reported_at_once_each_with_key_value_and_what_is_allow
     ("changes", "command"),
     [
         ({"nat": "two"}, "pulumi config set nat <value> -s test"),
-        ({"green": {"max_workers": 99}}, "pulumi config set --path green.max_workers <value> -s test"),
+        ({"green": {"max_workers": 1001}}, "pulumi config set --path green.max_workers <value> -s test"),
         (
             {"availability_zones": ["us-east-1a"]},
             "pulumi config rm availability_zones -s test\n"

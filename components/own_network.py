@@ -1,0 +1,150 @@
+"""A network that exists: what of it the program needs to know, and whether it is as Amazon MWAA needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+
+from components.config.settings import Settings
+from components.network import HA_ENDPOINT_SERVICES, NO_SUCH_SERVICE, SERVICES_OF_ALL, OwnNetwork
+
+INTERNET = "0.0.0.0/0"
+# Addresses in each subnet beside Airflow's: a load balancer wants 8 that are free, a database and nodes few.
+FOR_MARQUEZ, FOR_HA_MARQUEZ = 1, 12
+NO_SUCH_ENDPOINT = ("no matching", "empty result")
+ENDPOINTS = 2  # of each environment in each subnet: its database, its web server
+
+
+def own_network(settings: Settings, previous: Mapping[str, Any]) -> OwnNetwork | None:
+    """The network that the settings name, None if the program makes one. Raises pulumi.RunError.
+
+    `previous`: the stack's outputs. What the stack has in the network already needs no more room.
+    """
+    if settings.vpc_id is None:
+        _check_groups(settings, previous.get("vpc_id"))
+        return None
+    try:
+        vpc = aws.ec2.get_vpc(id=settings.vpc_id)
+        subnets = [aws.ec2.get_subnet(id=each) for each in settings.private_subnet_ids]
+    except Exception as error:  # an invoke raises nothing narrower
+        raise pulumi.RunError(
+            f"The network cannot be used: {error}\n" + _commands(settings, "vpc_id", "private_subnet_ids[0]")
+        ) from error
+    problems = list(_of_vpc(vpc))
+    for subnet in subnets:
+        problems += _of_subnet(subnet, settings, new=previous.get("vpc_id") != settings.vpc_id)
+    if len({subnet.availability_zone for subnet in subnets}) < len(subnets):
+        problems.append(f"both subnets are in {subnets[0].availability_zone}: Amazon MWAA needs two zones")
+    if problems:
+        lines = "\n".join(f"  {each}" for each in problems)
+        raise pulumi.RunError(
+            f"The network {settings.vpc_id} is not as Amazon MWAA needs it; nothing was changed:\n{lines}\n"
+            + _commands(settings, "vpc_id", "private_subnet_ids[0]", "private_subnet_ids[1]")
+        )
+    _check_groups(settings, settings.vpc_id)
+    first, second = subnets
+    cidrs = [each.cidr_block for each in vpc.cidr_block_associations if each.state == "associated"]
+    return OwnNetwork(
+        settings.vpc_id,
+        tuple(dict.fromkeys([vpc.cidr_block, *cidrs])),
+        (first.id, second.id),
+        (first.availability_zone, second.availability_zone),
+    )
+
+
+def _of_vpc(vpc: aws.ec2.GetVpcResult) -> Iterator[str]:
+    for name, enabled in {
+        "enableDnsSupport": vpc.enable_dns_support,
+        "enableDnsHostnames": vpc.enable_dns_hostnames,
+    }.items():
+        if not enabled:
+            yield f"{name} is off: no name of an endpoint, nor Marquez's, would be resolved"
+
+
+def _of_subnet(subnet: aws.ec2.GetSubnetResult, settings: Settings, *, new: bool) -> Iterator[str]:
+    if subnet.vpc_id != settings.vpc_id:
+        yield f"{subnet.id} is in another VPC, {subnet.vpc_id}"
+        return
+    needed = addresses_needed(settings)
+    if new and subnet.available_ip_address_count < needed:
+        yield (
+            f"{subnet.id} has {subnet.available_ip_address_count} free addresses, and {needed} may be needed"
+        )
+    routes = _routes(subnet)
+    default = [each for each in routes if each.cidr_block == INTERNET]
+    if any(each.gateway_id.startswith("igw-") for each in default):
+        yield f"{subnet.id} is public: its route to {INTERNET} is an internet gateway, and not a NAT gateway"
+    elif not default:
+        missing = list(_unreachable(settings, routes))
+        if missing:
+            yield (
+                f"{subnet.id} has no route to {INTERNET}, and the VPC no endpoint for {', '.join(missing)}"
+            )
+
+
+def addresses_needed(settings: Settings) -> int:
+    """Free addresses in each of the two subnets: everything at its most, and once more during an update."""
+    needed = FOR_HA_MARQUEZ if settings.enable_ha_marquez else FOR_MARQUEZ
+    for colour in settings.colours:
+        own = settings.environment(colour)
+        processes = own.max_workers + own.schedulers + (own.max_webservers or own.min_webservers or 2)
+        needed += processes + ENDPOINTS  # half of them in each subnet, and twice as many meanwhile
+    return needed
+
+
+def _routes(subnet: aws.ec2.GetSubnetResult) -> Sequence[Any]:
+    """Of its own route table, else of the VPC's main one."""
+    by_association = aws.ec2.GetRouteTablesFilterArgs(name="association.subnet-id", values=[subnet.id])
+    own = aws.ec2.get_route_tables(vpc_id=subnet.vpc_id, filters=[by_association]).ids
+    if own:
+        return aws.ec2.get_route_table(route_table_id=own[0]).routes
+    main = aws.ec2.GetRouteTableFilterArgs(name="association.main", values=["true"])
+    return aws.ec2.get_route_table(vpc_id=subnet.vpc_id, filters=[main]).routes
+
+
+def _unreachable(settings: Settings, routes: Sequence[Any]) -> Iterator[str]:
+    """The services that nothing in a network without a way out leads to."""
+    if not any(each.gateway_id.startswith("vpce-") or each.vpc_endpoint_id for each in routes):
+        yield "s3"
+    for service in sorted([*SERVICES_OF_ALL, *(HA_ENDPOINT_SERVICES if settings.enable_ha_marquez else ())]):
+        try:
+            aws.ec2.get_vpc_endpoint(
+                vpc_id=settings.vpc_id,
+                service_name=f"com.amazonaws.{settings.region}.{service}",
+                state="available",
+            )
+        except Exception as error:  # an invoke raises nothing narrower
+            if not any(reason in str(error) for reason in (*NO_SUCH_SERVICE, *NO_SUCH_ENDPOINT)):
+                raise
+            yield service
+
+
+def _check_groups(settings: Settings, vpc_id: str | None) -> None:
+    """The security groups that the environments get beside their own are in the stack's VPC."""
+    problems = []
+    for colour in settings.colours:
+        key = settings.path(colour, "security_group_ids").replace("--path ", "")
+        for index, group in enumerate(settings.environment(colour).security_group_ids):
+            try:
+                there = aws.ec2.get_security_group(id=group).vpc_id
+            except Exception as error:  # noqa: BLE001 - an invoke raises nothing narrower
+                there = f"no VPC ({error})"
+            if there != vpc_id:
+                what = f"the stack's is {vpc_id}" if vpc_id else "the stack's VPC does not exist yet"
+                problems.append(f"{key}[{index}] = {group} is in {there}; {what}")
+    if problems:
+        lines = "\n".join(f"  {each}" for each in dict.fromkeys(problems))
+        raise pulumi.RunError(
+            f"Security groups that cannot be used; nothing was changed:\n{lines}\n"
+            + _commands(settings, "security_group_ids[0]")
+        )
+
+
+def _commands(settings: Settings, *keys: str) -> str:
+    return "\n".join(
+        f"  pulumi config set {f'--path {key!r}' if '[' in key else key} <value> -s {settings.stack}"
+        for key in keys
+    )

@@ -1,0 +1,124 @@
+"""The functions of the `aws` package that look up networks which the program did not make.
+
+They are in the emulated EC2, where somebody has created them with `aws ec2`. What a program makes of one
+is only recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Network
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from local.provider.services.service import as_provider_error, client
+from local.provider.values import Props, ProviderError
+
+RESERVED = 5  # addresses of each subnet that AWS keeps
+TARGETS = {
+    "cidrBlock": "DestinationCidrBlock",
+    "destinationPrefixListId": "DestinationPrefixListId",
+    "gatewayId": "GatewayId",
+    "natGatewayId": "NatGatewayId",
+    "transitGatewayId": "TransitGatewayId",
+    "networkInterfaceId": "NetworkInterfaceId",
+    "vpcPeeringConnectionId": "VpcPeeringConnectionId",
+}
+
+
+def get_vpc(args: Props, region: str) -> Props:
+    vpc = _one("Vpcs", "describe_vpcs", VpcIds=[args["id"]])
+
+    def enabled(attribute: str) -> bool:
+        answer = client("ec2").describe_vpc_attribute(VpcId=args["id"], Attribute=attribute)
+        return bool(answer[attribute[:1].upper() + attribute[1:]]["Value"])
+
+    associations = [
+        {"cidrBlock": each["CidrBlock"], "state": each["CidrBlockState"]["State"], "associationId": "-"}
+        for each in vpc.get("CidrBlockAssociationSet") or ()
+    ]
+    return {
+        "id": vpc["VpcId"],
+        "region": region,
+        "cidrBlock": vpc["CidrBlock"],
+        "cidrBlockAssociations": associations,
+        "enableDnsSupport": enabled("enableDnsSupport"),
+        "enableDnsHostnames": enabled("enableDnsHostnames"),
+    }
+
+
+def get_subnet(args: Props, region: str) -> Props:
+    """All its addresses are free: nothing here has an address."""
+    subnet = _one("Subnets", "describe_subnets", SubnetIds=[args["id"]])
+    return {
+        "id": subnet["SubnetId"],
+        "region": region,
+        "vpcId": subnet["VpcId"],
+        "availabilityZone": subnet["AvailabilityZone"],
+        "cidrBlock": subnet["CidrBlock"],
+        "availableIpAddressCount": IPv4Network(subnet["CidrBlock"]).num_addresses - RESERVED,
+    }
+
+
+def get_route_tables(args: Props, region: str) -> Props:
+    tables = _all("RouteTables", "describe_route_tables", Filters=_filters(args))
+    return {"id": region, "region": region, "ids": [each["RouteTableId"] for each in tables]}
+
+
+def get_route_table(args: Props, region: str) -> Props:
+    own = {"RouteTableIds": [args["routeTableId"]]} if args.get("routeTableId") else {}
+    table = _one("RouteTables", "describe_route_tables", **own, Filters=_filters(args))
+    routes = [
+        {ours: route.get(theirs) or "" for ours, theirs in TARGETS.items()}
+        | {"vpcEndpointId": route["GatewayId"] if route.get("GatewayId", "").startswith("vpce-") else ""}
+        for route in table.get("Routes") or ()
+        if route.get("GatewayId") != "local"  # the provider leaves it out
+    ]
+    return {"id": table["RouteTableId"], "region": region, "vpcId": table["VpcId"], "routes": routes}
+
+
+def get_security_group(args: Props, region: str) -> Props:
+    group = _one("SecurityGroups", "describe_security_groups", GroupIds=[args["id"]])
+    return {"id": group["GroupId"], "region": region, "name": group["GroupName"], "vpcId": group["VpcId"]}
+
+
+def get_vpc_endpoint(args: Props, region: str) -> Props:
+    filters = {"vpc-id": args["vpcId"], "service-name": args["serviceName"]}
+    endpoint = _one(
+        "VpcEndpoints",
+        "describe_vpc_endpoints",
+        Filters=[{"Name": name, "Values": [value]} for name, value in filters.items()],
+    )
+    return {"id": endpoint["VpcEndpointId"], "region": region, "vpcId": endpoint["VpcId"]}
+
+
+def _filters(args: Props) -> list[dict[str, Any]]:
+    filters = [{"Name": each["name"], "Values": each["values"]} for each in args.get("filters") or ()]
+    return filters + ([{"Name": "vpc-id", "Values": [args["vpcId"]]}] if args.get("vpcId") else [])
+
+
+def _one(kind: str, operation: str, **arguments: Any) -> dict[str, Any]:
+    found = _all(kind, operation, **arguments)
+    if len(found) != 1:
+        reason = "no matching EC2" if not found else "multiple EC2"
+        raise ProviderError(f"reading EC2 {kind}: {reason} {kind} found")
+    return found[0]
+
+
+def _all(kind: str, operation: str, **arguments: Any) -> list[dict[str, Any]]:
+    try:
+        found: list[dict[str, Any]] = getattr(client("ec2"), operation)(**arguments)[kind]
+    except ClientError as error:
+        raise as_provider_error(f"reading EC2 {kind}", error) from error
+    return found
+
+
+FUNCTIONS: dict[str, Callable[[Props, str], Props]] = {
+    "aws:ec2/getRouteTable:getRouteTable": get_route_table,
+    "aws:ec2/getRouteTables:getRouteTables": get_route_tables,
+    "aws:ec2/getSecurityGroup:getSecurityGroup": get_security_group,
+    "aws:ec2/getSubnet:getSubnet": get_subnet,
+    "aws:ec2/getVpc:getVpc": get_vpc,
+    "aws:ec2/getVpcEndpoint:getVpcEndpoint": get_vpc_endpoint,
+}

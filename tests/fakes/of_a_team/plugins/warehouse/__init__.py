@@ -1,0 +1,1 @@
+"""A plugin of a team's own."""

@@ -1,0 +1,2 @@
+#!/bin/bash
+export TEAM=data

@@ -1,0 +1,151 @@
+"""A network that exists: every way in which it may not fit is named, all at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import pulumi
+import pytest
+
+from components.network import SERVICES_OF_ALL
+from components.own_network import addresses_needed, own_network
+from mwaactl.cost.aws_answers import Invoke
+from mwaactl.cost.existing import existing
+from tests.fakes.pulumi_mocks import REGION, EngineError, deploy, run
+from tests.unit.components.config.test_settings import complaint, parse
+
+VPC, GROUP = "vpc-0123456789abcdef0", "sg-0123456789abcdef0"
+SUBNETS = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]
+OWN: dict[str, Any] = {"vpc_id": VPC, "private_subnet_ids": SUBNETS}
+TARGETS = dict.fromkeys(("cidrBlock", "gatewayId", "natGatewayId", "vpcEndpointId"), "")
+
+
+def look(
+    changes: Mapping[str, Any] | None = None,
+    *,
+    previous: Mapping[str, Any] | None = None,
+    endpoints: tuple[str, ...] = (),
+    **answers: Any,
+) -> Any:
+    """What `own_network` finds. `answers`: other outputs of the lookups, by the end of their names."""
+    settings = parse({**OWN, **(changes or {})})
+    invokes = existing(REGION, {"config": json.dumps({**OWN, **(changes or {})})})
+    found: list[Any] = []
+
+    def endpoint(args: Mapping[str, Any]) -> dict[str, Any]:
+        if args["serviceName"].removeprefix(f"com.amazonaws.{REGION}.") not in endpoints:
+            raise EngineError("no matching EC2 VPC Endpoint found")
+        return {"id": "vpce-1"}
+
+    invokes["aws:ec2/getVpcEndpoint:getVpcEndpoint"] = endpoint
+    for name, outputs in answers.items():
+        token = f"aws:ec2/{name}:{name}"
+        invokes[token] = partial(_changed, invokes[token], outputs)
+    run(lambda: found.append(own_network(settings, previous or {})), invokes=invokes)
+    return found[0]
+
+
+def _changed(answer: Invoke, outputs: Mapping[str, Any], args: Mapping[str, Any]) -> dict[str, Any]:
+    return {**answer(args), **outputs}
+
+
+def refusal(*arguments: Any, **answers: Any) -> str:
+    with pytest.raises(pulumi.RunError) as raised:
+        look(*arguments, **answers)
+    return str(raised.value)
+
+
+def test_a_network_that_fits_gives_its_zones_in_the_order_of_its_subnets() -> None:
+    network = look({"private_subnet_ids": SUBNETS[::-1]})
+    assert (network.vpc_id, network.subnet_ids) == (VPC, tuple(SUBNETS[::-1]))
+    assert network.zones == ("us-east-1b", "us-east-1a")
+    assert network.cidrs == ("10.0.0.0/16",)
+    assert look({"vpc_id": "", "private_subnet_ids": []}) is None
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    text = refusal(
+        getVpc={"enableDnsSupport": False, "enableDnsHostnames": False},
+        getSubnet={"availabilityZone": "us-east-1a", "availableIpAddressCount": 3},
+        getRouteTable={"routes": [{**TARGETS, "cidrBlock": "0.0.0.0/0", "gatewayId": "igw-1"}]},
+    )
+    for each in (
+        "enableDnsSupport is off",
+        "enableDnsHostnames is off",
+        f"{SUBNETS[0]} has 3 free addresses",
+        f"{SUBNETS[1]} is public",
+        "both subnets are in us-east-1a",
+        "pulumi config set vpc_id <value> -s test",
+        "pulumi config set --path 'private_subnet_ids[1]' <value> -s test",
+    ):
+        assert each in text
+
+
+def test_what_the_stack_has_there_already_needs_no_more_room() -> None:
+    full = {"availableIpAddressCount": 0}
+    assert "free addresses" in refusal(getSubnet=full)
+    assert look(previous={"vpc_id": VPC}, getSubnet=full) is not None
+
+
+def test_room_is_for_everything_at_its_most() -> None:
+    small = addresses_needed(parse({**OWN, "max_workers": 5, "schedulers": 2}))
+    assert small == 1 + 5 + 2 + 2 + 2
+    assert addresses_needed(parse({**OWN, "max_workers": 9, "max_webservers": 5})) == small + 4 + 3
+    both = parse({**OWN, "enable_blue_green": True, "enable_ha_marquez": True})
+    assert addresses_needed(both) == 12 + 2 * (small - 1)
+
+
+def test_without_a_route_out_every_service_needs_an_endpoint() -> None:
+    none: dict[str, Any] = {"getRouteTable": {"routes": []}}
+    text = refusal(**none)
+    for service in ("s3", *SERVICES_OF_ALL):
+        assert service in text
+    text = refusal(endpoints=SERVICES_OF_ALL[1:], **none)
+    assert f"no endpoint for s3, {SERVICES_OF_ALL[0]}\n" in text
+    to_s3 = {"getRouteTable": {"routes": [{**TARGETS, "gatewayId": "vpce-1"}]}}
+    assert look(endpoints=SERVICES_OF_ALL, **to_s3) is not None
+    ha = {"enable_ha_marquez": True}
+    assert "no endpoint for autoscaling\n" in refusal(ha, endpoints=SERVICES_OF_ALL, **to_s3)
+
+
+def test_groups_are_of_the_stacks_vpc() -> None:
+    assert look({"security_group_ids": [GROUP]}) is not None
+    text = refusal({"security_group_ids": [GROUP]}, getSecurityGroup={"vpcId": "vpc-2"})
+    assert f"security_group_ids[0] = {GROUP} is in vpc-2; the stack's is {VPC}" in text
+    ours = {"vpc_id": "", "private_subnet_ids": [], "security_group_ids": [GROUP]}
+    assert "the stack's VPC does not exist yet" in refusal(ours)
+    assert look(ours, previous={"vpc_id": "vpc-3"}, getSecurityGroup={"vpcId": "vpc-3"}) is None
+
+
+def test_marquez_hears_all_of_the_vpc_and_the_environments_have_the_groups() -> None:
+    deployment = deploy("fullha", {**OWN, "nat": "single", "security_group_ids": [GROUP]})
+    assert deployment.of_type("Vpc") == []
+    assert {each.name for each in deployment.of_type("VpcEndpoint", "FlowLog")} == set()
+    for colour in ("blue", "green"):
+        network = deployment.resource("Environment", f"mwaa-{colour}").inputs["networkConfiguration"]
+        assert network["subnetIds"] == SUBNETS
+        assert network["securityGroupIds"] == [f"mwaa-{colour}-id", GROUP]
+    (rule,) = [each for each in deployment.of_type("SecurityGroupIngressRule") if "from-vpc" in each.name]
+    assert rule.inputs["cidrIpv4"] == "10.0.0.0/16"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"vpc_id": "vpc-1"}, "vpc_id = 'vpc-1'"),
+        ({"private_subnet_ids": []}, "private_subnet_ids = []: must be two subnets of vpc_id"),
+        ({"private_subnet_ids": SUBNETS[:1]}, "must be the ids of two different subnets"),
+        ({"private_subnet_ids": [SUBNETS[0]] * 2}, "must be the ids of two different subnets"),
+        ({"vpc_id": ""}, "private_subnet_ids"),
+        ({"nat": "per_az"}, "nat = 'per_az': must be removed: with vpc_id"),
+        ({"vpc_endpoints": True}, "vpc_endpoints"),
+        ({"flow_log_days": 30}, "flow_log_days"),
+        ({"availability_zones": ["us-east-1a", "us-east-1b"]}, "availability_zones"),
+        ({"security_group_ids": [GROUP] * 2}, "security_group_ids"),
+    ],
+)
+def test_settings_of_the_network_that_do_not_go_together(changes: dict[str, Any], said: str) -> None:
+    assert said in complaint(**{**OWN, **changes})
