@@ -12,6 +12,7 @@ from components.airflow.nightly_audit import NightlyAudit, NightlyAuditArgs
 from components.config.settings import Settings
 from components.guard import environments_of, guard, previous_outputs
 from components.key import key_of_the_stack
+from components.left_alone import left_alone
 from components.lineage_log import LineageLog, LineageLogArgs
 from components.marquez.back_end import Marquez, MarquezArgs
 from components.marquez.ec2 import MarquezEc2
@@ -39,7 +40,8 @@ zones = choose_zones(settings, previous, () if own is None else own.zones)
 check_workers(settings)
 existing = environments_of(previous)
 plans = {colour: planned(settings, colour, names, zones, existing.get(colour)) for colour in settings.colours}
-updated = guard(settings, previous, plans)
+alone = left_alone()
+updated = guard(settings, previous, plans, alone)
 warn_of_small_sizes(settings, previous)
 
 key = key_of_the_stack(settings)
@@ -90,6 +92,7 @@ airflow = {
             access_log=access_log,
             previous_life=existing.get(colour, {}).get("life"),
             updated=colour in updated,
+            left_alone=colour in alone,
         ),
     )
     for colour in settings.colours
@@ -102,7 +105,7 @@ gate = GateAlarms(
         topics=topic.arns,
     ),
 )
-LostLineage(
+lost = LostLineage(
     "lineage-lost",
     LostLineageArgs(
         settings=settings,
@@ -124,6 +127,7 @@ monitoring = (
             ungated=gate.ungated,
             reports=gate.reports,
             unproven=gate.unproven,
+            lost=lost.events,
             watched=marquez.watched,
             lineage_log_bucket=lineage_log.bucket,
         ),

@@ -1,8 +1,8 @@
 """The guard: what a run of the program may do to an environment with work.
 
 It compares the stack's previous outputs with what this run would deploy, before anything is registered. A run
-fails if it would remove or replace the environment that owns work, or touch one whose books are not closed.
-It warns if it would update the owner.
+fails if it would remove or replace the environment that owns work, or touch one whose books are not closed;
+with two environments also if it would update the owner, unless a setting allows that. Else it warns of it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from components.config.settings import Settings
 READ_ATTEMPTS = 20
 READ_PAUSE_SECONDS = 0.1
 SHOWN_CHARACTERS = 30
+ALLOW_IT = """To update it in place all the same:
+  pulumi config set update_owner_in_place true -s {stack}"""
 LAST_OF_2 = "2.11"  # AWS takes it to 3.x
 Environment = Mapping[str, Any]
 """`identity` and `deployed` of one environment, as planned or as in the outputs."""
@@ -59,38 +61,46 @@ class Work:
 def previous_outputs() -> Mapping[str, Any]:
     """The stack's outputs before this run; empty on its first deployment.
 
-    The versions of its environments are those of the state, which `pulumi refresh` brings up to date and the
-    outputs not. On every backend, the engine answers from the state that it is working on. Raises
-    pulumi.RunError.
+    What its environments are is that of the state: the outputs lag behind after an `up` that failed or that
+    left something out, and behind a `pulumi refresh`. On every backend, the engine answers from the state
+    that it is working on. Raises pulumi.RunError.
     """
     stack = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
     outputs = _read("readStackOutputs", stack, {"name": stack})
     existing = environments_of(outputs)
     if not existing:
         return outputs
-    versions = _versions(_read("readStackResourceOutputs", stack, {"stackName": stack}))
+    resources = _read("readStackResourceOutputs", stack, {"stackName": stack})
     return {
         **outputs,
         "airflow_environments": {
-            colour: _with_version(environment, versions.get(environment["name"]))
-            for colour, environment in existing.items()
+            colour: _as_in_state(colour, environment, resources) for colour, environment in existing.items()
         },
     }
 
 
-def _versions(resources: Mapping[str, Any]) -> dict[str, str]:
-    """The Airflow version of each environment, by its name."""
-    environments = (
-        each["outputs"] for each in resources.values() if each["type"] == "aws:mwaa/environment:Environment"
-    )
-    return {outputs["name"]: outputs["airflowVersion"] for outputs in environments}
+def _as_in_state(colour: Colour, environment: Environment, resources: Mapping[str, Any]) -> Environment:
+    """The environment as its outputs have it, with what the state knows better.
 
-
-def _with_version(environment: Environment, version: str | None) -> Environment:
-    if version is None:  # it is no longer in the state
+    What was deployed is recorded once the environment is. Its version is Amazon's, as last refreshed.
+    """
+    record = _outputs_of(resources, "pulumi:index:Stash", f"mwaa-{colour}-deployed").get("input") or {}
+    known = _outputs_of(resources, "aws:mwaa/environment:Environment", f"mwaa-{colour}")
+    if not known:  # it is no longer in the state
         return environment
-    deployed = {**environment["deployed"], "airflow_version": version}
-    return {**environment, "airflow_version": version, "deployed": deployed}
+    merged = {**environment, **record, "airflow_version": known["airflowVersion"]}
+    return {**merged, "deployed": {**merged["deployed"], "airflow_version": known["airflowVersion"]}}
+
+
+def _outputs_of(resources: Mapping[str, Any], kind: str, name: str) -> Mapping[str, Any]:
+    return next(
+        (
+            each["outputs"]
+            for urn, each in resources.items()
+            if each["type"] == kind and urn.endswith(f"::{name}")
+        ),
+        {},
+    )
 
 
 def _read(function: str, stack: str, arguments: Mapping[str, str]) -> Mapping[str, Any]:
@@ -114,15 +124,23 @@ def environments_of(outputs: Mapping[str, Any]) -> Mapping[Colour, Environment]:
 
 
 def guard(
-    settings: Settings, previous: Mapping[str, Any], planned: Mapping[Colour, Environment]
+    settings: Settings,
+    previous: Mapping[str, Any],
+    planned: Mapping[Colour, Environment],
+    left_alone: Collection[Colour] = (),
 ) -> frozenset[Colour]:
     """Stop the program, or warn, if it would touch an environment with work. Return those that it updates.
 
-    `planned` has what this run would deploy. Raises pulumi.RunError with the commands that help. Reads the
-    ownership parameter only if an environment would be touched.
+    `planned` has what this run would deploy, apart from the `left_alone` (of which only a removal is judged).
+    Raises pulumi.RunError with the commands that help. Reads the ownership parameter only if an environment
+    would be touched.
     """
     existing = environments_of(previous)
-    touched = touched_environments(existing, planned)
+    touched = {
+        colour: touch
+        for colour, touch in touched_environments(existing, planned).items()
+        if colour not in left_alone or touch.what == "removed"
+    }
     parameter = previous.get("ownership_parameter")
     updated = frozenset(colour for colour, touch in touched.items() if touch.what == "updated")
     if not touched or not parameter:
@@ -146,7 +164,11 @@ def guard(
             settings.environment(colour).worker_replacement_strategy,
             existing[colour].get("last_worker_replacement"),
         )
-        pulumi.warn("\n".join(interruption(colour, touched, existing, settings.stack, tasks=tasks)))
+        both = len(existing) == len(planned) == len(COLOURS)
+        text = "\n".join(interruption(colour, touched[colour], settings.stack, both=both, tasks=tasks))
+        if both and not settings.update_owner_in_place:
+            raise pulumi.RunError(f"{text}\n{ALLOW_IT.format(stack=settings.stack)}")
+        pulumi.warn(text)
     return updated
 
 
@@ -302,49 +324,34 @@ def _takes_the_owner_away(
         yield f"  mwaactl switch {other} --wait -s {stack}"
         yield "Then make the change again."
     elif other in touched and touched[other].what != "updated":
-        yield f"{other} cannot take over, because it would be {touched[other]}. Undo the change."
-        yield "To change airflow_version, upgrade one environment at a time, the standby first:"
-        yield f"  pulumi config set --path {other}.airflow_version <version> -s {stack}"
+        yield f"{other} cannot take over, because it would be {touched[other]}."
+        yield "A change of airflow_version alone is made one environment at a time, the standby first, by:"
+        yield f"  mwaactl rollout -s {stack}"
         yield "Any other change that replaces an environment needs a new stack."
     else:
         yield f"Switch to {other} first, then update again:"
-        yield from _switch_and_update(other, stack)
+        yield from [f"  mwaactl switch {other} --wait -s {stack}", f"  pulumi up -s {stack}"]
 
 
-def interruption(
-    colour: Colour,
-    touched: Mapping[Colour, Touch],
-    existing: Collection[Colour],
-    stack: str,
-    *,
-    tasks: str,
-) -> Iterator[str]:
-    """The warning about an update of the owner, and how to avoid the interruption.
+def interruption(colour: Colour, touch: Touch, stack: str, *, both: bool, tasks: str) -> Iterator[str]:
+    """What an update of the owner does, and how to avoid the interruption.
 
-    `tasks`: what it does with the running ones.
+    `both`: the stack has and keeps two environments. `tasks`: what the update does with the running ones.
     """
-    other = other_colour(colour)
-    yield f"{colour} owns work and would be {touched[colour]}."
+    yield f"{colour} owns work and would be {touch}."
     yield f"An update takes 20-30 minutes, in which it starts no task, and it {tasks}."
-    if other not in existing:
+    if both:
+        other = other_colour(colour)
+        yield f"Without an interruption ({other} first, then a switch, then {colour}):"
+        yield f"  mwaactl rollout -s {stack}"
+    else:
         yield "With a second environment no update interrupts the work:"
         yield from _enable(stack)
-        yield "Then update the one that does not own it, switch, and update the other."
-    elif other in touched:
-        yield f"To avoid that, cancel, update {other} alone, switch to it, then update {colour}:"
-        yield f"  pulumi up --target '**mwaa-{other}**' -s {stack}"
-        yield from _switch_and_update(other, stack)
-    else:
-        yield f"To avoid that, cancel, switch to {other} first, then update again:"
-        yield from _switch_and_update(other, stack)
+        yield f"  mwaactl rollout -s {stack}"
 
 
 def _enable(stack: str) -> list[str]:
     return [f"  pulumi config set enable_blue_green true -s {stack}", f"  pulumi up -s {stack}"]
-
-
-def _switch_and_update(target: Colour, stack: str) -> list[str]:
-    return [f"  mwaactl switch {target} --wait -s {stack}", f"  pulumi up -s {stack}"]
 
 
 def _unreadable(

@@ -16,6 +16,7 @@ EVENTS = "events/"  # one object per event; Airflow writes each once
 CHECKPOINTS = "forwarder/"  # the forwarders' checkpoints
 SET_ASIDE = "set-aside/"  # events that Marquez rejects permanently
 DEPLOY = "deploy/"  # what Marquez's nodes fetch at boot, and the nightly audit at each run
+PUSHES = "dag-pushes/"  # the push of DAGs that has not ended; in the environments' buckets, its files
 OWNERSHIP = "ownership/"  # what does not fit into the ownership parameter; nothing of it ever expires
 
 
@@ -48,7 +49,7 @@ class LineageLog(pulumi.ComponentResource):
             PrivateBucketArgs(
                 keep=args.settings.production,
                 old_versions_days=3,
-                old_versions_prefixes=(EVENTS, CHECKPOINTS, SET_ASIDE, DEPLOY),
+                old_versions_prefixes=(EVENTS, CHECKPOINTS, SET_ASIDE, DEPLOY, PUSHES),
                 expire={EVENTS: args.settings.lineage_retention_days},
                 kms_key_arn=args.kms_key_arn,
                 access_log=args.access_log,

@@ -21,9 +21,9 @@ from typing import Any
 from bluegreen.audit import FOLDER as AUDITS
 from bluegreen.proof import UNGATED
 
-from components.airflow.definition import PLUGINS
+from components.airflow.definition import PLUGINS, REQUIREMENTS
 from components.iam_policies import VERSION, Statement, statement
-from components.lineage_log import CHECKPOINTS, EVENTS, OWNERSHIP, SET_ASIDE
+from components.lineage_log import CHECKPOINTS, EVENTS, OWNERSHIP, PUSHES, SET_ASIDE
 from components.partition import Partition
 
 Document = dict[str, Any]
@@ -89,6 +89,15 @@ class Operated:
         ]
 
     @property
+    def new_dags(self) -> list[str]:
+        """Where a push stores new files before it changes any."""
+        return [f"{self._bucket(name)}/{PUSHES}*" for name in self._each("bucket")]
+
+    @property
+    def requirements(self) -> list[str]:
+        return [f"{self._bucket(name)}/{REQUIREMENTS}" for name in self._each("bucket")]
+
+    @property
     def plugins(self) -> list[str]:
         return [f"{self._bucket(name)}/{PLUGINS}" for name in self._each("bucket")]
 
@@ -146,7 +155,7 @@ def _look(stack: Operated) -> Sequence[Statement]:
         statement(["s3:ListBucket"], stack.buckets, sid="ListBuckets"),
         statement(
             ["s3:GetObject"],
-            stack.in_log(EVENTS, OWNERSHIP, UNGATED, CHECKPOINTS, SET_ASIDE),
+            stack.in_log(EVENTS, OWNERSHIP, UNGATED, CHECKPOINTS, SET_ASIDE, PUSHES),
             sid="ReadLineageLog",
         ),
         statement(["s3:GetObject"], stack.dags, sid="CompareDags"),
@@ -178,7 +187,12 @@ def _decide(stack: Operated) -> Sequence[Statement]:
     return [
         statement(["ssm:PutParameter"], stack.parameters, sid="DecideOwnership"),
         statement(["s3:PutObject"], stack.in_log(OWNERSHIP), sid="StoreOwnership"),
-        statement(["s3:PutObject", "s3:DeleteObject"], stack.dags, sid="PushDags"),
+        statement(
+            ["s3:PutObject", "s3:DeleteObject"],
+            [*stack.dags, *stack.new_dags, *stack.in_log(PUSHES)],
+            sid="PushDags",
+        ),
+        statement(["s3:GetObject"], [*stack.new_dags, *stack.requirements], sid="ReadForPush"),
     ]
 
 

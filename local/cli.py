@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shlex
 import sys
@@ -92,6 +93,23 @@ def serve_mwaa(
     logging.getLogger("botocore").setLevel(logging.WARNING)
     home = Home.find()
     serve(home, NoAirflow() if no_airflow else RealAirflow(home), port)
+
+
+@app.command("airflow")
+def airflow(
+    version: Annotated[str, typer.Argument(help="of Airflow")],
+    requirements: Annotated[Path, typer.Argument(help="a requirements.txt")],
+    find_only: Annotated[bool, typer.Option("--find", help="do not install it")] = False,
+) -> None:
+    """Install an Airflow that only imports DAGs, for `mwaactl dags check`; print where, as JSON."""
+    from local.airflow import checks
+
+    home = Home.find()
+    if find_only:
+        installed = checks.find(home, version, requirements.read_text())
+    else:
+        installed = checks.install(home, version, requirements)
+    typer.echo(json.dumps(installed.fields()))
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mwaactl.acceptance.doctor import examine as examine
     from mwaactl.acceptance.rehearsal import rehearse as rehearse
-    from mwaactl.dag_files import push_dags as push_dags
+    from mwaactl.dags.push import push_dags as push_dags
     from mwaactl.deployment import Deployment as Deployment
     from mwaactl.errors import ControlError as ControlError
     from mwaactl.recovery.audit import audit as audit
@@ -39,7 +39,7 @@ _MODULES = {
     "plan": "switching.plan",
     "plan_failover": "recovery.failover",
     "plan_rollback": "switching.plan",
-    "push_dags": "dag_files",
+    "push_dags": "dags.push",
     "rehearse": "acceptance.rehearsal",
     "status": "switching.status",
     "wait_until_drained": "switching.drain",

@@ -102,6 +102,11 @@ def find_project(start: Path | None = None) -> Path:
     raise UsageError(f"no Pulumi.yaml in {here} or above it: name the project's folder with --cwd")
 
 
+def selected(folder: Path) -> str:
+    """The name of the selected stack. Raises as `load` does."""
+    return pulumi(["stack", "--show-name"], None, folder).strip()
+
+
 def load(stack: str | None = None, cwd: Path | None = None) -> Stack:
     """Read the outputs of `stack` (None: the selected one) of the project in `cwd`.
 

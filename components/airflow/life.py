@@ -27,6 +27,8 @@ class LifeArgs:
     identity: Mapping[str, Any]
     previous: str | None
     stack: str
+    refusal: pulumi.ResourceHook | None = None
+    """Stops a run that would change the environment."""
 
 
 class Life(pulumi.ComponentResource):
@@ -38,11 +40,16 @@ class Life(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: LifeArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("mwaa-openlineage:index:Life", name, None, opts)
+        refused: list[pulumi.ResourceHook | pulumi.ResourceHookFunction] = (
+            [args.refusal] if args.refusal else []
+        )
         life = random.RandomId(
             name,
             byte_length=8,
             keepers={key: json.dumps(value) for key, value in args.identity.items()},
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=pulumi.ResourceOptions(
+                parent=self, hooks=pulumi.ResourceHookBinding(before_create=refused) if refused else None
+            ),
         )
         self.value = life.hex
         hook = pulumi.ResourceHook(
@@ -50,7 +57,9 @@ class Life(pulumi.ComponentResource):
             refuse_a_second_time(args.previous, life.urn, args.stack),
             pulumi.ResourceHookOptions(on_dry_run=True),
         )
-        self.hooks = pulumi.ResourceHookBinding(before_create=[hook])
+        self.hooks = pulumi.ResourceHookBinding(
+            before_create=[hook, *refused], before_update=[*refused] or None
+        )
         self.register_outputs({"value": self.value})
 
 

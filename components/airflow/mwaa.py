@@ -20,6 +20,7 @@ from components.airflow.probe import dag_file
 from components.bucket import AccessLog, PrivateBucket, PrivateBucketArgs
 from components.config.files import startup_script
 from components.config.settings import Settings
+from components.left_alone import refusal
 from components.lineage_log import LineageLog
 from components.ownership import Names
 
@@ -34,7 +35,7 @@ class MwaaArgs:
 
     `kms_key_arn`: the stack's key;
     `previous_life`: that of the environment of this colour which the stack had before this run; `updated`:
-    this run changes it.
+    this run changes it; `left_alone`: it must not.
     """
 
     settings: Settings
@@ -48,6 +49,7 @@ class MwaaArgs:
     access_log: AccessLog | None = None
     previous_life: str | None = None
     updated: bool = False
+    left_alone: bool = False
 
 
 class Files(NamedTuple):
@@ -88,6 +90,7 @@ class Mwaa(pulumi.ComponentResource):
                 identity=args.plan["identity"],
                 previous=args.previous_life,
                 stack=args.settings.stack,
+                refusal=self._refusal(),
             ),
             self._child,
         )
@@ -111,6 +114,11 @@ class Mwaa(pulumi.ComponentResource):
         self.scheduler_log = logs[LOG_GROUPS.index("Scheduler")].name
         self.outputs = self._exported(environment, bucket, role)
         self.register_outputs({"bucket": self.bucket})
+
+    def _refusal(self) -> pulumi.ResourceHook | None:
+        """What stops this run from touching the environment, where it is to leave it alone."""
+        args = self._args
+        return refusal(self._name, args.colour, args.settings.stack) if args.left_alone else None
 
     def _bucket(self) -> PrivateBucket:
         args = self._args

@@ -100,6 +100,7 @@ class Settings(EnvironmentSettings):
     kms_key_arn: types.KmsKeyArn
     create_kms_key: types.Switch
     is_paused_upon_creation: types.Switch
+    update_owner_in_place: types.Switch
     switch_lead_seconds: types.LeadSeconds
     gate_probe_minutes: types.ProbeMinutes
     nightly_audit: types.Switch

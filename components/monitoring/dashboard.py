@@ -29,11 +29,12 @@ Widget = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """What a dashboard shows. `environments`: names by colour; `alarms`: ARNs; the metrics of the gate."""
+    """What a dashboard shows. `environments`: names by colour; `alarms`: ARNs; the metrics of logs."""
 
     region: str
     ungated: Metric
     reports: Mapping[Colour, Metric]
+    lost: Metric
     environments: Mapping[Colour, str]
     alarms: Sequence[str]
     lineage_log_bucket: str
@@ -137,7 +138,8 @@ def _lineage(shown: Shown) -> Iterator[Widget]:
         [
             _series(of_log(name, "Sum"), label)
             for name, label in (("Delivered", "delivered"), ("Late", "late"), ("SetAside", "set aside"))
-        ],
+        ]
+        + [_series(shown.lost, "lost", color="#d62728")],
     )
 
 

@@ -24,7 +24,7 @@ OWNER_UNHEALTHY = "owner-unhealthy"
 class MonitoringArgs:
     """`topics`: ARNs of whom the alarms tell. `environments`: the names of the Airflow environments.
 
-    `ungated`, `reports` and `unproven`: of `GateAlarms`.
+    `ungated`, `reports` and `unproven`: of `GateAlarms`; `lost`: events of lineage.
     """
 
     settings: Settings
@@ -33,6 +33,7 @@ class MonitoringArgs:
     ungated: Metric
     reports: Mapping[Colour, Metric]
     unproven: pulumi.Input[str]
+    lost: Metric
     watched: Watched
     lineage_log_bucket: pulumi.Input[str]
 
@@ -122,6 +123,7 @@ class Monitoring(pulumi.ComponentResource):
                     region=settings.region,
                     ungated=args.ungated,
                     reports=args.reports,
+                    lost=args.lost,
                     environments=known["environments"],
                     alarms=known["alarms"],
                     lineage_log_bucket=known["lineage_log_bucket"],

@@ -13,8 +13,18 @@ from urllib.parse import quote
 
 from mwaactl.airflow import models as read
 from mwaactl.airflow.dialect import dialect
-from mwaactl.airflow.models import Asset, AssetEvent, Dag, ImportProblem, Pool, Run, Task, TaskInstance
-from mwaactl.airflow.rest import NotFound, Pace, RestApi, TooLong, fits
+from mwaactl.airflow.models import (
+    Asset,
+    AssetEvent,
+    Dag,
+    ImportProblem,
+    ParsedDag,
+    Pool,
+    Run,
+    Task,
+    TaskInstance,
+)
+from mwaactl.airflow.rest import NotFound, Pace, Refused, RestApi, TooLong, fits
 from mwaactl.errors import Unreachable
 from mwaactl.json_model import iso
 
@@ -28,6 +38,7 @@ RUNS_LIST = "/dags/~/dagRuns/list"
 UNFINISHED = ("queued", "running")
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 DEFAULT_POOL = "default_pool"
+REDACTED = "REDACTED - "  # instead of a source, for a role that may not read every DAG of the file
 
 
 class AirflowApi:
@@ -65,6 +76,24 @@ class AirflowApi:
         """The ids of all DAGs, also of those whose file is gone."""
         every = self._all("/dags", "dags", **self._dialect.REMOVED_TOO)
         return frozenset(answer["dag_id"] for answer in every)
+
+    def parsed_dags(self) -> tuple[ParsedDag, ...]:
+        """All existing DAGs, with their files and when these were parsed last."""
+        return tuple(map(read.parsed_dag, self._all("/dags", "dags")))
+
+    def source(self, dag_id: str) -> str | None:
+        """The source that a DAG was parsed from; None if it is not shown.
+
+        Airflow 2 takes a token in the path, which is longer than Amazon lets pass.
+        """
+        path = f"/dagSources/{_part(dag_id)}"
+        if not (self._dialect.SHOWS_SOURCES and fits(path)):
+            return None
+        try:
+            content = self._get(path).get("content")
+        except (Refused, TooLong):  # not stored yet, or not for this role
+            return None
+        return None if content is None or content.startswith(REDACTED) else str(content)
 
     def tasks(self, dag_id: str) -> tuple[Task, ...]:
         """A DAG's tasks."""

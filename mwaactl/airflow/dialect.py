@@ -17,6 +17,7 @@ class Dialect(Protocol):
     ASSETS: str  # the path of the listing, and its key in the answer
     QUEUED_EVENTS: str  # below a DAG
     CONDITION: str  # the field of a DAG's details with the assets that trigger it
+    SHOWS_SOURCES: bool  # by DAG id, so that Amazon lets the path pass
     NOTE: str  # below a run
     CLEAR: Mapping[str, bool]
     NEWEST_RUNS: Mapping[str, str]  # the query for runs, newest first

@@ -163,6 +163,15 @@ class ImportProblem(Model):
 
     file: str
     message: str  # the last line of the traceback
+    at: Instant | None = None
+
+
+class ParsedDag(Model):
+    """Where Airflow has a DAG from."""
+
+    dag_id: str
+    file: str  # on Airflow's machine
+    parsed: Instant | None  # when it was parsed last
 
 
 # --- from JSON: what is the same in v1 and v2 of Airflow's REST API (the rest: `mwaactl.airflow.dialect`) ---
@@ -259,7 +268,19 @@ def asset_event(answer: Mapping[str, Any]) -> AssetEvent:
 
 def import_problem(answer: Mapping[str, Any]) -> ImportProblem:
     lines = [line.strip() for line in str(answer.get("stack_trace") or "").splitlines() if line.strip()]
-    return ImportProblem(file=str(answer.get("filename")), message=lines[-1] if lines else "no message")
+    return ImportProblem(
+        file=str(answer.get("filename")),
+        message=lines[-1] if lines else "no message",
+        at=instant(answer.get("timestamp")),
+    )
+
+
+def parsed_dag(answer: Mapping[str, Any]) -> ParsedDag:
+    return ParsedDag(
+        dag_id=answer["dag_id"],
+        file=str(answer.get("fileloc") or ""),
+        parsed=instant(answer.get("last_parsed_time")),
+    )
 
 
 def instant(value: Any) -> datetime | None:

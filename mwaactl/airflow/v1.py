@@ -13,6 +13,7 @@ HEALTH = "/health"
 ASSETS = "datasets"
 QUEUED_EVENTS = "datasets/queuedEvent"
 CONDITION = "dataset_expression"
+SHOWS_SOURCES = False
 NOTE = "/setNote"
 CLEAR: Mapping[str, bool] = {"dry_run": False}
 NEWEST_RUNS: Mapping[str, str] = {"order_by": "-execution_date"}  # there is no order by due instant

@@ -14,6 +14,7 @@ HEALTH = "/monitor/health"
 ASSETS = "assets"
 QUEUED_EVENTS = "assets/queuedEvents"
 CONDITION = "asset_expression"
+SHOWS_SOURCES = True
 NOTE = ""
 CLEAR: Mapping[str, bool] = {"dry_run": False, "only_failed": False}
 NEWEST_RUNS: Mapping[str, str] = {"order_by": "-run_after"}

@@ -59,6 +59,11 @@ def same_files(sides: Sides) -> Outcome:
         return "not checked", NO_OTHER
     if files is None:
         return "not checked", sides.evidence.why_not("files")
+    if files.unfinished is not None:
+        return "fail", (
+            f"{files.unfinished} has not ended. If it is not at work any more, any push finishes it first: "
+            "mwaactl dags push"
+        )
     parts = differences(
         {
             "different": files.different,

@@ -23,9 +23,10 @@ from mwaactl.checks.outcome import NO_OTHER, Dependency, Evidence, FileCompariso
 from mwaactl.checks.probe import SideProof, proof_of
 from mwaactl.checks.ungated import read_ungated
 from mwaactl.checks.waiting_assets import unmet_conditions
-from mwaactl.dag_files import DIGEST, StoredFile, stored_files
+from mwaactl.dags.journal import unfinished_push
+from mwaactl.dags.stored import DIGEST, StoredFile, stored_files
 from mwaactl.deployment import Deployment
-from mwaactl.errors import Unreachable
+from mwaactl.errors import Unreachable, Unusable
 from mwaactl.ownership.reading import newest_owner
 from mwaactl.stack import Environment
 
@@ -88,7 +89,7 @@ def _questions(
     environment, source = stack.require(target), stack.require(other_colour(target))
     on_target, on_source = observations[target], observations[other_colour(target)]
     return {
-        "files": lambda: compare_files(clients.s3, environment, source),
+        "files": lambda: _files(deployment, environment, source),
         "fenced": lambda: is_fenced(clients, environment),
         "plugins": lambda: plugins.compare(clients.s3, (environment, on_target), (source, on_source)),
         "cleared_runs": lambda: _cleared_runs(deployment.airflow(other_colour(target)), on_source),
@@ -116,6 +117,17 @@ def _questions_by_dag(
 
 
 # --- files ---
+
+
+def _files(deployment: Deployment, target: Environment, source: Environment) -> FileComparison:
+    """The comparison of the buckets, and the push that has not ended."""
+    s3 = deployment.clients.s3
+    try:
+        push = unfinished_push(s3, deployment.stack.lineage_log_bucket)
+    except Unusable as error:
+        raise Unreachable(str(error)) from error
+    files = compare_files(s3, target, source)
+    return files.model_copy(update={"unfinished": push.described}) if push is not None else files
 
 
 def compare_files(s3: S3Client, target: Environment, source: Environment) -> FileComparison:

@@ -56,6 +56,7 @@ class FileComparison(Model):
     only_source: tuple[str, ...] = ()
     different: tuple[str, ...] = ()
     same: int = 0
+    unfinished: str | None = None  # a push of DAGs that has not ended
 
 
 class PluginsComparison(Model):

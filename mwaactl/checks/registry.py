@@ -69,7 +69,8 @@ _DEFINITIONS = (
     CheckDefinition(
         "same-files",
         both_sides.same_files,
-        fails_if="a file below the DAGs folder is in one bucket only, or its content differs",
+        fails_if="a file below the DAGs folder is in one bucket only, or its content differs, or a push of "
+        "DAGs has not ended",
         remedy="`mwaactl dags push --delete`",
     ),
     CheckDefinition(

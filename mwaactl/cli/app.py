@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
 from mwaactl.cli import (
     acceptance,
     airflow,
     cost,
+    dags,
     images,
     lineage,
     logs,
@@ -18,13 +16,14 @@ from mwaactl.cli import (
     open,
     recovery,
     report,
+    rollout,
     status,
     switch,
 )
 from mwaactl.cli.finish import finish
-from mwaactl.cli.options import CwdOption, DryRunOption, JsonOption, ProfileOption, StackOption
+from mwaactl.cli.options import CwdOption, JsonOption, ProfileOption, StackOption
 from mwaactl.cli.session import aws_profile, busy, open_deployment, session
-from mwaactl.errors import EXIT_CODES, Unfinished, Unusable
+from mwaactl.errors import EXIT_CODES, Unusable
 
 app = typer.Typer(
     help="Move a stack's scheduled work between its blue and green Airflow, and see which one owns it.",
@@ -33,7 +32,6 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     rich_markup_mode=None,  # Rich's help would triple the time of `mwaactl --help`
 )
-dags_app = typer.Typer(help="The DAG files of all environments.", no_args_is_help=True)
 
 
 @app.callback()
@@ -73,43 +71,10 @@ def history(stack: StackOption = None, cwd: CwdOption = None, as_json: JsonOptio
         finish(result, show_history, as_json=as_json)
 
 
-@dags_app.command("push", short_help="Upload a folder of DAGs to all environments.")
-def dags_push(
-    folder: Annotated[
-        Path | None,
-        typer.Argument(help="The folder of DAGs; default: dags/ in the project.", metavar="[DIR]"),
-    ] = None,
-    stack: StackOption = None,
-    cwd: CwdOption = None,
-    delete: Annotated[
-        bool, typer.Option("--delete", help="Also delete files in the buckets that are not in the folder.")
-    ] = False,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Upload the new and changed files of one folder to all environments, after a syntax check."""
-    from mwaactl.dag_files import push_dags
-    from mwaactl.stack import find_project
-
-    with session(as_json):
-        source = folder if folder is not None else find_project(cwd) / "dags"
-        with busy("Comparing" if dry_run else "Uploading", as_json):
-            deployment = open_deployment(stack, cwd)
-            result = push_dags(deployment, source, delete=delete, dry_run=dry_run)
-        error = None
-        if result.behind:
-            error = Unfinished(
-                f"{', '.join(result.behind)} is out of date, and both sides must have the same DAGs. Repeat: "
-                f"mwaactl dags push {source} -s {deployment.name}" + (" --delete" if delete else "")
-            )
-        from mwaactl.screens.status import show_push
-
-        finish(result, show_push, as_json=as_json, error=error)
-
-
 switch.register(app)
+rollout.register(app)
 acceptance.register(app)
-app.add_typer(dags_app, name="dags")
+dags.register(app)
 recovery.register(app)
 lineage.register(app)
 images.register(app)

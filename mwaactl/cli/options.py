@@ -66,4 +66,24 @@ TimeoutOption = Annotated[
     float | None,
     typer.Option("--timeout", help="With --wait: stop waiting after this long.", metavar="SECONDS", min=0),
 ]
+CanaryOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--canary",
+        help="First move only this DAG and watch it there for --soak; may be repeated. If it does badly, it "
+        "goes back by itself, and nothing else moves.",
+        metavar="NAME",
+    ),
+]
+CanaryPercentOption = Annotated[
+    str | None,
+    typer.Option(
+        "--canary-percent",
+        help="First move so many percent of the scheduled DAGs, those due next; 10,50 in two steps.",
+        metavar="N[,N]",
+    ),
+]
+SoakOption = Annotated[
+    str, typer.Option("--soak", help="How long to watch the first DAGs, in each step.", metavar="30m|2h")
+]
 ColourArgument = Annotated[str, typer.Argument(help="blue or green", metavar="blue|green")]

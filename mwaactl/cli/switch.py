@@ -10,6 +10,8 @@ import typer
 
 from mwaactl.cli.finish import finish, stop
 from mwaactl.cli.options import (
+    CanaryOption,
+    CanaryPercentOption,
     ColourArgument,
     CwdOption,
     DryRunOption,
@@ -17,6 +19,7 @@ from mwaactl.cli.options import (
     JsonOption,
     LeadOption,
     ReasonOption,
+    SoakOption,
     StackOption,
     TimeoutOption,
     WaitOption,
@@ -81,24 +84,9 @@ def switch(
     sync: Annotated[
         bool, typer.Option("--sync", help="First copy pause state and pools to the target.")
     ] = False,
-    canary: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="First move only this DAG and watch it there for --soak; may be repeated. If it does badly, "
-            "it goes back by itself, and nothing else moves.",
-            metavar="NAME",
-        ),
-    ] = None,
-    canary_percent: Annotated[
-        str | None,
-        typer.Option(
-            help="First move so many percent of the scheduled DAGs, those due next; 10,50 in two steps.",
-            metavar="N[,N]",
-        ),
-    ] = None,
-    soak: Annotated[
-        str, typer.Option(help="How long to watch the first DAGs, in each step.", metavar="30m|2h")
-    ] = "30m",
+    canary: CanaryOption = None,
+    canary_percent: CanaryPercentOption = None,
+    soak: SoakOption = "30m",
     wait: WaitOption = False,
     timeout: TimeoutOption = None,
     dry_run: DryRunOption = False,
@@ -126,12 +114,12 @@ def switch(
         typer.echo("A dry run copies nothing (--sync): the checks show the present differences.", err=True)
     how = Execution(reason, dry_run, yes, as_json, wait, timeout)
     if canary or canary_percent:
-        first = _Canary(canary or (), canary_percent, soak, force or (), alone=bool(dag))
+        first = CanaryOptions(canary or (), canary_percent, soak, force or (), alone=bool(dag))
         how = how._replace(canary=_move_first(look, how, first))
     move(look, how)
 
 
-class _Canary(NamedTuple):
+class CanaryOptions(NamedTuple):
     """The options about the first DAGs, as they were typed. `alone`: with --dag."""
 
     names: Sequence[str]
@@ -154,7 +142,7 @@ class _Canary(NamedTuple):
         return Canary(dags=names, percents=percents, soak=duration(self.soak, "--soak"))
 
 
-def _move_first(look: Callable[[], SwitchPlan], how: Execution, options: _Canary) -> tuple[Step, ...]:
+def _move_first(look: Callable[[], SwitchPlan], how: Execution, options: CanaryOptions) -> tuple[Step, ...]:
     """Move the first DAGs and watch them. In a dry run, nothing moves."""
     from mwaactl.canary.progressive import progress
     from mwaactl.checks.outcome import checks_failed

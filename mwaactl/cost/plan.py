@@ -137,6 +137,11 @@ def _duration(action: str, type_: str) -> tuple[float, str]:
     return _table()[action].get(type_, _table()["other"][""])
 
 
+def duration(action: str, type_: str) -> float:
+    """Minutes that an action on a resource of a type takes."""
+    return _duration(action, type_)[0]
+
+
 def _by_key(resources: Sequence[Resource]) -> dict[Key, Resource]:
     return {(each.type, each.name): each for each in resources}
 

@@ -1,4 +1,4 @@
-"""How the status, the history and a push of DAGs look in a terminal."""
+"""How the status and the history look in a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from mwaactl import clock
 from mwaactl.airflow.models import Run
 from mwaactl.checks.observation import Observation
 from mwaactl.checks.probe import SideProof
-from mwaactl.dag_files import EnvironmentPush, PushResult
 from mwaactl.json_model import iso
 from mwaactl.ownership.history import History
 from mwaactl.ownership.reading import named
@@ -168,34 +167,3 @@ def show_history(console: Console, history: History) -> None:
             style=None if version.valid else "yellow",
         )
     console.print(table)
-
-
-def show_push(console: Console, result: PushResult) -> None:
-    titles = ("to upload", "to delete") if result.dry_run else ("uploaded", "deleted")
-    table = Table(show_edge=False, pad_edge=False, header_style="bold")
-    for column in ("", *titles, "unchanged", "only in the bucket", "state"):
-        table.add_column(column, overflow="fold")
-    for colour, files in result.environments.items():
-        table.add_row(
-            Text(colour, style=f"bold {colour}"),
-            _listed(files.uploaded),
-            _listed(files.deleted),
-            str(files.unchanged),
-            _listed(files.left),
-            _push_state(files, result.dry_run),
-        )
-    console.print(table)
-    if any(files.left for files in result.environments.values()):
-        print_note(console, "files that are only in a bucket stay there; --delete removes them.")
-
-
-def _listed(names: Sequence[str]) -> Text:
-    return Text("\n".join([*names[:SHOWN], *remainder(names)]) or "-")
-
-
-def _push_state(files: EnvironmentPush, dry_run: bool) -> Text:
-    if files.error is not None:
-        return Text(files.error, style="red")
-    if dry_run and (files.uploaded or files.deleted):
-        return Text("behind", style="yellow")
-    return Text("up to date", style="green")

@@ -75,13 +75,7 @@ class KnownTraits:
             looks_at = self._looks_at(dag.dag_id, tasks) if self._across else frozenset()
         except NotFound:  # the DAG is being removed: hold it while it is busy
             return Traits(serial=True)
-        narrow = frozenset(
-            pool.name
-            for task in tasks
-            if (pool := pools.get(task.pool or "")) is not None and _fills(task, pool)
-        )
-        past = any(task.depends_on_past or task.wait_for_downstream for task in tasks)
-        return Traits(dag.alone or past or bool(narrow), past, looks_at, narrow)
+        return traits_of(dag, tasks, pools, looks_at)
 
     def _looks_at(self, dag_id: str, tasks: Iterable[Task]) -> frozenset[str]:
         fields = naming([task for task in tasks if task.operator != MARKER])
@@ -94,6 +88,16 @@ class KnownTraits:
             with suppress(Unreachable):
                 named |= {found.other for found in named_dependencies(there, dag_id, sensors)}
         return frozenset(name for name in named if name is not None)
+
+
+def traits_of(dag: Dag, tasks: Iterable[Task], pools: Mapping[str, Pool], looks_at: frozenset[str]) -> Traits:
+    """The traits that a definition has; `looks_at`: the DAGs that its sensors wait for."""
+    every = tuple(tasks)
+    narrow = frozenset(
+        pool.name for task in every if (pool := pools.get(task.pool or "")) is not None and _fills(task, pool)
+    )
+    past = any(task.depends_on_past or task.wait_for_downstream for task in every)
+    return Traits(dag.alone or past or bool(narrow), past, looks_at, narrow)
 
 
 def _fills(task: Task, pool: Pool) -> bool:

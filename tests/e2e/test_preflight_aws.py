@@ -1,11 +1,16 @@
-"""What the preflight asks AWS itself, of an emulated one: metrics, and files however they were uploaded."""
+"""What the preflight asks AWS itself, of an emulated one: metrics, and files however they were uploaded. And
+a push of DAGs that is killed there."""
 
 from __future__ import annotations
 
 import io
+import multiprocessing
+import os
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from boto3.s3.transfer import TransferConfig
@@ -16,8 +21,12 @@ from mwaactl.aws import Clients
 from mwaactl.checks.cloudwatch import Metrics, read_metrics
 from mwaactl.checks.evidence import compare_files
 from mwaactl.checks.outcome import FileComparison
+from mwaactl.dags import changes, journal, push
+from mwaactl.dags.push import push_dags
+from mwaactl.deployment import Deployment
 from mwaactl.stack import parse
 from tests.fakes.aws.clients import outputs
+from tests.fakes.aws.s3 import LINEAGE_LOG
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch.type_defs import DimensionTypeDef, MetricDatumTypeDef
@@ -87,3 +96,49 @@ def test_files_are_the_same_by_content_however_they_were_uploaded(clients: Clien
     assert compare_files(clients.s3, *sides) == FileComparison(
         different=("large.py",), only_target=("new.py",)
     )
+
+
+def test_a_push_that_is_killed_half_way_is_finished_by_the_next(
+    clients: Clients, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "BEAT", 0.5)
+    monkeypatch.setattr(journal, "DEAD", 3.0)
+    environments = parse(outputs()).airflow_environments
+    sides = (environments["blue"], environments["green"])
+    for bucket in (LINEAGE_LOG, *(side.bucket for side in sides)):
+        clients.s3.create_bucket(Bucket=bucket)
+        for entry in clients.s3.list_objects_v2(Bucket=bucket).get("Contents", []):
+            clients.s3.delete_object(Bucket=bucket, Key=entry["Key"])
+    for name in ("a.py", "b.py", "c.py"):
+        (tmp_path / name).write_text(f"x = '{name}'\n")
+    killed = multiprocessing.get_context("fork").Process(target=_push_and_die, args=(tmp_path,))
+    killed.start()
+    killed.join(60)
+    assert killed.exitcode == 9
+    assert journal.unfinished_push(clients.s3, LINEAGE_LOG) is not None
+    assert compare_files(clients.s3, *sides).only_target != (), "it died half way"
+
+    (tmp_path / "a.py").rename(tmp_path / "d.py")
+    result = push_dags(Deployment(parse(outputs()), clients), tmp_path)
+    assert result.finished is not None
+    assert result.environments["green"].left[:1] == ("a.py",)
+    files = compare_files(clients.s3, *sides)
+    assert (files.only_target, files.only_source, files.different) == ((), (), ())
+    assert journal.unfinished_push(clients.s3, LINEAGE_LOG) is None
+    for side in sides:
+        below = clients.s3.list_objects_v2(Bucket=side.bucket, Prefix=journal.PUSHES)
+        assert below.get("Contents", []) == []
+
+
+def _push_and_die(folder: Path) -> None:
+    """Push in a process that ends when blue has all the files and green none."""
+    whole = changes.apply
+
+    def apply(*arguments: Any, **options: Any) -> None:
+        if "green" in arguments[3].bucket:
+            time.sleep(3600)
+        whole(*arguments, **options)
+        os._exit(9)
+
+    pytest.MonkeyPatch().setattr(push, "apply", apply)
+    push_dags(Deployment(parse(outputs()), Clients("us-east-1")), folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 from bluegreen.document import dump, object_key
 from bluegreen.timeline import EPOCH, Colour, Timeline, other_colour
 
-from tests.engine.deployment import ENVIRONMENT, LocalCloud, Project
+from components.left_alone import VARIABLE
+from local.home import CHECKOUT
+from tests.engine.deployment import ENVIRONMENT, LocalCloud, Project, Result
 
 HOUR = timedelta(hours=1)
 
@@ -101,11 +104,17 @@ def test_replacing_the_owner_fails(project: Project) -> None:
 def test_an_update_is_refused_warned_of_or_let_through(project: Project, green: Any) -> None:
     green("max_workers", "7")
     switch(project, "green")
+    refused = project.preview()
+    assert not refused.ok
+    assert "green owns work and would be updated (max_workers 5 -> 7" in refused.said
+    assert f"mwaactl rollout -s {project.stack}" in refused.said
+
+    project.set(update_owner_in_place=True)
     warned = project.preview()
+    project.set(update_owner_in_place=False)
     assert warned.ok, warned.said
     assert ("update", ENVIRONMENT, "mwaa-green") in warned.changes
     assert "warning: green owns work and would be updated (max_workers 5 -> 7" in warned.said
-    assert f"mwaactl switch blue --wait -s {project.stack}" in warned.said
 
     switch(project, "blue", drained=False)
     refused = project.preview()
@@ -119,24 +128,83 @@ def test_an_update_is_refused_warned_of_or_let_through(project: Project, green: 
     assert "owns work" not in allowed.said
 
 
-def test_the_command_of_the_warning_updates_one_side_alone(project: Project) -> None:
-    switch(project, "blue")
-    project.set(max_workers=6)
-    warned = project.preview()
-    assert warned.ok, warned.said
-    assert {name for _, kind, name in warned.changes if kind == ENVIRONMENT} == {"mwaa-blue", "mwaa-green"}
-    command = f"pulumi up --target '**mwaa-green**' -s {project.stack}"
-    assert command in warned.said
+# The project's program, in which blue's update fails.
+BLUE_FAILS = """
+import asyncio, runpy, sys
+import pulumi_aws as aws
 
-    done = project.operate("up", "--yes", "--skip-preview", "--target", "**mwaa-green**")
+environment = aws.mwaa.Environment
+
+def with_a_class_that_does_not_exist(resource, /, **arguments):
+    if resource == "mwaa-blue":
+        arguments["environment_class"] = asyncio.sleep(5, "mw1.none")  # green is done by then
+    return environment(resource, **arguments)
+
+aws.mwaa.Environment = with_a_class_that_does_not_exist
+sys.path.insert(0, {checkout!r})
+runpy.run_path({checkout!r} + "/__main__.py", run_name="__main__")
+"""
+
+
+def updates_of(result: Result) -> list[str]:
+    return sorted(name for _, kind, name in result.changes if kind == ENVIRONMENT)
+
+
+def test_after_an_up_that_failed_half_way_only_the_rest_counts(project: Project) -> None:
+    """The stack's outputs are those before it; the state knows that green is done."""
+    switch(project, "green")
+    main = project.folder / "__main__.py"
+    main.unlink()
+    main.write_text(BLUE_FAILS.format(checkout=str(CHECKOUT)))
+    before = project.outputs()
+    project.set(max_workers=8, update_owner_in_place=True)
+    failed = project.up()
+    main.unlink()
+    main.symlink_to(CHECKOUT / "__main__.py")
+    project.set(update_owner_in_place=False)
+    assert not failed.ok
+    assert "mwaa-green" in updates_of(failed), failed.said
+    assert project.outputs() == before
+
+    rest = project.preview()
+    assert rest.ok, rest.said
+    assert updates_of(rest) == ["mwaa-blue"]
+    assert "owns work" not in rest.said, "green is as it is to be, and owns the work"
+    done = project.up()
     assert done.ok, done.said
-    assert [name for _, kind, name in done.changes if kind == ENVIRONMENT] == ["mwaa-green"]
-    # Blue is still to be updated, and the guard knows it.
-    assert "warning: blue owns work and would be updated (max_workers 5 -> 6" in project.preview().said
+    assert project.preview().changes == []
+
+
+def environment_of(project: Project, colour: Colour) -> Any:
+    name = project.outputs()["airflow_environments"][colour]["name"]
+    return project.cloud.client("mwaa").get_environment(Name=name)["Environment"]
+
+
+def test_a_side_that_a_run_leaves_alone_is_left_out_or_the_run_fails_before_it_is_touched(
+    project: Project,
+) -> None:
+    """What `mwaactl rollout` does; and somebody who sets its variable without leaving anything out."""
+    switch(project, "blue")
+    before = environment_of(project, "blue")
+    project.set(max_workers=9)
+    alone = replace(project, cloud=replace(project.cloud, env={**project.cloud.env, VARIABLE: "blue"}))
+    everything = alone.preview()
+    assert everything.ok, everything.said
+    assert updates_of(everything) == ["mwaa-blue", "mwaa-green"]
+    refused = alone.up()
+    assert not refused.ok
+    assert "mwaa-blue would be changed" in refused.said
+    assert environment_of(project, "blue") == before
+
+    done = alone.operate("up", "--yes", "--skip-preview", "--exclude", "**mwaa-blue**")
+    assert done.ok, done.said
+    assert set(updates_of(done)) <= {"mwaa-green"}
+    assert environment_of(project, "blue") == before
+    assert environment_of(project, "green")["MaxWorkers"] == 9
     switch(project, "green")
     rest = project.up()
     assert rest.ok, rest.said
-    assert [name for _, kind, name in rest.changes if kind == ENVIRONMENT] == ["mwaa-blue"]
+    assert updates_of(rest) == ["mwaa-blue"]
     assert "owns work" not in rest.said
     assert project.preview().changes == []
 

@@ -117,7 +117,7 @@ def test_an_environment_deleted_in_aws_is_not_created_again_with_its_old_life(pr
 
 def test_an_update_of_one_side_alone_leaves_the_record_of_the_other(project: Project) -> None:
     before = project.outputs()["airflow_environments"]
-    project.set(max_workers=9, min_workers=2)
+    project.set(max_workers=9, min_workers=2, update_owner_in_place=True)
     result = project.operate("up", "--yes", "--skip-preview", "--target", "**mwaa-blue**")
     assert result.ok, result.said
     after = project.outputs()["airflow_environments"]

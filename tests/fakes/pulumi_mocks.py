@@ -91,17 +91,26 @@ def deploy(
 
 
 def _environments(previous: Mapping[str, Any], versions: Mapping[str, str]) -> dict[str, Any]:
-    """The environments in the state, as the engine returns resources."""
-    return {
-        f"urn:pulumi:x::y::aws:mwaa/environment:Environment::mwaa-{colour}": {
-            "type": "aws:mwaa/environment:Environment",
-            "outputs": {
-                "name": environment["name"],
-                "airflowVersion": versions.get(colour, environment["airflow_version"]),
-            },
-        }
-        for colour, environment in (previous.get("airflow_environments") or {}).items()
-    }
+    """The environments in the state, and the record of each, as the engine returns resources."""
+    resources: dict[str, Any] = {}
+    for colour, environment in (previous.get("airflow_environments") or {}).items():
+        for kind, name, outputs in (
+            (
+                "aws:mwaa/environment:Environment",
+                f"mwaa-{colour}",
+                {
+                    "name": environment["name"],
+                    "airflowVersion": versions.get(colour, environment["airflow_version"]),
+                },
+            ),
+            (
+                "pulumi:index:Stash",
+                f"mwaa-{colour}-deployed",
+                {"input": {key: environment[key] for key in ("identity", "deployed")}},
+            ),
+        ):
+            resources[f"urn:pulumi:x::y::{kind}::{name}"] = {"type": kind, "outputs": outputs}
+    return resources
 
 
 # Endpoint services that the region lacks, or has in some zones only.

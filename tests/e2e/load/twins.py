@@ -135,6 +135,15 @@ class Twins:
                 self._allow_to_ask(environment["execution_role_arn"].rpartition("/")[2])
         return done
 
+    def change(self, **settings: Any) -> Path:
+        """Change settings without deploying them; the file that has them."""
+        self._settings |= settings
+        return self._config()
+
+    def environment(self, colour: str) -> dict[str, Any]:
+        """What Amazon tells of an environment."""
+        return dict(self._mwaa.get_environment(Name=self.names[colour])["Environment"])
+
     def _allow_to_ask(self, role: str) -> None:
         """Let tasks read who is active (`load.py`), which the program alone does not allow them."""
         name = self.outputs["active_environment_parameter"]

@@ -43,6 +43,10 @@ def _put(params: Mapping[str, Any]) -> list[Need]:
     return [_object("PutObject", params), Need("kms:GenerateDataKey", KEY, "s3")]
 
 
+def _copy(params: Mapping[str, Any]) -> list[Need]:
+    return [*_read(params["CopySource"]), *_put(params)]
+
+
 def _list(params: Mapping[str, Any]) -> list[Need]:
     return [Need("s3:ListBucket", f"arn:aws:s3:::{params['Bucket']}")]
 
@@ -81,6 +85,7 @@ NEEDS: dict[tuple[str, str], Callable[[Mapping[str, Any]], list[Need]]] = {
     ],
     ("mwaa", "invoke_rest_api"): lambda _: [],  # judged by Airflow's roles
     ("mwaa", "list_environments"): lambda _: [Need("airflow:ListEnvironments", "*")],
+    ("s3", "copy_object"): _copy,
     ("s3", "delete_object"): lambda params: [_object("DeleteObject", params)],
     ("s3", "delete_objects"): _delete_objects,
     ("s3", "get_object"): _read,

@@ -23,6 +23,8 @@ from components.guard import (
     violations,
     work_of,
 )
+from components.left_alone import VARIABLE
+from mwaactl.rollout import engine
 from tests.fakes.pulumi_mocks import PROJECT, Deployment, EngineError, deploy, run
 from tests.fakes.timeline import LIVES, initial
 
@@ -211,30 +213,25 @@ def test_a_change_of_both_is_to_be_made_one_by_one() -> None:
     assert "green cannot take over, because it would be replaced (x)" in lines[1]
 
 
-def warned(touched: Mapping[Colour, Touch], existing: Sequence[Colour]) -> list[str]:
-    return list(interruption("blue", touched, existing, "s", tasks="ends its tasks"))
+def interrupted(*, both: bool) -> list[str]:
+    return list(interruption("blue", UPDATED, "s", both=both, tasks="ends its tasks"))
 
 
-def test_an_update_of_the_owner_is_said_with_the_switch_that_avoids_it() -> None:
-    lines = warned({"blue": UPDATED}, BOTH)
+def test_an_update_of_the_owner_is_said_with_the_rollout_that_avoids_it() -> None:
+    lines = interrupted(both=True)
     assert lines[0] == "blue owns work and would be updated (y)."
     assert "20-30 minutes" in lines[1]
     assert "and it ends its tasks." in lines[1]
-    assert commands(lines) == ["mwaactl switch green --wait -s s", "pulumi up -s s"]
-
-
-def test_an_update_of_both_is_said_with_the_way_to_make_it_one_by_one() -> None:
-    lines = warned({"blue": UPDATED, "green": UPDATED}, BOTH)
-    assert commands(lines) == [
-        "pulumi up --target '**mwaa-green**' -s s",
-        "mwaactl switch green --wait -s s",
-        "pulumi up -s s",
-    ]
+    assert commands(lines) == ["mwaactl rollout -s s"]
 
 
 def test_an_update_of_the_only_environment_names_the_second() -> None:
-    lines = warned({"blue": UPDATED}, ["blue"])
-    assert commands(lines) == ["pulumi config set enable_blue_green true -s s", "pulumi up -s s"]
+    lines = interrupted(both=False)
+    assert commands(lines) == [
+        "pulumi config set enable_blue_green true -s s",
+        "pulumi up -s s",
+        "mwaactl rollout -s s",
+    ]
 
 
 # What the stack has
@@ -340,10 +337,60 @@ def test_upgrading_the_standby_to_the_next_major_version_goes_on() -> None:
     assert deployment.resource("Environment", "mwaa-green").inputs["airflowVersion"] == "3.3.1"
 
 
-def test_an_update_of_the_owner_goes_on_with_a_warning() -> None:
-    (warning,) = update(BLUE_OWNS, blue={"max_workers": 9}).warnings
+def test_an_update_of_the_owner_fails_and_names_the_rollout() -> None:
+    with pytest.raises(pulumi.RunError, match="blue owns work and would be updated") as raised:
+        update(BLUE_OWNS, blue={"max_workers": 9})
+    assert "(max_workers 5 -> 9" in str(raised.value)
+    assert commands(str(raised.value).splitlines()) == [
+        "mwaactl rollout -s fullha",
+        "pulumi config set update_owner_in_place true -s fullha",
+    ]
+
+
+def test_one_setting_allows_an_update_of_the_owner_with_a_warning() -> None:
+    (warning,) = update(BLUE_OWNS, blue={"max_workers": 9}, update_owner_in_place=True).warnings
     assert "blue owns work and would be updated (max_workers 5 -> 9" in warning
-    assert "mwaactl switch green --wait -s fullha" in warning
+
+
+def test_an_update_of_the_only_environment_goes_on_with_a_warning() -> None:
+    previous = before("hamarquez")
+    (warning,) = deploy(
+        "hamarquez", {"max_workers": 9}, stack="fullha", previous=previous, parameter=BLUE_OWNS
+    ).warnings
+    assert "blue owns work and would be updated (max_workers 5 -> 9" in warning
+
+
+# What `mwaactl rollout` leaves out
+
+
+def test_a_side_that_the_run_leaves_alone_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "blue")
+    assert update(BLUE_OWNS, max_workers=9).warnings == []
+    with pytest.raises(pulumi.RunError, match="green owns work and would be updated"):
+        update(GREEN_OWNS, max_workers=9)
+    with pytest.raises(pulumi.RunError, match="green would be removed, and its books are not closed"):
+        deploy(
+            "hamarquez",
+            stack="fullha",
+            previous=before("fullha"),
+            parameter=stored(GREEN.with_books("blue", {}, 3, closed=True).switched("blue", NOW - HOUR, 4)),
+        )
+
+
+def test_a_removal_is_judged_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "blue,green")
+    with pytest.raises(pulumi.RunError, match="green owns work and would be removed"):
+        deploy("hamarquez", stack="fullha", previous=before("fullha"), parameter=GREEN_OWNS)
+
+
+def test_a_side_that_does_not_exist_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "blue,red")
+    with pytest.raises(pulumi.RunError, match="'red' is no side"):
+        update(BLUE_OWNS)
+
+
+def test_the_rollout_and_the_program_mean_the_same_variable() -> None:
+    assert engine.VARIABLE == VARIABLE
 
 
 @pytest.mark.parametrize(
@@ -359,7 +406,8 @@ def test_the_warning_says_what_becomes_of_running_tasks(strategy: str, last: str
     previous = before("fullha")
     previous["airflow_environments"]["blue"]["last_worker_replacement"] = last
     blue: dict[str, Any] = {"max_workers": 9, "worker_replacement_strategy": strategy}
-    (warning,) = deploy("fullha", {"blue": blue}, previous=previous, parameter=BLUE_OWNS).warnings
+    changes = {"blue": blue, "update_owner_in_place": True}
+    (warning,) = deploy("fullha", changes, previous=previous, parameter=BLUE_OWNS).warnings
     assert fate in warning
 
 
@@ -368,6 +416,7 @@ def test_the_way_of_replacing_workers_is_passed_on_with_an_update_and_alone_is_n
     previous = before("fullha")
     for workers, sent in ((5, None), (9, strategy)):
         changes: dict[str, Any] = {"worker_replacement_strategy": strategy, "max_workers": workers}
+        changes["update_owner_in_place"] = True
         deployment = deploy("fullha", changes, previous=previous, parameter=BLUE_OWNS)
         inputs = deployment.resource("Environment", "mwaa-blue").inputs
         assert inputs.get("workerReplacementStrategy") == sent

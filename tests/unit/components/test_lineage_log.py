@@ -37,7 +37,7 @@ def test_no_rule_reaches_the_objects_of_the_ownership_timeline(production: bool)
     assert len({rule["id"] for rule in rules}) == len(rules)
     # All else loses its old versions.
     old = {rule["filter"]["prefix"] for rule in rules if "noncurrentVersionExpiration" in rule}
-    assert old == {"events/", "forwarder/", "set-aside/", "deploy/"}
+    assert old == {"events/", "forwarder/", "set-aside/", "deploy/", "dag-pushes/"}
 
 
 def test_the_log_is_private_and_answers_over_tls_only() -> None:

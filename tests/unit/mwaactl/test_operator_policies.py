@@ -92,6 +92,7 @@ def dry_runs(world: World) -> Iterator[Result]:
     run = world.open(aws)
     yield run("switch", "green", "--dry-run")
     yield run("dags", "push", str(world.folder), "--dry-run")
+    yield run("dags", "diff", str(world.folder))
     yield world.open(world.probed())("rehearse", "--dry-run")
 
 
@@ -142,6 +143,7 @@ def pushes(world: World) -> Iterator[Result]:
         aws.s3.buckets[f"{name}-dags"].put("dags/old.py", b"")
     run = world.open(aws)
     yield run("dags", "push", str(world.folder), "--delete")
+    yield run("dags", "push", str(world.folder), "--wait")
 
 
 def backfills(world: World) -> Iterator[Result]:
@@ -203,6 +205,7 @@ def play(
     folder = tmp_path / "dags"
     folder.mkdir()
     (folder / "daily.py").write_text("x = 1\n")
+    (folder / ".airflowignore").write_text("lib\n")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     retry = cast(Any, lineage_set_aside.retry)
     quick = {**retry.__kwdefaults__, "patience": Patience(longest_pause=0.01, give_up=0.05)}

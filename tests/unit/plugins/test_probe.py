@@ -156,6 +156,7 @@ def test_a_switch_that_may_still_be_at_work_is_not_said_to_lack_its_end(
 def test_a_switch_whose_books_are_closed_has_ended() -> None:
     switched = initial().switched("green", T, 2)
     assert probe._unfinished(switched) == T
+    assert probe._unfinished(switched.dag_moved("serial", "blue", T, 2)) == T, "it holds a DAG back"
     closed = switched.with_books("blue", {}, 3, closed=True)
     assert probe._unfinished(closed) is None
     assert probe._unfinished(closed.dag_moved("etl", "blue", T + timedelta(hours=1), 4)) == T + timedelta(

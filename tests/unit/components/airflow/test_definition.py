@@ -75,6 +75,7 @@ OF_STACKS: dict[str, Any] = {
     "is_paused_upon_creation": False,
     "switch_lead_seconds": 7,
     "gate_probe_minutes": 10,
+    "update_owner_in_place": True,
     "nightly_audit": True,
     "enable_monitoring": False,
     "alarm_email": "on-call@example.com",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from bluegreen.proof import LOST
 
@@ -26,3 +28,11 @@ def test_each_log_that_tells_of_a_lost_event_is_counted_and_one_raises_an_alarm(
     assert alarm["namespace"] == filters[0]["metricTransformation"]["namespace"]
     assert (alarm["comparisonOperator"], alarm["threshold"]) == ("GreaterThanThreshold", 0)
     assert (alarm["evaluationPeriods"], alarm["treatMissingData"]) == (1, "notBreaching")
+
+
+def test_the_dashboard_shows_lost_events_beside_those_that_were_delivered() -> None:
+    stack = deploy("fullha")
+    widgets = json.loads(stack.of_type("Dashboard")[0].inputs["dashboardBody"])["widgets"]
+    (events,) = [each for each in widgets if each["properties"]["title"] == "Lineage: events"]
+    lines = {line[1]: line[0] for line in events["properties"]["metrics"]}
+    assert lines["LineageEventsLost"] == "MwaaOpenLineage/mwaa-openlineage-fullha", "the stack's own"

@@ -18,7 +18,7 @@ from tests.fakes.aws.errors import client_error
 from tests.fakes.aws.ssm import ACTIVE, OWNERSHIP
 from tests.fakes.clock import START
 from tests.fakes.lineage.events import write_ungated
-from tests.fakes.mwaactl.commands import Command
+from tests.fakes.mwaactl.commands import Command, output
 
 GREEN = "mwaa-openlineage-fullha-green"
 
@@ -136,14 +136,37 @@ def test_history_shows_who_decided_what_and_why_and_what_never_counted(
 
 
 def test_a_push_that_leaves_one_side_behind_exits_5_with_the_command_to_repeat(
-    run: Command, aws: FakeClients, tmp_path: Path
+    run: Command, aws: FakeClients, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.py").write_text("x = 1\n")
+    copy = aws.s3.copy_object
 
-    aws.s3.error = client_error("AccessDenied", 403)
+    def refuse(**call: Any) -> None:
+        if "green" in call["Bucket"]:
+            raise client_error("AccessDenied", 403)
+        copy(**call)
+
+    monkeypatch.setattr(aws.s3, "copy_object", refuse)
     result = run("dags", "push", str(tmp_path))
     assert result.exit_code == 5
     assert f"mwaactl dags push {tmp_path} -s fullha" in result.stderr
+    (check,) = [
+        each for each in output(run("status", "--json"))["switch_checks"] if each["name"] == "same-files"
+    ]
+    assert check["result"] == "fail"
+    assert check["detail"].startswith(f"the push of {tmp_path} that ")
+    monkeypatch.undo()
+
+
+def test_an_error_of_a_push_is_json_too(run: Command, aws: FakeClients, tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("x = " + "-" * 20_000 + "1\n")
+    (tmp_path / "b.py").symlink_to("nowhere")
+    result = run("dags", "push", str(tmp_path), "--json")
+    assert (result.exit_code, "b.py: a link" in output(result)["error"]) == (1, True)
+    (tmp_path / "b.py").unlink()
+    result = run("dags", "push", str(tmp_path), "--json")
+    assert (result.exit_code, "nested too deeply" in output(result)["error"]) == (1, True)
+    assert aws.s3.written == []
 
 
 def test_help_lists_the_exit_codes(run: Command) -> None:

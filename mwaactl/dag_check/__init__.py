@@ -1,0 +1,1 @@
+"""A folder of DAGs as a real Airflow imports it, without AWS."""

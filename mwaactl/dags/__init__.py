@@ -1,0 +1,1 @@
+"""The DAG files: the operator's folder, and what the environments' buckets have of it."""

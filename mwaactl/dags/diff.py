@@ -1,0 +1,63 @@
+"""What a push would change on each side, down to the lines."""
+
+from __future__ import annotations
+
+from difflib import unified_diff
+from pathlib import Path
+
+from bluegreen.timeline import Colour
+from pydantic import Field
+
+from mwaactl.aws import aws_errors
+from mwaactl.dags.folder import read_folder
+from mwaactl.dags.push import push_dags
+from mwaactl.dags.stored import stored_content
+from mwaactl.deployment import Deployment
+from mwaactl.json_model import Model
+
+
+class EnvironmentDiff(Model):
+    """The differences of one environment's DAGs folder from the folder; names are relative to both."""
+
+    environment: str
+    new: tuple[str, ...] = ()  # in the folder only
+    changed: dict[str, str] = Field(default_factory=dict)  # name -> unified diff; empty: not text
+    only_in_bucket: tuple[str, ...] = ()
+
+    @property
+    def same(self) -> bool:
+        return not (self.new or self.changed or self.only_in_bucket)
+
+
+class DagsDiff(Model):
+    folder: str
+    environments: dict[Colour, EnvironmentDiff]
+    unfinished: str | None = None  # a push that has not ended
+
+
+def diff_dags(deployment: Deployment, folder: Path) -> DagsDiff:
+    """Compare every environment's DAGs folder with `folder`. Raises as `push_dags` does."""
+    read = read_folder(folder)
+    result = push_dags(deployment, read, dry_run=True)
+    environments: dict[Colour, EnvironmentDiff] = {}
+    for colour, files in result.environments.items():
+        side = deployment.stack.airflow_environments[colour]
+        with aws_errors(f"read s3://{side.bucket}/{side.dags_prefix}"):
+            stored = {name: stored_content(deployment.clients.s3, side, name) for name in files.changed}
+        environments[colour] = EnvironmentDiff(
+            environment=side.name,
+            new=tuple(name for name in files.uploaded if name not in files.changed),
+            changed={
+                name: _lines(name, content, read.files[name].content) for name, content in stored.items()
+            },
+            only_in_bucket=files.left,
+        )
+    return DagsDiff(folder=result.folder, environments=environments, unfinished=result.unfinished)
+
+
+def _lines(name: str, before: bytes, after: bytes) -> str:
+    try:
+        old, new = (content.decode().splitlines() for content in (before, after))
+    except UnicodeDecodeError:
+        return ""
+    return "\n".join(unified_diff(old, new, f"bucket/{name}", f"folder/{name}", lineterm=""))

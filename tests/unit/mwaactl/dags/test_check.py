@@ -1,0 +1,204 @@
+"""`dags check` without an Airflow, and before a push. tests/e2e/long/test_dags_check.py has real ones."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mwaactl.dag_check import airflows
+from mwaactl.dag_check.airflows import Checkout, check_version
+from mwaactl.dag_check.check import failed, special
+from mwaactl.dag_check.model import CheckResult, DagFacts, ImportFailure, TaskFacts, VersionCheck
+from mwaactl.errors import CheckFailed, UsageError
+from tests.fakes.aws.clients import BLUE, GREEN, FakeClients
+from tests.fakes.mwaactl.commands import Command, output
+
+SINCE = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+def facts(**changes: Any) -> DagFacts:
+    standard: dict[str, Any] = {
+        "file": "daily.py",
+        "schedule": "@daily",
+        "timetable": "airflow.timetables.interval.CronDataIntervalTimetable",
+        "due": ("2026-11-24T00:00:00+00:00",),
+        "catchup": False,
+        "max_active_runs": 16,
+        "max_active_tasks": 16,
+        "watchers": (),
+        "tasks": (),
+    }
+    return DagFacts(**(standard | changes))
+
+
+def task(**changes: Any) -> TaskFacts:
+    standard: dict[str, Any] = {"task_id": "t", "operator": "BashOperator", "template_fields": ()}
+    standard |= {"names": None, "depends_on_past": False, "wait_for_downstream": False}
+    return TaskFacts(**(standard | {"pool": "default_pool", "pool_slots": 1} | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, None),
+        ({"max_active_runs": 1}, "serial (one run or task at a time): it moves when it is idle"),
+        ({"max_active_tasks": 1}, "serial (one run or task at a time): it moves when it is idle"),
+        ({"tasks": (task(depends_on_past=True),)}, "serial (its runs depend on the previous one)"),
+        ({"tasks": (task(wait_for_downstream=True),)}, "serial (its runs depend on the previous one)"),
+        (
+            {"tasks": (task(template_fields=("external_dag_id",), names="etl"),)},
+            "waits for etl: they move together",
+        ),
+        ({"tasks": (task(template_fields=("external_dag_id",), names="x"),)}, None),  # itself
+        (
+            {
+                "tasks": (
+                    task(template_fields=("external_dag_id",), names="etl", operator="ExternalTaskMarker"),
+                )
+            },
+            None,
+        ),
+        ({"watchers": ("queue",)}, "its assets have watchers (queue)"),
+        ({"schedule": "Asset"}, "triggered by assets"),
+        ({"timetable": "calendars.Workdays"}, "a timetable of its own (calendars.Workdays)"),
+        ({"schedule": "@continuous"}, "its instants count from the first parsing"),
+    ],
+)
+def test_what_a_switch_treats_unlike_others(changes: dict[str, Any], reason: str | None) -> None:
+    reasons = list(special("x", facts(**changes)))
+    assert [each[: len(reason or each)] for each in reasons] == ([reason] if reason else [])
+
+
+def test_a_lookup_that_found_nothing_is_no_verdict() -> None:
+    known = ImportFailure(file="a.py", message="KeyError", traceback="")
+    lost = known.model_copy(update={"file": "b.py", "unknown": True})
+
+    def result(*errors: ImportFailure) -> CheckResult:
+        version = VersionCheck(airflow_version="3.3.1", python="3.12.1", import_errors=errors)
+        return CheckResult(folder="dags", since=SINCE, versions=(version,))
+
+    assert failed(result(lost)) is None
+    assert "Airflow 3.3.1: a.py: KeyError" in str(failed(result(known, lost)))
+    assert "b.py" not in str(failed(result(known, lost)))
+
+
+def program(tmp_path: Path, body: str) -> Path:
+    """Something that stands for Airflow's Python."""
+    file = tmp_path / "python"
+    file.write_text(f"#!{sys.executable}\nimport json, os, sys\n{body}\n")
+    file.chmod(0o755)
+    return file
+
+
+def test_an_airflow_gets_the_projects_plugins_without_the_gate_and_nothing_of_the_operators_aws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugins = tmp_path / "plugins"
+    (plugins / "bluegreen_policy-1.dist-info").mkdir(parents=True)
+    for name in ("airflow_local_settings.py", "bluegreen_plugin.py", "calendars.py"):
+        (plugins / name).write_text("")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AIRFLOW_VAR_X", "1")
+    told = (
+        "place = os.environ['AIRFLOW__CORE__PLUGINS_FOLDER']\n"
+        "seen = sorted(os.listdir(place)) + [name for name in os.environ if name in "
+        "('AIRFLOW_VAR_X', 'AWS_SECRET_ACCESS_KEY')]\n"
+        "print('noise')\n"
+        "print(json.dumps({'python': ' '.join(seen), 'import_errors': {'b.py': 'NameError: y'}, 'dags': {}}))"
+    )
+    done = check_version("3.3.1", program(tmp_path, told), tmp_path, SINCE, plugins)
+    assert done.python == "calendars.py AIRFLOW_VAR_X"
+    assert done.import_errors[0].message == "NameError: y"
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("sys.exit('Segmentation fault')", "ends while it imports the folder: Segmentation fault"),
+        ("os._exit(3)", "ends while it imports the folder: exit code 3"),
+        ("import time; time.sleep(60)", "did not import"),
+    ],
+)
+def test_an_airflow_that_ends_or_hangs_is_a_failed_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, why: str
+) -> None:
+    monkeypatch.setattr(airflows, "IMPORTS_WITHIN", 1)
+    with pytest.raises(CheckFailed, match=why):
+        check_version("3.3.1", program(tmp_path, body), tmp_path, SINCE, None)
+
+
+def test_a_folder_without_a_checkout_is_named(tmp_path: Path) -> None:
+    (tmp_path / "Pulumi.yaml").write_text("")
+    with pytest.raises(UsageError, match="has no `local` package"):
+        Checkout(tmp_path)
+
+
+# --- before a push ---
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "dags").mkdir()
+    (tmp_path / "dags" / "daily.py").write_text("x = 1\n")
+    return tmp_path / "dags"
+
+
+@pytest.fixture
+def says(
+    run: Command, aws: FakeClients, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[dict[str, str]], None]:
+    """Lets the stack's Airflow say that it cannot import these files."""
+    for name in (BLUE, GREEN):
+        aws.s3.buckets[f"{name}-dags"].put("requirements.txt", b"requests\n")
+
+    def answer(errors: dict[str, str]) -> None:
+        text = json.dumps({"python": "3.12.1", "import_errors": errors, "dags": {}})
+        python = program(tmp_path, f"print({text!r})")
+        monkeypatch.setattr(
+            Checkout, "_ask", lambda _, version, text, *options: python if text == "requests\n" else None
+        )
+
+    return answer
+
+
+def test_a_push_imports_the_files_first_where_an_airflow_is_installed(
+    run: Command, says: Callable[[dict[str, str]], None], folder: Path, aws: FakeClients
+) -> None:
+    says({"daily.py": "Traceback\nNameError: name 'x' is not defined"})
+    result = run("dags", "push", str(folder), "--json")
+    assert result.exit_code == 1
+    error = output(result)["error"]
+    assert error.startswith(
+        "nothing was uploaded; these DAG files cannot be imported: Airflow 3.0.6: daily.py"
+    )
+    assert error.endswith("To push them all the same: --no-check")
+    assert aws.s3.written == []
+    assert run("dags", "push", str(folder), "--no-check").exit_code == 0
+    assert aws.s3.buckets[f"{GREEN}-dags"].keys("dags/") == ["dags/daily.py"]
+    says({})
+    assert output(run("dags", "push", str(folder), "--json"))["unchecked"] is None
+
+
+def test_a_push_says_so_where_no_airflow_is_installed(run: Command, folder: Path, aws: FakeClients) -> None:
+    for name in (BLUE, GREEN):
+        aws.s3.buckets[f"{name}-dags"].put("requirements.txt", b"requests\n")
+    shown = run("dags", "push", str(folder)).stdout
+    assert "no Airflow with the stack's requirements is installed here" in shown
+    assert "To do so: mwaactl dags check" in shown
+
+
+def test_a_check_uses_the_stacks_versions_and_requirements(
+    run: Command, says: Callable[[dict[str, str]], None], folder: Path
+) -> None:
+    says({"daily.py": "x\nNameError: y"})
+    result = run("dags", "check", str(folder), "--json")
+    assert result.exit_code == 1
+    assert [each["airflow_version"] for each in output(result)["versions"]] == ["3.0.6"]
+    shown = run("dags", "check", str(folder)).stdout
+    assert "  daily.py: NameError: y" in shown

@@ -1,0 +1,366 @@
+"""A rollout updates the side without work, switches, and updates the other; killed anywhere, it goes on."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any, cast
+
+import pytest
+from bluegreen.timeline import Colour
+
+from mwaactl.canary.progressive import Canary
+from mwaactl.errors import CheckFailed, LostRace, Unfinished, UsageError
+from mwaactl.ownership.reading import newest_owner
+from mwaactl.rollout.engine import Change, Engine
+from mwaactl.rollout.rollout import Event, How, look, roll_out
+from mwaactl.switching.drain import wait_until_drained
+from tests.fakes.airflow.model import Run, Task
+from tests.fakes.airflow.probed import probed_clients, side
+from tests.fakes.airflow.working import Does, working_clients
+from tests.fakes.aws.clients import BLUE, GREEN, FakeClients, deployment, standing
+from tests.fakes.aws.errors import Killed
+from tests.fakes.clock import START
+from tests.fakes.mwaactl.commands import commands
+from tests.fakes.mwaactl.engine import DASHBOARD, ENVIRONMENTS, LIVES_OF, VPC, FakeEngine, changes
+from tests.fakes.mwaactl.switches import switched
+
+BOTH = (ENVIRONMENTS["blue"], ENVIRONMENTS["green"])
+EVERYTHING = (*BOTH, DASHBOARD)
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> FakeClients:
+    return probed_clients(monkeypatch)
+
+
+@pytest.fixture
+def engine(aws: FakeClients) -> FakeEngine:
+    return FakeEngine(aws, changes(*EVERYTHING))
+
+
+def rolled_out(engine: FakeEngine, **how: Any) -> list[Event]:
+    events: list[Event] = []
+    roll(engine, events, **how)
+    return events
+
+
+def roll(engine: FakeEngine, events: list[Event], killed_at: int | None = None, **how: Any) -> None:
+    def note(event: Event) -> None:
+        events.append(event)
+        if len(events) - 1 == killed_at:
+            raise Killed
+
+    aws = engine.aws
+    roll_out(lambda: deployment(aws), cast(Engine, engine), How(**how), on_event=note)
+
+
+def owner(aws: FakeClients) -> Colour | None:
+    return newest_owner(standing(aws))
+
+
+def stages(events: list[Event]) -> list[str]:
+    return [event.stage for event in events if event.stage not in ("wait", "step")]
+
+
+# --- as it should be ---
+
+
+def test_the_standby_first_then_a_switch_then_the_rest(aws: FakeClients, engine: FakeEngine) -> None:
+    events = rolled_out(engine)
+    assert engine.runs == [
+        (("blue",), ["mwaa-green", "monitoring"]),
+        ((), ["mwaa-blue"]),
+    ]
+    assert stages(events) == ["plan", "apply", "ready", "switch", "drain", "apply", "done"]
+    assert owner(aws) == "green"
+    assert not standing(aws).open_books("blue")
+    assert aws.ssm.stored["/mwaa-openlineage/fullha/ownership"][1]["Description"].endswith(": rollout")
+
+
+def test_what_changes_nothing_of_the_owner_needs_no_switch(aws: FakeClients, engine: FakeEngine) -> None:
+    engine.wanted = changes(ENVIRONMENTS["green"], DASHBOARD)
+    assert stages(rolled_out(engine)) == ["plan", "apply", "done"]
+    assert engine.runs == [((), ["mwaa-green", "monitoring"])]
+    assert owner(aws) == "blue"
+
+
+def test_where_nothing_changes_only_the_outputs_are_brought_up_to_date(engine: FakeEngine) -> None:
+    engine.wanted = {}
+    assert stages(rolled_out(engine)) == ["plan", "apply", "done"]
+    assert engine.runs == [((), [])]
+
+
+def test_with_return_the_work_comes_home(aws: FakeClients, engine: FakeEngine) -> None:
+    events = rolled_out(engine, back=True)
+    assert stages(events).count("switch") == 2
+    assert engine.wanted == {}
+    assert owner(aws) == "blue"
+
+
+def test_the_gate_of_the_standby_is_proven_after_its_update(aws: FakeClients, engine: FakeEngine) -> None:
+    events = rolled_out(engine)
+    updated = aws.mwaa.environments[GREEN]["LastUpdate"]["CreatedAt"] + timedelta(minutes=engine.minutes)
+    ready = next(event for event in events if event.stage == "ready")
+    assert ready.at > updated
+    assert any("not proven since" in event.text for event in events)
+
+
+# --- killed, failed, interrupted ---
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["out", "and back"])
+def test_killed_after_any_step_the_same_command_goes_on(monkeypatch: pytest.MonkeyPatch, back: bool) -> None:
+    """The engine double refuses every update of a side with work or open books."""
+    whole = rolled_out(FakeEngine(probed_clients(monkeypatch), changes(*EVERYTHING)), back=back)
+    count = len(whole)
+    for step in [number for number, event in enumerate(whole) if event.stage != "wait"]:
+        aws = probed_clients(monkeypatch)
+        engine = FakeEngine(aws, changes(*EVERYTHING))
+        with pytest.raises(Killed):
+            roll(engine, [], step, back=back)
+        events = rolled_out(engine, back=back)
+        assert events[-1].stage == "done"
+        assert (engine.wanted, engine.refused) == ({}, []), step
+        if not back:
+            # Killed after the last part, there is nothing left, and the work stays where it is.
+            assert owner(aws) == "green", step
+        elif step < count - 1:
+            assert owner(aws) == "blue", step
+        assert not standing(aws).drains("blue"), step
+        assert not standing(aws).drains("green"), step
+
+
+def test_a_step_that_fails_leaves_the_owner_and_says_how_to_go_on(
+    aws: FakeClients, engine: FakeEngine
+) -> None:
+    engine.fails = ENVIRONMENTS["green"]
+    with pytest.raises(Unfinished) as raised:
+        rolled_out(engine)
+    assert "UPDATE_FAILED. blue owns the work, and nothing that owns work was touched" in str(raised.value)
+    assert str(raised.value).endswith("To go on: mwaactl rollout -s fullha")
+    assert "LastUpdate" not in aws.mwaa.environments[BLUE]
+    assert owner(aws) == "blue"
+    rolled_out(engine)
+    assert engine.wanted == {}
+
+
+def test_a_standby_that_does_not_become_ready_gets_no_work(aws: FakeClients, engine: FakeEngine) -> None:
+    side(aws, "green").silent = True  # its scheduler creates no run: nothing shows that its gate works
+    with pytest.raises(Unfinished, match=r"not ready after 7200 s: .*gate.*green") as raised:
+        rolled_out(engine, limit=timedelta(hours=2))
+    assert owner(aws) == "blue"
+    assert "mwaactl rollout -s fullha" in str(raised.value)
+    side(aws, "green").silent = False
+    rolled_out(engine)
+    assert owner(aws) == "green"
+
+
+def test_while_amazon_is_at_work_on_the_standby_nothing_is_applied(
+    aws: FakeClients, engine: FakeEngine
+) -> None:
+    """The engine of a rollout that was killed may have begun an update that goes on in AWS."""
+    aws.mwaa.environments[GREEN]["Status"] = "UPDATING"
+    with pytest.raises(Unfinished, match=f"{GREEN} is still UPDATING"):
+        rolled_out(engine, limit=timedelta(minutes=1))
+    assert engine.runs == []
+
+
+def test_a_drain_that_takes_too_long_is_resumed_by_the_same_command(
+    aws: FakeClients, engine: FakeEngine
+) -> None:
+    running = Run(
+        "daily", "manual__1", START, "running", "manual", {("only", -1): Task("running")}, start=START
+    )
+    side(aws, "blue").runs.append(running)
+    with pytest.raises(Unfinished, match=r"blue has not drained\. green owns the work") as raised:
+        rolled_out(engine, drain=timedelta(minutes=20))
+    assert ENVIRONMENTS["blue"] in engine.wanted
+    assert str(raised.value).endswith("To go on: mwaactl rollout -s fullha")
+    running.state, running.end = "success", aws.ssm.clock.now
+    rolled_out(engine)
+    assert engine.wanted == {}
+    assert owner(aws) == "green"
+
+
+def test_steps_that_come_back_in_each_preview_end_it(aws: FakeClients) -> None:
+    class Stubborn(FakeEngine):
+        def _apply(self, each: str) -> None:
+            pass
+
+    with pytest.raises(Unfinished, match="these steps come back in each preview"):
+        rolled_out(Stubborn(aws, changes(*EVERYTHING)))
+
+
+# --- others ---
+
+
+def test_another_switch_during_the_update_is_told_and_nothing_is_undone(
+    aws: FakeClients, engine: FakeEngine
+) -> None:
+    def elsewhere(event: Event) -> None:
+        if event.stage == "apply":
+            switched(aws, "green")
+
+    with pytest.raises(LostRace, match="another operator, or another rollout, has switched meanwhile"):
+        roll_out(lambda: deployment(aws), cast(Engine, engine), How(), on_event=elsewhere)
+    assert (engine.refused, engine.runs) == (["green"], []), "by the guard"
+
+
+def test_open_books_of_the_standby_are_closed_first(aws: FakeClients, engine: FakeEngine) -> None:
+    switched(aws, "green")
+    rolled_out(engine)
+    assert owner(aws) == "blue", "green owned the work: blue was the standby"
+    assert engine.wanted == {}
+
+
+def test_a_standby_that_owns_single_dags_is_not_updated(aws: FakeClients, engine: FakeEngine) -> None:
+    switched(aws, "green", "hourly")
+    aws.ssm.clock.forward(30)
+    with pytest.raises(UsageError, match="green owns hourly") as raised:
+        rolled_out(engine)
+    assert "mwaactl switch blue --wait -s fullha" in str(raised.value)
+    switched(aws, "blue")
+    aws.ssm.clock.forward(60)
+    wait_until_drained(deployment(aws), "blue")
+    rolled_out(engine)
+    assert engine.wanted == {}
+
+
+# --- what cannot be rolled out ---
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (Change(VPC, "replace", ("cidrBlock",)), "network .Vpc., which both sides need"),
+        (
+            Change(LIVES_OF["blue"], "replace", ("keepers.airflow_major", "keepers.kms_key_arn")),
+            "mwaa-blue would be replaced for kms_key_arn, as",
+        ),
+        (Change(LIVES_OF["blue"], "replace", ("keepers.name",)), "mwaa-blue would be replaced for name"),
+    ],
+    ids=["network", "key", "name"],
+)
+def test_what_takes_both_sides_at_once_is_refused_before_anything_is_touched(
+    engine: FakeEngine, change: Change, why: str
+) -> None:
+    engine.wanted |= {change.urn: change}
+    with pytest.raises(CheckFailed, match=why):
+        rolled_out(engine)
+    assert engine.runs == []
+
+
+def test_another_major_version_is_rolled_out_as_a_replacement(engine: FakeEngine) -> None:
+    for colour, environment in ENVIRONMENTS.items():
+        engine.wanted[environment] = Change(environment, "replace", ("airflowVersion",))
+        life = LIVES_OF[colour]
+        engine.wanted[life] = Change(life, "replace", ("keepers.airflow_major",))
+    rolled_out(engine)
+    assert engine.wanted == {}
+
+
+def test_what_removes_the_standby_is_no_rollout(engine: FakeEngine) -> None:
+    engine.wanted = {ENVIRONMENTS["green"]: Change(ENVIRONMENTS["green"], "delete")}
+    with pytest.raises(CheckFailed, match="this removes mwaa-green") as raised:
+        rolled_out(engine)
+    assert "pulumi up -s fullha" in str(raised.value)
+
+
+def test_one_environment_alone_is_no_rollout(aws: FakeClients, engine: FakeEngine) -> None:
+    with pytest.raises(UsageError, match="has one environment"):
+        look(deployment(aws, "standard"), cast(Engine, engine))
+
+
+# --- the command ---
+
+
+def test_the_command_shows_the_plan_and_tells_each_step(
+    aws: FakeClients, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = commands(monkeypatch, aws)
+    monkeypatch.setattr("mwaactl.rollout.engine.Engine", lambda *_: engine)
+    shown = run("rollout", "-s", "fullha", "--dry-run")
+    assert shown.exit_code == 0, shown.output
+    assert engine.runs == []
+    for expected in (
+        "2 steps; then a switch to green; then 1 step of blue",
+        "mwaa-green",
+        "maxWorkers",
+        "30",
+    ):
+        assert expected in shown.stdout, shown.stdout
+
+    done = run("rollout", "-s", "fullha", "--json")
+    assert done.exit_code == 0, done.output
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["stage"] for event in events if event["stage"] not in ("wait", "step")] == [
+        "plan",
+        "apply",
+        "ready",
+        "switch",
+        "drain",
+        "apply",
+        "done",
+    ]
+    assert {step["side"] for step in events[0]["steps"]} == {"shared", "standby", "owner"}
+
+
+def test_the_command_ends_with_the_error_as_its_last_line(
+    aws: FakeClients, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = commands(monkeypatch, aws)
+    monkeypatch.setattr("mwaactl.rollout.engine.Engine", lambda *_: engine)
+    engine.wanted = {VPC: Change(VPC, "replace", ("cidrBlock",))}
+    refused = run("rollout", "-s", "fullha", "--json")
+    assert refused.exit_code == 1
+    assert json.loads(refused.stdout.splitlines()[-1])["exit_code"] == 1
+
+
+# --- some DAGs first ---
+
+
+def working(
+    monkeypatch: pytest.MonkeyPatch, *, fails: bool = False
+) -> tuple[FakeClients, FakeEngine, Canary]:
+    """Two DAGs at work on both sides, of which one fails on green."""
+
+    def does(colour: str, dag: str, due: datetime) -> Does:
+        return Does("failed" if fails and (colour, dag) == ("green", "w_1") else "success")
+
+    aws = working_clients(monkeypatch, 2, does)
+    canary = Canary(dags=("w_1",), soak=timedelta(minutes=10))
+    return aws, FakeEngine(aws, changes(*EVERYTHING)), canary
+
+
+def test_some_dags_go_first_and_the_rest_follows_if_they_do_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    aws, engine, canary = working(monkeypatch)
+    events = rolled_out(engine, canary=canary)
+    shown = [stage for stage, _ in groupby(stages(events))]
+    assert shown == ["plan", "apply", "ready", "canary", "switch", "drain", "apply", "done"]
+    assert owner(aws) == "green"
+    assert (engine.wanted, engine.refused) == ({}, [])
+
+
+def test_if_they_do_badly_they_go_back_and_the_owner_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    aws, engine, canary = working(monkeypatch, fails=True)
+    with pytest.raises(CheckFailed, match=r"w_1: .* runs failed.*Given back to blue") as raised:
+        rolled_out(engine, canary=canary)
+    assert "green is up to date, and blue owns the work as before" in str(raised.value)
+    assert owner(aws) == newest_owner(standing(aws), "w_1") == "blue"
+    assert list(engine.wanted) == [ENVIRONMENTS["blue"]]
+    assert not standing(aws).drains("green")
+
+
+def test_killed_while_it_watches_the_same_command_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    aws, engine, canary = working(monkeypatch)
+    whole = rolled_out(engine, canary=canary)
+    first = next(number for number, event in enumerate(whole) if event.stage == "canary")
+    aws, engine, canary = working(monkeypatch)
+    with pytest.raises(Killed):
+        roll(engine, [], first, canary=canary)
+    assert (owner(aws), newest_owner(standing(aws), "w_1")) == ("blue", "green")
+    rolled_out(engine, canary=canary)
+    assert (engine.wanted, engine.refused) == ({}, [])
+    assert owner(aws) == "green"
