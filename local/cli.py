@@ -33,12 +33,18 @@ def deploy(
     mode: Annotated[str, typer.Option(help="standard, bluegreen, hamarquez or fullha")] = "fullha",
     dags: Annotated[str, typer.Option(help="folder of your DAGs; default: the last one, or examples")] = "",
     airflow: Annotated[str, typer.Option(help="Airflow version, kept in the stack's configuration")] = "",
+    requirements: Annotated[str, typer.Option(help="requirements.txt, kept there as well")] = "",
+    plugins: Annotated[str, typer.Option(help="folder of plugins, kept there as well")] = "",
+    startup: Annotated[str, typer.Option(help="startup script, kept there as well")] = "",
+    variables: Annotated[str, typer.Option(help="file of variables for the shared secrets")] = "",
+    connections: Annotated[str, typer.Option(help="file of connections for the shared secrets")] = "",
 ) -> None:
     """Deploy a mode on this machine and wait until its Airflows have run their first tasks."""
     from local import up
 
     try:
-        up.up(Home.find(), mode, Progress(), up.Own(dags=dags, airflow=airflow))
+        own = up.Own(dags, airflow, requirements, plugins, startup, variables, connections)
+        up.up(Home.find(), mode, Progress(), own)
     except KeyboardInterrupt:
         typer.echo(
             "\ninterrupted: `make local` resumes from here, `make local-down` stops what is running", err=True

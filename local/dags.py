@@ -37,7 +37,7 @@ def chosen(home: Home, given: str) -> Path:
 def push(folder: Path, stack: str) -> list[str]:
     """The command that makes the folder of both sides this one. What was pushed to the examples stays."""
     delete = () if folder == EXAMPLES else ("--delete",)
-    return ["mwaactl", "dags", "push", str(folder), "-s", stack, *delete]
+    return ["mwaactl", "dags", "push", str(folder), "-s", stack, "--no-check", *delete]
 
 
 def follow(home: Home, folder: Path, stack: str, env: Mapping[str, str]) -> None:

@@ -15,7 +15,7 @@ from bluegreen.proof import PROBE
 from bluegreen.timeline import Colour, other_colour
 
 from mwaactl import clock
-from mwaactl.canary.soak import Soak, look
+from mwaactl.canary.soak import Soak, history, look
 from mwaactl.checks.outcome import checks_failed, listed
 from mwaactl.deployment import Deployment
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable, UsageError
@@ -139,7 +139,7 @@ def _watch(
     on_look: Callable[[Soak, timedelta], None],
 ) -> Soak:
     """The verdict at the end of the soak, or as soon as it is bad. Raises LostRace, Unreachable."""
-    unwell = 0
+    unwell, before = 0, None
     while True:
         try:
             snapshot = deployment.ownership.read()
@@ -148,7 +148,9 @@ def _watch(
                     f"another operator has moved {listed(moved)} away from {target} meanwhile: that stands"
                 )
             now = aws_now(snapshot, deployment.ownership.lead)
-            soak = look(deployment, target, dags, snapshot.timeline, now)
+            if before is None:
+                before = history(deployment, other_colour(target), dags, snapshot.timeline, now)
+            soak = look(deployment, target, before, snapshot.timeline, now)
         except Unreachable:
             unwell += 1
             if unwell >= PATIENCE:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 
-from bluegreen.timeline import Colour, Timeline, other_colour
+from bluegreen.timeline import Colour, Timeline
 
 from mwaactl.airflow.client import AirflowApi
 from mwaactl.airflow.models import Run
@@ -47,40 +47,55 @@ class Soak(Model):
         return f"{runs} runs on {self.target}, as good as before"
 
 
+MOST = 100  # runs that are looked through for a DAG's history
+History = Mapping[str, Sequence[SeenRun]]  # by DAG
+
+
+def history(
+    deployment: Deployment, source: Colour, dags: Collection[str], timeline: Timeline, now: datetime
+) -> History:
+    """By DAG, its newest runs that `source` owned, at most HISTORY. Raises Unreachable.
+
+    To be asked before the watch: later, mirrors may be all that the newest runs there are.
+    """
+    api = deployment.airflow(source)
+    runs: list[Run] = []
+    for dag_id in dags:
+        own = (
+            run
+            for run in api.newest_runs(dag_id, MOST)
+            if run.due is not None and timeline.owner(run.due, dag_id) == source
+        )
+        runs += islice(own, HISTORY)
+    return dict.fromkeys(dags, ()) | _judged(api, runs, now)
+
+
 def look(
-    deployment: Deployment, target: Colour, dags: Collection[str], timeline: Timeline, now: datetime
+    deployment: Deployment,
+    target: Colour,
+    before: History,
+    timeline: Timeline,
+    now: datetime,
 ) -> Soak:
-    """The verdict as of now (AWS's clock) on DAGs that `target` owns by the timeline. Raises Unreachable."""
-    source = other_colour(target)
-    since = {dag_id: timeline.newest(dag_id).since for dag_id in dags}
+    """The verdict as of now (AWS's clock) on DAGs that `target` owns by the timeline. Raises Unreachable.
+
+    `before`: these DAGs with their history.
+    """
+    since = {dag_id: timeline.newest(dag_id).since for dag_id in before}
     api = deployment.airflow(target)
-    here = api.scheduled_runs(min(since.values()), now, dags)
+    here = api.scheduled_runs(min(since.values()), now, before.keys())
     runs = _judged(api, [run for run in here if run.due and run.due >= since[run.dag_id]], now)
-    history = _judged(
-        deployment.airflow(source), _executed(deployment.airflow(source), source, dags, timeline), now
-    )
-    verdicts = tuple(judge(dag_id, history[dag_id], runs[dag_id]) for dag_id in sorted(dags))
+    verdicts = tuple(judge(dag_id, before[dag_id], runs.get(dag_id, ())) for dag_id in sorted(before))
     side = observe(deployment, (target,))[target]
     problems = tuple(_problems(side, deployment, timeline, now))
     return Soak(target=target, since=min(since.values()), until=now, dags=verdicts, problems=problems)
 
 
-def _executed(api: AirflowApi, colour: Colour, dags: Collection[str], timeline: Timeline) -> Iterator[Run]:
-    """The newest runs of each DAG that this side owned."""
-    for dag_id in dags:
-        for run in api.newest_runs(dag_id, HISTORY):
-            if run.due is not None and timeline.owner(run.due, dag_id) == colour:
-                yield run
-
-
-def _judged(
-    api: AirflowApi, runs: Collection[Run] | Iterator[Run], now: datetime
-) -> Mapping[str, list[SeenRun]]:
-    runs = list(runs)
+def _judged(api: AirflowApi, runs: Collection[Run], now: datetime) -> dict[str, list[SeenRun]]:
     tasks = api.task_instances(runs) if runs else {}
-    by_dag: dict[str, list[SeenRun]] = defaultdict(list)
+    by_dag: dict[str, list[SeenRun]] = {}
     for run in runs:
-        by_dag[run.dag_id].append(seen(run, tasks.get(run.key, ()), now))
+        by_dag.setdefault(run.dag_id, []).append(seen(run, tasks.get(run.key, ()), now))
     return by_dag
 
 

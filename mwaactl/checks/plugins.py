@@ -63,6 +63,6 @@ def check(sides: Sides) -> Outcome:
     if not plugins.same:
         return "fail", (
             f"{sides.target.colour} and {sides.source.colour} have different ones, so their gates may judge "
-            "the same run differently. Deploy the same to both: pulumi up"
+            "the same run differently. Deploy the same to both: mwaactl rollout"
         )
     return "pass", f"the same plugins.zip is deployed on {sides.target.colour} and {sides.source.colour}"

@@ -77,7 +77,7 @@ _DEFINITIONS = (
         "same-plugins",
         plugins.check,
         fails_if="the `plugins.zip` that is deployed on one side is missing, or not that of the other side",
-        remedy="`pulumi up`",
+        remedy="`mwaactl rollout`",
     ),
     CheckDefinition(
         "pause-state",

@@ -114,6 +114,26 @@ def test_slower_later_or_with_retries_is_bad(
     assert owners(aws) == "bbbbb"
 
 
+def test_the_history_is_that_of_the_time_before_however_long_the_watch_is(
+    clients: Callable[[Behaviour], FakeClients],
+) -> None:
+    """Every second run failed on blue as well; meanwhile blue's newest runs are mirrors."""
+
+    def every_second(colour: str, dag: str, due: datetime) -> Does:
+        return Does("failed" if due.minute % 4 == 0 else "success")
+
+    aws = clients(every_second)
+    aws.ssm.clock.forward(3600)
+    seen: list[int] = []
+    progress(
+        deployment(aws),
+        "green",
+        Canary(dags=("w_1",), soak=timedelta(hours=2)),
+        on_look=lambda soak, _: seen.append(soak.dags[0].history),
+    )
+    assert set(seen) == {20}
+
+
 def test_nothing_seen_is_no_success(clients: Callable[[Behaviour], FakeClients]) -> None:
     aws = clients(well)
     with pytest.raises(CheckFailed, match="none of them has ended a run"):
