@@ -84,13 +84,13 @@ def test_green_alone_gets_them_first_as_an_update_in_place(project: Project) -> 
     assert project.up().changes == []
 
 
-def test_the_guard_warns_of_each_on_the_owner(project: Project) -> None:
+def test_the_guard_keeps_each_from_the_owner(project: Project) -> None:
     configure(project, startup_script=str(TEAM / "startup.sh"), is_paused_upon_creation="false")
-    result = project.preview()
-    assert result.ok, result.said
-    assert "blue owns work and would be updated" in result.said
-    assert "startup.sh" in result.said
-    assert "options.core.dags_are_paused_at_creation True -> False" in result.said
+    refused = project.preview()
+    assert not refused.ok
+    assert "blue owns work and would be updated" in refused.said
+    assert "startup.sh" in refused.said
+    assert "options.core.dags_are_paused_at_creation True -> False" in refused.said
 
 
 def test_taken_away_again_the_environment_is_as_before(project: Project) -> None:

@@ -106,10 +106,14 @@ def test_another_path_replaces_the_roles_and_updates_the_environments_which_the_
     project: Project,
 ) -> None:
     project.set(iam_path="/data/team/")
+    refused = project.preview()
+    assert not refused.ok
+    assert "blue owns work and would be updated (execution_role_arn" in refused.said
+    project.set(update_owner_in_place=True)
     result = project.up()
+    remove(project, "update_owner_in_place")
     assert result.ok, result.said
     assert sorted(touched(result)) == [("update", "mwaa-blue"), ("update", "mwaa-green")]
-    assert "blue owns work and would be updated (execution_role_arn" in result.said
     assert ":role/data/team/mwaa-blue-" in role_of(project, "blue")
     environment = project.cloud.client("mwaa").get_environment(
         Name=project.outputs()["airflow_environments"]["blue"]["name"]
