@@ -84,10 +84,10 @@ def test_green_alone_gets_them_first_as_an_update_in_place(project: Project) -> 
     assert project.up().changes == []
 
 
-def test_the_guard_warns_of_each_on_the_owner(project: Project) -> None:
+def test_the_guard_names_each_on_the_owner(project: Project) -> None:
     configure(project, startup_script=str(TEAM / "startup.sh"), is_paused_upon_creation="false")
     result = project.preview()
-    assert result.ok, result.said
+    assert not result.ok
     assert "blue owns work and would be updated" in result.said
     assert "startup.sh" in result.said
     assert "options.core.dags_are_paused_at_creation True -> False" in result.said

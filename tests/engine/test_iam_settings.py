@@ -102,8 +102,9 @@ def test_a_boundary_limits_every_role_and_touches_no_environment(project: Projec
 def test_another_path_replaces_the_roles_and_updates_the_environments_which_the_guard_says(
     project: Project,
 ) -> None:
-    project.set(iam_path="/data/team/")
+    project.set(iam_path="/data/team/", update_owner_in_place=True)
     result = project.up()
+    project.set(update_owner_in_place=False)
     assert result.ok, result.said
     assert sorted(touched(result)) == [("update", "mwaa-blue"), ("update", "mwaa-green")]
     assert "blue owns work and would be updated (execution_role_arn" in result.said
