@@ -22,7 +22,8 @@ help: ## This list
 .PHONY: local
 local: .venv/.synced ## The whole product on this machine, no AWS account (MODE=standard|bluegreen|hamarquez|fullha)
 	@$(RUN) local up --mode $(MODE) --dags '$(DAGS)' --airflow '$(AIRFLOW)' \
-		--requirements '$(REQUIREMENTS)' --plugins '$(PLUGINS)' --startup '$(STARTUP)'
+		--requirements '$(REQUIREMENTS)' --plugins '$(PLUGINS)' --startup '$(STARTUP)' \
+		--variables '$(VARIABLES)' --connections '$(CONNECTIONS)'
 
 .PHONY: local-env
 local-env: .venv/.synced ## Shell exports for the plain pulumi and mwaactl:  eval "$$(make -s local-env)"

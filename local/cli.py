@@ -36,12 +36,14 @@ def deploy(
     requirements: Annotated[str, typer.Option(help="requirements.txt, kept there as well")] = "",
     plugins: Annotated[str, typer.Option(help="folder of plugins, kept there as well")] = "",
     startup: Annotated[str, typer.Option(help="startup script, kept there as well")] = "",
+    variables: Annotated[str, typer.Option(help="file of variables for the shared secrets")] = "",
+    connections: Annotated[str, typer.Option(help="file of connections for the shared secrets")] = "",
 ) -> None:
     """Deploy a mode on this machine and wait until its Airflows have run their first tasks."""
     from local import up
 
     try:
-        own = up.Own(dags, airflow, requirements, plugins, startup)
+        own = up.Own(dags, airflow, requirements, plugins, startup, variables, connections)
         up.up(Home.find(), mode, Progress(), own)
     except KeyboardInterrupt:
         typer.echo(

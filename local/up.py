@@ -16,7 +16,7 @@ import psutil
 import yaml
 from bluegreen.proof import PROBE
 
-from local import dags
+from local import dags, secrets
 from local.airflow.process import stop_airflows
 from local.aws import callers, ministack
 from local.home import CHECKOUT, Home
@@ -57,6 +57,8 @@ class Own:
     requirements: str = ""  # a requirements.txt
     plugins: str = ""  # a folder
     startup: str = ""  # a shell script
+    variables: str = ""  # a file
+    connections: str = ""  # a file
 
     def configure(self, mode: str, env: Mapping[str, str], report: Report) -> None:
         """Write into the stack's configuration what belongs there. Raises LocalError."""
@@ -86,6 +88,10 @@ def up(home: Home, mode: str, report: Report, own: Own = Own()) -> None:
     if mode not in MODES:
         raise LocalError(f"MODE={mode} is not one of {', '.join(MODES)}")
     folder = dags.chosen(home, own.dags)
+    shared = {
+        "variables": secrets.contents("VARIABLES", own.variables),
+        "connections": secrets.contents("CONNECTIONS", own.connections),
+    }
     _check_memory(home, mode)
     pulumi_cli.install(home, pulumi_cli.ensure(home, report))
     ministack.start(home, report)
@@ -99,6 +105,8 @@ def up(home: Home, mode: str, report: Report, own: Own = Own()) -> None:
     outputs = json.loads(_run(["pulumi", "stack", "output", "--json", "-s", mode], env))
     callers.grant_operator(home, mode, _as_one(outputs["operator_policies"]))
     operator = env | callers.of_operator(home)
+    if count := secrets.store(home, outputs, shared):
+        report(f"variables and connections: {count} in the secrets of both sides")
     command = dags.push(folder, mode)
     report(f"DAGs: {' '.join(command)}")
     _run(command, operator)

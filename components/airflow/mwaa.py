@@ -226,11 +226,12 @@ class Mwaa(pulumi.ComponentResource):
 
     def _log_groups(self) -> list[aws.cloudwatch.LogGroup]:
         """The log groups. Amazon MWAA would create them itself and leave them behind; these expire."""
+        settings = self._args.settings
         return [
             aws.cloudwatch.LogGroup(
                 f"{self._name}-{group.lower()}-log",
                 name=f"airflow-{self._environment_name}-{group}",
-                retention_in_days=365 if self._args.settings.production else 30,
+                retention_in_days=settings.log_retention_days or (365 if settings.production else 30),
                 kms_key_id=self._args.kms_key_arn,
                 opts=self._child,
             )

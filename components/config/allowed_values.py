@@ -46,6 +46,12 @@ def _each_once(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _of_cloudwatch(value: int) -> int:
+    if value not in LOG_RETENTIONS:
+        raise ValueError(value)
+    return value
+
+
 def _part_of_an_hour(value: int) -> int:
     if not 1 <= value <= 30 or 60 % value:
         raise ValueError(value)
@@ -99,6 +105,21 @@ Schedulers = Annotated[int, Field(ge=1, le=5, description="a whole number from 2
 RetentionDays = Annotated[int, Field(ge=1, le=3650, description="a whole number of days from 1 to 3650")]
 LogDays = Annotated[
     int, Field(ge=0, le=3650, description="a whole number of days from 1 to 3650, or 0 for no logs")
+]
+# Those that CloudWatch Logs takes.
+LOG_RETENTIONS = (
+    *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
+    *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
+)
+LogRetentionDays = Annotated[
+    Annotated[int, AfterValidator(_of_cloudwatch)] | None,
+    BeforeValidator(_none_if_empty),
+    Field(description=f"one of {', '.join(map(str, LOG_RETENTIONS))} days, or empty"),
+]
+BackupDays = Annotated[
+    Annotated[int, Field(ge=1, le=35)] | None,
+    BeforeValidator(_none_if_empty),
+    Field(description="a whole number of days from 1 to 35, or empty"),
 ]
 LeadSeconds = Annotated[float, Field(ge=1, le=300, description="a number of seconds from 1 to 300")]
 AuroraVersion = Annotated[

@@ -96,6 +96,7 @@ class Settings(EnvironmentSettings):
 
     blue: types.Overrides
     green: types.Overrides
+    log_retention_days: types.LogRetentionDays
     kms_key_arn: types.KmsKeyArn
     create_kms_key: types.Switch
     is_paused_upon_creation: types.Switch
@@ -114,6 +115,7 @@ class Settings(EnvironmentSettings):
     postgres_image: types.PostgresImage
     marquez_image_registry: types.ImageRegistry
     marquez_instance_type: types.InstanceType
+    backup_retention_days: types.BackupDays
     marquez_policy: types.PolicyDocument
     marquez_policy_arns: types.PolicyArns
     snapshot_policy: types.PolicyDocument

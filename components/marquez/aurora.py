@@ -18,7 +18,8 @@ PORT = 5432
 
 @dataclass(frozen=True, kw_only=True)
 class AuroraArgs:
-    """`name`: physical prefix; capacities in ACU; `production`: protected, and with a final snapshot.
+    """`name`: physical prefix; capacities in ACU; `production`: protected, and with a final snapshot;
+    `backup_days`: how long AWS keeps backups, by default 14 in production, else 1.
 
     `version`: `16` or `16.8`, as the settings have it; `version_kept`: the stack has a cluster with it.
     """
@@ -32,6 +33,7 @@ class AuroraArgs:
     min_capacity: float
     max_capacity: float
     production: bool
+    backup_days: int | None
     kms_key_arn: pulumi.Input[str] | None
     tags: Mapping[str, str]
 
@@ -89,7 +91,7 @@ class Aurora(pulumi.ComponentResource):
             serverlessv2_scaling_configuration=aws.rds.ClusterServerlessv2ScalingConfigurationArgs(
                 min_capacity=args.min_capacity, max_capacity=args.max_capacity
             ),
-            backup_retention_period=14 if args.production else 1,
+            backup_retention_period=args.backup_days or (14 if args.production else 1),
             # RDS's log group outlives the cluster: not for a stack that must be removed completely.
             enabled_cloudwatch_logs_exports=["postgresql"] if args.production else None,
             copy_tags_to_snapshot=True,

@@ -166,6 +166,7 @@ class MarquezEc2(Marquez):
     def _snapshots(self, volume: aws.ebs.Volume) -> None:
         """Daily snapshots by AWS Backup; those of a DLM policy would outlive a development stack."""
         production = self._args.settings.production
+        days = self._args.settings.backup_retention_days or (14 if production else 3)
         vault = aws.backup.Vault(
             f"{self._name}-snapshots",
             kms_key_arn=self._args.kms_key_arn,
@@ -182,7 +183,7 @@ class MarquezEc2(Marquez):
                     rule_name="daily",
                     target_vault_name=vault.name,
                     schedule="cron(0 3 * * ? *)",
-                    lifecycle=aws.backup.PlanRuleLifecycleArgs(delete_after=14 if production else 3),
+                    lifecycle=aws.backup.PlanRuleLifecycleArgs(delete_after=days),
                 )
             ],
             opts=self._child,

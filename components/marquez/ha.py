@@ -90,6 +90,7 @@ class MarquezHa(Marquez):
                 min_capacity=settings.aurora_min_capacity,
                 max_capacity=settings.aurora_max_capacity,
                 production=settings.production,
+                backup_days=settings.backup_retention_days,
                 kms_key_arn=args.kms_key_arn,
                 tags=self._tags("database"),
             ),

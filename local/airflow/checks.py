@@ -21,6 +21,7 @@ class Installed:
     version: str
     python: str | None
     problem: str | None = None
+    changes: tuple[str, ...] = ()  # to the image's packages: "+ pandas==2.3.3", "- x==1"
 
     def fields(self) -> dict[str, object]:
         return asdict(self)
@@ -29,7 +30,7 @@ class Installed:
 def find(home: Home, version: str, requirements: str) -> Installed:
     """The Airflow if it is installed. Raises LocalError if the version does not run here."""
     venv = _venv(Image(home, version), requirements)
-    return Installed(version, _python(venv) if venv.exists() else None)
+    return _installed(version, venv) if venv.exists() else Installed(version, None)
 
 
 def install(home: Home, version: str, requirements: Path) -> Installed:
@@ -38,24 +39,30 @@ def install(home: Home, version: str, requirements: Path) -> Installed:
     text = requirements.read_text()
     venv = _venv(image, text)
     if venv.exists():
-        return Installed(version, _python(venv))
+        return _installed(version, venv)
     image.install()
     venv.parent.mkdir(parents=True, exist_ok=True)
     unfinished = venv.with_name(f"{venv.name}.unchecked")
     shutil.rmtree(unfinished, ignore_errors=True)
     image.copy_to(unfinished)
-    log = venv.with_suffix(".log")
+    log = _log(venv)
     constraints = image.constraints(venv.parent, text)
     if not install_requirements(home, unfinished, requirements, constraints, log):
         shutil.rmtree(unfinished)
         return Installed(version, None, log.read_text().strip()[-4000:])
     unfinished.rename(venv)
-    return Installed(version, _python(venv))
+    return _installed(version, venv)
 
 
 def _venv(image: Image, requirements: str) -> Path:
     return image.folder / "checks" / hashlib.sha256(requirements.encode()).hexdigest()[:10]
 
 
-def _python(venv: Path) -> str:
-    return str(venv / "bin" / "python")
+def _log(venv: Path) -> Path:
+    return venv.with_suffix(".log")
+
+
+def _installed(version: str, venv: Path) -> Installed:
+    lines = map(str.strip, _log(venv).read_text().splitlines())
+    changes = tuple(line for line in lines if line.startswith(("+ ", "- ", "~ ")))
+    return Installed(version, str(venv / "bin" / "python"), changes=changes)

@@ -16,6 +16,7 @@ from mwaactl.cli import (
     open,
     recovery,
     report,
+    requirements,
     rollout,
     status,
     switch,
@@ -75,6 +76,7 @@ switch.register(app)
 rollout.register(app)
 acceptance.register(app)
 dags.register(app)
+requirements.register(app)
 recovery.register(app)
 lineage.register(app)
 images.register(app)

@@ -57,8 +57,10 @@ def push(
 
     All get the same files, or none does. A push that dies half way is finished by the next.
     """
+    from mwaactl.dags.beside import not_pushed
     from mwaactl.dags.folder import read_folder
     from mwaactl.dags.push import push_dags
+    from mwaactl.stack import find_project
 
     with session(as_json):
         source = _source(folder, cwd)
@@ -67,7 +69,8 @@ def push(
             files = read_folder(source)
             unchecked = "--no-check" if no_check or dry_run else _checked(deployment, files, cwd)
             result = push_dags(deployment, files, delete=delete, dry_run=dry_run)
-            result = result.model_copy(update={"unchecked": unchecked})
+            beside = not_pushed(deployment, files, find_project(cwd))
+            result = result.model_copy(update={"unchecked": unchecked, "not_pushed": beside})
         error = None
         if result.behind:
             error = Unfinished(
@@ -146,7 +149,7 @@ def check(
             wanted = given(airflow_version, requirements)
         else:
             wanted = of_stack(open_deployment(stack, cwd), requirements)
-        with busy(f"Importing with Airflow {' and '.join(wanted)} (the first time, minutes)", as_json):
+        with busy(f"Importing with Airflow {' and '.join(each.version for each in wanted)}", as_json):
             result = check_dags(checkout, files, wanted)
         assert result is not None  # noqa: S101 - only if told to look for what is installed
         from mwaactl.screens.dags import show_check

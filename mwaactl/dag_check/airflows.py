@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mwaactl.dag_check import inside
-from mwaactl.dag_check.model import DagFacts, ImportFailure, VersionCheck
+from mwaactl.dag_check.model import DagFacts, ImportFailure, Installed, VersionCheck
 from mwaactl.errors import CheckFailed, Unreachable, UsageError
 from mwaactl.stack import find_project
 
@@ -67,25 +67,26 @@ class Checkout:
 
     def installed(self, version: str, requirements: str) -> Path | None:
         """The Python of an Airflow with these requirements, if it is installed."""
-        return self._ask(version, requirements, "--find")
+        return self._ask(version, requirements, "--find").python
 
     def install(self, version: str, requirements: str) -> Path:
         """The same, installed if it was not. Raises CheckFailed if the requirements cannot be."""
-        python = self._ask(version, requirements)
-        if python is None:
-            raise Unreachable(f"Airflow {version} was not installed")
-        return python
+        installed = self.try_to_install(version, requirements)
+        if installed.python is None:
+            raise CheckFailed(
+                f"the requirements cannot be installed with Airflow {version}: {installed.problem}"
+            )
+        return installed.python
 
-    def _ask(self, version: str, requirements: str, *options: str) -> Path | None:
+    def try_to_install(self, version: str, requirements: str) -> Installed:
+        """The same, with the reason if the requirements cannot be installed. Raises Unreachable."""
+        return self._ask(version, requirements)
+
+    def _ask(self, version: str, requirements: str, *options: str) -> Installed:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "requirements.txt"
             file.write_text(requirements)
-            answer = self._local(["airflow", version, str(file), *options])
-        if answer["problem"] is not None:
-            raise CheckFailed(
-                f"the requirements cannot be installed with Airflow {version}: {answer['problem']}"
-            )
-        return Path(answer["python"]) if answer["python"] is not None else None
+            return Installed.model_validate(self._local(["airflow", version, str(file), *options]))
 
     def _local(self, arguments: Sequence[str]) -> dict[str, Any]:
         done = subprocess.run(  # noqa: S603 - no shell, and the checkout's own program

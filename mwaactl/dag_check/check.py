@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mwaactl import clock
 from mwaactl.airflow.models import Dag, Task
 from mwaactl.dag_check.airflows import Checkout, check_version
 from mwaactl.dag_check.model import Change, CheckResult, DagFacts, Finding, VersionCheck
+from mwaactl.dag_check.requirements import Wanted
 from mwaactl.dags.folder import Folder
 from mwaactl.dags.syntax import run_ruff
 from mwaactl.errors import CheckFailed, Unusable
@@ -20,15 +21,15 @@ NEXT_MAJOR = "AIR3"  # Ruff's rules about Airflow 3
 
 
 def check_dags(
-    checkout: Checkout, folder: Folder, requirements: Mapping[str, str], *, installed_only: bool = False
+    checkout: Checkout, folder: Folder, wanted: Sequence[Wanted], *, installed_only: bool = False
 ) -> CheckResult | None:
-    """Import the files of `folder` with each version; `requirements`: the texts by version, oldest first.
+    """Import the files of `folder` with each version; `wanted`: oldest first.
 
     `installed_only`: None if one of the Airflows is not installed. Raises CheckFailed if requirements cannot
     be installed or Airflow ends, Unreachable, Unusable.
     """
     find = checkout.installed if installed_only else checkout.install
-    pythons = {version: find(version, text) for version, text in requirements.items()}
+    pythons = [(each.version, find(*each)) for each in wanted]
     since = clock.now().replace(microsecond=0)
     with tempfile.TemporaryDirectory(prefix="dags-") as place:
         dags = Path(place) / "dags"
@@ -37,7 +38,7 @@ def check_dags(
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(file.content)
         versions: list[VersionCheck] = []
-        for version, python in pythons.items():
+        for version, python in pythons:
             if python is None:
                 return None
             versions.append(check_version(version, python, dags, since, checkout.folder / "plugins"))
@@ -161,9 +162,3 @@ def _findings(dags: Path, folder: Folder) -> Iterator[Finding]:
                 rule=found["code"],
                 message=found["message"],
             )
-
-
-def oldest_first(versions: Sequence[str]) -> list[str]:
-    from packaging.version import Version
-
-    return sorted(dict.fromkeys(versions), key=Version)

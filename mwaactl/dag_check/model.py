@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field
 
 from mwaactl.json_model import Instant, Model
+
+
+class Installed(Model):
+    """An Airflow on this machine with requirements on top of its image's packages."""
+
+    version: str
+    python: Path | None  # runs it; None: it is not there
+    problem: str | None = None  # why the requirements cannot be installed
+    changes: tuple[str, ...] = ()  # to the image's packages: "+ pandas==2.3.3", "- x==1"
+
+
+class RequirementsCheck(Model):
+    versions: tuple[Installed, ...]
 
 
 class ImportFailure(Model):

@@ -2,44 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
+
+from packaging.version import InvalidVersion, Version
 
 from mwaactl.aws import aws_errors
-from mwaactl.dag_check.airflows import OPENLINEAGE
-from mwaactl.dag_check.check import oldest_first
+from mwaactl.dag_check.airflows import OPENLINEAGE, Checkout
+from mwaactl.dag_check.model import RequirementsCheck
 from mwaactl.deployment import Deployment
 from mwaactl.errors import UsageError
+from mwaactl.stack import Environment
 
 KEY = "requirements.txt"  # in each environment's bucket
 
 
-def given(versions: Sequence[str], file: Path | None) -> Mapping[str, str]:
-    """One text for all these versions, by version. Raises UsageError."""
+class Wanted(NamedTuple):
+    """An Airflow to check with."""
+
+    version: str
+    requirements: str  # the text
+
+
+def given(versions: Sequence[str], file: Path | None) -> tuple[Wanted, ...]:
+    """These versions with the requirements of `file`, oldest first. Raises UsageError."""
     text = read(file) if file is not None else OPENLINEAGE
-    return dict.fromkeys(oldest_first(versions), text)
+    return _oldest_first(Wanted(version, text) for version in versions)
 
 
-def of_stack(deployment: Deployment, file: Path | None = None) -> Mapping[str, str]:
-    """By the version of each environment: the text of `file`, else the one in its bucket.
+def of_stack(deployment: Deployment, file: Path | None = None) -> tuple[Wanted, ...]:
+    """Each environment's version, with the requirements of `file`, else with those in its bucket.
 
     Raises Unreachable, UsageError.
     """
-    sides = {side.airflow_version: side for side in deployment.stack.airflow_environments.values()}
+    sides = deployment.stack.airflow_environments.values()
     if file is not None:
-        return dict.fromkeys(oldest_first(list(sides)), read(file))
-    texts: dict[str, str] = {}
-    for version in oldest_first(list(sides)):
-        bucket = sides[version].bucket
-        with aws_errors(f"read s3://{bucket}/{KEY}"):
-            answer = deployment.clients.s3.get_object(Bucket=bucket, Key=KEY)
-            with answer["Body"] as body:
-                texts[version] = body.read().decode()
-    return texts
+        return given([side.airflow_version for side in sides], file)
+    return _oldest_first(Wanted(side.airflow_version, stored(deployment, side)) for side in sides)
+
+
+def stored(deployment: Deployment, side: Environment) -> str:
+    """The requirements.txt in an environment's bucket. Raises Unreachable."""
+    with aws_errors(f"read s3://{side.bucket}/{KEY}"):
+        answer = deployment.clients.s3.get_object(Bucket=side.bucket, Key=KEY)
+        with answer["Body"] as body:
+            return body.read().decode(errors="replace")
+
+
+def check_requirements(checkout: Checkout, wanted: Sequence[Wanted]) -> RequirementsCheck:
+    """Install these requirements as Amazon would. Raises Unreachable, UsageError."""
+    return RequirementsCheck(versions=tuple(checkout.try_to_install(*each) for each in wanted))
+
+
+def _oldest_first(every: Iterable[Wanted]) -> tuple[Wanted, ...]:
+    try:
+        return tuple(sorted(dict.fromkeys(every), key=lambda each: Version(each.version)))
+    except InvalidVersion as error:
+        raise UsageError(f"{error}: name a version of Airflow, such as 3.3.1") from error
 
 
 def read(file: Path) -> str:
+    """The file's lines after those that the program adds. Raises UsageError."""
     try:
-        return file.read_text()
+        return OPENLINEAGE + file.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} cannot be read: {error}") from error

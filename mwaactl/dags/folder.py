@@ -43,8 +43,8 @@ class Folder:
 
 
 def read_folder(path: Path) -> Folder:
-    """The files to upload: not `__pycache__`, nothing hidden but `.airflowignore`, and not the probe, which
-    `pulumi up` writes.
+    """The files to upload: not `__pycache__`, nothing hidden but `.airflowignore`, and not what `pulumi up`
+    writes.
 
     Buckets have no links: what a link leads to is uploaded under the link's name. Raises UsageError if there
     is no such folder or it is empty, CheckFailed naming everything in it that cannot be uploaded.

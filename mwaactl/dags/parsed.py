@@ -131,19 +131,27 @@ class _Side:
                 continue
             shown = self._shows(name, dags)
             oldest = min(dag.parsed or BEGINNING for dag in dags)
-            if (modules or not shown) and oldest < self._pushed + ARRIVES_WITHIN:
+            if shown is False:
+                yield name, f"{self._name}: {name}, of which it has another source"
+            elif (modules or shown is None) and oldest < self._pushed + ARRIVES_WITHIN:
                 parsed = iso(oldest) if oldest > BEGINNING else "never"
                 yield name, f"{self._name}: {name}, last parsed {parsed}"
         if waited < FOUND_WITHIN:
             for name in self._candidates & self._uploaded - by_file.keys():
                 yield name, f"{self._name}: {name}, of which no DAG has appeared"
 
-    def _shows(self, name: str, dags: list[ParsedDag]) -> bool:
-        """Whether Airflow shows exactly this source for the file."""
+    def _shows(self, name: str, dags: list[ParsedDag]) -> bool | None:
+        """Whether Airflow shows exactly this source for the file; None if it shows none."""
         if name in self._sources:
             return True
         source = self._api.source(dags[0].dag_id)
-        if source is None or source.encode() != self._folder.files[name].content:
+        try:
+            own = self._folder.files[name].content.decode()
+        except UnicodeDecodeError:  # an archive, or of another encoding: Airflow shows it in its own way
+            return None
+        if source is None:
+            return None
+        if _lines(source) != _lines(own):
             return False
         self._sources.add(name)
         return True
@@ -185,6 +193,11 @@ def _relative(file: str, root: str | None) -> str:
     if root is not None and file.startswith(root):
         return file.removeprefix(root)
     return file.partition(DAGS_FOLDER)[2] or file
+
+
+def _lines(text: str) -> str:
+    """The text with the ends of lines that Airflow reads."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _may_define_dags(name: str, content: bytes) -> bool:

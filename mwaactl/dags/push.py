@@ -68,6 +68,7 @@ class PushResult(Model):
     left_apart: tuple[str, ...] = ()  # left, and not the same in all buckets
     finished: str | None = None  # the push that had died half way, and was finished first
     parsed: dict[Colour, ParsedFiles] | None = None  # with --wait: what each Airflow has shown
+    not_pushed: tuple[str, ...] = ()  # requirements and plugins that an environment update has to bring
     unchecked: str | None = None  # why no Airflow has imported the files before they were pushed
     unfinished: str | None = None  # in a dry run: a push that has not ended
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mwaactl.dag_check.model import CheckResult
+from mwaactl.dag_check.model import CheckResult, RequirementsCheck
 from mwaactl.dags.diff import DagsDiff
 from mwaactl.dags.push import EnvironmentPush, PushResult
 from mwaactl.dags.syntax import python_of
@@ -83,6 +83,18 @@ def show_check(console: Console, result: CheckResult) -> None:
     _listing(console, "What Ruff says about the next major version", findings)
 
 
+def show_requirements(console: Console, result: RequirementsCheck) -> None:
+    for installed in result.versions:
+        title = Text(f"Airflow {installed.version}", style="bold")
+        if installed.python is None:
+            console.print(title, Text("cannot be installed", style="red"))
+            console.print(Text(installed.problem or "no reason is known"), soft_wrap=True)
+        else:
+            console.print(title, Text("installed", style="green"))
+            for line in installed.changes:
+                console.print(Text(f"  {line}"), soft_wrap=True)
+
+
 def _listing(console: Console, title: str, lines: Sequence[str]) -> None:
     if lines:
         console.print(f"\n{title}", style="bold", highlight=False)
@@ -97,6 +109,7 @@ def _notes(result: PushResult) -> Iterator[str]:
         yield f"{result.unfinished} has not ended; if it is dead, the next push finishes it first."
     if result.unchecked is not None and not result.dry_run:
         yield f"no Airflow has imported the files before ({result.unchecked}). To do so: mwaactl dags check"
+    yield from result.not_pushed
     for side in (result.parsed or {}).values():
         yield (
             f"{side.environment} has parsed the files: {len(side.by_source)} exactly this source, "

@@ -73,10 +73,13 @@ def test_policies_of_ones_own_are_added_and_touch_no_environment(project: Projec
     configure(project, "execution_policy_arns[0]", MORE)
     configure(project, "marquez_policy", document(policy("sns:ListTopics")))
     configure(project, "snapshot_policy_arns[0]", MORE)
+    project.set(log_retention_days=90, backup_retention_days=21)
     result = project.up()
     assert result.ok, result.said
     assert touched(result) == []
     assert {op for op, _, _ in result.changes} <= {"create", "update"}
+    groups = project.cloud.client("logs").describe_log_groups()["logGroups"]
+    assert {each["retentionInDays"] for each in groups} == {90}
     assert may(project, "blue", "sns:ListTopics")
     assert not may(project, "green", "sns:ListTopics"), "green has a document of its own"
     assert may(project, "green", "sqs:ListQueues")

@@ -30,7 +30,7 @@ CERTIFICATE = "arn:aws:acm:us-east-1:000000000000:certificate/11111111-2222-3333
 # What makes more resources, or closes them further, for each back end.
 EVERY_SETTING: Mapping[str, Any] = {
     "production": True,
-    "permissions_boundary_arn": "arn:aws:iam::aws:policy/PowerUserAccess",
+    "permissions_boundary_arn": "arn:aws:iam::aws:policy/ReadOnlyAccess",
     "iam_path": "/data/",
     "update_owner_in_place": True,
     "vpc_endpoints": True,

@@ -222,7 +222,7 @@ class Twins:
 
     def push_folder(self, folder: Path) -> None:
         """Bring a DAGs folder to both buckets."""
-        done = self.mwaactl("dags", "push", str(folder))
+        done = self.mwaactl("dags", "push", "--no-check", str(folder))
         if done.code != 0:
             raise RuntimeError(f"mwaactl dags push failed: {done.out}{done.err}")
 

@@ -155,3 +155,23 @@ def test_requirements_that_cannot_be_installed_are_explained(folder: Path, tmp_p
     assert code == 1
     assert f"the requirements cannot be installed with Airflow {NEW}" in answer["error"]
     assert "requests" in answer["error"]
+
+
+def test_requirements_are_installed_and_what_they_change_is_shown(tmp_path: Path) -> None:
+    lines = tmp_path / "requirements.txt"
+    lines.write_text("cowsay\n")
+    done = subprocess.run(
+        [
+            *(str(CHECKOUT / ".venv" / "bin" / "mwaactl"), "requirements", "check", str(lines)),
+            *("--airflow-version", NEW, "--json"),
+        ],
+        cwd=CHECKOUT,
+        env=os.environ | {"MWAA_LOCAL_TOOLS": str(Home.find().tools)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    (version,) = json.loads(done.stdout)["versions"]
+    assert done.returncode == 0, version
+    names = {line.split("==")[0] for line in version["changes"]}
+    assert {"+ cowsay", "+ openlineage-python"} <= names

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from mwaactl.cli import app as cli
 from mwaactl.dag_check.airflows import Checkout
+from mwaactl.dag_check.model import Installed
 from mwaactl.deployment import Deployment
 from tests.fakes.aws.clients import FakeClients, deployment
 
@@ -20,7 +21,7 @@ Command = Callable[..., Result]
 def commands(monkeypatch: pytest.MonkeyPatch, aws: FakeClients) -> Command:
     """What runs a command with these arguments; every command finds a stack whose AWS is `aws`."""
     # no Airflow is installed for `dags check`, and none is looked for in a process of its own
-    monkeypatch.setattr(Checkout, "_ask", lambda *_: None)
+    monkeypatch.setattr(Checkout, "_ask", lambda _, version, *__: Installed(version=version, python=None))
     monkeypatch.setattr(Deployment, "open", lambda stack, *_: deployment(aws, stack or "fullha"))
     return lambda *arguments: CliRunner().invoke(cli.app, arguments)
 

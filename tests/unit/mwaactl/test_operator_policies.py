@@ -141,8 +141,10 @@ def pushes(world: World) -> Iterator[Result]:
     aws = world.fresh()
     for name in (BLUE, GREEN):
         aws.s3.buckets[f"{name}-dags"].put("dags/old.py", b"")
+        aws.s3.buckets[f"{name}-dags"].put("requirements.txt", b"")
     run = world.open(aws)
     yield run("dags", "push", str(world.folder), "--delete")
+    (world.folder / "requirements.txt").write_text("")
     yield run("dags", "push", str(world.folder), "--wait")
 
 

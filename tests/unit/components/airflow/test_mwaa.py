@@ -289,9 +289,16 @@ def test_objects_wait_until_their_bucket_keeps_versions(deployed: Deployed) -> N
         assert [urn for urn in urns if "BucketVersioning" in urn]
 
 
-@pytest.mark.parametrize(("production", "days"), [(False, 30), (True, 365)])
-def test_the_logs_expire_and_go_with_the_environment(production: bool, days: int) -> None:
-    deployment = deploy("standard", {"production": production})
+@pytest.mark.parametrize(
+    ("changes", "days"),
+    [
+        ({"production": False}, 30),
+        ({"production": True}, 365),
+        ({"production": True, "log_retention_days": 90}, 90),
+    ],
+)
+def test_the_logs_expire_and_go_with_the_environment(changes: dict[str, Any], days: int) -> None:
+    deployment = deploy("standard", changes)
     groups = deployment.of_type("LogGroup")
     assert {group.inputs["name"].rpartition("-")[2] for group in groups} == {
         "DAGProcessing",

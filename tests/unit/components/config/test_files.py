@@ -178,3 +178,14 @@ def test_web_servers_have_limits_of_their_class() -> None:
         min_webservers=3, max_webservers=2
     )
     assert "max_webservers" in complaint(max_webservers=6)
+
+
+@pytest.mark.parametrize("days", [0, 2, 366, "x"])
+def test_logs_are_kept_as_long_as_cloudwatch_can(days: object) -> None:
+    assert "one of 1, 3, 5, 7, 14, 30" in complaint(log_retention_days=days)
+    assert parse({"log_retention_days": "90"}).log_retention_days == 90
+
+
+@pytest.mark.parametrize("days", [0, 36])
+def test_backups_are_kept_as_long_as_rds_can(days: int) -> None:
+    assert "days from 1 to 35" in complaint(backup_retention_days=days)

@@ -552,3 +552,21 @@ def test_a_version_that_aws_no_longer_creates_is_refused_with_the_commands() -> 
         deploy(HA, {"aurora_version": "16.1"})
     assert "pulumi config set aurora_version <version> -s fullha" in str(raised.value)
     assert "aws rds describe-db-engine-versions --engine aurora-postgresql" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "snapshots", "aurora"),
+    [
+        ({"production": False}, 3, 1),
+        ({"production": True}, 14, 14),
+        ({"production": True, "backup_retention_days": 35}, 35, 35),
+        ({"production": False, "backup_retention_days": 2}, 2, 2),
+    ],
+)
+def test_backups_are_kept_as_long_as_the_settings_say(
+    changes: dict[str, Any], snapshots: int, aurora: int
+) -> None:
+    (rule,) = deploy("standard", changes).resource("Plan", "marquez-snapshots").inputs["rules"]
+    assert rule["lifecycle"]["deleteAfter"] == snapshots
+    (cluster,) = deploy("hamarquez", changes).of_type("Cluster")
+    assert cluster.inputs["backupRetentionPeriod"] == aurora

@@ -195,6 +195,30 @@ def test_a_failed_check_stops_it_and_force_overrides_it(aws: FakeClients) -> Non
     assert rehearsed(aws, force=("import-errors",)).ok
 
 
+def test_the_first_proofs_of_a_new_stack_are_waited_for(aws: FakeClients) -> None:
+    """The newest run is at work on blue, and there is none before."""
+    for colour in COLOURS:
+        side(aws, colour).runs.clear()
+        side(aws, colour).dags[PROBE].next_due = aws.ssm.clock.now + timedelta(seconds=30)
+    begun = aws.ssm.clock.now
+    assert rehearsed(aws).ok
+    assert executions(aws)[begun + timedelta(seconds=30)] == ["blue"]
+
+
+@pytest.mark.parametrize("what", ["paused", "silent"])
+def test_a_proof_that_does_not_come_fails_the_check(aws: FakeClients, what: str) -> None:
+    side(aws, "green").runs.clear()
+    side(aws, "green").silent = True
+    for colour in COLOURS:
+        side(aws, colour).dags[PROBE].paused = what == "paused"
+    begun = aws.ssm.clock.now
+    result = rehearsed(aws)
+    assert step(result, "checks").detail == "nothing was written: gate failed"
+    assert newest_owner(standing(aws), PROBE) == "blue"
+    waited = aws.ssm.clock.now - begun
+    assert (waited < timedelta(minutes=1)) == (what == "paused")
+
+
 def test_a_switch_that_is_not_finished_stops_it_with_the_command_that_ends_it(aws: FakeClients) -> None:
     switched(aws, "green", "hourly")
     aws.ssm.clock.forward(60)

@@ -14,7 +14,7 @@ import pytest
 from mwaactl.dag_check import airflows
 from mwaactl.dag_check.airflows import Checkout, check_version
 from mwaactl.dag_check.check import failed, special
-from mwaactl.dag_check.model import CheckResult, DagFacts, ImportFailure, TaskFacts, VersionCheck
+from mwaactl.dag_check.model import CheckResult, DagFacts, ImportFailure, Installed, TaskFacts, VersionCheck
 from mwaactl.errors import CheckFailed, UsageError
 from tests.fakes.aws.clients import BLUE, GREEN, FakeClients
 from tests.fakes.mwaactl.commands import Command, output
@@ -161,7 +161,11 @@ def says(
         text = json.dumps({"python": "3.12.1", "import_errors": errors, "dags": {}})
         python = program(tmp_path, f"print({text!r})")
         monkeypatch.setattr(
-            Checkout, "_ask", lambda _, version, text, *options: python if text == "requests\n" else None
+            Checkout,
+            "_ask",
+            lambda _, version, text, *options: Installed(
+                version=version, python=python if text == "requests\n" else None
+            ),
         )
 
     return answer
@@ -202,3 +206,27 @@ def test_a_check_uses_the_stacks_versions_and_requirements(
     assert [each["airflow_version"] for each in output(result)["versions"]] == ["3.0.6"]
     shown = run("dags", "check", str(folder)).stdout
     assert "  daily.py: NameError: y" in shown
+
+
+def test_requirements_that_amazon_would_not_install_fail_the_check(
+    run: Command, aws: FakeClients, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def ask(_: Checkout, version: str, text: str, *options: str) -> Installed:
+        asked.append((version, text, *options))
+        if version.startswith("2"):
+            return Installed(version=version, python=None, problem="no version of x fits")
+        return Installed(version=version, python=tmp_path, changes=("+ x==1.0",))
+
+    monkeypatch.setattr(Checkout, "_ask", ask)
+    (tmp_path / "requirements.txt").write_text("x\n")
+    options = ("--airflow-version", "3.3.1", "--airflow-version", "2.11.2")
+    result = run("requirements", "check", str(tmp_path / "requirements.txt"), *options)
+    assert result.exit_code == 1
+    assert "no version of x fits" in result.stdout
+    assert "  + x==1.0\n" in result.stdout
+    assert "Airflow 2.11.2 would start without any of these requirements" in result.stderr
+    lines = "apache-airflow-providers-openlineage\nopenlineage-python\nx\n"
+    assert asked == [("2.11.2", lines), ("3.3.1", lines)], "the program adds the first two"
+    assert run("requirements", "check", "--airflow-version", "three").exit_code == 2

@@ -26,6 +26,7 @@ class Airflow:
         self.delay, self._first_find = delay, first_find
         self.broken: set[str] = set()
         self.shows_sources = True
+        self.stuck: dict[str, str] = {}  # files that it goes on parsing, whatever is in its bucket
         aws.mwaa.airflow[name]["/dags"] = self._dags
         aws.mwaa.airflow[name]["/importErrors"] = self._errors
         self._sources = aws.mwaa.airflow[name]
@@ -37,8 +38,10 @@ class Airflow:
     def _files(self) -> dict[str, tuple[str, datetime]]:
         """What it has, with the time at which it was last parsed."""
         parsed = self._now - timedelta(seconds=self._now.timestamp() % 20)
+        if self.stuck:
+            return {name: (source, parsed) for name, source in self.stuck.items()}
         return {
-            key.removeprefix("dags/"): (self._bucket.objects[key].decode(), parsed)
+            key.removeprefix("dags/"): (self._bucket.objects[key].decode().replace("\r\n", "\n"), parsed)
             for key in self._bucket.keys("dags/")
             if self._bucket.modified[key] + timedelta(seconds=self.delay) < parsed
         }
@@ -142,6 +145,19 @@ def test_an_airflow_that_never_parses_is_not_waited_for_forever(
     airflows[1].delay = 10_000
     error = push("--timeout", "200", code=5)["error"]
     assert f"not parsed after 200 s: {GREEN}: daily.py, of which no DAG has appeared" in error
+
+
+def test_an_airflow_that_goes_on_with_an_old_file_is_seen_by_its_source(
+    push: Push, airflows: tuple[Airflow, Airflow]
+) -> None:
+    airflows[1].stuck = {"daily.py": SOURCE + "x = 1\n"}
+    error = push("--timeout", "200", code=5)["error"]
+    assert f"not parsed after 200 s: {GREEN}: daily.py, of which it has another source" in error
+
+
+def test_the_ends_of_lines_are_those_that_airflow_reads(push: Push, tmp_path: Path) -> None:
+    (tmp_path / "daily.py").write_bytes(b"from airflow import DAG\r\n")
+    assert push()["parsed"]["blue"]["by_source"] == ["daily.py"]
 
 
 def test_what_was_deleted_must_be_gone(push: Push, aws: FakeClients, tmp_path: Path) -> None:

@@ -1,0 +1,46 @@
+"""Variables and connections from files, put where both sides look for them: the stack's secrets backend."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from local.aws import callers
+from local.home import CHECKOUT, Home
+from local.processes import LocalError
+
+
+def contents(variable: str, given: str) -> dict[str, str]:
+    """The secrets of a file as `airflow variables|connections export` writes it (JSON or YAML), by name.
+
+    `variable`: the one of make, for messages. Raises LocalError.
+    """
+    if not given:
+        return {}
+    path = (CHECKOUT / Path(given).expanduser()).resolve()
+    try:
+        read = yaml.safe_load(path.read_text())  # JSON is YAML
+    except (OSError, yaml.YAMLError) as error:
+        raise LocalError(f"{variable}={given}: {path} cannot be read: {error}") from error
+    if not isinstance(read, dict):
+        raise LocalError(f"{variable}={given}: {path} must be an object: names with their values")
+    return {str(name): value if isinstance(value, str) else json.dumps(value) for name, value in read.items()}
+
+
+def store(home: Home, outputs: Mapping[str, Any], given: Mapping[str, Mapping[str, str]]) -> int:
+    """Create or change these secrets, by `variables` and `connections`; return how many there are."""
+    client = callers.deployer(home, "secretsmanager")
+    count = 0
+    for kind, secrets in given.items():
+        for name, value in secrets.items():
+            count += 1
+            full = f"{outputs[f'{kind}_prefix']}/{name}"
+            try:
+                client.put_secret_value(SecretId=full, SecretString=value)
+            except client.exceptions.ResourceNotFoundException:
+                client.create_secret(Name=full, SecretString=value)
+    return count

@@ -1,0 +1,62 @@
+"""Variables and connections of one's own: a file that cannot be meant is named before anything starts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from local import secrets, up
+from local.aws import callers
+from local.home import Home
+from local.processes import LocalError
+
+
+def test_values_are_taken_as_airflow_exports_them(tmp_path: Path) -> None:
+    file = tmp_path / "connections.json"
+    warehouse = {"conn_type": "postgres", "host": "db", "port": 5432}
+    file.write_text(json.dumps({"warehouse": warehouse, "plain": "postgres://db"}))
+    assert secrets.contents("CONNECTIONS", str(file)) == {
+        "warehouse": json.dumps(warehouse),
+        "plain": "postgres://db",
+    }
+    yaml = tmp_path / "variables.yaml"
+    yaml.write_text("batch: 10\nname: a b\n")
+    assert secrets.contents("VARIABLES", str(yaml)) == {"batch": "10", "name": "a b"}
+    assert secrets.contents("VARIABLES", "") == {}
+
+
+@pytest.mark.parametrize("content", [None, "[1, 2]", "{"])
+def test_another_file_is_refused_before_anything_starts(tmp_path: Path, content: str | None) -> None:
+    file, home = tmp_path / "variables.json", tmp_path / "home"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(LocalError, match=r"VARIABLES=.*variables\.json"):
+        up.up(Home(home), "standard", print, up.Own(variables=str(file)))
+    assert not home.exists()
+
+
+def test_a_secret_is_made_or_changed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Missing(Exception):  # noqa: N818 - AWS's name is ResourceNotFoundException
+        pass
+
+    stored = {"p/variables/old": "1"}
+
+    def put(**request: Any) -> None:
+        if request["SecretId"] not in stored:
+            raise Missing
+        stored[request["SecretId"]] = request["SecretString"]
+
+    client = SimpleNamespace(
+        put_secret_value=put,
+        create_secret=lambda **request: stored.update({request["Name"]: request["SecretString"]}),
+        exceptions=SimpleNamespace(ResourceNotFoundException=Missing),
+    )
+    monkeypatch.setattr(callers, "deployer", lambda *_: client)
+    outputs = {"variables_prefix": "p/variables", "connections_prefix": "p/connections"}
+    given = {"variables": {"old": "2", "new": "3"}, "connections": {}}
+    assert secrets.store(Home(tmp_path), outputs, given) == 2
+    assert stored == {"p/variables/old": "2", "p/variables/new": "3"}
