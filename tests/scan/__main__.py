@@ -33,6 +33,7 @@ EVERY_SETTING: Mapping[str, Any] = {
     "permissions_boundary_arn": "arn:aws:iam::aws:policy/ReadOnlyAccess",
     "iam_path": "/data/",
     "update_owner_in_place": True,
+    "is_paused_upon_creation": True,
     "vpc_endpoints": True,
     "nat": "per_az",
     "create_kms_key": True,

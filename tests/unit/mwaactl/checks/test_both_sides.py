@@ -93,7 +93,7 @@ def test_the_plugins_that_are_deployed_must_be_the_same(aws: FakeClients) -> Non
     for other in (b"gate 2", b"a longer gate"):
         deployed(aws, GREEN, "new", other)
         result, detail = outcome(aws, "same-plugins")
-        assert (result, "pulumi up" in detail) == ("fail", True)
+        assert (result, "mwaactl rollout" in detail) == ("fail", True)
 
 
 def test_plugins_are_compared_by_content_where_etags_are_no_digests(aws: FakeClients) -> None:
