@@ -32,6 +32,7 @@ EVERY_SETTING: Mapping[str, Any] = {
     "production": True,
     "permissions_boundary_arn": "arn:aws:iam::aws:policy/ReadOnlyAccess",
     "iam_path": "/data/",
+    "is_paused_upon_creation": True,
     "update_owner_in_place": True,
     "is_paused_upon_creation": True,
     "vpc_endpoints": True,
