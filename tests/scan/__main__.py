@@ -34,7 +34,6 @@ EVERY_SETTING: Mapping[str, Any] = {
     "iam_path": "/data/",
     "is_paused_upon_creation": True,
     "update_owner_in_place": True,
-    "is_paused_upon_creation": True,
     "vpc_endpoints": True,
     "nat": "per_az",
     "create_kms_key": True,
