@@ -20,7 +20,7 @@ help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 .PHONY: local
-local: .venv/.synced ## The whole product on this machine, no AWS account (MODE=standard|bluegreen|hamarquez|fullha)
+local: .venv/.synced ## The whole product on this machine, no AWS account (MODE=standard|bluegreen|hamarquez|fullha, DAGS=../my-dags)
 	@$(RUN) local up --mode $(MODE) --dags '$(DAGS)' --airflow '$(AIRFLOW)' \
 		--requirements '$(REQUIREMENTS)' --plugins '$(PLUGINS)' --startup '$(STARTUP)' \
 		--variables '$(VARIABLES)' --connections '$(CONNECTIONS)'
