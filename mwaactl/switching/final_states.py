@@ -193,6 +193,8 @@ def _spans(
     """
     lines: Collection[str | None] = dags or (None, *timeline.dags)
     common = begin(None) if timeline.owner(now) == target else None
+    if common is not None and from_the_beginning(common):
+        common = None  # no switch: a DAG whose turn began later was moved alone
     held = frozenset(
         line
         for line in lines

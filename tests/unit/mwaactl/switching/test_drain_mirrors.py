@@ -16,7 +16,7 @@ from tests.fakes.clock import START, at
 from tests.fakes.mwaactl.mirrors import FakeMirrorCopy
 from tests.fakes.mwaactl.switches import switched
 
-BLUE = NAMES["blue"]
+BLUE, GREEN = NAMES["blue"], NAMES["green"]
 
 
 def waited(aws: FakeClients, **options: Any) -> DrainProgress:
@@ -87,6 +87,22 @@ def test_what_ended_while_nobody_waited_is_copied_though_a_held_dag_moves_days_l
     assert set(done.moved) == ({"etl"} if moved_by == "this command" else set())
     plain = [] if dags else [(BLUE, "plain", START)]
     assert sorted(mirrors.copied) == [(BLUE, "etl", at(n * hour)) for n in (0, 10, 20, 30, 40)] + plain
+
+
+@pytest.mark.parametrize("dags", [(), ("etl",)])
+def test_a_dag_that_comes_back_alone_brings_its_states_also_if_all_never_switched(
+    aws: FakeClients, mirrors: FakeMirrorCopy, dags: tuple[str, ...]
+) -> None:
+    works = {name: Work(600, 60, alone=False) for name in ("etl", "plain")}
+    ScheduledAirflows(aws, works, bare=True)
+    switched(aws, "green", "etl")
+    assert waited(aws, dags=("etl",)).finished
+    aws.ssm.clock.forward(3600)
+    switched(aws, "blue", "etl")
+    aws.ssm.clock.forward(60)
+    assert wait_until_drained(deployment(aws), "blue", dags=dags, timeout=1000).finished
+    back = [due for side, dag_id, due in sorted(mirrors.copied) if (side, dag_id) == (GREEN, "etl")]
+    assert back == [at(600 * n) for n in range(1, 7)]
 
 
 def test_weeks_are_listed_of_the_dag_alone_that_was_held_for_weeks(
