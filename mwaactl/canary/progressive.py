@@ -9,18 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from bluegreen.proof import PROBE
 from bluegreen.timeline import Colour, other_colour
 
 from mwaactl import clock
-from mwaactl.canary.soak import Soak, history, look
+from mwaactl.canary.soak import History, Soak, history, look
 from mwaactl.checks.outcome import checks_failed, listed
 from mwaactl.deployment import Deployment
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable, UsageError
 from mwaactl.json_model import Model
-from mwaactl.ownership.parameter import aws_now
+from mwaactl.ownership.parameter import Snapshot, aws_now
 from mwaactl.ownership.reading import newest_owner
 from mwaactl.switching.bring_back import bring_back
 from mwaactl.switching.drain import wait_until_drained
@@ -39,6 +39,8 @@ class Canary:
     dags: tuple[str, ...] = ()
     percents: tuple[int, ...] = ()
     soak: timedelta
+    hold: tuple[str, ...] = ()  # DAGs that move only while they are idle
+    lead: float | None = None  # seconds
 
     def __post_init__(self) -> None:
         if self.dags and self.percents:
@@ -91,105 +93,165 @@ def progress(
     nothing was written, or they did badly and are given back: the message says why), LostRace, Unfinished
     (interrupted, or not given back: the message says how to go on), Unreachable, UsageError.
     """
-    done: list[Step] = []
-    for dags in canary.steps(deployment, target):
-        _move(deployment, target, dags, canary, force, reason)
-        try:
-            soak = _watch(deployment, target, dags, canary.soak, on_look)
-        except KeyboardInterrupt as error:
-            raise Unfinished(
-                f"interrupted, with {listed(dags)} on {target}. Repeat the command to go on, or give them "
-                f"back: {_back(deployment, target, dags)}"
-            ) from error
-        if soak.bad or soak.unseen:
-            _give_back(deployment, target, dags, soak, reason)
-        done.append(Step(dags=dags, soak=soak))
-    return tuple(done)
+    return _Progress(deployment, target, canary, force, reason or "canary", on_look).run()
 
 
-def _move(
-    deployment: Deployment,
-    target: Colour,
-    dags: Sequence[str],
-    canary: Canary,
-    force: Collection[str],
-    reason: str,
-) -> None:
-    """Give the DAGs to `target`, those that must not overlap themselves as soon as they are idle."""
-    planned = plan(deployment, target, dags=dags, force=force)
-    if planned.already:
-        return
-    if error := checks_failed(planned.checks):
-        raise error
-    carry_out(planned, reason=reason or "canary")
-    wait_until_drained(deployment, target, dags=dags, timeout=canary.soak.total_seconds())
-    timeline = deployment.ownership.read().timeline
-    if busy := [dag for dag in dags if newest_owner(timeline, dag) != target]:
-        raise Unfinished(
-            f"not idle within {canary.soak.total_seconds():g} s, so not moved: {listed(busy)}. Repeat the "
-            f"command to go on, or give all of them back: {_back(deployment, target, dags)}"
+class _Progress:
+    def __init__(
+        self,
+        deployment: Deployment,
+        target: Colour,
+        canary: Canary,
+        force: Collection[str],
+        reason: str,
+        on_look: Callable[[Soak, timedelta], None],
+    ) -> None:
+        self._deployment, self._target, self._home = deployment, target, other_colour(target)
+        self._canary, self._force, self._reason, self._on_look = canary, force, reason, on_look
+        self._decided = _decided(deployment.ownership.read())
+
+    def run(self) -> tuple[Step, ...]:
+        done: list[Step] = []
+        for dags in self._canary.steps(self._deployment, self._target):
+            try:
+                self._move(dags)
+                soak = self._watch(dags)
+            except KeyboardInterrupt as error:
+                raise Unfinished(
+                    f"interrupted: {listed(dags)} may be on {self._target}. Repeat the command to go on, or "
+                    f"give them back: {self._back(dags)}"
+                ) from error
+            if soak.bad or soak.unseen:
+                self._give_back(dags, soak)
+            done.append(Step(dags=dags, soak=soak))
+        return tuple(done)
+
+    def _move(self, dags: Sequence[str]) -> None:
+        """Give the DAGs to the target; those that must not overlap themselves follow while it is watched."""
+        canary = self._canary
+        planned = plan(
+            self._deployment,
+            self._target,
+            dags=dags,
+            lead=canary.lead,
+            force=self._force,
+            hold=set(canary.hold).intersection(dags),
         )
+        if planned.already:
+            return
+        if error := checks_failed(planned.checks):
+            raise error
+        carry_out(planned, reason=self._reason)
 
+    def _watch(self, dags: Sequence[str]) -> Soak:
+        """The verdict at the end of the soak, or as soon as it is bad.
 
-def _watch(
-    deployment: Deployment,
-    target: Colour,
-    dags: Sequence[str],
-    length: timedelta,
-    on_look: Callable[[Soak, timedelta], None],
-) -> Soak:
-    """The verdict at the end of the soak, or as soon as it is bad. Raises LostRace, Unreachable."""
-    unwell, before = 0, None
-    while True:
-        try:
-            snapshot = deployment.ownership.read()
-            if moved := [dag for dag in dags if newest_owner(snapshot.timeline, dag) != target]:
-                raise LostRace(
-                    f"another operator has moved {listed(moved)} away from {target} meanwhile: that stands"
-                )
-            now = aws_now(snapshot, deployment.ownership.lead)
-            if before is None:
-                before = history(deployment, other_colour(target), dags, snapshot.timeline, now)
-            soak = look(deployment, target, before, snapshot.timeline, now)
-        except Unreachable:
-            unwell += 1
-            if unwell >= PATIENCE:
-                raise
-        else:
+        Between two looks, the DAGs that were held move, and the books are closed. Raises LostRace,
+        Unfinished, Unreachable.
+        """
+        unwell, drained, moved, begun = 0, False, set[str](), clock.now()
+        before: History = {}
+        while True:
+            snapshot = self._deployment.ownership.read()
+            moved = self._moved(snapshot, dags, moved)
+            now = aws_now(snapshot, self._deployment.ownership.lead)
+            if fresh := moved - before.keys():
+                before = {**before, **history(self._deployment, self._home, fresh, snapshot.timeline, now)}
+            soak = self._look(snapshot, before, now)
             unwell = unwell + 1 if soak.problems else 0
-            begin = max(snapshot.timeline.newest(dag).since for dag in dags)
-            left = begin + length - now
-            on_look(soak, max(left, timedelta()))
+            begin = max((snapshot.timeline.newest(dag).since for dag in moved), default=now)
+            left = begin + self._canary.soak - now if len(moved) == len(dags) else self._canary.soak
+            self._on_look(soak, max(left, timedelta()))
             if any(dag.result == "bad" for dag in soak.dags) or unwell >= PATIENCE:
                 return soak
             if left <= timedelta() and not unwell:
                 return soak
-        clock.sleep(PERIOD)
+            if len(moved) < len(dags) and clock.now() - begun > self._canary.soak:
+                self._not_idle(set(dags) - moved, dags)
+            drained = self._pause(dags, drained)
 
+    def _moved(self, snapshot: Snapshot, dags: Sequence[str], before: set[str]) -> set[str]:
+        """The DAGs that are the target's. Raises LostRace if somebody else has decided meanwhile."""
+        timeline = snapshot.timeline
+        moved = {dag for dag in dags if newest_owner(timeline, dag) == self._target}
+        if taken := before - moved:
+            raise LostRace(f"another operator has moved {listed(sorted(taken))} meanwhile: that stands")
+        if _decided(snapshot) != self._decided:
+            raise LostRace(
+                f"another operator has switched meanwhile: {newest_owner(timeline)} owns the work. That "
+                f"stands; see `mwaactl history -s {self._deployment.name}`"
+            )
+        return moved
 
-def _give_back(deployment: Deployment, target: Colour, dags: Sequence[str], soak: Soak, reason: str) -> None:
-    """Give the DAGs back, and raise CheckFailed with why. Raises Unfinished if that did not succeed."""
-    home, why = other_colour(target), str(soak)
-    try:
-        bring_back(deployment, home, dags, reason=f"{reason or 'canary'}: back, {why}"[:200])
-        drained = wait_until_drained(deployment, home, dags=dags, timeout=BACK.total_seconds())
-    except (Unreachable, CheckFailed, LostRace, Unfinished) as error:
+    def _look(self, snapshot: Snapshot, before: History, now: datetime) -> Soak:
+        if not before:
+            return Soak(target=self._target, since=now, until=now, dags=())
+        try:
+            return look(self._deployment, self._target, before, snapshot.timeline, now)
+        except Unreachable as error:  # it is the target's Airflow
+            return Soak(target=self._target, since=now, until=now, dags=(), problems=(str(error),))
+
+    def _pause(self, dags: Sequence[str], drained: bool) -> bool:
+        """Until the next look. Whether the side that the DAGs have left is drained of them."""
+        begun = clock.now()
+        if not drained:
+            drained = wait_until_drained(
+                self._deployment,
+                self._target,
+                dags=dags,
+                hold=set(self._canary.hold).intersection(dags),
+                timeout=PERIOD,
+                decided=self._decided,
+            ).finished
+        rest = PERIOD - (clock.now() - begun).total_seconds()
+        if rest > 0:
+            clock.sleep(rest)
+        return drained
+
+    def _not_idle(self, busy: Collection[str], dags: Sequence[str]) -> None:
         raise Unfinished(
-            f"{why}. Giving {listed(dags)} back to {home} did not succeed: {error}. To repeat it: "
-            f"{_back(deployment, target, dags)}"
-        ) from error
-    except KeyboardInterrupt as error:
-        raise Unfinished(
-            f"{why}. Interrupted while giving {listed(dags)} back: {_back(deployment, target, dags)}"
-        ) from error
-    if not drained.finished:
-        raise Unfinished(
-            f"{why}. Given back to {home}: {listed(dags)}; {target} has not drained within "
-            f"{BACK.total_seconds():g} s. To wait for it: {_back(deployment, target, dags)}"
+            f"not idle within {self._canary.soak.total_seconds():g} s, so not moved: {listed(sorted(busy))}. "
+            f"Repeat the command to go on, or give all of them back: {self._back(dags)}"
         )
-    raise CheckFailed(f"{why}. Given back to {home}: {listed(dags)}. No other DAG has moved")
+
+    def _give_back(self, dags: Sequence[str], soak: Soak) -> None:
+        """Give the DAGs back, and raise CheckFailed with why. Raises Unfinished if that did not succeed."""
+        why, again = str(soak), self._back(dags)
+        dead = f"If {self._target} has died: mwaactl failover {self._home} -s {self._deployment.name}"
+        try:
+            bring_back(
+                self._deployment,
+                self._home,
+                dags,
+                reason=f"{self._reason}: back, {why}"[:200],
+                hold=set(self._canary.hold).intersection(dags),
+                agree=lambda snapshot: self._unchanged(snapshot, dags),
+            )
+            drained = wait_until_drained(
+                self._deployment, self._home, dags=dags, timeout=BACK.total_seconds(), decided=self._decided
+            )
+        except (Unreachable, CheckFailed, LostRace, Unfinished) as error:
+            raise Unfinished(
+                f"{why}. Giving {listed(dags)} back to {self._home} did not succeed: {error}. To repeat it: "
+                f"{again}. {dead}"
+            ) from error
+        except KeyboardInterrupt as error:
+            raise Unfinished(f"{why}. Interrupted while giving {listed(dags)} back: {again}") from error
+        if not drained.finished:
+            raise Unfinished(
+                f"{why}. Given back to {self._home}: {listed(dags)}; {self._target} has not drained within "
+                f"{BACK.total_seconds():g} s. To wait for it: {again}. {dead}"
+            )
+        raise CheckFailed(f"{why}. Given back to {self._home}: {listed(dags)}. No other DAG has moved")
+
+    def _unchanged(self, snapshot: Snapshot, dags: Sequence[str]) -> None:
+        self._moved(snapshot, dags, set())
+
+    def _back(self, dags: Sequence[str]) -> str:
+        named = "".join(f" --dag {dag}" for dag in dags)
+        return f"mwaactl switch {self._home} --wait -s {self._deployment.name}{named}"
 
 
-def _back(deployment: Deployment, target: Colour, dags: Sequence[str]) -> str:
-    named = "".join(f" --dag {dag}" for dag in dags)
-    return f"mwaactl switch {other_colour(target)} --wait -s {deployment.name}{named}"
+def _decided(snapshot: Snapshot) -> int:
+    """The version of the newest decision about all DAGs."""
+    return snapshot.timeline.owners[-1].version

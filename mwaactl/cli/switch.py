@@ -114,7 +114,7 @@ def switch(
         typer.echo("A dry run copies nothing (--sync): the checks show the present differences.", err=True)
     how = Execution(reason, dry_run, yes, as_json, wait, timeout)
     if canary or canary_percent:
-        first = CanaryOptions(canary or (), canary_percent, soak, force or (), alone=bool(dag))
+        first = CanaryOptions(canary or (), canary_percent, soak, force or (), bool(dag), hold or (), lead)
         how = how._replace(canary=_move_first(look, how, first))
     move(look, how)
 
@@ -126,7 +126,9 @@ class CanaryOptions(NamedTuple):
     percent: str | None
     soak: str
     force: Sequence[str]
-    alone: bool
+    alone: bool = False
+    hold: Sequence[str] = ()
+    lead: float | None = None
 
     def parsed(self) -> Canary:
         """Raises UsageError."""
@@ -139,7 +141,13 @@ class CanaryOptions(NamedTuple):
         except ValueError as error:
             raise UsageError(f"--canary-percent must be like 10 or 10,50, not {self.percent!r}") from error
         names = tuple(dict.fromkeys(self.names))
-        return Canary(dags=names, percents=percents, soak=duration(self.soak, "--soak"))
+        return Canary(
+            dags=names,
+            percents=percents,
+            soak=duration(self.soak, "--soak"),
+            hold=tuple(self.hold),
+            lead=self.lead,
+        )
 
 
 def _move_first(look: Callable[[], SwitchPlan], how: Execution, options: CanaryOptions) -> tuple[Step, ...]:

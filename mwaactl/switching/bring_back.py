@@ -23,6 +23,7 @@ def bring_back(
     *,
     reason: str,
     force: Collection[str] = (),
+    hold: Collection[str] = (),
     agree: Callable[[Snapshot], None] = lambda _: None,
 ) -> tuple[SwitchPlan, SwitchResult, tuple[str, ...]]:
     """Switch these DAGs to `home`: the plan as it was carried out, the result, and the checks it forced.
@@ -30,7 +31,7 @@ def bring_back(
     `agree` is called with what the ownership is before each attempt, and may raise. Raises as `carry_out`.
     """
     for attempt in range(ATTEMPTS):
-        planned = plan(deployment, home, dags=dags, force=force)
+        planned = plan(deployment, home, dags=dags, force=force, hold=hold)
         agree(planned.before)
         failed = tuple(check.name for check in planned.checks if check.stops)
         checks = tuple(
