@@ -49,6 +49,13 @@ class Canary:
             given = ",".join(map(str, self.percents))
             raise UsageError(f"--canary-percent must be ascending numbers from 1 to 99, not {given}")
 
+    @property
+    def options(self) -> list[str]:
+        """As they are typed."""
+        percents = ["--canary-percent", ",".join(map(str, self.percents))] if self.percents else []
+        named = [word for dag in self.dags for word in ("--canary", dag)]
+        return [*named, *percents, "--soak", f"{self.soak.total_seconds():g}s"]
+
     def steps(self, deployment: Deployment, target: Colour) -> Iterator[tuple[str, ...]]:
         """The DAGs that are to be on the target after each step, all of them. Raises Unreachable, UsageError.
 

@@ -119,7 +119,7 @@ class Engine:
     def __init__(self, folder: Path, stack: str, config_file: Path | None = None) -> None:
         """`config_file`: the settings to use instead of those of the stack's file."""
         self._folder, self.stack = folder, stack
-        self._config = str(config_file.resolve()) if config_file else None
+        self.config_file = str(config_file.resolve()) if config_file else None
 
     def preview(self) -> Seen:
         """Everything that the stack's configuration and the program ask for, whoever owns the work.
@@ -132,7 +132,7 @@ class Engine:
             return CheckFailed(f"the preview failed, and nothing was touched: {reason}")
 
         with self._errors(seen, failed):
-            self._stack(COLOURS).preview(on_event=_noting(seen), config_file=self._config)
+            self._stack(COLOURS).preview(on_event=_noting(seen), config_file=self.config_file)
         return seen
 
     def update(
@@ -153,7 +153,7 @@ class Engine:
                 on_event=_noting(seen, on_change),
                 show_secrets=False,
                 suppress_outputs=True,
-                config_file=self._config,
+                config_file=self.config_file,
             )
 
     def needs(self) -> dict[str, list[str]]:

@@ -79,7 +79,7 @@ def _changed(deployment: Deployment, target: Colour) -> datetime | None:
         raise Unreachable(f"{target} is {amazons['Status']}")
     begins = (amazons.get("CreatedAt"), (amazons.get("LastUpdate") or {}).get("CreatedAt"))
     newest = max((begin for begin in begins if begin is not None), default=None)
-    now = clock.now()
+    now = aws_now(deployment.ownership.read(), deployment.ownership.lead)
     return now if newest is None or now - newest < SETTLED else newest
 
 

@@ -7,6 +7,7 @@ is repeated. Nothing here prints or asks.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
@@ -132,9 +133,11 @@ class _Rollout:
             raise self._explained(str(error)) from error
 
     def _run(self) -> None:
+        # Before the preview, which takes minutes: a switch meanwhile is seen.
+        self._decided = self._deployment.ownership.read().timeline.owners[-1].version
         planned = look(self._deployment, self._engine)
-        snapshot = self._deployment.ownership.read()
-        self._owner, self._decided = planned.owner, snapshot.timeline.owners[-1].version
+        self._read()
+        self._owner = planned.owner
         home = self._home(planned.owner)
         self._on_event(event_of(planned))
         self._on_plan(planned)
@@ -166,14 +169,23 @@ class _Rollout:
     def _close_books(self, planned: Plan) -> None:
         """End a switch that somebody (or a rollout that was killed) has left unfinished."""
         timeline = self._read().timeline
-        if timeline.drains(planned.standby):
+        books = timeline.drains(planned.standby)
+        unfinished = any(book.dag_id is None for book in books)  # a switch of all DAGs: held ones follow
+        alone = [dag for dag in sorted(timeline.dags) if newest_owner(timeline, dag) == planned.standby]
+        if alone and not unfinished and any(step.side == "standby" for step in planned.first):
+            self._refuse_alone(planned, alone)
+        if books:
             self._drain(planned.owner)
         if planned.first and timeline.drains(planned.owner):
-            dags = sorted(book.dag_id for book in timeline.drains(planned.owner) if book.dag_id)
-            raise UsageError(
-                f"{planned.standby} owns {', '.join(dags)}, so it cannot be updated. Bring them back first: "
-                f"mwaactl switch {planned.owner} --wait -s {self._deployment.name}"
+            self._refuse_alone(
+                planned, sorted(book.dag_id for book in timeline.drains(planned.owner) if book.dag_id)
             )
+
+    def _refuse_alone(self, planned: Plan, dags: Collection[str]) -> None:
+        raise UsageError(
+            f"{planned.standby} owns {', '.join(dags)}, so it cannot be updated. Bring them back first: "
+            f"mwaactl switch {planned.owner} --wait -s {self._deployment.name}"
+        )
 
     def _apply(self, planned: Plan, *, whole: bool) -> None:
         standby, steps = planned.standby, planned.first
@@ -248,6 +260,9 @@ class _Rollout:
         source = other_colour(target)
 
         def report(progress: DrainProgress) -> None:
+            if progress.trouble:
+                self._wait(f"{source} to drain: {progress.trouble}")
+                return
             count = sum(progress.draining.values())
             self._wait(f"{source} to drain: {count} unfinished, {len(progress.held)} held")
 
@@ -291,7 +306,15 @@ class _Rollout:
 
     @property
     def _again(self) -> str:
-        return f"mwaactl rollout{' --return' if self._how.back else ''} -s {self._deployment.name}"
+        """The command that goes on, with all that the outcome depends on."""
+        how, config = self._how, self._engine.config_file
+        options = [
+            *(["--config-file", config] if config else []),
+            *(["--return"] if how.back else []),
+            *(word for name in sorted(how.force) for word in ("--force", name)),
+            *(how.canary.options if how.canary else ()),
+        ]
+        return shlex.join(["mwaactl", "rollout", *options, "-s", self._deployment.name])
 
     def _explained(self, why: str) -> Unfinished:
         stands = f"{named(self._owner)} owns the work, and nothing that owns work was touched"

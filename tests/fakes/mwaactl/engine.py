@@ -54,6 +54,7 @@ class FakeEngine:
     runs: list[tuple[tuple[Colour, ...], list[str]]] = field(default_factory=list)
     stack: str = "fullha"
     minutes: float = 25.0
+    config_file: str | None = None
     refused: list[str] = field(default_factory=list)  # what the guard refused, as the program does
 
     def preview(self) -> Seen:

@@ -14,7 +14,7 @@ from mwaactl.errors import CheckFailed, LostRace, Unfinished, UsageError
 from mwaactl.ownership.reading import newest_owner
 from tests.fakes.airflow.probed import side
 from tests.fakes.airflow.working import Does, working_clients
-from tests.fakes.aws.clients import GREEN, FakeClients, deployment, standing
+from tests.fakes.aws.clients import FakeClients, deployment, standing
 from tests.fakes.mwaactl.commands import commands, output
 from tests.fakes.mwaactl.switches import switched
 
@@ -217,7 +217,7 @@ def test_a_target_that_dies_is_left(clients: Callable[[Behaviour], FakeClients])
     aws = clients(well)
 
     def dies(soak: Any, left: timedelta) -> None:
-        aws.mwaa.silence(GREEN)
+        side(aws, "green").silence()
 
     with pytest.raises((CheckFailed, Unfinished), match=r"(?s)mwaactl failover blue -s fullha"):
         progress(deployment(aws), "green", Canary(dags=("w_1",), soak=HALF_AN_HOUR), on_look=dies)

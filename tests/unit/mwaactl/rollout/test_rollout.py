@@ -228,6 +228,61 @@ def test_a_standby_that_owns_single_dags_is_not_updated(aws: FakeClients, engine
     assert engine.wanted == {}
 
 
+def test_a_standby_with_a_dag_of_its_own_and_closed_books_is_not_updated(
+    aws: FakeClients, engine: FakeEngine
+) -> None:
+    switched(aws, "green", "hourly")
+    aws.ssm.clock.forward(30)
+    assert wait_until_drained(deployment(aws), "green", dags=("hourly",)).finished
+    with pytest.raises(UsageError, match=r"green owns hourly.*mwaactl switch blue --wait -s fullha"):
+        rolled_out(engine)
+    assert (engine.refused, engine.runs) == ([], [])
+    assert newest_owner(standing(aws), "hourly") == "green"
+
+
+def test_a_switch_during_the_preview_is_told(
+    aws: FakeClients, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preview = engine.preview
+
+    def elsewhere() -> Any:
+        if owner(aws) == "blue":
+            switched(aws, "green")
+        return preview()
+
+    monkeypatch.setattr(engine, "preview", elsewhere)
+    with pytest.raises(LostRace, match="has switched meanwhile"):
+        rolled_out(engine)
+    assert engine.runs == []
+
+
+def test_the_command_to_go_on_has_all_that_the_outcome_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    _aws, engine, canary = working(monkeypatch, fails=True)
+    engine.config_file = "/etc/my settings.yaml"
+    with pytest.raises(CheckFailed) as raised:
+        rolled_out(engine, canary=canary, back=True, force={"pools"})
+    options = "--config-file '/etc/my settings.yaml' --return --force pools --canary w_1 --soak 600s"
+    assert f"mwaactl rollout {options} -s fullha" in str(raised.value)
+
+
+def test_a_side_that_does_not_answer_is_told_while_it_drains(aws: FakeClients, engine: FakeEngine) -> None:
+    events: list[Event] = []
+
+    def note(event: Event) -> None:
+        events.append(event)
+        if event.stage == "switch":
+            side(aws, "blue").silence()
+
+    with pytest.raises(Unfinished, match="blue has not drained"):
+        roll_out(
+            lambda: deployment(aws),
+            cast(Engine, engine),
+            How(drain=timedelta(minutes=10)),
+            on_event=note,
+        )
+    assert any("REST API" in event.text for event in events if event.stage == "wait")
+
+
 # --- what cannot be rolled out ---
 
 
