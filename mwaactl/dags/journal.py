@@ -133,6 +133,7 @@ class Lease:
         if self._released or self._why_lost:
             return
         try:
+            self.check()
             if self.push.changes is None:
                 self._remove()
             else:
@@ -141,7 +142,9 @@ class Lease:
             return
 
     def _remove(self) -> None:
-        self._s3.delete_object(Bucket=self._bucket, Key=KEY)
+        """Only what is still ours."""
+        if _read(self._s3, self._bucket)[1] == self._etag:
+            self._s3.delete_object(Bucket=self._bucket, Key=KEY)
 
     def _stop(self) -> None:
         self._ended.set()
@@ -214,7 +217,8 @@ def _put(s3: S3Client, bucket: str, push: Push, *, after: str | None) -> str:
         # boto3 may have repeated a call that had arrived.
         if error_code(error) in LOST:
             there, etag = _read(s3, bucket)
-            if there == push and etag is not None:
+            # as it is written: instants lose their microseconds
+            if there is not None and there.model_dump_json().encode() == content and etag is not None:
                 return etag
         raise
 

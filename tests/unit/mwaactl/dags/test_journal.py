@@ -1,0 +1,65 @@
+"""The record of a push: repeated by boto3, or taken over while its holder slept."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from mwaactl.dags import journal
+from mwaactl.dags.journal import Lease, holding, new_push, unfinished_push
+from mwaactl.errors import LostRace
+from tests.fakes.aws.clients import FakeClients
+
+LOG = "lineage-log"
+
+
+@pytest.fixture
+def s3(aws: FakeClients, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr("mwaactl.clock.now", lambda: datetime(2026, 11, 28, 10, 0, 0, 123456, tzinfo=UTC))
+    monkeypatch.setattr(journal, "BEAT", 3600.0)  # no beat of its own
+    aws.s3.buckets.setdefault(LOG, type(next(iter(aws.s3.buckets.values())))())
+    return aws.s3
+
+
+def twice(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each put arrives, its answer is lost, and boto3 makes it again."""
+    put = s3.put_object
+
+    def repeated(**request: Any) -> Any:
+        put(**request)
+        return put(**request)
+
+    monkeypatch.setattr(s3, "put_object", repeated)
+
+
+def test_a_put_that_boto3_repeats_is_no_other_push(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    twice(s3, monkeypatch)
+    with holding(s3, LOG, new_push("dags")) as (lease, _):
+        lease.record(lease.push.model_copy(update={"changes": ()}))
+        lease.check()
+        lease.release()
+    assert unfinished_push(s3, LOG) is None
+
+
+def test_who_slept_does_not_remove_the_record_of_whoever_took_over(
+    s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with holding(s3, LOG, new_push("first")) as (first, _):
+        monkeypatch.setattr("mwaactl.clock.sleep", lambda _: None)
+        with holding(s3, LOG, new_push("second")) as (second, _):
+            assert isinstance(first, Lease)
+            first.leave()  # its upload has failed
+            there = unfinished_push(s3, LOG)
+            assert there is not None
+            assert there.id == second.push.id
+            second.release()
+
+
+def test_who_slept_for_too_long_changes_nothing_more(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with holding(s3, LOG, new_push("first")) as (first, _):
+        now = journal._now()
+        monkeypatch.setattr(journal, "_now", lambda: tuple(each + journal.DEAD for each in now))
+        with pytest.raises(LostRace, match="not written"):
+            first.record(first.push)
