@@ -23,10 +23,14 @@ DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 
 
 class Window(Model):
-    """The next window of an environment, or the one that is open. `start`: as Amazon has it, in UTC."""
+    """The next window of an environment, or the one that is open. `start`: as Amazon has it, in UTC.
+
+    `work`: it has some that would have to leave. It is the owner, owns single DAGs, or has not drained.
+    """
 
     environment: str
     owner: bool
+    work: bool
     start: str
     begins: Instant
     ends: Instant
@@ -40,10 +44,6 @@ class Maintenance(Model):
     windows: dict[Colour, Window]
 
     @property
-    def owner(self) -> Colour | None:
-        return next((colour for colour, window in self.windows.items() if window.owner), None)
-
-    @property
     def apart(self) -> bool:
         """Whether there is always one environment outside its window."""
         begins = [window.begins for window in self.windows.values()]
@@ -52,7 +52,9 @@ class Maintenance(Model):
 
 def maintenance(deployment: Deployment) -> Maintenance:
     """Raises Unreachable, Unusable."""
-    now, owner = clock.now(), newest_owner(deployment.ownership.read().timeline)
+    timeline = deployment.ownership.read().timeline
+    now, owner = clock.now(), newest_owner(timeline)
+    apart = {newest_owner(timeline, dag) for dag in timeline.dags}
     windows = {}
     for colour in COLOURS:
         environment = deployment.stack.airflow_environments.get(colour)
@@ -65,6 +67,7 @@ def maintenance(deployment: Deployment) -> Maintenance:
         windows[colour] = Window(
             environment=environment.name,
             owner=colour == owner,
+            work=colour == owner or colour in apart or bool(timeline.drains(colour)),
             start=start,
             begins=begins,
             ends=begins + LENGTH,
@@ -85,7 +88,7 @@ def _next(start: str, now: datetime) -> datetime:
 
 
 def refuge(state: Maintenance, within: timedelta) -> tuple[Colour, Window] | None:
-    """Where the work has to go, and the window of its owner that begins within this time; None: it stays.
+    """Where work has to go, and the window of the side that it leaves, near or open; None: all stays.
 
     Raises UsageError with one environment only, and CheckFailed if the other's window is near as well.
     """
@@ -94,17 +97,21 @@ def refuge(state: Maintenance, within: timedelta) -> tuple[Colour, Window] | Non
             f"stack {state.stack} has one environment, so its work cannot move. To add another: "
             f"pulumi config set enable_blue_green true -s {state.stack} && pulumi up -s {state.stack}"
         )
-    owner = state.owner
-    if owner is None or state.windows[owner].begins > state.now + within:
-        return None
-    target, window = other_colour(owner), state.windows[owner]
-    if state.windows[target].begins < window.ends:
-        raise CheckFailed(
-            f"the windows of both environments are near (blue {state.windows['blue'].start}, green "
-            f"{state.windows['green'].start}): nothing was moved. Put them on different days: "
-            f"pulumi config set --path {target}.maintenance_window DAY:HH:MM -s {state.stack}"
-        )
-    return target, window
+    near = {
+        colour: window
+        for colour, window in state.windows.items()
+        if window.work and window.begins <= state.now + within
+    }
+    for colour, window in near.items():
+        target = other_colour(colour)
+        if state.windows[target].begins < window.ends:
+            raise CheckFailed(
+                f"the windows of both environments are near (blue {state.windows['blue'].start}, green "
+                f"{state.windows['green'].start}): nothing was moved. Put them on different days: "
+                f"pulumi config set --path {target}.maintenance_window DAY:HH:MM -s {state.stack}"
+            )
+        return target, window
+    return None
 
 
 def reason_of(owner: Colour, window: Window) -> str:

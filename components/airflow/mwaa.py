@@ -316,7 +316,8 @@ class Mwaa(pulumi.ComponentResource):
                 "webserver": environment.webserver_vpc_endpoint_service,
             },
             "bucket": bucket.bucket,
-            "dags_prefix": args.settings.environment(args.colour).dags_folder,
+            # What is deployed: a rollout leaves this side as it is for hours, and people push DAGs meanwhile.
+            "dags_prefix": record.input["deployed"]["dag_s3_path"],
             # the plain text: known, also while the role itself is being checked
             "execution_role_arn": args.settings.environment(args.colour).execution_role_arn or role.arn,
             "airflow_version": environment.airflow_version,

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from mwaactl import maintenance
 from mwaactl.deployment import Deployment
-from tests.fakes.aws.clients import BLUE, GREEN, FakeClients, deployment
+from mwaactl.ownership.reading import newest_owner
+from tests.fakes.aws.clients import BLUE, GREEN, FakeClients, deployment, standing
 from tests.fakes.mwaactl.commands import Command, output
+from tests.fakes.mwaactl.switches import switched
 
 DAYS = maintenance.DAYS
 
@@ -54,6 +56,25 @@ def test_the_work_moves_out_of_a_near_window_and_the_history_says_why(
     assert run("maintenance", "--move-within", "6h", "--yes").exit_code == 0  # green's is far away
     [after] = {len(versions) for name, versions in aws.ssm.stored.items() if name.endswith("ownership")}
     assert after == before
+
+
+@pytest.mark.usefixtures("windows")
+def test_what_a_switch_has_left_moves_as_well(run: Command, aws: FakeClients) -> None:
+    """Nobody waited for the drain: blue is the owner no longer, and its books are open."""
+    switched(aws, "green")
+    aws.ssm.clock.forward(60)
+    assert standing(aws).drains("blue")
+    assert run("maintenance", "--move-within", "6h", "--yes").exit_code == 0
+    assert not standing(aws).drains("blue")
+
+
+def test_a_dag_that_was_moved_alone_leaves_too(run: Command, aws: FakeClients) -> None:
+    window(aws, BLUE, timedelta(days=3))
+    window(aws, GREEN, timedelta(hours=2))
+    switched(aws, "green", "daily")
+    aws.ssm.clock.forward(60)
+    assert run("maintenance", "--move-within", "3h", "--yes").exit_code == 0
+    assert newest_owner(standing(aws), "daily") == "blue"
 
 
 @pytest.mark.usefixtures("windows")
