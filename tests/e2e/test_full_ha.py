@@ -50,6 +50,9 @@ def test_a_rehearsal_and_the_doctor_show_that_everything_works_and_only_the_prob
     assert done.returncode == 0, done.stdout + done.stderr
     first = json.loads(cloud.run("mwaactl", "status", "--json").stdout)["version"]
 
+    # Each Airflow parses the DAG of the nightly audit in its own time.
+    ready = ("mwaactl", "rehearse", "--dry-run", "--json")
+    cloud.wait_for(lambda: cloud.run(*ready).returncode == 0, "the same DAGs on both sides", seconds=180)
     done = cloud.run("mwaactl", "rehearse", "--json", timeout=600)
     shown = json.loads(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
