@@ -23,6 +23,7 @@ OUTAGE = 20.0  # seconds
 LATE = ((8.0, 1), (8.0, None), (2.5, None))
 IDLE = ", once idle"  # how `switch --wait` describes the moves that follow the one that was asked for
 PATIENCE = 60.0  # seconds that --wait may take
+LAST_PATIENCE = 240.0  # of one more, if none has come to its end
 TRIES = 3  # of a command whose checks fail, before they are forced
 # Checks that fail for what is broken here, and so may be forced in the end. Any other failure is an error.
 FORCIBLE = {
@@ -92,6 +93,9 @@ class Operator:
                 self._break(fault)  # from before the instant of the switch until after it
             self._settle()
             time.sleep(self._chance.uniform(1, 6))
+        if not self.drained:  # few switches, or a busy machine
+            owner = self.owner
+            self._wait(COLOURS[owner == COLOURS[0]], owner, LAST_PATIENCE)
         self.look()
 
     # Switching
@@ -131,8 +135,8 @@ class Operator:
             thread.join()
         self._twins.operator.late = 0.0
 
-    def _wait(self, target: str, source: str) -> None:
-        done = self._switch("switch", target, "--wait", "--timeout", f"{PATIENCE:.0f}", allowed=(0, 5))
+    def _wait(self, target: str, source: str, patience: float = PATIENCE) -> None:
+        done = self._switch("switch", target, "--wait", "--timeout", f"{patience:.0f}", allowed=(0, 5))
         if done.json.get("drain", {}).get("finished"):
             self.drained.append((datetime.now(UTC), source))
 
