@@ -10,7 +10,7 @@ from pathlib import Path
 
 from watchfiles import watch
 
-from local.home import CHECKOUT, Home
+from local.home import CHECKOUT, Home, typed
 from local.processes import LocalError, clean_environ, start, stop
 
 NAME = "dags"
@@ -26,7 +26,7 @@ def chosen(home: Home, given: str) -> Path:
     kept = home.root / "state" / "dags.folder"
     if not given:
         return Path(kept.read_text()) if kept.exists() else EXAMPLES
-    folder = (CHECKOUT / Path(given).expanduser()).resolve()
+    folder = typed(given)
     if not folder.is_dir():
         raise LocalError(f"DAGS={given}: {folder} is not a folder. Name the one that has your DAGs")
     kept.parent.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,11 @@ def max_workers() -> int:
     return int(os.environ.get("MWAA_LOCAL_MAX_WORKERS") or 25)
 
 
+def typed(path: str) -> Path:
+    """A path as it is typed after `make NAME=`: relative to the checkout, where make runs."""
+    return (CHECKOUT / Path(path).expanduser()).resolve()
+
+
 @dataclass(frozen=True)
 class Home:
     root: Path

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from local.aws import callers
-from local.home import CHECKOUT, Home
+from local.home import Home, typed
 from local.processes import LocalError
 
 
@@ -21,7 +20,7 @@ def contents(variable: str, given: str) -> dict[str, str]:
     """
     if not given:
         return {}
-    path = (CHECKOUT / Path(given).expanduser()).resolve()
+    path = typed(given)
     try:
         read = yaml.safe_load(path.read_text())  # JSON is YAML
     except (OSError, yaml.YAMLError) as error:

@@ -19,7 +19,7 @@ from bluegreen.proof import PROBE
 from local import dags, secrets
 from local.airflow.process import stop_airflows
 from local.aws import callers, ministack
-from local.home import CHECKOUT, Home
+from local.home import CHECKOUT, Home, typed
 from local.marquez import back_end as lineage
 from local.processes import (
     LOOPBACK,
@@ -77,7 +77,7 @@ class Own:
 
 def _path(variable: str, given: str) -> str:
     """As the setting takes it: by its whole path. Raises LocalError."""
-    path = (CHECKOUT / Path(given).expanduser()).resolve()
+    path = typed(given)
     if given and not path.exists():
         raise LocalError(f"{variable}={given}: there is no {path}")
     return str(path) if given else ""
