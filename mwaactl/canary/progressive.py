@@ -183,12 +183,16 @@ class _Progress:
         moved = {dag for dag in dags if newest_owner(timeline, dag) == self._target}
         if taken := before - moved:
             raise LostRace(f"another operator has moved {listed(sorted(taken))} meanwhile: that stands")
+        self._agree(snapshot)
+        return moved
+
+    def _agree(self, snapshot: Snapshot) -> None:
+        """Raise LostRace if somebody has decided about all DAGs meanwhile."""
         if _decided(snapshot) != self._decided:
             raise LostRace(
-                f"another operator has switched meanwhile: {newest_owner(timeline)} owns the work. That "
-                f"stands; see `mwaactl history -s {self._deployment.name}`"
+                f"another operator has switched meanwhile: {newest_owner(snapshot.timeline)} owns the work. "
+                f"That stands; see `mwaactl history -s {self._deployment.name}`"
             )
-        return moved
 
     def _look(self, snapshot: Snapshot, before: History, now: datetime) -> Soak:
         if not before:
@@ -232,7 +236,7 @@ class _Progress:
                 dags,
                 reason=f"{self._reason}: back, {why}"[:200],
                 hold=set(self._canary.hold).intersection(dags),
-                agree=lambda snapshot: self._unchanged(snapshot, dags),
+                agree=self._agree,
             )
             drained = wait_until_drained(
                 self._deployment, self._home, dags=dags, timeout=BACK.total_seconds(), decided=self._decided
@@ -250,9 +254,6 @@ class _Progress:
                 f"{BACK.total_seconds():g} s. To wait for it: {again}. {dead}"
             )
         raise CheckFailed(f"{why}. Given back to {self._home}: {listed(dags)}. No other DAG has moved")
-
-    def _unchanged(self, snapshot: Snapshot, dags: Sequence[str]) -> None:
-        self._moved(snapshot, dags, set())
 
     def _back(self, dags: Sequence[str]) -> str:
         named = "".join(f" --dag {dag}" for dag in dags)

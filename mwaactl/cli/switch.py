@@ -159,9 +159,11 @@ def _move_first(look: Callable[[], SwitchPlan], how: Execution, options: CanaryO
 
     with session(how.as_json):
         first = options.parsed()
+        if how.dry_run:
+            return ()
         with busy("Checking", how.as_json):
             whole = look()  # what would stop the whole switch is to stop it before
-        if whole.already or how.dry_run:
+        if whole.already:
             return ()
         if error := checks_failed(whole.checks):
             stop(error, lambda: dry_run(whole), as_json=how.as_json)
