@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from bluegreen.timeline import COLOURS, Colour, other_colour
 
 from mwaactl import clock
-from mwaactl.aws import aws_errors
+from mwaactl.checks.observation import describe
 from mwaactl.deployment import Deployment
 from mwaactl.errors import CheckFailed, UsageError
 from mwaactl.json_model import Instant, Model, iso
@@ -60,9 +60,7 @@ def maintenance(deployment: Deployment) -> Maintenance:
         environment = deployment.stack.airflow_environments.get(colour)
         if environment is None:
             continue
-        with aws_errors(f"read the environment {environment.name}"):
-            answer = deployment.clients.mwaa.get_environment(Name=environment.name)
-        start = str(answer["Environment"]["WeeklyMaintenanceWindowStart"])
+        start = str(describe(deployment.clients, environment)["WeeklyMaintenanceWindowStart"])
         begins = _next(start, now)
         windows[colour] = Window(
             environment=environment.name,
