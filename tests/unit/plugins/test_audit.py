@@ -15,6 +15,7 @@ from bluegreen import audit, settings
 from bluegreen.audit import AuditError
 from bluegreen.proof import AUDITED, FENCE, FINDING
 
+from tests.fakes.airflow.authoring import DAG, BaseOperator
 from tests.fakes.modules import stand_in
 
 BAD_NIGHT = {"findings": ["both: etl, due 10:00"], "fences": ["mwaactl unfence blue"], "summary": "2 runs"}
@@ -72,31 +73,6 @@ def test_an_audit_that_could_not_be_made_fails_the_task_and_is_not_counted(
     program("import sys; sys.exit(3)")
     with pytest.raises(AuditError, match="ended with 3"):
         audit.run()
-
-
-class BaseOperator:
-    """The little of Airflow's that a task needs; it refuses unknown arguments, as Airflow does."""
-
-    def __init__(self, *, task_id: str) -> None:
-        self.task_id = task_id
-        DAG.current.tasks[task_id] = self
-
-    def execute(self, context: Any) -> Any:
-        raise NotImplementedError
-
-
-class DAG:
-    current: DAG
-
-    def __init__(self, dag_id: str, **arguments: Any) -> None:
-        self.dag_id, self.arguments = dag_id, arguments
-        self.tasks: dict[str, BaseOperator] = {}
-
-    def __enter__(self) -> DAG:
-        DAG.current = self
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
 
 
 @pytest.mark.parametrize("module", ["airflow.sdk", "airflow.models"])

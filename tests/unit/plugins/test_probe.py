@@ -17,6 +17,7 @@ from bluegreen.proof import PROBE, Proof, problem
 from bluegreen.store import Answer, Store
 
 from components.airflow.probe import dag_file, named
+from tests.fakes.airflow.authoring import DAG, BaseOperator
 from tests.fakes.airflow.gate import always
 from tests.fakes.modules import stand_in
 from tests.fakes.timeline import GATE_OPTIONS, initial
@@ -28,34 +29,6 @@ JUDGED = Proof("dag_policy", ("settings_module",), "green", "green-1", 2, "green
 
 class AirflowFailException(Exception):  # noqa: N818 - Airflow's own name
     """As in airflow.exceptions."""
-
-
-class BaseOperator:
-    """The little of Airflow's that a task needs; it refuses unknown arguments, as Airflow does."""
-
-    def __init__(self, *, task_id: str) -> None:
-        self.task_id, self._pre_execute_hook = task_id, None
-        self.dag = DAG.current
-        self.dag.tasks[task_id] = self
-
-
-class DAG:
-    """Airflow's, as far as the probe uses it."""
-
-    current: DAG
-
-    def __init__(self, dag_id: str, **arguments: Any) -> None:
-        self.dag_id, self.arguments = dag_id, arguments
-        self.tasks: dict[str, BaseOperator] = {}
-
-    def __enter__(self) -> DAG:
-        DAG.current = self
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def get_template_env(self) -> str:
-        return "jinja"
 
 
 class Ssm:
