@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from local.home import Home
-from tests.e2e.life.story import Story
+from tests.e2e.life.story import Story, told
 from tests.e2e.zoo.environment import ZooCloud
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -144,13 +144,5 @@ def zoo_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZooCloud]:
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     """Two Airflows of their own for a module, with a ledger."""
-    tools = Path(os.environ.get("MWAA_LOCAL_TOOLS") or CHECKOUT / ".local" / "tools")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MWAA_LOCAL_TOOLS", str(tools))  # undone afterwards, with what `up` adds
-        patch.setenv("MWAA_LOCAL_HOME", "")
-        story = Story(tmp_path_factory.mktemp("life"), tools)
-        try:
-            story.up()
-            yield story
-        finally:
-            assert story.down() == [], "processes that survived"
+    with told(tmp_path_factory.mktemp("life")) as story:
+        yield story

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import threading
@@ -15,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from local import processes
+from local.home import CHECKOUT
 from tests.e2e.load import ledger
 from tests.e2e.load.decisions import decided, deciding
 from tests.e2e.load.ledger import Line
@@ -198,3 +201,18 @@ def due(first: datetime, last: datetime, period: int) -> Iterator[datetime]:
     while first <= last:
         yield first
         first += timedelta(seconds=period)
+
+
+@contextmanager
+def told(root: Path, **settings: Any) -> Iterator[Story]:
+    """A story from its deployment to its end, after which no process of it may be left."""
+    tools = Path(os.environ.get("MWAA_LOCAL_TOOLS") or CHECKOUT / ".local" / "tools")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MWAA_LOCAL_TOOLS", str(tools))  # undone afterwards, with what `up` adds
+        patch.setenv("MWAA_LOCAL_HOME", "")
+        story = Story(root, tools, **settings)
+        try:
+            story.up()
+            yield story
+        finally:
+            assert story.down() == [], "processes that survived"

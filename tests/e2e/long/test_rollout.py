@@ -15,14 +15,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from bluegreen.document import parse as parsed
 
 from tests.e2e.conftest import CHECKOUT
-from tests.e2e.life.story import Story, due, findings
+from tests.e2e.life.story import Story, due, findings, told
 from tests.e2e.load.twins import OPTIONS, STACK, Answer, wait_for
 
 DAGS = ("history", "serial_history", "newest")
@@ -30,16 +29,8 @@ DAGS = ("history", "serial_history", "newest")
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    tools = Path(os.environ.get("MWAA_LOCAL_TOOLS") or CHECKOUT / ".local" / "tools")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MWAA_LOCAL_TOOLS", str(tools))
-        patch.setenv("MWAA_LOCAL_HOME", "")
-        story = Story(tmp_path_factory.mktemp("rollout"), tools, gate_probe_minutes=1)
-        try:
-            story.up()
-            yield story
-        finally:
-            assert story.down() == [], "processes that survived"
+    with told(tmp_path_factory.mktemp("rollout"), gate_probe_minutes=1) as story:
+        yield story
 
 
 class Rollout:

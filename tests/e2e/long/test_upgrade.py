@@ -5,17 +5,14 @@ With real Airflows. What the tasks did is in a ledger; each test compares a part
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import CHECKOUT
-from tests.e2e.life.story import DRAINED, Story, due, findings
+from tests.e2e.life.story import DRAINED, Story, due, findings, told
 from tests.e2e.load.twins import Answer, wait_for
 
 OLD, NEW = "2.11.2", "3.3.1"
@@ -24,17 +21,9 @@ DAGS = ("history", "serial_history", "newest")
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    tools = Path(os.environ.get("MWAA_LOCAL_TOOLS") or CHECKOUT / ".local" / "tools")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MWAA_LOCAL_TOOLS", str(tools))
-        patch.setenv("MWAA_LOCAL_HOME", "")
-        versions = {"blue": {"airflow_version": OLD}, "green": {"airflow_version": NEW}}
-        story = Story(tmp_path_factory.mktemp("upgrade"), tools, **versions)
-        try:
-            story.up()
-            yield story
-        finally:
-            assert story.down() == [], "processes that survived"
+    versions = {"blue": {"airflow_version": OLD}, "green": {"airflow_version": NEW}}
+    with told(tmp_path_factory.mktemp("upgrade"), **versions) as story:
+        yield story
 
 
 @dataclass(frozen=True)
