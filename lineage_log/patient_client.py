@@ -110,11 +110,15 @@ class PatientClient:
 
     def run(self, run_id: str) -> Answer:
         """Marquez's conclusive record of a run. Raises UnansweredError."""
-        tries = 0
+        tries = proofs = 0
         while not (answer := self.run_once(run_id)).is_conclusive:
             tries += 1
             if tries >= TRIES and self._takes_others():
-                raise UnansweredError(str(answer))
+                proofs += 1
+                if proofs == PROOFS:
+                    raise UnansweredError(str(answer))
+                continue
+            proofs = 0
             self._pause(tries, f"query for run {run_id}: {answer}")
         return answer
 

@@ -20,6 +20,7 @@ from typing import Any, cast
 
 import pytest
 
+from lineage_log.checkpoint import FIRST_RETRY
 from lineage_log.log import key_at
 from mwaactl.aws import Clients
 from mwaactl.lineage.replay import Window, replay
@@ -129,7 +130,8 @@ def test_a_forwarder_is_killed_and_the_other_continues_without_a_loss(
     taken = wait(lambda: holding(log, other) is other, 30, "the other one has taken over")
     assert taken < 3 * LEASE
     writer.join()
-    wait(lambda: all_known(log, marquez), 60, "all events are known")
+    # With bad luck an event fails so often in a row that it is put off for a minute.
+    wait(lambda: all_known(log, marquez), 60 + FIRST_RETRY.total_seconds(), "all events are known")
     marquez.faults()
     check_runs(log, marquez, taken_over=other)
     assert log.set_aside() == []
