@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ from bluegreen.timeline import Colour
 from components.airflow.definition import PLUGINS, REQUIREMENTS, STARTUP, Parts, arguments
 from components.airflow.execution_role import ExecutionRole, ExecutionRoleArgs, execution_role
 from components.airflow.life import Life, LifeArgs
-from components.airflow.plugins import plugins_zip, requirements_txt
+from components.airflow.plugins import plugins_files, requirements_txt
 from components.airflow.probe import dag_file
 from components.bucket import AccessLog, PrivateBucket, PrivateBucketArgs
 from components.config.files import startup_script
@@ -23,6 +22,7 @@ from components.config.settings import Settings
 from components.left_alone import refusal
 from components.lineage_log import PUSHES, LineageLog
 from components.ownership import Names
+from components.python_archive import built
 
 LOG_GROUPS = ("DAGProcessing", "Scheduler", "Task", "WebServer", "Worker")
 # Creating takes 20-30 minutes. A GRACEFUL update waits up to 12 hours for running tasks.
@@ -152,7 +152,8 @@ class Mwaa(pulumi.ComponentResource):
                 f"{self._name}-plugins",
                 bucket=bucket.bucket,
                 key=PLUGINS,
-                content_base64=base64.b64encode(plugins_zip(own.plugins_folder)).decode(),
+                # The state keeps its hash: wheels may make it large.
+                source=pulumi.FileAsset(str(built("plugins", plugins_files(own)))),
                 content_type="application/zip",
                 opts=in_bucket,
             ),

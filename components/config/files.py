@@ -13,7 +13,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 PLUGINS = PROJECT / "plugins"  # the program's own
 # The limit of Amazon MWAA for a startup script is its run time; a script of this size is a mistake.
 LONGEST_SCRIPT = 1024 * 1024
-LARGEST_PLUGINS = 32 * 1024 * 1024  # the stack's state has the archive
+LARGEST_PLUGINS = 32 * 1024 * 1024  # what is larger has packages in it
 NO_SCRIPT = b"# startup_script is not set\n"
 
 

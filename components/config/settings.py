@@ -24,6 +24,7 @@ from components.config.content import content_rules
 from components.config.files import file_rules
 from components.config.policies import policy_rules
 from components.config.rules import Problem, environment_rules, quoted, stack_rules
+from components.config.wheels import wheel_rules
 
 MERGED = ("airflow_options", "log_levels")  # objects whose parts blue and green override singly
 PROJECT_FILE = Path(__file__).resolve().parents[2] / "Pulumi.yaml"
@@ -58,6 +59,7 @@ class EnvironmentSettings(BaseModel):
     airflow_options: types.AirflowOptions
     requirements: types.Requirements
     requirements_file: types.FilePath
+    wheels_folder: types.FilePath
     plugins_folder: types.FilePath
     startup_script: types.FilePath
     dags_folder: types.DagsFolder
@@ -272,9 +274,14 @@ def _environment_problems(colour: Colour, known: Mapping[str, Any]) -> Iterator[
     for problem in [*invalid, *_within(valid)]:
         yield replace(problem, key=f"{colour}.{problem.key}")
     if colour == "blue" or known.get("enable_blue_green") is True:
-        of_the_stack = set(environment_rules(known))
-        for problem in environment_rules(_merged(known, valid)):
+        of_the_stack = set(_of_environment(known))
+        for problem in _of_environment(_merged(known, valid)):
             yield problem if problem in of_the_stack else replace(problem, key=f"{colour}.{problem.key}")
+
+
+def _of_environment(known: Mapping[str, Any]) -> Iterator[Problem]:
+    yield from environment_rules(known)
+    yield from wheel_rules(known)
 
 
 def _within(known: Mapping[str, Any]) -> Iterator[Problem]:
