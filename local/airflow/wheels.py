@@ -32,6 +32,8 @@ PLATFORMS = (
 # Options of a requirements.txt that say where packages come from.
 SOURCES = re.compile(r"\s*(-i|--index-url|--extra-index-url|-f|--find-links|--trusted-host|--pre)\b")
 
+INSTALLED = re.compile(r"^ \+ (([A-Za-z0-9._-]+)(?:==(\S+)| @ .+))$", re.MULTILINE)  # as uv says it
+
 
 @dataclass(frozen=True)
 class Packaged:
@@ -48,16 +50,18 @@ class Packaged:
 def package(home: Home, version: str, python: str, requirements: Path, folder: Path) -> Packaged:
     """Put the wheels into the folder. `python`: of Amazon's image, like "3.12".
 
-    Raises LocalError if the version has no lock.
+    Raises LocalError if the version's image cannot be installed here.
     """
     image, text = Image(home, version), requirements.read_text()
+    image.install()
     with tempfile.TemporaryDirectory() as scratch:
         constraints = image.constraints(Path(scratch), text)
+        # As an installation into the image, parts of which have no wheels.
         command = [
-            *(str(uv(home)), "pip", "compile", str(requirements), "--quiet", "--no-header", "--no-annotate"),
-            *("--no-emit-index-url", "--no-emit-find-links", "--index-strategy", "unsafe-best-match"),
+            *(str(uv(home)), "pip", "install", "--dry-run", "--python", str(image.venv / "bin" / "python")),
             *("--python-version", python, "--python-platform", f"x86_64-manylinux_2_{GLIBC}"),
             *("--only-binary", ":all:"),  # the environment has no compiler
+            *("--index-strategy", "unsafe-best-match", "-r", str(requirements)),
             *(argument for file in constraints for argument in ("-c", str(file))),
         ]
         resolved = _run(command, requirements.parent)
@@ -65,21 +69,22 @@ def package(home: Home, version: str, python: str, requirements: Path, folder: P
             return Packaged(version, problem=resolved.stderr.strip()[-4000:])
         wanted = Path(scratch) / "wanted.txt"
         sources = [line for line in text.splitlines() if SOURCES.match(line)]
-        wanted.write_text("\n".join([*sources, *_missing(resolved.stdout, version, text)]) + "\n")
+        wanted.write_text("\n".join([*sources, *_missing(resolved.stderr, version, text)]) + "\n")
         fetched = _run(_download(python, wanted, folder), requirements.parent)
         if fetched.returncode:
             return Packaged(version, problem=fetched.stderr.strip()[-4000:])
     return Packaged(version, tuple(sorted(each.name for each in folder.glob("*.whl"))))
 
 
-def _missing(resolved: str, version: str, requirements: str) -> Iterator[str]:
-    """Of what was resolved, what the image does not have in this version, and what is asked for by name."""
-    there = set(_pins(locks.image(version)))
-    named = {name for line in requirements.splitlines() if (name := _name(line)) is not None}
-    for line in resolved.splitlines():
-        name = _name(line)
-        if name is not None and (name in named or (name, line.partition("==")[2].strip()) not in there):
+def _missing(dry_run: str, version: str, requirements: str) -> Iterator[str]:
+    """What the image does not have in this version, and of what it has, that which is asked for by name."""
+    there = dict(_pins(locks.image(version)))
+    for line, name, pinned in INSTALLED.findall(dry_run):
+        if there.get(canonicalize_name(name)) != pinned:  # else it is for another Python than this machine's
+            there.pop(canonicalize_name(name), None)
             yield line
+    named = {name for line in requirements.splitlines() if (name := _name(line)) is not None}
+    yield from (f"{name}=={there[name]}" for name in sorted(named & there.keys()))
 
 
 def _pins(lock: str) -> Iterator[tuple[str, str]]:

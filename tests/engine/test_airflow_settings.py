@@ -106,6 +106,26 @@ def test_taken_away_again_the_environment_is_as_before(project: Project) -> None
     assert project.up().changes == []
 
 
+def test_wheels_come_in_plugins_zip_as_an_update_in_place(project: Project) -> None:
+    configure(project, **{"green.wheels_folder": str(TEAM / "wheels")})
+    result = project.up()
+    assert result.ok, result.said
+    assert touched(result) == [("update", "mwaa-green")]
+    green = deployed(project, "green")
+    lines = content(project, green, "Requirements").decode().splitlines()
+    assert lines[:2] == ["--find-links /usr/local/airflow/plugins", "--no-index"]
+    assert "pandas==2.3.3" in lines
+    names = zipfile.ZipFile(io.BytesIO(content(project, green, "Plugins"))).namelist()
+    assert {each.name for each in (TEAM / "wheels").glob("*.whl")} <= set(names)
+    assert project.up().changes == []
+    configure(project, **{"green.requirements[0]": "polars"})
+    refused = project.preview()
+    assert not refused.ok
+    assert "it is without the requirement 'polars'" in refused.said
+    assert project.run("config", "rm", "green").returncode == 0
+    assert project.up().ok
+
+
 def test_more_workers_than_the_accounts_quota_are_refused_with_what_to_type(project: Project) -> None:
     configure(project, max_workers="41")
     refused = project.preview()
