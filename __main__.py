@@ -19,7 +19,7 @@ from components.marquez.ec2 import MarquezEc2
 from components.marquez.ha import MarquezHa
 from components.monitoring.monitoring import Monitoring, MonitoringArgs
 from components.monitoring.topic import AlarmTopic, AlarmTopicArgs
-from components.network import Network, NetworkArgs
+from components.network import Network, NetworkArgs, check_way_out
 from components.operator_policies import Operated, auditor, operator_policies
 from components.own_network import own_network
 from components.ownership import INITIAL_OWNER, Names, Ownership, OwnershipArgs
@@ -42,6 +42,7 @@ existing = environments_of(previous)
 plans = {colour: planned(settings, colour, names, zones, existing.get(colour)) for colour in settings.colours}
 alone = left_alone()
 updated = guard(settings, previous, plans, alone)
+check_way_out(settings, zones, previous, plans)
 warn_of_small_sizes(settings, previous)
 
 key = key_of_the_stack(settings)
@@ -87,6 +88,7 @@ airflow = {
             plan=plans[colour],
             vpc_id=network.vpc_id,
             private_subnet_ids=network.private_subnet_ids,
+            reached_through=network.endpoints,
             lineage_log=lineage_log,
             kms_key_arn=key,
             access_log=access_log,
@@ -162,6 +164,7 @@ outputs = {
     "name": settings.name,
     "vpc_id": network.vpc_id,
     "private_subnet_ids": network.private_subnet_ids,
+    "nat": settings.nat if settings.vpc_id is None else "",
     "airflow_environments": {colour: environment.outputs for colour, environment in airflow.items()},
     "ownership_parameter": ownership.parameter,
     "active_environment_parameter": ownership.active_environment_parameter,

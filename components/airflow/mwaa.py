@@ -33,7 +33,7 @@ TIMEOUTS = pulumi.CustomTimeouts(create="2h", update="14h", delete="2h")
 class MwaaArgs:
     """`plan`: as `planned` has it; `names`: those of the stack's parameters and secrets.
 
-    `kms_key_arn`: the stack's key;
+    `kms_key_arn`: the stack's key; `reached_through`: what must be there before the environment starts;
     `previous_life`: that of the environment of this colour which the stack had before this run; `updated`:
     this run changes it; `left_alone`: it must not.
     """
@@ -47,6 +47,7 @@ class MwaaArgs:
     lineage_log: LineageLog
     kms_key_arn: pulumi.Input[str] | None
     access_log: AccessLog | None = None
+    reached_through: Sequence[pulumi.Resource] = ()
     previous_life: str | None = None
     updated: bool = False
     left_alone: bool = False
@@ -104,7 +105,10 @@ class Mwaa(pulumi.ComponentResource):
             files,
             role,
             group,
-            depends_on=[bucket, files.dags, files.probe, *role.permissions, *rules, *logs],
+            depends_on=[
+                *(bucket, files.dags, files.probe, *role.permissions, *rules, *logs),
+                *args.reached_through,
+            ],
         )
         if args.settings.endpoint_management == "CUSTOMER":
             self._endpoints(environment, group)

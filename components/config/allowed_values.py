@@ -317,6 +317,6 @@ Tags = Annotated[
 ]
 
 EndpointManagement = Literal["SERVICE", "CUSTOMER", "VPC_OWNER"]
-Nat = Literal["single", "per_az"]
+Nat = Literal["single", "per_az", "none"]
 WebserverAccess = Literal["PUBLIC_ONLY", "PRIVATE_ONLY", "PUBLIC_AND_PRIVATE"]
 WorkerReplacement = Literal["FORCED", "GRACEFUL"]

@@ -124,6 +124,7 @@ class Settings(EnvironmentSettings):
     snapshot_policy_arns: types.PolicyArns
     marquez_certificate_arn: types.CertificateArn
     aurora_version: types.AuroraVersion
+    aurora_authorities_file: types.FilePath
     aurora_min_capacity: types.AuroraCapacity
     aurora_max_capacity: types.AuroraCapacity
 

@@ -95,6 +95,7 @@ OF_STACKS: dict[str, Any] = {
     "snapshot_policy_arns": ["arn:aws:iam::123456789012:policy/more"],
     "marquez_certificate_arn": KEY.replace(":kms:", ":acm:").replace(":key/", ":certificate/"),
     "aurora_version": "17",
+    "aurora_authorities_file": str(FILES / "rds.pem"),
     "aurora_min_capacity": 1,
     "aurora_max_capacity": 32,
 }
