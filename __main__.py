@@ -40,9 +40,9 @@ zones = choose_zones(settings, previous, () if own is None else own.zones)
 check_workers(settings)
 existing = environments_of(previous)
 plans = {colour: planned(settings, colour, names, zones, existing.get(colour)) for colour in settings.colours}
+check_way_out(settings, zones, previous, plans)
 alone = left_alone()
 updated = guard(settings, previous, plans, alone)
-check_way_out(settings, zones, previous, plans)
 warn_of_small_sizes(settings, previous)
 
 key = key_of_the_stack(settings)

@@ -123,7 +123,6 @@ def test_wheels_come_in_plugins_zip_as_an_update_in_place(project: Project) -> N
     assert not refused.ok
     assert "it is without the requirement 'polars'" in refused.said
     assert project.run("config", "rm", "green").returncode == 0
-    assert project.up().ok
 
 
 def test_the_way_to_the_internet_goes_and_no_environment_notices(project: Project) -> None:
@@ -136,9 +135,7 @@ def test_the_way_to_the_internet_goes_and_no_environment_notices(project: Projec
     configure(project, wheels_folder=str(TEAM / "wheels"), marquez_image_registry=registry)
     refused = project.preview()
     assert not refused.ok
-    assert (
-        "nat becomes none, and until an update blue and green would install from the internet" in refused.said
-    )
+    assert "the requirements of blue and green still come from the internet" in refused.said
     configure(project, nat="single", update_owner_in_place="true")
     result = project.up()
     assert result.ok, result.said
@@ -155,9 +152,6 @@ def test_the_way_to_the_internet_goes_and_no_environment_notices(project: Projec
     assert project.up().changes == []
     for key in ("nat", "wheels_folder", "marquez_image_registry"):
         assert project.run("config", "rm", key).returncode == 0
-    configure(project, update_owner_in_place="true")
-    assert project.up().ok
-    assert project.run("config", "rm", "update_owner_in_place").returncode == 0
 
 
 def test_more_workers_than_the_accounts_quota_are_refused_with_what_to_type(project: Project) -> None:
