@@ -14,9 +14,8 @@ from components.guard import environments_of, guard, previous_outputs
 from components.key import key_of_the_stack
 from components.left_alone import left_alone
 from components.lineage_log import LineageLog, LineageLogArgs
-from components.marquez.back_end import Marquez, MarquezArgs
-from components.marquez.ec2 import MarquezEc2
-from components.marquez.ha import MarquezHa
+from components.marquez.back_end import MarquezArgs
+from components.marquez.of_the_stack import marquez_of_the_stack
 from components.monitoring.monitoring import Monitoring, MonitoringArgs
 from components.monitoring.topic import AlarmTopic, AlarmTopicArgs
 from components.network import Network, NetworkArgs
@@ -59,9 +58,7 @@ lineage_log = LineageLog(
 topic = AlarmTopic("alarms", AlarmTopicArgs(settings=settings, ownership_parameter=names.ownership_parameter))
 
 # Airflow and Marquez depend on the lineage log only, not on each other: they are created in parallel.
-marquez_kind: type[Marquez] = MarquezHa if settings.enable_ha_marquez else MarquezEc2
-marquez = marquez_kind(
-    "marquez",
+marquez = marquez_of_the_stack(
     MarquezArgs(
         name=settings.name,
         region=settings.region,
@@ -75,7 +72,7 @@ marquez = marquez_kind(
         access_logs=access_logs,
         aurora_version_kept=previous.get("aurora_version") == settings.aurora_version,
         topics=topic.arns,
-    ),
+    )
 )
 airflow = {
     colour: Mwaa(
@@ -105,17 +102,21 @@ gate = GateAlarms(
         topics=topic.arns,
     ),
 )
-lost = LostLineage(
-    "lineage-lost",
-    LostLineageArgs(
-        settings=settings,
-        logs={
-            f"{colour}-{role}": log
-            for colour, environment in airflow.items()
-            for role, log in (("tasks", environment.task_log), ("scheduler", environment.scheduler_log))
-        },
-        topics=topic.arns,
-    ),
+lost = (
+    LostLineage(
+        "lineage-lost",
+        LostLineageArgs(
+            settings=settings,
+            logs={
+                f"{colour}-{role}": log
+                for colour, environment in airflow.items()
+                for role, log in (("tasks", environment.task_log), ("scheduler", environment.scheduler_log))
+            },
+            topics=topic.arns,
+        ),
+    )
+    if settings.lineage != "none"
+    else None
 )
 monitoring = (
     Monitoring(
@@ -127,8 +128,8 @@ monitoring = (
             ungated=gate.ungated,
             reports=gate.reports,
             unproven=gate.unproven,
-            lost=lost.events,
-            watched=marquez.watched,
+            lost=lost.events if lost else None,
+            watched=marquez.watched if marquez else None,
             lineage_log_bucket=lineage_log.bucket,
         ),
     )
@@ -167,10 +168,11 @@ outputs = {
     "active_environment_parameter": ownership.active_environment_parameter,
     "switch_lead_seconds": settings.switch_lead_seconds,
     "gate_probe_minutes": settings.gate_probe_minutes,
-    "lineage_backend": marquez.backend,
+    "lineage": settings.lineage,
+    "lineage_backend": marquez.backend if marquez else "",
     "aurora_version": settings.aurora_version if settings.enable_ha_marquez else "",
-    "lineage_url": marquez.url,
-    "lineage_open_command": marquez.open_command,
+    "lineage_url": marquez.url if marquez else "",
+    "lineage_open_command": marquez.open_command if marquez else "",
     "lineage_log_bucket": lineage_log.bucket,
     "dashboard_url": monitoring.dashboard_url if monitoring else "",
     "connections_prefix": names.connections_prefix,

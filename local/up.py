@@ -111,15 +111,21 @@ def up(home: Home, mode: str, report: Report, own: Own = Own()) -> None:
     report(f"DAGs: {' '.join(command)}")
     _run(command, operator)
     dags.follow(home, folder, mode, operator)
+    back_end = _start_lineage(home, mode, outputs, env) if outputs["lineage_backend"] else None
+    _wait_for_work(outputs, operator, EXAMPLE if folder == dags.EXAMPLES else PROBE, report)
+    report("ready")
+    print(_summary(home, mode, outputs, back_end), flush=True)
+
+
+def _start_lineage(home: Home, mode: str, outputs: Mapping[str, Any], env: dict[str, str]) -> lineage.BackEnd:
+    """The back end, and the forwarder in the role of Marquez's nodes."""
     back_end = lineage.start_back_end(home, mode, clean_environ(**env))
     lineage.keep_address(home, back_end)
     exported = json.loads(_run(["pulumi", "stack", "export", "-s", mode], env))
     role = role_of_the_nodes(exported["deployment"]["resources"])
     node = clean_environ(**env | callers.of_role(home, role))
     lineage.start_forwarder(home, mode, outputs["lineage_log_bucket"], back_end, node)
-    _wait_for_work(outputs, operator, EXAMPLE if folder == dags.EXAMPLES else PROBE, report)
-    report("ready")
-    print(_summary(home, mode, outputs, back_end), flush=True)
+    return back_end
 
 
 def _as_one(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -270,7 +276,7 @@ def _task_states(name: str, dag: str, env: Mapping[str, str]) -> set[str]:
     return {str(task["state"]) for task in tasks if task["dag_run_id"].startswith("scheduled__")}
 
 
-def _summary(home: Home, mode: str, outputs: Mapping[str, Any], back_end: lineage.BackEnd) -> str:
+def _summary(home: Home, mode: str, outputs: Mapping[str, Any], back_end: lineage.BackEnd | None) -> str:
     """What runs where, and what to try next."""
     airflows = [
         f"  {colour:<8} http://{at['webserver_url']}   Airflow {at['airflow_version']}, login admin / admin"
@@ -285,7 +291,7 @@ def _summary(home: Home, mode: str, outputs: Mapping[str, Any], back_end: lineag
             "",
             f"{outputs['name']} is up ({mode}).",
             *airflows,
-            f"  lineage  {back_end.page}   {back_end.kind}",
+            f"  lineage  {back_end.page}   {back_end.kind}" if back_end else "  lineage  no Marquez",
             f"  AWS      {endpoint}   MiniStack: S3, SSM, Secrets Manager, ...",
             f"  logs     {home.logs}",
             "",

@@ -317,6 +317,7 @@ Tags = Annotated[
 ]
 
 EndpointManagement = Literal["SERVICE", "CUSTOMER", "VPC_OWNER"]
+Lineage = Literal["marquez", "log", "none"]
 Nat = Literal["single", "per_az"]
 WebserverAccess = Literal["PUBLIC_ONLY", "PRIVATE_ONLY", "PUBLIC_AND_PRIVATE"]
 WorkerReplacement = Literal["FORCED", "GRACEFUL"]

@@ -105,6 +105,9 @@ def stack_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
         arn = known["marquez_certificate_arn"]
         allowed = "removed, or enable_ha_marquez true: the single node has no HTTPS"
         yield Problem("marquez_certificate_arn", arn, allowed, remove=True)
+    if known.get("enable_ha_marquez") is True and known.get("lineage", "marquez") != "marquez":
+        allowed = f"false, or lineage marquez: with lineage {known['lineage']} there is no Marquez"
+        yield Problem("enable_ha_marquez", True, allowed, remove=True)
     if known.get("alarm_topic_arn") is not None and known.get("alarm_email") is not None:
         yield Problem("alarm_email", known["alarm_email"], "removed, or alarm_topic_arn", remove=True)
     yield from _network_rules(known)

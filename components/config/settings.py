@@ -108,6 +108,7 @@ class Settings(EnvironmentSettings):
     alarm_email: types.AlarmEmail
     alarm_topic_arn: types.AlarmTopicArn
 
+    lineage: types.Lineage
     lineage_namespace: types.LineageNamespace
     lineage_retention_days: types.RetentionDays
     marquez_image: types.Image

@@ -29,9 +29,16 @@ SLOW = 300.0  # seconds of lag that are worth a word
 def lineage(
     deployment: Deployment, sides: dict[Colour, Observation], to: str | None, now: datetime
 ) -> Iterator[Line]:
-    """The lines `lineage-log`, `forwarder`, `set-aside` and `marquez`."""
+    """The lines `lineage-log`, `forwarder`, `set-aside` and `marquez`, of what the stack has."""
+    stack = deployment.stack
+    if stack.lineage == "none":
+        yield Line(name="lineage-log", result="pass", detail=f"{stack.lacks}: there is nothing to examine")
+        return
     event, line = _logged(deployment, sides, now)
     yield line
+    if stack.lineage == "log":
+        yield Line(name="marquez", result="pass", detail=f"{stack.lacks}: there is nothing to examine")
+        return
     name = deployment.name
     try:
         seen = status(deployment, hours=1, to=to)
@@ -139,7 +146,7 @@ def _forwarder(deployment: Deployment, seen: LineageStatus) -> Line:
 
 
 def _marquez(deployment: Deployment, event: Event | None, to: str | None) -> Line:
-    url = to or deployment.stack.lineage_url
+    url = deployment.stack.marquez(to)
     back_end = server(url, timeout=HEALTH_TIMEOUT)
     try:
         known = back_end.run(run_id) if event is not None and (run_id := event.run_in_marquez) else None

@@ -61,16 +61,17 @@ class Health(Model):
 
 
 class LineageStatus(Model):
-    """What `mwaactl lineage status` shows."""
+    """What `mwaactl lineage status` shows. `lacks`: see `Stack`; `back_end` None: there is none."""
 
     stack: str
+    lacks: str
     bucket: str
     since: Instant
     hours: tuple[Hour, ...]
     events: int
     checkpoints: tuple[CheckpointStatus, ...]
     set_aside: int
-    back_end: Health
+    back_end: Health | None
 
 
 def status(deployment: Deployment, *, hours: int = 24, to: str | None = None) -> LineageStatus:
@@ -81,7 +82,7 @@ def status(deployment: Deployment, *, hours: int = 24, to: str | None = None) ->
     now = clock.now()
     since = now.replace(minute=0, second=0, microsecond=0) - (hours - 1) * HOUR
     url = to or deployment.stack.lineage_url
-    back_end = server(url, timeout=HEALTH_TIMEOUT)
+    back_end = server(url, timeout=HEALTH_TIMEOUT) if url else None
     bucket, s3 = deployment.stack.lineage_log_bucket, deployment.clients.s3
     with aws_errors(f"read the lineage log s3://{bucket}"):
         source = Log(s3, bucket)
@@ -96,13 +97,14 @@ def status(deployment: Deployment, *, hours: int = 24, to: str | None = None) ->
         set_aside = sum(1 for _ in objects(s3, bucket, SET_ASIDE))
     return LineageStatus(
         stack=deployment.name,
+        lacks=deployment.stack.lacks,
         bucket=bucket,
         since=since,
         hours=tuple(by_hour),
         events=sum(hour.events for hour in by_hour),
         checkpoints=tuple(checkpoints),
         set_aside=set_aside,
-        back_end=health(back_end, url),
+        back_end=health(back_end, url) if back_end else None,
     )
 
 

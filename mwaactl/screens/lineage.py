@@ -28,10 +28,13 @@ def show_status(console: Console, status: LineageStatus) -> None:
     if status.checkpoints:
         console.print()
         console.print(_checkpoints(status))
-    else:
+    elif not status.lacks:
         _print(console, "\n[yellow]No forwarder has started yet[/]: the log has no checkpoint")
     _print(console, f"\nset aside  {_set_aside(status)}")
     health = status.back_end
+    if health is None:
+        _print(console, f"back end   none: {escape(status.lacks)}")
+        return
     colour = {True: "green", False: "red", None: "yellow"}[health.healthy]
     _print(console, f"back end   {escape(health.url)}  [{colour}]{escape(health.detail)}[/]")
 

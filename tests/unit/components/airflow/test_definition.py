@@ -80,6 +80,7 @@ OF_STACKS: dict[str, Any] = {
     "enable_monitoring": False,
     "alarm_email": "on-call@example.com",
     "alarm_topic_arn": "arn:aws:sns:us-east-1:123456789012:alarms",
+    "lineage": "none",
     "lineage_namespace": "shared",
     "lineage_retention_days": 45,
     "marquez_image": "docker.io/marquezproject/marquez:0.50.0",
