@@ -173,6 +173,7 @@ outputs = {
     "aurora_version": settings.aurora_version if settings.enable_ha_marquez else "",
     "lineage_url": marquez.url if marquez else "",
     "lineage_open_command": marquez.open_command if marquez else "",
+    "lineage_sinks": [sink.name for sink in settings.sinks],
     "lineage_log_bucket": lineage_log.bucket,
     "dashboard_url": monitoring.dashboard_url if monitoring else "",
     "connections_prefix": names.connections_prefix,

@@ -142,10 +142,13 @@ def marquez_node(
     repositories: Sequence[str] = (),
     kms_key_arn: pulumi.Input[str] | None = None,
     group_name: str | None = None,
+    secrets: Sequence[str] = (),
+    domains: Sequence[str] = (),
 ) -> pulumi.Output[str]:
     """What a Marquez node may do; with `group_name`, also report readiness to its Auto Scaling group.
 
-    `repositories`: those of its images that lie in Amazon ECR.
+    `repositories`: those of its images that lie in Amazon ECR; `secrets` (ARNs) and `domains` (DataZone's
+    ids): of further sinks.
     """
 
     def below(*prefixes: str) -> list[pulumi.Input[str]]:
@@ -176,6 +179,15 @@ def marquez_node(
                 conditions={"StringEquals": {"kms:ViaService": services}},
             )
         )
+    if secrets or domains:
+        statements.append(statement(["s3:PutObject"], below("sinks/"), sid="SetAsideForSinks"))
+    if secrets:
+        statements.append(
+            statement(["secretsmanager:GetSecretValue"], [*sorted(set(secrets))], sid="ReadSinkSecrets")
+        )
+    if domains:
+        arns = [f"arn:{partition.name}:datazone:{region}:*:domain/{each}" for each in sorted(set(domains))]
+        statements.append(statement(["datazone:PostLineageEvent"], arns, sid="PostToDomains"))
     if repositories:
         statements += [
             statement(["ecr:GetAuthorizationToken"], ["*"], sid="LogInToRegistry"),  # it has no resources

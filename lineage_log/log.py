@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 EVENTS = "events/"
 SET_ASIDE = "set-aside/"
+SINKS = "sinks/"  # sinks/NAME/...: what that further sink refused
 AFTER_ALL = EVENTS + "~"  # no key of an event sorts after it
 _TIME = re.compile(r"(\d{8}T\d{6}\.\d{6})Z[^/]*$")
 
@@ -106,12 +107,12 @@ class Log:
         # The whole body: only then does boto3 check that it is complete.
         return Event.parse(key, answer["Body"].read())
 
-    def set_aside(self, key: str, reason: str) -> None:
-        """Copy a refused event to `set-aside/`, with the reason in its metadata."""
+    def set_aside(self, key: str, reason: str, below: str = SET_ASIDE) -> None:
+        """Copy a refused event `below` a prefix, with the reason in its metadata."""
         try:
             self._s3.copy_object(
                 Bucket=self._bucket,
-                Key=SET_ASIDE + key.removeprefix(EVENTS),
+                Key=below + key.removeprefix(EVENTS),
                 CopySource={"Bucket": self._bucket, "Key": key},
                 MetadataDirective="REPLACE",
                 ContentType="application/json",

@@ -60,6 +60,8 @@ class Stack(_Outputs):
     gate_probe_minutes: int
     lineage: Literal["marquez", "log", "none"]
     """What becomes of it: in the log and Marquez, in the log alone, or Airflow emits none."""
+    lineage_sinks: tuple[str, ...]
+    """The names of what the log is carried to beside Marquez."""
     lineage_log_bucket: str
     """Also of what is no lineage: every stack has it."""
     lineage_url: str

@@ -89,7 +89,7 @@ def _as_option(value: Any) -> Any:
     return str(value) if isinstance(value, float) else _as_text(value)
 
 
-def _in_order(value: dict[str, str]) -> dict[str, str]:
+def _in_order(value: dict[str, Any]) -> dict[str, Any]:
     return dict(sorted(value.items()))
 
 
@@ -272,6 +272,12 @@ LineageNamespace = Annotated[
     Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/@+-]{1,255}$")] | None,
     BeforeValidator(_none_if_empty),
     Field(description="letters, digits and ._:/@+-, at most 255, or empty for one namespace per environment"),
+]
+# `components.config.sinks` says what is wrong with one.
+LineageSinks = Annotated[
+    dict[str, dict[str, str]],
+    AfterValidator(_in_order),
+    Field(description='an object like {"datahub": {"url": "https://...", "secret_arn": "arn:..."}}'),
 ]
 # Docker would take a first part without a dot for a namespace on Docker Hub. No port: nodes reach 443 only.
 HOST = r"[a-z0-9-]+(?:\.[a-z0-9-]+)+"

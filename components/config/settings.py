@@ -24,6 +24,7 @@ from components.config.content import content_rules
 from components.config.files import file_rules
 from components.config.policies import policy_rules
 from components.config.rules import Problem, environment_rules, quoted, stack_rules
+from components.config.sinks import Sink, sink_rules, sinks_of
 
 MERGED = ("airflow_options", "log_levels")  # objects whose parts blue and green override singly
 PROJECT_FILE = Path(__file__).resolve().parents[2] / "Pulumi.yaml"
@@ -110,6 +111,7 @@ class Settings(EnvironmentSettings):
 
     lineage: types.Lineage
     lineage_namespace: types.LineageNamespace
+    lineage_sinks: types.LineageSinks
     lineage_retention_days: types.RetentionDays
     marquez_image: types.Image
     marquez_web_image: types.Image
@@ -192,6 +194,11 @@ class Settings(EnvironmentSettings):
     def namespace(self, colour: Colour) -> str:
         """The OpenLineage namespace of one environment."""
         return self.lineage_namespace or f"{self.name}-{colour}"
+
+    @property
+    def sinks(self) -> tuple[Sink, ...]:
+        """What the log is carried to beside Marquez."""
+        return sinks_of(self.lineage_sinks)
 
     @property
     def lead(self) -> timedelta:
@@ -283,6 +290,7 @@ def _within(known: Mapping[str, Any]) -> Iterator[Problem]:
     yield from content_rules(known)
     yield from policy_rules(known)
     yield from file_rules(known)
+    yield from sink_rules(known)
 
 
 def _merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

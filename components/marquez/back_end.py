@@ -22,7 +22,7 @@ from components.marquez.forwarder_archive import forwarder_archive
 from components.marquez.images import Images, without_digest
 from components.marquez.userdata import DATABASE_USER
 from components.monitoring.alarm import Alarm, Metric
-from components.monitoring.marquez_alarms import METRICS_NAMESPACE, Watched
+from components.monitoring.marquez_alarms import METRICS_NAMESPACE, Watched, sink_alarms
 from components.partition import Partition
 from components.role import Added, RoleArgs, create_role
 from components.traffic_logs import TrafficLogs
@@ -95,7 +95,7 @@ class Marquez(pulumi.ComponentResource):
 
     def _forwarder_archive(self) -> aws.s3.BucketObjectv2:
         """The archive that the nodes fetch at boot. New content changes its key, and so the boot script."""
-        archive, log = forwarder_archive(), self._args.lineage_log
+        archive, log = forwarder_archive(self._args.settings.sinks), self._args.lineage_log
         return aws.s3.BucketObjectv2(
             f"{self._name}-forwarder",
             bucket=log.bucket,
@@ -118,6 +118,7 @@ class Marquez(pulumi.ComponentResource):
     def _alarms(self) -> None:
         """On what the forwarder reports each minute."""
         dimensions = {"LineageLog": self._args.lineage_log.bucket}
+        self._sinks_alarms()
         for role, alarm in {
             "behind": Alarm(
                 description="Lineage has been more than 5 minutes behind, or without a forwarder, for 10 "
@@ -139,6 +140,15 @@ class Marquez(pulumi.ComponentResource):
             ),
         }.items():
             alarm.create(f"{self._name}-{role}", self._args.topics, self._child)
+
+    def _sinks_alarms(self) -> None:
+        for sink in self._args.settings.sinks:
+            dimensions: dict[str, pulumi.Input[str]] = {
+                "LineageLog": self._args.lineage_log.bucket,
+                "Sink": sink.name,
+            }
+            for role, alarm in sink_alarms(sink.name, dimensions).items():
+                alarm.create(f"{self._name}-sink-{sink.name}-{role}", self._args.topics, self._child)
 
     def _publish(
         self,
@@ -278,6 +288,8 @@ class Marquez(pulumi.ComponentResource):
                     repositories=list(self._images.repositories(self._partition.name)),
                     kms_key_arn=self._args.kms_key_arn,
                     group_name=group_name,
+                    secrets=[sink.secret_arn for sink in settings.sinks if sink.secret_arn],
+                    domains=[sink.datazone_domain for sink in settings.sinks if sink.datazone_domain],
                 ),
                 added=Added(policy=settings.marquez_policy, policy_arns=settings.marquez_policy_arns),
             ),

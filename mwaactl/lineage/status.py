@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from lineage_log.checkpoint import BadCheckpointError, StoredCheckpoint, read_checkpoint
-from lineage_log.log import EVENTS, SET_ASIDE, Log, hour_prefix, instant_of, key_at
+from lineage_log.log import EVENTS, SET_ASIDE, SINKS, Log, hour_prefix, instant_of, key_at
 from lineage_log.marquez_client import MarquezClient
 from mwaactl import clock
 from mwaactl.aws import aws_errors
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CHECKPOINTS = "forwarder/"
+_OF_SINK = re.compile(r"forwarder/sink-([a-z][a-z0-9-]*)\.json")
 COUNTED = 100  # pages of 1000 keys: the limit for counting waiting events
 SILENT = timedelta(seconds=30)  # three leases: the holder is gone, and nobody has taken over
 HEALTH_TIMEOUT = 3.0  # seconds
@@ -42,6 +45,7 @@ class CheckpointStatus(Model):
     """
 
     key: str
+    sink: str | None  # the further sink that it is of; None: Marquez
     holder: str | None
     saved_at: Instant | None
     silent: bool
@@ -71,6 +75,7 @@ class LineageStatus(Model):
     events: int
     checkpoints: tuple[CheckpointStatus, ...]
     set_aside: int
+    set_aside_by_sink: dict[str, int]
     back_end: Health | None
 
 
@@ -95,6 +100,7 @@ def status(deployment: Deployment, *, hours: int = 24, to: str | None = None) ->
             if key.endswith(".json") and (stored := _stored(s3, bucket, key)) is not None
         ]
         set_aside = sum(1 for _ in objects(s3, bucket, SET_ASIDE))
+        by_sink = Counter(key.split("/")[1] for key, _ in objects(s3, bucket, SINKS))
     return LineageStatus(
         stack=deployment.name,
         lacks=deployment.stack.lacks,
@@ -104,6 +110,7 @@ def status(deployment: Deployment, *, hours: int = 24, to: str | None = None) ->
         events=sum(hour.events for hour in by_hour),
         checkpoints=tuple(checkpoints),
         set_aside=set_aside,
+        set_aside_by_sink=dict(by_sink),
         back_end=health(back_end, url) if back_end else None,
     )
 
@@ -174,8 +181,10 @@ def _checkpoint_status(source: Log, key: str, stored: StoredCheckpoint, now: dat
             if event.key not in checkpoint.done:
                 waiting += 1
                 first = first or event.instant
+    of_sink = _OF_SINK.fullmatch(key)
     return CheckpointStatus(
         key=key,
+        sink=of_sink and of_sink[1],
         holder=stored.holder,
         saved_at=stored.modified,
         silent=stored.modified is None or now - stored.modified > SILENT,

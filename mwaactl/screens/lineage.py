@@ -31,6 +31,12 @@ def show_status(console: Console, status: LineageStatus) -> None:
     elif not status.lacks:
         _print(console, "\n[yellow]No forwarder has started yet[/]: the log has no checkpoint")
     _print(console, f"\nset aside  {_set_aside(status)}")
+    for sink, count in status.set_aside_by_sink.items():
+        where = f"s3://{status.bucket}/sinks/{sink}/"
+        _print(
+            console,
+            f"           [yellow]{count}[/] by the sink {escape(sink)}: aws s3 ls --recursive {where}",
+        )
     health = status.back_end
     if health is None:
         _print(console, f"back end   none: {escape(status.lacks)}")

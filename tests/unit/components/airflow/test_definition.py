@@ -82,6 +82,7 @@ OF_STACKS: dict[str, Any] = {
     "alarm_topic_arn": "arn:aws:sns:us-east-1:123456789012:alarms",
     "lineage": "none",
     "lineage_namespace": "shared",
+    "lineage_sinks": {"catalog": {"url": "https://catalog.example.com/lineage"}},
     "lineage_retention_days": 45,
     "marquez_image": "docker.io/marquezproject/marquez:0.50.0",
     "marquez_web_image": "docker.io/marquezproject/marquez-web:0.50.0",
