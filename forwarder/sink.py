@@ -81,8 +81,9 @@ class SinkDelivery:
         self._log.set_aside(key, reason, below=f"{SINKS}{self._name}/")
         self.counts.add(set_aside=1)
 
-    def settle(self) -> None:
+    def settle(self) -> bool:
         """There is nothing to settle."""
+        return True
 
 
 class HttpSink(HttpServer):

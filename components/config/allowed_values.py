@@ -277,7 +277,7 @@ LineageNamespace = Annotated[
 LineageSinks = Annotated[
     dict[str, dict[str, str]],
     AfterValidator(_in_order),
-    Field(description='an object like {"datahub": {"url": "https://...", "secret_arn": "arn:..."}}'),
+    Field(description='an object like {"datahub": {"url": "https://...", "header_arn": "arn:..."}}'),
 ]
 # Docker would take a first part without a dot for a namespace on Docker Hub. No port: nodes reach 443 only.
 HOST = r"[a-z0-9-]+(?:\.[a-z0-9-]+)+"

@@ -20,7 +20,7 @@ OURS = ("connection", "content-length", "content-type", "host", "transfer-encodi
 ALLOWED = {
     "url": (URL, "an https:// URL without port and query, as the endpoint takes events"),
     "header": (HEADER, "the name of an HTTP header"),
-    "secret_arn": (SECRET, "the ARN of a secret in Secrets Manager, whose text is the header's value"),
+    "header_arn": (SECRET, "the ARN of a secret in Secrets Manager, whose text is the header's value"),
     "datazone_domain": (DOMAIN, "the id of a domain of DataZone or SageMaker, like dzd_4kq9abc"),
 }
 
@@ -32,7 +32,7 @@ class Sink:
     name: str
     url: str = ""
     header: str = AUTHORIZATION
-    secret_arn: str = ""
+    header_arn: str = ""
     datazone_domain: str = ""
 
     @property
@@ -40,7 +40,7 @@ class Sink:
         """Of the forwarder's command; no value has blanks."""
         if self.datazone_domain:
             return f"--datazone {self.datazone_domain}"
-        header = f" --header {self.header} --secret {self.secret_arn}" if self.secret_arn else ""
+        header = f" --header {self.header} --secret {self.header_arn}" if self.header_arn else ""
         return f"--to {self.url}{header}"
 
 
@@ -75,7 +75,7 @@ def _fields(key: str, fields: Mapping[str, str], region: str | None) -> Iterator
             yield Problem(f"{key}.{field}", value, ALLOWED[field][1])
         elif field == "header" and value.lower() in OURS:
             yield Problem(f"{key}.{field}", value, "a header that HTTP itself does not need")
-        elif field == "secret_arn" and region is not None and value.split(":")[3] != region:
+        elif field == "header_arn" and region is not None and value.split(":")[3] != region:
             yield Problem(f"{key}.{field}", value, f"in the stack's region, {region}")
     kinds = [field for field in ("url", "datazone_domain") if field in fields]
     if not kinds:
@@ -83,9 +83,9 @@ def _fields(key: str, fields: Mapping[str, str], region: str | None) -> Iterator
     elif len(kinds) == 2:
         yield Problem(f"{key}.datazone_domain", fields["datazone_domain"], "removed, or url", remove=True)
     if "datazone_domain" in fields:
-        for field in ("header", "secret_arn"):
+        for field in ("header", "header_arn"):
             if field in fields:
                 allowed = "removed: DataZone is called with the nodes' own role"
                 yield Problem(f"{key}.{field}", fields[field], allowed, remove=True)
-    elif "header" in fields and "secret_arn" not in fields:
-        yield Problem(f"{key}.secret_arn", None, "set: the header's value")
+    elif "header" in fields and "header_arn" not in fields:
+        yield Problem(f"{key}.header_arn", None, "set: the header's value")

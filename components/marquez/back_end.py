@@ -288,7 +288,7 @@ class Marquez(pulumi.ComponentResource):
                     repositories=list(self._images.repositories(self._partition.name)),
                     kms_key_arn=self._args.kms_key_arn,
                     group_name=group_name,
-                    secrets=[sink.secret_arn for sink in settings.sinks if sink.secret_arn],
+                    secrets=[sink.header_arn for sink in settings.sinks if sink.header_arn],
                     domains=[sink.datazone_domain for sink in settings.sinks if sink.datazone_domain],
                 ),
                 added=Added(policy=settings.marquez_policy, policy_arns=settings.marquez_policy_arns),

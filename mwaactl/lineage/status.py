@@ -96,7 +96,7 @@ def status(deployment: Deployment, *, hours: int = 24, to: str | None = None) ->
         ]
         checkpoints = [
             _checkpoint_status(source, key, stored, now)
-            for key in checkpoint_keys(s3, bucket)
+            for key in [*checkpoint_keys(s3, bucket), *checkpoint_keys(s3, bucket, of_sinks=True)]
             if (stored := _stored(s3, bucket, key)) is not None
         ]
         set_aside = sum(1 for _ in objects(s3, bucket, SET_ASIDE))
@@ -126,8 +126,10 @@ def objects(s3: S3Client, bucket: str, prefix: str) -> Iterator[tuple[str, datet
         more = page.get("IsTruncated", False)
 
 
-def checkpoint_keys(s3: S3Client, bucket: str) -> list[str]:
-    return [key for key, _ in objects(s3, bucket, CHECKPOINTS) if key.endswith(".json")]
+def checkpoint_keys(s3: S3Client, bucket: str, *, of_sinks: bool = False) -> list[str]:
+    """Those of Marquez's forwarders, or of the further sinks', which know no doubts."""
+    keys = [key for key, _ in objects(s3, bucket, CHECKPOINTS) if key.endswith(".json")]
+    return [key for key in keys if (_OF_SINK.fullmatch(key) is not None) == of_sinks]
 
 
 def server(url: str, *, timeout: float) -> MarquezClient:

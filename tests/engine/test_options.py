@@ -32,7 +32,7 @@ def project(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Iter
     )
     for path, value in {
         "catalog.url": ENDPOINT,
-        "catalog.secret_arn": SECRET,
+        "catalog.header_arn": SECRET,
         "zone.datazone_domain": "dzd_4kq9",
     }.items():
         done = project.run("config", "set", "--path", f"lineage_sinks.{path}", value)

@@ -14,7 +14,7 @@ from tests.fakes.pulumi_mocks import deploy
 
 SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:catalog-AbCdEf"
 URL = "https://catalog.example.com/openapi/openlineage/api/v1/lineage"
-HTTP = {"url": URL, "secret_arn": SECRET}
+HTTP = {"url": URL, "header_arn": SECRET}
 ZONE = {"datazone_domain": "dzd_4kq9example"}
 
 
@@ -36,12 +36,12 @@ def refused(sinks: Any, **more: Any) -> dict[str, str]:
         ({"url": f"{URL}?token=1"}, "a.url"),
         ({"url": f"{URL} --bucket x"}, "a.url"),
         ({"url": f"{URL}\n"}, "a.url"),
-        ({"url": URL, "header": "X-Key"}, "a.secret_arn"),
+        ({"url": URL, "header": "X-Key"}, "a.header_arn"),
         ({**HTTP, "header": "Content-Type"}, "a.header"),
         ({**HTTP, "header": "X Key"}, "a.header"),
-        ({**HTTP, "secret_arn": "Bearer abc"}, "a.secret_arn"),
-        ({**HTTP, "secret_arn": SECRET.replace("us-east-1", "eu-west-1")}, "a.secret_arn"),
-        ({**ZONE, "secret_arn": SECRET}, "a.secret_arn"),
+        ({**HTTP, "header_arn": "Bearer abc"}, "a.header_arn"),
+        ({**HTTP, "header_arn": SECRET.replace("us-east-1", "eu-west-1")}, "a.header_arn"),
+        ({**ZONE, "header_arn": SECRET}, "a.header_arn"),
         ({"datazone_domain": "domain"}, "a.datazone_domain"),
         ({**HTTP, "token": "x"}, "a.token"),
     ],

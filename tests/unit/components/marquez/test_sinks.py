@@ -18,7 +18,7 @@ from forwarder.__main__ import _parser
 
 SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:catalog-AbCdEf"
 SINKS = (
-    Sink(name="catalog", url="https://catalog.example.com/lineage", header="X-Key", secret_arn=SECRET),
+    Sink(name="catalog", url="https://catalog.example.com/lineage", header="X-Key", header_arn=SECRET),
     Sink(name="open", url="https://open.example.com"),
     Sink(name="zone", datazone_domain="dzd_4kq9"),
 )
@@ -63,5 +63,5 @@ def test_the_service_runs_a_command_that_the_forwarder_takes(sink: Sink) -> None
     taken = _parser().parse_args(line.replace("%i", sink.name).replace("$OPTIONS", options).split())
     assert taken.sink == sink.name
     assert (taken.to or "", taken.datazone or "") == (sink.url, sink.datazone_domain)
-    if sink.secret_arn:
-        assert (taken.header, taken.secret) == (sink.header, sink.secret_arn)
+    if sink.header_arn:
+        assert (taken.header, taken.secret) == (sink.header, sink.header_arn)

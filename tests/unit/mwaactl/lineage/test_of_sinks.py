@@ -8,10 +8,12 @@ from typing import Any, cast
 from forwarder.checkpoint_keeper import CheckpointKeeper
 from mwaactl.acceptance.doctor import examine
 from mwaactl.acceptance.line import Line
+from mwaactl.lineage.status import checkpoint_keys
 from tests.fakes.aws.clients import FakeClients, deployment
 from tests.fakes.aws.s3 import LINEAGE_LOG, FakeS3
 from tests.fakes.clock import START
 from tests.fakes.lineage.events import log_event
+from tests.fakes.lineage.forwarders import CHECKPOINT_KEY, keeper_of
 from tests.fakes.mwaactl.commands import Command, output
 
 STACK: dict[str, Any] = {"lineage_sinks": ["catalog", "zone"], "lineage_log_bucket": LINEAGE_LOG}
@@ -39,6 +41,13 @@ def test_status_has_the_place_of_each_and_what_it_refused(run: Command, s3: Fake
     text = run("status").stdout
     assert "1 by the sink catalog: aws s3 ls --recursive" in text
     assert f"s3://{LINEAGE_LOG}/sinks/catalog/" in text
+
+
+def test_no_doubts_of_marquez_are_left_to_a_sink(s3: FakeS3) -> None:
+    at_work(s3, "catalog", "node-1")
+    assert keeper_of(s3, "node-1").try_take(START) is not None
+    assert checkpoint_keys(cast(Any, s3), LINEAGE_LOG) == [CHECKPOINT_KEY]
+    assert checkpoint_keys(cast(Any, s3), LINEAGE_LOG, of_sinks=True) == ["forwarder/sink-catalog.json"]
 
 
 def test_the_doctor_looks_at_the_forwarder_of_each(aws: FakeClients, s3: FakeS3) -> None:
