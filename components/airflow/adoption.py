@@ -60,7 +60,7 @@ def options(name: str, given: Iterable[str], *, held: bool) -> pulumi.ResourceOp
         return pulumi.ResourceOptions(import_=name)
     return pulumi.ResourceOptions(
         import_=name,
-        ignore_changes=[*given, "tags", "tags_all"],  # nothing of it changes before the one update
+        ignore_changes=[*given, "tags", "tagsAll"],  # nothing of it changes before the one update
         retain_on_delete=True,  # `pulumi destroy` gives it back as it was
     )
 

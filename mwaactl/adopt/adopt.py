@@ -166,8 +166,8 @@ class Adopter:
                 seen = self.engine(copy.file, {}).preview()
             except CheckFailed as error:
                 raise CheckFailed(
-                    f"{error}\nThese settings come from {self.name}. What cannot be kept can be left out (--drop "
-                    "OPTION), or corrected in a copy (--requirements FILE, --plugins FOLDER, --script FILE)."
+                    f"{error}\nThese settings come from {self.name}. What cannot be kept can be left out "
+                    "(--drop OPTION) or corrected in a copy (--requirements, --plugins, --script)."
                 ) from error
         _must_be(seen, "import", self.name)
 

@@ -42,7 +42,7 @@ NUMBERS = {
     "MaxWebservers": "max_webservers",
 }
 MOST_GROUPS = 4  # beside the program's own
-HIDDEN = re.compile(r"passw|secret|token|credential|private|(^|[._])key($|_)|conn($|_)|://[^/\s]*:[^/\s]*@")
+HIDDEN = re.compile(r"passw|secret|token|credential|private|(^|[._])key(\b|_)|conn(\b|_)|://[^/\s]*:[^/\s]*@")
 DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 GREENS = 3  # days after blue's window
 

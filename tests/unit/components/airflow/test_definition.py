@@ -77,6 +77,7 @@ OF_STACKS: dict[str, Any] = {
     "catchup_by_default": True,
     "connections_prefix": "airflow/connections",
     "variables_prefix": "airflow/variables",
+    "adopted_environment": "team-airflow",
     "switch_lead_seconds": 7,
     "gate_probe_minutes": 10,
     "update_owner_in_place": True,
