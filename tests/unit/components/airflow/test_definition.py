@@ -170,10 +170,12 @@ def seen_by_the_engine(deployment: Deployment) -> dict[str, Any]:
 def test_the_guard_sees_exactly_what_the_engine_would_see(
     deployed: Callable[[str], Deployment], setting: str
 ) -> None:
+    network = {"nat": "single", **{key: OF_STACKS[key] for key in ("vpc_id", "private_subnet_ids")}}
     needed = {
         "marquez_certificate_arn": {"enable_ha_marquez": True},
-        "vpc_id": {"nat": "single", "private_subnet_ids": OF_STACKS["private_subnet_ids"]},
-        "private_subnet_ids": {"nat": "single", "vpc_id": OF_STACKS["vpc_id"]},
+        "vpc_id": network,
+        "private_subnet_ids": network,
+        "adopted_environment": {**network, "enable_blue_green": False},
     }.get(setting, {})
     before, after = deployed("bluegreen"), deploy("bluegreen", {**needed, setting: OF_STACKS[setting]})
     touched = touched_environments(
