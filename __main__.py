@@ -4,6 +4,7 @@ import json
 
 import pulumi
 
+from components.airflow.adoption import held
 from components.airflow.definition import planned
 from components.airflow.gate_alarms import GateAlarms, GateAlarmsArgs
 from components.airflow.lost_lineage import LostLineage, LostLineageArgs
@@ -40,6 +41,12 @@ check_workers(settings)
 existing = environments_of(previous)
 plans = {colour: planned(settings, colour, names, zones, existing.get(colour)) for colour in settings.colours}
 alone = left_alone()
+# An adopted environment that has no gate yet stays as it is.
+untouched = held(settings, existing)
+plans |= {
+    colour: {**plans[colour], "deployed": existing[colour]["deployed"]}
+    for colour in untouched & existing.keys()
+}
 updated = guard(settings, previous, plans, alone)
 warn_of_small_sizes(settings, previous)
 
@@ -90,6 +97,7 @@ airflow = {
             previous_life=existing.get(colour, {}).get("life"),
             updated=colour in updated,
             left_alone=colour in alone,
+            held=colour in untouched,
         ),
     )
     for colour in settings.colours

@@ -201,6 +201,17 @@ LogLevels = Annotated[
     AfterValidator(_in_order),
     Field(description='an object like {"scheduler": "DEBUG"}'),
 ]
+# Of Amazon MWAA's API (EnvironmentName).
+AdoptedName = Annotated[
+    Annotated[str, Field(pattern=r"^[A-Za-z][0-9A-Za-z_-]*$", max_length=80)] | None,
+    BeforeValidator(_none_if_empty),
+    Field(description="the name of an Amazon MWAA environment, or empty"),
+]
+SecretPrefix = Annotated[
+    Annotated[str, Field(pattern=r"^[A-Za-z0-9_+=.@-]+(?:/[A-Za-z0-9_+=.@-]+)*$", max_length=256)] | None,
+    BeforeValidator(_none_if_empty),
+    Field(description="the beginning of the names of secrets, like airflow/connections, or empty"),
+]
 MaintenanceWindow = Annotated[
     Annotated[str, Field(pattern=r"^(MON|TUE|WED|THU|FRI|SAT|SUN):([01]\d|2[0-3]):(00|30)$")] | None,
     BeforeValidator(_none_if_empty),

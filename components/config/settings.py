@@ -101,6 +101,11 @@ class Settings(EnvironmentSettings):
     kms_key_arn: types.KmsKeyArn
     create_kms_key: types.Switch
     is_paused_upon_creation: types.Switch
+    create_cron_data_intervals: types.Switch
+    catchup_by_default: types.Switch
+    connections_prefix: types.SecretPrefix
+    variables_prefix: types.SecretPrefix
+    adopted_environment: types.AdoptedName
     update_owner_in_place: types.Switch
     switch_lead_seconds: types.LeadSeconds
     gate_probe_minutes: types.ProbeMinutes
@@ -185,6 +190,12 @@ class Settings(EnvironmentSettings):
         """The settings of one environment: the stack's, with that colour's overrides."""
         overrides = self.blue if colour == "blue" else self.green
         return EnvironmentSettings(**_merged(self.model_dump(), overrides))
+
+    def environment_name(self, colour: Colour) -> str:
+        """The name of one environment in AWS: the stack's, or that of blue before it was adopted."""
+        if colour == "blue" and self.adopted_environment is not None:
+            return self.adopted_environment
+        return f"{self.name}-{colour}"
 
     def path(self, colour: Colour, key: str) -> str:
         """Where `pulumi config set` changes a setting of one environment."""

@@ -73,6 +73,11 @@ OF_STACKS: dict[str, Any] = {
     "kms_key_arn": KEY,
     "create_kms_key": True,
     "is_paused_upon_creation": False,
+    "create_cron_data_intervals": False,
+    "catchup_by_default": True,
+    "connections_prefix": "airflow/connections",
+    "variables_prefix": "airflow/variables",
+    "adopted_environment": "team-airflow",
     "switch_lead_seconds": 7,
     "gate_probe_minutes": 10,
     "update_owner_in_place": True,
@@ -167,10 +172,12 @@ def seen_by_the_engine(deployment: Deployment) -> dict[str, Any]:
 def test_the_guard_sees_exactly_what_the_engine_would_see(
     deployed: Callable[[str], Deployment], setting: str
 ) -> None:
+    network = {"nat": "single", **{key: OF_STACKS[key] for key in ("vpc_id", "private_subnet_ids")}}
     needed = {
         "marquez_certificate_arn": {"enable_ha_marquez": True},
-        "vpc_id": {"nat": "single", "private_subnet_ids": OF_STACKS["private_subnet_ids"]},
-        "private_subnet_ids": {"nat": "single", "vpc_id": OF_STACKS["vpc_id"]},
+        "vpc_id": network,
+        "private_subnet_ids": network,
+        "adopted_environment": {**network, "enable_blue_green": False},
     }.get(setting, {})
     before, after = deployed("bluegreen"), deploy("bluegreen", {**needed, setting: OF_STACKS[setting]})
     touched = touched_environments(
