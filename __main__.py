@@ -21,6 +21,7 @@ from components.monitoring.monitoring import Monitoring, MonitoringArgs
 from components.monitoring.topic import AlarmTopic, AlarmTopicArgs
 from components.network import Network, NetworkArgs
 from components.operator_policies import Operated, auditor, operator_policies
+from components.own_buckets import check_own_buckets
 from components.own_network import own_network
 from components.ownership import INITIAL_OWNER, Names, Ownership, OwnershipArgs
 from components.partition import Partition
@@ -38,6 +39,7 @@ previous = previous_outputs()
 own = own_network(settings, previous)
 zones = choose_zones(settings, previous, () if own is None else own.zones)
 check_workers(settings)
+check_own_buckets(settings, previous)
 existing = environments_of(previous)
 plans = {colour: planned(settings, colour, names, zones, existing.get(colour)) for colour in settings.colours}
 alone = left_alone()

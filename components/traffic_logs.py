@@ -45,6 +45,7 @@ class TrafficLogs(pulumi.ComponentResource):
             name,
             PrivateBucketArgs(
                 keep=settings.production,
+                name_prefix=settings.bucket_prefix,
                 old_versions_days=1,  # each log is written once
                 expire={prefix: kept for prefix, kept in days.items() if kept},
                 statements=lambda arn: iam_policies.deliver_logs(

@@ -61,6 +61,7 @@ class EnvironmentSettings(BaseModel):
     plugins_folder: types.FilePath
     startup_script: types.FilePath
     dags_folder: types.DagsFolder
+    dags_bucket: types.BucketName
     log_levels: types.LogLevels
     maintenance_window: types.MaintenanceWindow
     security_group_ids: types.SecurityGroupIds
@@ -99,6 +100,8 @@ class Settings(EnvironmentSettings):
     log_retention_days: types.LogRetentionDays
     kms_key_arn: types.KmsKeyArn
     create_kms_key: types.Switch
+    bucket_prefix: types.BucketPrefix
+    old_versions_days: types.RetentionDays
     is_paused_upon_creation: types.Switch
     update_owner_in_place: types.Switch
     switch_lead_seconds: types.LeadSeconds

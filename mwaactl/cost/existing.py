@@ -1,4 +1,4 @@
-"""What AWS would answer about what a stack names and does not make: a network, security groups, a role.
+"""What AWS would answer about what a stack names and does not make: a network, groups, a role, a bucket.
 
 All of it is as the program demands, whatever the ids.
 """
@@ -23,6 +23,10 @@ def existing(region: str, config: Mapping[str, str]) -> dict[str, Invoke]:
     subnets = sorted(set(re.findall(r"subnet-[0-9a-f]{8,17}", text)))
     roles = re.findall(r"arn:[a-z-]+:iam::\d+:role/[\w+=,.@/-]+", text)
     return {
+        "aws:cloudcontrol/getResource:getResource": lambda args: {
+            "properties": json.dumps(_bucket(args["identifier"], region))
+        },
+        "aws:s3/getObjects:getObjects": lambda _: {"keys": []},
         "aws:ec2/getVpc:getVpc": lambda _: {
             "id": vpc,
             "cidrBlock": "10.0.0.0/16",
@@ -46,6 +50,15 @@ def existing(region: str, config: Mapping[str, str]) -> dict[str, Invoke]:
             "assumeRolePolicy": json.dumps({"Statement": [TRUST]}),
         },
         "aws:iam/getPrincipalPolicySimulation:getPrincipalPolicySimulation": lambda _: {"results": []},
+    }
+
+
+def _bucket(name: str, region: str) -> dict[str, Any]:
+    blocked = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+    return {
+        "RegionalDomainName": f"{name}.s3.{region}.amazonaws.com",
+        "VersioningConfiguration": {"Status": "Enabled"},
+        "PublicAccessBlockConfiguration": dict.fromkeys(blocked, True),
     }
 
 
