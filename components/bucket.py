@@ -40,11 +40,11 @@ class ExistingBucket:
 
 @dataclass(frozen=True, kw_only=True)
 class AccessLog:
-    """Where S3 records the requests to a bucket; `ready`: the bucket there with its policy."""
+    """Where S3 records the requests to a bucket; `ready`: that place, with its policy."""
 
     bucket: pulumi.Input[str]
     prefix: str
-    ready: pulumi.Resource
+    ready: Sequence[pulumi.Resource]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,7 @@ class PrivateBucket(pulumi.ComponentResource):
                 bucket=bucket.bucket,
                 target_bucket=args.access_log.bucket,
                 target_prefix=f"{args.access_log.prefix}{name}/",
-                opts=pulumi.ResourceOptions(parent=self, depends_on=[args.access_log.ready]),
+                opts=pulumi.ResourceOptions(parent=self, depends_on=args.access_log.ready),
             )
         self.bucket = bucket.bucket
         self.arn = bucket.arn

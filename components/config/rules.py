@@ -107,6 +107,9 @@ def stack_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("marquez_certificate_arn", arn, allowed, remove=True)
     if known.get("alarm_topic_arn") is not None and known.get("alarm_email") is not None:
         yield Problem("alarm_email", known["alarm_email"], "removed, or alarm_topic_arn", remove=True)
+    if known.get("access_log_bucket") is not None and known.get("access_log_days"):
+        allowed = "0, or access_log_bucket removed: that bucket's own rules say how long it keeps them"
+        yield Problem("access_log_days", known["access_log_days"], allowed)
     yield from _network_rules(known)
     yield from _one_each_rules(known)
     yield from _maintenance_rules(known)

@@ -93,6 +93,7 @@ class Settings(EnvironmentSettings):
     nat: types.Nat
     vpc_endpoints: types.Switch
     access_log_days: types.LogDays
+    access_log_bucket: types.BucketName
     flow_log_days: types.LogDays
 
     blue: types.Overrides

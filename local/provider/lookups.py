@@ -160,6 +160,15 @@ def _rule(rule: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in given.items() if value is not None}
 
 
+def get_bucket_policy(args: Props, region: str) -> Props:
+    name = str(args["bucket"])
+    try:
+        policy = client("s3").get_bucket_policy(Bucket=name)["Policy"]
+    except ClientError as error:
+        raise as_provider_error(f"reading S3 Bucket ({name}) Policy", error) from error
+    return {"id": name, "bucket": name, "region": region, "policy": policy}
+
+
 def get_objects(args: Props, region: str) -> Props:
     """The keys below a prefix, 1,000 if no number is given."""
     bucket, most = str(args["bucket"]), int(args.get("maxKeys") or 1000)
@@ -204,5 +213,6 @@ FUNCTIONS: dict[str, Callable[[Props, str], Props]] = {
     "aws:ec2/getSubnet:getSubnet": get_subnet,
     "aws:ec2/getVpc:getVpc": get_vpc,
     "aws:ec2/getVpcEndpoint:getVpcEndpoint": get_vpc_endpoint,
+    "aws:s3/getBucketPolicy:getBucketPolicy": get_bucket_policy,
     "aws:s3/getObjects:getObjects": get_objects,
 }

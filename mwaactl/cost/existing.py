@@ -15,6 +15,8 @@ from mwaactl.cost.aws_answers import Invoke
 SERVICES = ("airflow.amazonaws.com", "airflow-env.amazonaws.com")
 TRUST = {"Effect": "Allow", "Principal": {"Service": SERVICES}, "Action": "sts:AssumeRole"}
 
+DELIVERY = {"Effect": "Allow", "Principal": {"Service": "logging.s3.amazonaws.com"}, "Action": "s3:PutObject"}
+
 
 def existing(region: str, config: Mapping[str, str]) -> dict[str, Invoke]:
     """`config` as the program gets it: every id and ARN that it names exists."""
@@ -26,6 +28,7 @@ def existing(region: str, config: Mapping[str, str]) -> dict[str, Invoke]:
         "aws:cloudcontrol/getResource:getResource": lambda args: {
             "properties": json.dumps(_bucket(args["identifier"], region))
         },
+        "aws:s3/getBucketPolicy:getBucketPolicy": lambda _: {"policy": json.dumps({"Statement": [DELIVERY]})},
         "aws:s3/getObjects:getObjects": lambda _: {"keys": []},
         "aws:ec2/getVpc:getVpc": lambda _: {
             "id": vpc,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -73,6 +74,31 @@ def test_old_versions_stay_as_long_as_the_setting_says(project: Project) -> None
     rules = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
     days = {rule["ID"]: rule.get("NoncurrentVersionExpiration", {}).get("NoncurrentDays") for rule in rules}
     assert days["old-versions"] == 90
+
+
+def test_access_logs_can_go_to_a_bucket_that_exists(project: Project) -> None:
+    s3, logs = project.cloud.client("s3"), "acme-access-logs"
+    s3.create_bucket(Bucket=logs)
+    project.set(access_log_days=0, access_log_bucket=logs)
+    refused = project.preview()
+    assert not refused.ok
+    assert f"{logs} does not let logging.s3.amazonaws.com deliver" in refused.said, refused.said
+    statement = json.loads(refused.said.split("needs this statement: ")[1].splitlines()[0])
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    s3.put_bucket_policy(Bucket=logs, Policy=json.dumps(policy))
+    result = project.up()
+    assert result.ok, result.said
+    assert of_environments(result) == []
+    assert ("delete", TYPE, "traffic-logs") in result.changes, "no production: the setting before is undone"
+    targets = {
+        each["inputs"]["targetBucket"]
+        for each in project.resources()
+        if each["type"] == "aws:s3/bucketLogging:BucketLogging"
+    }
+    assert targets == {logs}
+    assert project.run("config", "rm", "access_log_bucket").returncode == 0
+    assert project.up().ok
+    s3.delete_bucket(Bucket=logs)
 
 
 def test_a_bucket_of_ones_own_is_used_when_it_has_all_that_is_needed(project: Project) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pulumi
 import pytest
 
-from components.own_buckets import check_own_buckets
-from mwaactl.cost.aws_answers import Invoke
+from components.own_buckets import check_log_bucket, check_own_buckets
+from mwaactl.cost.aws_answers import GET_PARTITION, PARTITIONS, Invoke
 from mwaactl.cost.existing import existing
 from tests.fakes.pulumi_mocks import REGION, EngineError, deploy, run
 from tests.unit.components.config.test_settings import complaint, parse
@@ -169,3 +169,92 @@ def test_buckets_of_the_program_begin_with_the_prefix_and_keep_their_name() -> N
         f"acme-{each}-" for each in ("mwaa-blue", "mwaa-green", "lineage-log", "traffic-logs")
     }
     assert all(each.ignore_changes == ["bucketPrefix"] for each in buckets)
+
+
+def log_bucket(policy: Any, **properties: Any) -> str:
+    """What is said of a bucket for access logs. `policy`: its statements, None without a policy."""
+
+    def answer(args: Mapping[str, Any]) -> dict[str, Any]:
+        if policy is None:
+            raise EngineError("reading S3 Bucket Policy: NoSuchBucketPolicy")
+        return {"policy": json.dumps({"Statement": policy})}
+
+    invokes = existing(REGION, {})
+    as_it_must_be = json.loads(invokes[RESOURCE]({"identifier": "acme-logs"})["properties"])
+    invokes |= {
+        RESOURCE: lambda _: {"properties": json.dumps(as_it_must_be | properties)},
+        "aws:s3/getBucketPolicy:getBucketPolicy": answer,
+        GET_PARTITION: lambda _: PARTITIONS["aws"],
+    }
+    settings = parse({"access_log_bucket": "acme-logs"})
+    try:
+        run(lambda: check_log_bucket(settings), invokes=invokes)
+    except pulumi.RunError as error:
+        return str(error)
+    return ""
+
+
+ALLOWED = {"Effect": "Allow", "Principal": {"Service": "logging.s3.amazonaws.com"}, "Action": "s3:PutObject"}
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        ALLOWED,
+        [ALLOWED],
+        [
+            {"Effect": "Deny", "Principal": "*"},
+            {**ALLOWED, "Principal": {"Service": ["x", "logging.s3.amazonaws.com"]}},
+        ],
+    ],
+)
+def test_a_bucket_for_access_logs_is_one_to_which_s3_may_deliver(policy: Any) -> None:
+    assert log_bucket(policy) == ""
+
+
+@pytest.mark.parametrize(
+    "policy", [None, [], [{**ALLOWED, "Effect": "Deny"}], [{**ALLOWED, "Principal": "*"}]]
+)
+def test_logs_that_s3_would_drop_are_seen_before(policy: Any) -> None:
+    text = log_bucket(policy)
+    assert "acme-logs does not let logging.s3.amazonaws.com deliver" in text
+    assert '"Resource": "arn:aws:s3:::acme-logs/mwaa-openlineage-test/*"' in text
+
+
+def test_all_that_is_wrong_with_it_is_said_at_once() -> None:
+    default = {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY}}
+    text = log_bucket(
+        None,
+        RegionalDomainName="acme-logs.s3.eu-west-1.amazonaws.com",
+        BucketEncryption={"ServerSideEncryptionConfiguration": [default]},
+    )
+    for wrong in ("is not in the stack's region", "is encrypted with", "does not let"):
+        assert f"acme-logs {wrong}" in text
+
+
+def test_a_log_bucket_or_its_policy_that_cannot_be_read_stops() -> None:
+    def forbidden(args: Mapping[str, Any]) -> dict[str, Any]:
+        raise EngineError("AccessDenied")
+
+    settings = parse({"access_log_bucket": "acme-logs"})
+    for token in (RESOURCE, "aws:s3/getBucketPolicy:getBucketPolicy"):
+        with pytest.raises(pulumi.RunError, match=r"acme-logs cannot be read: .*AccessDenied"):
+            run(lambda: check_log_bucket(settings), invokes={**existing(REGION, {}), token: forbidden})
+
+
+def test_access_logs_go_below_the_stacks_name_and_no_bucket_is_made_for_them() -> None:
+    deployed = deploy("fullha", {"access_log_bucket": "acme-logs"})
+    logged = {each.name: each.inputs for each in deployed.of_type("BucketLogging")}
+    assert logged.keys() == {each.name for each in deployed.of_type("Bucket")}
+    for name, inputs in logged.items():
+        expected = ("acme-logs", f"mwaa-openlineage-fullha/buckets/{name}/")
+        assert (inputs["targetBucket"], inputs["targetPrefix"]) == expected
+    (balancer,) = deployed.of_type("LoadBalancer")
+    prefix = "mwaa-openlineage-fullha/balancer"
+    assert balancer.inputs["accessLogs"] == {"bucket": "acme-logs", "prefix": prefix, "enabled": True}
+    assert not deployed.of_type("TrafficLogs")
+
+
+def test_only_one_of_the_two_says_how_long_access_logs_stay() -> None:
+    text = complaint(access_log_bucket="acme-logs", access_log_days=30)
+    assert "access_log_days = 30: must be 0, or access_log_bucket removed" in text

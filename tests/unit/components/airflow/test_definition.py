@@ -67,6 +67,7 @@ OF_STACKS: dict[str, Any] = {
     "nat": "per_az",
     "vpc_endpoints": True,
     "access_log_days": 90,
+    "access_log_bucket": "acme-logs",
     "flow_log_days": 30,
     "blue": {"max_workers": 9},
     "green": {"max_workers": 9},
