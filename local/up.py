@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,8 +118,10 @@ def up(home: Home, mode: str, report: Report, own: Own = Own()) -> None:
     node = clean_environ(**env | callers.of_role(home, role))
     lineage.start_forwarder(home, mode, outputs["lineage_log_bucket"], back_end, node)
     _wait_for_work(outputs, operator, EXAMPLE if folder == dags.EXAMPLES else PROBE, report)
+    both = "green" in outputs["airflow_environments"]
+    unlike_others = dags.unlike_others(folder, mode, operator, report) if both else ()
     report("ready")
-    print(_summary(home, mode, outputs, back_end), flush=True)
+    print(_summary(home, mode, outputs, back_end, unlike_others), flush=True)
 
 
 def _as_one(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -270,8 +272,14 @@ def _task_states(name: str, dag: str, env: Mapping[str, str]) -> set[str]:
     return {str(task["state"]) for task in tasks if task["dag_run_id"].startswith("scheduled__")}
 
 
-def _summary(home: Home, mode: str, outputs: Mapping[str, Any], back_end: lineage.BackEnd) -> str:
-    """What runs where, and what to try next."""
+def _summary(
+    home: Home,
+    mode: str,
+    outputs: Mapping[str, Any],
+    back_end: lineage.BackEnd,
+    unlike_others: Sequence[str] = (),
+) -> str:
+    """What runs where, which DAGs a switch treats unlike others, and what to try next."""
     airflows = [
         f"  {colour:<8} http://{at['webserver_url']}   Airflow {at['airflow_version']}, login admin / admin"
         for colour, at in outputs["airflow_environments"].items()
@@ -288,6 +296,7 @@ def _summary(home: Home, mode: str, outputs: Mapping[str, Any], back_end: lineag
             f"  lineage  {back_end.page}   {back_end.kind}",
             f"  AWS      {endpoint}   MiniStack: S3, SSM, Secrets Manager, ...",
             f"  logs     {home.logs}",
+            *(("", *unlike_others) if unlike_others else ()),
             "",
             "Try next:",
             '  eval "$(make -s local-env)"',
