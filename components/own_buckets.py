@@ -196,7 +196,7 @@ def _without_its_dags(
         first = sorted(missing)
         shown = ", ".join(first[:SHOWN]) + (f" and {len(first) - SHOWN} more" if len(first) > SHOWN else "")
         yield Problem(
-            f"{bucket} has not the DAGs that {colour} has in {before}: {folder} lacks {shown}",
+            f"{bucket} lacks DAGs that {colour} has in {before}: {shown}",
             f"aws s3 sync s3://{before}/{existing['dags_prefix']} s3://{bucket}/{folder}",
         )
 

@@ -118,7 +118,7 @@ def test_a_bucket_of_ones_own_is_used_when_it_has_all_that_is_needed(project: Pr
         f"aws s3api put-bucket-versioning --bucket {BUCKET} --versioning-configuration Status=Enabled",
         f"aws s3api put-public-access-block --bucket {BUCKET} --public-access-block-configuration ",
         f"{BUCKET} has the lifecycle rule short, by which DAGs or files of the environment expire",
-        f"{BUCKET} has not the DAGs that blue has in {before}: dags/ lacks team/sales.py",
+        f"{BUCKET} lacks DAGs that blue has in {before}: team/sales.py",
         f"aws s3 sync s3://{before}/dags/ s3://{BUCKET}/dags/",
     ):
         assert said in refused.said, refused.said
