@@ -21,13 +21,14 @@ from components.monitoring.monitoring import Monitoring, MonitoringArgs
 from components.monitoring.topic import AlarmTopic, AlarmTopicArgs
 from components.network import Network, NetworkArgs
 from components.operator_policies import Operated, auditor, operator_policies
+from components.own_buckets import check_log_bucket, check_own_buckets
 from components.own_network import own_network
 from components.ownership import INITIAL_OWNER, Names, Ownership, OwnershipArgs
 from components.partition import Partition
 from components.region import check_workers, choose_zones
 from components.sizing import warn_of_small_sizes
 from components.tagging import tag_everything
-from components.traffic_logs import traffic_logs_of_the_stack
+from components.traffic_logs import access_logs_of_the_stack, traffic_logs_of_the_stack
 
 settings = Settings.load()
 names = Names.of(settings)
@@ -38,6 +39,8 @@ previous = previous_outputs()
 own = own_network(settings, previous)
 zones = choose_zones(settings, previous, () if own is None else own.zones)
 check_workers(settings)
+check_own_buckets(settings, previous)
+check_log_bucket(settings)
 existing = environments_of(previous)
 plans = {colour: planned(settings, colour, names, zones, existing.get(colour)) for colour in settings.colours}
 alone = left_alone()
@@ -52,7 +55,7 @@ warn_of_small_sizes(settings, previous)
 
 key = key_of_the_stack(settings)
 traffic_logs = traffic_logs_of_the_stack(settings)
-access_logs = traffic_logs if settings.access_log_days else None
+access_logs = access_logs_of_the_stack(settings, traffic_logs)
 access_log = None if access_logs is None else access_logs.of_buckets
 network = Network(
     "network", NetworkArgs(settings=settings, availability_zones=zones, own=own, traffic_logs=traffic_logs)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,8 +113,10 @@ def up(home: Home, mode: str, report: Report, own: Own = Own()) -> None:
     dags.follow(home, folder, mode, operator)
     back_end = _start_lineage(home, mode, outputs, env) if outputs["lineage_backend"] else None
     _wait_for_work(outputs, operator, EXAMPLE if folder == dags.EXAMPLES else PROBE, report)
+    both = "green" in outputs["airflow_environments"]
+    unlike_others = dags.unlike_others(folder, mode, operator, report) if both else ()
     report("ready")
-    print(_summary(home, mode, outputs, back_end), flush=True)
+    print(_summary(home, mode, outputs, back_end, unlike_others), flush=True)
 
 
 def _start_lineage(home: Home, mode: str, outputs: Mapping[str, Any], env: dict[str, str]) -> lineage.BackEnd:
@@ -276,8 +278,14 @@ def _task_states(name: str, dag: str, env: Mapping[str, str]) -> set[str]:
     return {str(task["state"]) for task in tasks if task["dag_run_id"].startswith("scheduled__")}
 
 
-def _summary(home: Home, mode: str, outputs: Mapping[str, Any], back_end: lineage.BackEnd | None) -> str:
-    """What runs where, and what to try next."""
+def _summary(
+    home: Home,
+    mode: str,
+    outputs: Mapping[str, Any],
+    back_end: lineage.BackEnd | None,
+    unlike_others: Sequence[str] = (),
+) -> str:
+    """What runs where, which DAGs a switch treats unlike others, and what to try next."""
     airflows = [
         f"  {colour:<8} http://{at['webserver_url']}   Airflow {at['airflow_version']}, login admin / admin"
         for colour, at in outputs["airflow_environments"].items()
@@ -294,6 +302,7 @@ def _summary(home: Home, mode: str, outputs: Mapping[str, Any], back_end: lineag
             f"  lineage  {back_end.page}   {back_end.kind}" if back_end else "  lineage  no Marquez",
             f"  AWS      {endpoint}   MiniStack: S3, SSM, Secrets Manager, ...",
             f"  logs     {home.logs}",
+            *(("", *unlike_others) if unlike_others else ()),
             "",
             "Try next:",
             '  eval "$(make -s local-env)"',

@@ -59,7 +59,7 @@ class Parts:
         own = settings.environment(colour)
         return cls(
             role_arn=own.execution_role_arn or f"its role in {settings.iam_path}",
-            bucket_arn="its bucket",
+            bucket_arn=own.dags_bucket or "its bucket",
             requirements_version=_digest(requirements_txt(own).encode()),
             plugins_version=_digest(plugins_zip(own.plugins_folder)),
             startup_version=_digest(startup_script(own.startup_script)),

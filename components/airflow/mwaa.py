@@ -18,7 +18,7 @@ from components.airflow.execution_role import ExecutionRole, ExecutionRoleArgs, 
 from components.airflow.life import Life, LifeArgs
 from components.airflow.plugins import plugins_zip, requirements_txt
 from components.airflow.probe import dag_file
-from components.bucket import AccessLog, PrivateBucket, PrivateBucketArgs
+from components.bucket import AccessLog, Bucket, ExistingBucket, PrivateBucket, PrivateBucketArgs
 from components.config.files import startup_script
 from components.config.settings import Settings
 from components.left_alone import refusal
@@ -107,7 +107,7 @@ class Mwaa(pulumi.ComponentResource):
             files,
             role,
             group,
-            depends_on=[bucket, files.dags, files.probe, *role.permissions, *rules, *logs],
+            depends_on=[*bucket.ready, files.dags, files.probe, *role.permissions, *rules, *logs],
         )
         if args.settings.endpoint_management == "CUSTOMER":
             self._endpoints(environment, group)
@@ -123,13 +123,18 @@ class Mwaa(pulumi.ComponentResource):
         args = self._args
         return refusal(self._name, args.colour, args.settings.stack) if args.left_alone else None
 
-    def _bucket(self) -> PrivateBucket:
+    def _bucket(self) -> Bucket:
         args = self._args
+        own = args.settings.environment(args.colour).dags_bucket
+        if own is not None:
+            return ExistingBucket.named(own)
         return PrivateBucket(
             self._name,
             # A failed update goes back to the previous requirements and plugins: they must still be there.
             PrivateBucketArgs(
                 keep=args.settings.production,
+                name_prefix=args.settings.bucket_prefix,
+                old_versions_days=args.settings.old_versions_days,
                 old_versions=5,
                 passing=(PUSHES,),  # each push removes its own, and their names never come back
                 kms_key_arn=args.kms_key_arn,
@@ -138,10 +143,15 @@ class Mwaa(pulumi.ComponentResource):
             self._child,
         )
 
-    def _files(self, bucket: PrivateBucket) -> Files:
+    def _files(self, bucket: Bucket) -> Files:
         # An object written before the bucket is versioned would have no version to pass on.
-        in_bucket = pulumi.ResourceOptions(parent=self, depends_on=[bucket])
+        in_bucket = pulumi.ResourceOptions(parent=self, depends_on=bucket.ready)
         own = self._args.settings.environment(self._args.colour)
+        stays = pulumi.ResourceOptions(
+            parent=self,
+            depends_on=bucket.ready,
+            retain_on_delete=own.dags_bucket is not None,  # else all versions go, also those before ours
+        )
         return Files(
             requirements=aws.s3.BucketObjectv2(
                 f"{self._name}-requirements",
@@ -149,7 +159,7 @@ class Mwaa(pulumi.ComponentResource):
                 key=REQUIREMENTS,
                 content=requirements_txt(own),
                 content_type="text/plain",
-                opts=in_bucket,
+                opts=stays,
             ),
             plugins=aws.s3.BucketObjectv2(
                 f"{self._name}-plugins",
@@ -157,7 +167,7 @@ class Mwaa(pulumi.ComponentResource):
                 key=PLUGINS,
                 content_base64=base64.b64encode(plugins_zip(own.plugins_folder)).decode(),
                 content_type="application/zip",
-                opts=in_bucket,
+                opts=stays,
             ),
             # Always: the provider cannot take a script away from an environment again.
             startup=aws.s3.BucketObjectv2(
@@ -166,7 +176,7 @@ class Mwaa(pulumi.ComponentResource):
                 key=STARTUP,
                 content=startup_script(own.startup_script).decode(),
                 content_type="text/x-shellscript",
-                opts=in_bucket,
+                opts=stays,
             ),
             # The folder exists from the start, also in a file browser.
             dags=aws.s3.BucketObjectv2(
@@ -174,7 +184,7 @@ class Mwaa(pulumi.ComponentResource):
                 bucket=bucket.bucket,
                 key=own.dags_folder,
                 content_type="application/x-directory",
-                opts=in_bucket,
+                opts=stays,
             ),
             probe=aws.s3.BucketObjectv2(
                 f"{self._name}-probe",
@@ -186,7 +196,7 @@ class Mwaa(pulumi.ComponentResource):
             ),
         )
 
-    def _execution_role(self, bucket: PrivateBucket) -> ExecutionRole:
+    def _execution_role(self, bucket: Bucket) -> ExecutionRole:
         args = self._args
         return execution_role(
             self._name,
@@ -256,7 +266,7 @@ class Mwaa(pulumi.ComponentResource):
 
     def _environment(
         self,
-        bucket: PrivateBucket,
+        bucket: Bucket,
         files: Files,
         role: ExecutionRole,
         group: aws.ec2.SecurityGroup,
@@ -320,7 +330,7 @@ class Mwaa(pulumi.ComponentResource):
             )
 
     def _exported(
-        self, environment: aws.mwaa.Environment, bucket: PrivateBucket, role: ExecutionRole
+        self, environment: aws.mwaa.Environment, bucket: Bucket, role: ExecutionRole
     ) -> dict[str, Any]:
         args = self._args
         # The state keeps it with the environment: `pulumi up --target` of other parts leaves it as it is.

@@ -193,6 +193,18 @@ DagsFolder = Annotated[
         r"(?:[A-Za-z0-9][A-Za-z0-9_.-]*/)+", "a folder in the bucket that ends with a slash, like dags/"
     ),
 ]
+# No dots: with them, S3's certificate does not fit the host's name.
+BucketName = Annotated[
+    Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$")] | None,
+    BeforeValidator(_none_if_empty),
+    Field(description="the name of a bucket, of 3 to 63 small letters, digits and hyphens, or empty"),
+]
+# The provider allows 37 characters before what it adds; the longest role, `traffic-logs-`, takes 13.
+BucketPrefix = Annotated[
+    Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,23}$")] | None,
+    BeforeValidator(_none_if_empty),
+    Field(description="at most 24 small letters, digits and hyphens, like acme-data-, or empty"),
+]
 LogLevels = Annotated[
     dict[
         Literal["dag_processing", "scheduler", "task", "webserver", "worker"],

@@ -110,8 +110,11 @@ def stack_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("enable_ha_marquez", True, allowed, remove=True)
     if known.get("alarm_topic_arn") is not None and known.get("alarm_email") is not None:
         yield Problem("alarm_email", known["alarm_email"], "removed, or alarm_topic_arn", remove=True)
+    if known.get("access_log_bucket") is not None and known.get("access_log_days"):
+        allowed = "0, or access_log_bucket removed: that bucket's own rules say how long it keeps them"
+        yield Problem("access_log_days", known["access_log_days"], allowed)
     yield from _network_rules(known)
-    yield from _role_rules(known)
+    yield from _one_each_rules(known)
     yield from _maintenance_rules(known)
     low, high = known.get("aurora_min_capacity"), known.get("aurora_max_capacity")
     if high is not None and high < 1:
@@ -143,16 +146,22 @@ def _network_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(key, value, allowed, remove=True)
 
 
-def _role_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
+# What the two environments must not share, and why.
+ONE_EACH = {
+    "execution_role_arn": (
+        "another role than blue's: a fence closes the role of one side (mwaactl failover --fence)"
+    ),
+    "dags_bucket": "another bucket than blue's: what is tried on one side must not reach the other",
+}
+
+
+def _one_each_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
     if known.get("enable_blue_green") is not True:
         return
-    of_stack = known.get("execution_role_arn")
-    blue, green = (
-        known.get(colour, {}).get("execution_role_arn", of_stack) or None for colour in ("blue", "green")
-    )
-    if blue is not None and blue == green:
-        allowed = "another role than blue's: a fence closes the role of one side (mwaactl failover --fence)"
-        yield Problem("green.execution_role_arn", green, allowed)
+    for key, allowed in ONE_EACH.items():
+        blue, green = (known.get(colour, {}).get(key, known.get(key)) or None for colour in ("blue", "green"))
+        if blue is not None and blue == green:
+            yield Problem(f"green.{key}", green, allowed)
 
 
 def _maintenance_rules(known: Mapping[str, Any]) -> Iterator[Problem]:

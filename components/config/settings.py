@@ -62,6 +62,7 @@ class EnvironmentSettings(BaseModel):
     plugins_folder: types.FilePath
     startup_script: types.FilePath
     dags_folder: types.DagsFolder
+    dags_bucket: types.BucketName
     log_levels: types.LogLevels
     maintenance_window: types.MaintenanceWindow
     security_group_ids: types.SecurityGroupIds
@@ -93,6 +94,7 @@ class Settings(EnvironmentSettings):
     nat: types.Nat
     vpc_endpoints: types.Switch
     access_log_days: types.LogDays
+    access_log_bucket: types.BucketName
     flow_log_days: types.LogDays
 
     blue: types.Overrides
@@ -100,6 +102,8 @@ class Settings(EnvironmentSettings):
     log_retention_days: types.LogRetentionDays
     kms_key_arn: types.KmsKeyArn
     create_kms_key: types.Switch
+    bucket_prefix: types.BucketPrefix
+    old_versions_days: types.RetentionDays
     is_paused_upon_creation: types.Switch
     create_cron_data_intervals: types.Switch
     catchup_by_default: types.Switch

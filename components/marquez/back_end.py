@@ -25,7 +25,7 @@ from components.monitoring.alarm import Alarm, Metric
 from components.monitoring.marquez_alarms import METRICS_NAMESPACE, Watched, sink_alarms
 from components.partition import Partition
 from components.role import Added, RoleArgs, create_role
-from components.traffic_logs import TrafficLogs
+from components.traffic_logs import AccessLogs
 
 API_PORT = 5000
 ADMIN_PORT = 5001
@@ -57,7 +57,7 @@ class MarquezArgs:
     kms_key_arn: pulumi.Input[str] | None
     aurora_version_kept: bool = False
     topics: Sequence[pulumi.Input[str]] = ()
-    access_logs: TrafficLogs | None = None
+    access_logs: AccessLogs | None = None
 
 
 class Marquez(pulumi.ComponentResource):

@@ -18,7 +18,6 @@ from components.marquez.aurora import Aurora, AuroraArgs
 from components.marquez.back_end import ADMIN_PORT, AMI_PARAMETER, API_PORT, WEB_PORT, Marquez, MarquezArgs
 from components.marquez.userdata import LAUNCH_HOOK, HaBoot, ha_user_data
 from components.monitoring.marquez_alarms import WatchedHa
-from components.traffic_logs import BALANCER
 
 MIN_NODES = 2
 MAX_NODES = 4
@@ -110,7 +109,7 @@ class MarquezHa(Marquez):
             access_logs=self._access_logs(),
             tags=self._tags("balancer"),
             opts=pulumi.ResourceOptions(
-                parent=self, depends_on=[self._args.access_logs] if self._args.access_logs else []
+                parent=self, depends_on=self._args.access_logs.ready if self._args.access_logs else []
             ),
         )
         # If the database hangs, its check answers after 5 s: this timeout must be longer.
@@ -135,7 +134,7 @@ class MarquezHa(Marquez):
         logs = self._args.access_logs
         if logs is None:
             return None
-        return aws.lb.LoadBalancerAccessLogsArgs(bucket=logs.bucket, prefix=BALANCER, enabled=True)
+        return aws.lb.LoadBalancerAccessLogsArgs(bucket=logs.bucket, prefix=logs.of_balancer, enabled=True)
 
     def _listener(
         self, balancer: aws.lb.LoadBalancer, web: aws.lb.TargetGroup, certificate: str | None

@@ -39,6 +39,7 @@ EVERY_SETTING: Mapping[str, Any] = {
     "create_kms_key": True,
     "webserver_access": "PRIVATE_ONLY",
     "access_log_days": 90,
+    "old_versions_days": 90,
     "flow_log_days": 30,
     "nightly_audit": True,
     "enable_monitoring": True,
