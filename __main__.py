@@ -19,7 +19,7 @@ from components.marquez.back_end import MarquezArgs
 from components.marquez.of_the_stack import marquez_of_the_stack
 from components.monitoring.monitoring import Monitoring, MonitoringArgs
 from components.monitoring.topic import AlarmTopic, AlarmTopicArgs
-from components.network import Network, NetworkArgs
+from components.network import Network, NetworkArgs, check_way_out
 from components.operator_policies import Operated, auditor, operator_policies
 from components.own_buckets import check_log_bucket, check_own_buckets
 from components.own_network import own_network
@@ -51,6 +51,7 @@ plans |= {
     for colour in untouched & existing.keys()
 }
 updated = guard(settings, previous, plans, alone)
+check_way_out(settings, zones, previous, plans)
 warn_of_small_sizes(settings, previous)
 
 key = key_of_the_stack(settings)
@@ -94,6 +95,7 @@ airflow = {
             plan=plans[colour],
             vpc_id=network.vpc_id,
             private_subnet_ids=network.private_subnet_ids,
+            reached_through=network.endpoints,
             lineage_log=lineage_log,
             kms_key_arn=key,
             access_log=access_log,
@@ -174,6 +176,7 @@ outputs = {
     "name": settings.name,
     "vpc_id": network.vpc_id,
     "private_subnet_ids": network.private_subnet_ids,
+    "nat": settings.nat if settings.vpc_id is None else "",
     "airflow_environments": {colour: environment.outputs for colour, environment in airflow.items()},
     "ownership_parameter": ownership.parameter,
     "active_environment_parameter": ownership.active_environment_parameter,

@@ -14,14 +14,14 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from components.archive import content_hash, package_files, zip_bytes
+from components.archive import content_hash, package_files, write_zip
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 THEIRS = "boto3"
 BUILT = CHECKOUT / ".local" / "archives"
 
 
-def built(name: str, files: Mapping[str, bytes]) -> Path:
+def built(name: str, files: Mapping[str, bytes | Path]) -> Path:
     """The archive of these files. The name of the file changes with the content."""
     path = BUILT / f"{name}-{content_hash(files)}.zip"
     if not path.exists():
@@ -29,7 +29,7 @@ def built(name: str, files: Mapping[str, bytes]) -> Path:
         # Several programs may build it at once: none sees a part of it.
         descriptor, part = tempfile.mkstemp(dir=BUILT)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(zip_bytes(files))
+            write_zip(file, files)
         Path(part).rename(path)
     return path
 

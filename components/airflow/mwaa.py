@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,7 +15,7 @@ from components.airflow import adoption
 from components.airflow.definition import PLUGINS, REQUIREMENTS, STARTUP, Parts, arguments
 from components.airflow.execution_role import ExecutionRole, ExecutionRoleArgs, execution_role
 from components.airflow.life import Life, LifeArgs
-from components.airflow.plugins import plugins_zip, requirements_txt
+from components.airflow.plugins import plugins_files, requirements_txt
 from components.airflow.probe import dag_file
 from components.bucket import AccessLog, Bucket, ExistingBucket, PrivateBucket, PrivateBucketArgs
 from components.config.files import startup_script
@@ -24,6 +23,7 @@ from components.config.settings import Settings
 from components.left_alone import refusal
 from components.lineage_log import PUSHES, LineageLog
 from components.ownership import Names
+from components.python_archive import built
 
 LOG_GROUPS = ("DAGProcessing", "Scheduler", "Task", "WebServer", "Worker")
 # Creating takes 20-30 minutes. A GRACEFUL update waits up to 12 hours for running tasks.
@@ -34,7 +34,7 @@ TIMEOUTS = pulumi.CustomTimeouts(create="2h", update="14h", delete="2h")
 class MwaaArgs:
     """`plan`: as `planned` has it; `names`: those of the stack's parameters and secrets.
 
-    `kms_key_arn`: the stack's key;
+    `kms_key_arn`: the stack's key; `reached_through`: what must be there before the environment starts;
     `previous_life`: that of the environment of this colour which the stack had before this run; `updated`:
     this run changes it; `left_alone`: it must not; `held`: it was adopted, and stays as it is.
     """
@@ -48,6 +48,7 @@ class MwaaArgs:
     lineage_log: LineageLog
     kms_key_arn: pulumi.Input[str] | None
     access_log: AccessLog | None = None
+    reached_through: Sequence[pulumi.Resource] = ()
     previous_life: str | None = None
     updated: bool = False
     left_alone: bool = False
@@ -107,7 +108,10 @@ class Mwaa(pulumi.ComponentResource):
             files,
             role,
             group,
-            depends_on=[*bucket.ready, files.dags, files.probe, *role.permissions, *rules, *logs],
+            depends_on=[
+                *(*bucket.ready, files.dags, files.probe, *role.permissions, *rules, *logs),
+                *args.reached_through,
+            ],
         )
         if args.settings.endpoint_management == "CUSTOMER":
             self._endpoints(environment, group)
@@ -165,7 +169,8 @@ class Mwaa(pulumi.ComponentResource):
                 f"{self._name}-plugins",
                 bucket=bucket.bucket,
                 key=PLUGINS,
-                content_base64=base64.b64encode(plugins_zip(own.plugins_folder)).decode(),
+                # The state keeps its hash: wheels may make it large.
+                source=pulumi.FileAsset(str(built("plugins", plugins_files(own)))),
                 content_type="application/zip",
                 opts=stays,
             ),

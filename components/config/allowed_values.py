@@ -347,6 +347,6 @@ Tags = Annotated[
 
 EndpointManagement = Literal["SERVICE", "CUSTOMER", "VPC_OWNER"]
 Lineage = Literal["marquez", "log", "none"]
-Nat = Literal["single", "per_az"]
+Nat = Literal["single", "per_az", "none"]
 WebserverAccess = Literal["PUBLIC_ONLY", "PRIVATE_ONLY", "PUBLIC_AND_PRIVATE"]
 WorkerReplacement = Literal["FORCED", "GRACEFUL"]

@@ -25,6 +25,7 @@ from components.config.files import file_rules
 from components.config.policies import policy_rules
 from components.config.rules import Problem, environment_rules, quoted, stack_rules
 from components.config.sinks import Sink, sink_rules, sinks_of
+from components.config.wheels import wheel_rules
 
 MERGED = ("airflow_options", "log_levels")  # objects whose parts blue and green override singly
 PROJECT_FILE = Path(__file__).resolve().parents[2] / "Pulumi.yaml"
@@ -59,6 +60,7 @@ class EnvironmentSettings(BaseModel):
     airflow_options: types.AirflowOptions
     requirements: types.Requirements
     requirements_file: types.FilePath
+    wheels_folder: types.FilePath
     plugins_folder: types.FilePath
     startup_script: types.FilePath
     dags_folder: types.DagsFolder
@@ -134,6 +136,7 @@ class Settings(EnvironmentSettings):
     snapshot_policy_arns: types.PolicyArns
     marquez_certificate_arn: types.CertificateArn
     aurora_version: types.AuroraVersion
+    aurora_authorities_file: types.FilePath
     aurora_min_capacity: types.AuroraCapacity
     aurora_max_capacity: types.AuroraCapacity
 
@@ -295,9 +298,14 @@ def _environment_problems(colour: Colour, known: Mapping[str, Any]) -> Iterator[
     for problem in [*invalid, *_within(valid)]:
         yield replace(problem, key=f"{colour}.{problem.key}")
     if colour == "blue" or known.get("enable_blue_green") is True:
-        of_the_stack = set(environment_rules(known))
-        for problem in environment_rules(_merged(known, valid)):
+        of_the_stack = set(_of_environment(known))
+        for problem in _of_environment(_merged(known, valid)):
             yield problem if problem in of_the_stack else replace(problem, key=f"{colour}.{problem.key}")
+
+
+def _of_environment(known: Mapping[str, Any]) -> Iterator[Problem]:
+    yield from environment_rules(known)
+    yield from wheel_rules(known)
 
 
 def _within(known: Mapping[str, Any]) -> Iterator[Problem]:

@@ -9,10 +9,13 @@ Else a failover of Aurora would churn nodes that cannot start without it.
 from __future__ import annotations
 
 import base64
+import hashlib
 
 import pulumi
 import pulumi_aws as aws
 
+from components.config.files import located
+from components.lineage_log import DEPLOY
 from components.marquez.aurora import PORT as DATABASE_PORT
 from components.marquez.aurora import Aurora, AuroraArgs
 from components.marquez.back_end import ADMIN_PORT, AMI_PARAMETER, API_PORT, WEB_PORT, Marquez, MarquezArgs
@@ -245,11 +248,34 @@ class MarquezHa(Marquez):
             bucket=self._args.lineage_log.bucket,
             key=self._forwarder.key,
             checkpoint=self._checkpoint(database.database_id),
+            authorities=self._authorities(),
         ).apply(
             lambda values: ha_user_data(
-                HaBoot(**self._boot(values), database_host=values["host"], group_name=group_name)
+                HaBoot(
+                    **self._boot(values),
+                    database_host=values["host"],
+                    group_name=group_name,
+                    authorities_key=values["authorities"],
+                )
             )
         )
+
+    def _authorities(self) -> pulumi.Input[str]:
+        """The key of the database's certificate authorities in the lineage log's bucket; empty without."""
+        path, log = self._args.settings.aurora_authorities_file, self._args.lineage_log
+        if path is None:
+            return ""
+        content = located(path).read_bytes()
+        # Another file is another boot script, and so other nodes.
+        digest = hashlib.sha256(content).hexdigest()[:16]
+        return aws.s3.BucketObjectv2(
+            f"{self._name}-authorities",
+            bucket=log.bucket,
+            key=f"{DEPLOY}rds-ca-{digest}.pem",
+            content=content.decode(),
+            content_type="application/x-pem-file",
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[log]),
+        ).key
 
     def _nodes(
         self, node_group: aws.ec2.SecurityGroup, database: Aurora, targets: list[aws.lb.TargetGroup]

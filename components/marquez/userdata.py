@@ -46,6 +46,7 @@ class Ec2Boot(NodeBoot):
 class HaBoot(NodeBoot):
     database_host: str
     group_name: str
+    authorities_key: str  # of the database's certificate authorities in the bucket; empty: they are RDS's
 
 
 def ec2_user_data(boot: Ec2Boot) -> str:
@@ -77,6 +78,7 @@ def ha_user_data(boot: HaBoot) -> str:
         "WEB_PORT": "3000",
         "DATABASE_HOST": boot.database_host,
         "GROUP_NAME": boot.group_name,
+        "AUTHORITIES_KEY": boot.authorities_key,
         "GIVE_UP": "poweroff --force",  # the group replaces whatever does not run
         "LAUNCH_HOOK": LAUNCH_HOOK,
     }

@@ -52,6 +52,7 @@ COMPLETE: Mapping[str, Mapping[str, Any]] = {
         "enable_blue_green": True,
         "enable_ha_marquez": True,
         "marquez_certificate_arn": CERTIFICATE,
+        "aurora_authorities_file": str(CHECKOUT / "tests" / "fakes" / "of_a_team" / "rds.pem"),
     },
 }
 STACKS: Mapping[str, Mapping[str, Any]] = {**{mode: {} for mode in MODES}, **COMPLETE}

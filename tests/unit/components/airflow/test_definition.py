@@ -39,6 +39,7 @@ OF_ENVIRONMENTS: dict[str, tuple[Any, str]] = {
     "requirements": (["pandas==2.3.3"], "requirements.txt"),
     "requirements_file": (str(FILES / "requirements.txt"), "requirements.txt"),
     "plugins_folder": (str(FILES / "plugins"), "plugins.zip"),
+    "wheels_folder": (str(FILES / "wheels"), "plugins.zip"),
     "startup_script": (str(FILES / "startup.sh"), "startup.sh"),
     "dags_folder": ("workflows/", "dag_s3_path"),
     "dags_bucket": ("acme-blue", "source_bucket_arn"),
@@ -105,6 +106,7 @@ OF_STACKS: dict[str, Any] = {
     "snapshot_policy_arns": ["arn:aws:iam::123456789012:policy/more"],
     "marquez_certificate_arn": KEY.replace(":kms:", ":acm:").replace(":key/", ":certificate/"),
     "aurora_version": "17",
+    "aurora_authorities_file": str(FILES / "rds.pem"),
     "aurora_min_capacity": 1,
     "aurora_max_capacity": 32,
 }
@@ -192,7 +194,7 @@ def test_the_guard_sees_exactly_what_the_engine_would_see(
 
 def test_other_plugins_are_an_update(monkeypatch: pytest.MonkeyPatch) -> None:
     before = record()
-    monkeypatch.setattr(definition, "plugins_zip", lambda _: b"other")
+    monkeypatch.setattr(definition, "plugins_files", lambda _: {"other.py": b""})
     assert difference(before, record()) == {"plugins.zip"}
 
 

@@ -570,3 +570,16 @@ def test_backups_are_kept_as_long_as_the_settings_say(
     assert rule["lifecycle"]["deleteAfter"] == snapshots
     (cluster,) = deploy("hamarquez", changes).of_type("Cluster")
     assert cluster.inputs["backupRetentionPeriod"] == aurora
+
+
+def test_nodes_take_the_databases_authorities_from_the_bucket_if_there_is_a_file_of_them() -> None:
+    file = ROOT / "tests" / "fakes" / "of_a_team" / "rds.pem"
+    deployment = deployed(HA, aurora_authorities_file=str(file))
+    stored = deployment.resource("BucketObjectv2", "marquez-authorities").inputs
+    assert stored["content"] == file.read_text()
+    assert re.fullmatch(r"deploy/rds-ca-[0-9a-f]{16}\.pem", stored["key"])
+    (template,) = deployment.of_type("LaunchTemplate")
+    script = base64.b64decode(plain(template.inputs["userData"])).decode()
+    assert f"\nAUTHORITIES_KEY={stored['key']}\n" in script
+    (template,) = deployed(HA).of_type("LaunchTemplate")
+    assert "\nAUTHORITIES_KEY=''\n" in base64.b64decode(plain(template.inputs["userData"])).decode()

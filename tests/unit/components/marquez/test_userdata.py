@@ -28,7 +28,7 @@ NODE: dict[str, Any] = {
     "retention_days": 90,
 }
 EC2 = Ec2Boot(**NODE, data_volume_id="vol-0123456789abcdef0")
-HA = HaBoot(**NODE, database_host="db.cluster.example", group_name="deployment-marquez")
+HA = HaBoot(**NODE, database_host="db.cluster.example", group_name="deployment-marquez", authorities_key="")
 SCRIPTS: dict[str, Callable[[], str]] = {"ec2": lambda: ec2_user_data(EC2), "ha": lambda: ha_user_data(HA)}
 
 
