@@ -18,12 +18,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from local.home import Home
+from local.home import Home, change_seconds
 from local.mwaa.rules import (
     ENVIRONMENTS_PER_REGION,
     Json,
     ValidationError,
-    changes_what_runs,
     created,
     obey_the_model,
     updated,
@@ -62,6 +61,9 @@ class Runtime(Protocol):
     def ensure(self, environment: Json, step: Step, /) -> None:
         """Make the processes match the environment; return when it is healthy. Raises LocalError."""
 
+    def stop(self, environment: Json, /) -> None:
+        """End all processes, with the tasks that they work on: as a FORCED update does."""
+
     def tend(self, environment: Json, /) -> None:
         """Called every `TEND_SECONDS` while it runs: sync DAGs, restart dead processes."""
 
@@ -90,6 +92,9 @@ class NoAirflow:
         return str(environment["WebserverUrl"])
 
     def ensure(self, *_: object) -> None:
+        return
+
+    def stop(self, _environment: Json) -> None:
         return
 
     def tend(self, _environment: Json) -> None:
@@ -216,6 +221,7 @@ class Keeper:
 
     def _create(self) -> None:
         try:
+            self._take_time(self._environment["CreatedAt"])
             self._ensure(self._environment)
         except LocalError as error:
             self._failed("CREATE_FAILED", error)
@@ -224,9 +230,10 @@ class Keeper:
 
     def _update(self) -> None:
         before, after = self._environment, self._pending or self._environment
+        self._runtime.stop(before)
         try:
-            if changes_what_runs(before, after):
-                self._ensure(after)
+            self._take_time(before["LastUpdate"]["CreatedAt"])
+            self._ensure(after)
         except LocalError as error:
             log.error("%s: the update failed; rolling back", before["Name"])  # noqa: TRY400 - logged below
             try:
@@ -247,6 +254,12 @@ class Keeper:
         else:
             self._resumed = True
             self.phase = ""
+
+    def _take_time(self, begun: float) -> None:
+        """Wait as long as a change is to last, with nothing running: Amazon's starts no task meanwhile."""
+        while self._runtime.background and (left := begun + change_seconds() - time.time()) > 0:
+            self._step("taking the time that MWAA_LOCAL_CHANGE_SECONDS sets")
+            time.sleep(min(left, TEND_SECONDS))
 
     def _ensure(self, environment: Json) -> None:
         self._runtime.ensure(environment, self._step)
