@@ -160,9 +160,8 @@ class Keeper:
             if self._environment["Status"] not in SETTLED:
                 raise ValidationError(self._busy("updated"))
             self._pending = self._runtime.prepare(updated(self._environment, request))
-            self.change(
-                "UPDATING", LastUpdate=_last_update("PENDING", request.get("WorkerReplacementStrategy"))
-            )
+            strategy = request.get("WorkerReplacementStrategy")
+            self.change("UPDATING", LastUpdate=_last_update("PENDING", strategy, time.time()))
         self._proceed()
 
     def delete(self) -> None:
@@ -275,11 +274,10 @@ class Keeper:
         with self._lock:
             if self._environment["Status"] == "DELETING":
                 raise CancelledError
-            strategy = (self._environment.get("LastUpdate") or {}).get("WorkerReplacementStrategy")
             tags = self._environment["Tags"]  # may have changed in the meantime
             self._environment = environment | {
                 "Status": status,
-                "LastUpdate": _last_update("SUCCESS", strategy),
+                "LastUpdate": self._update_ended("SUCCESS"),
                 "Tags": tags,
             }
             self._pending = None
@@ -291,13 +289,20 @@ class Keeper:
         with self._lock:
             if self._environment["Status"] == "DELETING":
                 raise CancelledError from error
-            last = _last_update("FAILED", None) | {
+            last = self._update_ended("FAILED") | {
                 "Error": {"ErrorCode": "INCORRECT_CONFIGURATION", "ErrorMessage": str(error)[:1024]}
             }
             self._pending = None
             self.phase = ""
             self.change(status, LastUpdate=last)
         log.error("%s: %s: %s", self._environment["Name"], status, error)
+
+    def _update_ended(self, status: str) -> Json:
+        """What is told of the newest update: when it began, even after its end. A creation counts as one."""
+        last = self._environment.get("LastUpdate") or _last_update(
+            status, None, self._environment["CreatedAt"]
+        )
+        return last | {"Status": status}
 
     def _save(self) -> None:
         with self._lock:
@@ -378,8 +383,8 @@ class Fleet:
         self._keepers = {name: keeper for name, keeper in self._keepers.items() if not keeper.gone}
 
 
-def _last_update(status: str, strategy: str | None) -> Json:
-    result: Json = {"Status": status, "CreatedAt": time.time(), "Source": "mwaa-local"}
+def _last_update(status: str, strategy: str | None, at: float) -> Json:
+    result: Json = {"Status": status, "CreatedAt": at, "Source": "mwaa-local"}
     if strategy:
         result["WorkerReplacementStrategy"] = strategy
     return result

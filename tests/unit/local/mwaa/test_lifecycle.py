@@ -113,12 +113,13 @@ def test_a_change_takes_the_time_that_is_set_and_nothing_runs_meanwhile(
         "UPDATING": lambda: fleet.keeper("shop").update({"MaxWorkers": 3}),
     }
     for count, (status, change) in enumerate(changes.items()):
-        begun = time.monotonic()
+        begun, called = time.monotonic(), time.time()
         change()
         wait_for(lambda: "MWAA_LOCAL_CHANGE_SECONDS" in fleet.describe()[0]["phase"])
         assert (fleet.keeper("shop").environment["Status"], len(runtime.ensured)) == (status, count)
         wait_for(lambda: fleet.keeper("shop").environment["Status"] == "AVAILABLE")
         assert time.monotonic() - begun >= 0.3
+        assert called <= fleet.keeper("shop").environment["LastUpdate"]["CreatedAt"] < called + 0.3
     fleet.keeper("shop").delete()
 
 
