@@ -7,50 +7,23 @@ Set up by `load.json` beside this file: {"ledger": path, "start": time, "pattern
 
 from __future__ import annotations
 
-import json
-import os
-import time
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 from typing import Any
 
-from airflow.providers.standard.operators.python import PythonOperator, ShortCircuitOperator
-from airflow.providers.standard.sensors.external_task import ExternalTaskSensor
-from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
-from airflow.sdk import DAG, Asset, BaseOperator
+# Airflow looks for DAGs only in files that contain its name.
+from load_common import CHOSEN, COLOUR, dag, due_at, every, note, work
 
-CHOSEN = json.loads((Path(__file__).parent / "load.json").read_text())
-COLOUR = os.environ.get("AIRFLOW__BLUEGREEN__ENVIRONMENT", "")
-
-
-def note(what: str, context: Any) -> None:
-    """One line of the ledger: a single write to a file opened for appending is never torn or mixed."""
-    run, ti = context["dag_run"], context["ti"]
-    causes = context.get("triggering_asset_events") or {}
-    line = {
-        "what": what,
-        "colour": COLOUR,
-        "dag": run.dag_id,
-        "run": run.run_id,
-        "due": run.run_after.isoformat(),
-        "task": ti.task_id,
-        "map": ti.map_index,
-        "try": ti.try_number,
-        "at": datetime.now(UTC).isoformat(),
-        "pid": os.getpid(),
-        "causes": [event.source_run_id for events in causes.values() for event in events],
-    }
-    ledger = os.open(CHOSEN["ledger"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(ledger, (json.dumps(line) + "\n").encode())
-    finally:
-        os.close(ledger)
-
-
-def work(seconds: float, **context: Any) -> None:
-    note("start", context)
-    time.sleep(seconds)
-    note("done", context)
+try:
+    from airflow.providers.standard.operators.python import PythonOperator, ShortCircuitOperator
+    from airflow.providers.standard.sensors.external_task import ExternalTaskSensor
+    from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
+    from airflow.sdk import Asset, BaseOperator
+except ImportError:  # Airflow 2
+    from airflow.datasets import Dataset as Asset
+    from airflow.models.baseoperator import BaseOperator
+    from airflow.operators.python import PythonOperator, ShortCircuitOperator
+    from airflow.sensors.external_task import ExternalTaskSensor
+    from airflow.triggers.temporal import TimeDeltaTrigger
 
 
 def fail_first(**context: Any) -> None:
@@ -62,7 +35,7 @@ def fail_first(**context: Any) -> None:
 
 def sometimes_long(period: float, **context: Any) -> None:
     """Every fourth run takes longer than its period; the average stays well below it."""
-    turn = int(context["dag_run"].run_after.timestamp() / period)
+    turn = int(due_at(context["dag_run"]).timestamp() / period)
     work(period * 1.2 if turn % 4 == 0 else period * 0.2, **context)
 
 
@@ -89,23 +62,6 @@ def active_here(**context: Any) -> bool:
     note("asked", context)
     ssm = boto3.client("ssm")
     return bool(ssm.get_parameter(Name=CHOSEN["parameter"])["Parameter"]["Value"] == COLOUR)
-
-
-def dag(name: str, schedule: Any, **arguments: Any) -> DAG:
-    return DAG(
-        f"load_{name}",
-        schedule=schedule,
-        start_date=datetime.fromisoformat(CHOSEN["start"]),
-        catchup=True,
-        is_paused_upon_creation=False,
-        default_args={"retries": 5, "retry_delay": timedelta(seconds=1)},
-        **arguments,
-    )
-
-
-def every(seconds: int) -> str:
-    """Cron with its seconds as sixth field: instants that depend on nothing but the clock."""
-    return f"* * * * * */{seconds}"
 
 
 def first(task: Any) -> None:
@@ -150,11 +106,11 @@ with dag("late", every(30)):
 with dag("producer", every(30)):
     first(
         PythonOperator(
-            task_id="work", python_callable=work, op_args=[1], outlets=[Asset("load", uri="x-load://made")]
+            task_id="work", python_callable=work, op_args=[1], outlets=[Asset(uri="x-load://made")]
         )
     )
 
-with dag("consumer", [Asset("load", uri="x-load://made")]):
+with dag("consumer", [Asset(uri="x-load://made")]):
     first(plain("work", 0.5))
 
 with dag("upstream", every(30)):
