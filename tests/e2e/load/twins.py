@@ -31,6 +31,7 @@ from local.home import ACCOUNT, CHECKOUT, REGION, Home
 from local.pulumi import cli as pulumi_cli
 from tests.e2e.load.decisions import Version
 from tests.e2e.load.proxy import Proxy
+from tests.e2e.load.schedule import LOADS
 
 STACK = "bluegreen"
 Method = Literal["GET", "POST", "PATCH"]
@@ -217,7 +218,11 @@ class Twins:
         """Bring the load to both buckets; `chosen` is what `dags/load.py` reads."""
         folder = self.home.root / "dags"
         shutil.copytree(DAGS, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-        chosen |= {"ledger": str(self.ledger), "parameter": self.outputs["active_environment_parameter"]}
+        chosen |= {
+            "ledger": str(self.ledger),
+            "parameter": self.outputs["active_environment_parameter"],
+            "periods": {load.dag: load.period for load in LOADS},
+        }
         (folder / "load.json").write_text(json.dumps(chosen))
         self.push_folder(folder)
 

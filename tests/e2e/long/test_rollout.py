@@ -103,7 +103,7 @@ def test_both_airflows_are_told_to_have_parsed_what_is_pushed(twins: Rolling) ->
     """`dags push --wait` beneath the load."""
     folder = twins.home.root / "dags"
     shutil.copy(LATER / "load_long.py", folder)
-    pushed = twins.mwaactl("dags", "push", "--no-check", str(folder), "--wait", "--timeout", "180")
+    pushed = twins.mwaactl("dags", "push", "--no-check", str(folder), "--wait", "--timeout", "420")
     assert pushed.code == 0, pushed.out + pushed.err
     assert pushed.json["parsed"].keys() == {"blue", "green"}
     for colour, parsed in pushed.json["parsed"].items():

@@ -64,6 +64,12 @@ def active_here(**context: Any) -> bool:
     return bool(ssm.get_parameter(Name=CHOSEN["parameter"])["Parameter"]["Value"] == COLOUR)
 
 
+def period(name: str) -> str:
+    """The schedule of a DAG, as the test computes it (schedule.py)."""
+    schedule: str = every(CHOSEN["periods"][f"load_{name}"])
+    return schedule
+
+
 def first(task: Any) -> None:
     """Put the common pattern's question before a DAG's first task."""
     if CHOSEN["pattern"] == "ask":
@@ -74,7 +80,7 @@ def plain(task_id: str, seconds: float) -> PythonOperator:
     return PythonOperator(task_id=task_id, python_callable=work, op_args=[seconds])
 
 
-with dag("fast", every(3)):
+with dag("fast", period("fast")):
     first(plain("work", 0.1))
 
 with dag("minute", "* * * * *"):
@@ -82,28 +88,28 @@ with dag("minute", "* * * * *"):
     first(one)
     one >> two
 
-with dag("mapped", every(15)):
+with dag("mapped", period("mapped")):
     each = PythonOperator.partial(task_id="each", python_callable=work).expand(op_args=[[0.1], [0.2], [0.3]])
     reduced = PythonOperator(task_id="reduce", python_callable=work, op_args=[0.1], trigger_rule="all_done")
     first(each)
     each >> reduced
 
-with dag("deferred", every(10)):
+with dag("deferred", period("deferred")):
     first(Deferring(task_id="work"))
 
-with dag("retried", every(15)):
+with dag("retried", period("retried")):
     first(PythonOperator(task_id="work", python_callable=fail_first))
 
-with dag("serial", every(20), max_active_runs=1):
+with dag("serial", period("serial"), max_active_runs=1):
     first(PythonOperator(task_id="work", python_callable=sometimes_long, op_args=[20]))
 
-with dag("past", every(30)):
+with dag("past", period("past")):
     first(PythonOperator(task_id="work", python_callable=sometimes_long, op_args=[30], depends_on_past=True))
 
-with dag("late", every(30)):
+with dag("late", period("late")):
     first(plain("work", 25))
 
-with dag("producer", every(30)):
+with dag("producer", period("producer")):
     first(
         PythonOperator(
             task_id="work", python_callable=work, op_args=[1], outlets=[Asset(uri="x-load://made")]
@@ -113,10 +119,10 @@ with dag("producer", every(30)):
 with dag("consumer", [Asset(uri="x-load://made")]):
     first(plain("work", 0.5))
 
-with dag("upstream", every(30)):
+with dag("upstream", period("upstream")):
     first(plain("work", 4))
 
-with dag("awaiting", every(30)):
+with dag("awaiting", period("awaiting")):
     sensor = Awaiting(
         task_id="wait",
         external_dag_id="load_upstream",
