@@ -101,10 +101,21 @@ with dag("retried", period("retried")):
     first(PythonOperator(task_id="work", python_callable=fail_first))
 
 with dag("serial", period("serial"), max_active_runs=1):
-    first(PythonOperator(task_id="work", python_callable=sometimes_long, op_args=[20]))
+    first(
+        PythonOperator(
+            task_id="work", python_callable=sometimes_long, op_args=[CHOSEN["periods"]["load_serial"]]
+        )
+    )
 
 with dag("past", period("past")):
-    first(PythonOperator(task_id="work", python_callable=sometimes_long, op_args=[30], depends_on_past=True))
+    first(
+        PythonOperator(
+            task_id="work",
+            python_callable=sometimes_long,
+            op_args=[CHOSEN["periods"]["load_past"]],
+            depends_on_past=True,
+        )
+    )
 
 with dag("late", period("late")):
     first(plain("work", 25))

@@ -69,4 +69,4 @@ def dag(name: str, schedule: Any, **arguments: Any) -> DAG:
 
 def every(seconds: int) -> str:
     """Cron with its seconds as sixth field: instants that depend on nothing but the clock."""
-    return f"* * * * * */{seconds}"
+    return "* * * * *" if seconds == 60 else f"* * * * * */{seconds}"
