@@ -90,8 +90,8 @@ def status(deployment: Deployment, *, hours: int = 24, to: str | None = None) ->
         ]
         checkpoints = [
             _checkpoint_status(source, key, stored, now)
-            for key, _ in objects(s3, bucket, CHECKPOINTS)
-            if key.endswith(".json") and (stored := _stored(s3, bucket, key)) is not None
+            for key in checkpoint_keys(s3, bucket)
+            if (stored := _stored(s3, bucket, key)) is not None
         ]
         set_aside = sum(1 for _ in objects(s3, bucket, SET_ASIDE))
     return LineageStatus(
@@ -115,6 +115,10 @@ def objects(s3: S3Client, bucket: str, prefix: str) -> Iterator[tuple[str, datet
             after = entry["Key"]
             yield after, entry["LastModified"].astimezone(UTC)
         more = page.get("IsTruncated", False)
+
+
+def checkpoint_keys(s3: S3Client, bucket: str) -> list[str]:
+    return [key for key, _ in objects(s3, bucket, CHECKPOINTS) if key.endswith(".json")]
 
 
 def server(url: str, *, timeout: float) -> MarquezClient:

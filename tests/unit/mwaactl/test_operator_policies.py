@@ -190,9 +190,10 @@ EACH = [(tier, scenario) for tier, scenarios in SCENARIOS.items() for scenario i
 
 
 def _refused(world: World) -> FakeClients:
-    """A lineage log with one event that the forwarder has set aside."""
+    """A lineage log with one event that the forwarder has set aside, of a run that has ended since."""
     aws = world.fresh()
     log_event(aws.s3, 0, "START")
+    log_event(aws.s3, 10, "COMPLETE")
     world.marquez.answers = [422]
     forwarder(aws.s3, world.marquez, posters=1).once(1)
     aws.ssm.clock.forward(7200)
