@@ -170,6 +170,7 @@ outputs = {
     "lineage_backend": marquez.backend,
     "aurora_version": settings.aurora_version if settings.enable_ha_marquez else "",
     "lineage_url": marquez.url,
+    "lineage_intake_url": marquez.intake_url,
     "lineage_open_command": marquez.open_command,
     "lineage_log_bucket": lineage_log.bucket,
     "dashboard_url": monitoring.dashboard_url if monitoring else "",

@@ -142,8 +142,11 @@ def marquez_node(
     repositories: Sequence[str] = (),
     kms_key_arn: pulumi.Input[str] | None = None,
     group_name: str | None = None,
+    intake: bool = False,
 ) -> pulumi.Output[str]:
     """What a Marquez node may do; with `group_name`, also report readiness to its Auto Scaling group.
+
+    `intake`: it writes what producers post to the log.
 
     `repositories`: those of its images that lie in Amazon ECR.
     """
@@ -166,6 +169,8 @@ def marquez_node(
             conditions={"StringEquals": {"cloudwatch:namespace": metrics_namespace}},
         ),
     ]
+    if intake:
+        statements.append(statement(["s3:PutObject"], below("events/"), sid="WriteLineageLog"))
     if kms_key_arn is not None:
         services = partition.via(region, "s3", "secretsmanager")
         statements.append(

@@ -117,9 +117,12 @@ def up(home: Home, mode: str, report: Report, own: Own = Own()) -> None:
     role = role_of_the_nodes(exported["deployment"]["resources"])
     node = clean_environ(**env | callers.of_role(home, role))
     lineage.start_forwarder(home, mode, outputs["lineage_log_bucket"], back_end, node)
+    intake = None
+    if outputs["lineage_intake_url"]:
+        intake = lineage.start_intake(home, mode, outputs["lineage_log_bucket"], node)
     _wait_for_work(outputs, operator, EXAMPLE if folder == dags.EXAMPLES else PROBE, report)
     report("ready")
-    print(_summary(home, mode, outputs, back_end), flush=True)
+    print(_summary(home, mode, outputs, back_end, intake), flush=True)
 
 
 def _as_one(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -270,7 +273,9 @@ def _task_states(name: str, dag: str, env: Mapping[str, str]) -> set[str]:
     return {str(task["state"]) for task in tasks if task["dag_run_id"].startswith("scheduled__")}
 
 
-def _summary(home: Home, mode: str, outputs: Mapping[str, Any], back_end: lineage.BackEnd) -> str:
+def _summary(
+    home: Home, mode: str, outputs: Mapping[str, Any], back_end: lineage.BackEnd, intake: str | None = None
+) -> str:
     """What runs where, and what to try next."""
     airflows = [
         f"  {colour:<8} http://{at['webserver_url']}   Airflow {at['airflow_version']}, login admin / admin"
@@ -286,6 +291,7 @@ def _summary(home: Home, mode: str, outputs: Mapping[str, Any], back_end: lineag
             f"{outputs['name']} is up ({mode}).",
             *airflows,
             f"  lineage  {back_end.page}   {back_end.kind}",
+            *([f"  intake   {intake}   for OpenLineage's clients"] if intake else []),
             f"  AWS      {endpoint}   MiniStack: S3, SSM, Secrets Manager, ...",
             f"  logs     {home.logs}",
             "",

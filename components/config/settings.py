@@ -109,6 +109,7 @@ class Settings(EnvironmentSettings):
     alarm_topic_arn: types.AlarmTopicArn
 
     lineage_namespace: types.LineageNamespace
+    lineage_intake: types.Switch
     lineage_retention_days: types.RetentionDays
     marquez_image: types.Image
     marquez_web_image: types.Image

@@ -1,4 +1,4 @@
-"""The archive that a node runs the forwarder from."""
+"""The archive that a node runs the forwarder and the intake from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 from components.python_archive import CHECKOUT, built, runnable_files
 
-OURS = ("forwarder", "lineage_log")
+OURS = ("forwarder", "intake", "lineage_log")
+THEIRS = ("boto3", "waitress")
 SERVICES = ("cloudwatch", "s3")  # of the several hundred that botocore describes
 
 
@@ -19,4 +20,4 @@ def forwarder_archive() -> Path:
 
 def forwarder_files() -> dict[str, bytes]:
     """`{path inside: content}`."""
-    return runnable_files([CHECKOUT / name for name in OURS], SERVICES)
+    return runnable_files([CHECKOUT / name for name in OURS], SERVICES, THEIRS)

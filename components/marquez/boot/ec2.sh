@@ -29,4 +29,5 @@ install_packages
 mount_data_volume
 start_services marquez-db marquez marquez-web marquez-watchdog
 install_forwarder
-start_services lineage-forwarder
+# shellcheck disable=SC2086 # one or two names
+start_services $LINEAGE_SERVICES

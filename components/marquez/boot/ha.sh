@@ -28,4 +28,5 @@ install_database_authorities
 start_services marquez marquez-web marquez-watchdog
 enter_service
 install_forwarder # last: a node without it serves all the same, and another one forwards
-start_services lineage-forwarder
+# shellcheck disable=SC2086 # one or two names
+start_services $LINEAGE_SERVICES
