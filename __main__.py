@@ -186,6 +186,7 @@ outputs = {
     "lineage_backend": marquez.backend if marquez else "",
     "aurora_version": settings.aurora_version if settings.enable_ha_marquez else "",
     "lineage_url": marquez.url if marquez else "",
+    "lineage_intake_url": marquez.intake_url if marquez else "",
     "lineage_open_command": marquez.open_command if marquez else "",
     "lineage_sinks": [sink.name for sink in settings.sinks],
     "lineage_log_bucket": lineage_log.bucket,

@@ -122,6 +122,7 @@ class Settings(EnvironmentSettings):
 
     lineage: types.Lineage
     lineage_namespace: types.LineageNamespace
+    lineage_intake: types.Switch
     lineage_sinks: types.LineageSinks
     lineage_retention_days: types.RetentionDays
     marquez_image: types.Image

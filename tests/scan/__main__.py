@@ -42,6 +42,7 @@ EVERY_SETTING: Mapping[str, Any] = {
     "old_versions_days": 90,
     "flow_log_days": 30,
     "nightly_audit": True,
+    "lineage_intake": True,
     "enable_monitoring": True,
     "alarm_email": "on-call@example.com",
 }

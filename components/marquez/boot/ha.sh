@@ -33,5 +33,5 @@ install_database_authorities
 start_services marquez marquez-web marquez-watchdog
 enter_service
 install_forwarder # last: a node without it serves all the same, and another one forwards
-# shellcheck disable=SC2046 # none, or several
-start_services lineage-forwarder $(sinks)
+# shellcheck disable=SC2046,SC2086 # none, or several
+start_services $LINEAGE_SERVICES $(sinks)

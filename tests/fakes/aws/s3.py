@@ -139,6 +139,7 @@ class FakeS3:
         Key: str,  # noqa: N803
         Body: bytes,  # noqa: N803
         ContentType: str = "",  # noqa: N803
+        ContentEncoding: str = "",  # noqa: N803
         Metadata: dict[str, str] | None = None,  # noqa: N803
         IfMatch: str | None = None,  # noqa: N803
         IfNoneMatch: str | None = None,  # noqa: N803

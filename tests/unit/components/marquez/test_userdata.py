@@ -26,9 +26,15 @@ NODE: dict[str, Any] = {
     "forwarder_key": "deploy/forwarder-0123456789abcdef.zip",
     "forwarder_checkpoint": "forwarder/vol-0123456789abcdef0.json",
     "retention_days": 90,
+    "intake": False,
 }
 EC2 = Ec2Boot(**NODE, data_volume_id="vol-0123456789abcdef0")
-HA = HaBoot(**NODE, database_host="db.cluster.example", group_name="deployment-marquez", authorities_key="")
+HA = HaBoot(
+    **{**NODE, "intake": True},
+    database_host="db.cluster.example",
+    group_name="deployment-marquez",
+    authorities_key="",
+)
 SCRIPTS: dict[str, Callable[[], str]] = {"ec2": lambda: ec2_user_data(EC2), "ha": lambda: ha_user_data(HA)}
 
 
