@@ -108,6 +108,9 @@ def stack_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
     if known.get("enable_ha_marquez") is True and known.get("lineage", "marquez") != "marquez":
         allowed = f"false, or lineage marquez: with lineage {known['lineage']} there is no Marquez"
         yield Problem("enable_ha_marquez", True, allowed, remove=True)
+    if known.get("lineage_intake") is True and known.get("lineage", "marquez") != "marquez":
+        allowed = f"false, or lineage marquez: with lineage {known['lineage']} there are no nodes that run it"
+        yield Problem("lineage_intake", True, allowed, remove=True)
     if known.get("alarm_topic_arn") is not None and known.get("alarm_email") is not None:
         yield Problem("alarm_email", known["alarm_email"], "removed, or alarm_topic_arn", remove=True)
     if known.get("access_log_bucket") is not None and known.get("access_log_days"):

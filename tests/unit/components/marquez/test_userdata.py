@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -61,7 +62,7 @@ def test_the_same_arguments_give_the_same_script(kind: str) -> None:
     assert SCRIPTS[kind]() == SCRIPTS[kind]()
 
 
-@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(Ec2Boot) if f.name != "images"])
+@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(Ec2Boot) if f.name not in ("images", "intake")])
 def test_every_argument_reaches_the_script(field: str) -> None:
     other: Any = {field: "another-value"}
     assert "another-value" in ec2_user_data(dataclasses.replace(EC2, **other))
@@ -100,8 +101,10 @@ def test_a_value_cannot_leave_its_quotes() -> None:
 @pytest.mark.parametrize("kind", SCRIPTS)
 def test_every_service_that_is_started_is_laid_down(kind: str) -> None:
     script = SCRIPTS[kind]()
-    started = " ".join(re.findall(r"^start_services (.*)$", script, re.M)).replace("$(sinks)", "").split()
-    assert started
+    (lineage,) = re.findall(r"^LINEAGE_SERVICES=(.*)$", script, re.M)
+    lines = " ".join(re.findall(r"^start_services (.*)$", script, re.M)).replace("$(sinks)", "")
+    started = lines.replace("$LINEAGE_SERVICES", *shlex.split(lineage)).split()
+    assert ("lineage-intake" in started) is (kind == "ha"), "as this test asks for it"
     for service in started:
         assert f"cat >/etc/systemd/system/{service}.service <<" in script
 
