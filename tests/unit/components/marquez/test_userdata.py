@@ -62,7 +62,9 @@ def test_the_same_arguments_give_the_same_script(kind: str) -> None:
     assert SCRIPTS[kind]() == SCRIPTS[kind]()
 
 
-@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(Ec2Boot) if f.name not in ("images", "intake")])
+@pytest.mark.parametrize(
+    "field", [f.name for f in dataclasses.fields(Ec2Boot) if f.name not in ("images", "intake")]
+)
 def test_every_argument_reaches_the_script(field: str) -> None:
     other: Any = {field: "another-value"}
     assert "another-value" in ec2_user_data(dataclasses.replace(EC2, **other))
