@@ -24,6 +24,7 @@ from components.config.content import content_rules
 from components.config.files import file_rules
 from components.config.policies import policy_rules
 from components.config.rules import Problem, environment_rules, quoted, stack_rules
+from components.config.sinks import Sink, sink_rules, sinks_of
 from components.config.wheels import wheel_rules
 
 MERGED = ("airflow_options", "log_levels")  # objects whose parts blue and green override singly
@@ -63,6 +64,7 @@ class EnvironmentSettings(BaseModel):
     plugins_folder: types.FilePath
     startup_script: types.FilePath
     dags_folder: types.DagsFolder
+    dags_bucket: types.BucketName
     log_levels: types.LogLevels
     maintenance_window: types.MaintenanceWindow
     security_group_ids: types.SecurityGroupIds
@@ -94,6 +96,7 @@ class Settings(EnvironmentSettings):
     nat: types.Nat
     vpc_endpoints: types.Switch
     access_log_days: types.LogDays
+    access_log_bucket: types.BucketName
     flow_log_days: types.LogDays
 
     blue: types.Overrides
@@ -101,7 +104,14 @@ class Settings(EnvironmentSettings):
     log_retention_days: types.LogRetentionDays
     kms_key_arn: types.KmsKeyArn
     create_kms_key: types.Switch
+    bucket_prefix: types.BucketPrefix
+    old_versions_days: types.RetentionDays
     is_paused_upon_creation: types.Switch
+    create_cron_data_intervals: types.Switch
+    catchup_by_default: types.Switch
+    connections_prefix: types.SecretPrefix
+    variables_prefix: types.SecretPrefix
+    adopted_environment: types.AdoptedName
     update_owner_in_place: types.Switch
     switch_lead_seconds: types.LeadSeconds
     gate_probe_minutes: types.ProbeMinutes
@@ -110,7 +120,10 @@ class Settings(EnvironmentSettings):
     alarm_email: types.AlarmEmail
     alarm_topic_arn: types.AlarmTopicArn
 
+    lineage: types.Lineage
     lineage_namespace: types.LineageNamespace
+    lineage_intake: types.Switch
+    lineage_sinks: types.LineageSinks
     lineage_retention_days: types.RetentionDays
     marquez_image: types.Image
     marquez_web_image: types.Image
@@ -186,6 +199,12 @@ class Settings(EnvironmentSettings):
         overrides = self.blue if colour == "blue" else self.green
         return EnvironmentSettings(**_merged(self.model_dump(), overrides))
 
+    def environment_name(self, colour: Colour) -> str:
+        """The name of one environment in AWS: the stack's, or that of blue before it was adopted."""
+        if colour == "blue" and self.adopted_environment is not None:
+            return self.adopted_environment
+        return f"{self.name}-{colour}"
+
     def path(self, colour: Colour, key: str) -> str:
         """Where `pulumi config set` changes a setting of one environment."""
         overrides = self.blue if colour == "blue" else self.green
@@ -194,6 +213,11 @@ class Settings(EnvironmentSettings):
     def namespace(self, colour: Colour) -> str:
         """The OpenLineage namespace of one environment."""
         return self.lineage_namespace or f"{self.name}-{colour}"
+
+    @property
+    def sinks(self) -> tuple[Sink, ...]:
+        """What the log is carried to beside Marquez."""
+        return sinks_of(self.lineage_sinks)
 
     @property
     def lead(self) -> timedelta:
@@ -290,6 +314,7 @@ def _within(known: Mapping[str, Any]) -> Iterator[Problem]:
     yield from content_rules(known)
     yield from policy_rules(known)
     yield from file_rules(known)
+    yield from sink_rules(known)
 
 
 def _merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,8 +39,10 @@ EVERY_SETTING: Mapping[str, Any] = {
     "create_kms_key": True,
     "webserver_access": "PRIVATE_ONLY",
     "access_log_days": 90,
+    "old_versions_days": 90,
     "flow_log_days": 30,
     "nightly_audit": True,
+    "lineage_intake": True,
     "enable_monitoring": True,
     "alarm_email": "on-call@example.com",
 }

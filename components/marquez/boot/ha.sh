@@ -33,4 +33,5 @@ install_database_authorities
 start_services marquez marquez-web marquez-watchdog
 enter_service
 install_forwarder # last: a node without it serves all the same, and another one forwards
-start_services lineage-forwarder
+# shellcheck disable=SC2046,SC2086 # none, or several
+start_services $LINEAGE_SERVICES $(sinks)

@@ -139,6 +139,7 @@ class FakeS3:
         Key: str,  # noqa: N803
         Body: bytes,  # noqa: N803
         ContentType: str = "",  # noqa: N803
+        ContentEncoding: str = "",  # noqa: N803
         Metadata: dict[str, str] | None = None,  # noqa: N803
         IfMatch: str | None = None,  # noqa: N803
         IfNoneMatch: str | None = None,  # noqa: N803
@@ -162,16 +163,18 @@ class FakeS3:
         Key: str,  # noqa: N803
         CopySource: dict[str, str],  # noqa: N803
         MetadataDirective: str,  # noqa: N803
-        Metadata: dict[str, str],  # noqa: N803
+        Metadata: dict[str, str] | None = None,  # noqa: N803
         ContentType: str = "",  # noqa: N803
     ) -> None:
         with self.lock:
-            source = self._bucket(CopySource["Bucket"], "CopyObject").objects
+            source = self._bucket(CopySource["Bucket"], "CopyObject")
             self._bucket(Bucket, "CopyObject")
-            assert MetadataDirective == "REPLACE", "else S3 ignores the metadata"
-            if CopySource["Key"] not in source:
+            replaces = MetadataDirective == "REPLACE"
+            assert replaces or (MetadataDirective == "COPY" and Metadata is None), "S3 ignores the metadata"
+            if CopySource["Key"] not in source.objects:
                 raise client_error("NoSuchKey", 404, "CopyObject")
-            self._write(Bucket, Key, source[CopySource["Key"]], Metadata)
+            metadata = Metadata if replaces else source.metadata.get(CopySource["Key"])
+            self._write(Bucket, Key, source.objects[CopySource["Key"]], metadata)
 
     def delete_object(self, *, Bucket: str, Key: str) -> None:  # noqa: N803
         with self.lock:
