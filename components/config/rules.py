@@ -162,7 +162,7 @@ def _offline_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
             )
             yield Problem(key, None, allowed)
     if known.get("lineage", "marquez") != "marquez":
-        return
+        return  # there are no nodes
     registry, region = known.get("marquez_image_registry"), known.get("region")
     ecr = rf"\d{{12}}\.dkr\.ecr\.{re.escape(region or '')}\.amazonaws\.com(?:\.cn)?(?:/.*)?"
     if "marquez_image_registry" in known and region and not re.fullmatch(ecr, registry or ""):

@@ -110,6 +110,8 @@ def test_what_would_come_from_the_internet_is_refused_with_what_to_type(tmp_path
     assert f"marquez_image_registry (not set): must be one of Amazon ECR in {REGION}" in text
     assert "mwaactl images mirror" in text
     assert "aurora_authorities_file (not set): must be a file with nat none" in text
+    text = complaint(nat="none", lineage="log")
+    assert "1 invalid setting" in text, "without Marquez there are no nodes"
     known = offline(tmp_path)
     for registry in (
         "registry.example.com/mirror",
