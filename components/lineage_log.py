@@ -15,7 +15,6 @@ from components.config.settings import Settings
 EVENTS = "events/"  # one object per event; Airflow writes each once
 CHECKPOINTS = "forwarder/"  # the forwarders' checkpoints
 SET_ASIDE = "set-aside/"  # events that Marquez rejects permanently
-SINKS = "sinks/"  # events that a further sink rejects permanently, below its name
 DEPLOY = "deploy/"  # what Marquez's nodes fetch at boot, and the nightly audit at each run
 PUSHES = "dag-pushes/"  # the push of DAGs that has not ended; in the environments' buckets, its files
 OWNERSHIP = "ownership/"  # what does not fit into the ownership parameter; nothing of it ever expires
@@ -50,7 +49,7 @@ class LineageLog(pulumi.ComponentResource):
             PrivateBucketArgs(
                 keep=args.settings.production,
                 old_versions_days=3,
-                old_versions_prefixes=(EVENTS, CHECKPOINTS, SET_ASIDE, SINKS, DEPLOY, PUSHES),
+                old_versions_prefixes=(EVENTS, CHECKPOINTS, SET_ASIDE, DEPLOY, PUSHES),
                 expire={EVENTS: args.settings.lineage_retention_days},
                 kms_key_arn=args.kms_key_arn,
                 access_log=args.access_log,

@@ -23,7 +23,7 @@ from bluegreen.proof import UNGATED
 
 from components.airflow.definition import PLUGINS, REQUIREMENTS
 from components.iam_policies import VERSION, Statement, statement
-from components.lineage_log import CHECKPOINTS, EVENTS, OWNERSHIP, PUSHES, SET_ASIDE, SINKS
+from components.lineage_log import CHECKPOINTS, EVENTS, OWNERSHIP, PUSHES, SET_ASIDE
 from components.partition import Partition
 
 Document = dict[str, Any]
@@ -155,7 +155,7 @@ def _look(stack: Operated) -> Sequence[Statement]:
         statement(["s3:ListBucket"], stack.buckets, sid="ListBuckets"),
         statement(
             ["s3:GetObject"],
-            stack.in_log(EVENTS, OWNERSHIP, UNGATED, CHECKPOINTS, SET_ASIDE, SINKS, PUSHES),
+            stack.in_log(EVENTS, OWNERSHIP, UNGATED, CHECKPOINTS, SET_ASIDE, PUSHES),
             sid="ReadLineageLog",
         ),
         statement(["s3:GetObject"], stack.dags, sid="CompareDags"),
