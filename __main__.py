@@ -4,6 +4,7 @@ import json
 
 import pulumi
 
+from components.airflow.adoption import held
 from components.airflow.definition import planned
 from components.airflow.gate_alarms import GateAlarms, GateAlarmsArgs
 from components.airflow.lost_lineage import LostLineage, LostLineageArgs
@@ -18,15 +19,16 @@ from components.marquez.back_end import MarquezArgs
 from components.marquez.of_the_stack import marquez_of_the_stack
 from components.monitoring.monitoring import Monitoring, MonitoringArgs
 from components.monitoring.topic import AlarmTopic, AlarmTopicArgs
-from components.network import Network, NetworkArgs
+from components.network import Network, NetworkArgs, check_way_out
 from components.operator_policies import Operated, auditor, operator_policies
+from components.own_buckets import check_log_bucket, check_own_buckets
 from components.own_network import own_network
 from components.ownership import INITIAL_OWNER, Names, Ownership, OwnershipArgs
 from components.partition import Partition
 from components.region import check_workers, choose_zones
 from components.sizing import warn_of_small_sizes
 from components.tagging import tag_everything
-from components.traffic_logs import traffic_logs_of_the_stack
+from components.traffic_logs import access_logs_of_the_stack, traffic_logs_of_the_stack
 
 settings = Settings.load()
 names = Names.of(settings)
@@ -37,15 +39,24 @@ previous = previous_outputs()
 own = own_network(settings, previous)
 zones = choose_zones(settings, previous, () if own is None else own.zones)
 check_workers(settings)
+check_own_buckets(settings, previous)
+check_log_bucket(settings)
 existing = environments_of(previous)
 plans = {colour: planned(settings, colour, names, zones, existing.get(colour)) for colour in settings.colours}
 alone = left_alone()
+# An adopted environment that has no gate yet stays as it is.
+untouched = held(settings, existing)
+plans |= {
+    colour: {**plans[colour], "deployed": existing[colour]["deployed"]}
+    for colour in untouched & existing.keys()
+}
 updated = guard(settings, previous, plans, alone)
+check_way_out(settings, zones, previous, plans)
 warn_of_small_sizes(settings, previous)
 
 key = key_of_the_stack(settings)
 traffic_logs = traffic_logs_of_the_stack(settings)
-access_logs = traffic_logs if settings.access_log_days else None
+access_logs = access_logs_of_the_stack(settings, traffic_logs)
 access_log = None if access_logs is None else access_logs.of_buckets
 network = Network(
     "network", NetworkArgs(settings=settings, availability_zones=zones, own=own, traffic_logs=traffic_logs)
@@ -84,12 +95,14 @@ airflow = {
             plan=plans[colour],
             vpc_id=network.vpc_id,
             private_subnet_ids=network.private_subnet_ids,
+            reached_through=network.endpoints,
             lineage_log=lineage_log,
             kms_key_arn=key,
             access_log=access_log,
             previous_life=existing.get(colour, {}).get("life"),
             updated=colour in updated,
             left_alone=colour in alone,
+            held=colour in untouched,
         ),
     )
     for colour in settings.colours
@@ -163,6 +176,7 @@ outputs = {
     "name": settings.name,
     "vpc_id": network.vpc_id,
     "private_subnet_ids": network.private_subnet_ids,
+    "nat": settings.nat if settings.vpc_id is None else "",
     "airflow_environments": {colour: environment.outputs for colour, environment in airflow.items()},
     "ownership_parameter": ownership.parameter,
     "active_environment_parameter": ownership.active_environment_parameter,
@@ -172,6 +186,7 @@ outputs = {
     "lineage_backend": marquez.backend if marquez else "",
     "aurora_version": settings.aurora_version if settings.enable_ha_marquez else "",
     "lineage_url": marquez.url if marquez else "",
+    "lineage_intake_url": marquez.intake_url if marquez else "",
     "lineage_open_command": marquez.open_command if marquez else "",
     "lineage_sinks": [sink.name for sink in settings.sinks],
     "lineage_log_bucket": lineage_log.bucket,

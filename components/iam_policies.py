@@ -144,11 +144,12 @@ def marquez_node(
     group_name: str | None = None,
     secrets: Sequence[str] = (),
     domains: Sequence[str] = (),
+    intake: bool = False,
 ) -> pulumi.Output[str]:
     """What a Marquez node may do; with `group_name`, also report readiness to its Auto Scaling group.
 
     `repositories`: those of its images that lie in Amazon ECR; `secrets` (ARNs) and `domains` (DataZone's
-    ids): of further sinks.
+    ids): of further sinks; `intake`: it writes what producers post to the log.
     """
 
     def below(*prefixes: str) -> list[pulumi.Input[str]]:
@@ -169,6 +170,8 @@ def marquez_node(
             conditions={"StringEquals": {"cloudwatch:namespace": metrics_namespace}},
         ),
     ]
+    if intake:
+        statements.append(statement(["s3:PutObject"], below("events/"), sid="WriteLineageLog"))
     if kms_key_arn is not None:
         services = partition.via(region, "s3", "secretsmanager")
         statements.append(

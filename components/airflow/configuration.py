@@ -59,8 +59,8 @@ def airflow_options(
         "secrets.backend": SECRETS_BACKEND,
         "secrets.backend_kwargs": json.dumps(secrets),
         # Their defaults differ between Airflow 2 and 3: an upgrade would shift the data intervals.
-        "scheduler.create_cron_data_intervals": "True",
-        "scheduler.catchup_by_default": "False",
+        "scheduler.create_cron_data_intervals": str(settings.create_cron_data_intervals),
+        "scheduler.catchup_by_default": str(settings.catchup_by_default),
         # The same on both sides, or a new DAG would run on one and wait on the other.
         "core.dags_are_paused_at_creation": str(settings.is_paused_upon_creation),
     }

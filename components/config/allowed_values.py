@@ -193,6 +193,18 @@ DagsFolder = Annotated[
         r"(?:[A-Za-z0-9][A-Za-z0-9_.-]*/)+", "a folder in the bucket that ends with a slash, like dags/"
     ),
 ]
+# No dots: with them, S3's certificate does not fit the host's name.
+BucketName = Annotated[
+    Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$")] | None,
+    BeforeValidator(_none_if_empty),
+    Field(description="the name of a bucket, of 3 to 63 small letters, digits and hyphens, or empty"),
+]
+# The provider allows 37 characters before what it adds; the longest role, `traffic-logs-`, takes 13.
+BucketPrefix = Annotated[
+    Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,23}$")] | None,
+    BeforeValidator(_none_if_empty),
+    Field(description="at most 24 small letters, digits and hyphens, like acme-data-, or empty"),
+]
 LogLevels = Annotated[
     dict[
         Literal["dag_processing", "scheduler", "task", "webserver", "worker"],
@@ -200,6 +212,17 @@ LogLevels = Annotated[
     ],
     AfterValidator(_in_order),
     Field(description='an object like {"scheduler": "DEBUG"}'),
+]
+# Of Amazon MWAA's API (EnvironmentName).
+AdoptedName = Annotated[
+    Annotated[str, Field(pattern=r"^[A-Za-z][0-9A-Za-z_-]*$", max_length=80)] | None,
+    BeforeValidator(_none_if_empty),
+    Field(description="the name of an Amazon MWAA environment, or empty"),
+]
+SecretPrefix = Annotated[
+    Annotated[str, Field(pattern=r"^[A-Za-z0-9_+=.@-]+(?:/[A-Za-z0-9_+=.@-]+)*$", max_length=256)] | None,
+    BeforeValidator(_none_if_empty),
+    Field(description="the beginning of the names of secrets, like airflow/connections, or empty"),
 ]
 MaintenanceWindow = Annotated[
     Annotated[str, Field(pattern=r"^(MON|TUE|WED|THU|FRI|SAT|SUN):([01]\d|2[0-3]):(00|30)$")] | None,
@@ -324,6 +347,6 @@ Tags = Annotated[
 
 EndpointManagement = Literal["SERVICE", "CUSTOMER", "VPC_OWNER"]
 Lineage = Literal["marquez", "log", "none"]
-Nat = Literal["single", "per_az"]
+Nat = Literal["single", "per_az", "none"]
 WebserverAccess = Literal["PUBLIC_ONLY", "PRIVATE_ONLY", "PUBLIC_AND_PRIVATE"]
 WorkerReplacement = Literal["FORCED", "GRACEFUL"]

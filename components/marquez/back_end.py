@@ -20,12 +20,12 @@ from components.config.settings import Settings
 from components.lineage_log import CHECKPOINTS, DEPLOY, LineageLog
 from components.marquez.forwarder_archive import forwarder_archive
 from components.marquez.images import Images, without_digest
-from components.marquez.userdata import DATABASE_USER
+from components.marquez.userdata import DATABASE_USER, INTAKE_PORT
 from components.monitoring.alarm import Alarm, Metric
 from components.monitoring.marquez_alarms import METRICS_NAMESPACE, Watched, sink_alarms
 from components.partition import Partition
 from components.role import Added, RoleArgs, create_role
-from components.traffic_logs import TrafficLogs
+from components.traffic_logs import AccessLogs
 
 API_PORT = 5000
 ADMIN_PORT = 5001
@@ -57,7 +57,7 @@ class MarquezArgs:
     kms_key_arn: pulumi.Input[str] | None
     aurora_version_kept: bool = False
     topics: Sequence[pulumi.Input[str]] = ()
-    access_logs: TrafficLogs | None = None
+    access_logs: AccessLogs | None = None
 
 
 class Marquez(pulumi.ComponentResource):
@@ -69,6 +69,7 @@ class Marquez(pulumi.ComponentResource):
     """
 
     url: pulumi.Output[str]
+    intake_url: str
     open_command: pulumi.Output[str]
     backend: pulumi.Output[str]
     watched: Watched
@@ -89,6 +90,7 @@ class Marquez(pulumi.ComponentResource):
             opts=self._child,
         )
         self._images = Images.of(args.settings)
+        self._intake = args.settings.lineage_intake
         self._warn_of_tags()
         self._forwarder = self._forwarder_archive()
         self._alarms()
@@ -177,6 +179,7 @@ class Marquez(pulumi.ComponentResource):
         )
         self.backend = pulumi.Output.from_input(backend)
         self.url = pulumi.Output.from_input(f"{scheme}://{self._host}")
+        self.intake_url = f"{scheme}://{self._host}:{INTAKE_PORT}" if self._intake else ""
         self.open_command = pulumi.Output.concat(
             f"aws ssm start-session --region {self._args.region} --target ",
             target,
@@ -203,6 +206,7 @@ class Marquez(pulumi.ComponentResource):
             "forwarder_key": values["key"],
             "forwarder_checkpoint": values["checkpoint"],
             "retention_days": settings.lineage_retention_days,
+            "intake": self._intake,
         }
 
     def _security_group(self, role: str, description: str) -> aws.ec2.SecurityGroup:
@@ -290,6 +294,7 @@ class Marquez(pulumi.ComponentResource):
                     group_name=group_name,
                     secrets=[sink.header_arn for sink in settings.sinks if sink.header_arn],
                     domains=[sink.datazone_domain for sink in settings.sinks if sink.datazone_domain],
+                    intake=self._intake,
                 ),
                 added=Added(policy=settings.marquez_policy, policy_arns=settings.marquez_policy_arns),
             ),

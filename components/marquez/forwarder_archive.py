@@ -1,4 +1,4 @@
-"""The archive that a node runs the forwarder from."""
+"""The archive that a node runs the forwarder and the intake from."""
 
 from __future__ import annotations
 
@@ -9,15 +9,10 @@ from pathlib import Path
 from components.config.sinks import Sink
 from components.python_archive import CHECKOUT, built, runnable_files
 
-OURS = ("forwarder", "lineage_log")
-SERVICES = (
-    "cloudwatch",
-    "datazone",
-    "s3",
-    "secretsmanager",
-)  # of the several hundred that botocore describes
-
-
+OURS = ("forwarder", "intake", "lineage_log")
+THEIRS = ("boto3", "waitress")
+# Of the several hundred that botocore describes:
+SERVICES = ("cloudwatch", "datazone", "s3", "secretsmanager")
 UNIT = Path(__file__).parent / "boot" / "lineage-sink@.service"
 
 
@@ -29,7 +24,7 @@ def forwarder_archive(sinks: tuple[Sink, ...] = ()) -> Path:
 
 def forwarder_files() -> dict[str, bytes]:
     """`{path inside: content}`."""
-    return runnable_files([CHECKOUT / name for name in OURS], SERVICES)
+    return runnable_files([CHECKOUT / name for name in OURS], SERVICES, THEIRS)
 
 
 def _sink_files(sinks: tuple[Sink, ...]) -> dict[str, bytes]:

@@ -299,14 +299,14 @@ def _cut_dependencies(
 
     return tuple(
         sorted(
-            filter(is_cut, _dependencies(api, known)),
+            filter(is_cut, dependencies(api, known)),
             key=lambda dependency: (dependency.dag_id, dependency.other or "", dependency.relation),
         )
     )
 
 
-def _dependencies(api: AirflowApi, dag_ids: Collection[str]) -> set[Dependency]:
-    """The dependencies that template fields and assets declare."""
+def dependencies(api: AirflowApi, dag_ids: Collection[str]) -> set[Dependency]:
+    """The dependencies that template fields and assets declare. Raises Unreachable."""
     with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="dependencies") as pool:
         assets = pool.submit(api.assets)
         tasks = dict(zip(dag_ids, pool.map(api.tasks, dag_ids), strict=True))
