@@ -246,7 +246,7 @@ def check_way_out(
     ]
     if late:
         raise pulumi.RunError(
-            f"nat becomes none, and until an update {' and '.join(late)} would install from the internet; "
+            f"nat becomes none, and until an update {' and '.join(late)} would install from the internet; "  # noqa: S608 - no SQL
             "nothing was changed. First the wheels, then this:\n"
             f"  pulumi config set nat {previous['nat']} -s {settings.stack}\n"
             f"  {'mwaactl rollout' if settings.enable_blue_green else 'pulumi up'} -s {settings.stack}\n"
