@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -15,6 +16,8 @@ HOURS = 730  # of a month, as AWS's calculator has it
 BASE_WEBSERVERS = 2
 BASE_SCHEDULERS = 2  # in the price of an environment; mw1.micro has one
 FORWARDER_METRICS = 5  # that the forwarder reports
+SINK_METRICS = 4  # and that of a further sink
+SINK_ALARM = re.compile(r"marquez-sink-.*-behind")  # there is one for each
 SCALING_ALARMS = 2  # that a target tracking policy makes
 KIB_PER_GB = 1024 * 1024
 DAYS = HOURS / 24
@@ -151,7 +154,7 @@ def _usage(resources: Sequence[Resource], environments: Sequence[Resource], usag
     events = by_day * usage.hours / 24
     yield "s3.put", events / 1000  # by the task
     if "Marquez" in kinds:
-        yield "s3.get", events / 1000  # by the forwarder
+        yield "s3.get", events / 1000 * (1 + _sinks(resources))  # by each forwarder
     kept = by_day * min(DAYS, usage.hours / 24)
     yield "s3.storage", kept * usage.event_kib / KIB_PER_GB
     if "aws:rds/cluster:Cluster" in types:
@@ -224,6 +227,14 @@ def _log_metric(inputs: Mapping[str, Any], about: _Context) -> Items:
     yield "metric", about.months if of_metric[0] is inputs else 0
 
 
+def _lineage_metrics(_inputs: Mapping[str, Any], about: _Context) -> Items:
+    yield "metric", (FORWARDER_METRICS + SINK_METRICS * _sinks(about.resources)) * about.months
+
+
+def _sinks(resources: Sequence[Resource]) -> int:
+    return sum(1 for each in resources if SINK_ALARM.fullmatch(each.name))
+
+
 def _monthly(item: str, quantity: int = 1) -> Callable[[Mapping[str, Any], _Context], Items]:
     return lambda _inputs, about: iter([(item, quantity * about.months)])
 
@@ -250,7 +261,7 @@ RULES: Mapping[str, Callable[[Mapping[str, Any], _Context], Items]] = {
     "aws:rds/cluster:Cluster": _database,
     "aws:route53/zone:Zone": lambda *_: iter([("zone", 1.0)]),  # whole, however short the month
     "aws:secretsmanager/secret:Secret": _monthly("secret"),
-    "mwaa-openlineage:index:Marquez": _monthly("metric", FORWARDER_METRICS),
+    "mwaa-openlineage:index:Marquez": _lineage_metrics,
 }
 # No charge of their own, or one by usage only: requests, traffic, messages, what is stored.
 FREE = frozenset(

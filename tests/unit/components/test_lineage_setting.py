@@ -64,8 +64,8 @@ def test_the_bucket_stays_for_what_is_no_lineage(none: Deployment) -> None:
 
 @pytest.mark.parametrize("lineage", ["log", "none"])
 def test_what_needs_marquezs_nodes_contradicts_having_none(lineage: str) -> None:
-    with pytest.raises(SettingsError, match="lineage_intake.*no nodes that run it"):
+    with pytest.raises(SettingsError, match=r"lineage_intake.*no nodes that run it"):
         deploy("bluegreen", {"lineage": lineage, "lineage_intake": True})
-    with pytest.raises(SettingsError, match="enable_ha_marquez = True: must be false") as refusal:
+    with pytest.raises(SettingsError, match="enable_ha_marquez = True: must be") as refusal:
         deploy("fullha", {"lineage": lineage})
     assert re.search("pulumi config rm enable_ha_marquez -s fullha", str(refusal.value))

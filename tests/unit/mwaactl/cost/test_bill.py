@@ -52,6 +52,26 @@ def test_an_idle_month_is_what_a_person_computes(deployed: Deployed, mode: str) 
     assert computed.usd == pytest.approx(ABOUT[mode], rel=0.015)
 
 
+def test_without_marquez_and_without_lineage_nothing_of_it_is_charged() -> None:
+    log, none = (deploy("standard", {"lineage": lineage}) for lineage in ("log", "none"))
+    # the alarms of the node and of its forwarder; then the one on lost events, and their metric
+    assert of(log).usd == pytest.approx(BY_HAND["standard"] - SINGLE - FORWARDER - ZONE - (4 + 2) * ALARM)
+    assert of(none).usd == pytest.approx(of(log).usd - ALARM - METRIC)
+    assert of(log, events=1000).usd - of(log).usd == pytest.approx(
+        H / 24 * 0.005 + H / 24 * 1000 * 4 / 1024 / 1024 * 0.023
+    )
+    assert of(none, events=1000).usd == of(none).usd
+
+
+def test_a_further_sink_has_two_alarms_and_four_metrics_and_reads_the_log(deployed: Deployed) -> None:
+    sink = deploy("standard", {"lineage_sinks": {"zone": {"datazone_domain": "dzd_4kq9"}}})
+    assert of(sink).usd - of(deployed("standard")).usd == pytest.approx(2 * ALARM + 4 * METRIC)
+    more = of(sink, events=1000).usd - of(sink).usd
+    assert more - (of(deployed("standard"), events=1000).usd - of(deployed("standard")).usd) == pytest.approx(
+        H / 24 * 0.0004
+    )
+
+
 @pytest.mark.parametrize(
     ("mode", "usage", "more"),
     [
