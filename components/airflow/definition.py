@@ -16,7 +16,8 @@ import pulumi
 from bluegreen.timeline import Colour
 
 from components.airflow.configuration import airflow_logging, airflow_options
-from components.airflow.plugins import plugins_zip, requirements_txt
+from components.airflow.plugins import plugins_files, requirements_txt
+from components.archive import content_hash
 from components.config.airflow_versions import major
 from components.config.files import startup_script
 from components.config.rules import MAINTENANCE, SMALLEST_CLASS
@@ -59,9 +60,9 @@ class Parts:
         own = settings.environment(colour)
         return cls(
             role_arn=own.execution_role_arn or f"its role in {settings.iam_path}",
-            bucket_arn="its bucket",
+            bucket_arn=own.dags_bucket or "its bucket",
             requirements_version=_digest(requirements_txt(own).encode()),
-            plugins_version=_digest(plugins_zip(own.plugins_folder)),
+            plugins_version=DIGEST + content_hash(plugins_files(own)),
             startup_version=_digest(startup_script(own.startup_script)),
             security_group_id="its group",
             subnet_ids="the private subnets",

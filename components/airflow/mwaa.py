@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,14 +15,15 @@ from components.airflow import adoption
 from components.airflow.definition import PLUGINS, REQUIREMENTS, STARTUP, Parts, arguments
 from components.airflow.execution_role import ExecutionRole, ExecutionRoleArgs, execution_role
 from components.airflow.life import Life, LifeArgs
-from components.airflow.plugins import plugins_zip, requirements_txt
+from components.airflow.plugins import plugins_files, requirements_txt
 from components.airflow.probe import dag_file
-from components.bucket import AccessLog, PrivateBucket, PrivateBucketArgs
+from components.bucket import AccessLog, Bucket, ExistingBucket, PrivateBucket, PrivateBucketArgs
 from components.config.files import startup_script
 from components.config.settings import Settings
 from components.left_alone import refusal
 from components.lineage_log import PUSHES, LineageLog
 from components.ownership import Names
+from components.python_archive import built
 
 LOG_GROUPS = ("DAGProcessing", "Scheduler", "Task", "WebServer", "Worker")
 # Creating takes 20-30 minutes. A GRACEFUL update waits up to 12 hours for running tasks.
@@ -34,7 +34,7 @@ TIMEOUTS = pulumi.CustomTimeouts(create="2h", update="14h", delete="2h")
 class MwaaArgs:
     """`plan`: as `planned` has it; `names`: those of the stack's parameters and secrets.
 
-    `kms_key_arn`: the stack's key;
+    `kms_key_arn`: the stack's key; `reached_through`: what must be there before the environment starts;
     `previous_life`: that of the environment of this colour which the stack had before this run; `updated`:
     this run changes it; `left_alone`: it must not; `held`: it was adopted, and stays as it is.
     """
@@ -48,6 +48,7 @@ class MwaaArgs:
     lineage_log: LineageLog
     kms_key_arn: pulumi.Input[str] | None
     access_log: AccessLog | None = None
+    reached_through: Sequence[pulumi.Resource] = ()
     previous_life: str | None = None
     updated: bool = False
     left_alone: bool = False
@@ -107,7 +108,10 @@ class Mwaa(pulumi.ComponentResource):
             files,
             role,
             group,
-            depends_on=[bucket, files.dags, files.probe, *role.permissions, *rules, *logs],
+            depends_on=[
+                *(*bucket.ready, files.dags, files.probe, *role.permissions, *rules, *logs),
+                *args.reached_through,
+            ],
         )
         if args.settings.endpoint_management == "CUSTOMER":
             self._endpoints(environment, group)
@@ -123,13 +127,18 @@ class Mwaa(pulumi.ComponentResource):
         args = self._args
         return refusal(self._name, args.colour, args.settings.stack) if args.left_alone else None
 
-    def _bucket(self) -> PrivateBucket:
+    def _bucket(self) -> Bucket:
         args = self._args
+        own = args.settings.environment(args.colour).dags_bucket
+        if own is not None:
+            return ExistingBucket.named(own)
         return PrivateBucket(
             self._name,
             # A failed update goes back to the previous requirements and plugins: they must still be there.
             PrivateBucketArgs(
                 keep=args.settings.production,
+                name_prefix=args.settings.bucket_prefix,
+                old_versions_days=args.settings.old_versions_days,
                 old_versions=5,
                 passing=(PUSHES,),  # each push removes its own, and their names never come back
                 kms_key_arn=args.kms_key_arn,
@@ -138,10 +147,15 @@ class Mwaa(pulumi.ComponentResource):
             self._child,
         )
 
-    def _files(self, bucket: PrivateBucket) -> Files:
+    def _files(self, bucket: Bucket) -> Files:
         # An object written before the bucket is versioned would have no version to pass on.
-        in_bucket = pulumi.ResourceOptions(parent=self, depends_on=[bucket])
+        in_bucket = pulumi.ResourceOptions(parent=self, depends_on=bucket.ready)
         own = self._args.settings.environment(self._args.colour)
+        stays = pulumi.ResourceOptions(
+            parent=self,
+            depends_on=bucket.ready,
+            retain_on_delete=own.dags_bucket is not None,  # else all versions go, also those before ours
+        )
         return Files(
             requirements=aws.s3.BucketObjectv2(
                 f"{self._name}-requirements",
@@ -149,15 +163,16 @@ class Mwaa(pulumi.ComponentResource):
                 key=REQUIREMENTS,
                 content=requirements_txt(own),
                 content_type="text/plain",
-                opts=in_bucket,
+                opts=stays,
             ),
             plugins=aws.s3.BucketObjectv2(
                 f"{self._name}-plugins",
                 bucket=bucket.bucket,
                 key=PLUGINS,
-                content_base64=base64.b64encode(plugins_zip(own.plugins_folder)).decode(),
+                # The state keeps its hash: wheels may make it large.
+                source=pulumi.FileAsset(str(built("plugins", plugins_files(own)))),
                 content_type="application/zip",
-                opts=in_bucket,
+                opts=stays,
             ),
             # Always: the provider cannot take a script away from an environment again.
             startup=aws.s3.BucketObjectv2(
@@ -166,7 +181,7 @@ class Mwaa(pulumi.ComponentResource):
                 key=STARTUP,
                 content=startup_script(own.startup_script).decode(),
                 content_type="text/x-shellscript",
-                opts=in_bucket,
+                opts=stays,
             ),
             # The folder exists from the start, also in a file browser.
             dags=aws.s3.BucketObjectv2(
@@ -174,7 +189,7 @@ class Mwaa(pulumi.ComponentResource):
                 bucket=bucket.bucket,
                 key=own.dags_folder,
                 content_type="application/x-directory",
-                opts=in_bucket,
+                opts=stays,
             ),
             probe=aws.s3.BucketObjectv2(
                 f"{self._name}-probe",
@@ -186,7 +201,7 @@ class Mwaa(pulumi.ComponentResource):
             ),
         )
 
-    def _execution_role(self, bucket: PrivateBucket) -> ExecutionRole:
+    def _execution_role(self, bucket: Bucket) -> ExecutionRole:
         args = self._args
         return execution_role(
             self._name,
@@ -256,7 +271,7 @@ class Mwaa(pulumi.ComponentResource):
 
     def _environment(
         self,
-        bucket: PrivateBucket,
+        bucket: Bucket,
         files: Files,
         role: ExecutionRole,
         group: aws.ec2.SecurityGroup,
@@ -320,7 +335,7 @@ class Mwaa(pulumi.ComponentResource):
             )
 
     def _exported(
-        self, environment: aws.mwaa.Environment, bucket: PrivateBucket, role: ExecutionRole
+        self, environment: aws.mwaa.Environment, bucket: Bucket, role: ExecutionRole
     ) -> dict[str, Any]:
         args = self._args
         # The state keeps it with the environment: `pulumi up --target` of other parts leaves it as it is.

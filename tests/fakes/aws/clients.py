@@ -113,6 +113,8 @@ def outputs(mode: str = "fullha", **changes: Any) -> dict[str, Any]:
         "active_environment_parameter": ACTIVE,
         "switch_lead_seconds": LEAD,
         "gate_probe_minutes": 5,
+        "lineage": "marquez",
+        "lineage_sinks": [],
         "lineage_log_bucket": f"{name}-lineage",
         "lineage_url": f"http://marquez.{name}.internal",
         "lineage_open_command": "aws ssm start-session --parameters portNumber=80,localPortNumber=8080",

@@ -39,8 +39,10 @@ OF_ENVIRONMENTS: dict[str, tuple[Any, str]] = {
     "requirements": (["pandas==2.3.3"], "requirements.txt"),
     "requirements_file": (str(FILES / "requirements.txt"), "requirements.txt"),
     "plugins_folder": (str(FILES / "plugins"), "plugins.zip"),
+    "wheels_folder": (str(FILES / "wheels"), "plugins.zip"),
     "startup_script": (str(FILES / "startup.sh"), "startup.sh"),
     "dags_folder": ("workflows/", "dag_s3_path"),
+    "dags_bucket": ("acme-blue", "source_bucket_arn"),
     "min_webservers": (3, "min_webservers"),
     "max_webservers": (4, "max_webservers"),
     "log_levels": ({"worker": "DEBUG"}, "logging.worker_logs.log_level"),
@@ -66,12 +68,15 @@ OF_STACKS: dict[str, Any] = {
     "nat": "per_az",
     "vpc_endpoints": True,
     "access_log_days": 90,
+    "access_log_bucket": "acme-logs",
     "flow_log_days": 30,
     "blue": {"max_workers": 9},
     "green": {"max_workers": 9},
     "log_retention_days": 90,
     "kms_key_arn": KEY,
     "create_kms_key": True,
+    "bucket_prefix": "acme-data-",
+    "old_versions_days": 90,
     "is_paused_upon_creation": False,
     "create_cron_data_intervals": False,
     "catchup_by_default": True,
@@ -85,7 +90,9 @@ OF_STACKS: dict[str, Any] = {
     "enable_monitoring": False,
     "alarm_email": "on-call@example.com",
     "alarm_topic_arn": "arn:aws:sns:us-east-1:123456789012:alarms",
+    "lineage": "none",
     "lineage_namespace": "shared",
+    "lineage_sinks": {"catalog": {"url": "https://catalog.example.com/lineage"}},
     "lineage_retention_days": 45,
     "marquez_image": "docker.io/marquezproject/marquez:0.50.0",
     "marquez_web_image": "docker.io/marquezproject/marquez-web:0.50.0",
@@ -99,6 +106,7 @@ OF_STACKS: dict[str, Any] = {
     "snapshot_policy_arns": ["arn:aws:iam::123456789012:policy/more"],
     "marquez_certificate_arn": KEY.replace(":kms:", ":acm:").replace(":key/", ":certificate/"),
     "aurora_version": "17",
+    "aurora_authorities_file": str(FILES / "rds.pem"),
     "aurora_min_capacity": 1,
     "aurora_max_capacity": 32,
 }
@@ -186,7 +194,7 @@ def test_the_guard_sees_exactly_what_the_engine_would_see(
 
 def test_other_plugins_are_an_update(monkeypatch: pytest.MonkeyPatch) -> None:
     before = record()
-    monkeypatch.setattr(definition, "plugins_zip", lambda _: b"other")
+    monkeypatch.setattr(definition, "plugins_files", lambda _: {"other.py": b""})
     assert difference(before, record()) == {"plugins.zip"}
 
 
