@@ -6,6 +6,7 @@ from typing import Any
 
 import pulumi
 import pytest
+from bluegreen.timeline import Colour
 
 from components.airflow.adoption import VARIABLE, held
 from tests.fakes.pulumi_mocks import Deployment, deploy, plain
@@ -109,7 +110,8 @@ def test_who_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_green_beside_an_environment_without_the_gate_is_refused() -> None:
-    for before in ({}, {"blue": WITHOUT_GATE}):
+    sides: tuple[dict[Colour, Any], ...] = ({}, {"blue": WITHOUT_GATE})
+    for before in sides:
         with pytest.raises(pulumi.RunError, match=r"(?s)a second time.*mwaactl adopt team-airflow"):
             held(parse({**ADOPTED, "enable_blue_green": True}), before)
 
