@@ -202,6 +202,7 @@ def _rescue(stack: Operated) -> Sequence[Statement]:
         # it anything. So this is in no other document.
         statement(["iam:PutRolePolicy", "iam:DeleteRolePolicy"], stack.roles, sid="Fence"),
         statement(["s3:DeleteObject"], stack.in_log(SET_ASIDE), sid="RemoveRetriedEvents"),
+        statement(["s3:PutObject"], stack.in_log(CHECKPOINTS), sid="LeaveRunsToForwarder"),
     ]
 
 

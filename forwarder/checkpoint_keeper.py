@@ -18,15 +18,19 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from lineage_log.checkpoint import Checkpoint, checkpoint_json, read_checkpoint
-from lineage_log.doubts import MOST_UNKNOWN, Doubt, Doubts, Unknown
+from lineage_log.checkpoint import (
+    LOST,
+    Checkpoint,
+    checkpoint_json,
+    leave_doubts,
+    read_checkpoint,
+    write_checkpoint,
+)
+from lineage_log.doubts import MOST_UNKNOWN, Doubt, Unknown, joined
 from lineage_log.log import key_at
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-LOST = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "404", "409", "412")
-ATTEMPTS = 10  # to write a checkpoint that another one holds and writes
 
 
 class LostCheckpointError(Exception):
@@ -100,20 +104,8 @@ class CheckpointKeeper:
 
     def leave(self, doubts: Mapping[str, Doubt]) -> None:
         """Add doubts to the checkpoint, whoever holds it: its holder finds them when it saves."""
-        for _ in range(ATTEMPTS):
-            stored = read_checkpoint(self._s3, self._bucket, self._key)
-            if stored is None:
-                return
-            checkpoint = replace(stored.checkpoint, doubts=_joined(stored.checkpoint.doubts, doubts))
-            text = checkpoint_json(checkpoint, stored.holder, stored.beat + 1)
-            try:
-                self._put(text, stored.etag)
-            except ClientError as error:
-                if error.response["Error"]["Code"] not in LOST:
-                    raise
-            else:
-                return
-        raise LostCheckpointError(f"s3://{self._bucket}/{self._key} changes all the time")
+        if not leave_doubts(self._s3, self._bucket, self._key, doubts):
+            raise LostCheckpointError(f"s3://{self._bucket}/{self._key} changes all the time")
 
     def _is_dead(self, etag: str) -> bool:
         if self._unchanged_since is None or self._unchanged_since[0] != etag:
@@ -138,22 +130,15 @@ class CheckpointKeeper:
                 if error.response["Error"]["Code"] not in LOST:
                     raise
                 left = self._adopt(error)
-                more = self._write(replace(checkpoint, doubts=_joined(left, checkpoint.doubts)), holder)
-                return _joined(left, more)
+                more = self._write(replace(checkpoint, doubts=joined(left, checkpoint.doubts)), holder)
+                return joined(left, more)
             self._etag, self._beat, self._renewed = answer["ETag"], beat, started
             if date := answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"):
                 self._s3_date = parsedate_to_datetime(date), self._clock()
             return {}
 
     def _put(self, text: str, etag: str | None) -> Any:
-        condition: dict[str, Any] = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
-        return self._s3.put_object(
-            Bucket=self._bucket,
-            Key=self._key,
-            Body=text.encode(),
-            ContentType="application/json",
-            **condition,
-        )
+        return write_checkpoint(self._s3, self._bucket, self._key, text, etag)
 
     def _adopt(self, refusal: ClientError) -> Mapping[str, Doubt]:
         """Accept the stored checkpoint if we hold it, and return its doubts; else raise LostCheckpointError.
@@ -168,9 +153,3 @@ class CheckpointKeeper:
             ) from refusal
         self._etag, self._beat = stored.etag, stored.beat
         return stored.checkpoint.doubts
-
-
-def _joined(first: Mapping[str, Doubt], second: Mapping[str, Doubt]) -> dict[str, Doubt]:
-    doubts = Doubts(first)
-    doubts.join(second)
-    return doubts.snapshot()

@@ -8,20 +8,23 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from lineage_log.doubts import Doubt, Doubts, Recent, Unknown
+from lineage_log.doubts import Doubt, Doubts, Recent, Unknown, joined
 from lineage_log.log import is_absent
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import PutObjectOutputTypeDef
 
 FIRST_RETRY = timedelta(minutes=1)  # of a suspect; the next retries follow after 2, 4, 8, 16 and 32 minutes
 MOST_RETRIES = 6
 MOST_SUSPECTS = 1000
 MOST_LATE = 5000
+LOST = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "404", "409", "412")
+ATTEMPTS = 10  # to write a checkpoint that another one holds and writes
 
 
 class BadCheckpointError(Exception):
@@ -231,6 +234,39 @@ def read_checkpoint(s3: S3Client, bucket: str, key: str) -> StoredCheckpoint | N
     return StoredCheckpoint(checkpoint, holder, beat, answer["ETag"], answer.get("LastModified"))
 
 
+def write_checkpoint(
+    s3: S3Client, bucket: str, key: str, text: str, etag: str | None
+) -> PutObjectOutputTypeDef:
+    """Write it if the stored one still has this ETag; None: if there is none. Raises ClientError."""
+    condition: dict[str, Any] = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
+    return s3.put_object(
+        Bucket=bucket, Key=key, Body=text.encode(), ContentType="application/json", **condition
+    )
+
+
+def leave_doubts(s3: S3Client, bucket: str, key: str, doubts: Mapping[str, Doubt]) -> bool:
+    """Add doubts to a checkpoint, whoever holds it: its holder finds them when it saves.
+
+    False: it changes all the time. Without a checkpoint there is nobody to leave them to. Raises
+    BadCheckpointError, ClientError.
+    """
+    for _ in range(ATTEMPTS):
+        stored = read_checkpoint(s3, bucket, key)
+        if stored is None:
+            return True
+        checkpoint = replace(stored.checkpoint, doubts=joined(stored.checkpoint.doubts, doubts))
+        try:
+            write_checkpoint(
+                s3, bucket, key, checkpoint_json(checkpoint, stored.holder, stored.beat + 1), stored.etag
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in LOST:
+                raise
+        else:
+            return True
+    return False
+
+
 def checkpoint_json(checkpoint: Checkpoint, holder: str | None, beat: int) -> str:
     """The JSON text that `read_checkpoint` reads."""
     listing = checkpoint.listing
@@ -246,7 +282,7 @@ def checkpoint_json(checkpoint: Checkpoint, holder: str | None, beat: int) -> st
         "suspects": {
             key: (suspect.retries, suspect.due.isoformat()) for key, suspect in checkpoint.suspects.items()
         },
-        "doubts": {run: (due.isoformat(), *rest) for run, (due, *rest) in checkpoint.doubts.items()},
+        "doubts": doubts_json(checkpoint.doubts),
         "unknown": checkpoint.unknown,
     }
     return json.dumps(content, separators=(",", ":"))
@@ -265,14 +301,24 @@ def _parse(text: bytes) -> tuple[Checkpoint, str | None, int]:
         },
         listing=listing and ListingPosition(_instant(listing[0]), str(listing[1])),
         late={key: _instant(modified) for key, modified in content["late"].items()},
-        doubts={
-            run: Doubt(_instant(due), int(checks), str(begun), str(ended))
-            for run, (due, checks, begun, ended) in content["doubts"].items()
-        },
+        doubts=read_doubts(content["doubts"]),
         unknown=unknown and Unknown(int(unknown[0]), str(unknown[1])),
     )
     holder = None if content["holder"] is None else str(content["holder"])
     return checkpoint, holder, int(content["beat"])
+
+
+def doubts_json(doubts: Mapping[str, Doubt]) -> dict[str, Any]:
+    """What `read_doubts` reads."""
+    return {run: (due.isoformat(), *rest) for run, (due, *rest) in doubts.items()}
+
+
+def read_doubts(content: Mapping[str, Any]) -> dict[str, Doubt]:
+    """Raises ValueError, TypeError and AttributeError for anything else."""
+    return {
+        run: Doubt(_instant(due), int(checks), str(begun), str(ended))
+        for run, (due, checks, begun, ended) in content.items()
+    }
 
 
 def _instant(text: str) -> datetime:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -12,8 +13,9 @@ from typing import Any, NamedTuple
 
 from lineage_log.doubts import Doubt, Doubts
 from lineage_log.event import Event, parsed_instant
+from lineage_log.http_server import Answer
 from lineage_log.log import Log, instant_of
-from lineage_log.marquez_client import Answer, MarquezClient
+from lineage_log.marquez_client import MarquezClient
 from lineage_log.patient_client import Patience, PatientClient, Refusal, UnansweredError
 from lineage_log.read_ahead import read_ahead
 
@@ -153,16 +155,18 @@ class Delivery:
                 refusal = self._client.post(newer, patient=True) or refusal
         return refusal
 
-    def settle(self) -> None:
+    def settle(self, *, all_at_once: bool = False) -> bool:
         """Check runs in doubt, for a second at most: Marquez may have carried out a post after newer ones.
 
+        `all_at_once`: also those that are not due, as long as it takes. False: some could not be checked now.
         Call this only while no delivery is in progress.
         """
-        until = time.monotonic() + SETTLING
-        for run, doubt in self._doubts.due(self._now()):
+        until = time.monotonic() + (math.inf if all_at_once else SETTLING)
+        for run, doubt in self._doubts.due(datetime.max.replace(tzinfo=UTC) if all_at_once else self._now()):
             if time.monotonic() > until or not self._settle(run, doubt):
-                return  # another time
+                return False  # another time
             self._doubts.checked(run, self._now())
+        return True
 
     def _settle(self, run: str, doubt: Doubt) -> bool:
         """Restore a run in which an older post was carried out last. False: this could not be done now.

@@ -47,6 +47,12 @@ class Doubt(NamedTuple):
         return later._replace(begun=max(self.begun, other.begun), ended=max(self.ended, other.ended))
 
 
+def joined(first: Mapping[str, Doubt], second: Mapping[str, Doubt]) -> dict[str, Doubt]:
+    """Both; of a run that both have, what is checked for longer, with the newest events of both."""
+    runs = {**first, **second}
+    return {run: first[run].joined(doubt) if run in first else doubt for run, doubt in runs.items()}
+
+
 class Unknown(NamedTuple):
     """A forwarder vanished: it may have posted the first `events` events with keys below `below`."""
 

@@ -19,6 +19,11 @@ def max_workers() -> int:
     return int(os.environ.get("MWAA_LOCAL_MAX_WORKERS") or 25)
 
 
+def change_seconds() -> float:
+    """The least time that an environment is CREATING or UPDATING; `MWAA_LOCAL_CHANGE_SECONDS` sets it."""
+    return float(os.environ.get("MWAA_LOCAL_CHANGE_SECONDS") or 0)
+
+
 def typed(path: str) -> Path:
     """A path as it is typed after `make NAME=`: relative to the checkout, where make runs."""
     return (CHECKOUT / Path(path).expanduser()).resolve()

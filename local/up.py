@@ -111,17 +111,30 @@ def up(home: Home, mode: str, report: Report, own: Own = Own()) -> None:
     report(f"DAGs: {' '.join(command)}")
     _run(command, operator)
     dags.follow(home, folder, mode, operator)
+    back_end, intake = (
+        _start_lineage(home, mode, outputs, env) if outputs["lineage_backend"] else (None, None)
+    )
+    _wait_for_work(outputs, operator, EXAMPLE if folder == dags.EXAMPLES else PROBE, report)
+    both = "green" in outputs["airflow_environments"]
+    unlike_others = dags.unlike_others(folder, mode, operator, report) if both else ()
+    report("ready")
+    print(_summary(home, mode, outputs, back_end, intake, unlike_others), flush=True)
+
+
+def _start_lineage(
+    home: Home, mode: str, outputs: Mapping[str, Any], env: dict[str, str]
+) -> tuple[lineage.BackEnd, str | None]:
+    """The back end, and forwarder and intake (its URL) in the role of Marquez's nodes."""
     back_end = lineage.start_back_end(home, mode, clean_environ(**env))
     lineage.keep_address(home, back_end)
     exported = json.loads(_run(["pulumi", "stack", "export", "-s", mode], env))
     role = role_of_the_nodes(exported["deployment"]["resources"])
     node = clean_environ(**env | callers.of_role(home, role))
     lineage.start_forwarder(home, mode, outputs["lineage_log_bucket"], back_end, node)
-    _wait_for_work(outputs, operator, EXAMPLE if folder == dags.EXAMPLES else PROBE, report)
-    both = "green" in outputs["airflow_environments"]
-    unlike_others = dags.unlike_others(folder, mode, operator, report) if both else ()
-    report("ready")
-    print(_summary(home, mode, outputs, back_end, unlike_others), flush=True)
+    intake = None
+    if outputs["lineage_intake_url"]:
+        intake = lineage.start_intake(home, mode, outputs["lineage_log_bucket"], node)
+    return back_end, intake
 
 
 def _as_one(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -276,7 +289,8 @@ def _summary(
     home: Home,
     mode: str,
     outputs: Mapping[str, Any],
-    back_end: lineage.BackEnd,
+    back_end: lineage.BackEnd | None,
+    intake: str | None = None,
     unlike_others: Sequence[str] = (),
 ) -> str:
     """What runs where, which DAGs a switch treats unlike others, and what to try next."""
@@ -293,7 +307,8 @@ def _summary(
             "",
             f"{outputs['name']} is up ({mode}).",
             *airflows,
-            f"  lineage  {back_end.page}   {back_end.kind}",
+            f"  lineage  {back_end.page}   {back_end.kind}" if back_end else "  lineage  no Marquez",
+            *([f"  intake   {intake}   for OpenLineage's clients"] if intake else []),
             f"  AWS      {endpoint}   MiniStack: S3, SSM, Secrets Manager, ...",
             f"  logs     {home.logs}",
             *(("", *unlike_others) if unlike_others else ()),

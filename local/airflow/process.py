@@ -54,7 +54,7 @@ log = logging.getLogger("mwaa")
 
 HEALTHY_SECONDS = 300
 COMMAND_SECONDS = 100
-STOP_SECONDS = 5  # MWAA's forced update does not wait for tasks either
+STOP_SECONDS = 5  # MWAA's FORCED update does not wait for tasks either
 BACK_OFF = (0, 5, 15, 30, 60)  # seconds between restarts: before the first, the second, ...
 FORGET_SECONDS = 600  # older restarts no longer count
 PLUGINS = ("SourceBucketArn", "PluginsS3Path", "PluginsS3ObjectVersion")  # where they are read from
@@ -98,6 +98,9 @@ class RealAirflow:
 
     def ensure(self, environment: Json, step: Callable[[str], None]) -> None:
         self._of(environment).ensure(environment, step)
+
+    def stop(self, environment: Json) -> None:
+        self._of(environment).stop()
 
     def tend(self, environment: Json) -> None:
         self._of(environment).tend(environment)
@@ -174,7 +177,7 @@ class Environment:
         wanted = self._fingerprint(environment, installation, environ)
         if self._files.read("running.json") != wanted or not self._all_alive(installation):
             step("stopping the previous processes")
-            self._stop()
+            self.stop()
             step("fetching plugins and DAGs")
             self._files.plugins(environment)
             self._files.startup(environment)
@@ -226,7 +229,7 @@ class Environment:
 
     def remove(self) -> None:
         """End all processes, drop the database, remove the files."""
-        self._stop()
+        self.stop()
         if self._files.read("database.json"):
             postgres.start(self._home).drop(self._database_name())
         shutil.rmtree(self._airflow_home, ignore_errors=True)
@@ -401,7 +404,7 @@ class Environment:
             for component in awaited:
                 if processes.find(self._home, self._process(component)) is None:
                     file = self._home.logs / f"{self._process(component)}.log"
-                    self._stop()
+                    self.stop()
                     raise LocalError(
                         f"Airflow's {component.name} ended at start-up. {_last_error(file)} (log: {file})"
                     )
@@ -412,7 +415,8 @@ class Environment:
                 )
             time.sleep(0.5)
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """End all processes, with the tasks that they work on."""
         (self._folder / "running.json").unlink(missing_ok=True)
         stop_processes(self._home, f"airflow-{self._name}-", self._airflow_home)
 

@@ -18,12 +18,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from local.home import Home
+from local.home import Home, change_seconds
 from local.mwaa.rules import (
     ENVIRONMENTS_PER_REGION,
     Json,
     ValidationError,
-    changes_what_runs,
     created,
     obey_the_model,
     updated,
@@ -62,6 +61,9 @@ class Runtime(Protocol):
     def ensure(self, environment: Json, step: Step, /) -> None:
         """Make the processes match the environment; return when it is healthy. Raises LocalError."""
 
+    def stop(self, environment: Json, /) -> None:
+        """End all processes, with the tasks that they work on: as a FORCED update does."""
+
     def tend(self, environment: Json, /) -> None:
         """Called every `TEND_SECONDS` while it runs: sync DAGs, restart dead processes."""
 
@@ -90,6 +92,9 @@ class NoAirflow:
         return str(environment["WebserverUrl"])
 
     def ensure(self, *_: object) -> None:
+        return
+
+    def stop(self, _environment: Json) -> None:
         return
 
     def tend(self, _environment: Json) -> None:
@@ -155,9 +160,8 @@ class Keeper:
             if self._environment["Status"] not in SETTLED:
                 raise ValidationError(self._busy("updated"))
             self._pending = self._runtime.prepare(updated(self._environment, request))
-            self.change(
-                "UPDATING", LastUpdate=_last_update("PENDING", request.get("WorkerReplacementStrategy"))
-            )
+            strategy = request.get("WorkerReplacementStrategy")
+            self.change("UPDATING", LastUpdate=_last_update("PENDING", strategy, time.time()))
         self._proceed()
 
     def delete(self) -> None:
@@ -216,6 +220,7 @@ class Keeper:
 
     def _create(self) -> None:
         try:
+            self._take_time(self._environment["CreatedAt"])
             self._ensure(self._environment)
         except LocalError as error:
             self._failed("CREATE_FAILED", error)
@@ -224,9 +229,10 @@ class Keeper:
 
     def _update(self) -> None:
         before, after = self._environment, self._pending or self._environment
+        self._runtime.stop(before)
         try:
-            if changes_what_runs(before, after):
-                self._ensure(after)
+            self._take_time(before["LastUpdate"]["CreatedAt"])
+            self._ensure(after)
         except LocalError as error:
             log.error("%s: the update failed; rolling back", before["Name"])  # noqa: TRY400 - logged below
             try:
@@ -248,6 +254,12 @@ class Keeper:
             self._resumed = True
             self.phase = ""
 
+    def _take_time(self, begun: float) -> None:
+        """Wait as long as a change is to last, with nothing running: Amazon's starts no task meanwhile."""
+        while self._runtime.background and (left := begun + change_seconds() - time.time()) > 0:
+            self._step("taking the time that MWAA_LOCAL_CHANGE_SECONDS sets")
+            time.sleep(min(left, TEND_SECONDS))
+
     def _ensure(self, environment: Json) -> None:
         self._runtime.ensure(environment, self._step)
 
@@ -262,11 +274,10 @@ class Keeper:
         with self._lock:
             if self._environment["Status"] == "DELETING":
                 raise CancelledError
-            strategy = (self._environment.get("LastUpdate") or {}).get("WorkerReplacementStrategy")
             tags = self._environment["Tags"]  # may have changed in the meantime
             self._environment = environment | {
                 "Status": status,
-                "LastUpdate": _last_update("SUCCESS", strategy),
+                "LastUpdate": self._update_ended("SUCCESS"),
                 "Tags": tags,
             }
             self._pending = None
@@ -278,13 +289,20 @@ class Keeper:
         with self._lock:
             if self._environment["Status"] == "DELETING":
                 raise CancelledError from error
-            last = _last_update("FAILED", None) | {
+            last = self._update_ended("FAILED") | {
                 "Error": {"ErrorCode": "INCORRECT_CONFIGURATION", "ErrorMessage": str(error)[:1024]}
             }
             self._pending = None
             self.phase = ""
             self.change(status, LastUpdate=last)
         log.error("%s: %s: %s", self._environment["Name"], status, error)
+
+    def _update_ended(self, status: str) -> Json:
+        """What is told of the newest update: when it began, even after its end. A creation counts as one."""
+        last = self._environment.get("LastUpdate") or _last_update(
+            status, None, self._environment["CreatedAt"]
+        )
+        return last | {"Status": status}
 
     def _save(self) -> None:
         with self._lock:
@@ -365,8 +383,8 @@ class Fleet:
         self._keepers = {name: keeper for name, keeper in self._keepers.items() if not keeper.gone}
 
 
-def _last_update(status: str, strategy: str | None) -> Json:
-    result: Json = {"Status": status, "CreatedAt": time.time(), "Source": "mwaa-local"}
+def _last_update(status: str, strategy: str | None, at: float) -> Json:
+    result: Json = {"Status": status, "CreatedAt": at, "Source": "mwaa-local"}
     if strategy:
         result["WorkerReplacementStrategy"] = strategy
     return result

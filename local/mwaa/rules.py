@@ -150,24 +150,6 @@ def check(environment: Json) -> None:
     _check_options(environment["AirflowConfigurationOptions"])
 
 
-def changes_what_runs(before: Json, after: Json) -> bool:
-    """Whether an update from one environment to the other must restart Airflow on this machine."""
-    members = (
-        "ExecutionRoleArn",
-        "AirflowVersion",
-        "AirflowConfigurationOptions",
-        "SourceBucketArn",
-        "DagS3Path",
-        "PluginsS3Path",
-        "PluginsS3ObjectVersion",
-        "RequirementsS3Path",
-        "RequirementsS3ObjectVersion",
-        "StartupScriptS3Path",
-        "StartupScriptS3ObjectVersion",
-    )
-    return any(before.get(member) != after.get(member) for member in members)
-
-
 def _one_of(member: str, value: object, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise ValidationError(f"{member} is {value!r}; allowed are {', '.join(allowed)}")

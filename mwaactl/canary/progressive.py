@@ -16,7 +16,8 @@ from bluegreen.timeline import Colour, other_colour
 
 from mwaactl import clock
 from mwaactl.canary.soak import History, Soak, history, look
-from mwaactl.checks.outcome import checks_failed, listed
+from mwaactl.checks.evidence import dependencies
+from mwaactl.checks.outcome import Dependency, checks_failed, listed
 from mwaactl.deployment import Deployment
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable, UsageError
 from mwaactl.json_model import Model
@@ -60,22 +61,41 @@ class Canary:
         """The DAGs that are to be on the target after each step, all of them. Raises Unreachable, UsageError.
 
         By percent, those whose next run is due first: they are the ones that a soak sees. An interrupted
-        command has moved some already, which come before.
+        command has moved some already, which come before. What depends on each other goes together.
         """
         if self.dags:
             yield self.dags
             return
-        timeline = deployment.ownership.read().timeline
+        timeline, api = deployment.ownership.read().timeline, deployment.airflow(other_colour(target))
+        known = api.dags()
         dues = {
             dag.dag_id: dag.next_due
-            for dag in deployment.airflow(other_colour(target)).dags().values()
+            for dag in known.values()
             if dag.next_due is not None and not dag.paused and dag.dag_id != PROBE
         }
         if not dues:
             raise UsageError("no DAG has a next run to count percents of: name the first ones with --canary")
         ordered = sorted(dues, key=lambda dag: (newest_owner(timeline, dag) != target, dues[dag], dag))
+        together = groups(known, dependencies(api, known))
         for percent in self.percents:
-            yield tuple(ordered[: math.ceil(len(ordered) * percent / 100)])
+            first = ordered[: math.ceil(len(ordered) * percent / 100)]
+            yield tuple(dict.fromkeys(dag for each in first for dag in together[each]))
+
+
+def groups(dags: Collection[str], depending: Collection[Dependency]) -> dict[str, list[str]]:
+    """Of each DAG: itself, and all that it depends on or that depends on it, directly or not."""
+    linked: dict[str, set[str]] = {dag: set() for dag in dags}
+    for each in depending:
+        if each.dag_id in linked and each.other in linked:
+            linked[each.dag_id].add(each.other)
+            linked[each.other].add(each.dag_id)
+    found = {}
+    for dag in linked:
+        group = [dag]
+        for member in group:  # grows meanwhile
+            group += sorted(linked[member].difference(group))
+        found[dag] = group
+    return found
 
 
 class Step(Model):

@@ -8,21 +8,23 @@ import os
 import shlex
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from lineage_log.checkpoint import Checkpoint, Progress
+from lineage_log.checkpoint import Checkpoint, Progress, doubts_json, read_doubts
 from lineage_log.delivery import Delivery
+from lineage_log.doubts import Doubt, Doubts
 from lineage_log.event import Event
 from lineage_log.log import AFTER_ALL, Log, key_at
 from lineage_log.marquez_client import MarquezClient
 from lineage_log.ordered_pool import OrderedPool
 from lineage_log.patient_client import Patience, Refusal, UnreachableError
 from lineage_log.read_ahead import read_ahead
+from mwaactl import clock
 from mwaactl.aws import Clients, aws_errors
 from mwaactl.errors import Unfinished, Unusable, UsageError
 from mwaactl.json_model import Instant, Model
@@ -113,6 +115,7 @@ class ReplayCheckpoint:
     floor: str = ""
     posted: int = 0
     refused: list[RefusedEvent] = field(default_factory=list)
+    doubts: Mapping[str, Doubt] = field(default_factory=dict)  # what was being undone, to be put right
 
     @classmethod
     def open(cls, folder: Path, window: dict[str, Any], *, restart: bool) -> ReplayCheckpoint:
@@ -130,7 +133,8 @@ class ReplayCheckpoint:
             content = json.loads(self.path.read_text())
             self.floor, self.posted = str(content["floor"]), int(content["posted"])
             self.refused = [RefusedEvent.model_validate(event) for event in content["refused"]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            self.doubts = read_doubts(content["doubts"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise Unusable(
                 f"{self.path} is not the checkpoint of a replay ({error}): use --restart to start over"
             ) from error
@@ -140,6 +144,7 @@ class ReplayCheckpoint:
             "floor": self.floor,
             "posted": self.posted,
             "refused": [event.model_dump() for event in self.refused],
+            "doubts": doubts_json(self.doubts),
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_suffix(".tmp")
@@ -217,7 +222,11 @@ class _Replay:
     ) -> None:
         self._log, self._window, self._checkpoint, self._report = source, window, checkpoint, report
         self._stop = threading.Event()
-        self._delivery = Delivery(source, marquez, patience, stop=self._stop)
+        self._delivery = Delivery(
+            source, marquez, patience, stop=self._stop, until_saved=self._save_doubts, now=clock.now
+        )
+        self._doubts = Doubts(checkpoint.doubts)
+        self._delivery.begin(self._doubts)
         self._progress = Progress(Checkpoint(floor=checkpoint.floor))
         self._progress.begin_pass(AFTER_ALL)
         self._lock = threading.Lock()
@@ -242,6 +251,8 @@ class _Replay:
                     saved = time.monotonic()
             pool.drain()
             self._retry()
+            if not self._delivery.settle(all_at_once=True):
+                raise self._unfinished("the back end did not say how some runs ended")
         except UnreachableError as error:
             raise self._unfinished(f"the back end became unreachable: {error}") from error
         except KeyboardInterrupt as error:
@@ -284,8 +295,15 @@ class _Replay:
 
     def _save(self) -> None:
         with self._lock:
+            self._doubts.begin_save()
+            self._checkpoint.doubts = self._doubts.snapshot()
             self._checkpoint.floor = self._progress.checkpoint().floor
             self._checkpoint.save()
+            self._doubts.saved()
+
+    def _save_doubts(self, saved: Callable[[], bool]) -> None:
+        while not saved():
+            self._save()
 
     def _unfinished(self, why: str) -> Unfinished:
         return Unfinished(

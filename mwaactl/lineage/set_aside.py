@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from lineage_log.checkpoint import leave_doubts
 from lineage_log.delivery import Delivery
+from lineage_log.doubts import Doubts
 from lineage_log.event import Event
 from lineage_log.log import EVENTS, SET_ASIDE, Log
 from lineage_log.patient_client import Patience, Refusal, UnreachableError
 from lineage_log.read_ahead import Read, read_ahead
+from mwaactl import clock
 from mwaactl.aws import aws_errors
 from mwaactl.deployment import Deployment
 from mwaactl.errors import Unfinished, UsageError
 from mwaactl.json_model import Instant, Model
 from mwaactl.lineage.replay import PATIENCE, POST_TIMEOUT, RefusedEvent, refused_event
-from mwaactl.lineage.status import objects, require, server
+from mwaactl.lineage.status import checkpoint_keys, objects, require, server
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 
 class SetAsideEvent(Model):
@@ -70,6 +77,8 @@ def retry(
 ) -> RetryResult:
     """Post what is set aside (`keys` empty: all of it), oldest first, and remove what the back end accepts.
 
+    If it ends between the two posts of an event that undoes others, the forwarder puts the run right.
+
     Raises UsageError for a key that is not set aside, Unreachable, Unfinished.
     """
     url, bucket = to or deployment.stack.lineage_url, deployment.stack.lineage_log_bucket
@@ -87,8 +96,16 @@ def retry(
             )
         if not dry_run and wanted:
             require(marquez, url)
-            source = Log(s3, bucket)
-            delivery = Delivery(source, marquez, patience, stop=threading.Event())
+            source, doubts = Log(s3, bucket), Doubts()
+            delivery = Delivery(
+                source,
+                marquez,
+                patience,
+                stop=threading.Event(),
+                until_saved=lambda saved: _leave_to_forwarders(s3, bucket, doubts, saved),
+                now=clock.now,
+            )
+            delivery.begin(doubts)
             with aws_errors(f"read what is set aside in s3://{bucket}"):
                 for key, event in read_ahead(source, iter(wanted)):
                     refusal = _post(delivery, key, event, f"{len(posted)} of {len(wanted)} were posted")
@@ -108,6 +125,19 @@ def retry(
 
 def _set_aside_key(key: str) -> str:
     return SET_ASIDE + key.removeprefix(SET_ASIDE).removeprefix(EVENTS)
+
+
+def _leave_to_forwarders(s3: S3Client, bucket: str, doubts: Doubts, saved: Callable[[], bool]) -> None:
+    """Let them put right, in their own back ends, what this process would undo if it ended now."""
+    with aws_errors(f"write to the forwarders' places in s3://{bucket}"):
+        while not saved():
+            doubts.begin_save()
+            for key in checkpoint_keys(s3, bucket):
+                if not leave_doubts(s3, bucket, key, doubts.snapshot()):
+                    raise Unfinished(
+                        f"s3://{bucket}/{key} changes all the time. Repeat the command to continue"
+                    )
+            doubts.saved()
 
 
 def _post(delivery: Delivery, key: str, event: Read, so_far: str) -> Refusal | None:

@@ -31,6 +31,7 @@ from local.home import ACCOUNT, CHECKOUT, REGION, Home
 from local.pulumi import cli as pulumi_cli
 from tests.e2e.load.decisions import Version
 from tests.e2e.load.proxy import Proxy
+from tests.e2e.load.schedule import LOADS
 
 STACK = "bluegreen"
 Method = Literal["GET", "POST", "PATCH"]
@@ -41,7 +42,8 @@ OPTIONS = {
     "core.parallelism": "10",
     # the lineage of tasks under a switch has tests of its own
     "openlineage.disabled_for_operators": ";".join(
-        f"airflow.providers.standard.{name}"
+        f"{package}.{name}"
+        for package in ("airflow.providers.standard", "airflow")  # Airflow 3, and 2
         for name in (
             "operators.python.PythonOperator",
             "operators.python.ShortCircuitOperator",
@@ -85,6 +87,7 @@ class Twins:
         self.home = Home(root.resolve())
         self._own = {"MWAA_LOCAL_HOME": str(self.home.root), "MWAA_LOCAL_TOOLS": str(tools)}
         self._settings = {"airflow_options": dict(options), **settings}
+        self.project, self.config = CHECKOUT, self.home.root / f"Pulumi.{STACK}.yaml"
         self.ledger = self.home.root / "ledger.jsonl"
 
     def up(self) -> None:
@@ -107,7 +110,7 @@ class Twins:
         url = f"http://{processes.LOOPBACK}:{port}/environments"
         processes.wait_until(lambda: processes.answers(url), "local MWAA", seconds=30)
         self.env = processes.clean_environ(**pulumi_cli.environ(self.home))
-        pulumi_cli.init_stack(self.home, STACK)
+        pulumi_cli.init_stack(self.home, STACK, self.project)
         done = self.deploy()
         if done.code != 0:
             raise RuntimeError(f"pulumi up failed:\n{done.out}\n{done.err}")
@@ -185,9 +188,8 @@ class Twins:
         """The stack's file with our settings."""
         content = yaml.safe_load((CHECKOUT / f"Pulumi.{STACK}.yaml").read_text())
         content["config"] |= {f"mwaa-openlineage:{key}": value for key, value in self._settings.items()}
-        copy = self.home.root / f"Pulumi.{STACK}.yaml"
-        copy.write_text(yaml.safe_dump(content))
-        return copy
+        self.config.write_text(yaml.safe_dump(content))
+        return self.config
 
     # What an operator does
 
@@ -197,7 +199,7 @@ class Twins:
     def _run(self, command: tuple[str, ...], timeout: float, environ: Mapping[str, str]) -> Answer:
         done = subprocess.run(
             command,
-            cwd=CHECKOUT,
+            cwd=self.project,
             env={**self.env, **environ},
             capture_output=True,
             text=True,
@@ -216,7 +218,11 @@ class Twins:
         """Bring the load to both buckets; `chosen` is what `dags/load.py` reads."""
         folder = self.home.root / "dags"
         shutil.copytree(DAGS, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-        chosen |= {"ledger": str(self.ledger), "parameter": self.outputs["active_environment_parameter"]}
+        chosen |= {
+            "ledger": str(self.ledger),
+            "parameter": self.outputs["active_environment_parameter"],
+            "periods": {load.dag: load.period for load in LOADS},
+        }
         (folder / "load.json").write_text(json.dumps(chosen))
         self.push_folder(folder)
 

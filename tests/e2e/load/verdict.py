@@ -86,14 +86,14 @@ def judge(
     the end of its first process when the second one was at work (`misjudged`: colour, DAG, task, run id).
     """
     verdict = Verdict()
-    starts = {_attempt(line): line.at for line in lines if line.what == "start"}
+    starts = {attempt(line): line.at for line in lines if line.what == "start"}
     resumed = {(load.dag, load.resumed) for load in LOADS}
 
     def counts(line: Line) -> bool:
         """Whether Airflow had the time to record this completion, so that there must not be another."""
         if (line.dag, line.task) in resumed and (line.colour, line.dag, line.task, line.run) in misjudged:
             return False
-        begun = starts.get(_attempt(line), line.at)
+        begun = starts.get(attempt(line), line.at)
         return not any(
             k.colour == line.colour and k.pid in (None, line.pid) and begun <= k.at <= line.at + REPORTING
             for k in kills
@@ -129,7 +129,7 @@ def judge(
     return verdict
 
 
-def _attempt(line: Line) -> tuple[str, str, str, str, int, int]:
+def attempt(line: Line) -> tuple[str, str, str, str, int, int]:
     return line.colour, line.dag, line.run, line.task, line.map, line.attempt
 
 

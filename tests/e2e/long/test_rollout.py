@@ -1,140 +1,140 @@
-"""`mwaactl rollout` of an option, while DAGs are at work: killed once in the middle, and repeated.
+"""`mwaactl rollout` by the commands of docs/upgrade.md, beneath the load: one change after the other.
 
-With real Airflows; an update of an environment ends the tasks that run there, as Amazon's does (FORCED). So a
-rollout that updated the owner would be seen in the ledger, where the tasks write what they do.
+Two real Airflows; the tasks write down what they do. What was due follows from the schedules, who owned it
+from the parameter's history. An update ends the tasks at work, as Amazon's does (FORCED), and the ledger has
+it: the last but one of these tests shows that.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-from collections import Counter
+import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
 
 import pytest
-from bluegreen.document import parse as parsed
 
-from tests.e2e.conftest import CHECKOUT
-from tests.e2e.life.story import Story, due, findings, told
-from tests.e2e.load.twins import OPTIONS, STACK, Answer, wait_for
+from tests.e2e.load import ledger
+from tests.e2e.load.rollout import Rolling, Rollout, assert_rolled_out, commands, prove, rolling
+from tests.e2e.load.twins import STACK, wait_for
 
-DAGS = ("history", "serial_history", "newest")
-
-
-@pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    with told(tmp_path_factory.mktemp("rollout"), gate_probe_minutes=1) as story:
-        yield story
+LATER = Path(__file__).parents[1] / "load" / "later"
+# A command of the page is run as it stands, but for the stack, a DAG that the load has, and shorter soaks.
+HERE = {"fullha": STACK, "etl_daily": "load_fast", "2h": "75s"}
+SHORTER = ("--soak", "60s")  # where the page leaves it at half an hour
+UNASKED = ("--yes", "--skip-preview", "--non-interactive")
+ran: list[str] = []  # of the page's commands
 
 
-class Rollout:
-    """The command, with what it has printed so far."""
-
-    def __init__(self, story: Story, *arguments: str) -> None:
-        config = story.change(airflow_options={**OPTIONS, "core.parallelism": "12"})
-        command = ["mwaactl", "rollout", "-s", STACK, "--config-file", str(config), "--json", *arguments]
-        self.process = subprocess.Popen(
-            command, cwd=CHECKOUT, env=story.env, stdout=subprocess.PIPE, text=True, start_new_session=True
-        )
-        self.events: list[dict[str, Any]] = []
-
-    def until(self, stage: str) -> bool:
-        """Read its events up to one of that stage; False if it has ended without."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.events.append(json.loads(line))
-            if self.events[-1].get("stage") == stage:
-                return True
-        self.process.wait(60)
-        return False
-
-    def kill(self) -> None:
-        """End it and Pulumi's process, if they still run."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(60)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+def of_the_page(*words: str) -> str:
+    """The one command of the page that ends with these words, as it is typed here."""
+    found = [command for command in commands() if command.split()[-len(words) :] == [*words]]
+    assert len(found) == 1, f"docs/upgrade.md has {found} for {words}"
+    ran.extend(found)
+    return " ".join(HERE.get(word, word) for word in found[0].split())
 
 
 @dataclass(frozen=True)
-class RolledOut:
-    first: list[dict[str, Any]]  # events of the one that was killed
-    second: list[dict[str, Any]]
-    updated: dict[str, datetime]  # when the update of each environment began
-    switched: datetime  # green owned the work from then on
-    until: datetime
-    audit: Answer
+class Change:
+    """What is set, by `pulumi config set`, and the words at the end of the page's command that applies it."""
+
+    name: str
+    settings: tuple[str, ...]
+    words: tuple[str, ...]
+    more: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+CHANGES = [
+    Change("class", ("environment_class", "mw1.medium"), ("--canary", "etl_daily", "--soak", "2h")),
+    Change("requirements", ("--path", "requirements[0]", "humanize"), ("--canary-percent", "10,50"), SHORTER),
+    Change("option", ("--path", 'airflow_options["core.parallelism"]', "12"), ("--json", "--yes")),
+    Change("plugins", ("plugins_folder", "{plugins}"), ("rollout", "-s", "fullha")),
+]
 
 
 @pytest.fixture(scope="module")
-def rolled_out(story: Story) -> RolledOut:
-    story.begin("lives", "life_lives.py")
-    story.await_dags(*DAGS)
-    story.until("lives", 30)
-    first = Rollout(story)
-    try:
-        assert first.until("switch"), first.events
-    finally:
-        first.kill()
-    second = Rollout(story)
-    try:
-        second.until("nothing of that name")
-    finally:
-        code = second.process.poll()
-        second.kill()
-    assert code == 0, (first.events, second.events)
+def twins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rolling]:
+    with rolling(tmp_path_factory.mktemp("rollout"), airflow_version="3.2.1") as (twins, _):
+        yield twins
+
+
+def rolled_out(twins: Rolling, command: str, *more: str) -> Rollout:
+    """Roll out beneath the load; nothing is lost, nothing is executed twice, no owner is touched."""
     since = datetime.now(UTC)
-
-    def works() -> bool:
-        return {"history", "newest"} <= {line.dag for line in story.lines(what="done") if line.due > since}
-
-    wait_for(works, "runs after the rollout", 120)
-    return RolledOut(
-        first.events,
-        second.events,
-        {colour: story.environment(colour)["LastUpdate"]["CreatedAt"] for colour in story.names},
-        parsed(story.versions()[-1].value, story.content).owners[-1].since,
-        since,
-        story.audit("--since", "1h"),
-    )
+    rollout = Rollout(twins, [*command.split(), *more])
+    assert rollout.end() == 0, rollout.events
+    assert_rolled_out(twins, since, rollout.events, since, action="update")
+    return rollout
 
 
-def test_killed_after_the_switch_the_same_command_goes_on(rolled_out: RolledOut) -> None:
-    stages = [event["stage"] for event in rolled_out.first if event["stage"] not in ("wait", "step")]
-    assert stages == ["plan", "apply", "ready", "switch"]
-    stages = [event["stage"] for event in rolled_out.second if event["stage"] not in ("wait", "step")]
-    assert stages == ["plan", "drain", "apply", "done"]
+def settle(twins: Rolling, *settings: str) -> None:
+    done = twins.run("pulumi", "config", "set", *settings, "-s", STACK)
+    assert done.code == 0, done.err
 
 
-def test_each_side_was_updated_while_the_other_owned_the_work(story: Story, rolled_out: RolledOut) -> None:
-    assert rolled_out.updated["green"] < rolled_out.switched < rolled_out.updated["blue"]
-    for colour in story.names:
-        assert story.environment(colour)["AirflowConfigurationOptions"]["core.parallelism"] == "12"
+def touched(twins: Rolling) -> list[datetime]:
+    return [twins.environment(colour)["LastUpdate"]["CreatedAt"] for colour in twins.names]
 
 
-def test_no_run_was_lost_and_none_was_executed_twice(story: Story, rolled_out: RolledOut) -> None:
-    counts = Counter((line.dag, line.task, line.due) for line in story.lines(what="done"))
-    assert [key for key, count in counts.items() if count > 1] == []
-    began = Counter((line.dag, line.task, line.due) for line in story.lines(what="start"))
-    assert [key for key, count in began.items() if count > 1] == [], "a task that was ended by an update"
-    executed = {instant for dag, _, instant in counts if dag == "history"}
-    assert set(due(story.origins["lives"] + timedelta(seconds=30), rolled_out.until, 30)) <= executed
+def test_another_version_of_the_same_major_one(twins: Rolling) -> None:
+    done = twins.typed(of_the_page("airflow_version", "3.3.1", "-s", "fullha"))
+    assert done.code == 0, done.err
+    before = touched(twins)
+    planned = twins.typed(of_the_page("--dry-run"))
+    assert planned.code == 0, planned.out + planned.err
+    assert "mwaa-green" in planned.out
+    assert touched(twins) == before
+    rolled_out(twins, of_the_page("rollout", "-s", "fullha"))
+    assert {twins.environment(colour)["AirflowVersion"] for colour in twins.names} == {"3.3.1"}
 
 
-def test_each_side_executed_its_share(story: Story, rolled_out: RolledOut) -> None:
-    by = Counter(line.colour for line in story.lines("history", "start"))
-    assert min(by["blue"], by["green"]) >= 2
-    late = [line for line in story.lines(what="start") if line.due >= rolled_out.switched]
-    assert {line.colour for line in late if line.dag != "serial_history"} == {"green"}
+@pytest.mark.parametrize("change", CHANGES, ids=str)
+def test_a_change_of(change: Change, twins: Rolling, tmp_path: Path) -> None:
+    (tmp_path / "of_a_customer.py").write_text('"""A plugin of the user\'s own."""\n')
+    settle(twins, *(word.format(plugins=tmp_path) for word in change.settings))
+    rolled_out(twins, of_the_page(*change.words), *change.more)
 
 
-def test_an_audit_after_the_rollout_finds_nothing(rolled_out: RolledOut) -> None:
-    assert findings(rolled_out.audit) == []
-    assert rolled_out.audit.code == 0
+def test_both_airflows_are_told_to_have_parsed_what_is_pushed(twins: Rolling) -> None:
+    """`dags push --wait` beneath the load."""
+    folder = twins.home.root / "dags"
+    shutil.copy(LATER / "load_long.py", folder)
+    pushed = twins.mwaactl("dags", "push", "--no-check", str(folder), "--wait", "--timeout", "420")
+    assert pushed.code == 0, pushed.out + pushed.err
+    assert pushed.json["parsed"].keys() == {"blue", "green"}
+    for colour, parsed in pushed.json["parsed"].items():
+        assert {"load.py", "load_long.py"} <= {*parsed["by_source"], *parsed["by_time"]}
+        assert twins.api(colour, "/dags/load_long")["dag_id"] == "load_long"
+
+
+def test_an_update_of_the_owner_is_seen_to_end_its_tasks(twins: Rolling) -> None:
+    """By the page's commands for plain `pulumi up`: else the proofs above would prove nothing."""
+    since = datetime.now(UTC)
+    settle(twins, "--path", 'airflow_options["core.parallelism"]', "11")
+    refused = twins.typed(of_the_page("up", "-s", "fullha"), *UNASKED)
+    assert refused.code != 0
+    assert "mwaactl rollout" in refused.out + refused.err
+
+    def at_work() -> bool:
+        lines = ledger.running(ledger.read(twins.ledger))
+        return any(line.dag == "load_long" and line.due > since for line in lines)
+
+    wait_for(at_work, "a long task is at work", 120)
+    owner = twins.owner
+    for word, more in (("true", ()), ("up", UNASKED), ("false", ())):
+        done = twins.typed(of_the_page(word, "-s", "fullha"), *more)
+        assert done.code == 0, done.out + done.err
+    proof = prove(twins, since, [])
+    assert proof.touched[owner] > since + timedelta(seconds=1)
+    ended = {line.dag for line in proof.interrupted if line.colour == owner}
+    assert "load_long" in ended
+    runs = twins.pages(owner, "/dags/load_long/dagRuns", "dag_runs", run_after_gte=since.isoformat())
+    assert "failed" in {run["state"] for run in runs}, "its work is lost: it has no retries"
+
+
+def test_each_command_of_the_page_was_run() -> None:
+    assert set(ran) == set(commands())

@@ -7,50 +7,23 @@ Set up by `load.json` beside this file: {"ledger": path, "start": time, "pattern
 
 from __future__ import annotations
 
-import json
-import os
-import time
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 from typing import Any
 
-from airflow.providers.standard.operators.python import PythonOperator, ShortCircuitOperator
-from airflow.providers.standard.sensors.external_task import ExternalTaskSensor
-from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
-from airflow.sdk import DAG, Asset, BaseOperator
+# Airflow looks for DAGs only in files that contain its name.
+from load_common import CHOSEN, COLOUR, dag, due_at, every, note, work
 
-CHOSEN = json.loads((Path(__file__).parent / "load.json").read_text())
-COLOUR = os.environ.get("AIRFLOW__BLUEGREEN__ENVIRONMENT", "")
-
-
-def note(what: str, context: Any) -> None:
-    """One line of the ledger: a single write to a file opened for appending is never torn or mixed."""
-    run, ti = context["dag_run"], context["ti"]
-    causes = context.get("triggering_asset_events") or {}
-    line = {
-        "what": what,
-        "colour": COLOUR,
-        "dag": run.dag_id,
-        "run": run.run_id,
-        "due": run.run_after.isoformat(),
-        "task": ti.task_id,
-        "map": ti.map_index,
-        "try": ti.try_number,
-        "at": datetime.now(UTC).isoformat(),
-        "pid": os.getpid(),
-        "causes": [event.source_run_id for events in causes.values() for event in events],
-    }
-    ledger = os.open(CHOSEN["ledger"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(ledger, (json.dumps(line) + "\n").encode())
-    finally:
-        os.close(ledger)
-
-
-def work(seconds: float, **context: Any) -> None:
-    note("start", context)
-    time.sleep(seconds)
-    note("done", context)
+try:
+    from airflow.providers.standard.operators.python import PythonOperator, ShortCircuitOperator
+    from airflow.providers.standard.sensors.external_task import ExternalTaskSensor
+    from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
+    from airflow.sdk import Asset, BaseOperator
+except ImportError:  # Airflow 2
+    from airflow.datasets import Dataset as Asset
+    from airflow.models.baseoperator import BaseOperator
+    from airflow.operators.python import PythonOperator, ShortCircuitOperator
+    from airflow.sensors.external_task import ExternalTaskSensor
+    from airflow.triggers.temporal import TimeDeltaTrigger
 
 
 def fail_first(**context: Any) -> None:
@@ -62,7 +35,7 @@ def fail_first(**context: Any) -> None:
 
 def sometimes_long(period: float, **context: Any) -> None:
     """Every fourth run takes longer than its period; the average stays well below it."""
-    turn = int(context["dag_run"].run_after.timestamp() / period)
+    turn = int(due_at(context["dag_run"]).timestamp() / period)
     work(period * 1.2 if turn % 4 == 0 else period * 0.2, **context)
 
 
@@ -91,21 +64,10 @@ def active_here(**context: Any) -> bool:
     return bool(ssm.get_parameter(Name=CHOSEN["parameter"])["Parameter"]["Value"] == COLOUR)
 
 
-def dag(name: str, schedule: Any, **arguments: Any) -> DAG:
-    return DAG(
-        f"load_{name}",
-        schedule=schedule,
-        start_date=datetime.fromisoformat(CHOSEN["start"]),
-        catchup=True,
-        is_paused_upon_creation=False,
-        default_args={"retries": 5, "retry_delay": timedelta(seconds=1)},
-        **arguments,
-    )
-
-
-def every(seconds: int) -> str:
-    """Cron with its seconds as sixth field: instants that depend on nothing but the clock."""
-    return f"* * * * * */{seconds}"
+def period(name: str) -> str:
+    """The schedule of a DAG, as the test computes it (schedule.py)."""
+    schedule: str = every(CHOSEN["periods"][f"load_{name}"])
+    return schedule
 
 
 def first(task: Any) -> None:
@@ -118,7 +80,7 @@ def plain(task_id: str, seconds: float) -> PythonOperator:
     return PythonOperator(task_id=task_id, python_callable=work, op_args=[seconds])
 
 
-with dag("fast", every(3)):
+with dag("fast", period("fast")):
     first(plain("work", 0.1))
 
 with dag("minute", "* * * * *"):
@@ -126,41 +88,52 @@ with dag("minute", "* * * * *"):
     first(one)
     one >> two
 
-with dag("mapped", every(15)):
+with dag("mapped", period("mapped")):
     each = PythonOperator.partial(task_id="each", python_callable=work).expand(op_args=[[0.1], [0.2], [0.3]])
     reduced = PythonOperator(task_id="reduce", python_callable=work, op_args=[0.1], trigger_rule="all_done")
     first(each)
     each >> reduced
 
-with dag("deferred", every(10)):
+with dag("deferred", period("deferred")):
     first(Deferring(task_id="work"))
 
-with dag("retried", every(15)):
+with dag("retried", period("retried")):
     first(PythonOperator(task_id="work", python_callable=fail_first))
 
-with dag("serial", every(20), max_active_runs=1):
-    first(PythonOperator(task_id="work", python_callable=sometimes_long, op_args=[20]))
-
-with dag("past", every(30)):
-    first(PythonOperator(task_id="work", python_callable=sometimes_long, op_args=[30], depends_on_past=True))
-
-with dag("late", every(30)):
-    first(plain("work", 25))
-
-with dag("producer", every(30)):
+with dag("serial", period("serial"), max_active_runs=1):
     first(
         PythonOperator(
-            task_id="work", python_callable=work, op_args=[1], outlets=[Asset("load", uri="x-load://made")]
+            task_id="work", python_callable=sometimes_long, op_args=[CHOSEN["periods"]["load_serial"]]
         )
     )
 
-with dag("consumer", [Asset("load", uri="x-load://made")]):
+with dag("past", period("past")):
+    first(
+        PythonOperator(
+            task_id="work",
+            python_callable=sometimes_long,
+            op_args=[CHOSEN["periods"]["load_past"]],
+            depends_on_past=True,
+        )
+    )
+
+with dag("late", period("late")):
+    first(plain("work", 25))
+
+with dag("producer", period("producer")):
+    first(
+        PythonOperator(
+            task_id="work", python_callable=work, op_args=[1], outlets=[Asset(uri="x-load://made")]
+        )
+    )
+
+with dag("consumer", [Asset(uri="x-load://made")]):
     first(plain("work", 0.5))
 
-with dag("upstream", every(30)):
+with dag("upstream", period("upstream")):
     first(plain("work", 4))
 
-with dag("awaiting", every(30)):
+with dag("awaiting", period("awaiting")):
     sensor = Awaiting(
         task_id="wait",
         external_dag_id="load_upstream",

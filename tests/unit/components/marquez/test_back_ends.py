@@ -237,6 +237,51 @@ def test_the_archive_stays_small() -> None:
     assert uploaded(HA)[1].stat().st_size < 2_000_000
 
 
+# The intake
+
+
+@pytest.mark.parametrize(("mode", "reached"), [(EC2, "marquez-node-id"), (HA, "marquez-balancer-id")])
+def test_the_intake_is_there_if_it_is_asked_for(mode: str, reached: str) -> None:
+    without, deployment = deployed(mode), deployed(mode, lineage_intake=True)
+    assert without.exports["lineage_intake_url"] == ""
+    assert deployment.exports["lineage_intake_url"] == without.exports["lineage_url"] + ":5002"
+    assert (reached, 5002, "10.0.0.0/16") in rules(deployment, "Ingress")
+    assert not any(port == 5002 for kind in ("Ingress", "Egress") for _, port, _ in rules(without, kind))
+    settings = node_settings(deployment)
+    assert (settings["LINEAGE_SERVICES"], settings["INTAKE_PORT"]) == (
+        "lineage-forwarder lineage-intake",
+        "5002",
+    )
+    assert "python3.12 -m intake --bucket ${LINEAGE_BUCKET}" in user_data(deployment)
+    assert node_settings(without)["LINEAGE_SERVICES"] == "lineage-forwarder"
+    assert "-m intake" not in user_data(without)
+    allowed = {
+        each: "WriteLineageLog" in policy.inputs["policy"]
+        for each, deployment_ in (("with", deployment), ("without", without))
+        for policy in marquez_parts(deployment_)
+        if policy.type.endswith(":RolePolicy") and "ReadLineageLog" in policy.inputs["policy"]
+    }
+    assert allowed == {"with": True, "without": False}
+
+
+@pytest.mark.parametrize("certificate", [None, CERTIFICATE])
+def test_the_balancer_hands_the_intakes_port_to_nodes_whose_intake_answers(certificate: str | None) -> None:
+    changes = {"marquez_certificate_arn": certificate} if certificate else {}
+    deployment = deployed(HA, lineage_intake=True, **changes)
+    listener = deployment.resource("Listener", "marquez-intake")
+    assert (listener.inputs["port"], listener.inputs["protocol"]) == (
+        5002,
+        "HTTPS" if certificate else "HTTP",
+    )
+    assert listener.inputs.get("certificateArn") == certificate
+    target = deployment.resource("TargetGroup", "marquez-intake").inputs
+    assert (target["port"], target["healthCheck"]["port"]) == (5002, "5002")
+    assert ("marquez-nodes-id", 5002, "marquez-balancer-id") in rules(deployment, "Ingress")
+    (group,) = deployment.of_type("Group")
+    assert any("targetgroup/marquez-intake" in arn for arn in group.inputs["targetGroupArns"])
+    assert deployment.exports["lineage_intake_url"].startswith("https" if certificate else "http:")
+
+
 # Images
 
 
@@ -246,8 +291,8 @@ REGISTRY = "210987654321.dkr.ecr.eu-west-1.amazonaws.com"
 
 def test_without_a_registry_of_the_users_the_images_come_from_their_own() -> None:
     settings = node_settings(deployed(EC2))
-    assert settings["MARQUEZ_IMAGE"] == "docker.io/marquezproject/marquez:0.51.1"
-    assert settings["MARQUEZ_WEB_IMAGE"] == "docker.io/marquezproject/marquez-web:0.51.1"
+    assert settings["MARQUEZ_IMAGE"].startswith("docker.io/marquezproject/marquez@sha256:")
+    assert settings["MARQUEZ_WEB_IMAGE"].startswith("docker.io/marquezproject/marquez-web@sha256:")
     assert settings["POSTGRES_IMAGE"] == "public.ecr.aws/docker/library/postgres:16.11"
     (policy,) = (each for each in marquez_parts(deployed(EC2)) if each.type.endswith(":RolePolicy"))
     assert "ecr:" not in policy.inputs["policy"]
@@ -260,7 +305,7 @@ def test_with_a_registry_of_the_users_every_image_comes_from_there(mode: str, im
     assert len(pulled) == images
     for image in pulled.values():
         assert image.startswith(f"{REGISTRY}/mirror/")
-    assert pulled["MARQUEZ_WEB_IMAGE"] == f"{REGISTRY}/mirror/marquez-web:0.51.1"
+    assert pulled["MARQUEZ_WEB_IMAGE"].startswith(f"{REGISTRY}/mirror/marquez-web@sha256:")
 
 
 def test_an_image_with_a_digest_is_pulled_by_it() -> None:
@@ -287,16 +332,16 @@ def test_a_node_may_pull_its_images_from_amazon_ecr_and_no_others() -> None:
 
 @pytest.mark.parametrize(("mode", "keys"), [(EC2, 3), (HA, 2)])
 def test_in_production_images_without_a_digest_are_warned_of(mode: str, keys: int) -> None:
-    pinned = {
-        "marquez_image": f"docker.io/marquezproject/marquez:0.51.1@{DIGEST}",
-        "marquez_web_image": f"docker.io/marquezproject/marquez-web:0.51.1@{DIGEST}",
-        "postgres_image": f"public.ecr.aws/docker/library/postgres:16.11@{DIGEST}",
+    loose = {
+        "marquez_image": "docker.io/marquezproject/marquez:0.51.1",
+        "marquez_web_image": "docker.io/marquezproject/marquez-web:0.51.1",
     }
-    (warning,) = (each for each in deployed(mode, production=True).warnings if "digest" in each)
+    pinned = {"postgres_image": f"public.ecr.aws/docker/library/postgres:16.11@{DIGEST}"}
+    (warning,) = (each for each in deployed(mode, production=True, **loose).warnings if "digest" in each)
     assert f"mwaactl images pin -s {mode}" in warning
     assert len(re.findall("_image", warning)) == keys
     assert not any("digest" in each for each in deployed(mode, production=True, **pinned).warnings)
-    assert not any("digest" in each for each in deployed(mode).warnings)
+    assert not any("digest" in each for each in deployed(mode, **loose).warnings)
 
 
 # EC2
@@ -570,3 +615,16 @@ def test_backups_are_kept_as_long_as_the_settings_say(
     assert rule["lifecycle"]["deleteAfter"] == snapshots
     (cluster,) = deploy("hamarquez", changes).of_type("Cluster")
     assert cluster.inputs["backupRetentionPeriod"] == aurora
+
+
+def test_nodes_take_the_databases_authorities_from_the_bucket_if_there_is_a_file_of_them() -> None:
+    file = ROOT / "tests" / "fakes" / "of_a_team" / "rds.pem"
+    deployment = deployed(HA, aurora_authorities_file=str(file))
+    stored = deployment.resource("BucketObjectv2", "marquez-authorities").inputs
+    assert stored["content"] == file.read_text()
+    assert re.fullmatch(r"deploy/rds-ca-[0-9a-f]{16}\.pem", stored["key"])
+    (template,) = deployment.of_type("LaunchTemplate")
+    script = base64.b64decode(plain(template.inputs["userData"])).decode()
+    assert f"\nAUTHORITIES_KEY={stored['key']}\n" in script
+    (template,) = deployed(HA).of_type("LaunchTemplate")
+    assert "\nAUTHORITIES_KEY=''\n" in base64.b64decode(plain(template.inputs["userData"])).decode()

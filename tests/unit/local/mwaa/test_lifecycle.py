@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ class Scripted(NoAirflow):
         self.broken = broken  # an option whose presence keeps Airflow from starting
         self.ensured: list[dict[str, str]] = []
         self.removed: list[str] = []
+        self.stopped = 0
 
     def ensure(self, *arguments: Any) -> None:
         environment, _step = arguments
@@ -36,6 +38,9 @@ class Scripted(NoAirflow):
         self.ensured.append(options)
         if self.broken in options:
             raise LocalError(f"{self.broken} is broken")
+
+    def stop(self, _environment: Json) -> None:
+        self.stopped += 1
 
     def remove(self, environment: Json) -> None:
         self.removed.append(environment["Name"])
@@ -79,13 +84,43 @@ def test_an_update_that_fails_is_rolled_back(tmp_path: Path) -> None:
     assert fleet.keeper("shop").environment["Status"] == "AVAILABLE"
 
 
-def test_an_update_that_changes_nothing_that_runs_restarts_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"MaxWorkers": 3},
+        {"EnvironmentClass": "mw1.medium"},
+        {"WeeklyMaintenanceWindowStart": "MON:03:30"},
+        {"AirflowConfigurationOptions": {"core.x": "1"}},
+    ],
+)
+def test_every_update_ends_the_tasks_at_work(tmp_path: Path, change: Json) -> None:
     runtime = Scripted()
     fleet = Fleet(Home(tmp_path), runtime)
     fleet.create("shop", REQUEST)
-    fleet.keeper("shop").update({"MaxWorkers": 3, "EnvironmentClass": "mw1.medium"})
-    assert fleet.keeper("shop").environment["MaxWorkers"] == 3
-    assert len(runtime.ensured) == 1
+    fleet.keeper("shop").update(change)
+    assert fleet.keeper("shop").environment.items() >= change.items()
+    assert (runtime.stopped, len(runtime.ensured)) == (1, 2)
+
+
+def test_a_change_takes_the_time_that_is_set_and_nothing_runs_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MWAA_LOCAL_CHANGE_SECONDS", "0.3")
+    runtime = Scripted(background=True)
+    fleet = Fleet(Home(tmp_path), runtime)
+    changes: dict[str, Callable[[], object]] = {
+        "CREATING": lambda: fleet.create("shop", REQUEST),
+        "UPDATING": lambda: fleet.keeper("shop").update({"MaxWorkers": 3}),
+    }
+    for count, (status, change) in enumerate(changes.items()):
+        begun, called = time.monotonic(), time.time()
+        change()
+        wait_for(lambda: "MWAA_LOCAL_CHANGE_SECONDS" in fleet.describe()[0]["phase"])
+        assert (fleet.keeper("shop").environment["Status"], len(runtime.ensured)) == (status, count)
+        wait_for(lambda: fleet.keeper("shop").environment["Status"] == "AVAILABLE")
+        assert time.monotonic() - begun >= 0.3
+        assert called <= fleet.keeper("shop").environment["LastUpdate"]["CreatedAt"] < called + 0.3
+    fleet.keeper("shop").delete()
 
 
 def test_an_environment_that_failed_cannot_be_updated_only_deleted(tmp_path: Path) -> None:

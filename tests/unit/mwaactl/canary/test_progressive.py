@@ -88,6 +88,19 @@ def test_by_percent_in_steps_those_that_are_due_next(clients: Callable[[Behaviou
     assert owners(aws)[-1] == "b"
 
 
+def test_by_percent_dags_that_depend_on_each_other_move_together(
+    clients: Callable[[Behaviour], FakeClients],
+) -> None:
+    """A move that divided them would be refused by the check cross-dag."""
+    aws = clients(well)
+    for model in aws.mwaa.models.values():
+        model.assets = [("w_3", "w_2"), ("w_1", "w_3")]
+    canary = Canary(percents=(10, 90), soak=timedelta(minutes=6))
+    first, most = progress(deployment(aws), "green", canary)
+    assert set(first.dags) == {"w_1", "w_2", "w_3"}
+    assert {"w_0", "w_1", "w_2", "w_3"} <= set(most.dags)
+
+
 def test_by_percent_an_interrupted_command_goes_on_with_those_that_have_moved(
     clients: Callable[[Behaviour], FakeClients],
 ) -> None:

@@ -9,13 +9,15 @@ from typing import Any, cast
 
 import pytest
 
+from lineage_log.http_server import Answer
+from lineage_log.marquez_client import MarquezClient
 from mwaactl.aws import Clients
 from mwaactl.errors import Unfinished
 from mwaactl.lineage import replay as lineage_replay
 from mwaactl.lineage.replay import Window
 from tests.fakes.aws.clients import FakeClients
 from tests.fakes.aws.s3 import LINEAGE_LOG, FakeS3
-from tests.fakes.clock import START
+from tests.fakes.clock import START, at
 from tests.fakes.lineage.events import log_event
 from tests.fakes.lineage.forwarders import forwarder
 from tests.fakes.lineage.marquez import FakeMarquez
@@ -115,6 +117,46 @@ def test_a_replay_that_its_operator_interrupts_can_be_resumed(
     result = lineage_replay.replay(clients, window, folder=tmp_path)
     assert result.resumed
     assert sorted(set(marquez.accepted("name"))) == [f"{second:02}" for second in range(30)]
+
+
+class KilledError(Exception):
+    """The process is gone."""
+
+
+@pytest.mark.parametrize("posts", [0, 1])
+def test_wherever_a_replay_is_killed_the_next_one_puts_the_run_right(
+    run: Command, s3: FakeS3, marquez: FakeMarquez, monkeypatch: pytest.MonkeyPatch, posts: int
+) -> None:
+    """After a FAIL before START and COMPLETE, nothing that Marquez says leads to the COMPLETE."""
+    for second, kind in ((0, "FAIL"), (10, "START"), (20, "COMPLETE")):
+        log_event(s3, second, kind, run="one")
+    forwarder(s3, marquez).once(1)
+    replay = ("replay", "--since", at(0).isoformat(), "--until", at(5).isoformat(), "--to", marquez.url)
+    post, save, left = MarquezClient.post, lineage_replay.ReplayCheckpoint.save, [posts]
+
+    def posted(client: MarquezClient, text: bytes) -> Answer:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KilledError
+        return post(client, text)
+
+    def saved(checkpoint: lineage_replay.ReplayCheckpoint) -> None:
+        if left[0] < 0:
+            raise KilledError
+        save(checkpoint)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MarquezClient, "post", posted)
+        patched.setattr(lineage_replay.ReplayCheckpoint, "save", saved)
+        assert run(*replay).exit_code != 0
+    assert marquez.of_run("one") == ["FAIL", "START", "COMPLETE", "FAIL"][: 3 + posts]
+    marquez.run_status = 500
+    unfinished = run(*replay)
+    marquez.run_status = 0
+    assert unfinished.exit_code == 5
+    assert run(*replay).exit_code == 0
+    known = marquez.known("one")
+    assert (known.state, known.endedAt) == ("COMPLETED", at(20).isoformat().replace("+00:00", "Z"))
 
 
 def test_a_replay_can_start_over(run: Command, s3: FakeS3, marquez: FakeMarquez) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from lineage_log.http_server import Answer
+from lineage_log.marquez_client import MarquezClient
 from tests.fakes.aws.s3 import FakeS3
+from tests.fakes.clock import Clock, at
 from tests.fakes.lineage.events import log_event
 from tests.fakes.lineage.forwarders import forwarder
 from tests.fakes.lineage.marquez import FakeMarquez
@@ -98,3 +101,37 @@ def test_a_retried_start_does_not_reopen_its_run(run: Command, s3: FakeS3, marqu
     assert run("set-aside", "retry", "--all", "--to", marquez.url).exit_code == 0
     assert marquez.of_run("one") == ["COMPLETE", "START", "COMPLETE"]
     assert marquez.state("one") == "COMPLETED"
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+@pytest.mark.parametrize("posts", [0, 1])
+def test_wherever_a_retry_is_killed_the_forwarder_puts_the_run_right(
+    run: Command, s3: FakeS3, marquez: FakeMarquez, monkeypatch: pytest.MonkeyPatch, posts: int
+) -> None:
+    """After a FAIL before START and COMPLETE, nothing that Marquez says leads to the COMPLETE."""
+    clock = Clock(60)
+    log_event(s3, 0, "FAIL", run="one")
+    marquez.answers = [422]
+    log_event(s3, 10, "START", run="one")
+    log_event(s3, 20, "COMPLETE", run="one")
+    forwarder(s3, marquez, clock=clock).once(1)
+    post, left = MarquezClient.post, [posts]
+
+    def posted(client: MarquezClient, text: bytes) -> Answer:
+        if not left[0]:
+            raise Killed
+        left[0] -= 1
+        return post(client, text)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MarquezClient, "post", posted)
+        with pytest.raises(Killed):
+            run("set-aside", "retry", "--all", "--to", marquez.url)
+    assert marquez.of_run("one") == ["START", "COMPLETE", "FAIL"][: 2 + posts]
+    for clock.seconds in (7220, 7260):  # the command is run two hours later
+        forwarder(s3, marquez, clock=clock).once(1)
+    known = marquez.known("one")
+    assert (known.state, known.endedAt) == ("COMPLETED", at(20).isoformat().replace("+00:00", "Z"))
