@@ -87,6 +87,7 @@ OF_STACKS: dict[str, Any] = {
     "gate_probe_minutes": 10,
     "update_owner_in_place": True,
     "nightly_audit": True,
+    "lineage_intake": True,
     "enable_monitoring": False,
     "alarm_email": "on-call@example.com",
     "alarm_topic_arn": "arn:aws:sns:us-east-1:123456789012:alarms",
