@@ -4,6 +4,7 @@ import json
 
 import pulumi
 
+from components.airflow.adoption import held
 from components.airflow.definition import planned
 from components.airflow.gate_alarms import GateAlarms, GateAlarmsArgs
 from components.airflow.lost_lineage import LostLineage, LostLineageArgs
@@ -14,20 +15,20 @@ from components.guard import environments_of, guard, previous_outputs
 from components.key import key_of_the_stack
 from components.left_alone import left_alone
 from components.lineage_log import LineageLog, LineageLogArgs
-from components.marquez.back_end import Marquez, MarquezArgs
-from components.marquez.ec2 import MarquezEc2
-from components.marquez.ha import MarquezHa
+from components.marquez.back_end import MarquezArgs
+from components.marquez.of_the_stack import marquez_of_the_stack
 from components.monitoring.monitoring import Monitoring, MonitoringArgs
 from components.monitoring.topic import AlarmTopic, AlarmTopicArgs
-from components.network import Network, NetworkArgs
+from components.network import Network, NetworkArgs, check_way_out
 from components.operator_policies import Operated, auditor, operator_policies
+from components.own_buckets import check_log_bucket, check_own_buckets
 from components.own_network import own_network
 from components.ownership import INITIAL_OWNER, Names, Ownership, OwnershipArgs
 from components.partition import Partition
 from components.region import check_workers, choose_zones
 from components.sizing import warn_of_small_sizes
 from components.tagging import tag_everything
-from components.traffic_logs import traffic_logs_of_the_stack
+from components.traffic_logs import access_logs_of_the_stack, traffic_logs_of_the_stack
 
 settings = Settings.load()
 names = Names.of(settings)
@@ -38,15 +39,24 @@ previous = previous_outputs()
 own = own_network(settings, previous)
 zones = choose_zones(settings, previous, () if own is None else own.zones)
 check_workers(settings)
+check_own_buckets(settings, previous)
+check_log_bucket(settings)
 existing = environments_of(previous)
 plans = {colour: planned(settings, colour, names, zones, existing.get(colour)) for colour in settings.colours}
+check_way_out(settings, zones, previous, plans)
 alone = left_alone()
+# An adopted environment that has no gate yet stays as it is.
+untouched = held(settings, existing)
+plans |= {
+    colour: {**plans[colour], "deployed": existing[colour]["deployed"]}
+    for colour in untouched & existing.keys()
+}
 updated = guard(settings, previous, plans, alone)
 warn_of_small_sizes(settings, previous)
 
 key = key_of_the_stack(settings)
 traffic_logs = traffic_logs_of_the_stack(settings)
-access_logs = traffic_logs if settings.access_log_days else None
+access_logs = access_logs_of_the_stack(settings, traffic_logs)
 access_log = None if access_logs is None else access_logs.of_buckets
 network = Network(
     "network", NetworkArgs(settings=settings, availability_zones=zones, own=own, traffic_logs=traffic_logs)
@@ -59,9 +69,7 @@ lineage_log = LineageLog(
 topic = AlarmTopic("alarms", AlarmTopicArgs(settings=settings, ownership_parameter=names.ownership_parameter))
 
 # Airflow and Marquez depend on the lineage log only, not on each other: they are created in parallel.
-marquez_kind: type[Marquez] = MarquezHa if settings.enable_ha_marquez else MarquezEc2
-marquez = marquez_kind(
-    "marquez",
+marquez = marquez_of_the_stack(
     MarquezArgs(
         name=settings.name,
         region=settings.region,
@@ -75,7 +83,7 @@ marquez = marquez_kind(
         access_logs=access_logs,
         aurora_version_kept=previous.get("aurora_version") == settings.aurora_version,
         topics=topic.arns,
-    ),
+    )
 )
 airflow = {
     colour: Mwaa(
@@ -87,12 +95,14 @@ airflow = {
             plan=plans[colour],
             vpc_id=network.vpc_id,
             private_subnet_ids=network.private_subnet_ids,
+            reached_through=network.endpoints,
             lineage_log=lineage_log,
             kms_key_arn=key,
             access_log=access_log,
             previous_life=existing.get(colour, {}).get("life"),
             updated=colour in updated,
             left_alone=colour in alone,
+            held=colour in untouched,
         ),
     )
     for colour in settings.colours
@@ -105,17 +115,21 @@ gate = GateAlarms(
         topics=topic.arns,
     ),
 )
-lost = LostLineage(
-    "lineage-lost",
-    LostLineageArgs(
-        settings=settings,
-        logs={
-            f"{colour}-{role}": log
-            for colour, environment in airflow.items()
-            for role, log in (("tasks", environment.task_log), ("scheduler", environment.scheduler_log))
-        },
-        topics=topic.arns,
-    ),
+lost = (
+    LostLineage(
+        "lineage-lost",
+        LostLineageArgs(
+            settings=settings,
+            logs={
+                f"{colour}-{role}": log
+                for colour, environment in airflow.items()
+                for role, log in (("tasks", environment.task_log), ("scheduler", environment.scheduler_log))
+            },
+            topics=topic.arns,
+        ),
+    )
+    if settings.lineage != "none"
+    else None
 )
 monitoring = (
     Monitoring(
@@ -127,8 +141,8 @@ monitoring = (
             ungated=gate.ungated,
             reports=gate.reports,
             unproven=gate.unproven,
-            lost=lost.events,
-            watched=marquez.watched,
+            lost=lost.events if lost else None,
+            watched=marquez.watched if marquez else None,
             lineage_log_bucket=lineage_log.bucket,
         ),
     )
@@ -162,15 +176,19 @@ outputs = {
     "name": settings.name,
     "vpc_id": network.vpc_id,
     "private_subnet_ids": network.private_subnet_ids,
+    "nat": settings.nat if settings.vpc_id is None else "",
     "airflow_environments": {colour: environment.outputs for colour, environment in airflow.items()},
     "ownership_parameter": ownership.parameter,
     "active_environment_parameter": ownership.active_environment_parameter,
     "switch_lead_seconds": settings.switch_lead_seconds,
     "gate_probe_minutes": settings.gate_probe_minutes,
-    "lineage_backend": marquez.backend,
+    "lineage": settings.lineage,
+    "lineage_backend": marquez.backend if marquez else "",
     "aurora_version": settings.aurora_version if settings.enable_ha_marquez else "",
-    "lineage_url": marquez.url,
-    "lineage_open_command": marquez.open_command,
+    "lineage_url": marquez.url if marquez else "",
+    "lineage_intake_url": marquez.intake_url if marquez else "",
+    "lineage_open_command": marquez.open_command if marquez else "",
+    "lineage_sinks": [sink.name for sink in settings.sinks],
     "lineage_log_bucket": lineage_log.bucket,
     "dashboard_url": monitoring.dashboard_url if monitoring else "",
     "connections_prefix": names.connections_prefix,

@@ -32,9 +32,10 @@ from bluegreen.timeline import EPOCH, Entry, Timeline
 from rich.console import Console
 from rich.table import Table
 
-from components.airflow.plugins import OPENLINEAGE, plugins_zip
+from components.airflow.plugins import plugins_zip
 from components.airflow.probe import dag_file
 from components.config.airflow_versions import AIRFLOW_VERSIONS
+from components.config.content import OPENLINEAGE
 from local.aws.callers import as_role, role_arn
 from local.home import Home
 from tests.e2e.zoo.environment import BENCHMARK_ROLE, Kind, Zoo, ZooCloud

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that the format can express
 
@@ -14,22 +16,38 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that the format can express
 def zip_bytes(members: Mapping[str, bytes]) -> bytes:
     """An archive of `{path inside: content}`: members in order of their paths, fixed times and modes."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(members):
-            info = zipfile.ZipInfo(path, EPOCH)
-            info.external_attr = 0o100644 << 16
-            info.compress_type = zipfile.ZIP_DEFLATED
-            info.create_system = 3  # Unix, on whatever system this runs
-            archive.writestr(info, members[path])
+    write_zip(buffer, members)
     return buffer.getvalue()
 
 
-def content_hash(members: Mapping[str, bytes]) -> str:
+def write_zip(file: IO[bytes], members: Mapping[str, bytes | Path]) -> None:
+    """The same, into a file. A member that is a path is copied from there as it is: it is compressed already
+    (a wheel), and may be larger than memory."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(members):
+            content = members[path]
+            info = zipfile.ZipInfo(path, EPOCH)
+            info.external_attr = 0o100644 << 16
+            info.create_system = 3  # Unix, on whatever system this runs
+            if isinstance(content, Path):
+                info.file_size = content.stat().st_size  # whether the member needs the format for large ones
+                with content.open("rb") as source, archive.open(info, "w") as target:
+                    shutil.copyfileobj(source, target)
+            else:
+                info.compress_type = zipfile.ZIP_DEFLATED
+                archive.writestr(info, content)
+
+
+def content_hash(members: Mapping[str, bytes | Path]) -> str:
     """16 hex digits that change with any member's path or content (and not with zlib's version)."""
     digest = hashlib.sha256()
     for path in sorted(members):
-        digest.update(f"{path}\0{len(members[path])}\0".encode())
-        digest.update(members[path])
+        content = members[path]
+        size = content.stat().st_size if isinstance(content, Path) else len(content)
+        digest.update(f"{path}\0{size}\0".encode())
+        with content.open("rb") if isinstance(content, Path) else io.BytesIO(content) as source:
+            while block := source.read(1024 * 1024):
+                digest.update(block)
     return digest.hexdigest()[:16]
 
 

@@ -4,25 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import pulumi
 import pulumi_aws as aws
 
 from components.iam_policies import Statement, document, tls_only
+from components.partition import Partition
+
+
+class Bucket(Protocol):
+    """`ready`: what must exist before anything is written."""
+
+    @property
+    def bucket(self) -> pulumi.Output[str]: ...
+    @property
+    def arn(self) -> pulumi.Output[str]: ...
+    @property
+    def ready(self) -> Sequence[pulumi.Resource]: ...
+
+
+@dataclass(frozen=True)
+class ExistingBucket:
+    """A bucket that is not the stack's: the program puts files there, and changes nothing of it."""
+
+    bucket: pulumi.Output[str]
+    arn: pulumi.Output[str]
+    ready: Sequence[pulumi.Resource] = ()
+
+    @classmethod
+    def named(cls, name: str) -> ExistingBucket:
+        arn = f"arn:{Partition.current().name}:s3:::{name}"
+        return cls(pulumi.Output.from_input(name), pulumi.Output.from_input(arn))
 
 
 @dataclass(frozen=True, kw_only=True)
 class AccessLog:
-    """Where S3 records the requests to a bucket; `ready`: the bucket there with its policy."""
+    """Where S3 records the requests to a bucket; `ready`: that place, with its policy."""
 
     bucket: pulumi.Input[str]
     prefix: str
-    ready: pulumi.Resource
+    ready: Sequence[pulumi.Resource]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrivateBucketArgs:
-    """How a private bucket treats its content.
+    """How a private bucket treats its content, and how its name begins.
 
     With `keep`, the bucket and its content stay in AWS when it is removed from the stack; otherwise both are
     deleted. Under each of `old_versions_prefixes`, noncurrent object versions expire after
@@ -33,6 +60,7 @@ class PrivateBucketArgs:
     """
 
     keep: bool
+    name_prefix: str | None = None
     old_versions_days: int = 30
     old_versions: int | None = None
     old_versions_prefixes: Sequence[str] = ("",)
@@ -44,14 +72,15 @@ class PrivateBucketArgs:
 
 
 class PrivateBucket(pulumi.ComponentResource):
-    """One private bucket; Pulumi chooses its physical name.
+    """One private bucket. Its physical name is its logical one and random digits, after `name_prefix`.
 
     A resource that needs the bucket ready (versioned, closed) and not just existing sets
-    `depends_on=[bucket]`.
+    `depends_on=bucket.ready`.
     """
 
     bucket: pulumi.Output[str]
     arn: pulumi.Output[str]
+    ready: Sequence[pulumi.Resource]
 
     def __init__(
         self, name: str, args: PrivateBucketArgs, opts: pulumi.ResourceOptions | None = None
@@ -61,7 +90,13 @@ class PrivateBucket(pulumi.ComponentResource):
             parent=self,
             retain_on_delete=args.keep,  # a bucket that stays must remain private and encrypted
         )
-        bucket = aws.s3.Bucket(name, force_destroy=not args.keep, opts=child)
+        bucket = aws.s3.Bucket(
+            name,
+            bucket_prefix=f"{args.name_prefix}{name}-" if args.name_prefix else None,
+            force_destroy=not args.keep,
+            # Another name would be another bucket, without what is in this one.
+            opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(ignore_changes=["bucketPrefix"])),
+        )
         versioning = aws.s3.BucketVersioning(
             name,
             bucket=bucket.bucket,
@@ -102,10 +137,11 @@ class PrivateBucket(pulumi.ComponentResource):
                 bucket=bucket.bucket,
                 target_bucket=args.access_log.bucket,
                 target_prefix=f"{args.access_log.prefix}{name}/",
-                opts=pulumi.ResourceOptions(parent=self, depends_on=[args.access_log.ready]),
+                opts=pulumi.ResourceOptions(parent=self, depends_on=args.access_log.ready),
             )
         self.bucket = bucket.bucket
         self.arn = bucket.arn
+        self.ready = [self]
         self.register_outputs({"bucket": self.bucket, "arn": self.arn})
 
 

@@ -142,10 +142,14 @@ def marquez_node(
     repositories: Sequence[str] = (),
     kms_key_arn: pulumi.Input[str] | None = None,
     group_name: str | None = None,
+    secrets: Sequence[str] = (),
+    domains: Sequence[str] = (),
+    intake: bool = False,
 ) -> pulumi.Output[str]:
     """What a Marquez node may do; with `group_name`, also report readiness to its Auto Scaling group.
 
-    `repositories`: those of its images that lie in Amazon ECR.
+    `repositories`: those of its images that lie in Amazon ECR; `secrets` (ARNs) and `domains` (DataZone's
+    ids): of further sinks; `intake`: it writes what producers post to the log.
     """
 
     def below(*prefixes: str) -> list[pulumi.Input[str]]:
@@ -166,6 +170,8 @@ def marquez_node(
             conditions={"StringEquals": {"cloudwatch:namespace": metrics_namespace}},
         ),
     ]
+    if intake:
+        statements.append(statement(["s3:PutObject"], below("events/"), sid="WriteLineageLog"))
     if kms_key_arn is not None:
         services = partition.via(region, "s3", "secretsmanager")
         statements.append(
@@ -176,6 +182,15 @@ def marquez_node(
                 conditions={"StringEquals": {"kms:ViaService": services}},
             )
         )
+    if secrets or domains:
+        statements.append(statement(["s3:PutObject"], below("sinks/"), sid="SetAsideForSinks"))
+    if secrets:
+        statements.append(
+            statement(["secretsmanager:GetSecretValue"], [*sorted(set(secrets))], sid="ReadSinkSecrets")
+        )
+    if domains:
+        arns = [f"arn:{partition.name}:datazone:{region}:*:domain/{each}" for each in sorted(set(domains))]
+        statements.append(statement(["datazone:PostLineageEvent"], arns, sid="PostToDomains"))
     if repositories:
         statements += [
             statement(["ecr:GetAuthorizationToken"], ["*"], sid="LogInToRegistry"),  # it has no resources

@@ -48,6 +48,7 @@ class LineageLog(pulumi.ComponentResource):
             name,
             PrivateBucketArgs(
                 keep=args.settings.production,
+                name_prefix=args.settings.bucket_prefix,
                 old_versions_days=3,
                 old_versions_prefixes=(EVENTS, CHECKPOINTS, SET_ASIDE, DEPLOY, PUSHES),
                 expire={EVENTS: args.settings.lineage_retention_days},

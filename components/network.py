@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Network
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 import pulumi_awsx as awsx
+from bluegreen.timeline import Colour
 
 from components.config.settings import Settings
 from components.traffic_logs import FLOWS, TrafficLogs
@@ -18,7 +20,7 @@ from components.traffic_logs import FLOWS, TrafficLogs
 ENDPOINT_SERVICES = (
     "airflow.api",
     "airflow.env",
-    "airflow.ops",  # not in all regions
+    "airflow.ops",
     "ec2messages",
     "kms",
     "logs",
@@ -28,14 +30,22 @@ ENDPOINT_SERVICES = (
     "ssm",
     "ssmmessages",
 )
-SERVICES_OF_ALL = tuple(each for each in ENDPOINT_SERVICES if each != "airflow.ops")
+NOT_EVERYWHERE = "airflow.ops"
+SERVICES_OF_ALL = tuple(each for each in ENDPOINT_SERVICES if each != NOT_EVERYWHERE)
 # What the provider says, in different versions.
 NO_SUCH_SERVICE = (
     "no matching EC2 VPC Endpoint Service found",
     "couldn't find resource",
     "InvalidServiceName",
 )
+REQUIREMENTS = "requirements.txt"  # in the record of what is deployed
 HA_ENDPOINT_SERVICES = ("autoscaling",)  # to which the nodes report that they are ready
+IMAGE_SERVICES = ("ecr.api", "ecr.dkr")  # where the nodes' images are if there is no way out
+STRATEGIES = {
+    "single": awsx.ec2.NatGatewayStrategy.SINGLE,
+    "per_az": awsx.ec2.NatGatewayStrategy.ONE_PER_AZ,
+    "none": awsx.ec2.NatGatewayStrategy.NONE,
+}
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,8 @@ class Network(pulumi.ComponentResource):
     private_subnet_ids: pulumi.Output[Sequence[str]]
     cidrs: Sequence[str]
     """Of the whole VPC."""
+    endpoints: Sequence[pulumi.Resource] = ()
+    """What calls to AWS's services go through; without a NAT gateway, all of them."""
 
     def __init__(self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("mwaa-openlineage:index:Network", name, None, opts)
@@ -101,7 +113,7 @@ class Network(pulumi.ComponentResource):
             return
         settings, plan = args.settings, subnet_plan(args.settings.vpc_cidr)
         self.cidrs = [settings.vpc_cidr]
-        nat, kind = awsx.ec2.NatGatewayStrategy, awsx.ec2.SubnetType
+        kind = awsx.ec2.SubnetType
         # EXACT requires each zone's ranges in order, without gaps.
         ranges = {
             "private": (kind.PRIVATE, plan.private),
@@ -115,9 +127,7 @@ class Network(pulumi.ComponentResource):
             availability_zone_names=list(args.availability_zones),
             enable_dns_hostnames=True,
             enable_dns_support=True,
-            nat_gateways=awsx.ec2.NatGatewayConfigurationArgs(
-                strategy=nat.SINGLE if settings.nat == "single" else nat.ONE_PER_AZ
-            ),
+            nat_gateways=awsx.ec2.NatGatewayConfigurationArgs(strategy=STRATEGIES[settings.nat]),
             subnet_strategy=awsx.ec2.SubnetAllocationStrategy.EXACT,
             subnet_specs=[
                 awsx.ec2.SubnetSpecArgs(type=of_kind, name=role, cidr_blocks=list(cidrs))
@@ -141,8 +151,8 @@ class Network(pulumi.ComponentResource):
         aws.ec2.DefaultSecurityGroup(name, vpc_id=vpc.vpc_id, opts=pulumi.ResourceOptions(parent=self))
         if args.traffic_logs is not None and settings.flow_log_days:
             self._flow_log(name, args.traffic_logs)
-        if settings.vpc_endpoints:
-            self._endpoints(name, args, plan)
+        if endpoint_services(settings):
+            self.endpoints = self._endpoints(name, args, plan)
         self.register_outputs({"vpc_id": self.vpc_id, "private_subnet_ids": self.private_subnet_ids})
 
     def _flow_log(self, name: str, logs: TrafficLogs) -> None:
@@ -156,7 +166,7 @@ class Network(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[logs]),
         )
 
-    def _endpoints(self, name: str, args: NetworkArgs, plan: SubnetPlan) -> None:
+    def _endpoints(self, name: str, args: NetworkArgs, plan: SubnetPlan) -> Sequence[pulumi.Resource]:
         child = pulumi.ResourceOptions(parent=self)
         group = aws.ec2.SecurityGroup(
             f"{name}-endpoints",
@@ -164,7 +174,7 @@ class Network(pulumi.ComponentResource):
             vpc_id=self.vpc_id,
             opts=child,
         )
-        for zone, cidr in zip("ab", plan.private, strict=True):
+        made: list[pulumi.Resource] = [
             aws.vpc.SecurityGroupIngressRule(
                 f"{name}-endpoints-{zone}",
                 security_group_id=group.id,
@@ -175,15 +185,15 @@ class Network(pulumi.ComponentResource):
                 to_port=443,
                 opts=child,
             )
-        ha = HA_ENDPOINT_SERVICES if args.settings.enable_ha_marquez else ()
-        for service in sorted([*ENDPOINT_SERVICES, *ha]):
-            service_name, zones = _service(args.settings.region, service, "Interface")
-            # Not every service is in every region, and not in all of a region's zones.
-            within = [index for index, zone in enumerate(args.availability_zones) if zone in zones]
+            for zone, cidr in zip("ab", plan.private, strict=True)
+        ]
+        for service in endpoint_services(args.settings):
+            service_name, within = _zones_of(service, args.settings.region, args.availability_zones)
             if not within:
-                pulumi.info(f"{args.settings.region} has no endpoint of {service}: calls go through NAT")
+                said = "calls go through NAT" if args.settings.nat != "none" else "it cannot be called"
+                pulumi.info(f"{args.settings.region} has no endpoint of {service}: {said}")
                 continue
-            aws.ec2.VpcEndpoint(
+            endpoint = aws.ec2.VpcEndpoint(
                 f"{name}-{service.replace('.', '-')}",
                 vpc_id=self.vpc_id,
                 vpc_endpoint_type="Interface",
@@ -193,6 +203,63 @@ class Network(pulumi.ComponentResource):
                 security_group_ids=[group.id],
                 opts=child,
             )
+            made.append(endpoint)
+        return made
+
+
+def endpoint_services(settings: Settings) -> Sequence[str]:
+    """The services that the stack's network is to have interface endpoints for."""
+    alone = settings.nat == "none"
+    if settings.vpc_id is not None or not (settings.vpc_endpoints or alone):
+        return ()
+    ha = HA_ENDPOINT_SERVICES if settings.enable_ha_marquez else ()
+    return sorted([*ENDPOINT_SERVICES, *ha, *(IMAGE_SERVICES if alone else ())])
+
+
+def check_way_out(
+    settings: Settings,
+    zones: tuple[str, str],
+    previous: Mapping[str, Any],
+    planned: Mapping[Colour, Mapping[str, Any]],
+) -> None:
+    """Whether the stack can work without NAT gateways, if it is to have none. Raises pulumi.RunError.
+
+    `previous`: its outputs; `planned`: its environments, as `components.airflow.definition` has them.
+    """
+    if settings.nat != "none" or settings.vpc_id is not None:
+        return
+    needed = [each for each in endpoint_services(settings) if each != NOT_EVERYWHERE]
+    missing = [each for each in needed if not _zones_of(each, settings.region, zones)[1]]
+    if missing:
+        raise pulumi.RunError(
+            f"nat is none, and {' and '.join(zones)} have no endpoint of {', '.join(missing)}:\n"
+            f"  pulumi config set nat single -s {settings.stack}"
+        )
+    if previous.get("nat") in (None, "none"):
+        return
+    # A rollout would first remove the way out, and only then bring the wheels.
+    late = [
+        colour
+        for colour, existing in (previous.get("airflow_environments") or {}).items()
+        if colour in planned
+        and existing["deployed"].get(REQUIREMENTS) != planned[colour]["deployed"][REQUIREMENTS]
+    ]
+    if late:
+        raise pulumi.RunError(
+            f"nat becomes none, but the requirements of {' and '.join(late)} still come from the internet; "
+            "nothing was changed. First the wheels, then this:\n"
+            f"  pulumi config set nat {previous['nat']} -s {settings.stack}\n"
+            f"  {'mwaactl rollout' if settings.enable_blue_green else 'pulumi up'} -s {settings.stack}\n"
+            f"  pulumi config set nat none -s {settings.stack}\n"
+            f"  pulumi up -s {settings.stack}"
+        )
+
+
+def _zones_of(service: str, region: str, zones: Sequence[str]) -> tuple[str, list[int]]:
+    """The name of a service's endpoint service, and which of these zones have it: not every service is in
+    every region, and not in all of a region's zones."""
+    name, there = _service(region, service, "Interface")
+    return name, [index for index, zone in enumerate(zones) if zone in there]
 
 
 def _picked(indices: Sequence[int], ids: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
+from components.config.files import AUTHORITIES
 from components.config.settings import Settings
 from components.network import HA_ENDPOINT_SERVICES, NO_SUCH_SERVICE, SERVICES_OF_ALL, OwnNetwork
 
@@ -82,6 +83,11 @@ def _of_subnet(subnet: aws.ec2.GetSubnetResult, settings: Settings, *, new: bool
         if missing:
             yield (
                 f"{subnet.id} has no route to {INTERNET}, and the VPC no endpoint for {', '.join(missing)}"
+            )
+        if settings.enable_ha_marquez and settings.aurora_authorities_file is None:
+            yield (
+                f"{subnet.id} has no route to {INTERNET}, so aurora_authorities_file must name the file that "
+                f"nodes cannot fetch: curl -o rds.pem {AUTHORITIES}"
             )
 
 

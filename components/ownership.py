@@ -32,8 +32,8 @@ class Names:
         return cls(
             ownership_parameter=f"/{path}/ownership",
             active_environment_parameter=f"/{path}/active-environment",
-            connections_prefix=f"{path}/connections",
-            variables_prefix=f"{path}/variables",
+            connections_prefix=settings.connections_prefix or f"{path}/connections",
+            variables_prefix=settings.variables_prefix or f"{path}/variables",
         )
 
 

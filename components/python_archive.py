@@ -1,4 +1,4 @@
-"""Archives that run elsewhere as they are: packages of ours, with boto3 and every package that it imports.
+"""Archives that run elsewhere as they are: packages of ours, with those that they import, as boto3.
 
 The packages are those of this program's own environment, which the lock file pins by hash. Where they run,
 nothing is installed, so that depends on no package index, and runs what the tests ran.
@@ -14,14 +14,14 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from components.archive import content_hash, package_files, zip_bytes
+from components.archive import content_hash, package_files, write_zip
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-THEIRS = "boto3"
+THEIRS = ("boto3",)
 BUILT = CHECKOUT / ".local" / "archives"
 
 
-def built(name: str, files: Mapping[str, bytes]) -> Path:
+def built(name: str, files: Mapping[str, bytes | Path]) -> Path:
     """The archive of these files. The name of the file changes with the content."""
     path = BUILT / f"{name}-{content_hash(files)}.zip"
     if not path.exists():
@@ -29,31 +29,36 @@ def built(name: str, files: Mapping[str, bytes]) -> Path:
         # Several programs may build it at once: none sees a part of it.
         descriptor, part = tempfile.mkstemp(dir=BUILT)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(zip_bytes(files))
+            write_zip(file, files)
         Path(part).rename(path)
     return path
 
 
-def runnable_files(packages: Sequence[Path], services: Sequence[str]) -> dict[str, bytes]:
-    """`{path inside: content}` of our packages, of boto3 for these services, and of all that it requires."""
+def runnable_files(
+    packages: Sequence[Path], services: Sequence[str], theirs: Sequence[str] = THEIRS
+) -> dict[str, bytes]:
+    """`{path inside: content}` of our packages, of theirs, and of all that these require.
+
+    Of boto3, what it needs for these services.
+    """
     files = {path: data for package in packages for path, data in package_files(package).items()}
-    for package in required(THEIRS):
+    for package in required(*theirs):
         for file in package.files or ():
             if _runs(file, services):
                 files[file.as_posix()] = Path(str(file.locate())).read_bytes()
     return files
 
 
-def required(name: str) -> list[Distribution]:
-    """A package and all that it requires without extras. All of them are pure Python."""
-    names, packages = [name], dict[str, Distribution]()
+def required(*wanted: str) -> list[Distribution]:
+    """Packages and all that they require without extras. All of them are pure Python."""
+    names, packages = [*wanted], dict[str, Distribution]()
     while names:
         package = distribution(names.pop())
         packages[package.name] = package
         for line in package.requires or ():
             requirement = Requirement(line)
-            wanted = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-            if wanted and distribution(requirement.name).name not in packages:
+            needed = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+            if needed and distribution(requirement.name).name not in packages:
                 names.append(requirement.name)
     return list(packages.values())
 

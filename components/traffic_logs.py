@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -14,6 +15,24 @@ from components.config.settings import Settings
 BUCKETS = "buckets/"
 BALANCER = "balancer"  # without a slash: the load balancer adds it, and the folder AWSLogs
 FLOWS = "flows"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessLogs:
+    """Where the access logs go: below `prefix` of a bucket. `ready`: what must exist before."""
+
+    bucket: pulumi.Input[str]
+    prefix: str = ""
+    ready: Sequence[pulumi.Resource] = ()
+
+    @property
+    def of_buckets(self) -> AccessLog:
+        return AccessLog(bucket=self.bucket, prefix=f"{self.prefix}{BUCKETS}", ready=self.ready)
+
+    @property
+    def of_balancer(self) -> str:
+        """The prefix of the load balancer's."""
+        return f"{self.prefix}{BALANCER}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +49,6 @@ class TrafficLogs(pulumi.ComponentResource):
 
     bucket: pulumi.Output[str]
     arn: pulumi.Output[str]
-    of_buckets: AccessLog
 
     def __init__(self, name: str, args: TrafficLogsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("mwaa-openlineage:index:TrafficLogs", name, None, opts)
@@ -45,6 +63,7 @@ class TrafficLogs(pulumi.ComponentResource):
             name,
             PrivateBucketArgs(
                 keep=settings.production,
+                name_prefix=settings.bucket_prefix,
                 old_versions_days=1,  # each log is written once
                 expire={prefix: kept for prefix, kept in days.items() if kept},
                 statements=lambda arn: iam_policies.deliver_logs(
@@ -54,7 +73,6 @@ class TrafficLogs(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self),
         )
         self.bucket, self.arn = store.bucket, store.arn
-        self.of_buckets = AccessLog(bucket=self.bucket, prefix=BUCKETS, ready=self)
         self.register_outputs({"bucket": self.bucket, "arn": self.arn})
 
 
@@ -63,3 +81,12 @@ def traffic_logs_of_the_stack(settings: Settings) -> TrafficLogs | None:
     if not settings.access_log_days and not settings.flow_log_days:
         return None
     return TrafficLogs("traffic-logs", TrafficLogsArgs(settings=settings))
+
+
+def access_logs_of_the_stack(settings: Settings, traffic_logs: TrafficLogs | None) -> AccessLogs | None:
+    """None if the settings want none."""
+    if settings.access_log_bucket is not None:
+        return AccessLogs(bucket=settings.access_log_bucket, prefix=f"{settings.name}/")
+    if traffic_logs is None or not settings.access_log_days:
+        return None
+    return AccessLogs(bucket=traffic_logs.bucket, ready=[traffic_logs])

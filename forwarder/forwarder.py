@@ -11,14 +11,13 @@ from datetime import UTC, datetime, timedelta
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from forwarder.carrier import Carrier, Lease
 from forwarder.checkpoint_keeper import CheckpointKeeper, LostCheckpointError
 from forwarder.metrics import Metrics
 from forwarder.rounds import Round, Rounds
 from lineage_log.checkpoint import BadCheckpointError, Checkpoint, Progress
-from lineage_log.delivery import Delivery
 from lineage_log.doubts import Doubt, Recent
 from lineage_log.log import Log, instant_of
-from lineage_log.marquez_client import MarquezClient
 from lineage_log.patient_client import Patience, StoppedError, UnreachableError
 
 log = logging.getLogger("forwarder")
@@ -50,7 +49,7 @@ class Forwarder:
         self,
         source: Log,
         keeper: CheckpointKeeper,
-        marquez: MarquezClient,
+        carrier: Carrier,
         timing: Timing,
         *,
         posters: int = 12,
@@ -58,21 +57,17 @@ class Forwarder:
         stop: threading.Event | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._log, self._keeper, self._marquez, self._timing = source, keeper, marquez, timing
+        self._log, self._keeper, self._carrier, self._timing = source, keeper, carrier, timing
         self._posters, self._metrics = posters, metrics
         self._stop = stop or threading.Event()
         self._now = now
         self._save_now = threading.Event()
         self._lost = threading.Event()  # set when the saving thread can no longer save the checkpoint
         self._progress: Progress | None = None  # while the checkpoint is ours
-        self._delivery = Delivery(
+        self._delivery = carrier.delivery(
             source,
-            marquez,
             timing.patience,
-            stop=self._stop,
-            may_post=self._check_lease,
-            until_saved=self._wait_until_saved,
-            now=self._time,
+            Lease(self._stop, self._check_lease, self._wait_until_saved, self._time),
         )
         self._recent: Recent = {}
         self._to_leave: dict[str, Doubt] = {}  # doubts for whoever has taken over
@@ -168,7 +163,7 @@ class Forwarder:
         finally:
             self._progress = None
             rounds.close()
-            self._marquez.close()
+            self._carrier.close()
             ended.set()
             self._save_now.set()
             saving.join()

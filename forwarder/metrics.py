@@ -25,7 +25,8 @@ class CloudWatch(Protocol):
 
 
 class Metrics:
-    """Reports the forwarder's metrics, each with the dimension LineageLog (the bucket's name).
+    """Reports the forwarder's metrics, each with the dimension LineageLog (the bucket's name), those
+    of a further sink also with Sink.
 
     `SecondsBehind`: the age of the oldest event that is not delivered; 0 if there is none. `Delivered`,
     `SetAside` and `Late` (delivered after newer events): events since the previous report. `DiskUsed`: how
@@ -38,12 +39,15 @@ class Metrics:
         namespace: str,
         bucket: str,
         *,
+        sink: str | None = None,
         disks: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cloudwatch, self._namespace, self._clock = cloudwatch, namespace, clock
         self._disks = disks
         self._dimensions = [{"Name": "LineageLog", "Value": bucket}]
+        if sink is not None:
+            self._dimensions.append({"Name": "Sink", "Value": sink})
         self._reported_at: float | None = None
         self._reported_counts = (0, 0, 0)
 

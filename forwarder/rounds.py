@@ -10,9 +10,9 @@ from itertools import islice
 from typing import NamedTuple
 
 from forwarder import late_listing
+from forwarder.carrier import Deliverer
 from forwarder.late_listing import HOUR, Listing
 from lineage_log.checkpoint import Checkpoint, ListingPosition, Progress
-from lineage_log.delivery import Delivery
 from lineage_log.event import Event
 from lineage_log.log import AFTER_ALL, ListedObject, Log, hour_prefix, instant_of, key_at
 from lineage_log.ordered_pool import OrderedPool
@@ -51,7 +51,7 @@ class Rounds:
     def __init__(
         self,
         source: Log,
-        delivery: Delivery,
+        delivery: Deliverer,
         progress: Progress,
         *,
         posters: int,

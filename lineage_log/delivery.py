@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from lineage_log.doubts import Doubt, Doubts
 from lineage_log.event import Event, parsed_instant
+from lineage_log.http_server import Answer
 from lineage_log.log import Log, instant_of
-from lineage_log.marquez_client import Answer, MarquezClient
+from lineage_log.marquez_client import MarquezClient
 from lineage_log.patient_client import Patience, PatientClient, Refusal, UnansweredError
 from lineage_log.read_ahead import read_ahead
 

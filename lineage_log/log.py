@@ -7,6 +7,7 @@ clock behind. Objects with other keys are not events and are ignored.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 EVENTS = "events/"
 SET_ASIDE = "set-aside/"
+SINKS = "sinks/"  # sinks/NAME/...: what that further sink refused
 AFTER_ALL = EVENTS + "~"  # no key of an event sorts after it
+OLDEST, NEWEST = timedelta(days=400), timedelta(minutes=5)  # of the time of an event that is written
 _TIME = re.compile(r"(\d{8}T\d{6}\.\d{6})Z[^/]*$")
 
 
@@ -45,6 +48,16 @@ def hour_prefix(instant: datetime) -> str:
 def key_at(instant: datetime) -> str:
     """A bound: the keys of events at `instant` or later sort after it, those of earlier ones before it."""
     return f"{hour_prefix(instant)}{instant.astimezone(UTC):%Y%m%dT%H%M%S.%f}Z"
+
+
+def new_key(instant: datetime | None, now: datetime, content: bytes) -> str:
+    """The key of an event that is written now. One whose time is out of bounds has a wrong clock.
+
+    The same rule as that of Airflow's transport, but the unique part is a hash of the content.
+    """
+    if instant is None or not now - OLDEST <= instant <= now + NEWEST:
+        instant = now
+    return f"{key_at(instant)}-{hashlib.sha256(content).hexdigest()[:12]}.json.gz"
 
 
 def instant_of(key: str) -> datetime | None:
@@ -106,12 +119,22 @@ class Log:
         # The whole body: only then does boto3 check that it is complete.
         return Event.parse(key, answer["Body"].read())
 
-    def set_aside(self, key: str, reason: str) -> None:
-        """Copy a refused event to `set-aside/`, with the reason in its metadata."""
+    def write(self, key: str, packed: bytes) -> None:
+        """Write an event, compressed by gzip."""
+        self._s3.put_object(
+            Bucket=self._bucket,
+            Key=key,
+            Body=packed,
+            ContentType="application/json",
+            ContentEncoding="gzip",
+        )
+
+    def set_aside(self, key: str, reason: str, below: str = SET_ASIDE) -> None:
+        """Copy a refused event `below` a prefix, with the reason in its metadata."""
         try:
             self._s3.copy_object(
                 Bucket=self._bucket,
-                Key=SET_ASIDE + key.removeprefix(EVENTS),
+                Key=below + key.removeprefix(EVENTS),
                 CopySource={"Bucket": self._bucket, "Key": key},
                 MetadataDirective="REPLACE",
                 ContentType="application/json",

@@ -118,6 +118,19 @@ def airflow(
     typer.echo(json.dumps(installed.fields()))
 
 
+@app.command()
+def wheels(
+    version: Annotated[str, typer.Argument(help="of Airflow")],
+    requirements: Annotated[Path, typer.Argument(help="a requirements.txt")],
+    folder: Annotated[Path, typer.Argument(help="an empty folder")],
+    python: Annotated[str, typer.Option(help="the version of Amazon's image")],
+) -> None:
+    """Fetch the wheels of requirements, for `mwaactl requirements package`; print which, as JSON."""
+    from local.airflow.wheels import package
+
+    typer.echo(json.dumps(package(Home.find(), version, python, requirements, folder).fields()))
+
+
 def main() -> None:
     try:
         app()

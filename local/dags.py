@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from watchfiles import watch
@@ -16,6 +17,8 @@ from local.processes import LocalError, clean_environ, start, stop
 NAME = "dags"
 EXAMPLES = CHECKOUT / "dags"
 RETRY_MILLISECONDS = 5000
+SHOWN = 12  # DAGs
+ABOUT_SWITCHES = "docs/switching.md"
 
 
 def chosen(home: Home, given: str) -> Path:
@@ -63,3 +66,47 @@ def push_changes(folder: Path, stack: str, report: Callable[[str], None]) -> Non
         names = ", ".join(sorted({Path(path).name for _, path in changes})) or "all files"
         outcome = f"failed:\n{done.stdout.strip()}" if behind else f"took {time.monotonic() - begun:.1f} s"
         report(f"pushing {names} {outcome}")
+
+
+def unlike_others(
+    folder: Path, stack: str, env: Mapping[str, str], report: Callable[[str], None]
+) -> tuple[str, ...]:
+    """Lines that name the DAGs of a folder of the user's own which a switch treats unlike others; () if none.
+
+    `mwaactl dags check` tells, which imports the folder with the stack's Airflow and requirements.
+    """
+    if folder == EXAMPLES:
+        return ()
+    command = ["mwaactl", "dags", "check", str(folder), "-s", stack]
+    report(f"what a switch will treat unlike other DAGs: {' '.join(command)}")
+    done = subprocess.run(
+        [*command, "--json"],
+        cwd=CHECKOUT,
+        env=clean_environ(**env),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    try:
+        found = json.loads(done.stdout)
+        special: Mapping[str, list[str]] = found["special"]
+    except (ValueError, KeyError):
+        report(f"they are not known: {(done.stdout + done.stderr).strip()[-500:]}")
+        return ()
+    for version in found["versions"]:
+        for each in version["import_errors"]:
+            report(f"{each['file']} was not looked at: {each['message'].splitlines()[-1]}")
+    return tuple(_table(special, " ".join(command)))
+
+
+def _table(special: Mapping[str, list[str]], command: str) -> Iterator[str]:
+    if not special:
+        return
+    yield f"A switch treats these DAGs unlike others (see {ABOUT_SWITCHES}):"
+    shown = sorted(special)[:SHOWN]
+    width = max(map(len, shown))
+    for dag in shown:
+        for number, reason in enumerate(special[dag]):
+            yield f"  {'' if number else dag:<{width}}  {reason}"
+    if more := len(special) - len(shown):
+        yield f"  and {more} more: {command}"

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,15 +111,30 @@ def up(home: Home, mode: str, report: Report, own: Own = Own()) -> None:
     report(f"DAGs: {' '.join(command)}")
     _run(command, operator)
     dags.follow(home, folder, mode, operator)
+    back_end, intake = (
+        _start_lineage(home, mode, outputs, env) if outputs["lineage_backend"] else (None, None)
+    )
+    _wait_for_work(outputs, operator, EXAMPLE if folder == dags.EXAMPLES else PROBE, report)
+    both = "green" in outputs["airflow_environments"]
+    unlike_others = dags.unlike_others(folder, mode, operator, report) if both else ()
+    report("ready")
+    print(_summary(home, mode, outputs, back_end, intake, unlike_others), flush=True)
+
+
+def _start_lineage(
+    home: Home, mode: str, outputs: Mapping[str, Any], env: dict[str, str]
+) -> tuple[lineage.BackEnd, str | None]:
+    """The back end, and forwarder and intake (its URL) in the role of Marquez's nodes."""
     back_end = lineage.start_back_end(home, mode, clean_environ(**env))
     lineage.keep_address(home, back_end)
     exported = json.loads(_run(["pulumi", "stack", "export", "-s", mode], env))
     role = role_of_the_nodes(exported["deployment"]["resources"])
     node = clean_environ(**env | callers.of_role(home, role))
     lineage.start_forwarder(home, mode, outputs["lineage_log_bucket"], back_end, node)
-    _wait_for_work(outputs, operator, EXAMPLE if folder == dags.EXAMPLES else PROBE, report)
-    report("ready")
-    print(_summary(home, mode, outputs, back_end), flush=True)
+    intake = None
+    if outputs["lineage_intake_url"]:
+        intake = lineage.start_intake(home, mode, outputs["lineage_log_bucket"], node)
+    return back_end, intake
 
 
 def _as_one(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -270,8 +285,15 @@ def _task_states(name: str, dag: str, env: Mapping[str, str]) -> set[str]:
     return {str(task["state"]) for task in tasks if task["dag_run_id"].startswith("scheduled__")}
 
 
-def _summary(home: Home, mode: str, outputs: Mapping[str, Any], back_end: lineage.BackEnd) -> str:
-    """What runs where, and what to try next."""
+def _summary(
+    home: Home,
+    mode: str,
+    outputs: Mapping[str, Any],
+    back_end: lineage.BackEnd | None,
+    intake: str | None = None,
+    unlike_others: Sequence[str] = (),
+) -> str:
+    """What runs where, which DAGs a switch treats unlike others, and what to try next."""
     airflows = [
         f"  {colour:<8} http://{at['webserver_url']}   Airflow {at['airflow_version']}, login admin / admin"
         for colour, at in outputs["airflow_environments"].items()
@@ -285,9 +307,11 @@ def _summary(home: Home, mode: str, outputs: Mapping[str, Any], back_end: lineag
             "",
             f"{outputs['name']} is up ({mode}).",
             *airflows,
-            f"  lineage  {back_end.page}   {back_end.kind}",
+            f"  lineage  {back_end.page}   {back_end.kind}" if back_end else "  lineage  no Marquez",
+            *([f"  intake   {intake}   for OpenLineage's clients"] if intake else []),
             f"  AWS      {endpoint}   MiniStack: S3, SSM, Secrets Manager, ...",
             f"  logs     {home.logs}",
+            *(("", *unlike_others) if unlike_others else ()),
             "",
             "Try next:",
             '  eval "$(make -s local-env)"',

@@ -89,6 +89,10 @@ class Clients:
         return client
 
     @cached_property
+    def ec2(self) -> Any:
+        return self._client("ec2", read_timeout=10, attempts=4)
+
+    @cached_property
     def sts(self) -> Any:
         return self._client("sts", read_timeout=5, attempts=3)
 

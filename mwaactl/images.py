@@ -61,6 +61,8 @@ class StackConfig:
             raise UsageError(
                 f"Pulumi.yaml in {self.folder} has no {', '.join(missing)}: is it of this project?"
             )
+        if (lineage := own.get("lineage", "marquez")) != "marquez":
+            raise UsageError(f"the stack has no Marquez (lineage: {lineage}), and so none of its images")
         return own
 
     def write(self, key: str, value: str) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bluegreen.timeline import Colour, other_colour
 from packaging.version import Version
@@ -58,10 +58,16 @@ class Stack(_Outputs):
     active_environment_parameter: str
     switch_lead_seconds: float
     gate_probe_minutes: int
+    lineage: Literal["marquez", "log", "none"]
+    """What becomes of it: in the log and Marquez, in the log alone, or Airflow emits none."""
+    lineage_sinks: tuple[str, ...]
+    """The names of what the log is carried to beside Marquez."""
     lineage_log_bucket: str
+    """Also of what is no lineage: every stack has it."""
     lineage_url: str
+    """Of Marquez; empty: the stack has none."""
     lineage_open_command: str
-    """For a shell: forwards Marquez's web pages to a port of this machine."""
+    """For a shell: forwards Marquez's web pages to a port of this machine; empty like `lineage_url`."""
     dashboard_url: str
     """Empty: the stack has none."""
     operator_policies: Mapping[str, Mapping[str, Any]]
@@ -79,6 +85,23 @@ class Stack(_Outputs):
     def probe_period(self) -> timedelta:
         """The time from one run of the probe to the next."""
         return timedelta(minutes=self.gate_probe_minutes)
+
+    @property
+    def lacks(self) -> str:
+        """Which part of lineage the stack does not have, and the setting that says so; empty: it has all."""
+        if self.lineage == "marquez":
+            return ""
+        part = "Marquez" if self.lineage == "log" else "lineage"
+        return f"stack {self.stack} has no {part} (lineage: {self.lineage})"
+
+    def marquez(self, to: str | None) -> str:
+        """The root URL of Marquez: `to`, or the stack's own; UsageError if there is neither."""
+        if to or self.lineage_url:
+            return to or self.lineage_url
+        raise UsageError(
+            f"{self.lacks}. Name a Marquez with --to, or make one: "
+            f"pulumi config set lineage marquez -s {self.stack} && pulumi up -s {self.stack}"
+        )
 
     def require(self, colour: Colour) -> Environment:
         """The environment of that colour; UsageError with the commands that create it if there is none."""

@@ -36,11 +36,6 @@ def airflow_options(
     A later change would be an environment update of 20-30 minutes. `lineage_bucket`: the lineage log's, which
     also has what does not fit into the ownership parameter; `life`: the environment's.
     """
-    transport = {
-        "type": "bluegreen.transport.LineageLogTransport",
-        "bucket": lineage_bucket,
-        "prefix": EVENTS,
-    }
     secrets = {
         "connections_prefix": names.connections_prefix,
         "variables_prefix": names.variables_prefix,
@@ -60,13 +55,12 @@ def airflow_options(
         "bluegreen.max_age_seconds": "60",
         "bluegreen.wait_seconds": "60",
         "bluegreen.hosts": str(own.max_workers + own.schedulers),
-        "openlineage.namespace": settings.namespace(colour),
-        "openlineage.transport": _json(transport),
+        **_openlineage(settings, colour, lineage_bucket),
         "secrets.backend": SECRETS_BACKEND,
         "secrets.backend_kwargs": json.dumps(secrets),
         # Their defaults differ between Airflow 2 and 3: an upgrade would shift the data intervals.
-        "scheduler.create_cron_data_intervals": "True",
-        "scheduler.catchup_by_default": "False",
+        "scheduler.create_cron_data_intervals": str(settings.create_cron_data_intervals),
+        "scheduler.catchup_by_default": str(settings.catchup_by_default),
         # The same on both sides, or a new DAG would run on one and wait on the other.
         "core.dags_are_paused_at_creation": str(settings.is_paused_upon_creation),
     }
@@ -76,6 +70,15 @@ def airflow_logging(own: EnvironmentSettings) -> dict[str, dict[str, Any]]:
     """Every log of the environment, each at its level."""
     levels: dict[str, str] = LOG_LEVELS | dict(own.log_levels)
     return {f"{kind}_logs": {"enabled": True, "log_level": level} for kind, level in levels.items()}
+
+
+def _openlineage(
+    settings: Settings, colour: Colour, bucket: pulumi.Input[str]
+) -> dict[str, pulumi.Input[str]]:
+    if settings.lineage == "none":
+        return {"openlineage.disabled": "True"}
+    transport = {"type": "bluegreen.transport.LineageLogTransport", "bucket": bucket, "prefix": EVENTS}
+    return {"openlineage.namespace": settings.namespace(colour), "openlineage.transport": _json(transport)}
 
 
 def _json(value: Mapping[str, pulumi.Input[str]]) -> pulumi.Input[str]:

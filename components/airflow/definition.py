@@ -16,7 +16,8 @@ import pulumi
 from bluegreen.timeline import Colour
 
 from components.airflow.configuration import airflow_logging, airflow_options
-from components.airflow.plugins import plugins_zip, requirements_txt
+from components.airflow.plugins import plugins_files, requirements_txt
+from components.archive import content_hash
 from components.config.airflow_versions import major
 from components.config.files import startup_script
 from components.config.rules import MAINTENANCE, SMALLEST_CLASS
@@ -59,9 +60,9 @@ class Parts:
         own = settings.environment(colour)
         return cls(
             role_arn=own.execution_role_arn or f"its role in {settings.iam_path}",
-            bucket_arn="its bucket",
+            bucket_arn=own.dags_bucket or "its bucket",
             requirements_version=_digest(requirements_txt(own).encode()),
-            plugins_version=_digest(plugins_zip(own.plugins_folder)),
+            plugins_version=DIGEST + content_hash(plugins_files(own)),
             startup_version=_digest(startup_script(own.startup_script)),
             security_group_id="its group",
             subnet_ids="the private subnets",
@@ -80,7 +81,7 @@ def identity(
     added here replaces every environment that exists: its life is born with these values.
     """
     return {
-        "name": f"{settings.name}-{colour}",
+        "name": settings.environment_name(colour),
         "region": settings.region,
         "airflow_major": _major_at_birth(major(settings.environment(colour).airflow_version), existing),
         "vpc_cidr": settings.vpc_cidr if settings.vpc_id is None else "",
@@ -116,7 +117,7 @@ def arguments(settings: Settings, colour: Colour, names: Names, parts: Parts) ->
     own = settings.environment(colour)
     least_webservers = 1 if own.environment_class == SMALLEST_CLASS else 2
     return {
-        "name": f"{settings.name}-{colour}",
+        "name": settings.environment_name(colour),
         "airflow_version": own.airflow_version,
         "environment_class": own.environment_class,
         "min_workers": own.min_workers,
@@ -173,10 +174,32 @@ def deployed(settings: Settings, colour: Colour, names: Names) -> dict[str, str]
     """
     texts = dict(_flat("", arguments(settings, colour, names, Parts.stand_ins(settings, colour))))
     for option in settings.environment(colour).airflow_options:
-        path = f"options.{option}"
-        text = f"{settings.name}-{colour} {option} {texts[path]}"
-        texts[path] = _digest(text.encode())[: len(DIGEST) + 6]
+        texts[f"options.{option}"] = _hidden(settings, colour, option, texts[f"options.{option}"])
     return texts
+
+
+# Of an adopted environment: what the settings have from it, and stand-ins that stand for the same.
+REPRODUCED = ("name", "dag_s3_path", "endpoint_management", "kms_key", "network_configuration.subnet_ids")
+
+
+def as_it_is(
+    settings: Settings, colour: Colour, found: Mapping[str, Any], planned: Mapping[str, str]
+) -> dict[str, str]:
+    """The record of an environment that the program has not deployed; in the form of `deployed`.
+
+    `found`: its arguments as AWS has them. What `planned` has the same is the same there, apart from files.
+    """
+    texts = {path: text for path, text in _flat("", found) if not path.endswith("cloud_watch_log_group_arn")}
+    for path, text in texts.items():
+        section, _, option = path.partition(".")
+        if section == SHORT["airflow_configuration_options"] and planned.get(path) != text:
+            texts[path] = _hidden(settings, colour, option, text)
+    return texts | {path: planned[path] for path in REPRODUCED}
+
+
+def _hidden(settings: Settings, colour: Colour, option: str, text: str) -> str:
+    name = settings.environment_name(colour)
+    return _digest(f"{name} {option} {text}".encode())[: len(DIGEST) + 6]
 
 
 def _flat(path: str, value: Any) -> Iterator[tuple[str, str]]:

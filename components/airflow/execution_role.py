@@ -23,8 +23,8 @@ NOT_ALLOWED_TO_ASK = ("AccessDenied", "not authorized to perform")
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutionRoleArgs:
-    """What the role needs to access; `environment`: the name of the environment. Others as in
-    `AirflowExecution`."""
+    """What the role needs to access; `environment`: the name of the environment; `used`: this run gives the
+    role to it. Others as in `AirflowExecution`."""
 
     settings: Settings
     own: EnvironmentSettings
@@ -34,6 +34,7 @@ class ExecutionRoleArgs:
     ownership_parameter: str
     secret_prefixes: Sequence[str]
     kms_key_arn: pulumi.Input[str] | None
+    used: bool = True
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,13 @@ def execution_role(name: str, args: ExecutionRoleArgs, opts: pulumi.ResourceOpti
     """The role of an environment. Raises pulumi.RunError if an existing one is not as it must be."""
     existing = args.own.execution_role_arn
     if existing is not None:
-        _check_trust(existing, args)
         arn = pulumi.Output.from_input(existing)
         document = _document(args, arn)
+        if args.used:
+            _check_trust(existing, args)
+            arn = _checked(existing, document, args)
         name = existing.rpartition("/")[2]
-        return ExecutionRole(_checked(existing, document, args), pulumi.Output.from_input(name), document, [])
+        return ExecutionRole(arn, pulumi.Output.from_input(name), document, [])
     made = create_role(
         name,
         RoleArgs(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,17 +11,19 @@ import pulumi_aws as aws
 from bluegreen.proof import PROBE_FILE
 from bluegreen.timeline import Colour
 
+from components.airflow import adoption
 from components.airflow.definition import PLUGINS, REQUIREMENTS, STARTUP, Parts, arguments
 from components.airflow.execution_role import ExecutionRole, ExecutionRoleArgs, execution_role
 from components.airflow.life import Life, LifeArgs
-from components.airflow.plugins import plugins_zip, requirements_txt
+from components.airflow.plugins import plugins_files, requirements_txt
 from components.airflow.probe import dag_file
-from components.bucket import AccessLog, PrivateBucket, PrivateBucketArgs
+from components.bucket import AccessLog, Bucket, ExistingBucket, PrivateBucket, PrivateBucketArgs
 from components.config.files import startup_script
 from components.config.settings import Settings
 from components.left_alone import refusal
 from components.lineage_log import PUSHES, LineageLog
 from components.ownership import Names
+from components.python_archive import built
 
 LOG_GROUPS = ("DAGProcessing", "Scheduler", "Task", "WebServer", "Worker")
 # Creating takes 20-30 minutes. A GRACEFUL update waits up to 12 hours for running tasks.
@@ -33,9 +34,9 @@ TIMEOUTS = pulumi.CustomTimeouts(create="2h", update="14h", delete="2h")
 class MwaaArgs:
     """`plan`: as `planned` has it; `names`: those of the stack's parameters and secrets.
 
-    `kms_key_arn`: the stack's key;
+    `kms_key_arn`: the stack's key; `reached_through`: what must be there before the environment starts;
     `previous_life`: that of the environment of this colour which the stack had before this run; `updated`:
-    this run changes it; `left_alone`: it must not.
+    this run changes it; `left_alone`: it must not; `held`: it was adopted, and stays as it is.
     """
 
     settings: Settings
@@ -47,9 +48,11 @@ class MwaaArgs:
     lineage_log: LineageLog
     kms_key_arn: pulumi.Input[str] | None
     access_log: AccessLog | None = None
+    reached_through: Sequence[pulumi.Resource] = ()
     previous_life: str | None = None
     updated: bool = False
     left_alone: bool = False
+    held: bool = False
 
 
 class Files(NamedTuple):
@@ -81,7 +84,8 @@ class Mwaa(pulumi.ComponentResource):
         super().__init__("mwaa-openlineage:index:Mwaa", name, None, opts)
         self._name = name
         self._args = args
-        self._environment_name = f"{args.settings.name}-{args.colour}"
+        self._environment_name = args.settings.environment_name(args.colour)
+        self._adopted = args.colour == adoption.ADOPTS and args.settings.adopted_environment is not None
         self._child = pulumi.ResourceOptions(parent=self)
 
         self.life = Life(
@@ -104,14 +108,17 @@ class Mwaa(pulumi.ComponentResource):
             files,
             role,
             group,
-            depends_on=[bucket, files.dags, files.probe, *role.permissions, *rules, *logs],
+            depends_on=[
+                *(*bucket.ready, files.dags, files.probe, *role.permissions, *rules, *logs),
+                *args.reached_through,
+            ],
         )
         if args.settings.endpoint_management == "CUSTOMER":
             self._endpoints(environment, group)
         self.execution_policy = role.document
         self.bucket, self.role_name = bucket.bucket, role.name
-        self.task_log = logs[LOG_GROUPS.index("Task")].name
-        self.scheduler_log = logs[LOG_GROUPS.index("Scheduler")].name
+        self.task_log = self._log("Task", logs)
+        self.scheduler_log = self._log("Scheduler", logs)
         self.outputs = self._exported(environment, bucket, role)
         self.register_outputs({"bucket": self.bucket})
 
@@ -120,13 +127,18 @@ class Mwaa(pulumi.ComponentResource):
         args = self._args
         return refusal(self._name, args.colour, args.settings.stack) if args.left_alone else None
 
-    def _bucket(self) -> PrivateBucket:
+    def _bucket(self) -> Bucket:
         args = self._args
+        own = args.settings.environment(args.colour).dags_bucket
+        if own is not None:
+            return ExistingBucket.named(own)
         return PrivateBucket(
             self._name,
             # A failed update goes back to the previous requirements and plugins: they must still be there.
             PrivateBucketArgs(
                 keep=args.settings.production,
+                name_prefix=args.settings.bucket_prefix,
+                old_versions_days=args.settings.old_versions_days,
                 old_versions=5,
                 passing=(PUSHES,),  # each push removes its own, and their names never come back
                 kms_key_arn=args.kms_key_arn,
@@ -135,10 +147,15 @@ class Mwaa(pulumi.ComponentResource):
             self._child,
         )
 
-    def _files(self, bucket: PrivateBucket) -> Files:
+    def _files(self, bucket: Bucket) -> Files:
         # An object written before the bucket is versioned would have no version to pass on.
-        in_bucket = pulumi.ResourceOptions(parent=self, depends_on=[bucket])
+        in_bucket = pulumi.ResourceOptions(parent=self, depends_on=bucket.ready)
         own = self._args.settings.environment(self._args.colour)
+        stays = pulumi.ResourceOptions(
+            parent=self,
+            depends_on=bucket.ready,
+            retain_on_delete=own.dags_bucket is not None,  # else all versions go, also those before ours
+        )
         return Files(
             requirements=aws.s3.BucketObjectv2(
                 f"{self._name}-requirements",
@@ -146,15 +163,16 @@ class Mwaa(pulumi.ComponentResource):
                 key=REQUIREMENTS,
                 content=requirements_txt(own),
                 content_type="text/plain",
-                opts=in_bucket,
+                opts=stays,
             ),
             plugins=aws.s3.BucketObjectv2(
                 f"{self._name}-plugins",
                 bucket=bucket.bucket,
                 key=PLUGINS,
-                content_base64=base64.b64encode(plugins_zip(own.plugins_folder)).decode(),
+                # The state keeps its hash: wheels may make it large.
+                source=pulumi.FileAsset(str(built("plugins", plugins_files(own)))),
                 content_type="application/zip",
-                opts=in_bucket,
+                opts=stays,
             ),
             # Always: the provider cannot take a script away from an environment again.
             startup=aws.s3.BucketObjectv2(
@@ -163,7 +181,7 @@ class Mwaa(pulumi.ComponentResource):
                 key=STARTUP,
                 content=startup_script(own.startup_script).decode(),
                 content_type="text/x-shellscript",
-                opts=in_bucket,
+                opts=stays,
             ),
             # The folder exists from the start, also in a file browser.
             dags=aws.s3.BucketObjectv2(
@@ -171,7 +189,7 @@ class Mwaa(pulumi.ComponentResource):
                 bucket=bucket.bucket,
                 key=own.dags_folder,
                 content_type="application/x-directory",
-                opts=in_bucket,
+                opts=stays,
             ),
             probe=aws.s3.BucketObjectv2(
                 f"{self._name}-probe",
@@ -183,7 +201,7 @@ class Mwaa(pulumi.ComponentResource):
             ),
         )
 
-    def _execution_role(self, bucket: PrivateBucket) -> ExecutionRole:
+    def _execution_role(self, bucket: Bucket) -> ExecutionRole:
         args = self._args
         return execution_role(
             self._name,
@@ -196,6 +214,7 @@ class Mwaa(pulumi.ComponentResource):
                 ownership_parameter=args.names.ownership_parameter,
                 secret_prefixes=(args.names.connections_prefix, args.names.variables_prefix),
                 kms_key_arn=args.kms_key_arn,
+                used=not args.held,
             ),
             self._child,
         )
@@ -226,7 +245,12 @@ class Mwaa(pulumi.ComponentResource):
         return group, [within, out]
 
     def _log_groups(self) -> list[aws.cloudwatch.LogGroup]:
-        """The log groups. Amazon MWAA would create them itself and leave them behind; these expire."""
+        """The log groups. Amazon MWAA would create them itself and leave them behind; these expire.
+
+        Those of an adopted environment are there, and keep what they have for as long as their owner said.
+        """
+        if self._adopted:
+            return []
         settings = self._args.settings
         return [
             aws.cloudwatch.LogGroup(
@@ -239,9 +263,15 @@ class Mwaa(pulumi.ComponentResource):
             for group in LOG_GROUPS
         ]
 
+    def _log(self, kind: str, groups: list[aws.cloudwatch.LogGroup]) -> pulumi.Output[str]:
+        """The name of a log group, known to whoever needs the group when it is there."""
+        if not groups:
+            return pulumi.Output.from_input(f"airflow-{self._environment_name}-{kind}")
+        return groups[LOG_GROUPS.index(kind)].name
+
     def _environment(
         self,
-        bucket: PrivateBucket,
+        bucket: Bucket,
         files: Files,
         role: ExecutionRole,
         group: aws.ec2.SecurityGroup,
@@ -261,22 +291,30 @@ class Mwaa(pulumi.ComponentResource):
             life=self.life.value,
             kms_key_arn=args.kms_key_arn,
         )
+        given = arguments(args.settings, args.colour, args.names, parts)
+        opts = pulumi.ResourceOptions(
+            parent=self,
+            depends_on=depends_on,
+            custom_timeouts=TIMEOUTS,
+            delete_before_replace=True,  # two cannot share the name
+            # A new life is a new environment, with a new database; an import has been born before its life.
+            replacement_trigger=None if args.held else self.life.value,
+            hooks=self.life.hooks,
+        )
+        if self._adopted:
+            adopted = adoption.options(self._environment_name, given, held=args.held)
+            opts = pulumi.ResourceOptions.merge(opts, adopted)
+        if args.held:
+            given = {key: given[key] for key in adoption.REQUIRED}
         return aws.mwaa.Environment(
             self._name,
-            **arguments(args.settings, args.colour, args.names, parts),
+            **given,
             # Of an update, not of the environment: AWS gives back that of the last one, and after a creation
             # none. Given without another change, it would be an update of its own.
             worker_replacement_strategy=(
                 args.settings.environment(args.colour).worker_replacement_strategy if args.updated else None
             ),
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                depends_on=depends_on,
-                custom_timeouts=TIMEOUTS,
-                delete_before_replace=True,  # two cannot share the name
-                replacement_trigger=self.life.value,  # a new life is a new environment, with a new database
-                hooks=self.life.hooks,
-            ),
+            opts=opts,
         )
 
     def _endpoints(self, environment: aws.mwaa.Environment, group: aws.ec2.SecurityGroup) -> None:
@@ -297,13 +335,13 @@ class Mwaa(pulumi.ComponentResource):
             )
 
     def _exported(
-        self, environment: aws.mwaa.Environment, bucket: PrivateBucket, role: ExecutionRole
+        self, environment: aws.mwaa.Environment, bucket: Bucket, role: ExecutionRole
     ) -> dict[str, Any]:
         args = self._args
         # The state keeps it with the environment: `pulumi up --target` of other parts leaves it as it is.
         record = pulumi.Stash(
             f"{self._name}-deployed",
-            input=dict(args.plan),
+            input=adoption.record(environment, args.plan, args.settings) if args.held else dict(args.plan),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[environment]),
         )
         return {

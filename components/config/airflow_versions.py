@@ -18,3 +18,8 @@ def major(version: str) -> int:
 def at_least(version: str, other: str) -> bool:
     """Whether `version` is `other` or newer."""
     return Version(version) >= Version(other)
+
+
+def python_of(version: str) -> str:
+    """The Python of Amazon's image of an Airflow version, such as "3.12"."""
+    return "3.12" if at_least(version, "2.11") else "3.11"

@@ -89,7 +89,7 @@ def _as_option(value: Any) -> Any:
     return str(value) if isinstance(value, float) else _as_text(value)
 
 
-def _in_order(value: dict[str, str]) -> dict[str, str]:
+def _in_order(value: dict[str, Any]) -> dict[str, Any]:
     return dict(sorted(value.items()))
 
 
@@ -193,6 +193,18 @@ DagsFolder = Annotated[
         r"(?:[A-Za-z0-9][A-Za-z0-9_.-]*/)+", "a folder in the bucket that ends with a slash, like dags/"
     ),
 ]
+# No dots: with them, S3's certificate does not fit the host's name.
+BucketName = Annotated[
+    Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$")] | None,
+    BeforeValidator(_none_if_empty),
+    Field(description="the name of a bucket, of 3 to 63 small letters, digits and hyphens, or empty"),
+]
+# The provider allows 37 characters before what it adds; the longest role, `traffic-logs-`, takes 13.
+BucketPrefix = Annotated[
+    Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,23}$")] | None,
+    BeforeValidator(_none_if_empty),
+    Field(description="at most 24 small letters, digits and hyphens, like acme-data-, or empty"),
+]
 LogLevels = Annotated[
     dict[
         Literal["dag_processing", "scheduler", "task", "webserver", "worker"],
@@ -200,6 +212,17 @@ LogLevels = Annotated[
     ],
     AfterValidator(_in_order),
     Field(description='an object like {"scheduler": "DEBUG"}'),
+]
+# Of Amazon MWAA's API (EnvironmentName).
+AdoptedName = Annotated[
+    Annotated[str, Field(pattern=r"^[A-Za-z][0-9A-Za-z_-]*$", max_length=80)] | None,
+    BeforeValidator(_none_if_empty),
+    Field(description="the name of an Amazon MWAA environment, or empty"),
+]
+SecretPrefix = Annotated[
+    Annotated[str, Field(pattern=r"^[A-Za-z0-9_+=.@-]+(?:/[A-Za-z0-9_+=.@-]+)*$", max_length=256)] | None,
+    BeforeValidator(_none_if_empty),
+    Field(description="the beginning of the names of secrets, like airflow/connections, or empty"),
 ]
 MaintenanceWindow = Annotated[
     Annotated[str, Field(pattern=r"^(MON|TUE|WED|THU|FRI|SAT|SUN):([01]\d|2[0-3]):(00|30)$")] | None,
@@ -273,6 +296,12 @@ LineageNamespace = Annotated[
     BeforeValidator(_none_if_empty),
     Field(description="letters, digits and ._:/@+-, at most 255, or empty for one namespace per environment"),
 ]
+# `components.config.sinks` says what is wrong with one.
+LineageSinks = Annotated[
+    dict[str, dict[str, str]],
+    AfterValidator(_in_order),
+    Field(description='an object like {"datahub": {"url": "https://...", "header_arn": "arn:..."}}'),
+]
 # Docker would take a first part without a dot for a namespace on Docker Hub. No port: nodes reach 443 only.
 HOST = r"[a-z0-9-]+(?:\.[a-z0-9-]+)+"
 REPOSITORY = rf"{HOST}(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)"
@@ -317,6 +346,7 @@ Tags = Annotated[
 ]
 
 EndpointManagement = Literal["SERVICE", "CUSTOMER", "VPC_OWNER"]
-Nat = Literal["single", "per_az"]
+Lineage = Literal["marquez", "log", "none"]
+Nat = Literal["single", "per_az", "none"]
 WebserverAccess = Literal["PUBLIC_ONLY", "PRIVATE_ONLY", "PUBLIC_AND_PRIVATE"]
 WorkerReplacement = Literal["FORCED", "GRACEFUL"]

@@ -77,6 +77,9 @@ AMAZONS = (
 OPTION_KEY, LONGEST_KEY = r"[a-z]+([a-z0-9._]*[a-z0-9_]+)?", 64
 OPTION_VALUE, LONGEST_VALUE = r"[ -~]+", 65536
 
+# Not in MWAA's images. Without versions: MWAA installs under the constraints of the Airflow version, which
+# name both and which Amazon changes in place. With one version outside them, pip installs nothing at all.
+OPENLINEAGE = ("apache-airflow-providers-openlineage", "openlineage-python")
 PINNED = (
     "apache-airflow",
     "apache-airflow-core",
@@ -90,7 +93,6 @@ PINNED = (
 REFUSED_OPTIONS = {
     "hashes": "without --hash: pip would then demand hashes of OpenLineage as well",
     "require_hashes": "removed: pip would then demand hashes of OpenLineage as well",
-    "no_index": "removed: without an index pip does not find OpenLineage",
     "requirements": "replaced by that file's lines: this program cannot check what the file holds",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 PLUGINS = PROJECT / "plugins"  # the program's own
 # The limit of Amazon MWAA for a startup script is its run time; a script of this size is a mistake.
 LONGEST_SCRIPT = 1024 * 1024
-LARGEST_PLUGINS = 32 * 1024 * 1024  # the stack's state has the archive
+LARGEST_PLUGINS = 32 * 1024 * 1024  # what is larger has packages in it
+AUTHORITIES = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"  # of all regions
 NO_SCRIPT = b"# startup_script is not set\n"
 
 
@@ -52,6 +54,7 @@ def file_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
         ("requirements_file", _of_requirements),
         ("plugins_folder", _of_plugins),
         ("startup_script", _of_script),
+        ("aurora_authorities_file", _of_authorities),
     ):
         path = known.get(key)
         if path is None:
@@ -78,6 +81,13 @@ def _of_script(path: str) -> Iterator[str]:
         yield "a file with Unix's line ends: a shell takes the others for part of each line"
     if len(content) > LONGEST_SCRIPT:
         yield "a script of 1 MiB or less"
+
+
+def _of_authorities(path: str) -> Iterator[str]:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=located(path).read_text())
+    except (ssl.SSLError, ValueError):
+        yield f"a file of certificates in PEM: curl -o {path} {AUTHORITIES}"
 
 
 def _of_plugins(path: str) -> Iterator[str]:

@@ -105,10 +105,21 @@ def stack_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
         arn = known["marquez_certificate_arn"]
         allowed = "removed, or enable_ha_marquez true: the single node has no HTTPS"
         yield Problem("marquez_certificate_arn", arn, allowed, remove=True)
+    if known.get("enable_ha_marquez") is True and known.get("lineage", "marquez") != "marquez":
+        allowed = f"false, or lineage marquez: with lineage {known['lineage']} there is no Marquez"
+        yield Problem("enable_ha_marquez", True, allowed, remove=True)
+    if known.get("lineage_intake") is True and known.get("lineage", "marquez") != "marquez":
+        allowed = f"false, or lineage marquez: with lineage {known['lineage']} there are no nodes that run it"
+        yield Problem("lineage_intake", True, allowed, remove=True)
     if known.get("alarm_topic_arn") is not None and known.get("alarm_email") is not None:
         yield Problem("alarm_email", known["alarm_email"], "removed, or alarm_topic_arn", remove=True)
+    if known.get("access_log_bucket") is not None and known.get("access_log_days"):
+        allowed = "0, or access_log_bucket removed: that bucket's own rules say how long it keeps them"
+        yield Problem("access_log_days", known["access_log_days"], allowed)
     yield from _network_rules(known)
-    yield from _role_rules(known)
+    yield from _one_each_rules(known)
+    if known.get("nat") == "none" and known.get("vpc_id") is None:
+        yield from _offline_rules(known)
     yield from _maintenance_rules(known)
     low, high = known.get("aurora_min_capacity"), known.get("aurora_max_capacity")
     if high is not None and high < 1:
@@ -140,16 +151,50 @@ def _network_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(key, value, allowed, remove=True)
 
 
-def _role_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
+def _offline_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
+    """What would be fetched from the internet must come another way."""
+    for colour in ("blue", "green") if known.get("enable_blue_green") is True else ("blue",):
+        overrides = known.get(colour, {})
+        if not overrides.get("wheels_folder", known.get("wheels_folder")):
+            key = f"{colour}.wheels_folder" if "wheels_folder" in overrides else "wheels_folder"
+            allowed = (
+                "set with nat none, which leads to no package index: mwaactl requirements package -o wheels"
+            )
+            yield Problem(key, None, allowed)
+    if known.get("lineage", "marquez") != "marquez":
+        return  # there are no nodes
+    registry, region = known.get("marquez_image_registry"), known.get("region")
+    ecr = rf"\d{{12}}\.dkr\.ecr\.{re.escape(region or '')}\.amazonaws\.com(?:\.cn)?(?:/.*)?"
+    if "marquez_image_registry" in known and region and not re.fullmatch(ecr, registry or ""):
+        allowed = (
+            f"one of Amazon ECR in {region} with nat none, from which the nodes can reach no other: set it, "
+            "then mwaactl images mirror"
+        )
+        yield Problem("marquez_image_registry", registry, allowed)
+    if known.get("enable_ha_marquez") is True and known.get("aurora_authorities_file") is None:
+        allowed = (
+            "a file with nat none, since the nodes cannot fetch it: "
+            "curl -o rds.pem https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
+        )
+        yield Problem("aurora_authorities_file", None, allowed)
+
+
+# What the two environments must not share, and why.
+ONE_EACH = {
+    "execution_role_arn": (
+        "another role than blue's: a fence closes the role of one side (mwaactl failover --fence)"
+    ),
+    "dags_bucket": "another bucket than blue's: what is tried on one side must not reach the other",
+}
+
+
+def _one_each_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
     if known.get("enable_blue_green") is not True:
         return
-    of_stack = known.get("execution_role_arn")
-    blue, green = (
-        known.get(colour, {}).get("execution_role_arn", of_stack) or None for colour in ("blue", "green")
-    )
-    if blue is not None and blue == green:
-        allowed = "another role than blue's: a fence closes the role of one side (mwaactl failover --fence)"
-        yield Problem("green.execution_role_arn", green, allowed)
+    for key, allowed in ONE_EACH.items():
+        blue, green = (known.get(colour, {}).get(key, known.get(key)) or None for colour in ("blue", "green"))
+        if blue is not None and blue == green:
+            yield Problem(f"green.{key}", green, allowed)
 
 
 def _maintenance_rules(known: Mapping[str, Any]) -> Iterator[Problem]:

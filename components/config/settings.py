@@ -24,6 +24,8 @@ from components.config.content import content_rules
 from components.config.files import file_rules
 from components.config.policies import policy_rules
 from components.config.rules import Problem, environment_rules, quoted, stack_rules
+from components.config.sinks import Sink, sink_rules, sinks_of
+from components.config.wheels import wheel_rules
 
 MERGED = ("airflow_options", "log_levels")  # objects whose parts blue and green override singly
 PROJECT_FILE = Path(__file__).resolve().parents[2] / "Pulumi.yaml"
@@ -58,9 +60,11 @@ class EnvironmentSettings(BaseModel):
     airflow_options: types.AirflowOptions
     requirements: types.Requirements
     requirements_file: types.FilePath
+    wheels_folder: types.FilePath
     plugins_folder: types.FilePath
     startup_script: types.FilePath
     dags_folder: types.DagsFolder
+    dags_bucket: types.BucketName
     log_levels: types.LogLevels
     maintenance_window: types.MaintenanceWindow
     security_group_ids: types.SecurityGroupIds
@@ -92,6 +96,7 @@ class Settings(EnvironmentSettings):
     nat: types.Nat
     vpc_endpoints: types.Switch
     access_log_days: types.LogDays
+    access_log_bucket: types.BucketName
     flow_log_days: types.LogDays
 
     blue: types.Overrides
@@ -99,7 +104,14 @@ class Settings(EnvironmentSettings):
     log_retention_days: types.LogRetentionDays
     kms_key_arn: types.KmsKeyArn
     create_kms_key: types.Switch
+    bucket_prefix: types.BucketPrefix
+    old_versions_days: types.RetentionDays
     is_paused_upon_creation: types.Switch
+    create_cron_data_intervals: types.Switch
+    catchup_by_default: types.Switch
+    connections_prefix: types.SecretPrefix
+    variables_prefix: types.SecretPrefix
+    adopted_environment: types.AdoptedName
     update_owner_in_place: types.Switch
     switch_lead_seconds: types.LeadSeconds
     gate_probe_minutes: types.ProbeMinutes
@@ -108,7 +120,10 @@ class Settings(EnvironmentSettings):
     alarm_email: types.AlarmEmail
     alarm_topic_arn: types.AlarmTopicArn
 
+    lineage: types.Lineage
     lineage_namespace: types.LineageNamespace
+    lineage_intake: types.Switch
+    lineage_sinks: types.LineageSinks
     lineage_retention_days: types.RetentionDays
     marquez_image: types.Image
     marquez_web_image: types.Image
@@ -122,6 +137,7 @@ class Settings(EnvironmentSettings):
     snapshot_policy_arns: types.PolicyArns
     marquez_certificate_arn: types.CertificateArn
     aurora_version: types.AuroraVersion
+    aurora_authorities_file: types.FilePath
     aurora_min_capacity: types.AuroraCapacity
     aurora_max_capacity: types.AuroraCapacity
 
@@ -183,6 +199,12 @@ class Settings(EnvironmentSettings):
         overrides = self.blue if colour == "blue" else self.green
         return EnvironmentSettings(**_merged(self.model_dump(), overrides))
 
+    def environment_name(self, colour: Colour) -> str:
+        """The name of one environment in AWS: the stack's, or that of blue before it was adopted."""
+        if colour == "blue" and self.adopted_environment is not None:
+            return self.adopted_environment
+        return f"{self.name}-{colour}"
+
     def path(self, colour: Colour, key: str) -> str:
         """Where `pulumi config set` changes a setting of one environment."""
         overrides = self.blue if colour == "blue" else self.green
@@ -191,6 +213,11 @@ class Settings(EnvironmentSettings):
     def namespace(self, colour: Colour) -> str:
         """The OpenLineage namespace of one environment."""
         return self.lineage_namespace or f"{self.name}-{colour}"
+
+    @property
+    def sinks(self) -> tuple[Sink, ...]:
+        """What the log is carried to beside Marquez."""
+        return sinks_of(self.lineage_sinks)
 
     @property
     def lead(self) -> timedelta:
@@ -272,9 +299,14 @@ def _environment_problems(colour: Colour, known: Mapping[str, Any]) -> Iterator[
     for problem in [*invalid, *_within(valid)]:
         yield replace(problem, key=f"{colour}.{problem.key}")
     if colour == "blue" or known.get("enable_blue_green") is True:
-        of_the_stack = set(environment_rules(known))
-        for problem in environment_rules(_merged(known, valid)):
+        of_the_stack = set(_of_environment(known))
+        for problem in _of_environment(_merged(known, valid)):
             yield problem if problem in of_the_stack else replace(problem, key=f"{colour}.{problem.key}")
+
+
+def _of_environment(known: Mapping[str, Any]) -> Iterator[Problem]:
+    yield from environment_rules(known)
+    yield from wheel_rules(known)
 
 
 def _within(known: Mapping[str, Any]) -> Iterator[Problem]:
@@ -282,6 +314,7 @@ def _within(known: Mapping[str, Any]) -> Iterator[Problem]:
     yield from content_rules(known)
     yield from policy_rules(known)
     yield from file_rules(known)
+    yield from sink_rules(known)
 
 
 def _merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

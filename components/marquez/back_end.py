@@ -20,12 +20,12 @@ from components.config.settings import Settings
 from components.lineage_log import CHECKPOINTS, DEPLOY, LineageLog
 from components.marquez.forwarder_archive import forwarder_archive
 from components.marquez.images import Images, without_digest
-from components.marquez.userdata import DATABASE_USER
+from components.marquez.userdata import DATABASE_USER, INTAKE_PORT
 from components.monitoring.alarm import Alarm, Metric
-from components.monitoring.marquez_alarms import METRICS_NAMESPACE, Watched
+from components.monitoring.marquez_alarms import METRICS_NAMESPACE, Watched, sink_alarms
 from components.partition import Partition
 from components.role import Added, RoleArgs, create_role
-from components.traffic_logs import TrafficLogs
+from components.traffic_logs import AccessLogs
 
 API_PORT = 5000
 ADMIN_PORT = 5001
@@ -57,7 +57,7 @@ class MarquezArgs:
     kms_key_arn: pulumi.Input[str] | None
     aurora_version_kept: bool = False
     topics: Sequence[pulumi.Input[str]] = ()
-    access_logs: TrafficLogs | None = None
+    access_logs: AccessLogs | None = None
 
 
 class Marquez(pulumi.ComponentResource):
@@ -69,6 +69,7 @@ class Marquez(pulumi.ComponentResource):
     """
 
     url: pulumi.Output[str]
+    intake_url: str
     open_command: pulumi.Output[str]
     backend: pulumi.Output[str]
     watched: Watched
@@ -89,13 +90,14 @@ class Marquez(pulumi.ComponentResource):
             opts=self._child,
         )
         self._images = Images.of(args.settings)
+        self._intake = args.settings.lineage_intake
         self._warn_of_tags()
         self._forwarder = self._forwarder_archive()
         self._alarms()
 
     def _forwarder_archive(self) -> aws.s3.BucketObjectv2:
         """The archive that the nodes fetch at boot. New content changes its key, and so the boot script."""
-        archive, log = forwarder_archive(), self._args.lineage_log
+        archive, log = forwarder_archive(self._args.settings.sinks), self._args.lineage_log
         return aws.s3.BucketObjectv2(
             f"{self._name}-forwarder",
             bucket=log.bucket,
@@ -118,6 +120,7 @@ class Marquez(pulumi.ComponentResource):
     def _alarms(self) -> None:
         """On what the forwarder reports each minute."""
         dimensions = {"LineageLog": self._args.lineage_log.bucket}
+        self._sinks_alarms()
         for role, alarm in {
             "behind": Alarm(
                 description="Lineage has been more than 5 minutes behind, or without a forwarder, for 10 "
@@ -139,6 +142,15 @@ class Marquez(pulumi.ComponentResource):
             ),
         }.items():
             alarm.create(f"{self._name}-{role}", self._args.topics, self._child)
+
+    def _sinks_alarms(self) -> None:
+        for sink in self._args.settings.sinks:
+            dimensions: dict[str, pulumi.Input[str]] = {
+                "LineageLog": self._args.lineage_log.bucket,
+                "Sink": sink.name,
+            }
+            for role, alarm in sink_alarms(sink.name, dimensions).items():
+                alarm.create(f"{self._name}-sink-{sink.name}-{role}", self._args.topics, self._child)
 
     def _publish(
         self,
@@ -167,6 +179,7 @@ class Marquez(pulumi.ComponentResource):
         )
         self.backend = pulumi.Output.from_input(backend)
         self.url = pulumi.Output.from_input(f"{scheme}://{self._host}")
+        self.intake_url = f"{scheme}://{self._host}:{INTAKE_PORT}" if self._intake else ""
         self.open_command = pulumi.Output.concat(
             f"aws ssm start-session --region {self._args.region} --target ",
             target,
@@ -193,6 +206,7 @@ class Marquez(pulumi.ComponentResource):
             "forwarder_key": values["key"],
             "forwarder_checkpoint": values["checkpoint"],
             "retention_days": settings.lineage_retention_days,
+            "intake": self._intake,
         }
 
     def _security_group(self, role: str, description: str) -> aws.ec2.SecurityGroup:
@@ -278,6 +292,9 @@ class Marquez(pulumi.ComponentResource):
                     repositories=list(self._images.repositories(self._partition.name)),
                     kms_key_arn=self._args.kms_key_arn,
                     group_name=group_name,
+                    secrets=[sink.header_arn for sink in settings.sinks if sink.header_arn],
+                    domains=[sink.datazone_domain for sink in settings.sinks if sink.datazone_domain],
+                    intake=self._intake,
                 ),
                 added=Added(policy=settings.marquez_policy, policy_arns=settings.marquez_policy_arns),
             ),

@@ -12,7 +12,7 @@ import pulumi_aws as aws
 import pulumi_random as random
 
 from components.marquez.back_end import AMI_PARAMETER, Marquez, MarquezArgs, database_login
-from components.marquez.userdata import Ec2Boot, ec2_user_data
+from components.marquez.userdata import INTAKE_PORT, Ec2Boot, ec2_user_data
 from components.monitoring.marquez_alarms import WatchedNode
 from components.role import Added, RoleArgs, create_role
 
@@ -33,7 +33,7 @@ class MarquezEc2(Marquez):
         volume = self._volume()
         secret, login = self._secret()
         group = self._security_group("node", "Marquez node")
-        self._from_network(group, "node", [PORT])
+        self._from_network(group, "node", [PORT, INTAKE_PORT] if self._intake else [PORT])
         self._to_https(group, "node")
         instance = self._instance(volume, secret, login, group)
         aws.ec2.VolumeAttachment(

@@ -9,19 +9,22 @@ Else a failover of Aurora would churn nodes that cannot start without it.
 from __future__ import annotations
 
 import base64
+import hashlib
 
 import pulumi
 import pulumi_aws as aws
 
+from components.config.files import located
+from components.lineage_log import DEPLOY
 from components.marquez.aurora import PORT as DATABASE_PORT
 from components.marquez.aurora import Aurora, AuroraArgs
 from components.marquez.back_end import ADMIN_PORT, AMI_PARAMETER, API_PORT, WEB_PORT, Marquez, MarquezArgs
-from components.marquez.userdata import LAUNCH_HOOK, HaBoot, ha_user_data
+from components.marquez.userdata import INTAKE_PORT, LAUNCH_HOOK, HaBoot, ha_user_data
 from components.monitoring.marquez_alarms import WatchedHa
-from components.traffic_logs import BALANCER
 
 MIN_NODES = 2
 MAX_NODES = 4
+TO_NODES = {"balancer-to-api": API_PORT, "balancer-to-web": WEB_PORT, "balancer-to-health": ADMIN_PORT}
 TARGET_CPU = 60.0  # percent
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 
@@ -40,12 +43,11 @@ class MarquezHa(Marquez):
         balancer_group = self._security_group("balancer", "Marquez load balancer")
         node_group = self._security_group("nodes", "Marquez nodes")
         database_group = self._security_group("database", "Marquez database")
-        self._from_network(balancer_group, "balancer", [80, 443] if certificate else [80])
-        self._between(
-            balancer_group,
-            node_group,
-            {"balancer-to-api": API_PORT, "balancer-to-web": WEB_PORT, "balancer-to-health": ADMIN_PORT},
-        )
+        ports, to_nodes = [80, 443] if certificate else [80], dict(TO_NODES)
+        if self._intake:
+            ports, to_nodes = [*ports, INTAKE_PORT], {**to_nodes, "balancer-to-intake": INTAKE_PORT}
+        self._from_network(balancer_group, "balancer", ports)
+        self._between(balancer_group, node_group, to_nodes)
         self._between(node_group, database_group, {"nodes-to-database": DATABASE_PORT})
         self._to_https(node_group, "nodes")
 
@@ -110,12 +112,17 @@ class MarquezHa(Marquez):
             access_logs=self._access_logs(),
             tags=self._tags("balancer"),
             opts=pulumi.ResourceOptions(
-                parent=self, depends_on=[self._args.access_logs] if self._args.access_logs else []
+                parent=self, depends_on=self._args.access_logs.ready if self._args.access_logs else []
             ),
         )
         # If the database hangs, its check answers after 5 s: this timeout must be longer.
         api = self._target_group("api", API_PORT, check_port=ADMIN_PORT, timeout=8)
         web = self._target_group("web", WEB_PORT, check_port=WEB_PORT, timeout=5)
+        targets = [api, web]
+        if self._intake:
+            intake = self._target_group("intake", INTAKE_PORT, check_port=INTAKE_PORT, timeout=5)
+            self._serve("intake", balancer, intake, INTAKE_PORT, certificate)
+            targets.append(intake)
         listener = self._listener(balancer, web, certificate)
         aws.lb.ListenerRule(
             f"{self._name}-api",
@@ -129,43 +136,52 @@ class MarquezHa(Marquez):
             actions=[aws.lb.ListenerRuleActionArgs(type="forward", target_group_arn=api.arn)],
             opts=self._child,
         )
-        return balancer, [api, web]
+        return balancer, targets
 
     def _access_logs(self) -> aws.lb.LoadBalancerAccessLogsArgs | None:
         logs = self._args.access_logs
         if logs is None:
             return None
-        return aws.lb.LoadBalancerAccessLogsArgs(bucket=logs.bucket, prefix=BALANCER, enabled=True)
+        return aws.lb.LoadBalancerAccessLogsArgs(bucket=logs.bucket, prefix=logs.of_balancer, enabled=True)
 
     def _listener(
         self, balancer: aws.lb.LoadBalancer, web: aws.lb.TargetGroup, certificate: str | None
     ) -> aws.lb.Listener:
         """The listener that serves: HTTPS with a certificate (and HTTP redirects to it), else HTTP."""
-        to_web = aws.lb.ListenerDefaultActionArgs(type="forward", target_group_arn=web.arn)
+        if not certificate:
+            return self._serve("http", balancer, web, 80, None)
         to_https = aws.lb.ListenerDefaultActionArgs(
             type="redirect",
             redirect=aws.lb.ListenerDefaultActionRedirectArgs(
                 port="443", protocol="HTTPS", status_code="HTTP_301"
             ),
         )
-        plain = aws.lb.Listener(
+        aws.lb.Listener(
             f"{self._name}-http",
             load_balancer_arn=balancer.arn,
             port=80,
             protocol="HTTP",
-            default_actions=[to_https if certificate else to_web],
+            default_actions=[to_https],
             opts=self._child,
         )
-        if not certificate:
-            return plain
+        return self._serve("https", balancer, web, 443, certificate)
+
+    def _serve(
+        self,
+        role: str,
+        balancer: aws.lb.LoadBalancer,
+        target: aws.lb.TargetGroup,
+        port: int,
+        certificate: str | None,
+    ) -> aws.lb.Listener:
         return aws.lb.Listener(
-            f"{self._name}-https",
+            f"{self._name}-{role}",
             load_balancer_arn=balancer.arn,
-            port=443,
-            protocol="HTTPS",
-            ssl_policy=TLS_POLICY,
+            port=port,
+            protocol="HTTPS" if certificate else "HTTP",
+            ssl_policy=TLS_POLICY if certificate else None,
             certificate_arn=certificate,
-            default_actions=[to_web],
+            default_actions=[aws.lb.ListenerDefaultActionArgs(type="forward", target_group_arn=target.arn)],
             opts=self._child,
         )
 
@@ -246,11 +262,34 @@ class MarquezHa(Marquez):
             bucket=self._args.lineage_log.bucket,
             key=self._forwarder.key,
             checkpoint=self._checkpoint(database.database_id),
+            authorities=self._authorities(),
         ).apply(
             lambda values: ha_user_data(
-                HaBoot(**self._boot(values), database_host=values["host"], group_name=group_name)
+                HaBoot(
+                    **self._boot(values),
+                    database_host=values["host"],
+                    group_name=group_name,
+                    authorities_key=values["authorities"],
+                )
             )
         )
+
+    def _authorities(self) -> pulumi.Input[str]:
+        """The key of the database's certificate authorities in the lineage log's bucket; empty without."""
+        path, log = self._args.settings.aurora_authorities_file, self._args.lineage_log
+        if path is None:
+            return ""
+        content = located(path).read_bytes()
+        # Another file is another boot script, and so other nodes.
+        digest = hashlib.sha256(content).hexdigest()[:16]
+        return aws.s3.BucketObjectv2(
+            f"{self._name}-authorities",
+            bucket=log.bucket,
+            key=f"{DEPLOY}rds-ca-{digest}.pem",
+            content=content.decode(),
+            content_type="application/x-pem-file",
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[log]),
+        ).key
 
     def _nodes(
         self, node_group: aws.ec2.SecurityGroup, database: Aurora, targets: list[aws.lb.TargetGroup]

@@ -20,13 +20,17 @@ BOOT = Path(__file__).parent / "boot"
 DATABASE = DATABASE_USER = "marquez"
 LAUNCH_HOOK = "marquez-answers"
 
-SERVICES = ("marquez", "marquez-web", "marquez-watchdog", "lineage-forwarder")
+SERVICES = ("marquez", "marquez-web", "marquez-watchdog")
+INTAKE_PORT = 5002
 PROGRAMS = ("marquez-pull", "marquez-secret", "marquez-watchdog")
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodeBoot:
-    """The values that every node needs. `forwarder_checkpoint`: the key of the forwarder's checkpoint."""
+    """The values that every node needs.
+
+    `forwarder_checkpoint`: the key of the forwarder's checkpoint; `intake`: producers may post events here.
+    """
 
     region: str
     images: Images
@@ -35,6 +39,7 @@ class NodeBoot:
     forwarder_key: str
     forwarder_checkpoint: str
     retention_days: int
+    intake: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +51,7 @@ class Ec2Boot(NodeBoot):
 class HaBoot(NodeBoot):
     database_host: str
     group_name: str
+    authorities_key: str  # of the database's certificate authorities in the bucket; empty: they are RDS's
 
 
 def ec2_user_data(boot: Ec2Boot) -> str:
@@ -60,7 +66,7 @@ def ec2_user_data(boot: Ec2Boot) -> str:
         "DATA_VOLUME": boot.data_volume_id,
         "GIVE_UP": "reboot",  # nobody would launch another one
     }
-    return _script(values, services=("marquez-db", *SERVICES), steps="ec2.sh")
+    return _script(values, services=("marquez-db", *SERVICES, *_lineage(boot)), steps="ec2.sh")
 
 
 def ha_user_data(boot: HaBoot) -> str:
@@ -77,10 +83,11 @@ def ha_user_data(boot: HaBoot) -> str:
         "WEB_PORT": "3000",
         "DATABASE_HOST": boot.database_host,
         "GROUP_NAME": boot.group_name,
+        "AUTHORITIES_KEY": boot.authorities_key,
         "GIVE_UP": "poweroff --force",  # the group replaces whatever does not run
         "LAUNCH_HOOK": LAUNCH_HOOK,
     }
-    return _script(values, services=SERVICES, steps="ha.sh")
+    return _script(values, services=(*SERVICES, *_lineage(boot)), steps="ha.sh")
 
 
 def _common(boot: NodeBoot) -> dict[str, str]:
@@ -98,7 +105,13 @@ def _common(boot: NodeBoot) -> dict[str, str]:
         "FORWARDER_CHECKPOINT": boot.forwarder_checkpoint,
         "METRICS_NAMESPACE": METRICS_NAMESPACE,
         "LINEAGE_RETENTION_DAYS": str(boot.retention_days),
+        "LINEAGE_SERVICES": " ".join(_lineage(boot)),
+        "INTAKE_PORT": str(INTAKE_PORT),
     }
+
+
+def _lineage(boot: NodeBoot) -> tuple[str, ...]:
+    return ("lineage-forwarder", "lineage-intake") if boot.intake else ("lineage-forwarder",)
 
 
 def _script(values: Mapping[str, str], *, services: tuple[str, ...], steps: str) -> str:

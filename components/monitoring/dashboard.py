@@ -34,11 +34,11 @@ class Shown:
     region: str
     ungated: Metric
     reports: Mapping[Colour, Metric]
-    lost: Metric
+    lost: Metric | None
     environments: Mapping[Colour, str]
     alarms: Sequence[str]
     lineage_log_bucket: str
-    watched: Watched
+    watched: Watched | None
 
 
 def dashboard(shown: Shown) -> str:
@@ -49,7 +49,7 @@ def dashboard(shown: Shown) -> str:
         [*_lineage(shown)],
         [*_marquez(shown)],
     ]
-    return json.dumps({"widgets": [*_placed(rows)]})
+    return json.dumps({"widgets": [*_placed([row for row in rows if row])]})
 
 
 def _placed(rows: Sequence[Sequence[Widget]]) -> Iterator[Widget]:
@@ -129,22 +129,21 @@ def _lineage(shown: Shown) -> Iterator[Widget]:
     def of_log(name: str, statistic: str) -> Metric:
         return Metric(METRICS_NAMESPACE, name, {"LineageLog": shown.lineage_log_bucket}, statistic)
 
-    yield _graph(
-        shown, "Lineage: how far Marquez is behind (s)", [_series(of_log("SecondsBehind", "Maximum"), "s")]
-    )
-    yield _graph(
-        shown,
-        "Lineage: events",
-        [
-            _series(of_log(name, "Sum"), label)
-            for name, label in (("Delivered", "delivered"), ("Late", "late"), ("SetAside", "set aside"))
-        ]
-        + [_series(shown.lost, "lost", color="#d62728")],
-    )
+    if shown.lost is None:
+        return
+    events = [_series(shown.lost, "lost", color="#d62728")]
+    if shown.watched is not None:
+        behind = [_series(of_log("SecondsBehind", "Maximum"), "s")]
+        yield _graph(shown, "Lineage: how far Marquez is behind (s)", behind)
+        labels = {"Delivered": "delivered", "Late": "late", "SetAside": "set aside"}
+        events = [_series(of_log(name, "Sum"), label) for name, label in labels.items()] + events
+    yield _graph(shown, "Lineage: events", events)
 
 
 def _marquez(shown: Shown) -> Iterator[Widget]:
     watched = shown.watched
+    if watched is None:
+        return
     if isinstance(watched, WatchedNode):
         yield _graph(
             shown,

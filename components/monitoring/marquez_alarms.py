@@ -121,3 +121,27 @@ def marquez_alarms(watched: Watched) -> Mapping[str, Alarm]:
             threshold=1000,
         ),
     }
+
+
+def sink_alarms(name: str, dimensions: Mapping[str, pulumi.Input[str]]) -> Mapping[str, Alarm]:
+    """The alarms of one further sink, by their role; `dimensions` of what its forwarder reports."""
+    return {
+        "behind": Alarm(
+            description=f"The lineage sink {name} has been more than 5 minutes behind, or without a "
+            "forwarder, for 10 minutes: mwaactl lineage status, and on a node journalctl -u "
+            f"lineage-sink@{name}",
+            metrics=[Metric(METRICS_NAMESPACE, "SecondsBehind", dimensions)],
+            threshold=300,
+            minutes=1,
+            periods=10,
+            missing="breaching",
+        ),
+        "set-aside": Alarm(
+            description=f"The lineage sink {name} has permanently refused events; they and the reasons lie "
+            f"below sinks/{name}/ in the lineage log",
+            metrics=[Metric(METRICS_NAMESPACE, "SetAside", dimensions, "Sum")],
+            threshold=0,
+            minutes=1,
+            periods=1,
+        ),
+    }

@@ -24,7 +24,8 @@ OWNER_UNHEALTHY = "owner-unhealthy"
 class MonitoringArgs:
     """`topics`: ARNs of whom the alarms tell. `environments`: the names of the Airflow environments.
 
-    `ungated`, `reports` and `unproven`: of `GateAlarms`; `lost`: events of lineage.
+    `ungated`, `reports` and `unproven`: of `GateAlarms`; `lost`: events of lineage; None: it is off.
+    `watched`: None without Marquez.
     """
 
     settings: Settings
@@ -33,8 +34,8 @@ class MonitoringArgs:
     ungated: Metric
     reports: Mapping[Colour, Metric]
     unproven: pulumi.Input[str]
-    lost: Metric
-    watched: Watched
+    lost: Metric | None
+    watched: Watched | None
     lineage_log_bucket: pulumi.Input[str]
 
 
@@ -60,7 +61,7 @@ class Monitoring(pulumi.ComponentResource):
         }
         of_marquez = [
             alarm.create(f"{name}-marquez-{role}", args.topics, self._child)
-            for role, alarm in marquez_alarms(args.watched).items()
+            for role, alarm in (marquez_alarms(args.watched) if args.watched else {}).items()
         ]
         unhealthy = self._owner_unhealthy(of_environments)
         self._dashboard(
@@ -116,7 +117,7 @@ class Monitoring(pulumi.ComponentResource):
             environments=args.environments,
             alarms=alarms,
             lineage_log_bucket=args.lineage_log_bucket,
-            watched=vars(args.watched),
+            watched=vars(args.watched) if args.watched else None,
         ).apply(
             lambda known: dashboard(
                 Shown(
@@ -127,7 +128,7 @@ class Monitoring(pulumi.ComponentResource):
                     environments=known["environments"],
                     alarms=known["alarms"],
                     lineage_log_bucket=known["lineage_log_bucket"],
-                    watched=type(args.watched)(**known["watched"]),
+                    watched=type(args.watched)(**known["watched"]) if args.watched else None,
                 )
             )
         )

@@ -18,6 +18,7 @@ from local.mwaa.rules import Json
 
 log = logging.getLogger("mwaa")
 
+PLUGINS = "/usr/local/airflow/plugins"  # on MWAA
 MWAA_IMAGE = Path(__file__).parent / "mwaa_image"
 
 
@@ -39,10 +40,31 @@ class Files:
         target = self.folder / "requirements.txt"
         bucket = self._bucket(environment)
         bucket.fetch(path, environment.get("RequirementsS3ObjectVersion"), target)
-        # Where wheels in plugins.zip or dags/ are on MWAA:
-        text = target.read_text().replace("/usr/local/airflow", str(self.airflow_home))
-        target.write_text(text)
+        text = target.read_text()
+        if PLUGINS in text and environment.get("PluginsS3Path"):
+            text = text.replace(PLUGINS, str(self._packages(environment)))
+        # Where wheels in dags/ are on MWAA:
+        target.write_text(text.replace("/usr/local/airflow", str(self.airflow_home)))
         return target
+
+    def _packages(self, environment: Json) -> Path:
+        """The content of plugins.zip to install from: Airflow's own copy is in use until it is stopped.
+
+        The folder's name changes with the content, and so does the text of the requirements that name it.
+        """
+        archive = self._plugins_archive(environment)
+        folder = self.folder / "packages"
+        shutil.rmtree(folder, ignore_errors=True)
+        with archive.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()[:10]
+        extract(archive, folder / digest)
+        return folder / digest
+
+    def _plugins_archive(self, environment: Json) -> Path:
+        archive = self.folder / "plugins.zip"
+        version = environment.get("PluginsS3ObjectVersion")
+        self._bucket(environment).fetch(environment["PluginsS3Path"], version, archive)
+        return archive
 
     def startup(self, environment: Json) -> None:
         """Fetch the startup script, if the environment has one."""
@@ -71,12 +93,8 @@ class Files:
 
     def plugins(self, environment: Json) -> None:
         plugins = self.airflow_home / "plugins"
-        path = environment.get("PluginsS3Path")
-        if path:
-            archive = self.folder / "plugins.zip"
-            bucket = self._bucket(environment)
-            bucket.fetch(path, environment.get("PluginsS3ObjectVersion"), archive)
-            extract(archive, plugins)
+        if environment.get("PluginsS3Path"):
+            extract(self._plugins_archive(environment), plugins)
         else:
             shutil.rmtree(plugins, ignore_errors=True)
             plugins.mkdir(parents=True)

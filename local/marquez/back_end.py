@@ -73,9 +73,21 @@ def start_forwarder(home: Home, stack: str, bucket: str, back_end: BackEnd, env:
     return start(home, f"forwarder-{stack}", command, env=env)
 
 
+def start_intake(home: Home, stack: str, bucket: str, env: dict[str, str]) -> str:
+    """Start the intake of the Marquez nodes, as their role; return its URL. Raises LocalError."""
+    name = f"intake-{stack}"
+    port = kept_port(home.state / f"{name}.port", must_be_free=find(home, name) is None)
+    command = [sys.executable, "-m", "intake", "--bucket", bucket, "--port", str(port)]
+    process = start(home, name, command, env=env, port=port)
+    url = f"http://{LOOPBACK}:{port}"
+    wait_until(lambda: answers(f"{url}/healthcheck"), "lineage intake", seconds=30, process=process)
+    return url
+
+
 def stop(home: Home) -> None:
-    """Stop forwarders, receivers and the containers started here."""
-    names = [path.stem for kind in ("forwarder", "receiver") for path in home.run.glob(f"{kind}-*.json")]
+    """Stop forwarders, intakes, receivers and the containers started here."""
+    kinds = ("intake", "forwarder", "receiver")
+    names = [path.stem for kind in kinds for path in home.run.glob(f"{kind}-*.json")]
     stop_processes(home, *names)
     if not docker_runs():
         return

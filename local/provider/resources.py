@@ -20,7 +20,7 @@ from local.provider.kinds.templates import recorded, renew, replacements
 from local.provider.schema import Schema, problems
 from local.provider.server import Plugin
 from local.provider.services.registry import SERVICES
-from local.provider.services.service import call
+from local.provider.services.service import Importable, Service, call
 from local.provider.values import (
     UNKNOWN,
     Named,
@@ -143,12 +143,10 @@ class Aws(Plugin):
 
     async def read(self, request: protocol.ReadRequest) -> protocol.ReadResponse:
         state, inputs = plain(request.properties), plain(request.inputs)
-        if not state:
-            raise ProviderError(
-                f"{token_of(request)}: the local cloud cannot import resources ({request.resource_id})"
-            )
         _kind(token_of(request))
         service = SERVICES.get(token_of(request))
+        if not state:
+            return await self._import(request, service)
         hidden = secret_keys(request.properties, request.inputs)
         if service is not None:
             current = await _do(request, service.read, request.resource_id, state)
@@ -157,6 +155,21 @@ class Aws(Plugin):
             state |= current
             inputs |= {key: value for key, value in current.items() if key in inputs}
         return protocol.ReadResponse(request.resource_id, wrap(state, hidden), wrap(inputs, hidden))
+
+    async def _import(self, request: protocol.ReadRequest, service: Service | None) -> protocol.ReadResponse:
+        token = token_of(request)
+        if not isinstance(service, Importable):
+            raise ProviderError(
+                f"{token}: the local cloud cannot import resources of this type ({request.resource_id})"
+            )
+        found = await _do(request, service.find, request.resource_id)
+        if found is None:
+            return protocol.ReadResponse("")
+        inputs, state = found
+        state = self._common(token, inputs) | state
+        return protocol.ReadResponse(
+            request.resource_id, wrap(state, service.secret), wrap(inputs, service.secret)
+        )
 
     async def delete(self, request: protocol.DeleteRequest) -> None:
         _kind(token_of(request))

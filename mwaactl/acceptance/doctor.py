@@ -18,7 +18,7 @@ from mwaactl.acceptance.lineage import lineage
 from mwaactl.aws import aws_errors
 from mwaactl.checks.observation import observe
 from mwaactl.checks.outcome import listed
-from mwaactl.checks.ungated import read_ungated
+from mwaactl.checks.ungated import ungated_executions
 from mwaactl.deployment import Deployment
 from mwaactl.errors import ControlError, Unreachable
 from mwaactl.json_model import Model
@@ -109,9 +109,8 @@ def _books(deployment: Deployment, timeline: Timeline) -> Line:
 
 
 def _ungated(deployment: Deployment, now: datetime) -> Line:
-    bucket = deployment.stack.lineage_log_bucket
     try:
-        found = read_ungated(deployment.clients.s3, bucket, now - timedelta(days=1))
+        found = ungated_executions(deployment, now - timedelta(days=1))
     except Unreachable as error:
         return Line(name="ungated", result="unknown", detail=str(error))
     if found:

@@ -29,9 +29,16 @@ SLOW = 300.0  # seconds of lag that are worth a word
 def lineage(
     deployment: Deployment, sides: dict[Colour, Observation], to: str | None, now: datetime
 ) -> Iterator[Line]:
-    """The lines `lineage-log`, `forwarder`, `set-aside` and `marquez`."""
+    """The lines `lineage-log`, `forwarder`, `set-aside` and `marquez`, of what the stack has."""
+    stack = deployment.stack
+    if stack.lineage == "none":
+        yield Line(name="lineage-log", result="pass", detail=f"{stack.lacks}: there is nothing to examine")
+        return
     event, line = _logged(deployment, sides, now)
     yield line
+    if stack.lineage == "log":
+        yield Line(name="marquez", result="pass", detail=f"{stack.lacks}: there is nothing to examine")
+        return
     name = deployment.name
     try:
         seen = status(deployment, hours=1, to=to)
@@ -43,12 +50,18 @@ def lineage(
         )
         return
     yield _forwarder(deployment, seen)
+    for sink in stack.lineage_sinks:
+        yield _forwarder(deployment, seen, sink)
     if seen.set_aside:
         detail = f"Marquez refused {seen.set_aside} events for good"
         mend = f"mwaactl lineage set-aside list -s {name}"
         yield Line(name="set-aside", result="warn", detail=detail, mend=mend)
     else:
         yield Line(name="set-aside", result="pass", detail="no event")
+    for sink, count in seen.set_aside_by_sink.items():
+        detail = f"{count} events that the sink {sink} refused for good lie below sinks/{sink}/"
+        mend = f"aws s3 ls --recursive s3://{seen.bucket}/sinks/{sink}/"
+        yield Line(name=f"set-aside-{sink}", result="warn", detail=detail, mend=mend)
     yield _marquez(deployment, event, to)
 
 
@@ -119,19 +132,21 @@ def _job(event: Event) -> str | None:
     return (_fields(event).get("job") or {}).get("name")
 
 
-def _forwarder(deployment: Deployment, seen: LineageStatus) -> Line:
-    mend = f"mwaactl lineage status -s {deployment.name}"
-    if not seen.checkpoints:
-        detail = "no forwarder has ever carried lineage from the log to Marquez: is its node up?"
-        return Line(name="forwarder", result="fail", detail=detail, mend=mend)
-    newest = max(seen.checkpoints, key=lambda each: (each.saved_at is not None, each.saved_at or seen.since))
+def _forwarder(deployment: Deployment, seen: LineageStatus, sink: str | None = None) -> Line:
+    """To Marquez, or to a further sink."""
+    mend, name = f"mwaactl lineage status -s {deployment.name}", f"forwarder-{sink}" if sink else "forwarder"
+    checkpoints = [each for each in seen.checkpoints if each.sink == sink]
+    if not checkpoints:
+        detail = f"no forwarder has ever carried lineage from the log to {sink or 'Marquez'}: is its node up?"
+        return Line(name=name, result="fail", detail=detail, mend=mend)
+    newest = max(checkpoints, key=lambda each: (each.saved_at is not None, each.saved_at or seen.since))
     if newest.silent or newest.holder is None:
         saved = iso(newest.saved_at) if newest.saved_at else "never"
         detail = f"none is at work: {newest.key} was last saved {saved}, and {newest.waiting} events wait"
-        return Line(name="forwarder", result="fail", detail=detail, mend=mend)
+        return Line(name=name, result="fail", detail=detail, mend=mend)
     shown = f"{newest.holder} is at work, {newest.lag_seconds:g} s behind"
     return Line(
-        name="forwarder",
+        name=name,
         result="warn" if newest.lag_seconds > SLOW else "pass",
         detail=shown,
         mend=mend if newest.lag_seconds > SLOW else "",
@@ -139,7 +154,7 @@ def _forwarder(deployment: Deployment, seen: LineageStatus) -> Line:
 
 
 def _marquez(deployment: Deployment, event: Event | None, to: str | None) -> Line:
-    url = to or deployment.stack.lineage_url
+    url = deployment.stack.marquez(to)
     back_end = server(url, timeout=HEALTH_TIMEOUT)
     try:
         known = back_end.run(run_id) if event is not None and (run_id := event.run_in_marquez) else None

@@ -21,7 +21,7 @@ from mwaactl.checks.fenced import is_fenced
 from mwaactl.checks.observation import Observation, ask
 from mwaactl.checks.outcome import NO_OTHER, Dependency, Evidence, FileComparison, GateProof
 from mwaactl.checks.probe import SideProof, proof_of
-from mwaactl.checks.ungated import read_ungated
+from mwaactl.checks.ungated import ungated_executions
 from mwaactl.checks.waiting_assets import unmet_conditions
 from mwaactl.dags.journal import unfinished_push
 from mwaactl.dags.stored import DIGEST, StoredFile, stored_files
@@ -190,11 +190,13 @@ def _gate(
     }
     skipped, executed = _by_runs(deployment.airflow(colour), observations[colour], timeline)
     proof = GateProof(skipped=skipped, executed=executed, sides=sides)
+    if stack.lineage == "none":
+        return proof.model_copy(update={"by_probes_only": stack.lacks})
     since = now - PERIODS * stack.probe_period
     if gated_since is not None and gated_since <= since:
         return proof
     try:
-        ungated = read_ungated(deployment.clients.s3, stack.lineage_log_bucket, since)
+        ungated = ungated_executions(deployment, since)
     except Unreachable as error:
         return proof.model_copy(update={"unknown": str(error)})
     return proof.model_copy(update={"ungated": ungated})

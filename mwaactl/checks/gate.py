@@ -28,6 +28,8 @@ def check(sides: Sides) -> Outcome:
         shown += (
             f"; {sides.target.colour} skipped the newest scheduled runs of {counted(proof.skipped, 'DAG')}"
         )
+    if proof.by_probes_only:
+        shown += f"; only the probes show it: {proof.by_probes_only}"
     weak = [f"on {colour}, {side.weak}" for colour, side in proof.sides.items() if side.weak]
     doubts = [*weak, *([f"ungated executions are not known: {proof.unknown}"] if proof.unknown else [])]
     return ("warn", f"{'; '.join(doubts)} ({shown})") if doubts else ("pass", shown)

@@ -74,6 +74,7 @@ class GateProof(Model):
     sides: dict[Colour, SideProof] = Field(default_factory=dict)  # by the probe
     ungated: tuple[UngatedExecution, ...] = ()  # of late, on either side
     unknown: str | None = None  # why it is not known whether there are ungated executions
+    by_probes_only: str = ""  # why no other execution can show it
 
 
 class Dependency(Model):

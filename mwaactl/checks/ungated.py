@@ -11,6 +11,7 @@ from bluegreen.proof import FACET, UNGATED
 from lineage_log.event import UnreadableError, parsed_instant, unpacked
 from lineage_log.log import EVENTS, key_at
 from mwaactl.aws import aws_errors
+from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable
 from mwaactl.json_model import Instant, Model
 
@@ -32,6 +33,14 @@ class UngatedExecution(Model):
 
     def __str__(self) -> str:
         return f"{self.dag_id}.{self.task_id} of {self.run_id} on {self.environment or self.namespace}"
+
+
+def ungated_executions(deployment: Deployment, since: datetime) -> tuple[UngatedExecution, ...]:
+    """Those of a stack. Raises Unreachable, also where no events would show them."""
+    stack = deployment.stack
+    if stack.lineage == "none":
+        raise Unreachable(f"{stack.lacks}, which alone would show executions other than the probe's")
+    return read_ungated(deployment.clients.s3, stack.lineage_log_bucket, since)
 
 
 def read_ungated(s3: S3Client, bucket: str, since: datetime) -> tuple[UngatedExecution, ...]:

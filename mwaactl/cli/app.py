@@ -6,6 +6,7 @@ import typer
 
 from mwaactl.cli import (
     acceptance,
+    adopt,
     airflow,
     cost,
     dags,
@@ -86,6 +87,7 @@ open.register(app)
 report.register(app)
 airflow.register(app)
 maintenance.register(app)
+adopt.register(app)
 
 
 def main() -> None:

@@ -95,7 +95,7 @@ def replay(
         window = Window(
             stack=deployment.name,
             bucket=deployment.stack.lineage_log_bucket,
-            to=to or deployment.stack.lineage_url,
+            to=deployment.stack.marquez(to),
             since=start,
             until=end,
             namespace=namespace,
@@ -149,10 +149,10 @@ def aside_retry(
             raise UsageError("name the keys to retry, or use --all")
         deployment = open_deployment(stack, cwd)
         if everything and not dry_run:
-            server = to or deployment.stack.lineage_url
+            server = deployment.stack.marquez(to)
             confirm(f"Post everything that is set aside to {server}?", yes=yes, as_json=as_json)
         with busy("Posting", as_json):
-            result = retry(deployment, keys or (), to=to, dry_run=dry_run)
+            result = retry(deployment, keys or (), to=deployment.stack.marquez(to), dry_run=dry_run)
         error = None
         if result.refusals:
             error = Unfinished(f"{len(result.refusals)} events are still refused, for the reasons above")

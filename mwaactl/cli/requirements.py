@@ -56,3 +56,45 @@ def check(
         from mwaactl.screens.dags import show_requirements
 
         finish(result, show_requirements, as_json=as_json, error=error)
+
+
+@requirements_app.command("package", short_help="Fetch requirements as wheels, for no internet access.")
+def package(
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="Lines for requirements.txt; default: the stack's settings.", metavar="[FILE]"),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="A folder for the wheels alone.", metavar="DIR")
+    ] = Path("wheels"),
+    stack: StackOption = None,
+    cwd: CwdOption = None,
+    airflow_version: Annotated[
+        str | None,
+        typer.Option("--airflow-version", help="Default: of the stack's settings.", metavar="VERSION"),
+    ] = None,
+    side: Annotated[
+        str | None,
+        typer.Option("--side", help="For this environment, where they differ.", metavar="blue|green"),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch requirements as wheels for Amazon's image of an Airflow version, with all that they require and
+    the image does not have. The setting `wheels_folder` delivers them in plugins.zip: no package index is
+    needed then. The stack need not be deployed; with --airflow-version, there need not be one."""
+    from mwaactl.dag_check.airflows import Checkout
+    from mwaactl.dag_check.wheels import lines_of, of_settings
+    from mwaactl.dag_check.wheels import package as package_all
+    from mwaactl.images import StackConfig
+    from mwaactl.screens.dags import show_package
+
+    with session(as_json):
+        checkout = Checkout(cwd)
+        version, lines = airflow_version, list[str]()
+        if version is None:
+            version, lines = of_settings(StackConfig.of(stack, cwd), side)
+        if file is not None:
+            lines = lines_of(file)
+        with busy(f"Fetching wheels for Airflow {version}", as_json):
+            result = package_all(checkout, version, lines, output, side)
+        finish(result, show_package, as_json=as_json)

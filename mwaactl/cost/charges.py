@@ -146,10 +146,13 @@ def _usage(resources: Sequence[Resource], environments: Sequence[Resource], usag
     if any(map(_is_interface, resources)):
         yield "endpoint.data", usage.endpoint_gb
     yield "logs", usage.log_gb
-    events = usage.events * usage.hours / 24
+    kinds = {each.kind for each in resources}
+    by_day = usage.events if "LostLineage" in kinds else 0  # else Airflow emits none
+    events = by_day * usage.hours / 24
     yield "s3.put", events / 1000  # by the task
-    yield "s3.get", events / 1000  # by the forwarder
-    kept = usage.events * min(DAYS, usage.hours / 24)
+    if "Marquez" in kinds:
+        yield "s3.get", events / 1000  # by the forwarder
+    kept = by_day * min(DAYS, usage.hours / 24)
     yield "s3.storage", kept * usage.event_kib / KIB_PER_GB
     if "aws:rds/cluster:Cluster" in types:
         yield "aurora.storage", usage.lineage_gb * usage.hours / HOURS

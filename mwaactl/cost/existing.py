@@ -1,4 +1,4 @@
-"""What AWS would answer about what a stack names and does not make: a network, security groups, a role.
+"""What AWS would answer about what a stack names and does not make: a network, groups, a role, a bucket.
 
 All of it is as the program demands, whatever the ids.
 """
@@ -15,6 +15,8 @@ from mwaactl.cost.aws_answers import Invoke
 SERVICES = ("airflow.amazonaws.com", "airflow-env.amazonaws.com")
 TRUST = {"Effect": "Allow", "Principal": {"Service": SERVICES}, "Action": "sts:AssumeRole"}
 
+DELIVERY = {"Effect": "Allow", "Principal": {"Service": "logging.s3.amazonaws.com"}, "Action": "s3:PutObject"}
+
 
 def existing(region: str, config: Mapping[str, str]) -> dict[str, Invoke]:
     """`config` as the program gets it: every id and ARN that it names exists."""
@@ -23,6 +25,11 @@ def existing(region: str, config: Mapping[str, str]) -> dict[str, Invoke]:
     subnets = sorted(set(re.findall(r"subnet-[0-9a-f]{8,17}", text)))
     roles = re.findall(r"arn:[a-z-]+:iam::\d+:role/[\w+=,.@/-]+", text)
     return {
+        "aws:cloudcontrol/getResource:getResource": lambda args: {
+            "properties": json.dumps(_bucket(args["identifier"], region))
+        },
+        "aws:s3/getBucketPolicy:getBucketPolicy": lambda _: {"policy": json.dumps({"Statement": [DELIVERY]})},
+        "aws:s3/getObjects:getObjects": lambda _: {"keys": []},
         "aws:ec2/getVpc:getVpc": lambda _: {
             "id": vpc,
             "cidrBlock": "10.0.0.0/16",
@@ -46,6 +53,15 @@ def existing(region: str, config: Mapping[str, str]) -> dict[str, Invoke]:
             "assumeRolePolicy": json.dumps({"Statement": [TRUST]}),
         },
         "aws:iam/getPrincipalPolicySimulation:getPrincipalPolicySimulation": lambda _: {"results": []},
+    }
+
+
+def _bucket(name: str, region: str) -> dict[str, Any]:
+    blocked = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+    return {
+        "RegionalDomainName": f"{name}.s3.{region}.amazonaws.com",
+        "VersioningConfiguration": {"Status": "Enabled"},
+        "PublicAccessBlockConfiguration": dict.fromkeys(blocked, True),
     }
 
 

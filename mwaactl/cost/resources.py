@@ -84,7 +84,7 @@ def _network(vpc: Resource) -> Iterator[Resource]:
     gateway = child("InternetGateway", vpc.name, network)
     yield from (network, gateway)
     zones = vpc.inputs["availabilityZoneNames"]
-    single = vpc.inputs["natGateways"]["strategy"] == "Single"
+    most = {"None": 0, "Single": 1}.get(vpc.inputs["natGateways"]["strategy"], len(zones))
     nats: list[Resource] = []
     tables: list[Resource] = []
     for zone in range(1, len(zones) + 1):
@@ -94,12 +94,12 @@ def _network(vpc: Resource) -> Iterator[Resource]:
             table = child("RouteTable", name, subnet)
             tables.append(table)
             yield from (subnet, table, child("RouteTableAssociation", name, table, subnet))
-            if role == "public" and not (nats and single):
+            if role == "public" and len(nats) < most:
                 address = child("Eip", f"{vpc.name}-{zone}", subnet)
                 nats.append(child("NatGateway", f"{vpc.name}-{zone}", subnet, address))
                 yield from (address, nats[-1])
-            target = gateway if role == "public" else nats[-1]
-            yield child("Route", name, table, target)
+            for target in [gateway] if role == "public" else nats[-1:]:
+                yield child("Route", name, table, target)
     for spec in vpc.inputs.get("vpcEndpointSpecs") or ():
         endpoint = child("VpcEndpoint", spec["serviceName"], network, *tables)
         yield replace(endpoint, inputs={"vpcEndpointType": spec.get("vpcEndpointType", "Gateway")})

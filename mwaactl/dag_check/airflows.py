@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mwaactl.dag_check import inside
-from mwaactl.dag_check.model import DagFacts, ImportFailure, Installed, VersionCheck
+from mwaactl.dag_check.model import DagFacts, ImportFailure, Installed, Packaged, VersionCheck
 from mwaactl.errors import CheckFailed, Unreachable, UsageError
 from mwaactl.stack import find_project
 
@@ -81,6 +81,14 @@ class Checkout:
     def try_to_install(self, version: str, requirements: str) -> Installed:
         """The same, with the reason if the requirements cannot be installed. Raises Unreachable."""
         return self._ask(version, requirements)
+
+    def wheels(self, version: str, requirements: str, python: str, folder: Path) -> Packaged:
+        """Fetch the wheels of these requirements into the folder. Raises Unreachable."""
+        with tempfile.TemporaryDirectory() as scratch:
+            file = Path(scratch) / "requirements.txt"
+            file.write_text(requirements)
+            arguments = ["wheels", version, str(file), str(folder.resolve()), "--python", python]
+            return Packaged.model_validate(self._local(arguments))
 
     def _ask(self, version: str, requirements: str, *options: str) -> Installed:
         with tempfile.TemporaryDirectory() as folder:

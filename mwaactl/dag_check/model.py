@@ -18,6 +18,29 @@ class Installed(Model):
     changes: tuple[str, ...] = ()  # to the image's packages: "+ pandas==2.3.3", "- x==1"
 
 
+class Packaged(Model):
+    """The wheels that were fetched, by their files' names; none if there is a problem."""
+
+    version: str
+    wheels: tuple[str, ...] = ()
+    problem: str | None = None
+
+
+class WheelFile(Model):
+    name: str
+    size: int  # bytes
+
+
+class Package(Model):
+    """A folder of wheels."""
+
+    airflow_version: str
+    python: str  # of Amazon's image
+    folder: str  # from the project's folder, as settings have it, or the whole path
+    side: str | None  # that it is for; None: for all
+    wheels: tuple[WheelFile, ...]
+
+
 class RequirementsCheck(Model):
     versions: tuple[Installed, ...]
 

@@ -11,6 +11,7 @@ from packaging.version import InvalidVersion, Version
 from mwaactl.aws import aws_errors
 from mwaactl.dag_check.airflows import OPENLINEAGE, Checkout
 from mwaactl.dag_check.model import RequirementsCheck
+from mwaactl.dag_check.wheels import without_wheels
 from mwaactl.deployment import Deployment
 from mwaactl.errors import UsageError
 from mwaactl.stack import Environment
@@ -43,11 +44,12 @@ def of_stack(deployment: Deployment, file: Path | None = None) -> tuple[Wanted, 
 
 
 def stored(deployment: Deployment, side: Environment) -> str:
-    """The requirements.txt in an environment's bucket. Raises Unreachable."""
+    """The requirements.txt in an environment's bucket; if its packages come as wheels, the same versions from
+    an index. Raises Unreachable."""
     with aws_errors(f"read s3://{side.bucket}/{KEY}"):
         answer = deployment.clients.s3.get_object(Bucket=side.bucket, Key=KEY)
         with answer["Body"] as body:
-            return body.read().decode(errors="replace")
+            return without_wheels(body.read().decode(errors="replace"))
 
 
 def check_requirements(checkout: Checkout, wanted: Sequence[Wanted]) -> RequirementsCheck:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mwaactl.aws import aws_errors
+from mwaactl.dags import packed
 from mwaactl.dags.folder import Folder
 from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable
@@ -92,16 +92,15 @@ def plugins_of_stack(deployment: Deployment) -> Mapping[str, bytes] | None:
 
 
 def deployed_plugins(deployment: Deployment, environment: Environment) -> Mapping[str, bytes]:
-    """The files of the plugins.zip that Amazon reports. Raises Unreachable, BadZipFile."""
+    """The files of the plugins.zip that Amazon reports, without wheels. Raises Unreachable, BadZipFile."""
     with aws_errors(f"read the plugins of {environment.name}"):
         found = deployment.clients.mwaa.get_environment(Name=environment.name)["Environment"]
         path, version = found.get("PluginsS3Path"), found.get("PluginsS3ObjectVersion")
         if not path or not version:
             return {}
-        s3 = deployment.clients.s3
-        with s3.get_object(Bucket=environment.bucket, Key=path, VersionId=version)["Body"] as body:
-            archive = zipfile.ZipFile(io.BytesIO(body.read()))
-    return {each.filename: archive.read(each) for each in archive.infolist() if not each.is_dir()}
+        request = {"Bucket": environment.bucket, "Key": path, "VersionId": version}
+        archive = packed.opened(deployment.clients.s3, request)
+        return {each.filename: archive.read(each) for each in packed.plugins(archive)}
 
 
 def _own_plugins(folder: Path) -> Mapping[str, bytes]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from lineage_log.checkpoint import BadCheckpointError, StoredCheckpoint, read_checkpoint
-from lineage_log.log import EVENTS, SET_ASIDE, Log, hour_prefix, instant_of, key_at
+from lineage_log.log import EVENTS, SET_ASIDE, SINKS, Log, hour_prefix, instant_of, key_at
 from lineage_log.marquez_client import MarquezClient
 from mwaactl import clock
 from mwaactl.aws import aws_errors
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CHECKPOINTS = "forwarder/"
+_OF_SINK = re.compile(r"forwarder/sink-([a-z][a-z0-9-]*)\.json")
 COUNTED = 100  # pages of 1000 keys: the limit for counting waiting events
 SILENT = timedelta(seconds=30)  # three leases: the holder is gone, and nobody has taken over
 HEALTH_TIMEOUT = 3.0  # seconds
@@ -42,6 +45,7 @@ class CheckpointStatus(Model):
     """
 
     key: str
+    sink: str | None  # the further sink that it is of; None: Marquez
     holder: str | None
     saved_at: Instant | None
     silent: bool
@@ -61,16 +65,18 @@ class Health(Model):
 
 
 class LineageStatus(Model):
-    """What `mwaactl lineage status` shows."""
+    """What `mwaactl lineage status` shows. `lacks`: see `Stack`; `back_end` None: there is none."""
 
     stack: str
+    lacks: str
     bucket: str
     since: Instant
     hours: tuple[Hour, ...]
     events: int
     checkpoints: tuple[CheckpointStatus, ...]
     set_aside: int
-    back_end: Health
+    set_aside_by_sink: dict[str, int]
+    back_end: Health | None
 
 
 def status(deployment: Deployment, *, hours: int = 24, to: str | None = None) -> LineageStatus:
@@ -81,7 +87,7 @@ def status(deployment: Deployment, *, hours: int = 24, to: str | None = None) ->
     now = clock.now()
     since = now.replace(minute=0, second=0, microsecond=0) - (hours - 1) * HOUR
     url = to or deployment.stack.lineage_url
-    back_end = server(url, timeout=HEALTH_TIMEOUT)
+    back_end = server(url, timeout=HEALTH_TIMEOUT) if url else None
     bucket, s3 = deployment.stack.lineage_log_bucket, deployment.clients.s3
     with aws_errors(f"read the lineage log s3://{bucket}"):
         source = Log(s3, bucket)
@@ -90,19 +96,22 @@ def status(deployment: Deployment, *, hours: int = 24, to: str | None = None) ->
         ]
         checkpoints = [
             _checkpoint_status(source, key, stored, now)
-            for key in checkpoint_keys(s3, bucket)
+            for key in [*checkpoint_keys(s3, bucket), *checkpoint_keys(s3, bucket, of_sinks=True)]
             if (stored := _stored(s3, bucket, key)) is not None
         ]
         set_aside = sum(1 for _ in objects(s3, bucket, SET_ASIDE))
+        by_sink = Counter(key.split("/")[1] for key, _ in objects(s3, bucket, SINKS))
     return LineageStatus(
         stack=deployment.name,
+        lacks=deployment.stack.lacks,
         bucket=bucket,
         since=since,
         hours=tuple(by_hour),
         events=sum(hour.events for hour in by_hour),
         checkpoints=tuple(checkpoints),
         set_aside=set_aside,
-        back_end=health(back_end, url),
+        set_aside_by_sink=dict(by_sink),
+        back_end=health(back_end, url) if back_end else None,
     )
 
 
@@ -117,8 +126,10 @@ def objects(s3: S3Client, bucket: str, prefix: str) -> Iterator[tuple[str, datet
         more = page.get("IsTruncated", False)
 
 
-def checkpoint_keys(s3: S3Client, bucket: str) -> list[str]:
-    return [key for key, _ in objects(s3, bucket, CHECKPOINTS) if key.endswith(".json")]
+def checkpoint_keys(s3: S3Client, bucket: str, *, of_sinks: bool = False) -> list[str]:
+    """Those of Marquez's forwarders, or of the further sinks', which know no doubts."""
+    keys = [key for key, _ in objects(s3, bucket, CHECKPOINTS) if key.endswith(".json")]
+    return [key for key in keys if (_OF_SINK.fullmatch(key) is not None) == of_sinks]
 
 
 def server(url: str, *, timeout: float) -> MarquezClient:
@@ -176,8 +187,10 @@ def _checkpoint_status(source: Log, key: str, stored: StoredCheckpoint, now: dat
             if event.key not in checkpoint.done:
                 waiting += 1
                 first = first or event.instant
+    of_sink = _OF_SINK.fullmatch(key)
     return CheckpointStatus(
         key=key,
+        sink=of_sink and of_sink[1],
         holder=stored.holder,
         saved_at=stored.modified,
         silent=stored.modified is None or now - stored.modified > SILENT,

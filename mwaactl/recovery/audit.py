@@ -23,7 +23,7 @@ from mwaactl.airflow.client import AirflowApi
 from mwaactl.airflow.notes import was_rerun
 from mwaactl.airflow.rerun import Progress, clear_run, create_run, created_run, was_taken_over
 from mwaactl.checks.fenced import is_fenced
-from mwaactl.checks.ungated import UngatedExecution, read_ungated
+from mwaactl.checks.ungated import UngatedExecution, ungated_executions
 from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable
 from mwaactl.json_model import Instant, Model
@@ -159,7 +159,7 @@ def _gather(
         except Unreachable as error:
             notes = (*notes, f"what environments that no longer exist executed is unknown: {error}")
     try:
-        ungated = read_ungated(deployment.clients.s3, deployment.stack.lineage_log_bucket, since)
+        ungated = ungated_executions(deployment, since)
     except Unreachable as error:
         ungated, notes = (), (*notes, f"whether anything was executed without a gate is unknown: {error}")
     return _Gathered(records, notes, ungated, fenced)

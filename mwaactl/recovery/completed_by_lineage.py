@@ -36,6 +36,7 @@ class LineageLog:
     ) -> None:
         """`progress` is called with the number of events read and the total."""
         self.name = "the lineage log"
+        self._stack = deployment.stack
         self._namespace = deployment.stack.require(colour).lineage_namespace
         self._log = LoggedRuns(deployment, lambda namespace, _: namespace == self._namespace, progress)
 
@@ -59,6 +60,8 @@ class LineageLog:
 
     def runs(self, since: datetime) -> tuple[Run, ...]:
         """The runs of any type that have an event since then (see LoggedRuns). Raises Unreachable."""
+        if self._stack.lineage == "none":
+            raise Unreachable(f"{self._stack.lacks}, so no log says what ran")
         runs = self._log.read(since)
         if not runs:
             raise Unreachable(

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
 VARIABLE = "MWAA_ROLLOUT_LEAVES_ALONE"  # components/left_alone.py reads it
 COMPONENT = "mwaa-openlineage:index:Mwaa"
-Action = Literal["create", "update", "replace", "delete"]
+Action = Literal["create", "import", "update", "replace", "delete"]
 ACTIONS: Mapping[str, Action] = {
     "create": "create",
+    "import": "import",
     "update": "update",
     "replace": "replace",
     "create-replacement": "replace",
+    "import-replacement": "replace",
     "delete-replaced": "replace",
     "delete": "delete",
 }
@@ -116,9 +118,16 @@ def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
 class Engine:
     """The engine on one stack of a project."""
 
-    def __init__(self, folder: Path, stack: str, config_file: Path | None = None) -> None:
-        """`config_file`: the settings to use instead of those of the stack's file."""
-        self._folder, self.stack = folder, stack
+    def __init__(
+        self,
+        folder: Path,
+        stack: str,
+        config_file: Path | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        """`config_file`: the settings to use instead of those of the stack's file; `variables`: what else the
+        program's environment has."""
+        self._folder, self.stack, self._variables = folder, stack, variables or {}
         self.config_file = str(config_file.resolve()) if config_file else None
 
     def preview(self) -> Seen:
@@ -169,7 +178,11 @@ class Engine:
         workspace = LocalWorkspace(
             work_dir=str(self._folder),
             pulumi_command=PulumiCommand(skip_version_check=True),
-            env_vars={"PULUMI_SKIP_UPDATE_CHECK": "true", VARIABLE: ",".join(leaves)},
+            env_vars={
+                "PULUMI_SKIP_UPDATE_CHECK": "true",
+                **self._variables,
+                VARIABLE: ",".join(leaves),
+            },
         )
         stack = Stack.__new__(Stack)  # its constructor would select the stack for everybody
         stack.name, stack.workspace, stack._mode = self.stack, workspace, StackInitMode.SELECT

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mwaactl.dag_check.model import CheckResult, RequirementsCheck
+from mwaactl.dag_check.model import CheckResult, Package, RequirementsCheck
 from mwaactl.dags.diff import DagsDiff
 from mwaactl.dags.push import EnvironmentPush, PushResult
 from mwaactl.dags.syntax import python_of
@@ -93,6 +93,17 @@ def show_requirements(console: Console, result: RequirementsCheck) -> None:
             console.print(title, Text("installed", style="green"))
             for line in installed.changes:
                 console.print(Text(f"  {line}"), soft_wrap=True)
+
+
+def show_package(console: Console, result: Package) -> None:
+    total = sum(each.size for each in result.wheels)
+    for each in result.wheels:
+        console.print(Text(f"  {each.name}  {each.size / 1e6:.1f} MB"), soft_wrap=True)
+    of = f"Airflow {result.airflow_version} (Python {result.python}, Linux x86_64)"
+    count = f"{len(result.wheels)} wheels, {total / 1e6:.1f} MB"
+    console.print(Text(f"{count}, for {of} are in {result.folder}. To deliver them:"), soft_wrap=True)
+    key = f"--path {result.side}.wheels_folder" if result.side else "wheels_folder"
+    console.print(Text(f"  pulumi config set {key} {result.folder}"), soft_wrap=True)
 
 
 def _listing(console: Console, title: str, lines: Sequence[str]) -> None:

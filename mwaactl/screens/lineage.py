@@ -28,10 +28,19 @@ def show_status(console: Console, status: LineageStatus) -> None:
     if status.checkpoints:
         console.print()
         console.print(_checkpoints(status))
-    else:
+    elif not status.lacks:
         _print(console, "\n[yellow]No forwarder has started yet[/]: the log has no checkpoint")
     _print(console, f"\nset aside  {_set_aside(status)}")
+    for sink, count in status.set_aside_by_sink.items():
+        where = f"s3://{status.bucket}/sinks/{sink}/"
+        _print(
+            console,
+            f"           [yellow]{count}[/] by the sink {escape(sink)}: aws s3 ls --recursive {where}",
+        )
     health = status.back_end
+    if health is None:
+        _print(console, f"back end   none: {escape(status.lacks)}")
+        return
     colour = {True: "green", False: "red", None: "yellow"}[health.healthy]
     _print(console, f"back end   {escape(health.url)}  [{colour}]{escape(health.detail)}[/]")
 

@@ -51,6 +51,15 @@ class Activity:
 
     def busy(self, dag_id: str, until: datetime) -> str | None:
         """The reason why the DAG is not idle up to `until`; None if it is."""
+        why = self._busy(dag_id, until)
+        dag = self.dags.get(dag_id)
+        if why is None or dag is None or dag.schedule != "@continuous":
+            return why
+        return (
+            f"{why}; @continuous is never idle: --dag {dag_id} --force serial-dags moves it, overlapping once"
+        )
+
+    def _busy(self, dag_id: str, until: datetime) -> str | None:
         if runs := self.unfinished.get(dag_id):
             first = min(runs, key=lambda run: (run.due or until, run.run_id))
             unfinished = f" and {len(runs) - 1} more are" if len(runs) > 1 else " is"

@@ -15,7 +15,7 @@ from mwaactl.checks.observation import Observation, observe
 from mwaactl.checks.outcome import Check
 from mwaactl.checks.probe import SideProof
 from mwaactl.checks.registry import observe_sides, run_checks
-from mwaactl.checks.ungated import UngatedExecution, read_ungated
+from mwaactl.checks.ungated import UngatedExecution, ungated_executions
 from mwaactl.deployment import Deployment
 from mwaactl.errors import ControlError, Unreachable
 from mwaactl.json_model import Instant, Model
@@ -159,7 +159,7 @@ def _ungated(
 ) -> tuple[UngatedExecution, ...] | None:
     """What was executed since then that no gate judged; None if that is not known."""
     try:
-        return read_ungated(deployment.clients.s3, deployment.stack.lineage_log_bucket, since)
+        return ungated_executions(deployment, since)
     except Unreachable as error:
         not_checked["ungated"] = str(error)
         return None

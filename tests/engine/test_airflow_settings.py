@@ -106,6 +106,54 @@ def test_taken_away_again_the_environment_is_as_before(project: Project) -> None
     assert project.up().changes == []
 
 
+def test_wheels_come_in_plugins_zip_as_an_update_in_place(project: Project) -> None:
+    configure(project, **{"green.wheels_folder": str(TEAM / "wheels")})
+    result = project.up()
+    assert result.ok, result.said
+    assert touched(result) == [("update", "mwaa-green")]
+    green = deployed(project, "green")
+    lines = content(project, green, "Requirements").decode().splitlines()
+    assert lines[:2] == ["--find-links /usr/local/airflow/plugins", "--no-index"]
+    assert "pandas==2.3.3" in lines
+    names = zipfile.ZipFile(io.BytesIO(content(project, green, "Plugins"))).namelist()
+    assert {each.name for each in (TEAM / "wheels").glob("*.whl")} <= set(names)
+    assert project.up().changes == []
+    configure(project, **{"green.requirements[0]": "polars"})
+    refused = project.preview()
+    assert not refused.ok
+    assert "it is without the requirement 'polars'" in refused.said
+    assert project.run("config", "rm", "green").returncode == 0
+
+
+def test_the_way_to_the_internet_goes_and_no_environment_notices(project: Project) -> None:
+    configure(project, nat="none")
+    refused = project.preview()
+    assert not refused.ok
+    assert "2 invalid settings" in refused.said
+    assert "set with nat none, which leads to no package index: mwaactl requirements package" in refused.said
+    registry = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/mirror"
+    configure(project, wheels_folder=str(TEAM / "wheels"), marquez_image_registry=registry)
+    refused = project.preview()
+    assert not refused.ok
+    assert "the requirements of blue and green still come from the internet" in refused.said
+    configure(project, nat="single", update_owner_in_place="true")
+    result = project.up()
+    assert result.ok, result.said
+    assert project.run("config", "rm", "update_owner_in_place").returncode == 0
+    configure(project, nat="none")
+    result = project.up()
+    assert result.ok, result.said
+    assert touched(result) == []
+    deleted = {kind.rpartition(":")[2] for op, kind, _ in result.changes if op == "delete"}
+    assert deleted == {"NatGateway", "Eip", "Route"}
+    created = {name for op, kind, name in result.changes if op == "create" and kind.endswith("VpcEndpoint")}
+    assert created >= {f"network-{each}" for each in ("sqs", "ecr-api", "ecr-dkr", "airflow-env")}
+    assert project.outputs()["nat"] == "none"
+    assert project.up().changes == []
+    for key in ("nat", "wheels_folder", "marquez_image_registry"):
+        assert project.run("config", "rm", key).returncode == 0
+
+
 def test_more_workers_than_the_accounts_quota_are_refused_with_what_to_type(project: Project) -> None:
     configure(project, max_workers="41")
     refused = project.preview()

@@ -9,6 +9,8 @@ import pytest
 from tests.engine.deployment import ENVIRONMENT, LocalCloud, Project
 
 CERTIFICATE = "arn:aws:acm:us-east-1:000000000000:certificate/11111111-2222-3333-4444-555555555555"
+SECRET = "arn:aws:secretsmanager:us-east-1:000000000000:secret:catalog-AbCdEf"
+ENDPOINT = "https://catalog.example.com/lineage"
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +30,13 @@ def project(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Iter
         worker_replacement_strategy="GRACEFUL",
         airflow_version="2.11.2",
     )
+    for path, value in {
+        "catalog.url": ENDPOINT,
+        "catalog.header_arn": SECRET,
+        "zone.datazone_domain": "dzd_4kq9",
+    }.items():
+        done = project.run("config", "set", "--path", f"lineage_sinks.{path}", value)
+        assert done.returncode == 0, done.stderr
     project.enter("fullha")
     yield project
     assert project.destroy().ok
@@ -42,7 +51,9 @@ def test_every_option_deploys_and_comes_to_rest(project: Project) -> None:
         "aws:cloudwatch/eventTarget:EventTarget",
         "aws:lb/listenerRule:ListenerRule",
     } <= kinds
-    assert project.outputs()["lineage_url"].startswith("https://")
+    outputs = project.outputs()
+    assert outputs["lineage_url"].startswith("https://")
+    assert outputs["lineage_sinks"] == ["catalog", "zone"]
     again = project.up()
     assert again.ok, again.said
     assert again.changes == []

@@ -39,8 +39,10 @@ EVERY_SETTING: Mapping[str, Any] = {
     "create_kms_key": True,
     "webserver_access": "PRIVATE_ONLY",
     "access_log_days": 90,
+    "old_versions_days": 90,
     "flow_log_days": 30,
     "nightly_audit": True,
+    "lineage_intake": True,
     "enable_monitoring": True,
     "alarm_email": "on-call@example.com",
 }
@@ -51,6 +53,7 @@ COMPLETE: Mapping[str, Mapping[str, Any]] = {
         "enable_blue_green": True,
         "enable_ha_marquez": True,
         "marquez_certificate_arn": CERTIFICATE,
+        "aurora_authorities_file": str(CHECKOUT / "tests" / "fakes" / "of_a_team" / "rds.pem"),
     },
 }
 STACKS: Mapping[str, Mapping[str, Any]] = {**{mode: {} for mode in MODES}, **COMPLETE}

@@ -29,4 +29,5 @@ install_packages
 mount_data_volume
 start_services marquez-db marquez marquez-web marquez-watchdog
 install_forwarder
-start_services lineage-forwarder
+# shellcheck disable=SC2046,SC2086 # none, or several
+start_services $LINEAGE_SERVICES $(sinks)

@@ -1,8 +1,13 @@
 # A node of the group: it enters service when its Marquez and its web pages answer, or is given up and replaced.
 
 install_database_authorities() { # with them the JDBC driver checks that it talks to Aurora
-  retry curl --fail --silent --show-error --output /etc/marquez/rds-ca.pem \
-    https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem
+  local file=/etc/marquez/rds-ca.pem
+  if [[ $AUTHORITIES_KEY ]]; then # there may be no way to RDS's site
+    retry aws s3 cp --region "$AWS_REGION" "s3://$LINEAGE_BUCKET/$AUTHORITIES_KEY" "$file"
+  else
+    retry curl --fail --silent --show-error --output "$file" \
+      https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem
+  fi
 }
 
 metadata() { # of this instance
@@ -28,4 +33,5 @@ install_database_authorities
 start_services marquez marquez-web marquez-watchdog
 enter_service
 install_forwarder # last: a node without it serves all the same, and another one forwards
-start_services lineage-forwarder
+# shellcheck disable=SC2046,SC2086 # none, or several
+start_services $LINEAGE_SERVICES $(sinks)

@@ -26,6 +26,15 @@ install_forwarder() {
   retry python3.12 -m compileall -q /opt/forwarder/app # its service may not write there
 }
 
+sinks() { # lay down the unit of the further sinks that the archive has; print their services
+  local folder=/opt/forwarder/app/sinks file
+  [[ -d $folder ]] || return 0
+  cp "$folder/lineage-sink@.service" /etc/systemd/system/
+  for file in "$folder"/*.env; do
+    echo "lineage-sink@$(basename "$file" .env)"
+  done
+}
+
 start_services() {
   chmod 0755 /usr/local/bin/marquez-*
   systemctl daemon-reload

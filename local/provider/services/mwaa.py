@@ -14,6 +14,32 @@ from local.provider.values import Props, ProviderError
 
 EVERY_SECONDS = 0.5
 PATIENCE_SECONDS = 3600.0
+# The arguments that an import finds, apart from the nested ones.
+IMPORTED = (
+    "Name",
+    "AirflowConfigurationOptions",
+    "AirflowVersion",
+    "DagS3Path",
+    "EndpointManagement",
+    "EnvironmentClass",
+    "ExecutionRoleArn",
+    "KmsKey",
+    "MaxWebservers",
+    "MaxWorkers",
+    "MinWebservers",
+    "MinWorkers",
+    "PluginsS3ObjectVersion",
+    "PluginsS3Path",
+    "RequirementsS3ObjectVersion",
+    "RequirementsS3Path",
+    "Schedulers",
+    "SourceBucketArn",
+    "StartupScriptS3ObjectVersion",
+    "StartupScriptS3Path",
+    "Tags",
+    "WebserverAccessMode",
+    "WeeklyMaintenanceWindowStart",
+)
 MAPS = ("airflowConfigurationOptions", "tags")  # their keys are the user's own
 STRATEGY = "workerReplacementStrategy"
 NOT_ARGUMENTS = ("region", STRATEGY)  # the latter is for updates
@@ -21,6 +47,8 @@ NOT_UPDATED = ("name", "kmsKey", "endpointManagement", "tags", "region", STRATEG
 
 
 class Environment:
+    secret = ("airflowConfigurationOptions",)
+
     def create(self, inputs: Props) -> tuple[str, Props]:
         name = inputs["name"]
         arguments = _api({k: v for k, v in inputs.items() if k not in NOT_ARGUMENTS})
@@ -41,6 +69,23 @@ class Environment:
         if environment is None or environment["Status"] == "DELETED":
             return None
         return _outputs(environment) | {k: v for k, v in _inputs(environment).items() if k in state}
+
+    def find(self, identifier: str) -> tuple[Props, Props] | None:
+        environment = _get(identifier)
+        if environment is None or environment["Status"] == "DELETED":
+            return None
+        inputs: Props = {key[:1].lower() + key[1:]: environment.get(key) for key in IMPORTED}
+        inputs["loggingConfiguration"] = {
+            kind[:1].lower() + kind[1:]: {"enabled": about["Enabled"], "logLevel": about["LogLevel"]}
+            for kind, about in environment["LoggingConfiguration"].items()
+        }
+        network = environment["NetworkConfiguration"]
+        inputs["networkConfiguration"] = {
+            "subnetIds": network["SubnetIds"],
+            "securityGroupIds": network["SecurityGroupIds"],
+        }
+        inputs = {key: value for key, value in inputs.items() if value not in (None, {})}
+        return inputs, {**_outputs(environment), **inputs}
 
     def update(self, identifier: str, old: Props, new: Props) -> Props:
         mwaa = client("mwaa")

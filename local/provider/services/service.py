@@ -8,8 +8,8 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Collection
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -35,6 +35,16 @@ class Service(Protocol):
 
     def delete(self, identifier: str, state: Props) -> None:
         """Delete it, unless it no longer exists."""
+
+
+@runtime_checkable
+class Importable(Protocol):
+    """A resource type that can be imported. `secret`: its properties that no state shows."""
+
+    secret: Collection[str]
+
+    def find(self, identifier: str) -> tuple[Props, Props] | None:
+        """(inputs, state) of what exists under this id; None if nothing does."""
 
 
 @functools.cache

@@ -6,6 +6,8 @@ import base64
 import contextlib
 import hashlib
 import json
+import secrets
+import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +25,7 @@ EMPTYINGS = 20  # AWS's provider has no limit; an endless writer would block the
 
 class Bucket:
     def create(self, inputs: Props) -> tuple[str, Props]:
-        name = inputs["bucket"]
+        name = inputs.get("bucket") or _unique(inputs["bucketPrefix"])
         region = inputs.get("region") or REGION
         where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
         try:
@@ -31,7 +33,7 @@ class Bucket:
         except ClientError as error:
             raise as_provider_error(f"creating the bucket {name}", error) from error
         self._tag(name, inputs)
-        return name, {}
+        return name, {"bucket": name}
 
     def read(self, identifier: str, _state: Props) -> Props | None:
         try:
@@ -73,6 +75,11 @@ class Bucket:
         if tags:
             pairs = [{"Key": key, "Value": value} for key, value in tags.items()]
             client("s3").put_bucket_tagging(Bucket=name, Tagging={"TagSet": pairs})
+
+
+def _unique(prefix: str) -> str:
+    """A name as the provider makes it: 26 digits after the prefix."""
+    return prefix + "".join(secrets.choice(string.digits) for _ in range(26))
 
 
 def empty(bucket: str, only_key: str | None = None) -> None:

@@ -30,6 +30,7 @@ mine()
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("my-dags")
     (folder / "first.py").write_text(DAG.format(name="first"))
+    (folder / "alone.py").write_text(DAG.format(name="alone").replace("catchup=False", "max_active_runs=1"))
     return folder
 
 
@@ -64,17 +65,24 @@ def on_both_sides(cloud: FullHaCloud, name: str) -> Callable[[], bool]:
 
 
 def test_both_sides_run_the_users_dags_and_nothing_else(mine: FullHaCloud) -> None:
-    arrives(mine, {"first"})
+    arrives(mine, {"first", "alone"})
     assert "waiting for bluegreen_probe to be skipped" in mine.up_output
+
+
+def test_the_dags_are_named_that_a_switch_treats_unlike_others(mine: FullHaCloud) -> None:
+    told = mine.up_output
+    assert "A switch treats these DAGs unlike others (see docs/switching.md):" in told
+    assert "  alone  serial (one run or task at a time): it moves when it is idle" in told
+    assert "  first" not in told
 
 
 def test_a_changed_a_new_and_a_removed_file_arrive_by_themselves(mine: FullHaCloud, folder: Path) -> None:
     (folder / "first.py").write_text(DAG.format(name="renamed"))
     (folder / "second.py").write_text(DAG.format(name="second"))
     mine.wait_for(on_both_sides(mine, "second.py"), "the new file", seconds=30)
-    print(f"changed and new: {arrives(mine, {'renamed', 'second'}):.0f} s")
+    print(f"changed and new: {arrives(mine, {'renamed', 'second', 'alone'}):.0f} s")
     (folder / "second.py").unlink()
-    print(f"removed: {arrives(mine, {'renamed'}):.0f} s")
+    print(f"removed: {arrives(mine, {'renamed', 'alone'}):.0f} s")
 
 
 def test_a_switch_works_with_them(mine: FullHaCloud) -> None:

@@ -23,9 +23,10 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from components.airflow.configuration import SECRETS_BACKEND
-from components.airflow.plugins import OPENLINEAGE, plugins_zip
+from components.airflow.plugins import plugins_zip
 from components.airflow.probe import dag_file
 from components.config.airflow_versions import major
+from components.config.content import OPENLINEAGE
 from components.lineage_log import EVENTS
 from local.airflow.config import EXECUTOR_TAG, IMAGE_TAG
 from local.airflow.process import stop_airflows

@@ -1,14 +1,28 @@
-"""Who calls, and what the account may have: STS and Service Quotas."""
+"""Who calls, what the account may have, and its subnets: STS, Service Quotas and EC2."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from tests.fakes.aws.errors import client_error
+
 ACCOUNT = "123456789012"
 CALLER = f"arn:aws:sts::{ACCOUNT}:assumed-role/operator/alice"
+
+
+@dataclass
+class FakeEc2:
+    """Subnets, with the VPC of each."""
+
+    subnets: dict[str, str] = field(default_factory=dict)
+
+    def describe_subnets(self, *, SubnetIds: list[str]) -> dict[str, Any]:  # noqa: N803 - boto3's name
+        if set(SubnetIds) - self.subnets.keys():
+            raise client_error("InvalidSubnetID.NotFound", 400, "DescribeSubnets")
+        return {"Subnets": [{"SubnetId": each, "VpcId": self.subnets[each]} for each in SubnetIds]}
 
 
 @dataclass

@@ -17,7 +17,7 @@ from mwaactl.deployment import Deployment
 from mwaactl.stack import parse
 from tests.fakes.airflow.model import AirflowModel, Dag
 from tests.fakes.airflow.probe import SKIPPED, WAITING, FakeProbe, Shows, reported
-from tests.fakes.aws.account import FakeQuotas, FakeSts
+from tests.fakes.aws.account import FakeEc2, FakeQuotas, FakeSts
 from tests.fakes.aws.cloudwatch import FakeCloudWatch
 from tests.fakes.aws.iam import FakeIam
 from tests.fakes.aws.logs import FakeLogs
@@ -58,6 +58,7 @@ class FakeClients:
     cloudwatch: FakeCloudWatch = field(default_factory=FakeCloudWatch)
     iam: FakeIam = field(default_factory=FakeIam)
     logs: FakeLogs = field(default_factory=FakeLogs)
+    ec2: FakeEc2 = field(default_factory=FakeEc2)
     sts: FakeSts = field(default_factory=FakeSts)
     service_quotas: FakeQuotas = field(default_factory=FakeQuotas)
     region: str = "us-east-1"
@@ -112,6 +113,8 @@ def outputs(mode: str = "fullha", **changes: Any) -> dict[str, Any]:
         "active_environment_parameter": ACTIVE,
         "switch_lead_seconds": LEAD,
         "gate_probe_minutes": 5,
+        "lineage": "marquez",
+        "lineage_sinks": [],
         "lineage_log_bucket": f"{name}-lineage",
         "lineage_url": f"http://marquez.{name}.internal",
         "lineage_open_command": "aws ssm start-session --parameters portNumber=80,localPortNumber=8080",

@@ -32,6 +32,11 @@ class FakeLogs:
     def exceptions(self) -> Any:
         return SimpleNamespace(ResourceNotFoundException=ResourceNotFoundException)
 
+    def create_log_group(self, *, logGroupName: str) -> None:  # noqa: N803 - boto3's name
+        if logGroupName in self.groups:
+            raise client_error("ResourceAlreadyExistsException", 400, "CreateLogGroup")
+        self.groups[logGroupName] = []
+
     def log(self, group: str, stream: str, at: datetime, message: str) -> None:
         assert not set(":*") & set(stream), "no stream can have such a name"
         events = self.groups.setdefault(group, [])

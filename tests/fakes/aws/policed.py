@@ -18,7 +18,7 @@ ROLE = outputs()["airflow_environments"]["blue"]["execution_role_arn"].rpartitio
 PARAMETER = ENVIRONMENT.replace(":airflow:", ":ssm:")
 GROUP = ENVIRONMENT.replace(":airflow:", ":logs:") + ":log-group"
 KEY = f"arn:aws:kms:{REGION}:123456789012:key/12345678-1234-1234-1234-123456789012"
-SERVICES = ("cloudwatch", "iam", "logs", "mwaa", "s3", "service-quotas", "ssm", "sts")
+SERVICES = ("cloudwatch", "ec2", "iam", "logs", "mwaa", "s3", "service-quotas", "ssm", "sts")
 OPS_ALONE = ("/variables", "/connections", "/providers")  # what Airflow's role Viewer may not read
 
 
@@ -66,11 +66,15 @@ def _role(action: str) -> Callable[[Mapping[str, Any]], list[Need]]:
 # What each call needs, by AWS's service authorization reference. A call that is not here does not exist.
 NEEDS: dict[tuple[str, str], Callable[[Mapping[str, Any]], list[Need]]] = {
     ("cloudwatch", "get_metric_data"): lambda _: [Need("cloudwatch:GetMetricData", "*")],
+    ("ec2", "describe_subnets"): lambda _: [Need("ec2:DescribeSubnets", "*")],
     ("iam", "delete_role_policy"): _role("DeleteRolePolicy"),
     ("iam", "get_role_policy"): _role("GetRolePolicy"),
     ("iam", "put_role_policy"): _role("PutRolePolicy"),
     ("iam", "simulate_principal_policy"): lambda params: [
         Need("iam:SimulatePrincipalPolicy", params["PolicySourceArn"])
+    ],
+    ("logs", "create_log_group"): lambda params: [
+        Need("logs:CreateLogGroup", f"{GROUP}:{params['logGroupName']}")
     ],
     ("logs", "filter_log_events"): lambda params: [
         # the service's own words name the group with what follows it

@@ -100,14 +100,28 @@ class FakeS3:
         """The bucket of the lineage log."""
         return self.buckets[LINEAGE_LOG]
 
-    def get_object(self, *, Bucket: str, Key: str, VersionId: str | None = None) -> dict[str, Any]:  # noqa: N803 - boto3's names
+    def get_object(
+        self,
+        *,
+        Bucket: str,  # noqa: N803 - boto3's names, here and below
+        Key: str,  # noqa: N803
+        VersionId: str | None = None,  # noqa: N803
+        Range: str | None = None,  # noqa: N803
+    ) -> dict[str, Any]:
         with self.lock:
             bucket = self._bucket(Bucket, "GetObject")
             if VersionId is not None:
                 bucket = bucket.version(Key, VersionId)
             if Key not in bucket.objects:
                 raise client_error("NoSuchKey" if VersionId is None else "NoSuchVersion", 404, "GetObject")
-            return {"Body": _Body(self.read, (Bucket, Key), bucket.objects[Key]), **bucket.head(Key)}
+            content = bucket.objects[Key]
+            if Range is not None:
+                first, last = map(int, Range.removeprefix("bytes=").split("-"))
+                if not first <= last or first >= len(content):
+                    raise client_error("InvalidRange", 416, "GetObject")
+                content = content[first : last + 1]
+            about = {**bucket.head(Key), "ContentLength": len(content)}
+            return {"Body": _Body(self.read, (Bucket, Key), content), **about}
 
     def head_object(self, *, Bucket: str, Key: str, VersionId: str | None = None) -> dict[str, Any]:  # noqa: N803
         with self.lock:
@@ -121,10 +135,11 @@ class FakeS3:
     def put_object(
         self,
         *,
-        Bucket: str,  # noqa: N803 - boto3's names, here and below
+        Bucket: str,  # noqa: N803
         Key: str,  # noqa: N803
         Body: bytes,  # noqa: N803
         ContentType: str = "",  # noqa: N803
+        ContentEncoding: str = "",  # noqa: N803
         Metadata: dict[str, str] | None = None,  # noqa: N803
         IfMatch: str | None = None,  # noqa: N803
         IfNoneMatch: str | None = None,  # noqa: N803
@@ -148,16 +163,18 @@ class FakeS3:
         Key: str,  # noqa: N803
         CopySource: dict[str, str],  # noqa: N803
         MetadataDirective: str,  # noqa: N803
-        Metadata: dict[str, str],  # noqa: N803
+        Metadata: dict[str, str] | None = None,  # noqa: N803
         ContentType: str = "",  # noqa: N803
     ) -> None:
         with self.lock:
-            source = self._bucket(CopySource["Bucket"], "CopyObject").objects
+            source = self._bucket(CopySource["Bucket"], "CopyObject")
             self._bucket(Bucket, "CopyObject")
-            assert MetadataDirective == "REPLACE", "else S3 ignores the metadata"
-            if CopySource["Key"] not in source:
+            replaces = MetadataDirective == "REPLACE"
+            assert replaces or (MetadataDirective == "COPY" and Metadata is None), "S3 ignores the metadata"
+            if CopySource["Key"] not in source.objects:
                 raise client_error("NoSuchKey", 404, "CopyObject")
-            self._write(Bucket, Key, source[CopySource["Key"]], Metadata)
+            metadata = Metadata if replaces else source.metadata.get(CopySource["Key"])
+            self._write(Bucket, Key, source.objects[CopySource["Key"]], metadata)
 
     def delete_object(self, *, Bucket: str, Key: str) -> None:  # noqa: N803
         with self.lock:

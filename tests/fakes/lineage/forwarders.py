@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, cast
 
+from forwarder.carrier import MarquezCarrier
 from forwarder.checkpoint_keeper import CheckpointKeeper
 from forwarder.forwarder import Forwarder, Timing
 from lineage_log.log import Log
@@ -48,7 +49,7 @@ def forwarder(
     return Forwarder(
         Log(cast(Any, s3), LINEAGE_LOG),
         keeper or keeper_of(s3),
-        client or MarquezClient(marquez.url, timeout=5),
+        MarquezCarrier(client or MarquezClient(marquez.url, timeout=5)),
         timing,
         now=now,
         **options,

@@ -71,6 +71,7 @@ def all_deployments() -> Iterator[Deployment]:
         "marquez_image_registry": "123456789012.dkr.ecr.us-east-1.amazonaws.com/mirror",
         "create_kms_key": True,
         "nightly_audit": True,
+        "lineage_intake": True,
         **dict.fromkeys(("execution_policy", "marquez_policy", "snapshot_policy"), _document(statement)),
     }
     for mode in MODES:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Network
 from itertools import combinations
+from pathlib import Path
+from typing import Any
 
 import pytest
+from bluegreen.timeline import COLOURS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.network import ENDPOINT_SERVICES, subnet_plan
+from components.network import ENDPOINT_SERVICES, SERVICES_OF_ALL, check_way_out, subnet_plan
 from tests.fakes import pulumi_mocks
-from tests.fakes.pulumi_mocks import MISSING_SERVICES, REGION, Deployment, EngineError, deploy
+from tests.fakes.pulumi_mocks import MISSING_SERVICES, REGION, ROOT, Deployment, EngineError, deploy, run
+from tests.fakes.wheels import write_wheels
+from tests.unit.components.config.test_settings import complaint, parse
 
 vpc_cidrs = st.builds(
     lambda address, prefix: str(IPv4Network((address, prefix), strict=False)),
@@ -67,6 +73,93 @@ def test_no_setting_but_the_network_itself_moves_a_subnet() -> None:
 def test_nat_gateways_follow_the_setting(nat: str, strategy: str) -> None:
     vpc = deploy("standard", {"nat": nat}).resource("Vpc", "network")
     assert vpc.inputs["natGateways"] == {"strategy": strategy}
+
+
+def offline(tmp_path: Path, **changes: Any) -> dict[str, Any]:
+    """The settings of a stack without a way to the internet."""
+    return {
+        "nat": "none",
+        "wheels_folder": write_wheels(tmp_path / "wheels"),
+        "marquez_image_registry": f"123456789012.dkr.ecr.{REGION}.amazonaws.com/mirror",
+        "aurora_authorities_file": str(ROOT / "tests" / "fakes" / "of_a_team" / "rds.pem"),
+        **changes,
+    }
+
+
+@pytest.mark.parametrize("mode", ["standard", "fullha"])
+def test_without_nat_every_service_has_an_endpoint_and_no_subnet_moves(mode: str, tmp_path: Path) -> None:
+    deployment = deploy(mode, offline(tmp_path))
+    vpc, before = (each.resource("Vpc", "network").inputs for each in (deployment, deploy(mode)))
+    assert vpc["natGateways"] == {"strategy": "None"}
+    assert {key: vpc[key] for key in vpc if key != "natGateways"} == {
+        key: before[key] for key in before if key != "natGateways"
+    }
+    ha = {"autoscaling"} if mode == "fullha" else set()
+    services = {*SERVICES_OF_ALL, "ecr.api", "ecr.dkr"} | ha
+    assert endpoint_services(deployment) == services
+    assert deployment.exports["nat"] == "none"
+    endpoints = {each.urn for each in deployment.of_type("VpcEndpoint")}
+    assert endpoints <= set(deployment.resource("Environment", "mwaa-blue").request.dependencies)
+
+
+def test_what_would_come_from_the_internet_is_refused_with_what_to_type(tmp_path: Path) -> None:
+    text = complaint(nat="none", enable_ha_marquez=True, enable_blue_green=True)
+    assert "3 invalid settings" in text
+    assert "wheels_folder (not set): must be set with nat none" in text
+    assert "mwaactl requirements package -o wheels" in text
+    assert f"marquez_image_registry (not set): must be one of Amazon ECR in {REGION}" in text
+    assert "mwaactl images mirror" in text
+    assert "aurora_authorities_file (not set): must be a file with nat none" in text
+    text = complaint(nat="none", lineage="log")
+    assert "1 invalid setting" in text, "without Marquez there are no nodes"
+    known = offline(tmp_path)
+    for registry in (
+        "registry.example.com/mirror",
+        "public.ecr.aws/mirror",
+        "123456789012.dkr.ecr.eu-west-1.amazonaws.com/mirror",
+    ):
+        text = complaint(**{**known, "marquez_image_registry": registry})
+        assert f"marquez_image_registry = {registry!r}: must be one of Amazon ECR in {REGION}" in text
+    text = complaint(**known, enable_blue_green=True, green={"wheels_folder": ""})
+    assert "1 invalid setting" in text
+    assert "green.wheels_folder (not set)" in text
+    text = complaint(**known, vpc_id="vpc-0123456789abcdef0")
+    assert "nat = 'none': must be removed: with vpc_id" in text
+
+
+def test_a_zone_without_a_service_keeps_its_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(pulumi_mocks, "MISSING_SERVICES", ("airflow.ops", "ecr.dkr"))
+    with pytest.raises(Exception, match=r"have no endpoint of ecr\.dkr") as refused:
+        deploy("standard", offline(tmp_path))
+    assert "pulumi config set nat single" in str(refused.value)
+
+
+def test_the_way_out_goes_after_the_requirements_that_need_it(tmp_path: Path) -> None:
+    """A rollout changes what both sides share first: it would cut off what installs from an index."""
+    settings = parse(offline(tmp_path, enable_blue_green=True))
+    zones = ("us-east-1a", "us-east-1b")
+    with_wheels = {colour: {"deployed": {"requirements.txt": "sha256:1"}} for colour in COLOURS}
+    without = {**with_wheels, "green": {"deployed": {"requirements.txt": "sha256:0"}}}
+
+    def check(previous: dict[str, Any]) -> None:
+        def program() -> None:
+            check_way_out(settings, zones, previous, with_wheels)
+
+        service = "aws:ec2/getVpcEndpointService:getVpcEndpointService"
+        run(program, invokes={service: pulumi_mocks._endpoint_service})
+
+    check({})
+    check({"nat": "single", "airflow_environments": with_wheels})
+    check({"nat": "none", "airflow_environments": without})  # later wheels: mwaactl rollout brings them
+    with pytest.raises(Exception, match="the requirements of green still come from the internet") as refused:
+        check({"nat": "per_az", "airflow_environments": without})
+    commands = re.findall(r"^  (.*) -s", str(refused.value), re.M)
+    assert commands == [
+        "pulumi config set nat per_az",
+        "mwaactl rollout",
+        "pulumi config set nat none",
+        "pulumi up",
+    ]
 
 
 def test_s3_is_always_reached_inside_the_network() -> None:

@@ -108,7 +108,13 @@ def test_without_a_route_out_every_service_needs_an_endpoint() -> None:
     to_s3 = {"getRouteTable": {"routes": [{**TARGETS, "gatewayId": "vpce-1"}]}}
     assert look(endpoints=SERVICES_OF_ALL, **to_s3) is not None
     ha = {"enable_ha_marquez": True}
-    assert "no endpoint for autoscaling\n" in refusal(ha, endpoints=SERVICES_OF_ALL, **to_s3)
+    text = refusal(ha, endpoints=SERVICES_OF_ALL, **to_s3)
+    assert "no endpoint for autoscaling\n" in text
+    assert "aurora_authorities_file must name the file that nodes cannot fetch" in text
+    services = (*SERVICES_OF_ALL, "autoscaling")
+    assert "no endpoint" not in refusal(ha, endpoints=services, **to_s3)
+    authorities = {"aurora_authorities_file": "tests/fakes/of_a_team/rds.pem"}
+    assert look({**ha, **authorities}, endpoints=services, **to_s3) is not None
 
 
 def test_groups_are_of_the_stacks_vpc() -> None:

@@ -36,9 +36,9 @@ def test_one_of_two_forwarders_that_begin_at_the_same_time_wins() -> None:
     class Slow(FakeS3):
         """Both have read before either writes."""
 
-        def get_object(self, *, Bucket: str, Key: str, VersionId: str | None = None) -> dict[str, Any]:  # noqa: N803
+        def get_object(self, **request: Any) -> dict[str, Any]:
             try:
-                return super().get_object(Bucket=Bucket, Key=Key)
+                return super().get_object(**request)
             finally:
                 if not self.lineage.objects:
                     both_have_read.wait(5)

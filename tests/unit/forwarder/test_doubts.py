@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from lineage_log.checkpoint import Checkpoint, checkpoint_json, read_checkpoint
 from lineage_log.doubts import MOST_CHECKS, Doubts, Unknown
 from lineage_log.event import Event
-from lineage_log.marquez_client import Answer
+from lineage_log.http_server import Answer
 from lineage_log.patient_client import Patience, StoppedError, UnreachableError
 from tests.fakes.aws.s3 import LINEAGE_LOG, FakeS3
 from tests.fakes.clock import START, Clock, at

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lineage_log.checkpoint import read_checkpoint
-from lineage_log.marquez_client import Answer
+from lineage_log.http_server import Answer
 from lineage_log.patient_client import StoppedError
 from local.marquez.double import Marquez
 from tests.fakes.aws.s3 import LINEAGE_LOG, FakeS3

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lineage_log.marquez_client import Answer, MarquezClient
+from lineage_log.http_server import Answer
+from lineage_log.marquez_client import MarquezClient
 from tests.fakes.lineage.marquez import FakeMarquez
 
 
@@ -16,7 +17,7 @@ def test_a_connection_that_the_server_closed_as_idle_is_not_used_again(
     [(idle, _)] = client._idle
     assert idle.sock is not None
     idle.sock.close()  # as after the server's idle timeout
-    monkeypatch.setattr("lineage_log.marquez_client.KEEP_OPEN", 0)
+    monkeypatch.setattr("lineage_log.http_server.KEEP_OPEN", 0)
     assert client.ping().delivered
     client.close()
 

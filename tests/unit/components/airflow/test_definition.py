@@ -39,8 +39,10 @@ OF_ENVIRONMENTS: dict[str, tuple[Any, str]] = {
     "requirements": (["pandas==2.3.3"], "requirements.txt"),
     "requirements_file": (str(FILES / "requirements.txt"), "requirements.txt"),
     "plugins_folder": (str(FILES / "plugins"), "plugins.zip"),
+    "wheels_folder": (str(FILES / "wheels"), "plugins.zip"),
     "startup_script": (str(FILES / "startup.sh"), "startup.sh"),
     "dags_folder": ("workflows/", "dag_s3_path"),
+    "dags_bucket": ("acme-blue", "source_bucket_arn"),
     "min_webservers": (3, "min_webservers"),
     "max_webservers": (4, "max_webservers"),
     "log_levels": ({"worker": "DEBUG"}, "logging.worker_logs.log_level"),
@@ -66,13 +68,21 @@ OF_STACKS: dict[str, Any] = {
     "nat": "per_az",
     "vpc_endpoints": True,
     "access_log_days": 90,
+    "access_log_bucket": "acme-logs",
     "flow_log_days": 30,
     "blue": {"max_workers": 9},
     "green": {"max_workers": 9},
     "log_retention_days": 90,
     "kms_key_arn": KEY,
     "create_kms_key": True,
+    "bucket_prefix": "acme-data-",
+    "old_versions_days": 90,
     "is_paused_upon_creation": False,
+    "create_cron_data_intervals": False,
+    "catchup_by_default": True,
+    "connections_prefix": "airflow/connections",
+    "variables_prefix": "airflow/variables",
+    "adopted_environment": "team-airflow",
     "switch_lead_seconds": 7,
     "gate_probe_minutes": 10,
     "update_owner_in_place": True,
@@ -80,7 +90,9 @@ OF_STACKS: dict[str, Any] = {
     "enable_monitoring": False,
     "alarm_email": "on-call@example.com",
     "alarm_topic_arn": "arn:aws:sns:us-east-1:123456789012:alarms",
+    "lineage": "none",
     "lineage_namespace": "shared",
+    "lineage_sinks": {"catalog": {"url": "https://catalog.example.com/lineage"}},
     "lineage_retention_days": 45,
     "marquez_image": "docker.io/marquezproject/marquez:0.50.0",
     "marquez_web_image": "docker.io/marquezproject/marquez-web:0.50.0",
@@ -94,6 +106,7 @@ OF_STACKS: dict[str, Any] = {
     "snapshot_policy_arns": ["arn:aws:iam::123456789012:policy/more"],
     "marquez_certificate_arn": KEY.replace(":kms:", ":acm:").replace(":key/", ":certificate/"),
     "aurora_version": "17",
+    "aurora_authorities_file": str(FILES / "rds.pem"),
     "aurora_min_capacity": 1,
     "aurora_max_capacity": 32,
 }
@@ -165,10 +178,12 @@ def seen_by_the_engine(deployment: Deployment) -> dict[str, Any]:
 def test_the_guard_sees_exactly_what_the_engine_would_see(
     deployed: Callable[[str], Deployment], setting: str
 ) -> None:
+    network = {"nat": "single", **{key: OF_STACKS[key] for key in ("vpc_id", "private_subnet_ids")}}
     needed = {
         "marquez_certificate_arn": {"enable_ha_marquez": True},
-        "vpc_id": {"nat": "single", "private_subnet_ids": OF_STACKS["private_subnet_ids"]},
-        "private_subnet_ids": {"nat": "single", "vpc_id": OF_STACKS["vpc_id"]},
+        "vpc_id": network,
+        "private_subnet_ids": network,
+        "adopted_environment": {**network, "enable_blue_green": False},
     }.get(setting, {})
     before, after = deployed("bluegreen"), deploy("bluegreen", {**needed, setting: OF_STACKS[setting]})
     touched = touched_environments(
@@ -179,7 +194,7 @@ def test_the_guard_sees_exactly_what_the_engine_would_see(
 
 def test_other_plugins_are_an_update(monkeypatch: pytest.MonkeyPatch) -> None:
     before = record()
-    monkeypatch.setattr(definition, "plugins_zip", lambda _: b"other")
+    monkeypatch.setattr(definition, "plugins_files", lambda _: {"other.py": b""})
     assert difference(before, record()) == {"plugins.zip"}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import re
@@ -13,10 +12,14 @@ from typing import Any
 
 import pytest
 
-from components.airflow.plugins import OPENLINEAGE, plugins_zip, requirements_txt
+from components.airflow.plugins import plugins_files, plugins_zip, requirements_txt
+from components.archive import zip_bytes
 from components.config.airflow_versions import AIRFLOW_VERSIONS
+from components.config.content import OPENLINEAGE
 from components.config.files import PLUGINS as FOLDER
+from components.config.files import folder_files
 from components.config.rules import MAINTENANCE
+from components.python_archive import built
 from local.airflow import locks
 from tests.fakes.pulumi_mocks import ROOT, Deployment, deploy, plain
 from tests.unit.components.config.test_settings import parse
@@ -44,30 +47,39 @@ def names_in(archive: bytes) -> set[str]:
     return set(zipfile.ZipFile(io.BytesIO(archive)).namelist())
 
 
+def packed(folder: Path | None = None) -> set[str]:
+    """The plugins.zip of a stack with plugins of its own."""
+    settings = parse({"plugins_folder": str(folder)} if folder else {})
+    return names_in(built("plugins", plugins_files(settings.environment("blue"))).read_bytes())
+
+
 def test_a_stacks_own_plugins_are_packed_beside_the_programs_without_caches(folder: Path) -> None:
     ours = names_in(plugins_zip())
-    assert names_in(plugins_zip(str(folder))) == ours | {"package/.airflowignore", "package/module.py"}
+    assert packed() == ours
+    assert packed(folder) == ours | {"package/.airflowignore", "package/module.py"}
 
 
 def test_the_same_plugins_are_the_same_bytes_whenever_they_were_written(folder: Path) -> None:
-    before = plugins_zip(str(folder))
+    before = zip_bytes(folder_files(folder))
     module = folder / "package" / "module.py"
     content = module.read_bytes()
     module.unlink()
     module.write_bytes(content)
     module.chmod(0o755)
-    assert plugins_zip(str(folder)) == before
+    assert zip_bytes(folder_files(folder)) == before
 
 
-def test_changed_plugins_are_other_bytes(folder: Path) -> None:
-    before = plugins_zip(str(folder))
+def test_changed_plugins_are_another_file_with_other_bytes(folder: Path) -> None:
+    settings = parse({"plugins_folder": str(folder)}).environment("blue")
+    before = built("plugins", plugins_files(settings))
     (folder / "package" / "module.py").write_text("x = 2\n")
-    assert plugins_zip(str(folder)) != before
+    after = built("plugins", plugins_files(settings))
+    assert (before != after, before.read_bytes() != after.read_bytes()) == (True, True)
 
 
 def test_the_projects_own_plugins_are_shipped(deployed: Deployed) -> None:
-    sent = deployed("standard").resource("BucketObjectv2", "mwaa-blue-plugins").inputs["contentBase64"]
-    names = zipfile.ZipFile(io.BytesIO(base64.b64decode(sent))).namelist()
+    sent = deployed("standard").resource("BucketObjectv2", "mwaa-blue-plugins").inputs["source"]
+    names = zipfile.ZipFile(sent.path).namelist()
     assert "bluegreen/timeline.py" in names
     assert set(names) == {
         path.relative_to(FOLDER).as_posix()
@@ -245,7 +257,7 @@ def test_files_of_a_team_are_delivered_with_their_versions() -> None:
     lines = files["mwaa-blue-requirements"]["content"].splitlines()
     assert lines == [*OPENLINEAGE, "polars", "pandas"]
     assert files["mwaa-blue-startup"]["content"] == (TEAM / "startup.sh").read_text()
-    assert "warehouse/__init__.py" in names_in(base64.b64decode(files["mwaa-blue-plugins"]["contentBase64"]))
+    assert "warehouse/__init__.py" in names_in(Path(files["mwaa-blue-plugins"]["source"].path).read_bytes())
     assert files["mwaa-blue-probe"]["key"] == "team/workflows/bluegreen_probe.py"
     assert '"pandas",' in files["mwaa-blue-probe"]["content"], "the probe reports whether it is installed"
     blue = environment(deployment)

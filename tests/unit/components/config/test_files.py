@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from components.config.files import (
+    AUTHORITIES,
     LARGEST_PLUGINS,
     PLUGINS,
     PROJECT,
@@ -49,11 +50,23 @@ def test_each_bad_line_of_a_file_is_named(tmp_path: Path) -> None:
     assert "line 4, 'foo==', is a line that pip can read" in text
 
 
-@pytest.mark.parametrize("key", ["requirements_file", "plugins_folder", "startup_script"])
+def test_authorities_are_certificates(tmp_path: Path) -> None:
+    parse({"aurora_authorities_file": "tests/fakes/of_a_team/rds.pem"})
+    for content in (b"", b"<html>not found</html>", b"-----BEGIN CERTIFICATE-----\nx\n", b"\xff"):
+        (tmp_path / "rds.pem").write_bytes(content)
+        text = complaint(aurora_authorities_file=str(tmp_path / "rds.pem"))
+        assert "must be a file of certificates in PEM: curl -o" in text
+        assert AUTHORITIES in text
+
+
+@pytest.mark.parametrize(
+    "key", ["requirements_file", "plugins_folder", "startup_script", "aurora_authorities_file"]
+)
 def test_what_is_not_there_is_named_with_its_key(key: str, tmp_path: Path) -> None:
     missing = str(tmp_path / "missing")
     assert f"{key} = {missing!r}: must be a" in complaint(**{key: missing})
-    assert f"green.{key} = {missing!r}: must be a" in complaint(green={key: missing})
+    if key != "aurora_authorities_file":
+        assert f"green.{key} = {missing!r}: must be a" in complaint(green={key: missing})
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_all_problems_are_reported_at_once_each_with_key_value_and_what_is_allow
     for line in (
         "enable_blue_green = 'maybe': must be true or false",
         "vpc_cidr = '10.0.0.1/16': must be an IPv4 network of /16 to /24 without host bits",
-        "nat = 'two': must be 'single' or 'per_az'",
+        "nat = 'two': must be 'single' or 'per_az' or 'none'",
         "airflow_version = '9.9.9': must be one of 2.10.3, ",
         "aurora_max_capacity = 4.0: must be aurora_min_capacity (8.0) or more",
         "unheard_of = 'x': must be a key of Pulumi.yaml",

@@ -237,6 +237,51 @@ def test_the_archive_stays_small() -> None:
     assert uploaded(HA)[1].stat().st_size < 2_000_000
 
 
+# The intake
+
+
+@pytest.mark.parametrize(("mode", "reached"), [(EC2, "marquez-node-id"), (HA, "marquez-balancer-id")])
+def test_the_intake_is_there_if_it_is_asked_for(mode: str, reached: str) -> None:
+    without, deployment = deployed(mode), deployed(mode, lineage_intake=True)
+    assert without.exports["lineage_intake_url"] == ""
+    assert deployment.exports["lineage_intake_url"] == without.exports["lineage_url"] + ":5002"
+    assert (reached, 5002, "10.0.0.0/16") in rules(deployment, "Ingress")
+    assert not any(port == 5002 for kind in ("Ingress", "Egress") for _, port, _ in rules(without, kind))
+    settings = node_settings(deployment)
+    assert (settings["LINEAGE_SERVICES"], settings["INTAKE_PORT"]) == (
+        "lineage-forwarder lineage-intake",
+        "5002",
+    )
+    assert "python3.12 -m intake --bucket ${LINEAGE_BUCKET}" in user_data(deployment)
+    assert node_settings(without)["LINEAGE_SERVICES"] == "lineage-forwarder"
+    assert "-m intake" not in user_data(without)
+    allowed = {
+        each: "WriteLineageLog" in policy.inputs["policy"]
+        for each, deployment_ in (("with", deployment), ("without", without))
+        for policy in marquez_parts(deployment_)
+        if policy.type.endswith(":RolePolicy") and "ReadLineageLog" in policy.inputs["policy"]
+    }
+    assert allowed == {"with": True, "without": False}
+
+
+@pytest.mark.parametrize("certificate", [None, CERTIFICATE])
+def test_the_balancer_hands_the_intakes_port_to_nodes_whose_intake_answers(certificate: str | None) -> None:
+    changes = {"marquez_certificate_arn": certificate} if certificate else {}
+    deployment = deployed(HA, lineage_intake=True, **changes)
+    listener = deployment.resource("Listener", "marquez-intake")
+    assert (listener.inputs["port"], listener.inputs["protocol"]) == (
+        5002,
+        "HTTPS" if certificate else "HTTP",
+    )
+    assert listener.inputs.get("certificateArn") == certificate
+    target = deployment.resource("TargetGroup", "marquez-intake").inputs
+    assert (target["port"], target["healthCheck"]["port"]) == (5002, "5002")
+    assert ("marquez-nodes-id", 5002, "marquez-balancer-id") in rules(deployment, "Ingress")
+    (group,) = deployment.of_type("Group")
+    assert any("targetgroup/marquez-intake" in arn for arn in group.inputs["targetGroupArns"])
+    assert deployment.exports["lineage_intake_url"].startswith("https" if certificate else "http:")
+
+
 # Images
 
 
@@ -570,3 +615,16 @@ def test_backups_are_kept_as_long_as_the_settings_say(
     assert rule["lifecycle"]["deleteAfter"] == snapshots
     (cluster,) = deploy("hamarquez", changes).of_type("Cluster")
     assert cluster.inputs["backupRetentionPeriod"] == aurora
+
+
+def test_nodes_take_the_databases_authorities_from_the_bucket_if_there_is_a_file_of_them() -> None:
+    file = ROOT / "tests" / "fakes" / "of_a_team" / "rds.pem"
+    deployment = deployed(HA, aurora_authorities_file=str(file))
+    stored = deployment.resource("BucketObjectv2", "marquez-authorities").inputs
+    assert stored["content"] == file.read_text()
+    assert re.fullmatch(r"deploy/rds-ca-[0-9a-f]{16}\.pem", stored["key"])
+    (template,) = deployment.of_type("LaunchTemplate")
+    script = base64.b64decode(plain(template.inputs["userData"])).decode()
+    assert f"\nAUTHORITIES_KEY={stored['key']}\n" in script
+    (template,) = deployed(HA).of_type("LaunchTemplate")
+    assert "\nAUTHORITIES_KEY=''\n" in base64.b64decode(plain(template.inputs["userData"])).decode()

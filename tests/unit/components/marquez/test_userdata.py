@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,9 +27,15 @@ NODE: dict[str, Any] = {
     "forwarder_key": "deploy/forwarder-0123456789abcdef.zip",
     "forwarder_checkpoint": "forwarder/vol-0123456789abcdef0.json",
     "retention_days": 90,
+    "intake": False,
 }
 EC2 = Ec2Boot(**NODE, data_volume_id="vol-0123456789abcdef0")
-HA = HaBoot(**NODE, database_host="db.cluster.example", group_name="deployment-marquez")
+HA = HaBoot(
+    **{**NODE, "intake": True},
+    database_host="db.cluster.example",
+    group_name="deployment-marquez",
+    authorities_key="",
+)
 SCRIPTS: dict[str, Callable[[], str]] = {"ec2": lambda: ec2_user_data(EC2), "ha": lambda: ha_user_data(HA)}
 
 
@@ -55,7 +62,9 @@ def test_the_same_arguments_give_the_same_script(kind: str) -> None:
     assert SCRIPTS[kind]() == SCRIPTS[kind]()
 
 
-@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(Ec2Boot) if f.name != "images"])
+@pytest.mark.parametrize(
+    "field", [f.name for f in dataclasses.fields(Ec2Boot) if f.name not in ("images", "intake")]
+)
 def test_every_argument_reaches_the_script(field: str) -> None:
     other: Any = {field: "another-value"}
     assert "another-value" in ec2_user_data(dataclasses.replace(EC2, **other))
@@ -94,8 +103,10 @@ def test_a_value_cannot_leave_its_quotes() -> None:
 @pytest.mark.parametrize("kind", SCRIPTS)
 def test_every_service_that_is_started_is_laid_down(kind: str) -> None:
     script = SCRIPTS[kind]()
-    started = " ".join(re.findall(r"^start_services (.*)$", script, re.M)).split()
-    assert started
+    (lineage,) = re.findall(r"^LINEAGE_SERVICES=(.*)$", script, re.M)
+    lines = " ".join(re.findall(r"^start_services (.*)$", script, re.M)).replace("$(sinks)", "")
+    started = lines.replace("$LINEAGE_SERVICES", *shlex.split(lineage)).split()
+    assert ("lineage-intake" in started) is (kind == "ha"), "as this test asks for it"
     for service in started:
         assert f"cat >/etc/systemd/system/{service}.service <<" in script
 

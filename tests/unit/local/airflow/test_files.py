@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 import sys
+import zipfile
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -81,3 +83,49 @@ def test_the_older_image_has_no_settings_file_of_its_own(
     files = Files(Home(tmp_path), "shop-blue")
     files.plugins({"Tags": {IMAGE_TAG: "old"}})
     assert list((files.airflow_home / "config").iterdir()) == []
+
+
+class Objects:
+    """A bucket of the environment: what is fetched, by path."""
+
+    def __init__(self, **objects: bytes) -> None:
+        self.objects = objects
+
+    def fetch(self, path: str, _version: str | None, target: Path) -> None:
+        target.write_bytes(self.objects[path.replace(".", "_")])
+
+
+def packed(**files: str) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name.replace("__", "."), text)
+    return content.getvalue()
+
+
+def test_requirements_are_installed_from_the_wheels_of_plugins_zip(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Before Airflow gets these plugins: the ones that it has are in use."""
+    files = Files(Home(tmp_path), "shop-blue")
+    files.airflow_home.mkdir(parents=True)
+    text = b"--find-links /usr/local/airflow/plugins\n--no-index\n-c /usr/local/airflow/dags/c.txt\nx==1\n"
+    bucket = Objects(requirements_txt=text, plugins_zip=packed(x__whl="1"))
+    monkeypatch.setattr(Files, "_bucket", lambda *_: bucket)
+    environment = {"RequirementsS3Path": "requirements.txt", "PluginsS3Path": "plugins.zip"}
+
+    def installed() -> list[str]:
+        requirements = files.requirements(environment)
+        assert requirements is not None
+        return requirements.read_text().splitlines()
+
+    first = installed()
+    wheels = Path(first[0].removeprefix("--find-links "))
+    assert (wheels / "x.whl").read_text() == "1"
+    assert first[1:] == ["--no-index", f"-c {files.airflow_home}/dags/c.txt", "x==1"]
+    assert not (files.airflow_home / "plugins").exists()
+    assert installed() == first
+    bucket.objects["plugins_zip"] = packed(x__whl="2")
+    other = installed()
+    assert other != first, "another text, and so another installation"
+    assert not wheels.exists()

@@ -16,7 +16,8 @@ from openlineage.client.facet_v2 import nominal_time_run, schema_dataset
 from openlineage.client.serde import Serde
 from starlette.testclient import TestClient
 
-from lineage_log.marquez_client import Answer, MarquezClient
+from lineage_log.http_server import Answer
+from lineage_log.marquez_client import MarquezClient
 from local.marquez.receiver import application
 from tests.fakes.aws.s3 import FakeS3
 from tests.fakes.clock import START

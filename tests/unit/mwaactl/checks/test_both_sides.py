@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import zipfile
 
 import pytest
 
@@ -101,6 +104,28 @@ def test_plugins_are_compared_by_content_where_etags_are_no_digests(aws: FakeCli
     deployed(aws, GREEN, "new", b"gate 1", etag="kms-2")
     assert outcome(aws, "same-plugins")[0] == "pass"
     deployed(aws, GREEN, "new", b"gate 2", etag="kms-3")
+    assert outcome(aws, "same-plugins")[0] == "fail"
+
+
+def archive(gate: bytes, **wheels: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as whole:
+        whole.writestr("bluegreen/gate.py", gate)
+        for name, content in wheels.items():
+            whole.writestr(f"{name}-1-py3-none-any.whl", content)
+            whole.writestr("constraints.txt", f"{name}==1")
+    return packed.getvalue()
+
+
+def test_each_side_may_have_wheels_of_its_own_and_no_other_gate(aws: FakeClients) -> None:
+    wheel = os.urandom(2_000_000)
+    deployed(aws, BLUE, "old", archive(b"gate 1"))
+    deployed(aws, GREEN, "new", archive(b"gate 1", provider=wheel))
+    assert outcome(aws, "same-plugins")[0] == "pass"
+    assert len(aws.s3.read) < 8, "of each the list of its files, in a few parts"
+    deployed(aws, BLUE, "old", archive(b"gate 1", provider=wheel[::-1]))
+    assert outcome(aws, "same-plugins")[0] == "pass"
+    deployed(aws, BLUE, "old", archive(b"gate 2", provider=wheel))
     assert outcome(aws, "same-plugins")[0] == "fail"
 
 

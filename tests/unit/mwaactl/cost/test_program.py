@@ -7,13 +7,14 @@ import io
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from components.network import ENDPOINT_SERVICES
 from mwaactl.cli.app import app
 from mwaactl.cost import comparison
 from mwaactl.cost.bill import bill
@@ -24,10 +25,11 @@ from mwaactl.cost.levers import Lever, levers_of
 from mwaactl.cost.price_list import ITEMS
 from mwaactl.cost.prices import SHIPPED, load_table
 from mwaactl.cost.program import PROJECT, Settings, overrides, registered
-from mwaactl.cost.resources import resources_of
+from mwaactl.cost.resources import Resource, resources_of
 from mwaactl.errors import Unusable, UsageError
 from mwaactl.screens.cost import NOT_INCLUDED, bills_csv, show_bills
 from tests.fakes.pulumi_mocks import ROOT, Deployment
+from tests.fakes.wheels import write_wheels
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def test_a_dry_run_registers_what_the_program_does(deployed: Callable[[str], Dep
 
 
 def test_a_setting_that_the_program_refuses_is_an_error_in_its_words() -> None:
-    with pytest.raises(UsageError, match=r"nat = 'x': must be 'single' or 'per_az'"):
+    with pytest.raises(UsageError, match=r"nat = 'x': must be 'single' or 'per_az' or 'none'"):
         registered(ROOT, [Settings("standard", changes={f"{PROJECT}:nat": "x"})])
 
 
@@ -72,6 +74,23 @@ def test_a_refusal_ends_with_the_option_that_helps(changes: dict[str, str], ends
         )
     assert "pulumi" not in str(refusal.value)
     assert "nothing was changed" not in str(refusal.value)
+
+
+def test_without_nat_there_is_neither_a_gateway_nor_a_route_out(tmp_path: Path) -> None:
+    changes = {
+        "nat": "none",
+        "wheels_folder": write_wheels(tmp_path / "wheels"),
+        "marquez_image_registry": "123456789012.dkr.ecr.us-east-1.amazonaws.com/mirror",
+    }
+    wanted = Settings("standard", changes={f"{PROJECT}:{key}": text for key, text in changes.items()})
+    plain, changed = registered(ROOT, [Settings("standard"), wanted])
+
+    def count(kind: str, resources: Sequence[Resource]) -> int:
+        return sum(each.kind == kind for each in resources)
+
+    assert (count("NatGateway", plain), count("NatGateway", changed), count("Eip", changed)) == (1, 0, 0)
+    assert count("Route", plain) - count("Route", changed) == 2
+    assert count("VpcEndpoint", changed) - count("VpcEndpoint", plain) == len(ENDPOINT_SERVICES) + 2
 
 
 def test_without_a_checkout_it_says_so(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from lineage_log.marquez_client import Answer, MarquezClient
+from lineage_log.http_server import Answer
+from lineage_log.marquez_client import MarquezClient
 from mwaactl.aws import Clients
 from mwaactl.errors import Unfinished
 from mwaactl.lineage import replay as lineage_replay

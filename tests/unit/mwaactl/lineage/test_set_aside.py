@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lineage_log.marquez_client import Answer, MarquezClient
+from lineage_log.http_server import Answer
+from lineage_log.marquez_client import MarquezClient
 from tests.fakes.aws.s3 import FakeS3
 from tests.fakes.clock import Clock, at
 from tests.fakes.lineage.events import log_event

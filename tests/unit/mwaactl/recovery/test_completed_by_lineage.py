@@ -189,10 +189,10 @@ class VanishingObject(FakeS3):
         super().__init__(page_size=s3.page_size)
         self.buckets, self._key = s3.buckets, key
 
-    def get_object(self, *, Bucket: str, Key: str, VersionId: str | None = None) -> dict[str, Any]:  # noqa: N803
-        if Key == self._key:
-            self.lineage.remove(Key)
-        return super().get_object(Bucket=Bucket, Key=Key)
+    def get_object(self, **request: Any) -> dict[str, Any]:
+        if request["Key"] == self._key:
+            self.lineage.remove(self._key)
+        return super().get_object(**request)
 
 
 @pytest.mark.parametrize(

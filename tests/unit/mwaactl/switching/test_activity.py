@@ -44,6 +44,16 @@ def test_a_dag_without_unfinished_runs_is_busy_if_its_next_one_is_due_before_it_
     assert look.may_run("etl", UNTIL) is (seen is not None and not seen.paused)
 
 
+def test_one_that_is_never_idle_is_named_with_the_way_to_move_it() -> None:
+    endless = dag(at(0), schedule="@continuous")
+    way = "; @continuous is never idle: --dag etl --force serial-dags moves it, overlapping once"
+    between = Activity({"etl": endless}, {}).busy("etl", UNTIL)
+    assert between == f"its next run is due 2026-11-23T10:00:00.000Z{way}"
+    at_work = Activity({"etl": endless}, {"etl": (run("a", at(-5)),)}).busy("etl", UNTIL)
+    assert at_work == f"a is unfinished{way}"
+    assert Activity({"etl": dag(schedule="@continuous")}, {}).busy("etl", UNTIL) is None
+
+
 @given(st.permutations([run("b", at(-60)), run("a", at(-5)), run("c", at(-60)), run("0", None)]))
 def test_a_busy_dag_is_named_by_the_run_that_was_due_first(runs: list[Run]) -> None:
     """What no schedule made comes last; of two, the one whose id is first."""

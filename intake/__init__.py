@@ -1,0 +1,1 @@
+"""The intake: producers of lineage besides Airflow write to the lineage log by HTTP."""

@@ -1,0 +1,224 @@
+"""An environment that a team made without the program, and a stack that adopts it: Pulumi and AWS."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from mwaactl.adopt import adopt, stack_file
+from mwaactl.adopt.adopt import ENVIRONMENT, GATE, VARIABLE, Adopter, How
+from mwaactl.adopt.environment import Found
+from mwaactl.adopt.stack_file import StackFile
+from mwaactl.aws import Clients
+from mwaactl.errors import CheckFailed, Unfinished
+from mwaactl.rollout.engine import Action, Change, Engine, Seen
+from tests.fakes.aws.clients import FakeClients, fresh_ssm
+from tests.fakes.aws.errors import Killed
+from tests.fakes.aws.s3 import FakeS3
+
+NAME, OLD, OURS, VPC = "team-airflow", "team-dags", "mwaa-blue-1234567", "vpc-0123456789abcdef0"
+SUBNETS = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]
+URN = f"urn:pulumi:team::mwaa-openlineage::mwaa-openlineage:index:Mwaa${ENVIRONMENT}::mwaa-blue"
+DAGS = {"dags/daily.py": b"a", "dags/sql/one.sql": b"b", "dags/": b""}
+
+
+def environment(**changes: Any) -> dict[str, Any]:
+    """As GetEnvironment returns it, with all that an environment can have; None takes a member away."""
+    logs = {
+        "DagProcessingLogs": {"Enabled": True, "LogLevel": "ERROR"},
+        "SchedulerLogs": {"Enabled": False, "LogLevel": "INFO"},
+        "TaskLogs": {"Enabled": True, "LogLevel": "DEBUG"},
+        "WebserverLogs": {"Enabled": True, "LogLevel": "WARNING"},
+        "WorkerLogs": {"Enabled": True, "LogLevel": "INFO"},
+    }
+    about = {
+        "Name": NAME,
+        "Status": "AVAILABLE",
+        "Arn": f"arn:aws:airflow:us-east-1:123456789012:environment/{NAME}",
+        "AirflowVersion": "2.10.3",
+        "EnvironmentClass": "mw1.medium",
+        "ExecutionRoleArn": "arn:aws:iam::123456789012:role/service-role/team",
+        "SourceBucketArn": f"arn:aws:s3:::{OLD}",
+        "DagS3Path": "dags",
+        "RequirementsS3Path": "requirements.txt",
+        "RequirementsS3ObjectVersion": "r1",
+        "PluginsS3Path": "plugins.zip",
+        "PluginsS3ObjectVersion": "p1",
+        "StartupScriptS3Path": "startup.sh",
+        "StartupScriptS3ObjectVersion": "s1",
+        "AirflowConfigurationOptions": {"core.parallelism": "64", "smtp.smtp_password": "correct horse"},
+        "KmsKey": "arn:aws:kms:us-east-1:123456789012:key/12345678-1234-1234-1234-123456789012",
+        "NetworkConfiguration": {"SubnetIds": SUBNETS, "SecurityGroupIds": ["sg-0123456789abcdef0"]},
+        "LoggingConfiguration": logs,
+        "MinWorkers": 2,
+        "MaxWorkers": 7,
+        "Schedulers": 3,
+        "MinWebservers": 2,
+        "MaxWebservers": 4,
+        "WebserverAccessMode": "PRIVATE_ONLY",
+        "EndpointManagement": "CUSTOMER",
+        "WeeklyMaintenanceWindowStart": "SAT:04:30",
+        "Tags": {"team": "data", "Name": "Airflow", "aws:cloudformation:stack-name": "old-stack"},
+        "LastUpdate": {"Status": "SUCCESS"},
+        **changes,
+    }
+    return {key: value for key, value in about.items() if value is not None}
+
+
+def found(**changes: Any) -> Found:
+    return Found(environment(**changes), VPC)
+
+
+def archive(**files: bytes) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as opened:
+        for name, body in files.items():
+            opened.writestr(name, body)
+    return content.getvalue()
+
+
+@dataclass
+class World:
+    """The stack `team` in its folder, and AWS. `limit`: after how many calls the command is killed;
+    `changes`: what the engine would do to the environment, by what it is asked for."""
+
+    folder: Path
+    aws: FakeClients = field(default_factory=lambda: FakeClients(fresh_ssm(), s3=FakeS3(OLD, OURS)))
+    outputs: dict[str, Any] = field(default_factory=dict)
+    changes: dict[str, Action] = field(default_factory=lambda: {"import": "import", "update": "update"})
+    refusal: str = ""
+    limit: int | None = None
+    calls: int = 0
+    done: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.aws.mwaa.environments[NAME] = environment()
+        self.aws.ec2.subnets |= dict.fromkeys(SUBNETS, VPC)
+        bucket = self.aws.s3.buckets[OLD]
+        for key, body in DAGS.items():
+            bucket.put(key, body)
+        bucket.versions |= {
+            ("requirements.txt", "r1"): b"pandas==2.3.3\n",
+            ("plugins.zip", "p1"): archive(**{"team/helpers.py": b"x = 1", "__pycache__/a.pyc": b""}),
+            ("startup.sh", "s1"): b"export A=1\n",
+        }
+        self.file.write_text(json.dumps({"aws:region": "us-east-1", "p:tags": '{"old": "tag"}'}))
+
+        copy = self.aws.s3.copy_object
+        self.aws.s3.copy_object = lambda **given: (self.call(), copy(**given))[1]  # type: ignore[method-assign]
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "Pulumi.team.yaml"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        values: dict[str, Any] = json.loads(self.file.read_text())
+        return values
+
+    def call(self) -> None:
+        self.calls += 1
+        if self.limit is not None and self.calls > self.limit:
+            raise Killed
+
+    def pulumi(self, arguments: list[str], stack: str | None, folder: Path) -> str:
+        """The commands that an adoption uses, on a file of JSON; as strict as Pulumi."""
+        self.call()
+        assert (stack, folder) == ("team", self.folder)
+        if arguments == ["stack", "output", "--json"]:
+            return json.dumps(self.outputs)
+        path = self.file
+        if "--config-file" in arguments:
+            path = Path(arguments[-1])
+            arguments = arguments[:-2]
+        values = json.loads(path.read_text() or "{}")
+        match arguments:
+            case ["config", "--json"]:
+                return json.dumps({key: {"value": value} for key, value in values.items()})
+            case ["config", "rm", key]:
+                del values[f"p:{key}"]
+            case ["config", "set-all", "--path", *words]:
+                for kind, word in zip(words[::2], words[1::2], strict=True):
+                    key, _, value = word.partition("=")
+                    assert kind in ("--plaintext", "--secret")
+                    values[f"p:{key}"] = "(encrypted)" if kind == "--secret" else value
+            case _:
+                raise AssertionError(arguments)
+        path.write_text(json.dumps(values))
+        return ""
+
+    def engine(self, file: Path | None, variables: Mapping[str, str]) -> Engine:
+        return cast(Engine, _Engine(self, file or self.file, variables))
+
+    def adopter(self, how: How | None = None, ask: Callable[[Any], None] = lambda _: None) -> Adopter:
+        return Adopter(
+            NAME,
+            StackFile(self.folder, "team"),
+            clients=lambda region: cast(Clients, self.aws),
+            engine=self.engine,
+            ask=ask,
+            how=how or How(),
+        )
+
+
+@dataclass
+class _Engine:
+    world: World
+    file: Path
+    variables: Mapping[str, str]
+
+    @property
+    def asked(self) -> str:
+        """What the program asks the engine to do with the environment."""
+        blue = self.world.outputs.get("airflow_environments", {}).get("blue")
+        if blue is None:
+            adopted = json.loads(self.file.read_text()).get("p:adopted_environment")
+            assert adopted == NAME, "the program would create an environment"
+            return "import"
+        return "update" if self.variables.get(VARIABLE) == NAME and GATE not in blue["deployed"] else ""
+
+    def preview(self) -> Seen:
+        self.world.call()
+        if self.world.refusal:
+            raise CheckFailed(f"the preview failed, and nothing was touched: {self.world.refusal}")
+        seen = Seen()
+        if self.asked:
+            action = self.world.changes[self.asked]
+            seen.changes[URN] = Change(URN, action, ("sourceBucketArn",))
+        return seen
+
+    def update(self, *_: Any) -> None:
+        asked, world = self.asked, self.world
+        world.call()
+        assert world.changes[asked] == asked
+        if asked == "update":
+            there = world.aws.s3.buckets[OURS].objects
+            assert {key for key in DAGS if not key.endswith("/")} <= there.keys(), "it would have no DAGs"
+        world.done.append(asked)
+        if world.refusal == "UPDATE_FAILED":
+            raise Unfinished("`pulumi up` failed: UPDATE_FAILED")
+        world.outputs = {
+            "airflow_environments": {
+                "blue": {
+                    "name": NAME,
+                    "bucket": OURS,
+                    "dags_prefix": "dags/",
+                    "deployed": {GATE: "its life"} if asked == "update" else {},
+                }
+            }
+        }
+        world.call()  # killed after it, too
+
+
+def world_of(monkeypatch: pytest.MonkeyPatch, folder: Path) -> World:
+    world = World(folder)
+    monkeypatch.setattr(adopt, "pulumi", world.pulumi)
+    monkeypatch.setattr(stack_file, "pulumi", world.pulumi)
+    return world

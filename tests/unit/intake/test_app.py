@@ -1,0 +1,146 @@
+"""What a producer of lineage that posts to the intake sees, and what is then in the log."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, cast
+
+import pytest
+from bluegreen import transport
+from botocore.exceptions import EndpointConnectionError
+
+from intake.app import Intake
+from lineage_log.event import LARGEST, Event
+from lineage_log.log import NEWEST, OLDEST, Log, new_key
+from tests.fakes.aws.errors import client_error
+from tests.fakes.aws.s3 import LINEAGE_LOG, FakeS3
+from tests.fakes.clock import START
+
+EVENT: Mapping[str, Any] = {
+    "eventTime": START.isoformat(),
+    "eventType": "START",
+    "run": {"runId": "0192d2b1-5d9e-7a10-8000-000000000001", "facets": {"spark_version": {"version": "4"}}},
+    "job": {"namespace": "spark", "name": "sales"},
+}
+
+
+class Answered(NamedTuple):
+    """An answer. `message`: of its body, if it has one."""
+
+    status: int
+    message: str
+    headers: dict[str, str]
+
+
+def ask(s3: FakeS3, body: Any, method: str = "POST", path: str = "/api/v1/lineage") -> Answered:
+    """Ask an intake; an event is a mapping, everything else is bytes."""
+    raw = json.dumps(body).encode() if isinstance(body, Mapping) else body
+    environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "wsgi.input": io.BytesIO(raw)}
+    started: list[Any] = []
+    app = Intake(Log(cast(Any, s3), LINEAGE_LOG), now=lambda: START)
+    text = b"".join(app(environ, cast(Any, lambda *given: started.extend(given))))
+    status, headers = started
+    return Answered(int(status.split()[0]), json.loads(text or b"{}").get("message", ""), dict(headers))
+
+
+def test_an_event_is_in_the_log_once_it_is_acknowledged(s3: FakeS3) -> None:
+    assert ask(s3, EVENT).status == 201
+    ((key, packed),) = s3.lineage.objects.items()
+    assert key.startswith("events/2026/11/23/10/20261123T100000.000000Z-")
+    event = Event.parse(key, packed)
+    assert json.loads(event.text) == EVENT
+    assert packed == gzip.compress(json.dumps(EVENT).encode(), mtime=0)
+
+
+def test_a_compressed_event_is_the_same_event(s3: FakeS3) -> None:
+    assert ask(s3, EVENT).status == 201
+    assert ask(s3, gzip.compress(json.dumps(EVENT).encode())).status == 201
+    assert len(s3.lineage.objects) == 1, "an event that is posted again is there once"
+    assert ask(s3, {**EVENT, "eventType": "COMPLETE"}).status == 201
+    assert len(s3.lineage.objects) == 2
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"eventTime": START.isoformat(), "job": {"namespace": "n", "name": "j"}},
+        {"eventTime": START.isoformat(), "dataset": {"namespace": "n", "name": "d"}},
+    ],
+)
+def test_events_of_jobs_and_datasets_have_no_run(s3: FakeS3, event: Mapping[str, Any]) -> None:
+    assert ask(s3, event).status == 201
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        (b"", 400, "not JSON"),
+        (b"{", 400, "not JSON"),
+        (b"[" * 100_000, 400, "not JSON"),
+        (b"\x1f\x8bx", 400, "not a complete gzip file"),
+        (b"[]", 400, "eventTime must be a time with a zone"),
+        (gzip.compress(b" " * (LARGEST + 1)), 400, "larger than"),
+        (b" " * (LARGEST + 1), 413, "at most 8388608 bytes"),
+        ({**EVENT, "eventTime": "2026-11-23T10:00:00"}, 400, "a time with a zone"),
+        ({**EVENT, "job": {"name": "j"}}, 422, "needs a namespace and a name"),
+        ({**EVENT, "job": []}, 422, "needs a namespace and a name"),
+        ({**EVENT, "run": {}}, 422, "needs a runId"),
+        ({**EVENT, "run": "r"}, 422, "needs a runId"),
+        ({**EVENT, "run": {"runId": "r", "facets": {"airflow": {}}}}, 403, "an event of an Airflow run"),
+        (
+            {**EVENT, "run": {"runId": "r", "facets": {"blueGreen_gate": {}}}},
+            403,
+            "an event of an Airflow run",
+        ),
+    ],
+)
+def test_what_marquez_would_refuse_for_good_is_refused_at_once(
+    s3: FakeS3, body: Any, status: int, message: str
+) -> None:
+    answered = ask(s3, body)
+    assert answered.status == status
+    assert message in answered.message
+    assert s3.lineage.objects == {}
+
+
+@pytest.mark.parametrize("error", [client_error("SlowDown", 503), EndpointConnectionError(endpoint_url="s3")])
+def test_while_s3_is_away_the_producer_is_told_to_post_again(
+    s3: FakeS3, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(**_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(s3, "put_object", refuse)
+    answered = ask(s3, EVENT)
+    assert (answered.status, answered.headers["Retry-After"]) == (503, "5")
+    assert "post the event again" in answered.message
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/healthcheck", 200),
+        ("POST", "/healthcheck", 404),
+        ("GET", "/api/v1/lineage", 405),
+        ("POST", "/", 404),
+        ("POST", "/api/v1/lineage/../lineage", 404),
+    ],
+)
+def test_it_takes_events_and_nothing_else(s3: FakeS3, method: str, path: str, status: int) -> None:
+    assert ask(s3, EVENT, method, path).status == status
+    assert s3.lineage.objects == {}
+
+
+@pytest.mark.parametrize("off", [timedelta(0), NEWEST, NEWEST * 2, -OLDEST, -OLDEST * 2])
+def test_keys_follow_the_same_rule_as_those_of_airflow(
+    monkeypatch: pytest.MonkeyPatch, off: timedelta
+) -> None:
+    monkeypatch.setattr(transport, "_now", lambda: START)
+    instant: datetime = START + off
+    ours, airflows = new_key(instant, START, b""), f"events/{transport._key(instant.isoformat())}"
+    assert ours.rpartition("-")[0] == airflows.rpartition("-")[0]
+    assert len(ours) == len(airflows)

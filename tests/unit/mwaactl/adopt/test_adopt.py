@@ -1,0 +1,239 @@
+"""An adoption from beginning to end: what is refused, what is asked, and that a killed one goes on."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from typer.testing import CliRunner
+
+from mwaactl.adopt.adopt import Adoption, How
+from mwaactl.adopt.environment import unpacked
+from mwaactl.aws import Clients
+from mwaactl.cli import adopt as command
+from mwaactl.cli.app import app
+from mwaactl.errors import CheckFailed, Unfinished, Unreachable, UsageError
+from tests.fakes.aws.errors import Killed, client_error
+from tests.fakes.aws.policed import KEY, Door, PolicedClients
+from tests.fakes.mwaactl.adoption import NAME, OLD, OURS, World, archive, environment, world_of
+from tests.fakes.pulumi_mocks import ROOT
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
+    return world_of(monkeypatch, tmp_path)
+
+
+def test_an_adoption_imports_asks_copies_and_updates(world: World) -> None:
+    asked: list[Adoption] = []
+    result = world.adopter(ask=asked.append).run()
+    assert (result.stage, result.dags) == ("updated", 2)
+    assert world.done == ["import", "update"]
+    assert [each.stage for each in asked] == ["settings", "imported"]
+    assert asked[0].settings['airflow_options["smtp.smtp_password"]'] == "(secret)"
+    assert f"instead of s3://{OLD}/dags/" in asked[1].update[0]
+    assert "correct horse" not in world.file.read_text()
+    assert world.settings["p:adopted_environment"] == NAME
+    assert "p:tags" not in world.settings  # what was there before is gone
+    folder = world.folder / "adopted" / NAME
+    assert (folder / "requirements.txt").read_text() == "pandas==2.3.3\n"
+    assert [each.name for each in (folder / "plugins").rglob("*.p*")] == ["helpers.py"]
+    assert world.settings["p:startup_script"] == str(folder / "startup.sh")
+    assert world.aws.s3.buckets[OURS].keys() == ["dags/daily.py", "dags/sql/one.sql"]
+    assert list(world.aws.logs.groups) == [f"airflow-{NAME}-Scheduler"]  # the one that was off
+    assert world.adopter().run().stage == "updated"
+    assert world.done == ["import", "update"]
+
+
+def test_a_killed_adoption_goes_on_wherever_it_was(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    whole = world_of(monkeypatch, tmp_path_factory.mktemp("whole"))
+    whole.adopter().run()
+    calls = whole.calls
+    assert calls > 10
+    for limit in range(calls):
+        world = world_of(monkeypatch, tmp_path_factory.mktemp("killed"))
+        world.limit = limit
+        with pytest.raises(Killed):
+            world.adopter().run()
+        world.limit = None
+        assert world.adopter().run().stage == "updated", limit
+        assert world.done == ["import", "update"], limit
+
+
+def test_a_dry_run_writes_nothing(world: World) -> None:
+    before = world.file.read_text()
+    result = world.adopter(How(dry_run=True)).run()
+    assert (result.stage, result.dry_run) == ("settings", True)
+    assert set(result.files) == {
+        f"adopted/{NAME}/{name}" for name in ("requirements.txt", "startup.sh", "plugins/team/helpers.py")
+    }
+    assert (world.file.read_text(), world.done) == (before, [])
+    assert not (world.folder / "adopted").exists()
+    assert world.aws.logs.groups == {}
+
+
+def test_later_ends_before_the_update_and_the_next_run_copies_anew(world: World) -> None:
+    assert world.adopter(How(later=True)).run().stage == "imported"
+    assert world.aws.s3.buckets[OURS].keys() == []
+    world.aws.s3.buckets[OLD].put("dags/late.py", b"c")
+    world.aws.s3.buckets[OURS].put("dags/gone.py", b"deleted in the old bucket since")
+    world.aws.s3.buckets[OURS].put("dags/mwaa_gate_probe.py", b"the program's own")
+    assert world.adopter(How(dry_run=True)).run().update
+    assert world.done == ["import"]
+    assert world.adopter().run().dags == 3
+    assert "dags/gone.py" not in world.aws.s3.buckets[OURS].objects
+    assert world.aws.s3.buckets[OLD].keys("dags/") == [
+        "dags/",
+        "dags/daily.py",
+        "dags/late.py",
+        "dags/sql/one.sql",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("step", "change"), [("import", "replace"), ("import", "update"), ("update", "replace")]
+)
+def test_a_preview_that_would_do_anything_else_stops_it(world: World, step: str, change: Any) -> None:
+    world.changes[step] = change
+    with pytest.raises(CheckFailed, match=rf"must {step} {NAME} and nothing else .* {change} mwaa-blue"):
+        world.adopter().run()
+    assert world.done == ([] if step == "import" else ["import"])
+    if step == "import":
+        assert "p:adopted_environment" not in world.settings
+
+
+def test_what_the_program_refuses_is_said_before_anything_is_written(world: World) -> None:
+    before = world.file.read_text()
+    world.refusal = 'airflow_options["metrics.statsd_on"]: must be removed'
+    with pytest.raises(CheckFailed, match=r"(?s)metrics.*can be left out \(--drop"):
+        world.adopter().run()
+    world.aws.mwaa.environments[NAME]["AirflowConfigurationOptions"] = {"secrets.backend": "vault"}
+    with pytest.raises(CheckFailed, match=r"nothing was written:\n  secrets\.backend is vault"):
+        world.adopter().run()
+    assert (world.file.read_text(), world.done) == (before, [])
+    assert not (world.folder / "adopted").exists()
+
+
+def test_corrected_files_are_taken_instead(world: World, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    (mine / "plugins").mkdir(parents=True)
+    (mine / "plugins" / "other.py").write_text("y = 2")
+    (mine / "requirements.txt").write_text("polars\n")
+    how = How(requirements=mine / "requirements.txt", plugins=mine / "plugins", later=True)
+    world.adopter(how).run()
+    folder = world.folder / "adopted" / NAME
+    assert (folder / "requirements.txt").read_text() == "polars\n"
+    assert [each.name for each in (folder / "plugins").iterdir()] == ["other.py"]
+    with pytest.raises(UsageError, match="nowhere"):
+        World.adopter(world, How(script=tmp_path / "nowhere")).run()
+
+
+def test_an_update_that_amazon_takes_back_is_reported_and_can_be_repeated(world: World) -> None:
+    world.adopter(How(later=True)).run()
+    engine, failed = world.engine, []
+
+    def failing(*arguments: Any) -> Any:
+        made = engine(*arguments)
+        if not failed:
+            cast(Any, made).update = lambda *_: (failed.append(1), _raise())
+        return made
+
+    def _raise() -> None:
+        raise Unfinished("`pulumi up` failed: UPDATE_FAILED")
+
+    adopter = world.adopter()
+    adopter.engine = failing
+    with pytest.raises(Unfinished, match=f"UPDATE_FAILED\nThen go on: mwaactl adopt {NAME} -s team"):
+        adopter.run()
+    assert adopter.run().stage == "updated"
+
+
+@pytest.mark.parametrize(
+    ("prepare", "error", "said"),
+    [
+        (
+            lambda w: w.aws.mwaa.environments.clear(),
+            UsageError,
+            "there is no environment team-airflow in us-east-1",
+        ),
+        (
+            lambda w: w.aws.mwaa.environments.update({NAME: environment(Status="UPDATING")}),
+            CheckFailed,
+            "is UPDATING: adopt it when it is AVAILABLE",
+        ),
+        (
+            lambda w: w.outputs.update(airflow_environments={"blue": {"name": "other", "deployed": {}}}),
+            UsageError,
+            "blue of stack team is other, not team-airflow",
+        ),
+        (lambda w: w.file.write_text("{}"), UsageError, "the stack has no region"),
+        (
+            lambda w: setattr(w.aws.s3, "error", client_error("AccessDenied", 403)),
+            Unreachable,
+            f"could not read s3://{OLD}/plugins.zip: access denied",
+        ),
+    ],
+)
+def test_what_stands_in_the_way_is_named(
+    world: World, prepare: Any, error: type[Exception], said: str
+) -> None:
+    prepare(world)
+    with pytest.raises(error, match=said):
+        world.adopter().run()
+    assert world.done == []
+
+
+def test_an_archive_that_leads_out_of_its_folder_is_refused() -> None:
+    with pytest.raises(CheckFailed, match=r"leads out of it: '\.\./evil\.py'"):
+        unpacked(archive(**{"../evil.py": b""}), "plugins.zip")
+    with pytest.raises(CheckFailed, match="cannot be unpacked"):
+        unpacked(b"no archive", "plugins.zip")
+
+
+def test_the_permissions_in_the_guide_are_those_that_it_needs(world: World) -> None:
+    guide = (ROOT / "docs" / "adopt.md").read_text()
+    (text,) = re.findall(r"```json\n(.*?)```", guide, re.DOTALL)
+    statements = json.loads(text)["Statement"]
+    key = {
+        "Sid": "Key",
+        "Effect": "Allow",
+        "Resource": [KEY],
+        "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
+    }
+    world.aws.s3.buckets[OURS].put("dags/gone.py", b"")
+    door = Door({"Statement": [*statements, key]})
+    adopter = world.adopter()
+    adopter.clients = lambda _: cast(Clients, PolicedClients(world.aws, door))
+    assert adopter.run().stage == "updated"
+    assert not door.denied
+    given = {(each["Sid"], action) for each in statements for action in each["Action"]}
+    assert {(sid, action) for sid, action, _ in door.used} == given | {
+        ("Key", "kms:Decrypt"),
+        ("Key", "kms:GenerateDataKey"),
+    }
+
+
+def test_the_command_shows_what_it_did(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    (world.folder / "Pulumi.yaml").write_text("name: p\n")
+    monkeypatch.setattr(command, "_clients", lambda _: world.aws)
+    monkeypatch.setattr(command, "_engine", lambda _folder, _stack, *more: world.engine(*more))
+
+    def run(*options: str) -> Any:
+        return CliRunner().invoke(app, ["adopt", NAME, "-s", "team", "-C", str(world.folder), *options])
+
+    dry = run("--dry-run")
+    assert dry.exit_code == 0, dry.output
+    assert f"Nothing was touched. To do it: mwaactl adopt {NAME} -s team" in dry.stdout
+    assert "max_workers: 7" in dry.stdout
+    later = run("--later", "--yes")
+    assert "is imported and runs as before" in later.stdout
+    done = run("--yes")
+    assert "An update takes 20-30 minutes" in done.stdout
+    assert f"{NAME} is blue of team, with its 2 DAG files" in done.stdout
+    assert json.loads(run("--json").stdout)["stage"] == "updated"
+    assert run("--drop").exit_code == 2
