@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from tests.e2e.load.twins import OPTIONS, STACK, Answer, Twins, wait_for
 PAGE = CHECKOUT / "docs" / "upgrade.md"
 SLOW = {"scheduler.task_instance_heartbeat_timeout": "120"}  # nothing is killed here but by an update
 CHANGE = 20  # seconds at least that Amazon takes for a change: nothing runs there meanwhile
+LIMIT = 1800.0  # seconds of a rollout: on a busy machine, a serial DAG may never be idle
 DRAIN = 240.0  # seconds for what was due to be completed
 # Tasks that end unfinished as planned.
 ENDING = {(load.dag, load.resumed) for load in LOADS} | {("load_retried", "work")}
@@ -122,10 +124,13 @@ class Rollout:
         self._log.close()
 
     def end(self) -> int:
-        """Wait for its end; its exit code."""
+        """Wait for its end; its exit code. It is killed if that takes too long."""
+        limit = threading.Timer(LIMIT, self.process.kill)
+        limit.start()
         try:
             self.until("nothing of that name")
         finally:
+            limit.cancel()
             self.kill()
         return self.process.returncode
 
