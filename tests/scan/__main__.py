@@ -43,6 +43,8 @@ EVERY_SETTING: Mapping[str, Any] = {
     "flow_log_days": 30,
     "nightly_audit": True,
     "lineage_intake": True,
+    "catchup_by_default": True,
+    "create_cron_data_intervals": True,
     "enable_monitoring": True,
     "alarm_email": "on-call@example.com",
 }

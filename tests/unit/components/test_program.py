@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pulumi
 import pytest
 
 from tests.fakes.pulumi_mocks import MODES, PROJECT, ROOT, Deployment, Registration, deploy, is_secret
@@ -184,8 +185,11 @@ def test_outputs_say_where_everything_is(deployed: Deployed) -> None:
 
 
 def blue_of(deployment: Deployment) -> dict[str, Any]:
+    def comparable(value: Any) -> Any:
+        return value.path if isinstance(value, pulumi.FileAsset) else value
+
     own = [each for each in deployment.resources if "mwaa-blue" in each.name]
-    return {each.urn: dict(each.inputs) for each in own}
+    return {each.urn: {name: comparable(value) for name, value in each.inputs.items()} for each in own}
 
 
 def test_blue_is_the_same_in_all_modes() -> None:
