@@ -229,7 +229,7 @@ def test_every_run_due_while_it_owns_is_executed_in_full_and_no_other(zoo: Zoo) 
 def test_a_probe_that_is_executed_reports_the_gate(zoo: Zoo) -> None:
     """One that a person triggers, and those that were due while blue owned the work, if there were any."""
     made = zoo.trigger(PROBE)
-    zoo.wait_for(lambda: zoo.run(PROBE, made)["state"] in FINISHED, "the triggered probe", seconds=60)
+    zoo.wait_for(lambda: zoo.run(PROBE, made)["state"] in FINISHED, "the triggered probe", seconds=180)
     runs = [zoo.run(PROBE, made), *(run for run in zoo.runs(PROBE, "scheduled") if zoo.owned(run))]
     ended = {run["dag_run_id"]: run["state"] for run in runs if run["state"] in FINISHED}
     assert {*ended.values()} == {"success"}
