@@ -5,7 +5,7 @@ import json
 import pulumi
 
 from components.airflow.adoption import held
-from components.airflow.definition import planned
+from components.airflow.definition import deployed_bucket, planned
 from components.airflow.gate_alarms import GateAlarms, GateAlarmsArgs
 from components.airflow.lost_lineage import LostLineage, LostLineageArgs
 from components.airflow.mwaa import Mwaa, MwaaArgs
@@ -51,6 +51,11 @@ plans |= {
     colour: {**plans[colour], "deployed": existing[colour]["deployed"]}
     for colour in untouched & existing.keys()
 }
+# The engine keeps every resource of a side that it leaves alone, so what they stand on must stay, too: the
+# bucket is the one in use, whatever the settings say. A preview shows what they ask for.
+buckets = {colour: settings.environment(colour).dags_bucket for colour in settings.colours}
+if not pulumi.runtime.is_dry_run():
+    buckets |= {colour: deployed_bucket(existing[colour]) for colour in alone & existing.keys() - untouched}
 updated = guard(settings, previous, plans, alone)
 warn_of_small_sizes(settings, previous)
 
@@ -99,6 +104,7 @@ airflow = {
             lineage_log=lineage_log,
             kms_key_arn=key,
             access_log=access_log,
+            dags_bucket=buckets[colour],
             previous_life=existing.get(colour, {}).get("life"),
             updated=colour in updated,
             left_alone=colour in alone,

@@ -43,6 +43,15 @@ def held(settings: Settings, existing: Mapping[Colour, Mapping[str, Any]]) -> fr
         )
     if before is not None and GATE in before["deployed"]:
         return frozenset()
+    if (bucket := settings.environment(ADOPTS).dags_bucket) is not None:
+        key = settings.path(ADOPTS, "dags_bucket")
+        raise pulumi.RunError(
+            f"{name} has no gate yet, and {key.split()[-1]} would write files into {bucket} before it has. "
+            f"Adopt it with a bucket of the stack's:\n  pulumi config rm {key} -s {settings.stack}\n"
+            f"  mwaactl adopt {name} -s {settings.stack}\n"
+            f"Then its DAGs can move:\n  pulumi config set {key} {bucket} -s {settings.stack}\n"
+            f"  pulumi up -s {settings.stack}"
+        )
     if settings.enable_blue_green:
         raise pulumi.RunError(
             f"{name} has no gate yet: a green beside it would execute every run a second time. First:\n"

@@ -37,6 +37,7 @@ SHORT = {
 }
 DIGEST = "sha256:"
 OWN_KEY = "the stack's own"
+OWN_BUCKET = "its bucket"  # one that the program makes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,7 @@ class Parts:
         own = settings.environment(colour)
         return cls(
             role_arn=own.execution_role_arn or f"its role in {settings.iam_path}",
-            bucket_arn=own.dags_bucket or "its bucket",
+            bucket_arn=own.dags_bucket or OWN_BUCKET,
             requirements_version=_digest(requirements_txt(own).encode()),
             plugins_version=DIGEST + content_hash(plugins_files(own)),
             startup_version=_digest(startup_script(own.startup_script)),
@@ -209,6 +210,15 @@ def _flat(path: str, value: Any) -> Iterator[tuple[str, str]]:
             yield from _flat(f"{path}.{name}" if path else SHORT.get(name, name), item)
     else:
         yield path, value if isinstance(value, str) else json.dumps(value)
+
+
+def deployed_bucket(record: Mapping[str, Any]) -> str | None:
+    """The bucket that exists which an environment was deployed with; None if the program made it one.
+
+    `record`: as `planned` has it, of an environment with the gate.
+    """
+    bucket = str(record["deployed"]["source_bucket_arn"])
+    return None if bucket == OWN_BUCKET else bucket
 
 
 def _digest(content: bytes) -> str:

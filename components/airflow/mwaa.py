@@ -36,7 +36,8 @@ class MwaaArgs:
 
     `kms_key_arn`: the stack's key; `reached_through`: what must be there before the environment starts;
     `previous_life`: that of the environment of this colour which the stack had before this run; `updated`:
-    this run changes it; `left_alone`: it must not; `held`: it was adopted, and stays as it is.
+    this run changes it; `left_alone`: it must not; `held`: it was adopted, and stays as it is. `dags_bucket`:
+    the bucket that exists for its DAGs and files; None: the program makes one.
     """
 
     settings: Settings
@@ -49,6 +50,7 @@ class MwaaArgs:
     kms_key_arn: pulumi.Input[str] | None
     access_log: AccessLog | None = None
     reached_through: Sequence[pulumi.Resource] = ()
+    dags_bucket: str | None = None
     previous_life: str | None = None
     updated: bool = False
     left_alone: bool = False
@@ -129,9 +131,8 @@ class Mwaa(pulumi.ComponentResource):
 
     def _bucket(self) -> Bucket:
         args = self._args
-        own = args.settings.environment(args.colour).dags_bucket
-        if own is not None:
-            return ExistingBucket.named(own)
+        if args.dags_bucket is not None:
+            return ExistingBucket.named(args.dags_bucket)
         return PrivateBucket(
             self._name,
             # A failed update goes back to the previous requirements and plugins: they must still be there.
@@ -154,7 +155,8 @@ class Mwaa(pulumi.ComponentResource):
         stays = pulumi.ResourceOptions(
             parent=self,
             depends_on=bucket.ready,
-            retain_on_delete=own.dags_bucket is not None,  # else all versions go, also those before ours
+            retain_on_delete=self._args.dags_bucket
+            is not None,  # else all versions go, also those before ours
         )
         return Files(
             requirements=aws.s3.BucketObjectv2(

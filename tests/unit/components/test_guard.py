@@ -389,6 +389,26 @@ def test_a_side_that_does_not_exist_is_an_error(monkeypatch: pytest.MonkeyPatch)
         update(BLUE_OWNS)
 
 
+def test_a_side_that_the_run_leaves_alone_keeps_its_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways: the resources of the bucket in use, and the outputs that name it."""
+    monkeypatch.setenv(VARIABLE, "blue")
+    own = {"blue": {"dags_bucket": "acme-blue"}, "green": {"dags_bucket": "acme-green"}}
+    for old, new, kept in (({}, own, {"mwaa-blue"}), (own, {}, {"mwaa-green"})):
+        previous = before("fullha", **old)
+        deployed = deploy("fullha", new, previous=previous, parameter=BLUE_OWNS)
+        made = {each.name for each in deployed.of_type("Bucket") if each.name.startswith("mwaa-")}
+        assert made == kept
+        buckets, used = (
+            {colour: each["bucket"] for colour, each in exports["airflow_environments"].items()}
+            for exports in (deployed.exports, previous)
+        )
+        assert buckets["blue"] == used["blue"]
+        assert buckets["green"] != used["green"]
+        for each in deployed.of_type("BucketObjectv2"):
+            if each.name.startswith("mwaa-blue-"):
+                assert each.inputs["bucket"] == used["blue"]
+
+
 def test_the_rollout_and_the_program_mean_the_same_variable() -> None:
     assert engine.VARIABLE == VARIABLE
 

@@ -116,6 +116,25 @@ def test_a_green_beside_an_environment_without_the_gate_is_refused() -> None:
             held(parse({**ADOPTED, "enable_blue_green": True}), before)
 
 
+@pytest.mark.parametrize("bucket", [{"dags_bucket": "acme"}, {"blue": {"dags_bucket": "acme"}}])
+def test_nothing_is_written_into_a_bucket_that_exists_before_the_gate_is_there(
+    monkeypatch: pytest.MonkeyPatch, bucket: dict[str, Any]
+) -> None:
+    """It may be the live environment's own, or get no DAGs: `mwaactl adopt` fills that of the stack."""
+    settings = parse({**ADOPTED, **bucket})
+    monkeypatch.setenv(VARIABLE, NAME)  # also in the run that brings in the gate
+    sides: tuple[dict[Colour, Any], ...] = ({}, {"blue": WITHOUT_GATE})
+    for before in sides:
+        with pytest.raises(
+            pulumi.RunError, match=r"(?s)into acme before.*dags_bucket -s test\n  mwaactl adopt"
+        ):
+            held(settings, before)
+    assert held(settings, {"blue": WITH_GATE}) == frozenset()
+    assert held(parse({**ADOPTED, "green": {"dags_bucket": "acme"}}), {}) == {"blue"}
+    with pytest.raises(pulumi.RunError, match="has no gate yet"):
+        deploy("standard", {**ADOPTED, **bucket})
+
+
 def test_a_stack_with_another_blue_adopts_nothing() -> None:
     other = {"identity": {"name": "other"}, "deployed": WITH_GATE["deployed"]}
     with pytest.raises(pulumi.RunError, match="blue of this stack is other"):
