@@ -235,7 +235,7 @@ def check_way_out(
             f"nat is none, and {' and '.join(zones)} have no endpoint of {', '.join(missing)}:\n"
             f"  pulumi config set nat single -s {settings.stack}"
         )
-    if previous.get("nat") in (None, "none"):
+    if previous.get("nat") == "none":
         return
     # A rollout would first remove the way out, and only then bring the wheels.
     late = [
@@ -248,7 +248,7 @@ def check_way_out(
         raise pulumi.RunError(
             f"nat becomes none, but the requirements of {' and '.join(late)} still come from the internet; "
             "nothing was changed. First the wheels, then this:\n"
-            f"  pulumi config set nat {previous['nat']} -s {settings.stack}\n"
+            f"  pulumi config set nat {previous.get('nat') or 'single'} -s {settings.stack}\n"
             f"  {'mwaactl rollout' if settings.enable_blue_green else 'pulumi up'} -s {settings.stack}\n"
             f"  pulumi config set nat none -s {settings.stack}\n"
             f"  pulumi up -s {settings.stack}"

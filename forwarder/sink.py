@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -102,6 +103,7 @@ class HttpSink(HttpServer):
     ) -> None:
         """`secret` reads the value of the header. Raises ValueError."""
         super().__init__(url, timeout=timeout, agent=agent)
+        self._root = urlsplit(url).path or "/"  # as it is given
         self._header, self._read_secret = header, secret
         self._secret_lock = threading.Lock()
         self._value: str | None = None
@@ -112,9 +114,7 @@ class HttpSink(HttpServer):
             value = self._secret()
         except (ClientError, BotoCoreError, ValueError) as error:
             return Answer(0, f"the secret of {self._header} cannot be read: {error}")
-        answer = self._request(
-            "POST", "" if self._root else "/", event, {self._header: value} if value else {}
-        )
+        answer = self._request("POST", "", event, {self._header: value} if value else {})
         if answer.status in (401, 403):
             self._forget(value)
         if value and value in answer.text:  # it must not get into logs
@@ -177,4 +177,10 @@ class DataZoneSink:
 
 
 def secret_reader(client: SecretsManagerClient, arn: str) -> Callable[[], str]:
-    return lambda: client.get_secret_value(SecretId=arn)["SecretString"]
+    def read() -> str:
+        secret = client.get_secret_value(SecretId=arn)
+        if "SecretString" not in secret:
+            raise ValueError("it is kept as binary, not as text")
+        return secret["SecretString"]
+
+    return read

@@ -88,7 +88,7 @@ class Intake:
         with self._parsing, _readable():
             event = Event.parse("", body)
             text = event.text
-            _check(json.loads(text), event)
+            _check(json.loads(text.decode()), event)
         packed = gzip.compress(text, mtime=0)
         # The same event has the same key: one that is posted again, since no answer came, is there once.
         self._log.write(new_key(event.instant, self._now(), text), packed)
@@ -98,7 +98,7 @@ class Intake:
 def _readable() -> Iterator[None]:
     try:
         yield
-    except UnreadableError as error:
+    except (UnreadableError, UnicodeDecodeError) as error:
         raise RefusedError(HTTPStatus.BAD_REQUEST, str(error)) from error
 
 
@@ -110,9 +110,13 @@ def _check(content: Any, event: Event) -> None:
     if not isinstance(owner, dict) or not (owner.get("namespace") and owner.get("name")):
         raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, "a job or dataset needs a namespace and a name")
     run = content.get("run")
-    if run is not None and (not isinstance(run, dict) or event.run is None):
-        raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, "a run needs a runId")
-    facets = (run or {}).get("facets") or {}
+    facets: Any = {}
+    if run is not None:
+        if not (isinstance(run, dict) and isinstance(run.get("runId"), str) and run["runId"]):
+            raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, "a run needs a runId")
+        facets = run.get("facets") or {}
+    if not isinstance(facets, dict):
+        raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, "facets must be an object")
     if any(name in facets for name in AIRFLOWS_FACETS):
         reason = (
             "an event of an Airflow run: the stack's environments write theirs themselves, and no others may"

@@ -113,9 +113,9 @@ def parsed_instant(text: Any) -> datetime | None:
     """Parse a time; None if it is not a time or has no zone."""
     try:
         instant = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
+        return instant.astimezone(UTC) if instant.tzinfo else None
+    except (TypeError, ValueError, OverflowError):
         return None
-    return instant.astimezone(UTC) if instant.tzinfo else None
 
 
 def marquez_run_id(text: str) -> str:

@@ -61,6 +61,11 @@ class StackConfig:
             raise UsageError(
                 f"Pulumi.yaml in {self.folder} has no {', '.join(missing)}: is it of this project?"
             )
+        return own
+
+    def of_marquez(self) -> Mapping[str, str]:
+        """As `read`. Raises UsageError, too, for a stack without Marquez."""
+        own = self.read()
         if (lineage := own.get("lineage", "marquez")) != "marquez":
             raise UsageError(f"the stack has no Marquez (lineage: {lineage}), and so none of its images")
         return own
@@ -74,7 +79,7 @@ def pin(config: StackConfig, *, renew: bool) -> Images:
 
     Raises CheckFailed if a tag no longer means the image that the stack has, unless `renew`.
     """
-    settings = config.read()
+    settings = config.of_marquez()
     images = [_image(settings, key, keep=False) for key in KEYS]
     moved = [image for image in images if image.before not in (None, image.digest)]
     if moved and not renew:
@@ -91,7 +96,7 @@ def mirror(config: StackConfig, profile: str | None, *, renew: bool) -> Images:
     The image is that of the digest in the settings, or with `renew` and without one that of the tag. In
     Amazon ECR, the repositories are created. Raises UsageError if no registry is set.
     """
-    settings = config.read()
+    settings = config.of_marquez()
     registry = settings[REGISTRY]
     if not registry:
         option = f" -s {config.stack}" if config.stack else ""

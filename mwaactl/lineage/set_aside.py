@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lineage_log.checkpoint import leave_doubts
+from lineage_log.checkpoint import BadCheckpointError, leave_doubts
 from lineage_log.delivery import Delivery
 from lineage_log.doubts import Doubts
 from lineage_log.event import Event
@@ -18,7 +18,7 @@ from lineage_log.read_ahead import Read, read_ahead
 from mwaactl import clock
 from mwaactl.aws import aws_errors
 from mwaactl.deployment import Deployment
-from mwaactl.errors import Unfinished, UsageError
+from mwaactl.errors import Unfinished, Unusable, UsageError
 from mwaactl.json_model import Instant, Model
 from mwaactl.lineage.replay import PATIENCE, POST_TIMEOUT, RefusedEvent, refused_event
 from mwaactl.lineage.status import checkpoint_keys, objects, require, server
@@ -133,7 +133,11 @@ def _leave_to_forwarders(s3: S3Client, bucket: str, doubts: Doubts, saved: Calla
         while not saved():
             doubts.begin_save()
             for key in checkpoint_keys(s3, bucket):
-                if not leave_doubts(s3, bucket, key, doubts.snapshot()):
+                try:
+                    left = leave_doubts(s3, bucket, key, doubts.snapshot())
+                except BadCheckpointError as error:
+                    raise Unusable(str(error)) from error
+                if not left:
                     raise Unfinished(
                         f"s3://{bucket}/{key} changes all the time. Repeat the command to continue"
                     )

@@ -116,6 +116,8 @@ def _run_report(event: Event) -> _RunReport | None:
     if instant is None or not isinstance(lineage_id, str):
         return None
     facet = _part(facets, "airflowState")
+    if not (of_task or facet or _part(facets, "airflowDagRun")):
+        return None  # not of Airflow's provider: anybody may write to the log by the intake
     state: RunState = "running"
     if not of_task and event.kind == "FAIL":
         state = "failed"

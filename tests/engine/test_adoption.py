@@ -78,6 +78,13 @@ def outside(cloud: LocalCloud) -> Iterator[dict[str, Any]]:
     for policies in iam.list_role_policies(RoleName=NAME)["PolicyNames"]:
         iam.delete_role_policy(RoleName=NAME, PolicyName=policies)
     iam.delete_role(RoleName=NAME)
+    # Other tests look at all that this cloud holds.
+    for kept in s3.list_object_versions(Bucket=BUCKET)["Versions"]:
+        s3.delete_object(Bucket=BUCKET, Key=kept["Key"], VersionId=kept["VersionId"])
+    s3.delete_bucket(Bucket=BUCKET)
+    logs = cloud.client("logs")
+    for group_ in logs.describe_log_groups(logGroupNamePrefix=f"airflow-{NAME}-")["logGroups"]:
+        logs.delete_log_group(logGroupName=group_["logGroupName"])
 
 
 def read(cloud: LocalCloud) -> dict[str, Any]:

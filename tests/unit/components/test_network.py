@@ -150,6 +150,9 @@ def test_the_way_out_goes_after_the_requirements_that_need_it(tmp_path: Path) ->
 
     check({})
     check({"nat": "single", "airflow_environments": with_wheels})
+    with pytest.raises(Exception, match="the requirements of green") as older:
+        check({"airflow_environments": without})  # of a stack that had no such output yet
+    assert "pulumi config set nat single" in str(older.value)
     check({"nat": "none", "airflow_environments": without})  # later wheels: mwaactl rollout brings them
     with pytest.raises(Exception, match="the requirements of green still come from the internet") as refused:
         check({"nat": "per_az", "airflow_environments": without})

@@ -11,7 +11,8 @@ import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import boto3
 import pytest
@@ -20,7 +21,8 @@ from botocore.exceptions import EndpointConnectionError
 from forwarder import __main__ as command
 from forwarder.checkpoint_keeper import CheckpointKeeper
 from forwarder.forwarder import Forwarder
-from forwarder.sink import DATAZONE_MOST, DataZoneSink, HttpSink, SinkCarrier, SinkServer
+from forwarder.sink import DATAZONE_MOST, DataZoneSink, HttpSink, SinkCarrier, SinkServer, secret_reader
+from lineage_log.http_server import Answer
 from lineage_log.log import Log, key_at
 from lineage_log.patient_client import Patience, StoppedError, UnreachableError
 from tests.fakes.aws.errors import client_error
@@ -205,7 +207,10 @@ def test_a_rotated_secret_is_read_again(s3: FakeS3, sink: FakeSink, monkeypatch:
 
 
 def test_a_secret_that_cannot_be_read_or_sent_is_waited_for(s3: FakeS3, sink: FakeSink) -> None:
-    answers: list[Any] = [client_error("AccessDeniedException", 400), "two\nlines", "", "Bearer good\n"]
+    binary = ValueError("it is kept as binary, not as text")
+    answers: list[Any] = [
+        *(client_error("AccessDeniedException", 400), binary, "two\nlines", "", "Bearer good\n")
+    ]
 
     def read() -> str:
         answer = answers.pop(0)
@@ -217,6 +222,26 @@ def test_a_secret_that_cannot_be_read_or_sent_is_waited_for(s3: FakeS3, sink: Fa
     event(s3, 1)
     to(s3, server).once(1)
     assert sink.names() == ["1"]
+
+
+def test_a_secret_that_is_kept_as_binary_is_no_text() -> None:
+    client = SimpleNamespace(get_secret_value=lambda **_: {"SecretBinary": b"Bearer good"})
+    with pytest.raises(ValueError, match="kept as binary"):
+        secret_reader(cast(Any, client), "arn")()
+
+
+@pytest.mark.parametrize("path", ["/api/lineage", "/api/lineage/", ""])
+def test_the_url_is_used_as_it_is(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def exchange(_: Any, __: Any, method: str, path: str, *___: Any) -> Answer:
+        asked.append(server._root + path)
+        return Answer(201, "")
+
+    server = HttpSink(f"http://127.0.0.1:9{path}", timeout=1, agent="test")
+    monkeypatch.setattr(HttpSink, "_exchange", exchange)
+    assert server.post(b"{}").delivered
+    assert asked == [path or "/"]
 
 
 def test_the_secret_is_in_no_log_no_checkpoint_and_no_reason(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from botocore.exceptions import BotoCoreError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineage_log.event import marquez_run_id
+from lineage_log.event import Event, marquez_run_id
 from lineage_log.log import Log, hour_prefix, instant_of, key_at
 from local.marquez.double import run_uuid
 from tests.fakes.aws.s3 import LINEAGE_LOG, FakeS3
@@ -40,6 +41,11 @@ def test_the_time_of_a_key_is_the_time_it_was_made_from() -> None:
 )
 def test_a_key_of_another_form_has_no_time(key: str) -> None:
     assert instant_of(key) is None
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00", "now", 5, None])
+def test_an_event_of_no_time_that_utc_has_is_an_event_without_one(time: Any) -> None:
+    assert Event.parse("key", json.dumps({"eventTime": time}).encode()).instant is None
 
 
 def test_an_hour_is_listed_by_its_own_prefix(s3: FakeS3) -> None:

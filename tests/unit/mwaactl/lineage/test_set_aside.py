@@ -107,6 +107,17 @@ class Killed(BaseException):
     """The process is gone."""
 
 
+def test_a_place_that_cannot_be_read_is_named(run: Command, s3: FakeS3, marquez: FakeMarquez) -> None:
+    log_event(s3, 0, "START", run="one")
+    marquez.answers = [422]
+    log_event(s3, 20, "COMPLETE", run="one")
+    forwarder(s3, marquez, clock=Clock(60)).once(1)
+    s3.lineage.put("forwarder/old.json", b"{")
+    result = run("set-aside", "retry", "--all", "--to", marquez.url, "--json")
+    assert result.exit_code not in (0, 1)
+    assert "forwarder/old.json is not a forwarder's checkpoint" in result.stderr
+
+
 @pytest.mark.parametrize("posts", [0, 1])
 def test_wherever_a_retry_is_killed_the_forwarder_puts_the_run_right(
     run: Command, s3: FakeS3, marquez: FakeMarquez, monkeypatch: pytest.MonkeyPatch, posts: int

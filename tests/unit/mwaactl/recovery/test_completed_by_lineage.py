@@ -15,7 +15,7 @@ from tests.fakes.aws.clients import FakeClients, deployment, outputs
 from tests.fakes.aws.errors import client_error
 from tests.fakes.aws.s3 import FakeS3
 from tests.fakes.clock import minutes
-from tests.fakes.lineage.events import dag_run, log_complete, log_dag, log_task, write
+from tests.fakes.lineage.events import BLUE, dag_run, log_complete, log_dag, log_task, run_id, write
 
 DUE, END = minutes(10), minutes(12)
 OLD = {"run_after": None}  # Airflow 2 has no such field
@@ -40,6 +40,19 @@ def known(aws: FakeClients) -> set[tuple[str, Any]]:
 def test_a_run_that_succeeded_is_known(aws: FakeClients, s3: FakeS3) -> None:
     log_dag(s3, "START", "etl", DUE, at=minutes(11))
     log_complete(s3, "etl", DUE, at=END)
+    assert known(aws) == {("etl", DUE)}
+
+
+@pytest.mark.parametrize("kind", ["FAIL", "ABORT", "COMPLETE", "START"])
+def test_an_event_without_airflows_facets_is_no_evidence(aws: FakeClients, s3: FakeS3, kind: str) -> None:
+    """Anybody in the VPC may post one to the intake, with an id that Marquez shows."""
+    log_complete(s3, "etl", DUE, at=END)
+    lineage_id = run_id("etl", DUE)
+    write(
+        s3,
+        minutes(14),
+        {"eventType": kind, "run": {"runId": lineage_id}, "job": {"namespace": BLUE, "name": "etl"}},
+    )
     assert known(aws) == {("etl", DUE)}
 
 
