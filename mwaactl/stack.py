@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mwaactl.errors import Unreachable, Unusable, UsageError
 
+GATE = "options.bluegreen.life"  # among `Environment.deployed` of one that has the gate
 CHECKOUT = Path(__file__).resolve().parent.parent
 _LOCAL_HINT = 'for the local cloud: eval "$(make -s local-env)"'
 

@@ -58,9 +58,14 @@ def held(settings: Settings, existing: Mapping[Colour, Mapping[str, Any]]) -> fr
             f"  pulumi config set enable_blue_green false -s {settings.stack}\n"
             f"  mwaactl adopt {name} -s {settings.stack}"
         )
-    if before is not None and os.environ.get(VARIABLE) == name:
+    if before is not None and updates(settings):
         return frozenset()
     return frozenset({ADOPTS})
+
+
+def updates(settings: Settings) -> bool:
+    """Whether `mwaactl adopt` has started this run for the one update."""
+    return os.environ.get(VARIABLE) == settings.adopted_environment
 
 
 def options(name: str, given: Iterable[str], *, held: bool) -> pulumi.ResourceOptions:

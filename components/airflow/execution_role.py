@@ -24,7 +24,7 @@ NOT_ALLOWED_TO_ASK = ("AccessDenied", "not authorized to perform")
 @dataclass(frozen=True, kw_only=True)
 class ExecutionRoleArgs:
     """What the role needs to access; `environment`: the name of the environment; `used`: this run gives the
-    role to it. Others as in `AirflowExecution`."""
+    role to it; `adopting`: in the one update of its adoption. Others as in `AirflowExecution`."""
 
     settings: Settings
     own: EnvironmentSettings
@@ -35,6 +35,7 @@ class ExecutionRoleArgs:
     secret_prefixes: Sequence[str]
     kms_key_arn: pulumi.Input[str] | None
     used: bool = True
+    adopting: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,14 +138,19 @@ def _checked(arn: str, document: pulumi.Output[str], args: ExecutionRoleArgs) ->
                         *denied,
                         "This is all that it must allow:",
                         json.dumps(json.loads(text), indent=2),
-                        "Add it to the role, then update again:",
-                        f"  pulumi up -s {args.settings.stack}",
+                        *_then(args),
                     ]
                 )
             )
         return arn
 
     return document.apply(check)
+
+
+def _then(args: ExecutionRoleArgs) -> list[str]:
+    if args.adopting:  # no `pulumi up` updates it; the command names itself
+        return ["Add it to the role."]
+    return ["Add it to the role, then update again:", f"  pulumi up -s {args.settings.stack}"]
 
 
 def _denied(arn: str, statement: dict[str, Any]) -> Iterator[tuple[str, str]]:

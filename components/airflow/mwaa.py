@@ -217,6 +217,7 @@ class Mwaa(pulumi.ComponentResource):
                 secret_prefixes=(args.names.connections_prefix, args.names.variables_prefix),
                 kms_key_arn=args.kms_key_arn,
                 used=not args.held,
+                adopting=self._adopted and adoption.updates(args.settings),
             ),
             self._child,
         )

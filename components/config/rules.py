@@ -35,6 +35,8 @@ class Problem:
         if self.key == "project":
             return f"  name = {self.value!r} in Pulumi.yaml: must be {self.allowed}\n      edit Pulumi.yaml"
         shown = "(not set)" if self.value is None else f"= {self.value!r}"
+        if "airflow_options[" in self.key:  # any of them may be a password
+            shown = "(value not shown)"
         commands = [f"      pulumi config {each} -s {stack}" for each in self._commands()]
         return "\n".join([f"  {self.key} {shown}: must be {self.allowed}", *commands])
 

@@ -1,4 +1,5 @@
-"""Adoption as a Python API. It keeps no state of its own: the stack's outputs say how far it has come.
+"""Adoption as a Python API. It keeps no state of its own: the stack says how far it has come. Its outputs do,
+and after a `pulumi up` that failed, when they are those of before, a preview in which nothing is left to do.
 
 Nothing here prints or asks: `on_event` and `ask` do.
 """
@@ -23,12 +24,11 @@ from mwaactl.aws import Clients
 from mwaactl.errors import CheckFailed, Unfinished, UsageError
 from mwaactl.json_model import Model
 from mwaactl.rollout.engine import Change, Engine, Seen
-from mwaactl.stack import pulumi
+from mwaactl.stack import GATE, pulumi
 
 VARIABLE = "MWAA_ADOPT_UPDATES"  # components/airflow/adoption.py reads it
 ENVIRONMENT = "aws:mwaa/environment:Environment"
 BLUE = "mwaa-blue"
-GATE = "options.bluegreen.life"  # in the record of an environment that has the gate
 WHEREABOUTS = "adopted"  # the folder of the project for the files
 
 Stage = Literal["settings", "imported", "updated"]
@@ -109,6 +109,12 @@ class Adopter:
         blue: dict[str, Any] | None = (outputs.get("airflow_environments") or {}).get("blue")
         return blue
 
+    def _in_state(self) -> bool:
+        """Whether the environment is imported, also where the outputs do not have it yet."""
+        state = json.loads(pulumi(["stack", "export"], self.stack, self.stack_file.folder))
+        resources = (state.get("deployment") or {}).get("resources") or ()
+        return any(each["type"] == ENVIRONMENT and each.get("id") == self.name for each in resources)
+
     def _with_files(self, found: Found) -> Found:
         """The environment, with those files that were named instead of its own. Raises UsageError."""
         how, files = self.how, found.files
@@ -169,7 +175,7 @@ class Adopter:
                     f"{error}\nThese settings come from {self.name}. What cannot be kept can be left out "
                     "(--drop OPTION) or corrected in a copy (--requirements, --plugins, --script)."
                 ) from error
-        _must_be(seen, "import", self.name)
+        _must_be(seen, "import", self.name, done=self._in_state())
 
     # --- the update ---
 
@@ -177,7 +183,9 @@ class Adopter:
         variables = {VARIABLE: self.name}
         with self._goes_on():
             seen = self.engine(None, variables).preview()
-        change = _must_be(seen, "update", self.name)
+        change = _must_be(seen, "update", self.name, done=True)
+        if change is None:
+            return self._complete()
         source, target = _places(found, blue)
         update = (f"its DAGs come from {target} instead of {source}, where they stay", *change.keys)
         result = self._result("imported", update=update, dry_run=self.how.dry_run)
@@ -191,6 +199,15 @@ class Adopter:
             self.engine(None, variables).update((), (), lambda _: None)
         return self._result("updated", dags=copied)
 
+    def _complete(self) -> Adoption:
+        """The environment is updated, and a later resource failed: its DAGs are where they belong."""
+        if self.how.dry_run:
+            return self._result("imported", dry_run=True)
+        self.say(f"{self.name} is updated already: updating the rest of the stack")
+        with self._goes_on():
+            self.engine(None, {VARIABLE: self.name}).update((), (), lambda _: None)
+        return self._result("updated")
+
     @contextmanager
     def _goes_on(self) -> Iterator[None]:
         """Say in each error that the same command goes on."""
@@ -201,9 +218,11 @@ class Adopter:
             raise type(error)(f"{error}{again}") from error
 
 
-def _must_be(seen: Seen, action: str, name: str) -> Change:
-    """The change of the environment, if it is this one. Raises CheckFailed."""
+def _must_be(seen: Seen, action: str, name: str, *, done: bool) -> Change | None:
+    """The change of the environment, if it is this one; None if it was `done` before. Raises CheckFailed."""
     changes = [each for each in seen.changes.values() if each.type == ENVIRONMENT]
+    if done and not changes:
+        return None
     if len(changes) == 1 and changes[0].action == action and changes[0].name == BLUE:
         return changes[0]
     told = [f"{each.action} {each.name} ({', '.join(each.keys) or 'no inputs named'})" for each in changes]

@@ -7,7 +7,6 @@ program itself, in the preview.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +41,6 @@ NUMBERS = {
     "MaxWebservers": "max_webservers",
 }
 MOST_GROUPS = 4  # beside the program's own
-HIDDEN = re.compile(r"passw|secret|token|credential|private|(^|[._])key(\b|_)|conn(\b|_)|://[^/\s]*:[^/\s]*@")
 DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 GREENS = 3  # days after blue's window
 
@@ -50,7 +48,8 @@ GREENS = 3  # days after blue's window
 @dataclass(frozen=True)
 class Reproduction:
     """`settings`: by path, as `pulumi config set --path` takes them; `secret`: those of them that no file may
-    show; `refused`: what cannot be reproduced; `changes`: what the one update changes beside the gate."""
+    show: all options, since no pattern knows every password; `refused`: what cannot be reproduced; `changes`:
+    what the one update changes beside the gate."""
 
     settings: Mapping[str, str]
     secret: Collection[str]
@@ -83,10 +82,7 @@ def reproduce(found: Found, drop: Collection[str] = ()) -> Reproduction:
     settings |= dict(_logs(about, changes))
     settings |= dict(_windows(about.get("WeeklyMaintenanceWindowStart")))
     settings |= dict(_tags(about.get("Tags") or {}, changes))
-    secret = {
-        path for path, value in kept.items() if HIDDEN.search(f"{path[len('airflow_options') :]} {value}")
-    }
-    return Reproduction(settings, secret, tuple(refused), tuple(changes))
+    return Reproduction(settings, kept.keys(), tuple(refused), tuple(changes))
 
 
 def _network(about: Mapping[str, Any], refused: list[str]) -> Iterator[tuple[str, str]]:

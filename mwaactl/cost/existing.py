@@ -1,4 +1,5 @@
-"""What AWS would answer about what a stack names and does not make: a network, groups, a role, a bucket.
+"""What AWS would answer about what a stack names and does not make: a network, groups, a role, a bucket; and
+the engine about an environment that it has adopted.
 
 All of it is as the program demands, whatever the ids.
 """
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mwaactl.cost.aws_answers import Invoke
+from mwaactl.stack import GATE
 
 SERVICES = ("airflow.amazonaws.com", "airflow-env.amazonaws.com")
 TRUST = {"Effect": "Allow", "Principal": {"Service": SERVICES}, "Action": "sts:AssumeRole"}
@@ -24,7 +26,9 @@ def existing(region: str, config: Mapping[str, str]) -> dict[str, Invoke]:
     vpc = next(iter(re.findall(r"vpc-[0-9a-f]{8,17}", text)), "vpc-1")
     subnets = sorted(set(re.findall(r"subnet-[0-9a-f]{8,17}", text)))
     roles = re.findall(r"arn:[a-z-]+:iam::\d+:role/[\w+=,.@/-]+", text)
+    adopted = next((value for key, value in config.items() if key.endswith(":adopted_environment")), "")
     return {
+        "pulumi:pulumi:readStackOutputs": lambda _: {"outputs": _with_gate(adopted) if adopted else {}},
         "aws:cloudcontrol/getResource:getResource": lambda args: {
             "properties": json.dumps(_bucket(args["identifier"], region))
         },
@@ -54,6 +58,15 @@ def existing(region: str, config: Mapping[str, str]) -> dict[str, Invoke]:
         },
         "aws:iam/getPrincipalPolicySimulation:getPrincipalPolicySimulation": lambda _: {"results": []},
     }
+
+
+def _with_gate(name: str) -> dict[str, Any]:
+    """Outputs of a stack whose adoption is complete: before that, the program gives the environment nothing.
+
+    The version is below every other, so that whatever the settings have is none to go back from.
+    """
+    record = {"identity": {"name": name}, "deployed": {GATE: ""}, "airflow_version": "0"}
+    return {"airflow_environments": {"blue": record}}
 
 
 def _bucket(name: str, region: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ PLAIN = (
     "webserverAccessMode",
 )
 
-Action = Literal["create", "update", "replace", "delete"]
+Action = Literal["create", "import", "update", "replace", "delete"]
 Key = tuple[str, str]
 
 
@@ -80,7 +80,7 @@ def plan(
         if resource.is_component:
             continue
         if key not in old:
-            steps[resource.urn] = step("create", resource)
+            steps[resource.urn] = step("import" if resource.imported else "create", resource)
         elif resource.type == ENVIRONMENT and (resource.name in lives or _another_major(old[key], resource)):
             steps[resource.urn] = step("replace", resource)
         elif (changed or _differ)(old[key], resource):
@@ -130,7 +130,7 @@ def _table() -> dict[str, dict[str, tuple[float, str]]]:
         type_: (minutes, sources["assumed"]) for type_, (minutes, _) in known["create"].items()
     }
     known["replace"] = {type_: (2 * minutes, source) for type_, (minutes, source) in known["create"].items()}
-    return known | {"other": {"": (AT_ONCE, sources["seconds"])}}
+    return known | {"import": {}, "other": {"": (AT_ONCE, sources["seconds"])}}
 
 
 def _duration(action: str, type_: str) -> tuple[float, str]:

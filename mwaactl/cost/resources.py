@@ -14,7 +14,8 @@ VPC = "awsx:ec2:Vpc"
 
 @dataclass(frozen=True)
 class Resource:
-    """`type` as in `aws:ec2/instance:Instance`; `parent` and `dependencies` are URNs."""
+    """`type` as in `aws:ec2/instance:Instance`; `parent` and `dependencies` are URNs; `imported`: it exists
+    before the stack."""
 
     type: str
     name: str
@@ -22,6 +23,7 @@ class Resource:
     parent: str
     inputs: Mapping[str, Any]
     dependencies: Sequence[str]
+    imported: bool = False
 
     @property
     def kind(self) -> str:
@@ -44,6 +46,7 @@ def resources_of(registrations: Iterable[Registration]) -> list[Resource]:
             parent=each.parent,
             inputs=each.inputs,
             dependencies=sorted(each.request.dependencies),
+            imported=bool(each.request.importId),
         )
         result.append(resource)
         if each.type == VPC:

@@ -21,6 +21,12 @@ from tests.engine.test_own_network import Organisation
 NAME, BUCKET = "team-airflow", "team-dags"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/{NAME}"
 PASSWORD = "correct horse"
+FAILS_LATER = """
+import pulumi_aws as aws
+after = pulumi.ResourceOptions(depends_on=[airflow["blue"]])
+late = aws.ssm.Parameter("late", name="/taken", type="String", value="y", opts=after)
+pulumi.export("late", late.name)  # or the stack would have outputs
+"""
 KEPT = (
     *("Name", "Arn", "CreatedAt", "KmsKey", "AirflowVersion", "EnvironmentClass", "EndpointManagement"),
     *("MinWorkers", "MaxWorkers", "Schedulers", "MinWebservers", "MaxWebservers"),
@@ -143,6 +149,26 @@ def test_a_dry_run_shows_the_settings_and_writes_nothing(project: Project, outsi
     assert read(project.cloud) == outside
 
 
+def test_an_up_that_fails_after_the_import_touches_nothing_either(
+    project: Project, outside: dict[str, Any]
+) -> None:
+    """The next test types the command again, as this one's error says."""
+    program, ssm = project.folder / "__main__.py", project.cloud.client("ssm")
+    checkout = program.resolve()
+    ssm.put_parameter(Name="/taken", Value="x", Type="String")
+    program.unlink()
+    program.write_text(checkout.read_text() + FAILS_LATER)
+    code, answer = adopt(project)
+    program.unlink()
+    program.symlink_to(checkout)
+    ssm.delete_parameter(Name="/taken")
+    assert code != 0
+    assert f"Then go on: mwaactl adopt {NAME} -s adopted" in answer["error"]
+    assert NAME in [each["id"] for each in project.resources() if each["type"] == ENVIRONMENT]
+    assert "airflow_environments" not in project.outputs()
+    assert read(project.cloud) == outside
+
+
 def test_the_import_changes_nothing_of_the_environment(project: Project, outside: dict[str, Any]) -> None:
     code, answer = adopt(project, "--later")
     assert code == 0, answer
@@ -172,7 +198,8 @@ def test_the_role_must_allow_what_the_gate_needs_before_anything_is_updated(
     code, answer = adopt(project)
     assert code == 1
     assert f"The execution role {ROLE} of {NAME} does not allow:" in answer["error"]
-    assert f"Then go on: mwaactl adopt {NAME} -s adopted" in answer["error"]
+    assert f"Add it to the role.\nThen go on: mwaactl adopt {NAME} -s adopted" in answer["error"]
+    assert "pulumi up" not in answer["error"]
     assert read(project.cloud) == outside
     project.cloud.client("iam").put_role_policy(
         RoleName=NAME, PolicyName="all", PolicyDocument=document(policy("*"))

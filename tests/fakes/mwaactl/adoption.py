@@ -8,17 +8,18 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pytest
 
 from mwaactl.adopt import adopt, stack_file
-from mwaactl.adopt.adopt import ENVIRONMENT, GATE, VARIABLE, Adopter, How
+from mwaactl.adopt.adopt import ENVIRONMENT, VARIABLE, Adopter, How
 from mwaactl.adopt.environment import Found
 from mwaactl.adopt.stack_file import StackFile
 from mwaactl.aws import Clients
 from mwaactl.errors import CheckFailed, Unfinished
 from mwaactl.rollout.engine import Action, Change, Engine, Seen
+from mwaactl.stack import GATE
 from tests.fakes.aws.clients import FakeClients, fresh_ssm
 from tests.fakes.aws.errors import Killed
 from tests.fakes.aws.s3 import FakeS3
@@ -88,14 +89,16 @@ def archive(**files: bytes) -> bytes:
 class World:
     """The stack `team` in its folder, and AWS. `limit`: after how many calls the command is killed;
     `changes`: what the engine would do to the environment, by what it is asked for; `refusal`: why the
-    program refuses the settings; `fails`: Amazon takes the update back."""
+    program refuses the settings; `fails`: Amazon takes the update back, or a resource after the environment
+    fails; `state`: what was last done to the environment in Pulumi's state, where the outputs lag behind."""
 
     folder: Path
     aws: FakeClients = field(default_factory=lambda: FakeClients(fresh_ssm(), s3=FakeS3(OLD, OURS)))
     outputs: dict[str, Any] = field(default_factory=dict)
     changes: dict[str, Action] = field(default_factory=lambda: {"import": "import", "update": "update"})
     refusal: str = ""
-    fails: bool = False
+    fails: Literal["", "environment", "elsewhere"] = ""
+    state: Literal["", "import", "update"] = ""
     limit: int | None = None
     calls: int = 0
     done: list[str] = field(default_factory=list)
@@ -141,6 +144,9 @@ class World:
         assert (stack, folder) == ("team", self.folder)
         if arguments == ["stack", "output", "--json"]:
             return json.dumps(self.outputs)
+        if arguments == ["stack", "export"]:
+            imported = {"type": ENVIRONMENT, "urn": URN, "id": NAME}
+            return json.dumps({"deployment": {"resources": [imported] if self.state else []}})
         path = self.file
         if "--config-file" in arguments:
             path = Path(arguments[-1])
@@ -182,14 +188,15 @@ class _Engine:
     variables: Mapping[str, str]
 
     @property
-    def asked(self) -> str:
-        """What the program asks the engine to do with the environment."""
-        blue = self.world.outputs.get("airflow_environments", {}).get("blue")
-        if blue is None:
-            adopted = json.loads(self.file.read_text()).get("p:adopted_environment")
-            assert adopted == NAME, "the program would create an environment"
+    def asked(self) -> Literal["", "import", "update"]:
+        """What the program asks the engine to do with the environment; empty: nothing."""
+        adopted = json.loads(self.file.read_text()).get("p:adopted_environment")
+        assert adopted == NAME, "the program would create an environment"
+        if not self.world.state:
             return "import"
-        return "update" if self.variables.get(VARIABLE) == NAME and GATE not in blue["deployed"] else ""
+        # The program holds what the outputs do not have yet, whatever the variable says.
+        updates = self.variables.get(VARIABLE) == NAME and self.world.outputs
+        return "update" if updates and self.world.state != "update" else ""
 
     def preview(self) -> Seen:
         self.world.call()
@@ -204,20 +211,25 @@ class _Engine:
     def update(self, *_: Any) -> None:
         asked, world = self.asked, self.world
         world.call()
-        assert world.changes[asked] == asked
+        if asked:
+            assert world.changes[asked] == asked
+            world.done.append(asked)
         if asked == "update":
             there = world.aws.s3.buckets[OURS].objects
             assert {key for key in DAGS if not key.endswith("/")} <= there.keys(), "it would have no DAGs"
-        world.done.append(asked)
-        if world.fails:
+        if world.fails == "environment":
             raise Unfinished("`pulumi up` failed: UPDATE_FAILED")
+        world.state = asked or world.state
+        world.call()  # killed between the environment and the outputs
+        if world.fails == "elsewhere":
+            raise Unfinished("`pulumi up` failed: ParameterAlreadyExists")
         world.outputs = {
             "airflow_environments": {
                 "blue": {
                     "name": NAME,
                     "bucket": OURS,
                     "dags_prefix": "dags/",
-                    "deployed": {GATE: "its life"} if asked == "update" else {},
+                    "deployed": {GATE: "its life"} if world.state == "update" else {},
                 }
             }
         }

@@ -100,7 +100,7 @@ def test_all_problems_are_reported_at_once_each_with_key_value_and_what_is_allow
         "airflow_version = '9.9.9': must be one of 2.10.3, ",
         "aurora_max_capacity = 4.0: must be aurora_min_capacity (8.0) or more",
         "unheard_of = 'x': must be a key of Pulumi.yaml",
-        """airflow_options["core.executor"] = 'LocalExecutor': must be removed: Amazon MWAA sets it""",
+        """airflow_options["core.executor"] (value not shown): must be removed: Amazon MWAA sets it""",
         "green.max_workers = 0: must be a whole number from 1 to 25",
         "green.colour = 'green': must be one of airflow_version, ",
     ):

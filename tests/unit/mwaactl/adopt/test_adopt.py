@@ -18,6 +18,7 @@ from mwaactl.cli.app import app
 from mwaactl.errors import CheckFailed, Unfinished, Unreachable, UsageError
 from tests.fakes.aws.errors import Killed, client_error
 from tests.fakes.aws.policed import KEY, Door, PolicedClients
+from tests.fakes.mwaactl import adoption
 from tests.fakes.mwaactl.adoption import NAME, OLD, OURS, World, archive, environment, world_of
 from tests.fakes.pulumi_mocks import ROOT
 
@@ -33,7 +34,9 @@ def test_an_adoption_imports_asks_copies_and_updates(world: World) -> None:
     assert (result.stage, result.dags) == ("updated", 2)
     assert world.done == ["import", "update"]
     assert [each.stage for each in asked] == ["settings", "imported"]
-    assert asked[0].settings['airflow_options["smtp.smtp_password"]'] == "(secret)"
+    kept = [value for path, value in asked[0].settings.items() if path.startswith("airflow_options")]
+    assert kept == ["(secret)", "(secret)"]
+    assert '"64"' not in world.file.read_text()
     assert f"instead of s3://{OLD}/dags/" in asked[1].update[0]
     assert "correct horse" not in world.file.read_text()
     assert world.settings["p:adopted_environment"] == NAME
@@ -135,11 +138,41 @@ def test_corrected_files_are_taken_instead(world: World, tmp_path: Path) -> None
 
 def test_an_update_that_amazon_takes_back_is_reported_and_can_be_repeated(world: World) -> None:
     world.adopter(How(later=True)).run()
-    world.fails = True
+    world.fails = "environment"
     with pytest.raises(Unfinished, match=f"UPDATE_FAILED\nThen go on: mwaactl adopt {NAME} -s team"):
         world.adopter().run()
-    world.fails = False
+    world.fails = ""
     assert world.adopter().run().stage == "updated"
+
+
+def test_what_fails_after_the_environment_does_not_stop_the_next_run(world: World) -> None:
+    """The outputs are those of before; only the state has what was done."""
+    world.fails = "elsewhere"
+    with pytest.raises(Unfinished, match=f"Then go on: mwaactl adopt {NAME} -s team"):
+        world.adopter().run()
+    assert (world.done, world.outputs) == (["import"], {})
+    assert world.adopter(How(dry_run=True)).run().stage == "settings"
+    world.fails = ""
+    assert world.adopter(How(later=True)).run().stage == "imported"
+    world.fails = "elsewhere"
+    with pytest.raises(Unfinished, match=f"Then go on: mwaactl adopt {NAME} -s team"):
+        world.adopter().run()
+    assert world.done == ["import", "update"]
+    world.fails = ""
+    world.aws.s3.buckets[OURS].put("dags/new.py", b"pushed to the bucket that it has now")
+    assert world.adopter(How(dry_run=True)).run().stage == "imported"
+    result = world.adopter().run()
+    assert (result.stage, world.done) == ("updated", ["import", "update"])
+    assert "dags/new.py" in world.aws.s3.buckets[OURS].objects
+
+
+def test_no_change_of_what_the_state_does_not_have_is_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adoption._Engine, "asked", "")
+    with pytest.raises(CheckFailed, match=r"must import team-airflow .* no change of an environment"):
+        world.adopter().run()
+    assert "p:adopted_environment" not in world.settings
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,10 @@ from mwaactl.cost import comparison
 from mwaactl.cost.bill import bill
 from mwaactl.cost.charges import Usage
 from mwaactl.cost.comparison import Bills, Question
+from mwaactl.cost.duration import Plans
 from mwaactl.cost.engine import stack_config
 from mwaactl.cost.levers import Lever, levers_of
+from mwaactl.cost.plan import ENVIRONMENT, Plan, duration
 from mwaactl.cost.price_list import ITEMS
 from mwaactl.cost.prices import SHIPPED, load_table
 from mwaactl.cost.program import PROJECT, Settings, overrides, registered
@@ -74,6 +76,51 @@ def test_a_refusal_ends_with_the_option_that_helps(changes: dict[str, str], ends
         )
     assert "pulumi" not in str(refusal.value)
     assert "nothing was changed" not in str(refusal.value)
+
+
+ADOPTED = {
+    "adopted_environment": "team-airflow",
+    "vpc_id": "vpc-0123456789abcdef0",
+    "private_subnet_ids": '["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]',
+    "blue.execution_role_arn": "arn:aws:iam::123456789012:role/team",
+    "environment_class": "mw1.medium",
+    "min_workers": "3",
+    "max_workers": "5",
+    "schedulers": "2",
+}
+
+
+def options(settings: dict[str, str]) -> list[str]:
+    return [word for key, text in settings.items() for word in ("--set", f"{key}={text}")]
+
+
+@pytest.mark.parametrize("both", ["false", "true"])
+def test_an_adopted_environment_costs_what_any_other_does(run: Callable[..., Result], both: str) -> None:
+    def cost(settings: dict[str, str]) -> Bills:
+        result = run("cost", "standard", *options({**settings, "enable_blue_green": both}), "--json")
+        assert result.exit_code == 0, result.output
+        return Bills.model_validate_json(result.stdout)
+
+    own = {key: text for key, text in ADOPTED.items() if key != "adopted_environment"}
+    adopted, made = cost(ADOPTED), cost(own)
+    assert adopted.bills[-1].usd == pytest.approx(made.bills[-1].usd)
+    assert [each.how for each in adopted.savings] == [each.how for each in made.savings]
+    assert ("min_workers=1",) in [each.how for each in adopted.savings]
+
+
+def test_an_adopted_environment_is_imported_and_not_created(run: Callable[..., Result]) -> None:
+    def plan_of(settings: dict[str, str]) -> Plan:
+        (found,) = Plans.model_validate_json(
+            run("plan-time", "standard", *options(settings), "--json").stdout
+        ).plans
+        return found
+
+    alone, both = plan_of(ADOPTED), plan_of({**ADOPTED, "enable_blue_green": "true"})
+    assert ENVIRONMENT not in {step.type for step in alone.path if step.action != "import"}
+    created = {step.resource for step in both.path if step.type == ENVIRONMENT}
+    assert (alone.minutes < both.minutes, created) == (True, {"mwaa-green"})
+    assert alone.minutes < duration("create", ENVIRONMENT)
+    assert alone.replaced == both.replaced == ()
 
 
 def test_without_nat_there_is_neither_a_gateway_nor_a_route_out(tmp_path: Path) -> None:
