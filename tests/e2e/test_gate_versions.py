@@ -244,7 +244,8 @@ def test_a_probe_that_is_executed_reports_the_gate(zoo: Zoo) -> None:
         assert report["layers"] == ["dag_policy", "task_policy"]
         assert report["routes"]
         assert (report["environment"], report["life"], report["mine"]) == ("blue", LIVES["blue"], True)
-        assert report["version"] == (None if run_id == made else 2)
+        # That of the value when the task was judged: a later switch may have been written by then.
+        assert report["version"] is None if run_id == made else report["version"] >= 2
     assert zoo.proof().proven, zoo.proof()
 
 
