@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, cast
 
@@ -112,12 +112,14 @@ def test_what_marquez_would_refuse_for_good_is_refused_at_once(
     assert s3.lineage.objects == {}
 
 
-@pytest.mark.parametrize("error", [client_error("SlowDown", 503), EndpointConnectionError(endpoint_url="s3")])
+@pytest.mark.parametrize(
+    "error", [lambda: client_error("SlowDown", 503), lambda: EndpointConnectionError(endpoint_url="s3")]
+)
 def test_while_s3_is_away_the_producer_is_told_to_post_again(
-    s3: FakeS3, monkeypatch: pytest.MonkeyPatch, error: Exception
+    s3: FakeS3, monkeypatch: pytest.MonkeyPatch, error: Callable[[], Exception]
 ) -> None:
     def refuse(**_: Any) -> None:
-        raise error
+        raise error()  # one that outlived the test would hold the event in its traceback
 
     monkeypatch.setattr(s3, "put_object", refuse)
     answered = ask(s3, EVENT)
