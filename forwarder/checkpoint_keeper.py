@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
@@ -125,7 +125,8 @@ class CheckpointKeeper:
             beat = self._beat + 1  # gives every renewal another content, and so another ETag
             started = self._clock()
             try:
-                answer = self._put(checkpoint_json(checkpoint, holder, beat), self._etag)
+                text = checkpoint_json(checkpoint, holder, beat)
+                answer = write_checkpoint(self._s3, self._bucket, self._key, text, self._etag)
             except ClientError as error:
                 if error.response["Error"]["Code"] not in LOST:
                     raise
@@ -136,9 +137,6 @@ class CheckpointKeeper:
             if date := answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"):
                 self._s3_date = parsedate_to_datetime(date), self._clock()
             return {}
-
-    def _put(self, text: str, etag: str | None) -> Any:
-        return write_checkpoint(self._s3, self._bucket, self._key, text, etag)
 
     def _adopt(self, refusal: ClientError) -> Mapping[str, Doubt]:
         """Accept the stored checkpoint if we hold it, and return its doubts; else raise LostCheckpointError.

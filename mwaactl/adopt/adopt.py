@@ -158,8 +158,7 @@ class Adopter:
         self.stack_file.write(reproduced, store(found.files, target, below))
         make_log_groups(clients, found)
         self.say(f"Importing {self.name}; the rest of the stack is created (some minutes)")
-        with self._goes_on():
-            self.engine(None, {}).update((), (), lambda _: None)
+        self._up({})
         return planned
 
     def _try(self, found: Found, reproduced: Reproduction) -> None:
@@ -195,8 +194,7 @@ class Adopter:
         self.say(f"Copying its DAGs to {target}")
         copied = copy_all(clients, source, target)
         self.say(f"Updating {self.name} (20-30 minutes; it starts no task meanwhile)")
-        with self._goes_on():
-            self.engine(None, variables).update((), (), lambda _: None)
+        self._up(variables)
         return self._result("updated", dags=copied)
 
     def _complete(self) -> Adoption:
@@ -204,9 +202,12 @@ class Adopter:
         if self.how.dry_run:
             return self._result("imported", dry_run=True)
         self.say(f"{self.name} is updated already: updating the rest of the stack")
-        with self._goes_on():
-            self.engine(None, {VARIABLE: self.name}).update((), (), lambda _: None)
+        self._up({VARIABLE: self.name})
         return self._result("updated")
+
+    def _up(self, variables: Mapping[str, str]) -> None:
+        with self._goes_on():
+            self.engine(None, variables).update((), (), lambda _: None)
 
     @contextmanager
     def _goes_on(self) -> Iterator[None]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,13 @@ def cloud() -> Iterator[LocalCloud]:
         finally:
             cloud.stop()
             shutil.rmtree(folder)
+
+
+@pytest.fixture
+def clean() -> Iterator[ExitStack]:
+    """Ends what a test has started."""
+    with ExitStack() as stack:
+        yield stack
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import sys
 import time
 import urllib.request
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,6 +134,18 @@ class Bucket:
     def set_aside(self) -> list[str]:
         page = self.s3.list_objects_v2(Bucket=self.bucket, Prefix="set-aside/")
         return [entry["Key"] for entry in page.get("Contents", [])]
+
+
+@contextmanager
+def temporary_bucket(s3: Any) -> Iterator[str]:
+    """A bucket of a test's own, gone afterwards: other tests look at all that the cloud holds."""
+    bucket = f"log-{uuid.uuid4().hex[:12]}"
+    s3.create_bucket(Bucket=bucket)
+    yield bucket
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        for entry in page.get("Contents", []):
+            s3.delete_object(Bucket=bucket, Key=entry["Key"])
+    s3.delete_bucket(Bucket=bucket)
 
 
 def holding(log: Bucket, *nodes: Node) -> Node | None:

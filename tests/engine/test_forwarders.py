@@ -25,7 +25,7 @@ from lineage_log.log import key_at
 from mwaactl.aws import Clients
 from mwaactl.lineage.replay import Window, replay
 from tests.engine.deployment import LocalCloud
-from tests.engine.forwarding import Bucket, Double, Node, first_holder, holding, wait
+from tests.engine.forwarding import Bucket, Double, Node, first_holder, holding, temporary_bucket, wait
 
 LEASE = 2.0  # seconds
 KINDS = ("START", "RUNNING", "COMPLETE")
@@ -62,21 +62,10 @@ class Log(Bucket):
 
 
 @pytest.fixture
-def clean() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
-
-
-@pytest.fixture
 def log(cloud: LocalCloud) -> Iterator[Log]:
     s3 = cloud.client("s3")
-    bucket = f"log-{uuid.uuid4().hex[:12]}"
-    s3.create_bucket(Bucket=bucket)
-    yield Log(s3, bucket)
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-        for entry in page.get("Contents", []):
-            s3.delete_object(Bucket=bucket, Key=entry["Key"])
-    s3.delete_bucket(Bucket=bucket)  # other tests look at all that this cloud holds
+    with temporary_bucket(s3) as bucket:
+        yield Log(s3, bucket)
 
 
 @pytest.fixture

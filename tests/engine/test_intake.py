@@ -17,24 +17,14 @@ from openlineage.client.event_v2 import Job, Run, RunEvent, RunState
 
 from local.processes import LOOPBACK, answers, free_port
 from tests.engine.deployment import LocalCloud
-from tests.engine.forwarding import Bucket, Double, Node, wait
-
-
-@pytest.fixture
-def clean() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
+from tests.engine.forwarding import Bucket, Double, Node, temporary_bucket, wait
 
 
 @pytest.fixture
 def log(cloud: LocalCloud) -> Iterator[Bucket]:
     s3 = cloud.client("s3")
-    bucket = f"log-{uuid.uuid4().hex[:12]}"
-    s3.create_bucket(Bucket=bucket)
-    yield Bucket(s3, bucket)
-    for entry in s3.list_objects_v2(Bucket=bucket)["Contents"]:
-        s3.delete_object(Bucket=bucket, Key=entry["Key"])
-    s3.delete_bucket(Bucket=bucket)
+    with temporary_bucket(s3) as bucket:
+        yield Bucket(s3, bucket)
 
 
 @pytest.fixture
