@@ -70,7 +70,8 @@ e2e: .venv/.synced ## Two real Airflows, a switch, a destroy
 	.venv/bin/pytest tests/e2e --ignore=tests/e2e/long
 
 e2e-long: .venv/.synced ## What takes longer: an upgrade, a failover, plugins of two versions, the routes of the gate (nightly)
-	.venv/bin/pytest tests/e2e/long
+	LOAD=$(or $(LOAD),light) .venv/bin/pytest tests/e2e/long
+	SWITCHES=$(or $(SWITCHES),20) .venv/bin/pytest tests/e2e/test_exactly_once.py
 
 .PHONY: mutation
 mutation: .venv/.synced ## Would a test notice? Small changes of the code that decides (MODULE="store drain"; nightly)

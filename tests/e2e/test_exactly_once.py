@@ -6,7 +6,7 @@ that is 2 s fast. The tasks themselves write down what they do; what was due fol
 owned it from the parameter's history.
 
     SEED=n      another order of events (printed, so that a failure can be repeated)
-    SWITCHES=n  a longer soak; 20 by default, which takes eleven minutes on 2 busy cores
+    SWITCHES=n  a longer soak; 10 by default; 20 takes eleven minutes on 2 busy cores
     MUTATION=x  break the gate on purpose (load/dags/mutations.py), and see this test fail
 """
 
@@ -26,7 +26,7 @@ from tests.e2e.load.schedule import CONSUMER, LOADS
 from tests.e2e.load.twins import Twins
 
 SEED = int(os.environ.get("SEED", "7"))
-SWITCHES = int(os.environ.get("SWITCHES", "20"))
+SWITCHES = int(os.environ.get("SWITCHES", "10"))
 MUTATION = os.environ.get("MUTATION", "")
 SKEW = {"green": 2.0}  # seconds that green's gate is ahead
 DRAIN = 150.0  # seconds for what was due to be completed

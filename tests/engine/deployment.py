@@ -31,20 +31,28 @@ QUOTA = {"MWAA_LOCAL_MAX_WORKERS": "40"}  # Amazon's default is 25
 
 @dataclass(frozen=True)
 class LocalCloud:
-    """A running local cloud whose Airflow environments are AVAILABLE at once and run nothing."""
+    """A running local cloud; without `airflow`, its environments are AVAILABLE at once and run nothing."""
 
     home: Home
     env: Mapping[str, str]
 
     @classmethod
-    def start(cls, home: Home) -> LocalCloud:
+    def start(cls, home: Home, *, airflow: bool = False) -> LocalCloud:
         pulumi_cli.install(home, pulumi_cli.ensure(home))
         ministack.start(home)
         port = free_port()
         mwaa = start(
             home,
             "mwaa",
-            [sys.executable, "-m", "local", "mwaa", "--port", str(port), "--no-airflow"],
+            [
+                sys.executable,
+                "-m",
+                "local",
+                "mwaa",
+                "--port",
+                str(port),
+                *([] if airflow else ["--no-airflow"]),
+            ],
             env=clean_environ(**pulumi_cli.environ(home), MWAA_LOCAL_HOME=str(home.root), **QUOTA),
             port=port,
         )
