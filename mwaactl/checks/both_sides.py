@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from bluegreen.proof import WRITTEN_DAGS
+
 from mwaactl.airflow.models import Dag, Pool
 from mwaactl.checks.outcome import (
     NO_OTHER,
@@ -26,7 +28,7 @@ def same_dags(sides: Sides) -> Outcome:
     dags = of_both(sides, "dags", lambda side: side.dags)
     if isinstance(dags, str):
         return _same_number_of_dags(sides, dags)
-    target, source = dags
+    target, source = (side.keys() - WRITTEN_DAGS for side in dags)
     if parts := differences(_only_on(sides, target, source)):
         return "fail", f"{parts}. Upload the same directory to both: mwaactl dags push"
     return "pass", f"the same {counted(len(target), 'DAG')} on both sides"

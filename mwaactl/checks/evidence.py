@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from bluegreen.proof import PERIODS, PROBE
+from bluegreen.proof import PERIODS, PROBE, WRITTEN_FILES
 from bluegreen.timeline import Colour, Timeline, other_colour
 
 from mwaactl.airflow.client import AirflowApi
@@ -155,9 +155,12 @@ def compare_files(s3: S3Client, target: Environment, source: Environment) -> Fil
 
 
 def _listing(s3: S3Client, environment: Environment) -> dict[str, StoredFile]:
-    """The files that count: what Python leaves beside them does not."""
-    files = stored_files(s3, environment)
-    return {name: file for name, file in files.items() if not any(part in name for part in IGNORED)}
+    """The files that count: not what Python leaves beside them, nor what `pulumi up` writes for each side."""
+    return {
+        name: file
+        for name, file in stored_files(s3, environment).items()
+        if name not in WRITTEN_FILES and not any(part in name for part in IGNORED)
+    }
 
 
 def _digest(s3: S3Client, bucket: str, key: str) -> str:

@@ -18,7 +18,9 @@ PROBE = "bluegreen_probe"  # the id of the DAG that shows whether the gate works
 PROBE_FILE = "bluegreen_probe.py"  # in the DAGs folder
 AUDIT = "bluegreen_audit"  # the id of the DAG that audits both sides every night (`audit.py`)
 AUDIT_FILE = "bluegreen_audit.py"
-WRITTEN_FILES = (PROBE_FILE, AUDIT_FILE)  # by `pulumi up`, beside the DAGs of people
+# By `pulumi up`, beside the DAGs of people: a side may have others while a change is under way.
+WRITTEN_FILES = (PROBE_FILE, AUDIT_FILE)
+WRITTEN_DAGS = (PROBE, AUDIT)
 PERIODS = 3  # of the probe: what is older proves nothing
 # In the logs, where CloudWatch counts these (components/airflow/log_metrics.py):
 ABSENT = "blue/green gate absent"  # a task is executed that no layer judged

@@ -12,7 +12,7 @@ import pytest
 from mwaactl.switching.status import status
 from tests.fakes.aws.clients import BLUE, GREEN, FakeClients, deployment
 from tests.fakes.aws.errors import client_error
-from tests.fakes.mwaactl.checks import outcome
+from tests.fakes.mwaactl.checks import dag_answer, outcome, set_dags
 
 BUCKETS = (f"{BLUE}-dags", f"{GREEN}-dags")
 
@@ -67,6 +67,17 @@ def test_the_digest_that_dags_push_notes_spares_reading_a_file(aws: FakeClients)
 def test_what_python_leaves_beside_the_files_does_not_count(aws: FakeClients) -> None:
     put(aws, BUCKETS[0], "__pycache__/etl.cpython-312.pyc", b"x")
     assert outcome(aws, "same-files")[0] == "pass"
+
+
+def test_what_the_program_writes_for_each_side_does_not_count(aws: FakeClients) -> None:
+    """The probe names the side's requirements, so it differs while `mwaactl rollout` changes them."""
+    for bucket in BUCKETS:
+        put(aws, bucket, "bluegreen_probe.py", bucket.encode())
+    put(aws, BUCKETS[0], "bluegreen_audit.py", b"x")
+    set_dags(aws, BLUE, dag_answer("etl"), dag_answer("bluegreen_audit"))
+    set_dags(aws, GREEN, dag_answer("etl"))
+    assert outcome(aws, "same-files")[0] == "pass"
+    assert outcome(aws, "same-dags")[0] == "pass"
 
 
 def test_buckets_that_cannot_be_read_are_not_checked(aws: FakeClients) -> None:
