@@ -79,7 +79,7 @@ class Lease:
         self.push, self._etag = push, etag
         self._lock, self._ended = threading.Lock(), threading.Event()
         self._written, self._why_lost, self._released = _now(), "", False
-        self._thread = threading.Thread(target=self._beat, name="push-lease", daemon=True)
+        self._thread = threading.Thread(target=self._beat_on, name="push-lease", daemon=True)
         self._thread.start()
 
     def check(self) -> None:
@@ -98,9 +98,14 @@ class Lease:
         with aws_errors(f"write s3://{self._bucket}/{KEY}"):
             self._write(push)
 
-    def _write(self, push: Push) -> None:
+    def beat(self) -> None:
+        """Write what stands in the record again, so that others see its holder alive."""
+        self._write()
+
+    def _write(self, push: Push | None = None) -> None:
+        """Write the record; None: as it stands, which only the holder of the lock knows."""
         with self._lock:
-            push = push.model_copy(update={"beat": self.push.beat + 1})
+            push = (push or self.push).model_copy(update={"beat": self.push.beat + 1})
             try:
                 self._etag = _put(self._s3, self._bucket, push, after=self._etag)
             except ClientError as error:
@@ -110,10 +115,10 @@ class Lease:
                 raise
             self.push, self._written = push, _now()
 
-    def _beat(self) -> None:
+    def _beat_on(self) -> None:
         while not self._ended.wait(BEAT):
             try:
-                self._write(self.push)
+                self.beat()
             except LostRace:
                 return
             except (BotoCoreError, ClientError):
