@@ -210,6 +210,21 @@ def test_a_check_uses_the_stacks_versions_and_requirements(
     assert "  daily.py: NameError: y" in shown
 
 
+def test_ruffs_findings_are_those_of_the_files_that_airflow_loads(
+    run: Command, says: Callable[[dict[str, str]], None], folder: Path
+) -> None:
+    says({})
+    code = "from airflow import DAG\nDAG('x', schedule_interval='@daily')\n"
+    for name in ("daily.py", "daily.pyi"):
+        (folder / name).write_text(code)
+    cell = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": [], "source": [code]}
+    notebook = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 4}
+    (folder / "daily.ipynb").write_text(json.dumps(notebook))
+    findings = output(run("dags", "check", str(folder), "--json"))["findings"]
+    assert {(each["file"], each["line"]) for each in findings} == {("daily.py", 2)}
+    assert "AIR301" in {each["rule"] for each in findings}
+
+
 def test_requirements_that_amazon_would_not_install_fail_the_check(
     run: Command, aws: FakeClients, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,7 +254,7 @@ def test_a_check_for_a_stack_loads_the_plugins_that_it_has(
 ) -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        for name in ("of_a_team.py", "bluegreen_plugin.py", "../outside.py"):
+        for name in ("of_a_team.py", "bluegreen_plugin.py", "../outside.py", f"{tmp_path}/slipped.py"):
             archive.writestr(name, "z = 1\n")
     for name in (BLUE, GREEN):
         aws.s3.buckets[f"{name}-dags"].versions["plugins.zip", "v1"] = packed.getvalue()
@@ -252,3 +267,4 @@ def test_a_check_for_a_stack_loads_the_plugins_that_it_has(
     monkeypatch.setattr(Checkout, "_ask", lambda _, version, *__: Installed(version=version, python=python))
     (version,) = output(run("dags", "check", str(folder), "--json"))["versions"]
     assert version["python"] == "of_a_team.py"
+    assert not (tmp_path / "slipped.py").exists()
