@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mwaactl.aws import aws_errors
 from mwaactl.dags import packed
-from mwaactl.dags.folder import Folder
+from mwaactl.dags.folder import Folder, shown
 from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable
 from mwaactl.stack import Environment
@@ -77,7 +77,7 @@ def _plugins(
         if changed:
             more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
             yield (
-                f"{environment.name} runs other plugins than {place} has: {', '.join(changed[:3])}{more}. "
+                f"{environment.name} runs other plugins than {shown(place)} has: {', '.join(changed[:3])}{more}. "
                 f"To deploy them: {HOW}"
             )
 
