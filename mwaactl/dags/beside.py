@@ -77,8 +77,8 @@ def _plugins(
         if changed:
             more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
             yield (
-                f"{environment.name} runs other plugins than {shown(place)} has: {', '.join(changed[:3])}{more}. "
-                f"To deploy them: {HOW}"
+                f"{environment.name} runs other plugins than {shown(place)} has: "
+                f"{', '.join(changed[:3])}{more}. To deploy them: {HOW}"
             )
 
 
