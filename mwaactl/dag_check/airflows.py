@@ -18,6 +18,7 @@ from typing import Any
 
 from mwaactl.dag_check import inside
 from mwaactl.dag_check.model import DagFacts, ImportFailure, Installed, Packaged, VersionCheck
+from mwaactl.dags.masked import masked
 from mwaactl.errors import CheckFailed, Unreachable, UsageError
 from mwaactl.stack import find_project
 
@@ -105,7 +106,8 @@ class Checkout:
             check=False,
         )
         if done.returncode:
-            raise Unreachable(done.stderr.strip().removeprefix("error: ") or "`python -m local` failed")
+            said = masked(done.stderr.strip().removeprefix("error: "))
+            raise Unreachable(said or "`python -m local` failed")
         answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return answer
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from mwaactl.aws import aws_errors
 from mwaactl.dags import packed
 from mwaactl.dags.folder import Folder, shown
+from mwaactl.dags.masked import masked
 from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable
 from mwaactl.stack import Environment
@@ -48,7 +49,7 @@ def _requirements(deployment: Deployment, environment: Environment, folder: Fold
     if missing := sorted(_lines(file.content) - deployed):
         yield (
             f"{environment.name} does not have these lines of {folder.path / REQUIREMENTS}: "
-            f"{', '.join(missing)}. Amazon does not read the file there. To install them: "
+            f"{masked(', '.join(missing))}. Amazon does not read the file there. To install them: "
             f"pulumi config set requirements_file {folder.path / REQUIREMENTS}, then {HOW}"
         )
 

@@ -202,6 +202,11 @@ def test_a_push_says_so_where_no_airflow_is_installed(run: Command, folder: Path
     assert "To do so: mwaactl dags check" in shown
 
 
+def test_a_dry_run_imports_nothing_and_says_why(run: Command, folder: Path) -> None:
+    for options, why in (((), "--dry-run"), (("--no-check",), "--no-check")):
+        assert output(run("dags", "push", str(folder), "--dry-run", *options, "--json"))["unchecked"] == why
+
+
 def test_a_check_uses_the_stacks_versions_and_requirements(
     run: Command, says: Callable[[dict[str, str]], None], folder: Path
 ) -> None:
@@ -242,7 +247,8 @@ def test_requirements_that_amazon_would_not_install_fail_the_check(
     def ask(_: Checkout, version: str, text: str, *options: str) -> Installed:
         asked.append((version, text, *options))
         if version.startswith("2"):
-            return Installed(version=version, python=None, problem="no version of x fits")
+            why = "no version of x fits, see https://ci:s3cr3t@pypi.example.com/x"
+            return Installed(version=version, python=None, problem=why)
         return Installed(version=version, python=tmp_path, changes=("+ x==1.0",))
 
     monkeypatch.setattr(Checkout, "_ask", ask)
@@ -250,7 +256,7 @@ def test_requirements_that_amazon_would_not_install_fail_the_check(
     options = ("--airflow-version", "3.3.1", "--airflow-version", "2.11.2")
     result = run("requirements", "check", str(tmp_path / "requirements.txt"), *options)
     assert result.exit_code == 1
-    assert "no version of x fits" in result.stdout
+    assert "no version of x fits, see https://****@pypi.example.com/x" in result.stdout
     assert "  + x==1.0\n" in result.stdout
     assert "Airflow 2.11.2 would start without any of these requirements" in result.stderr
     lines = "apache-airflow-providers-openlineage\nopenlineage-python\nx\n"
