@@ -65,6 +65,26 @@ def test_who_slept_for_too_long_changes_nothing_more(s3: Any, monkeypatch: pytes
             first.record(first.push)
 
 
+@pytest.mark.parametrize("late", [1, 2])
+def test_a_writing_counts_from_its_beginning(s3: Any, monkeypatch: pytest.MonkeyPatch, late: int) -> None:
+    now, put, count = [0.0], s3.put_object, [0]
+    monkeypatch.setattr(journal, "_now", lambda: (now[0], now[0]))
+
+    def slow(**request: Any) -> Any:
+        answer = put(**request)
+        count[0] += 1
+        now[0] += journal.DEAD if count[0] == late else 0
+        return answer
+
+    monkeypatch.setattr(s3, "put_object", slow)
+    with holding(s3, LOG, new_push("dags")) as (lease, _):
+        if late == 2:
+            lease.check()
+            lease.record(lease.push)
+        with pytest.raises(LostRace, match="not written"):
+            lease.check()
+
+
 def test_a_beat_that_waits_for_a_record_keeps_its_changes(s3: Any) -> None:
     changes = (Change(bucket="blue", prefix="dags/", put={}),)
     with holding(s3, LOG, new_push("dags")) as (lease, _):
