@@ -100,8 +100,7 @@ def deployed_plugins(deployment: Deployment, environment: Environment) -> Mappin
         if not path or not version:
             return {}
         request = {"Bucket": environment.bucket, "Key": path, "VersionId": version}
-        archive = packed.opened(deployment.clients.s3, request)
-        return {each.filename: archive.read(each) for each in packed.plugins(archive)}
+        return packed.contents(deployment.clients.s3, request)
 
 
 def _own_plugins(folder: Path) -> Mapping[str, bytes]:
