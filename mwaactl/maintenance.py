@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/mwaa/latest/userguide/environment-class.html
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 
 from bluegreen.timeline import COLOURS, Colour, other_colour
@@ -13,13 +14,14 @@ from bluegreen.timeline import COLOURS, Colour, other_colour
 from mwaactl import clock
 from mwaactl.checks.observation import describe
 from mwaactl.deployment import Deployment
-from mwaactl.errors import CheckFailed, UsageError
+from mwaactl.errors import CheckFailed, Unusable, UsageError
 from mwaactl.json_model import Instant, Model, iso
 from mwaactl.ownership.reading import newest_owner
 
 LENGTH = timedelta(hours=2)
 WEEK = timedelta(days=7)
 DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+START = re.compile(rf"({'|'.join(DAYS)}):([01]\d|2[0-3]):[0-5]\d")
 
 
 class Window(Model):
@@ -60,7 +62,14 @@ def maintenance(deployment: Deployment) -> Maintenance:
         environment = deployment.stack.airflow_environments.get(colour)
         if environment is None:
             continue
-        start = str(describe(deployment.clients, environment)["WeeklyMaintenanceWindowStart"])
+        found = describe(deployment.clients, environment)
+        start = str(found.get("WeeklyMaintenanceWindowStart"))
+        if START.fullmatch(start) is None:
+            raise Unusable(
+                f"Amazon reports no maintenance window of {environment.name}, which is "
+                f"{found.get('Status')}: repeat this when it is AVAILABLE. To give it one: pulumi config set "
+                f"--path {colour}.maintenance_window DAY:HH:MM -s {deployment.name}"
+            )
         begins = _next(start, now)
         windows[colour] = Window(
             environment=environment.name,

@@ -67,7 +67,10 @@ def push(
         with busy("Comparing" if dry_run else "Uploading", as_json):
             deployment = open_deployment(stack, cwd)
             files = read_folder(source)
-            unchecked = "--no-check" if no_check or dry_run else _checked(deployment, files, cwd)
+            if no_check or dry_run:
+                unchecked: str | None = "--no-check" if no_check else "--dry-run"
+            else:
+                unchecked = _checked(deployment, files, cwd)
             result = push_dags(deployment, files, delete=delete, dry_run=dry_run)
             beside = not_pushed(deployment, files, find_project(cwd))
             result = result.model_copy(update={"unchecked": unchecked, "not_pushed": beside})

@@ -18,6 +18,7 @@ from typing import Any
 
 from mwaactl.dag_check import inside
 from mwaactl.dag_check.model import DagFacts, ImportFailure, Installed, Packaged, VersionCheck
+from mwaactl.dags.masked import masked
 from mwaactl.errors import CheckFailed, Unreachable, UsageError
 from mwaactl.stack import find_project
 
@@ -105,7 +106,8 @@ class Checkout:
             check=False,
         )
         if done.returncode:
-            raise Unreachable(done.stderr.strip().removeprefix("error: ") or "`python -m local` failed")
+            said = masked(done.stderr.strip().removeprefix("error: "))
+            raise Unreachable(said or "`python -m local` failed")
         answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return answer
 
@@ -124,28 +126,31 @@ def check_version(
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/none.db",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-        command = [str(python), inside.__file__, str(dags), since.isoformat()]
+        answer = Path(home) / "answer.json"
+        command = [str(python), inside.__file__, str(dags), since.isoformat(), str(answer)]
         try:
             done = subprocess.run(  # noqa: S603
                 command,
                 env=environ,
                 cwd=home,
-                capture_output=True,
+                stdout=subprocess.DEVNULL,  # of the DAG files
+                stderr=subprocess.PIPE,
                 text=True,
+                errors="replace",
                 check=False,
                 timeout=IMPORTS_WITHIN,
             )
         except subprocess.TimeoutExpired as error:
             raise CheckFailed(f"Airflow {version} did not import {dags} in {IMPORTS_WITHIN} s") from error
-    if done.returncode or not done.stdout.strip():
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise CheckFailed(f"Airflow {version} ends while it imports the folder: {last}")
-    answer = json.loads(done.stdout.splitlines()[-1])
+        if not answer.exists():
+            last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            raise CheckFailed(f"Airflow {version} ends while it imports the folder: {last}")
+        told = json.loads(answer.read_bytes())
     return VersionCheck(
         airflow_version=version,
-        python=answer["python"],
-        import_errors=tuple(_failure(file, text) for file, text in sorted(answer["import_errors"].items())),
-        dags={dag_id: DagFacts.model_validate(facts) for dag_id, facts in sorted(answer["dags"].items())},
+        python=told["python"],
+        import_errors=tuple(_failure(file, text) for file, text in sorted(told["import_errors"].items())),
+        dags={dag_id: DagFacts.model_validate(facts) for dag_id, facts in sorted(told["dags"].items())},
     )
 
 

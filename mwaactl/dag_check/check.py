@@ -14,6 +14,7 @@ from mwaactl.dag_check.model import Change, CheckResult, DagFacts, Finding, Vers
 from mwaactl.dag_check.requirements import Wanted
 from mwaactl.dags.folder import Folder
 from mwaactl.dags.syntax import run_ruff
+from mwaactl.dags.unpacked import write_below
 from mwaactl.errors import CheckFailed, Unusable
 from mwaactl.switching.traits import MARKER, SENSED, traits_of
 
@@ -44,10 +45,10 @@ def check_dags(
     since = clock.now().replace(microsecond=0)
     with tempfile.TemporaryDirectory(prefix="dags-") as place:
         dags, extra = Path(place) / "dags", checkout.folder / "plugins"
-        _write({name: file.content for name, file in folder.files.items()}, dags)
+        write_below(dags, {name: file.content for name, file in folder.files.items()})
         if plugins is not None:
             extra = Path(place) / "plugins"
-            _write(plugins, extra)
+            write_below(extra, plugins)
         versions = [check_version(version, python, dags, since, extra) for version, python in pythons]
         findings = tuple(_findings(dags, folder))
     return CheckResult(
@@ -62,15 +63,6 @@ def check_dags(
         },
         findings=findings,
     )
-
-
-def _write(files: Mapping[str, bytes], folder: Path) -> None:
-    folder.mkdir()
-    for name, content in files.items():
-        path = folder / name
-        if ".." not in path.parts:  # as Airflow's host would see to, too
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
 
 
 def failed(result: CheckResult) -> CheckFailed | None:
@@ -171,9 +163,10 @@ def _findings(dags: Path, folder: Folder) -> Iterator[Finding]:
     if done.returncode not in (0, 1):
         raise Unusable(f"Ruff ended with {done.returncode}: {done.stderr.strip()[-500:]}")
     for found in json.loads(done.stdout):
-        if found["code"] and found["code"].startswith(NEXT_MAJOR):
+        file = paths.get(str(Path(found["filename"]).resolve()))  # None: a notebook, a stub
+        if file is not None and found["code"] and found["code"].startswith(NEXT_MAJOR):
             yield Finding(
-                file=paths[str(Path(found["filename"]).resolve())],
+                file=file,
                 line=found["location"]["row"],
                 rule=found["code"],
                 message=found["message"],

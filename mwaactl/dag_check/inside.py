@@ -1,14 +1,14 @@
-"""Runs inside an Airflow of any version: import a folder of DAGs and print what it defines.
+"""Runs inside an Airflow of any version: import a folder of DAGs and write down what it defines.
 
-    python inside.py FOLDER REFERENCE
+    python inside.py FOLDER REFERENCE ANSWER
 
-Due instants are counted from the instant REFERENCE. Printed as the last line of stdout: an object with
-`python`, `import_errors` by file and `dags` by id (`mwaactl.dag_check.model`). It imports nothing of ours.
+Due instants are counted from the instant REFERENCE. Written to the file ANSWER, since stdout belongs to the
+DAG files, also after the end: a JSON object with `python`, `import_errors` by file and `dags` by id
+(`mwaactl.dag_check.model`). It imports nothing of ours.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
 import logging
@@ -24,21 +24,23 @@ DUE = 5  # instants of each DAG
 TASK_FIELDS = ("depends_on_past", "wait_for_downstream", "pool", "pool_slots")
 
 
-def main(folder: str, reference: str) -> None:
+def main(folder: str, reference: str, answer: str) -> None:
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
     sys.path.insert(0, folder)  # as the DAG processor does
-    with contextlib.redirect_stdout(sys.stderr):  # what DAG files print
-        bag = _bag(folder)
-        errors = {_name(path, folder): str(text) for path, text in bag.import_errors.items()}
-        dags: dict[str, Any] = {}
-        for dag_id, dag in bag.dags.items():
-            try:
-                dags[dag_id] = _facts(dag, folder, datetime.fromisoformat(reference))
-            except Exception:  # noqa: BLE001 - what Airflow cannot serialise is an import error there, too
-                errors[_name(dag.fileloc, folder)] = traceback.format_exc()
+    bag = _bag(folder)
+    errors = {_name(path, folder): str(text) for path, text in bag.import_errors.items()}
+    dags: dict[str, Any] = {}
+    for dag_id, dag in bag.dags.items():
+        try:
+            dags[dag_id] = _facts(dag, folder, datetime.fromisoformat(reference))
+        except Exception:  # noqa: BLE001 - what Airflow cannot serialise is an import error there, too
+            errors[_name(dag.fileloc, folder)] = traceback.format_exc()
     python = ".".join(map(str, sys.version_info[:3]))
-    print("\n" + json.dumps({"python": python, "import_errors": errors, "dags": dags}))
+    text = json.dumps({"python": python, "import_errors": errors, "dags": dags}, ensure_ascii=False)
+    whole = Path(f"{answer}.part")
+    whole.write_text(text, encoding="utf-8", errors="replace")  # half a surrogate pair is no text
+    whole.rename(answer)
 
 
 def _bag(folder: str) -> Any:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from mwaactl.dags.masked import Masked
 from mwaactl.json_model import Instant, Model
 
 
@@ -14,8 +15,8 @@ class Installed(Model):
 
     version: str
     python: Path | None  # runs it; None: it is not there
-    problem: str | None = None  # why the requirements cannot be installed
-    changes: tuple[str, ...] = ()  # to the image's packages: "+ pandas==2.3.3", "- x==1"
+    problem: Masked | None = None  # why the requirements cannot be installed
+    changes: tuple[Masked, ...] = ()  # to the image's packages: "+ pandas==2.3.3", "- x==1"
 
 
 class Packaged(Model):
@@ -23,7 +24,7 @@ class Packaged(Model):
 
     version: str
     wheels: tuple[str, ...] = ()
-    problem: str | None = None
+    problem: Masked | None = None
 
 
 class WheelFile(Model):

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from packaging.version import InvalidVersion, Version
-
 from mwaactl.aws import aws_errors
 from mwaactl.dag_check.airflows import OPENLINEAGE, Checkout
 from mwaactl.dag_check.model import RequirementsCheck
 from mwaactl.dag_check.wheels import without_wheels
+from mwaactl.dags.syntax import parsed_version
 from mwaactl.deployment import Deployment
 from mwaactl.errors import UsageError
 from mwaactl.stack import Environment
@@ -58,10 +57,7 @@ def check_requirements(checkout: Checkout, wanted: Sequence[Wanted]) -> Requirem
 
 
 def _oldest_first(every: Iterable[Wanted]) -> tuple[Wanted, ...]:
-    try:
-        return tuple(sorted(dict.fromkeys(every), key=lambda each: Version(each.version)))
-    except InvalidVersion as error:
-        raise UsageError(f"{error}: name a version of Airflow, such as 3.3.1") from error
+    return tuple(sorted(dict.fromkeys(every), key=lambda each: parsed_version(each.version)))
 
 
 def read(file: Path) -> str:

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from packaging.utils import parse_wheel_filename
 
@@ -27,6 +27,7 @@ OPTIONS = (
     "--constraint /usr/local/airflow/plugins/constraints.txt",
 )
 MADE = "# Made by `mwaactl requirements package` for Airflow "
+Form = TypeVar("Form", list[Any], dict[str, Any])
 LARGEST = 1_000_000_000  # bytes of a plugins.zip that Amazon MWAA takes
 
 
@@ -38,9 +39,19 @@ def package(
     It is new, empty, or of an earlier package; on an error it stays as it is. Raises CheckFailed if a line
     has no wheel, UsageError.
     """
-    _check_folder(folder)
-    python, every = python_of(version), [*OPENLINEAGE.splitlines(), *lines]
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    python = python_of(version)
+    try:
+        _check_folder(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return _package(checkout, version, python, lines, folder, side)
+    except OSError as error:
+        raise UsageError(f"the wheels cannot be written: {error}. Name another folder: -o DIR") from error
+
+
+def _package(
+    checkout: Checkout, version: str, python: str, lines: Sequence[str], folder: Path, side: str | None
+) -> Package:
+    every = [*OPENLINEAGE.splitlines(), *lines]
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".wheels-") as scratch:
         fresh = Path(scratch)
         made = checkout.wheels(version, "\n".join([*every, ""]), python, fresh)
@@ -121,14 +132,27 @@ def without_wheels(requirements: str) -> str:
 def _lines(own: Mapping[str, Any], project: Path) -> list[str]:
     given = own.get("requirements") or []
     file = own.get("requirements_file")
-    lines = [str(line) for line in (json.loads(given) if isinstance(given, str) else given)]
+    lines = [
+        str(line) for line in (_decoded(given, "requirements", list) if isinstance(given, str) else given)
+    ]
     lines += lines_of(project / Path(file).expanduser()) if file else []
     return [line for line in lines if line not in OPTIONS]
 
 
 def _object(settings: Mapping[str, str], key: str) -> dict[str, Any]:
-    decoded: dict[str, Any] = json.loads(settings.get(key) or "{}")
-    return decoded
+    return _decoded(settings.get(key) or "{}", key, dict)
+
+
+def _decoded(text: str, key: str, form: type[Form]) -> Form:
+    """The value of a setting that is JSON. Raises UsageError without showing it: it may be a secret."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, form):
+        wanted = "a list" if form is list else "an object"
+        raise UsageError(f"the setting {key} must be {wanted}, in JSON. To see it: pulumi config get {key}")
+    return value
 
 
 def _check_folder(folder: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from mwaactl.aws import aws_errors
 from mwaactl.dags import packed
-from mwaactl.dags.folder import Folder
+from mwaactl.dags.folder import Folder, shown
+from mwaactl.dags.masked import masked
 from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable
 from mwaactl.stack import Environment
@@ -48,7 +49,7 @@ def _requirements(deployment: Deployment, environment: Environment, folder: Fold
     if missing := sorted(_lines(file.content) - deployed):
         yield (
             f"{environment.name} does not have these lines of {folder.path / REQUIREMENTS}: "
-            f"{', '.join(missing)}. Amazon does not read the file there. To install them: "
+            f"{masked(', '.join(missing))}. Amazon does not read the file there. To install them: "
             f"pulumi config set requirements_file {folder.path / REQUIREMENTS}, then {HOW}"
         )
 
@@ -77,8 +78,8 @@ def _plugins(
         if changed:
             more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
             yield (
-                f"{environment.name} runs other plugins than {place} has: {', '.join(changed[:3])}{more}. "
-                f"To deploy them: {HOW}"
+                f"{environment.name} runs other plugins than {shown(place)} has: "
+                f"{', '.join(changed[:3])}{more}. To deploy them: {HOW}"
             )
 
 
@@ -99,8 +100,7 @@ def deployed_plugins(deployment: Deployment, environment: Environment) -> Mappin
         if not path or not version:
             return {}
         request = {"Bucket": environment.bucket, "Key": path, "VersionId": version}
-        archive = packed.opened(deployment.clients.s3, request)
-        return {each.filename: archive.read(each) for each in packed.plugins(archive)}
+        return packed.contents(deployment.clients.s3, request)
 
 
 def _own_plugins(folder: Path) -> Mapping[str, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from difflib import unified_diff
 from pathlib import Path
 
@@ -15,13 +16,17 @@ from mwaactl.dags.stored import stored_content
 from mwaactl.deployment import Deployment
 from mwaactl.json_model import Model
 
+CARRIAGE_RETURN = "\N{SYMBOL FOR CARRIAGE RETURN}"
+UNENDED = r"\ No newline at end of file"  # as diff says it
+
 
 class EnvironmentDiff(Model):
     """The differences of one environment's DAGs folder from the folder; names are relative to both."""
 
     environment: str
     new: tuple[str, ...] = ()  # in the folder only
-    changed: dict[str, str] = Field(default_factory=dict)  # name -> unified diff; empty: not text
+    # name -> unified diff, in which a carriage return is shown as ␍; empty: not text
+    changed: dict[str, str] = Field(default_factory=dict)
     only_in_bucket: tuple[str, ...] = ()
 
     @property
@@ -57,7 +62,17 @@ def diff_dags(deployment: Deployment, folder: Path) -> DagsDiff:
 
 def _lines(name: str, before: bytes, after: bytes) -> str:
     try:
-        old, new = (content.decode().splitlines() for content in (before, after))
+        old, new = (_split(content.decode()) for content in (before, after))
     except UnicodeDecodeError:
         return ""
-    return "\n".join(unified_diff(old, new, f"bucket/{name}", f"folder/{name}", lineterm=""))
+    return "\n".join(map(_shown, unified_diff(old, new, f"bucket/{name}", f"folder/{name}")))
+
+
+def _split(text: str) -> list[str]:
+    """The lines with their ends, which may be all that differs."""
+    return list(io.StringIO(text, newline="\n"))
+
+
+def _shown(line: str) -> str:
+    ended = line if line.endswith("\n") else f"{line}\n{UNENDED}\n"
+    return ended.removesuffix("\n").replace("\r", CARRIAGE_RETURN)

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from stat import S_ISDIR, S_ISREG
 
 from bluegreen.proof import WRITTEN_FILES
@@ -49,6 +49,10 @@ def read_folder(path: Path) -> Folder:
     Buckets have no links: what a link leads to is uploaded under the link's name. Raises UsageError if there
     is no such folder or it is empty, CheckFailed naming everything in it that cannot be uploaded.
     """
+    if shown(path) != str(path):
+        raise UsageError(
+            f"the path {shown(path)} is not valid UTF-8, and a push records it: rename the folder"
+        )
     if not path.is_dir():
         raise UsageError(f"{path} is not a folder. Name the folder of your DAGs: mwaactl dags push DIR")
     reading = _Reading(path.resolve())
@@ -96,27 +100,27 @@ class _Reading:
         if not _wanted(name):
             return None
         if problem := _unfit(name):
-            self.problems[_shown(name)] = problem
+            self.problems[shown(name)] = problem
             return None
         try:
             kind = path.stat().st_mode
             place = path.resolve() if path.is_symlink() else path
             if place is not path and not place.is_relative_to(self._root):
-                self.links_out[str(name)] = str(place)
+                self.links_out[str(name)] = shown(place)
             if S_ISDIR(kind):
                 return self._folder(name, place, above)
             if not S_ISREG(kind):
-                self.problems[_shown(name)] = "neither a file nor a folder: move it out of the DAGs folder"
+                self.problems[shown(name)] = "neither a file nor a folder: move it out of the DAGs folder"
             else:
                 self.files[str(name)] = File(path.read_bytes())
         except (OSError, RuntimeError) as error:  # before Python 3.13, resolve() of a loop is a RuntimeError
-            self.problems[_shown(name)] = _reason(error, link=path.is_symlink())
+            self.problems[shown(name)] = _reason(error, link=path.is_symlink())
         return None
 
     def _folder(self, name: PurePosixPath, place: Path, above: frozenset[Path]) -> Path | None:
         if place not in above:
             return place
-        self.problems[_shown(name)] = (
+        self.problems[shown(name)] = (
             "a link to a folder that contains it, which Airflow refuses as a recursive loop: remove the link"
         )
         return None
@@ -140,8 +144,9 @@ def _unfit(name: PurePosixPath) -> str | None:
     return None
 
 
-def _shown(name: PurePosixPath) -> str:
-    return str(name).encode(errors="backslashreplace").decode()
+def shown(path: PurePath) -> str:
+    """The path as text; what is not valid UTF-8 in it is escaped."""
+    return str(path).encode(errors="backslashreplace").decode()
 
 
 def _reason(error: Exception, *, link: bool = False) -> str:

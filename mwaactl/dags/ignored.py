@@ -22,12 +22,17 @@ from mwaactl.dags.folder import IGNORE_FILE
 Syntax = Literal["regexp", "glob"]
 ROOT = PurePosixPath()
 # What re2 does not know, so that Airflow 2 ignores the line: lookaround, references to groups, possessive
-# repetition.
-NOT_IN_RE2 = re.compile(r"(?<!\\)(?:\\\\)*(?:\(\?(?:[=!>]|<[=!]|P=|\()|\\[1-9]|[*+?}]\+)")
+# repetition, repetition of more than 1,000 times.
+NOT_IN_RE2 = re.compile(
+    r"(?<!\\)(?:\\\\)*(?:\(\?(?:[=!>]|<[=!]|P=|\()|\\[1-9]|[*+?}]\+"
+    r"|\{(?:\d+,)?(?!0*1000[,}])0*[1-9]\d{3,}(?:,\d*)?\})"
+)
+SHOWN = 60  # characters of a line
+STOPS = "at which Airflow would stop"
 
 
 class PatternError(ValueError):
-    """A line of an `.airflowignore` at which Airflow's search for DAGs ends with an error."""
+    """A line of an `.airflowignore` at which Airflow's search for DAGs, or this one, ends with an error."""
 
 
 def default_syntax(airflow_major: int) -> Syntax:
@@ -120,26 +125,32 @@ def _rules(content: bytes, folder: PurePosixPath, dialect: _Dialect) -> list[_Ru
     try:
         lines = content.decode().replace("\r\n", "\n").replace("\r", "\n").split("\n")
     except UnicodeDecodeError as error:
-        raise PatternError(f"{where} is not valid UTF-8") from error
+        raise PatternError(f"{where} is not valid UTF-8, {STOPS}") from error
     rules: list[_Rule] = []
     for number, line in enumerate(lines, 1):
         text = re.sub(r"\s*#.*", "", line)
         if text:
             if dialect.syntax == "regexp":
-                rule = _regexp(text, dialect)
+                rule = _regexp(text, dialect, f"{where}:{number}")
             else:
                 rule = _glob(text, folder, dialect, f"{where}:{number}")
             rules += [rule] if rule is not None else []
     return rules
 
 
-def _regexp(text: str, dialect: _Dialect) -> _Rule | None:
+def _regexp(text: str, dialect: _Dialect, where: str) -> _Rule | None:
     if dialect.re2 and NOT_IN_RE2.search(text):
         return None
     try:
         return _Regexp(re.compile(text))
     except re.error:  # Airflow logs it and goes on without the line
         return None
+    except OverflowError as error:
+        raise PatternError(f"{where}: {_short(text)}: {error}, {STOPS}") from error
+    except RecursionError as error:
+        raise PatternError(
+            f"{where}: {_short(text)} is nested too deeply to be judged: simplify it"
+        ) from error
 
 
 def _glob(text: str, folder: PurePosixPath, dialect: _Dialect, where: str) -> _Rule | None:
@@ -149,6 +160,10 @@ def _glob(text: str, folder: PurePosixPath, dialect: _Dialect, where: str) -> _R
     bare = text if dialect.bare_folders else text.lstrip("!").rstrip()
     try:
         pattern = GitIgnoreSpecPattern(text)
-    except GitIgnorePatternError as error:
-        raise PatternError(f"{where}: {text!r} is not a pattern of gitignore") from error
+    except (GitIgnorePatternError, re.error) as error:
+        raise PatternError(f"{where}: {_short(text)} is not a pattern of gitignore, {STOPS}") from error
     return _Glob(pattern, folder if anchored else None, bare.endswith("/"), dialect.bare_folders)
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")

@@ -74,12 +74,15 @@ def unfinished_push(s3: S3Client, bucket: str) -> Push | None:
 class Lease:
     """The right to change DAG files, held by the record. Made by `holding`."""
 
-    def __init__(self, s3: S3Client, bucket: str, push: Push, etag: str) -> None:
+    def __init__(
+        self, s3: S3Client, bucket: str, push: Push, etag: str, written: tuple[float, float]
+    ) -> None:
         self._s3, self._bucket = s3, bucket
         self.push, self._etag = push, etag
         self._lock, self._ended = threading.Lock(), threading.Event()
-        self._written, self._why_lost, self._released = _now(), "", False
-        self._thread = threading.Thread(target=self._beat, name="push-lease", daemon=True)
+        # When its last writing began: others may have seen it from then on, whenever the answer came.
+        self._written, self._why_lost, self._released = written, "", False
+        self._thread = threading.Thread(target=self._beat_on, name="push-lease", daemon=True)
         self._thread.start()
 
     def check(self) -> None:
@@ -98,9 +101,15 @@ class Lease:
         with aws_errors(f"write s3://{self._bucket}/{KEY}"):
             self._write(push)
 
-    def _write(self, push: Push) -> None:
+    def beat(self) -> None:
+        """Write what stands in the record again, so that others see its holder alive."""
+        self._write()
+
+    def _write(self, push: Push | None = None) -> None:
+        """Write the record; None: as it stands, which only the holder of the lock knows."""
         with self._lock:
-            push = push.model_copy(update={"beat": self.push.beat + 1})
+            push = (push or self.push).model_copy(update={"beat": self.push.beat + 1})
+            begun = _now()
             try:
                 self._etag = _put(self._s3, self._bucket, push, after=self._etag)
             except ClientError as error:
@@ -108,12 +117,12 @@ class Lease:
                     self._why_lost = "its record has changed"
                     raise LostRace("another push has taken over from this one") from error
                 raise
-            self.push, self._written = push, _now()
+            self.push, self._written = push, begun
 
-    def _beat(self) -> None:
+    def _beat_on(self) -> None:
         while not self._ended.wait(BEAT):
             try:
-                self._write(self.push)
+                self.beat()
             except LostRace:
                 return
             except (BotoCoreError, ClientError):
@@ -164,7 +173,8 @@ def holding(s3: S3Client, bucket: str, push: Push) -> Iterator[tuple[Lease, Push
         # What a dead push has begun stays on record until it is done.
         mine = push if begun is None else begun.model_copy(update={"alive": True, "beat": begun.beat + 1})
         try:
-            lease = Lease(s3, bucket, mine, _put(s3, bucket, mine, after=etag))
+            begun_at = _now()
+            lease = Lease(s3, bucket, mine, _put(s3, bucket, mine, after=etag), begun_at)
         except ClientError as error:
             if error_code(error) in LOST:
                 raise LostRace("another push has just begun: repeat yours when it has ended") from error

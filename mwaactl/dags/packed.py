@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,16 @@ def opened(s3: S3Client, request: Mapping[str, Any]) -> zipfile.ZipFile:
 def plugins(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     """The files that Airflow may load."""
     return [each for each in archive.infolist() if not each.is_dir() and not of_wheels(each.filename)]
+
+
+def contents(s3: S3Client, request: Mapping[str, Any]) -> dict[str, bytes]:
+    """The files that Airflow may load, by name. Raises BadZipFile for all that cannot be unpacked."""
+    try:
+        archive = opened(s3, request)
+        return {each.filename: archive.read(each) for each in plugins(archive)}
+    except (EOFError, NotImplementedError, RuntimeError, UnicodeDecodeError, zlib.error) as error:
+        # cut off, packed by an unknown method, encrypted, with a name of no text, damaged
+        raise zipfile.BadZipFile(str(error)) from error
 
 
 def of_wheels(name: str) -> bool:

@@ -160,7 +160,7 @@ def judge(deployment: Deployment, folder: Folder) -> None:
             syntax = ignore_syntax(deployment, environment) if rules else None
             left_out = ignored(contents, environment.airflow_version, syntax)
         except PatternError as error:
-            raise nothing_uploaded([f"{folder.path}/{error}, at which Airflow would stop"]) from error
+            raise nothing_uploaded([f"{folder.path}/{error}"]) from error
         python = python_of(environment.airflow_version)
         judged = {name for name in contents if name.endswith(".py")} - left_out
         by_python.setdefault(python, set()).update(judged)

@@ -14,18 +14,26 @@ import tokenize
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
-from mwaactl.errors import Unusable
+from mwaactl.errors import Unusable, UsageError
 
 # Beside the grammar, what Python's compiler refuses: a late __future__ import, break, continue, yield, return
 # and except in the wrong place.
 RULES = "F404,F701,F702,F704,F706,F707"
 
 
+def parsed_version(airflow_version: str) -> Version:
+    """Raises UsageError."""
+    try:
+        return Version(airflow_version)
+    except InvalidVersion as error:
+        raise UsageError(f"{airflow_version!r} is no version of Airflow: name one, such as 3.3.1") from error
+
+
 def python_of(airflow_version: str) -> str:
-    """The Python of Amazon's image of an Airflow version, such as "3.12"."""
-    return "3.11" if Version(airflow_version) < Version("2.11") else "3.12"
+    """The Python of Amazon's image of an Airflow version, such as "3.12". Raises UsageError."""
+    return "3.11" if parsed_version(airflow_version) < Version("2.11") else "3.12"
 
 
 def syntax_errors(files: Mapping[str, bytes], python: str) -> dict[str, str]:
@@ -33,35 +41,39 @@ def syntax_errors(files: Mapping[str, bytes], python: str) -> dict[str, str]:
 
     Raises Unusable if Ruff cannot be started.
     """
-    texts: dict[str, str] = {}
+    texts: dict[str, bytes] = {}
     errors: dict[str, str] = {}
     for name, content in files.items():
         try:
-            texts[name] = _text(content)
+            texts[name] = _utf8(content)
         except SyntaxError as error:
             errors[name] = str(error.msg)
     return errors | _parsed(texts, python)
 
 
-def _text(content: bytes) -> str:
-    """The file's text, by its own encoding. Raises SyntaxError."""
+def _utf8(content: bytes) -> bytes:
+    """The file's text, by its own encoding, as UTF-8. Raises SyntaxError, as Python's parser would."""
     if b"\0" in content:
         raise SyntaxError("source code cannot contain null bytes")
     encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
     try:
-        return content.decode(encoding)
+        return content.decode(encoding).encode()
     except UnicodeDecodeError as error:
         raise SyntaxError(f"not valid {encoding}: {error.reason} at byte {error.start}") from error
+    except UnicodeEncodeError as error:
+        raise SyntaxError(f"as {encoding}, it has half a surrogate pair, which is no text") from error
+    except (LookupError, ValueError) as error:  # a codec of something else than text, such as hex
+        raise SyntaxError(f"{encoding} is not the encoding of a text") from error
 
 
-def _parsed(texts: Mapping[str, str], python: str) -> dict[str, str]:
+def _parsed(texts: Mapping[str, bytes], python: str) -> dict[str, str]:
     names = list(texts)
     with tempfile.TemporaryDirectory() as folder:
         # By number: Ruff leaves out some names, such as those in build/.
         paths = {name: Path(folder) / f"{number}.py" for number, name in enumerate(names)}
         for name, path in paths.items():
             # Without the line that names the encoding: the text is UTF-8 now, and Ruff reads nothing else.
-            path.write_text(texts[name], encoding="utf-8", newline="")
+            path.write_bytes(texts[name])
         return _judged(names, paths, python)
 
 

@@ -47,8 +47,8 @@ def show_diff(console: Console, diff: DagsDiff) -> None:
         for name in side.only_in_bucket:
             console.print(Text(f"  only in the bucket  {name}", style="yellow"), soft_wrap=True)
         for name, lines in side.changed.items():
-            console.print(Text(f"  changed  {name}"), soft_wrap=True)
-            for line in lines.splitlines():
+            console.print(Text(f"  changed  {name}{'' if lines else ' (not text)'}"), soft_wrap=True)
+            for line in lines.split("\n") if lines else ():
                 style = {"+": "green", "-": "red"}.get(line[:1], "")
                 console.print(Text(f"    {line}", style=style), soft_wrap=True)
 

@@ -113,6 +113,28 @@ def test_what_cannot_be_is_a_usage_error(
     assert run("maintenance").exit_code == 0
 
 
+@pytest.mark.parametrize("reported", [None, "", "SUNDAY"])
+def test_an_environment_without_a_window_is_said(
+    run: Command, aws: FakeClients, windows: tuple[datetime, datetime], reported: str | None
+) -> None:
+    green = aws.mwaa.environments[GREEN]
+    green |= {"WeeklyMaintenanceWindowStart": reported, "Status": "CREATING"}
+    if reported is None:
+        del green["WeeklyMaintenanceWindowStart"]
+    result = run("maintenance", "--json")
+    assert result.exit_code == 6
+    error = output(result)["error"]
+    assert f"no maintenance window of {GREEN}, which is CREATING" in error
+    assert "pulumi config set --path green.maintenance_window DAY:HH:MM -s fullha" in error
+
+
+def test_no_window_is_looked_for_beyond_the_calendar(
+    run: Command, windows: tuple[datetime, datetime]
+) -> None:
+    result = run("maintenance", "--move-within", "999999999d", "--yes")
+    assert (result.exit_code, "at most 3650d" in result.stderr) == (2, True)
+
+
 @given(
     st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
     st.sampled_from(DAYS),

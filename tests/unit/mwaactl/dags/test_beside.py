@@ -51,6 +51,22 @@ def test_requirements_among_the_dags_that_are_not_installed_are_named(run: Comma
     assert f"{BLUE} does not have these lines" in run("dags", "push", "-C", str(project)).stdout
 
 
+def test_the_password_of_an_index_is_not_printed(run: Command, project: Path) -> None:
+    lines = [
+        "--extra-index-url https://ci:s3cr3t@pypi.example.com/simple",
+        "x @ git+https://s3cr3t@git.example.com/x",
+    ]
+    (project / "dags" / "requirements.txt").write_text(
+        "\n".join([*lines, "y @ https://example.com/y@1.whl", ""])
+    )
+    blue, _ = notes(run, project)
+    assert (
+        "--extra-index-url https://****@pypi.example.com/simple, x @ git+https://****@git.example.com/x, "
+        "y @ https://example.com/y@1.whl. Amazon" in blue
+    )
+    assert "s3cr3t" not in run("dags", "push", "-C", str(project), "--no-check", "--dry-run").output
+
+
 def test_plugins_that_an_environment_runs_in_another_form_are_named(
     run: Command, project: Path, aws: FakeClients
 ) -> None:

@@ -93,7 +93,8 @@ def test_a_lookup_that_found_nothing_is_no_verdict() -> None:
 def program(tmp_path: Path, body: str) -> Path:
     """Something that stands for Airflow's Python."""
     file = tmp_path / "python"
-    file.write_text(f"#!{sys.executable}\nimport json, os, sys\n{body}\n")
+    told = "def tell(answer):\n    with open(sys.argv[-1], 'w') as file:\n        json.dump(answer, file)\n"
+    file.write_text(f"#!{sys.executable}\nimport json, os, sys\n{told}{body}\n")
     file.chmod(0o755)
     return file
 
@@ -111,8 +112,9 @@ def test_an_airflow_gets_the_projects_plugins_without_the_gate_and_nothing_of_th
         "place = os.environ['AIRFLOW__CORE__PLUGINS_FOLDER']\n"
         "seen = sorted(os.listdir(place)) + [name for name in os.environ if name in "
         "('AIRFLOW_VAR_X', 'AWS_SECRET_ACCESS_KEY')]\n"
-        "print('noise')\n"
-        "print(json.dumps({'python': ' '.join(seen), 'import_errors': {'b.py': 'NameError: y'}, 'dags': {}}))"
+        "tell({'python': ' '.join(seen), 'import_errors': {'b.py': 'NameError: y'}, 'dags': {}})\n"
+        "os.write(1, b'bye \\xff')\n"
+        "sys.exit(3)"  # of a DAG file's own end
     )
     done = check_version("3.3.1", program(tmp_path, told), tmp_path, SINCE, plugins)
     assert done.python == "calendars.py AIRFLOW_VAR_X"
@@ -123,6 +125,8 @@ def test_an_airflow_gets_the_projects_plugins_without_the_gate_and_nothing_of_th
     ("body", "why"),
     [
         ("sys.exit('Segmentation fault')", "ends while it imports the folder: Segmentation fault"),
+        ("os._exit(0)", "ends while it imports the folder: exit code 0"),
+        (r"os.write(2, b'caf\xe9'); os._exit(3)", "ends while it imports the folder: caf\ufffd"),
         ("os._exit(3)", "ends while it imports the folder: exit code 3"),
         ("import time; time.sleep(60)", "did not import"),
     ],
@@ -160,8 +164,7 @@ def says(
         aws.s3.buckets[f"{name}-dags"].put("requirements.txt", b"requests\n")
 
     def answer(errors: dict[str, str]) -> None:
-        text = json.dumps({"python": "3.12.1", "import_errors": errors, "dags": {}})
-        python = program(tmp_path, f"print({text!r})")
+        python = program(tmp_path, f"tell({ {'python': '3.12.1', 'import_errors': errors, 'dags': {}}!r})")
         monkeypatch.setattr(
             Checkout,
             "_ask",
@@ -199,6 +202,11 @@ def test_a_push_says_so_where_no_airflow_is_installed(run: Command, folder: Path
     assert "To do so: mwaactl dags check" in shown
 
 
+def test_a_dry_run_imports_nothing_and_says_why(run: Command, folder: Path) -> None:
+    for options, why in (((), "--dry-run"), (("--no-check",), "--no-check")):
+        assert output(run("dags", "push", str(folder), "--dry-run", *options, "--json"))["unchecked"] == why
+
+
 def test_a_check_uses_the_stacks_versions_and_requirements(
     run: Command, says: Callable[[dict[str, str]], None], folder: Path
 ) -> None:
@@ -210,6 +218,27 @@ def test_a_check_uses_the_stacks_versions_and_requirements(
     assert "  daily.py: NameError: y" in shown
 
 
+def test_ruffs_findings_are_those_of_the_files_that_airflow_loads(
+    run: Command, says: Callable[[dict[str, str]], None], folder: Path
+) -> None:
+    says({})
+    code = "from airflow import DAG\nDAG('x', schedule_interval='@daily')\n"
+    for name in ("daily.py", "daily.pyi"):
+        (folder / name).write_text(code)
+    cell: dict[str, Any] = {
+        "cell_type": "code",
+        "execution_count": None,
+        "metadata": {},
+        "outputs": [],
+        "source": [code],
+    }
+    notebook = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 4}
+    (folder / "daily.ipynb").write_text(json.dumps(notebook))
+    findings = output(run("dags", "check", str(folder), "--json"))["findings"]
+    assert {(each["file"], each["line"]) for each in findings} == {("daily.py", 2)}
+    assert "AIR301" in {each["rule"] for each in findings}
+
+
 def test_requirements_that_amazon_would_not_install_fail_the_check(
     run: Command, aws: FakeClients, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,7 +247,8 @@ def test_requirements_that_amazon_would_not_install_fail_the_check(
     def ask(_: Checkout, version: str, text: str, *options: str) -> Installed:
         asked.append((version, text, *options))
         if version.startswith("2"):
-            return Installed(version=version, python=None, problem="no version of x fits")
+            why = "no version of x fits, see https://ci:s3cr3t@pypi.example.com/x"
+            return Installed(version=version, python=None, problem=why)
         return Installed(version=version, python=tmp_path, changes=("+ x==1.0",))
 
     monkeypatch.setattr(Checkout, "_ask", ask)
@@ -226,7 +256,7 @@ def test_requirements_that_amazon_would_not_install_fail_the_check(
     options = ("--airflow-version", "3.3.1", "--airflow-version", "2.11.2")
     result = run("requirements", "check", str(tmp_path / "requirements.txt"), *options)
     assert result.exit_code == 1
-    assert "no version of x fits" in result.stdout
+    assert "no version of x fits, see https://****@pypi.example.com/x" in result.stdout
     assert "  + x==1.0\n" in result.stdout
     assert "Airflow 2.11.2 would start without any of these requirements" in result.stderr
     lines = "apache-airflow-providers-openlineage\nopenlineage-python\nx\n"
@@ -239,7 +269,7 @@ def test_a_check_for_a_stack_loads_the_plugins_that_it_has(
 ) -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        for name in ("of_a_team.py", "bluegreen_plugin.py", "../outside.py"):
+        for name in ("of_a_team.py", "bluegreen_plugin.py", "../outside.py", f"{tmp_path}/slipped.py"):
             archive.writestr(name, "z = 1\n")
     for name in (BLUE, GREEN):
         aws.s3.buckets[f"{name}-dags"].versions["plugins.zip", "v1"] = packed.getvalue()
@@ -247,8 +277,42 @@ def test_a_check_for_a_stack_loads_the_plugins_that_it_has(
     python = program(
         tmp_path,
         "seen = ' '.join(os.listdir(os.environ['AIRFLOW__CORE__PLUGINS_FOLDER']))\n"
-        "print(json.dumps({'python': seen, 'import_errors': {}, 'dags': {}}))",
+        "tell({'python': seen, 'import_errors': {}, 'dags': {}})",
     )
     monkeypatch.setattr(Checkout, "_ask", lambda _, version, *__: Installed(version=version, python=python))
     (version,) = output(run("dags", "check", str(folder), "--json"))["versions"]
     assert version["python"] == "of_a_team.py"
+    assert not (tmp_path / "slipped.py").exists()
+
+
+# --- inside an Airflow ---
+
+
+AIRFLOW = """
+import atexit, os
+class DagBag:
+    def __init__(self, folder, **options):
+        self.dags = {}
+        self.import_errors = {f"{folder}/a.py": "ValueError: \\ud800", f"{folder}/b.py": "caf\xe9"}
+        print("hello")
+        atexit.register(lambda: os.write(1, b"bye \\xff"))
+"""
+
+
+def test_what_dag_files_print_is_no_answer(tmp_path: Path) -> None:
+    package = tmp_path / "airflow" / "dag_processing"
+    package.mkdir(parents=True)
+    for folder in (package, package.parent):
+        (folder / "__init__.py").touch()
+    (package / "dagbag.py").write_text(AIRFLOW, encoding="utf-8")
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\nPYTHONPATH='{tmp_path}' exec '{sys.executable}' \"$@\"\n")
+    python.chmod(0o755)
+    (tmp_path / "dags").mkdir()
+    done = check_version("3.3.1", python, tmp_path / "dags", SINCE, None)
+    assert {each.file: each.message for each in done.import_errors} == {
+        "a.py": "ValueError: ?",
+        "b.py": "caf\xe9",
+    }
+    assert done.python == ".".join(map(str, sys.version_info[:3]))
+    done.model_dump_json()

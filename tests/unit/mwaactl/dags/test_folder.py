@@ -88,6 +88,16 @@ def test_names_that_s3_does_not_take_are_named(folder: Path) -> None:
     assert "caf\\udce9.py: the name is not valid UTF-8" in problem(folder)
 
 
+def test_a_path_that_no_record_can_have_is_named(folder: Path, tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9"))
+    odd.mkdir()
+    (odd / "tools.py").write_text("")
+    (folder / "lib").symlink_to(odd)
+    assert read_folder(folder).links_out == {"lib": f"{tmp_path}/caf\\udce9"}
+    with pytest.raises(UsageError, match=r"caf\\udce9 is not valid UTF-8, and a push records it: rename"):
+        read_folder(odd)
+
+
 def test_folders_may_be_nested_too_deeply(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     for _ in range(600):

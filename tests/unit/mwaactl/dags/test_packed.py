@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mwaactl.dags.packed import BLOCK, opened, plugins
+from mwaactl.dags.packed import BLOCK, contents, opened
 from tests.fakes.aws.clients import FakeClients
 from tests.fakes.aws.s3 import BUCKETS
 
@@ -34,8 +34,7 @@ def test_files_are_read_and_wheels_are_not(aws: FakeClients) -> None:
     }
     put(aws, {"a-1-py3-none-any.whl": os.urandom(9 * BLOCK), "constraints.txt": b"a==1", **own})
     s3: Any = aws.s3
-    archive = opened(s3, REQUEST)
-    assert {each.filename: archive.read(each) for each in plugins(archive)} == own
+    assert contents(s3, REQUEST) == own
     assert len(aws.s3.read) < 7
 
 
@@ -45,3 +44,32 @@ def test_what_is_no_archive_is_said_to_be_none(aws: FakeClients, content: bytes)
     s3: Any = aws.s3
     with pytest.raises(zipfile.BadZipFile):
         opened(s3, REQUEST)
+
+
+def damaged(at: int, new: bytes, *, name: str = "a.py") -> bytes:
+    """An archive with other bytes at a place of its file's entry in the directory; < 0: of its content."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, b"x = 1\n" * 100)
+    content = bytearray(packed.getvalue())
+    start = content.index(b"PK\1\2") + at
+    content[start : start + len(new)] = new
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        damaged(8, b"\1"),  # encrypted
+        damaged(10, b"\x63"),  # an unknown method
+        damaged(6, b"\xff"),  # of a later version
+        damaged(46, b"\xff\xff", name="\xe9.py"),  # a name that is not UTF-8
+        damaged(-12, b"\xff" * 8),  # damaged
+        damaged(20, b"\2"),  # cut off
+    ],
+)
+def test_what_cannot_be_unpacked_is_no_archive(aws: FakeClients, content: bytes) -> None:
+    aws.s3.buckets[BUCKETS[0]].put("plugins.zip", content)
+    s3: Any = aws.s3
+    with pytest.raises(zipfile.BadZipFile):
+        contents(s3, REQUEST)

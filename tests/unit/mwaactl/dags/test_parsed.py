@@ -183,5 +183,29 @@ def test_the_difference_is_shown_by_side_and_line(run: Command, aws: FakeClients
     assert sides["blue"]["changed"]["data.bin"] == ""
     assert (sides["green"]["new"], sides["green"]["only_in_bucket"]) == (["data.bin"], ["old.py"])
     shown = run("dags", "diff", str(tmp_path)).stdout
+    assert "  changed  data.bin (not text)\n" in shown
     assert "    -y = 1\n    +y = 2\n" in shown
     assert aws.s3.written == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "shown"),
+    [
+        ("x\n", "x\r\n", ["-x", "+x\u240d"]),
+        ("x\r\n", "x\r", ["-x\u240d", "+x\u240d", "\\ No newline at end of file"]),
+        ("x\n", "x", ["-x", "+x", "\\ No newline at end of file"]),
+        ("x\ry\n", "x\r\ny\n", ["-x\u240dy", "+x\u240d", "+y"]),
+        ("", "x\n", ["+x"]),
+        ("x\x0cy\n", "x\x0cz\n", ["-x\x0cy", "+x\x0cz"]),
+    ],
+)
+def test_the_ends_of_lines_are_differences_too(
+    run: Command, aws: FakeClients, tmp_path: Path, before: str, after: str, shown: list[str]
+) -> None:
+    (tmp_path / "daily.txt").write_bytes(after.encode())
+    for name in (BLUE, GREEN):
+        aws.s3.buckets[f"{name}-dags"].put("dags/daily.txt", before.encode())
+    blue = output(run("dags", "diff", str(tmp_path), "--json"))["environments"]["blue"]
+    assert blue["changed"]["daily.txt"].split("\n")[3:] == shown
+    printed = run("dags", "diff", str(tmp_path)).stdout
+    assert all(f"    {line}\n".replace("\x0c", "") in printed for line in shown)

@@ -134,6 +134,37 @@ def test_sides_of_two_versions_need_a_folder_each(
     assert run("requirements", "package", *options, "--side", "red").exit_code == 2
 
 
+def test_a_setting_of_another_form_is_named_and_not_shown(
+    run: Command, tmp_path: Path, asked: list[Any], settings: dict[str, str]
+) -> None:
+    for key, value in (("requirements", "s3cr3t"), ("requirements", "{}"), ("green", "[1")):
+        before, settings[key] = settings[key], value
+        result = run("requirements", "package", "-o", str(tmp_path / "wheels"))
+        assert result.exit_code == 2, result.output
+        assert f"the setting {key} must be " in result.stderr
+        assert value not in result.stderr
+        settings[key] = before
+
+
+@pytest.mark.parametrize(
+    ("folder", "version", "said"),
+    [
+        ("file/w", "3.3.1", "the wheels cannot be written: "),
+        ("file", "3.3.1", "has other things in it"),
+        ("/proc/w/x", "3.3.1", "the wheels cannot be written: "),
+        ("wheels", "abc", "'abc' is no version of Airflow"),
+    ],
+)
+def test_what_cannot_be_written_is_said(
+    run: Command, tmp_path: Path, asked: list[Any], folder: str, version: str, said: str
+) -> None:
+    (tmp_path / "file").touch()
+    options = ("-o", str(tmp_path / folder), "--airflow-version", version, "--json")
+    result = run("requirements", "package", *options)
+    assert result.exit_code == 2
+    assert said in output(result)["error"]
+
+
 def test_a_check_of_what_is_deployed_as_wheels_installs_the_same_versions(
     aws: FakeClients, tmp_path: Path
 ) -> None:
