@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -164,20 +166,26 @@ def _outputs(stack: str | None, folder: Path) -> dict[str, Any]:
     return loaded
 
 
-def pulumi(arguments: list[str], stack: str | None, folder: Path) -> str:
-    """What `pulumi <arguments>` prints about `stack` of the project in `folder`. Raises as `load` does."""
-    from pulumi.automation import CommandError, PulumiCommand, StackNotFoundError
+def pulumi(arguments: list[str], stack: str | None, folder: Path, given: str = "") -> str:
+    """What `pulumi <arguments>` prints about `stack` of the project in `folder`; `given`: its standard input,
+    which no list of processes shows. Raises as `load` does."""
+    from pulumi.automation import CommandError, CommandResult, StackNotFoundError
+    from pulumi.automation.errors import create_command_error
 
     try:
-        return (
-            PulumiCommand(skip_version_check=True)
-            .run(
-                [*arguments, *(["--stack", stack] if stack else [])],
-                str(folder),
-                {"PULUMI_SKIP_UPDATE_CHECK": "true"},
-            )
-            .stdout
+        # The SDK's PulumiCommand gives no input.
+        done = subprocess.run(  # noqa: S603 - no shell
+            ["pulumi", "--non-interactive", *arguments, *(["--stack", stack] if stack else [])],  # noqa: S607
+            cwd=folder,
+            env={**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true", "PULUMI_AUTOMATION_API": "true"},
+            input=given,
+            capture_output=True,
+            text=True,
+            check=False,
         )
+        if done.returncode:
+            raise create_command_error(CommandResult(done.stdout, done.stderr, done.returncode))
+        return done.stdout
     except FileNotFoundError as error:
         raise Unreachable(
             f"the pulumi command is not on PATH: https://www.pulumi.com/docs/install/, or {_LOCAL_HINT}"

@@ -39,12 +39,13 @@ def airflow_options(
     secrets = {
         "connections_prefix": names.connections_prefix,
         "variables_prefix": names.variables_prefix,
-        # Amazon's own default, which these options replace: its own connection costs no request
-        "connections_lookup_pattern": "^(?!aws_default$).*$",
         # dags/load_factory.py reads it at each parse: from Airflow's own database, which costs nothing
         "variables_lookup_pattern": "^(?!load_dags$).*$",
-        "config_prefix": None,
     }
+    # Amazon's own default, which these options replace: its own connection costs no request. Where secrets
+    # were before the stack, that connection may be one of them, and tasks would run with other credentials.
+    if settings.connections_prefix is None:
+        secrets["connections_lookup_pattern"] = "^(?!aws_default$).*$"
     own = settings.environment(colour)
     return {
         **own.airflow_options,

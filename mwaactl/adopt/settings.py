@@ -7,6 +7,7 @@ program itself, in the preview.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,25 @@ from mwaactl.adopt.environment import Found
 BACKEND, KWARGS = "secrets.backend", "secrets.backend_kwargs"
 SECRETS_MANAGER = "airflow.providers.amazon.aws.secrets.secrets_manager.SecretsManagerBackend"
 PREFIXES = {"connections_prefix": "airflow/connections", "variables_prefix": "airflow/variables"}
+# What else it may have: by argument, its default in Airflow, and each value with what the update changes.
+CONFIG = "airflow/config"
+LOOKUPS: Mapping[str, tuple[str | None, Mapping[str | None, str]]] = {
+    "connections_lookup_pattern": (
+        None,
+        {None: "", "^(?!aws_default$).*$": "the connection aws_default is looked up in Secrets Manager, too"},
+    ),
+    "variables_lookup_pattern": (
+        None,
+        {
+            None: "the variable load_dags is looked up in Airflow's database only: it is the program's own",
+            "^(?!load_dags$).*$": "",
+        },
+    ),
+    "config_prefix": (
+        CONFIG,
+        {None: f"options that end in _secret are looked up in Secrets Manager, below {CONFIG}/", CONFIG: ""},
+    ),
+}
 NAMESPACE = "openlineage.namespace"
 # Option, setting, and what Airflow does without it, by major version.
 DEFAULTS: Mapping[str, tuple[str, Mapping[int, bool]]] = {
@@ -76,9 +96,12 @@ def reproduce(found: Found, drop: Collection[str] = ()) -> Reproduction:
         "kms_key_arn": str(about.get("KmsKey") or ""),
         "create_kms_key": "false",
     }
-    settings |= dict(_of_options(options, Version(settings["airflow_version"]).major, refused))
-    kept = {f"airflow_options{_quoted(key)}": value for key, value in sorted(options.items())}
+    settings |= dict(_of_options(options, Version(settings["airflow_version"]).major, refused, changes))
+    kept = {path_of("airflow_options", key): value for key, value in sorted(options.items())}
     settings |= kept
+    changes += [
+        f"{path} of plugins.zip is not executable any more" for path in sorted(found.files.executable)
+    ]
     settings |= dict(_logs(about, changes))
     settings |= dict(_windows(about.get("WeeklyMaintenanceWindowStart")))
     settings |= dict(_tags(about.get("Tags") or {}, changes))
@@ -101,7 +124,9 @@ def _network(about: Mapping[str, Any], refused: list[str]) -> Iterator[tuple[str
     yield "endpoint_management", "VPC_OWNER" if about.get("EndpointManagement") == "CUSTOMER" else "SERVICE"
 
 
-def _of_options(options: dict[str, str], major: int, refused: list[str]) -> Iterator[tuple[str, str]]:
+def _of_options(
+    options: dict[str, str], major: int, refused: list[str], changes: list[str]
+) -> Iterator[tuple[str, str]]:
     """The settings that stand for options; takes those options out of `options`."""
     for option, (setting, defaults) in DEFAULTS.items():
         value = options.pop(option, None)
@@ -119,19 +144,30 @@ def _of_options(options: dict[str, str], major: int, refused: list[str]) -> Iter
         return
     try:
         arguments = json.loads(text or "{}")
-        others = sorted(arguments.keys() - PREFIXES.keys())
-        prefixes = {key: arguments.get(key, default) for key, default in PREFIXES.items()}
+        prefixes = {key: _prefix(arguments.get(key, default)) for key, default in PREFIXES.items()}
     except (ValueError, AttributeError):
         refused.append(f"{KWARGS} is no JSON object")
         return
     unfit = [f"{key} {value!r}" for key, value in prefixes.items() if not value or not isinstance(value, str)]
-    if others or unfit:
+    unfit += sorted(arguments.keys() - PREFIXES.keys() - LOOKUPS.keys())
+    for key, (default, known) in LOOKUPS.items():
+        value = _prefix(arguments.get(key, default))
+        if not isinstance(value, str | None) or value not in known:
+            unfit.append(f"{key} {value!r}")
+        elif known[value]:
+            changes.append(known[value])
+    if unfit:
         refused.append(
-            f"{KWARGS} has {', '.join([*others, *unfit])}: only two prefixes can be kept. To have the "
+            f"{KWARGS} has {', '.join(unfit)}: only two prefixes can be kept. To have the "
             f"stack's own instead, copy the secrets to them, then: --drop {BACKEND}"
         )
         return
     yield from prefixes.items()
+
+
+def _prefix(value: Any) -> Any:
+    """As Airflow takes it: without a slash at the end."""
+    return value.rstrip("/") if isinstance(value, str) else value
 
 
 def _is_true(value: str) -> bool:
@@ -170,13 +206,15 @@ def _tags(tags: Mapping[str, str], changes: list[str]) -> Iterator[tuple[str, st
         if key.lower() == "name" or not value:
             changes.append(f"the tag {key!r} is taken away: no setting can have it")
             continue
-        yield f"tags{_quoted(key)}", value
+        yield path_of("tags", key), value
 
 
-def _quoted(key: str) -> str:
-    """A key as a path of Pulumi's configuration takes it."""
-    escaped = key.replace("\\", "\\\\").replace('"', '\\"')
-    return f'["{escaped}"]'
+def path_of(key: str, part: str) -> str:
+    """A part of an object, as a path of Pulumi's configuration: each has one."""
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", part):
+        return f"{key}.{part}"
+    escaped = part.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{key}["{escaped}"]'
 
 
 def notes(tags: Mapping[str, str]) -> Iterator[str]:

@@ -165,6 +165,22 @@ class Engine:
                 config_file=self.config_file,
             )
 
+    def refresh(self, urn: str) -> None:
+        """Let the state have one resource as it is in AWS. Raises CheckFailed, LostRace, Unreachable."""
+        seen = Seen()
+
+        def failed(reason: str) -> ControlError:
+            return CheckFailed(f"`pulumi refresh --target '{urn}'` failed, and nothing was touched: {reason}")
+
+        with self._errors(seen, failed):
+            self._stack(COLOURS).refresh(
+                target=[urn],
+                on_event=_noting(seen),
+                show_secrets=False,
+                suppress_outputs=True,
+                config_file=self.config_file,
+            )
+
     def needs(self) -> dict[str, list[str]]:
         """What each resource of the state depends on."""
         state = json.loads(pulumi(["stack", "export"], self.stack, self._folder))

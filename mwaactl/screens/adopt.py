@@ -21,22 +21,25 @@ def show_adoption(console: Console, result: Adoption) -> None:
             line(f"  {path}: {value}")
         for file in result.files:
             line(f"  file {file}")
+    if result.differs:
+        line("What stands in the project does not all stay:")
+        for each in result.differs:
+            line(f"  {each}")
     if result.update:
         line("The one update, which brings in the gate and lineage, also changes:")
         for change in result.update:
             line(f"  {change}")
     for note in result.notes:
         print_note(console, note)
-    again = f"mwaactl adopt {result.environment} -s {result.stack}"
     if result.stage == "updated":
         copied = "" if result.dags is None else f", with its {result.dags} DAG files"
         line(
             f"{result.environment} is blue of {result.stack}{copied}. Look: mwaactl status -s {result.stack}"
         )
     elif result.dry_run:
-        line(f"Nothing was touched. To do it: {again}")
+        line(f"Nothing was touched. To do it: {result.command}")
     elif result.stage == "imported" and not result.update:
-        line(f"{result.environment} is imported and runs as before. For the one update: {again}")
+        line(f"{result.environment} is imported and runs as before. For the one update: {result.command}")
 
 
 def show_question(console: Console, result: Adoption) -> None:

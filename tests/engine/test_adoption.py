@@ -72,7 +72,7 @@ def outside(cloud: LocalCloud) -> Iterator[dict[str, Any]]:
         AirflowConfigurationOptions={"core.parallelism": "64", "smtp.smtp_password": PASSWORD},
         NetworkConfiguration={"SubnetIds": network.private, "SecurityGroupIds": [group]},
         WeeklyMaintenanceWindowStart="SAT:04:00",
-        Tags={"team": "data"},
+        Tags={"team": "data", "cost=centre": "+5"},
     )
     yield read(cloud)
     for policies in iam.list_role_policies(RoleName=NAME)["PolicyNames"]:
@@ -123,6 +123,21 @@ def adopt(project: Project, *options: str) -> tuple[int, dict[str, Any]]:
     assert done.stdout, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
     return done.returncode, answer
+
+
+def changed_meanwhile(cloud: LocalCloud, outside: dict[str, Any]) -> dict[str, Any]:
+    """The team goes on working with it after the import. `outside`: what it was, returned as it is to be."""
+    body = b"polars==1.9.0\n"
+    version = cloud.client("s3").put_object(Bucket=BUCKET, Key="requirements.txt", Body=body)["VersionId"]
+    options = {**outside["AirflowConfigurationOptions"], "core.parallelism": "32", "core.new": "x"}
+    cloud.client("mwaa").update_environment(
+        Name=NAME,
+        MaxWorkers=9,
+        RequirementsS3ObjectVersion=version,
+        RequirementsS3Path="requirements.txt",
+        AirflowConfigurationOptions={**options, "core.gone": "x"},
+    )
+    return {**read(cloud), "AirflowConfigurationOptions": options}
 
 
 def touched(result: Result) -> list[tuple[str, str]]:
@@ -209,7 +224,11 @@ def test_the_role_must_allow_what_the_gate_needs_before_anything_is_updated(
 def test_one_update_brings_in_the_gate_and_keeps_all_else(project: Project, outside: dict[str, Any]) -> None:
     s3 = project.cloud.client("s3")
     s3.put_object(Bucket=BUCKET, Key="dags/late.py", Body=b"# pushed between the import and the update")
-    code, answer = adopt(project)
+    outside = changed_meanwhile(project.cloud, outside)
+    code, answer = adopt(project, "--dry-run")
+    assert {"max_workers: 7 -> 9", 'airflow_options["core.new"] is new'} <= {*answer["differs"]}, answer
+    assert "file adopted/team-airflow/requirements.txt is another" in answer["differs"]
+    code, answer = adopt(project, "--drop", "core.gone")
     assert code == 0, answer
     assert (answer["stage"], answer["dags"]) == ("updated", 3)
     after, blue = read(project.cloud), project.outputs()["airflow_environments"]["blue"]
@@ -225,7 +244,8 @@ def test_one_update_brings_in_the_gate_and_keeps_all_else(project: Project, outs
     names = {each["Key"] for each in s3.list_objects_v2(Bucket=blue["bucket"], Prefix="dags/")["Contents"]}
     assert names >= {"dags/daily.py", "dags/sql/one.sql", "dags/late.py"}
     lines = s3.get_object(Bucket=blue["bucket"], Key="requirements.txt")["Body"].read().decode().split()
-    assert "pandas==2.3.3" in lines
+    assert "polars==1.9.0" in lines
+    assert "core.gone" not in options
     assert "apache-airflow" not in lines
     archive = s3.get_object(Bucket=blue["bucket"], Key="plugins.zip")["Body"].read()
     with zipfile.ZipFile(io.BytesIO(archive)) as plugins:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -58,7 +59,7 @@ class FakeMwaa:
     def get_environment(self, *, Name: str) -> dict[str, Any]:  # noqa: N803 - boto3's name
         if Name not in self.environments:
             raise client_error("ResourceNotFoundException", 404, "GetEnvironment")
-        return {"Environment": self.environments[Name]}
+        return {"Environment": deepcopy(self.environments[Name])}
 
     def create_web_login_token(self, *, Name: str) -> dict[str, Any]:  # noqa: N803
         return {"WebToken": TOKEN, "WebServerHostname": self.environments[Name].get("WebserverUrl", HOST)}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -14,7 +16,7 @@ import pytest
 
 from mwaactl.adopt import adopt, stack_file
 from mwaactl.adopt.adopt import ENVIRONMENT, VARIABLE, Adopter, How
-from mwaactl.adopt.environment import Found
+from mwaactl.adopt.environment import LIFE, Found
 from mwaactl.adopt.stack_file import StackFile
 from mwaactl.aws import Clients
 from mwaactl.errors import CheckFailed, Unfinished
@@ -27,6 +29,7 @@ from tests.fakes.aws.s3 import FakeS3
 NAME, OLD, OURS, VPC = "team-airflow", "team-dags", "mwaa-blue-1234567", "vpc-0123456789abcdef0"
 SUBNETS = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]
 URN = f"urn:pulumi:team::mwaa-openlineage::mwaa-openlineage:index:Mwaa${ENVIRONMENT}::mwaa-blue"
+HIDDEN = "encrypted:"
 DAGS = {"dags/daily.py": b"a", "dags/sql/one.sql": b"b", "dags/": b""}
 
 
@@ -85,12 +88,17 @@ def archive(**files: bytes) -> bytes:
     return content.getvalue()
 
 
+def revealed(value: str) -> str:
+    return value.removeprefix(HIDDEN)[::-1] if value.startswith(HIDDEN) else value
+
+
 @dataclass
 class World:
     """The stack `team` in its folder, and AWS. `limit`: after how many calls the command is killed;
     `changes`: what the engine would do to the environment, by what it is asked for; `refusal`: why the
     program refuses the settings; `fails`: Amazon takes the update back, or a resource after the environment
-    fails; `state`: what was last done to the environment in Pulumi's state, where the outputs lag behind."""
+    fails; `state`: what was last done to the environment in Pulumi's state, where the outputs lag behind;
+    `known`: the environment as that state has it."""
 
     folder: Path
     aws: FakeClients = field(default_factory=lambda: FakeClients(fresh_ssm(), s3=FakeS3(OLD, OURS)))
@@ -99,9 +107,11 @@ class World:
     refusal: str = ""
     fails: Literal["", "environment", "elsewhere"] = ""
     state: Literal["", "import", "update"] = ""
+    known: dict[str, Any] = field(default_factory=dict)
     limit: int | None = None
     calls: int = 0
     done: list[str] = field(default_factory=list)
+    arguments: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.aws.mwaa.environments[NAME] = environment()
@@ -138,9 +148,15 @@ class World:
         if self.limit is not None and self.calls > self.limit:
             raise Killed
 
-    def pulumi(self, arguments: list[str], stack: str | None, folder: Path) -> str:
+    @property
+    def about(self) -> dict[str, Any]:
+        """The environment in AWS."""
+        return self.aws.mwaa.environments[NAME]
+
+    def pulumi(self, arguments: list[str], stack: str | None, folder: Path, given: str = "") -> str:
         """The commands that an adoption uses, on a file of JSON; as strict as Pulumi."""
         self.call()
+        self.arguments += arguments
         assert (stack, folder) == ("team", self.folder)
         if arguments == ["stack", "output", "--json"]:
             return json.dumps(self.outputs)
@@ -155,13 +171,20 @@ class World:
         match arguments:
             case ["config", "--json"]:
                 return json.dumps({key: {"value": value} for key, value in values.items()})
+            case ["config", "--json", "--show-secrets"]:
+                return json.dumps({key: {"value": revealed(value)} for key, value in values.items()})
             case ["config", "rm", key]:
-                del values[f"p:{key}"]
+                gone = re.compile(rf"p:{key}([.\[].*)?")
+                values = {path: value for path, value in values.items() if not gone.fullmatch(path)}
             case ["config", "set-all", "--path", *words]:
                 for kind, word in zip(words[::2], words[1::2], strict=True):
                     key, _, value = word.partition("=")
-                    assert kind in ("--plaintext", "--secret")
-                    values[f"p:{key}"] = "(encrypted)" if kind == "--secret" else value
+                    assert kind == "--plaintext"
+                    values[f"p:{key}"] = value
+            case ["config", "set", "--path", "--raw", "--secret", key]:
+                values[f"p:{key}"] = HIDDEN + given[::-1]
+            case ["config", "set", "--path", "--raw", "--type", "string", key]:
+                values[f"p:{key}"] = given
             case _:
                 raise AssertionError(arguments)
         path.write_text(json.dumps(values))
@@ -208,6 +231,13 @@ class _Engine:
             seen.changes[URN] = Change(URN, action, ("sourceBucketArn",))
         return seen
 
+    def refresh(self, urn: str) -> None:
+        self.world.call()
+        assert (urn, self.world.state != "") == (URN, True)
+        self.world.known = deepcopy(self.world.about)
+        if LIFE not in self.world.about["AirflowConfigurationOptions"]:
+            self.world.state = "import"
+
     def update(self, *_: Any) -> None:
         asked, world = self.asked, self.world
         world.call()
@@ -217,9 +247,14 @@ class _Engine:
         if asked == "update":
             there = world.aws.s3.buckets[OURS].objects
             assert {key for key in DAGS if not key.endswith("/")} <= there.keys(), "it would have no DAGs"
-        if world.fails == "environment":
-            raise Unfinished("`pulumi up` failed: UPDATE_FAILED")
+            assert world.known == world.about, "the state is not as AWS is"
         world.state = asked or world.state
+        if world.fails == "environment":  # the provider's state has what it has asked for
+            raise Unfinished("`pulumi up` failed: UPDATE_FAILED")
+        if asked == "update":
+            world.about["AirflowConfigurationOptions"][LIFE] = "its life"
+            world.about["SourceBucketArn"] = f"arn:aws:s3:::{OURS}"
+        world.known = deepcopy(world.about)
         world.call()  # killed between the environment and the outputs
         if world.fails == "elsewhere":
             raise Unfinished("`pulumi up` failed: ParameterAlreadyExists")

@@ -146,8 +146,7 @@ def test_airflow_is_told_who_it_is_and_where_the_timeline_and_the_log_are(deploy
         "connections_prefix": "mwaa-openlineage/fullha/connections",
         "variables_prefix": "mwaa-openlineage/fullha/variables",
         "connections_lookup_pattern": "^(?!aws_default$).*$",
-        "config_prefix": None,
-    }
+    }, "and no config_prefix: options that end in _secret are looked up where Airflow does it"
     assert not asked.match("load_dags")
     assert asked.match("load_dags_2")
     assert asked.match("watermark")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import stat
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -134,6 +138,10 @@ def test_corrected_files_are_taken_instead(world: World, tmp_path: Path) -> None
     assert [each.name for each in (folder / "plugins").iterdir()] == ["other.py"]
     with pytest.raises(UsageError, match="nowhere"):
         World.adopter(world, How(script=tmp_path / "nowhere")).run()
+    (mine / "plugins" / "linked").symlink_to(tmp_path)
+    (mine / "plugins" / "engine.pyc").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"linked, a link to a folder .*; engine\.pyc, compiled"):
+        world.adopter(replace(how, later=False)).run()
 
 
 def test_an_update_that_amazon_takes_back_is_reported_and_can_be_repeated(world: World) -> None:
@@ -143,6 +151,105 @@ def test_an_update_that_amazon_takes_back_is_reported_and_can_be_repeated(world:
         world.adopter().run()
     world.fails = ""
     assert world.adopter().run().stage == "updated"
+
+
+def test_what_has_changed_since_the_import_stays_and_is_named(world: World) -> None:
+    """The team works on with its environment until the update."""
+    world.adopter(How(later=True)).run()
+    world.about["MaxWorkers"] = 20
+    world.about["AirflowConfigurationOptions"] = {"core.new": "secret value", "smtp.smtp_password": "other"}
+    world.about["RequirementsS3ObjectVersion"] = "r2"
+    world.aws.s3.buckets[OLD].versions["requirements.txt", "r2"] = b"polars\n"
+    asked: list[Adoption] = []
+    dry = world.adopter(How(dry_run=True)).run()
+    assert world.settings["p:max_workers"] == "7"
+    assert world.adopter(ask=asked.append).run().stage == "updated"
+    (only,) = asked
+    assert (
+        {*only.differs}
+        == {*dry.differs}
+        == {
+            "max_workers: 7 -> 20",
+            'airflow_options["core.new"] is new',
+            'airflow_options["smtp.smtp_password"] is another',
+            'airflow_options["core.parallelism"] is removed: the environment does not have it',
+            f"file adopted/{NAME}/requirements.txt is another",
+        }
+    )
+    assert world.settings["p:max_workers"] == "20"
+    assert 'p:airflow_options["core.parallelism"]' not in world.settings
+    assert (world.folder / "adopted" / NAME / "requirements.txt").read_text() == "polars\n"
+
+
+def test_corrections_count_until_the_update(world: World, tmp_path: Path) -> None:
+    fixed = tmp_path / "fixed file.txt"
+    fixed.write_text("polars\n")
+    how = How(requirements=fixed, drop=("core.parallelism",))
+    with pytest.raises(CheckFailed, match="nothing was written"):
+        world.adopter(How(drop=("no.such",))).run()
+    world.fails = "environment"
+    with pytest.raises(Unfinished):
+        world.adopter().run()
+    assert world.done == ["import"]
+    world.fails = ""
+    assert world.adopter(How(later=True)).run().stage == "imported"
+    world.fails = "environment"
+    with pytest.raises(Unfinished):
+        world.adopter().run()
+    world.fails, world.about["Status"] = "", "UPDATE_FAILED"  # as it was before, and ready
+    with pytest.raises(UsageError, match=r"has its effect with the one update.*: mwaactl adopt"):
+        world.adopter(replace(how, later=True)).run()
+    with pytest.raises(CheckFailed, match=r"--drop no\.such: the environment has no such option"):
+        world.adopter(How(drop=("no.such",))).run()
+    asked: list[Adoption] = []
+    result = world.adopter(how, asked.append).run()
+    assert (result.stage, world.done) == ("updated", ["import", "update", "update"])
+    assert "the option core.parallelism is taken away (--drop)" in asked[0].update
+    assert f"file adopted/{NAME}/requirements.txt is another" in asked[0].differs
+    assert 'p:airflow_options["core.parallelism"]' not in world.settings
+    (note,) = world.adopter(how).run().notes
+    assert f"--drop core.parallelism --requirements '{fixed}' was not used" in note
+    assert result.command == (
+        f"mwaactl adopt {NAME} -s team --drop core.parallelism --requirements '{fixed}'"
+    )
+
+
+def test_nothing_is_done_if_it_changes_while_the_question_waits(world: World) -> None:
+    world.adopter(How(later=True)).run()
+    with pytest.raises(CheckFailed, match="has changed meanwhile, and nothing was touched: mwaactl adopt"):
+        world.adopter(ask=lambda _: world.about.update(MaxWorkers=20)).run()
+    assert (world.done, world.aws.s3.buckets[OURS].keys()) == (["import"], [])
+
+
+def test_settings_from_before_that_would_change_it_are_named_and_removed(world: World) -> None:
+    before = {
+        "p:blue.min_workers": "9",
+        'p:airflow_options["old.option"]': "1",
+        "p:requirements[0]": "x",
+        "p:wheels_folder": "wheels",
+        "p:plugins_folder": "../mine",
+        "p:log_levels.scheduler": "DEBUG",
+        "p:max_webservers": "",
+    }
+    kept = {"p:green.min_workers": "9", "p:worker_replacement_strategy": "GRACEFUL"}
+    world.file.write_text(json.dumps({"aws:region": "us-east-1", **before, **kept}))
+    for key in ("PluginsS3Path", "PluginsS3ObjectVersion"):
+        del world.about[key]
+    named = world.adopter(How(dry_run=True)).run().differs
+    assert {each.partition(" ")[0] for each in named} == {
+        path.removeprefix("p:") for path, value in before.items() if value
+    }
+    world.adopter(How(later=True)).run()
+    left = world.settings
+    assert not {path for path in before.keys() & left.keys() if left[path] == before[path]}
+    assert kept.items() <= left.items()
+    assert "p:plugins_folder" not in left
+
+
+def test_no_value_of_an_option_is_on_a_command_line(world: World) -> None:
+    world.adopter().run()
+    assert world.arguments
+    assert not [each for each in world.arguments if "correct horse" in each]
 
 
 def test_what_fails_after_the_environment_does_not_stop_the_next_run(world: World) -> None:
@@ -215,6 +322,35 @@ def test_an_archive_that_leads_out_of_its_folder_is_refused() -> None:
         unpacked(archive(**{"../evil.py": b""}), "plugins.zip")
     with pytest.raises(CheckFailed, match="cannot be unpacked"):
         unpacked(b"no archive", "plugins.zip")
+
+
+def test_what_a_folder_of_plugins_cannot_have_is_refused_or_said(world: World) -> None:
+    def zipped(**modes: int) -> bytes:
+        content = io.BytesIO()
+        with zipfile.ZipFile(content, "w") as opened:
+            for name, mode in modes.items():
+                info = zipfile.ZipInfo(name)
+                info.external_attr = mode << 16
+                opened.writestr(info, b"x")
+        return content.getvalue()
+
+    versions = world.aws.s3.buckets[OLD].versions
+    versions["plugins.zip", "p1"] = zipped(
+        **{"lib/a.so": stat.S_IFLNK | 0o777, "team/engine.pyc": stat.S_IFREG | 0o644}
+    )
+    with pytest.raises(CheckFailed, match=r"lib/a\.so, a link; team/engine\.pyc, .*then: --plugins FOLDER"):
+        world.adopter().run()
+    mine = world.folder / "mine"
+    mine.mkdir()
+    (mine / "a.py").touch()
+    assert world.adopter(How(plugins=mine, dry_run=True)).run().stage == "settings"
+    regular = stat.S_IFREG | 0o644
+    versions["plugins.zip", "p1"] = zipped(
+        **{"bin/tool": stat.S_IFREG | 0o755, "a.py": regular, "a.pyc": regular}
+    )
+    planned = world.adopter(How(dry_run=True)).run()
+    assert "bin/tool of plugins.zip is not executable any more" in planned.update
+    assert [each for each in planned.files if each.endswith(".pyc")] == []
 
 
 def test_the_permissions_in_the_guide_are_those_that_it_needs(world: World) -> None:

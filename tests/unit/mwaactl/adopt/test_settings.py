@@ -86,6 +86,8 @@ def test_the_names_and_tags_of_the_rest_follow() -> None:
     assert settings.tags == {"team": "data"}
     assert settings.environment("green").execution_role_arn is None
     assert settings.environment("green").maintenance_window == "TUE:04:30"
+    odd = reproduce(found(Tags={"a=b": "c", "cost-centre": "+5"}))
+    assert as_the_program_reads(odd).tags == {"a=b": "c", "cost-centre": "+5"}
     assert any("CloudFormation manages it" in each for each in notes(environment()["Tags"]))
 
 
@@ -158,6 +160,46 @@ def test_a_back_end_of_secrets_that_the_stack_would_replace_is_refused_unless_it
     assert dropped.refused == ()
     assert "the option secrets.backend is taken away (--drop)" in dropped.changes
     assert Names.of(as_the_program_reads(dropped)).connections_prefix.startswith("mwaa-openlineage/")
+
+
+def with_secrets(**arguments: Any) -> Reproduction:
+    kwargs = json.dumps({"connections_prefix": "team/conns", **arguments})
+    options = {"secrets.backend": SECRETS_MANAGER, "secrets.backend_kwargs": kwargs}
+    return reproduce(found(AirflowConfigurationOptions=options))
+
+
+def sent_secrets(reproduced: Reproduction) -> dict[str, Any]:
+    sent = deployed(reproduced)["airflow_configuration_options"]["secrets.backend_kwargs"]
+    kwargs: dict[str, Any] = json.loads(sent)
+    return kwargs
+
+
+def test_what_is_looked_up_in_secrets_manager_stays_or_is_said() -> None:
+    """`aws_default` may be a secret there, with other credentials, and passwords may be (`..._secret`)."""
+    sent = sent_secrets(with_secrets())
+    assert not {"connections_lookup_pattern", "config_prefix"} & sent.keys()
+    (said,) = (each for each in with_secrets().changes if "Secrets Manager" in each or "load_dags" in each)
+    assert said.startswith("the variable load_dags is looked up in Airflow's database only")
+
+
+def test_the_programs_own_lookups_are_accepted() -> None:
+    own = sent_secrets(reproduce(found()))
+    assert own["connections_lookup_pattern"]
+    patterns = {key: value for key, value in own.items() if key.endswith("_pattern")}
+    reproduced = with_secrets(**patterns, config_prefix=None)
+    assert reproduced.refused == ()
+    assert {each for each in reproduced.changes if "Secrets Manager" in each} == {
+        "the connection aws_default is looked up in Secrets Manager, too",
+        "options that end in _secret are looked up in Secrets Manager, below airflow/config/",
+    }
+    assert with_secrets(config_prefix="airflow/config/").refused == ()
+    for refused in ({"connections_lookup_pattern": "^m"}, {"config_prefix": ["a"]}):
+        assert with_secrets(**refused).refused
+
+
+def test_a_prefix_ends_without_a_slash_as_airflow_takes_it() -> None:
+    settings = with_secrets(connections_prefix="airflow/connections/").settings
+    assert settings["connections_prefix"] == "airflow/connections"
 
 
 def test_what_no_setting_can_have_is_refused_all_at_once() -> None:

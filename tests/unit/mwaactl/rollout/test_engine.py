@@ -103,6 +103,7 @@ def engine_that(
     monkeypatch.setattr("pulumi.automation.PulumiCommand", lambda **_: SimpleNamespace(version=None))
     monkeypatch.setattr(Stack, "preview", run)
     monkeypatch.setattr(Stack, "up", run)
+    monkeypatch.setattr(Stack, "refresh", run)
     folder = Path(__file__).parents[4]
     return Engine(folder, "fullha")
 
@@ -120,7 +121,21 @@ def test_the_program_is_told_what_is_left_alone_and_no_stack_is_selected(
     owner: Colour = "green"
     engine.update((owner,), ["urn"], lambda _: None)
     engine.update((), (), lambda _: None)
-    assert told == ["blue,green", "green", ""]
+    engine.refresh("urn")
+    assert told == ["blue,green", "green", "", "blue,green"]
+
+
+def test_a_refresh_is_of_one_resource(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, told = engine_that(monkeypatch, lambda *_: None), []
+
+    def run(_stack: Stack, **given: Any) -> None:
+        told.append(given["target"])
+        raise CommandError(FAILED)
+
+    monkeypatch.setattr(Stack, "refresh", run)
+    with pytest.raises(CheckFailed, match="refresh --target 'urn'` failed, and nothing was touched: no such"):
+        engine.refresh("urn")
+    assert told == [["urn"]]
 
 
 FAILED = CommandResult("", "stderr: error: no such key\n", 255)
