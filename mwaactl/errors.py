@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 
 class ControlError(Exception):
-    """An error that the operator can fix; the message says what, where and how."""
+    """An error that the operator can fix; the message says what, where and how.
+
+    `beside`: what `--json` has beside the message.
+    """
 
     exit_code: ClassVar[int] = 4
     meaning: ClassVar[str] = ""
+
+    def __init__(self, message: str = "", *, beside: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.beside = dict(beside or {})
 
 
 class CheckFailed(ControlError):  # noqa: N818 - reads as what happened

@@ -179,6 +179,13 @@ class AirflowApi:
         runs = map(read.run, page["dag_runs"])
         return tuple(run for run in runs if of_any_type or run.type == "scheduled")[:count]
 
+    def runs_before(self, dag_id: str, until: datetime) -> Iterator[Run]:
+        """The scheduled runs of a DAG that could begin and were due before `until`, newest first, fetched
+        page by page as they are taken."""
+        body = {"dag_ids": [dag_id], **self._dialect.NEWEST_RUNS, **self._dialect.created_until(until)}
+        runs = map(read.run, self._listed_runs(body))
+        return (run for run in runs if run.type == "scheduled" and run.due is not None and run.due < until)
+
     def first_scheduled_run(self, dag_id: str) -> Run | None:
         """The oldest scheduled run that Airflow still has of a DAG (among its first 100 runs of any type)."""
         answer = self._call(

@@ -37,6 +37,9 @@ class Dialect(Protocol):
     def runs_due(self, since: datetime, until: datetime, /) -> dict[str, str]:
         """The filters and the order of a listing that contains all runs due in [since, until)."""
 
+    def created_until(self, until: datetime, /) -> dict[str, str]:
+        """The filters of a listing that contains all runs that could begin, and were due, before `until`."""
+
     def late_runs_due(self, since: datetime, /) -> dict[str, str]:
         """The filters of a listing that contains all runs due since then of DAGs whose runs are created later
         than they are due; empty if the listing of `runs_due` has them."""

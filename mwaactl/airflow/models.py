@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from bluegreen.timeline import due_instant
@@ -48,7 +48,14 @@ class Dag(Model):
     @property
     def delayed(self) -> bool:
         """Whether its next run is created later than it is due."""
-        return None not in (self.next_run_after, self.next_due) and self.next_run_after != self.next_due
+        return self.delay > timedelta()
+
+    @property
+    def delay(self) -> timedelta:
+        """How much later than it is due its next run is created."""
+        if self.next_run_after is None or self.next_due is None:
+            return timedelta()
+        return self.next_run_after - self.next_due
 
     @property
     def early(self) -> bool:

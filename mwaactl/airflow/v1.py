@@ -8,6 +8,7 @@ from typing import Any
 
 from mwaactl.airflow import models as read
 from mwaactl.airflow.models import Asset, Dag, Run
+from mwaactl.json_model import iso
 
 HEALTH = "/health"
 ASSETS = "datasets"
@@ -52,6 +53,11 @@ def queued_asset(event: Mapping[str, Any]) -> str:
 def runs_due(_since: datetime, _until: datetime) -> dict[str, str]:
     """The newest runs first, as ids grow with time: there is no filter by due instant."""
     return {"order_by": "-id"}
+
+
+def created_until(until: datetime) -> dict[str, str]:
+    """By execution date, which is the begin of the interval: nothing is due before it."""
+    return {"execution_date_lte": iso(until)}
 
 
 def runs_like(run: Run) -> dict[str, str] | None:

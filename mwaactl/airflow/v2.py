@@ -45,6 +45,10 @@ def runs_due(since: datetime, until: datetime) -> dict[str, str]:
     return {"run_after_gte": iso(since), "run_after_lte": iso(until), "order_by": "run_after"}
 
 
+def created_until(until: datetime) -> dict[str, str]:
+    return {"run_after_lte": iso(until)}
+
+
 def runs_like(run: Run) -> dict[str, str] | None:
     """Those with the same logical date, or without one those that were due in the same millisecond."""
     if run.logical_date is not None:

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bluegreen.proof import PROBE
-from bluegreen.timeline import Colour, other_colour
+from bluegreen.timeline import Colour, Timeline, other_colour
 
 from mwaactl import clock
+from mwaactl.canary.away import Away, Step, beside, stands, way_back
 from mwaactl.canary.soak import History, Soak, history, look
 from mwaactl.checks.evidence import dependencies
 from mwaactl.checks.outcome import Dependency, checks_failed, listed
 from mwaactl.deployment import Deployment
-from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable, UsageError
-from mwaactl.json_model import Model
+from mwaactl.errors import CheckFailed, ControlError, LostRace, Unfinished, Unreachable, UsageError
 from mwaactl.ownership.parameter import Snapshot, aws_now
 from mwaactl.ownership.reading import newest_owner
 from mwaactl.switching.bring_back import bring_back
@@ -30,6 +30,7 @@ from mwaactl.switching.write import carry_out
 
 PERIOD = 30.0  # seconds between two looks
 PATIENCE = 2  # looks in a row that find the side itself unwell, or do not reach it
+BLIND = timedelta(minutes=10)  # without a look, since what it needs cannot be read
 BACK = timedelta(minutes=10)  # for the drain of what is given back
 
 
@@ -98,13 +99,6 @@ def groups(dags: Collection[str], depending: Collection[Dependency]) -> dict[str
     return found
 
 
-class Step(Model):
-    """One step: its DAGs, and what the last look at them showed."""
-
-    dags: tuple[str, ...]
-    soak: Soak
-
-
 def progress(
     deployment: Deployment,
     target: Colour,
@@ -117,8 +111,10 @@ def progress(
     """Move the DAGs of each step to `target` and watch them for `canary.soak`. All of them stay there.
 
     `on_look` is called with each look and the time that is left. Raises CheckFailed (a check failed and
-    nothing was written, or they did badly and are given back: the message says why), LostRace, Unfinished
-    (interrupted, or not given back: the message says how to go on), Unreachable, UsageError.
+    nothing was written, or they did badly and are given back: the message says why), LostRace, Away (ended
+    otherwise while DAGs were there: the message says how to go on), Unfinished (not given back, or not
+    drained); Unreachable, UsageError and Unusable as long as none is there. The error's `beside` has the
+    steps.
     """
     return _Progress(deployment, target, canary, force, reason or "canary", on_look).run()
 
@@ -135,23 +131,33 @@ class _Progress:
     ) -> None:
         self._deployment, self._target, self._home = deployment, target, other_colour(target)
         self._canary, self._force, self._reason, self._on_look = canary, force, reason, on_look
-        self._decided = _decided(deployment.ownership.read())
+        snapshot = deployment.ownership.read()
+        self._decided = _decided(snapshot)
+        self._done: list[Step] = []
+        # What is there beside: what an earlier command left there, then what the present step moves.
+        self._step = moved_before(snapshot.timeline, target, canary)
+
+    @property
+    def _steps(self) -> list[Step]:
+        return [*self._done, *([self._step] if self._step is not None else [])]
 
     def run(self) -> tuple[Step, ...]:
-        done: list[Step] = []
         for dags in self._canary.steps(self._deployment, self._target):
             try:
                 self._move(dags)
                 soak = self._watch(dags)
-            except KeyboardInterrupt as error:
-                raise Unfinished(
-                    f"interrupted: {listed(dags)} may be on {self._target}. Repeat the command to go on, or "
-                    f"give them back: {self._back(dags)}"
-                ) from error
+            except LostRace as error:
+                raise LostRace(str(error), beside=beside(self._steps)) from error
+            except (ControlError, KeyboardInterrupt) as error:
+                if not self._steps:
+                    raise
+                why = str(error) or "interrupted"
+                raise Away(why, self._deployment, self._target, self._steps) from error
             if soak.bad or soak.unseen:
                 self._give_back(dags, soak)
-            done.append(Step(dags=dags, soak=soak))
-        return tuple(done)
+            self._done.append(Step(dags=dags, on=self._target, soak=soak))
+            self._step = None
+        return tuple(self._done)
 
     def _move(self, dags: Sequence[str]) -> None:
         """Give the DAGs to the target; those that must not overlap themselves follow while it is watched."""
@@ -164,37 +170,58 @@ class _Progress:
             force=self._force,
             hold=set(canary.hold).intersection(dags),
         )
-        if planned.already:
-            return
-        if error := checks_failed(planned.checks):
-            raise error
-        carry_out(planned, reason=self._reason)
+        if not planned.already:
+            if error := checks_failed(planned.checks, stands(self._steps)):
+                raise error
+            there, self._step = self._step, Step(dags=tuple(dags))
+            try:
+                carry_out(planned, reason=self._reason)
+            except CheckFailed:  # nothing was written
+                self._step = there
+                raise
+        self._step = Step(dags=tuple(dags), on=self._target)
 
     def _watch(self, dags: Sequence[str]) -> Soak:
         """The verdict at the end of the soak, or as soon as it is bad.
 
-        Between two looks, the DAGs that were held move, and the books are closed. Raises LostRace,
-        Unfinished, Unreachable.
+        Between two looks, the DAGs that were held move, and the books are closed. What cannot be reached is
+        tried again. Raises LostRace, Unfinished, Unusable; Unreachable after BLIND without a look.
         """
-        unwell, drained, moved, begun = 0, False, set[str](), clock.now()
+        unwell, drained, begun = 0, False, clock.now()
+        reached, left = begun, self._canary.soak
+        moved: set[str] = set()
         before: History = {}
         while True:
-            snapshot = self._deployment.ownership.read()
-            moved = self._moved(snapshot, dags, moved)
-            now = aws_now(snapshot, self._deployment.ownership.lead)
-            if fresh := moved - before.keys():
-                before = {**before, **history(self._deployment, self._home, fresh, snapshot.timeline, now)}
+            try:
+                snapshot = self._deployment.ownership.read()
+                moved = self._moved(snapshot, dags, moved)
+                now = aws_now(snapshot, self._deployment.ownership.lead)
+                if fresh := moved - before.keys():
+                    before = {
+                        **before,
+                        **history(self._deployment, self._home, fresh, snapshot.timeline, now),
+                    }
+            except Unreachable as error:
+                if clock.now() - reached >= BLIND:
+                    raise
+                self._on_look(self._unseen(f"cannot watch, trying again: {error}", clock.now()), left)
+                drained = self._pause(dags, drained)
+                continue
+            reached = clock.now()
             soak = self._look(snapshot, before, now)
+            self._step = Step(dags=tuple(dags), on=self._target, soak=soak)
             unwell = unwell + 1 if soak.problems else 0
             begin = max((snapshot.timeline.newest(dag).since for dag in moved), default=now)
             left = begin + self._canary.soak - now if len(moved) == len(dags) else self._canary.soak
-            self._on_look(soak, max(left, timedelta()))
+            left = max(left, timedelta())
+            self._on_look(soak, left)
             if any(dag.result == "bad" for dag in soak.dags) or unwell >= PATIENCE:
                 return soak
-            if left <= timedelta() and not unwell:
+            if not left and not unwell:
                 return soak
             if len(moved) < len(dags) and clock.now() - begun > self._canary.soak:
-                self._not_idle(set(dags) - moved, dags)
+                soak_time, busy = self._canary.soak.total_seconds(), listed(sorted(set(dags) - moved))
+                raise Unfinished(f"not idle within {soak_time:g} s, so not moved: {busy}")
             drained = self._pause(dags, drained)
 
     def _moved(self, snapshot: Snapshot, dags: Sequence[str], before: set[str]) -> set[str]:
@@ -216,11 +243,15 @@ class _Progress:
 
     def _look(self, snapshot: Snapshot, before: History, now: datetime) -> Soak:
         if not before:
-            return Soak(target=self._target, since=now, until=now, dags=())
+            return self._unseen(None, now)
         try:
             return look(self._deployment, self._target, before, snapshot.timeline, now)
         except Unreachable as error:  # it is the target's Airflow
-            return Soak(target=self._target, since=now, until=now, dags=(), problems=(str(error),))
+            return self._unseen(str(error), now)
+
+    def _unseen(self, problem: str | None, now: datetime) -> Soak:
+        problems = (problem,) if problem else ()
+        return Soak(target=self._target, since=now, until=now, dags=(), problems=problems)
 
     def _pause(self, dags: Sequence[str], drained: bool) -> bool:
         """Until the next look. Whether the side that the DAGs have left is drained of them."""
@@ -239,16 +270,13 @@ class _Progress:
             clock.sleep(rest)
         return drained
 
-    def _not_idle(self, busy: Collection[str], dags: Sequence[str]) -> None:
-        raise Unfinished(
-            f"not idle within {self._canary.soak.total_seconds():g} s, so not moved: {listed(sorted(busy))}. "
-            f"Repeat the command to go on, or give all of them back: {self._back(dags)}"
-        )
-
     def _give_back(self, dags: Sequence[str], soak: Soak) -> None:
         """Give the DAGs back, and raise CheckFailed with why. Raises Unfinished if that did not succeed."""
-        why, again = str(soak), self._back(dags)
+        why, again = str(soak), way_back(self._deployment, self._target, dags)
         dead = f"If {self._target} has died: mwaactl failover {self._home} -s {self._deployment.name}"
+        perhaps, back = (
+            beside([step.model_copy(update={"on": on}) for step in self._steps]) for on in (None, self._home)
+        )
         try:
             bring_back(
                 self._deployment,
@@ -264,20 +292,29 @@ class _Progress:
         except (Unreachable, CheckFailed, LostRace, Unfinished) as error:
             raise Unfinished(
                 f"{why}. Giving {listed(dags)} back to {self._home} did not succeed: {error}. To repeat it: "
-                f"{again}. {dead}"
+                f"{again}. {dead}",
+                beside=perhaps,
             ) from error
         except KeyboardInterrupt as error:
-            raise Unfinished(f"{why}. Interrupted while giving {listed(dags)} back: {again}") from error
+            raise Unfinished(
+                f"{why}. Interrupted while giving {listed(dags)} back: {again}", beside=perhaps
+            ) from error
         if not drained.finished:
             raise Unfinished(
                 f"{why}. Given back to {self._home}: {listed(dags)}; {self._target} has not drained within "
-                f"{BACK.total_seconds():g} s. To wait for it: {again}. {dead}"
+                f"{BACK.total_seconds():g} s. To wait for it: {again}. {dead}",
+                beside=back,
             )
-        raise CheckFailed(f"{why}. Given back to {self._home}: {listed(dags)}. No other DAG has moved")
+        raise CheckFailed(
+            f"{why}. Given back to {self._home}: {listed(dags)}. No other DAG has moved", beside=back
+        )
 
-    def _back(self, dags: Sequence[str]) -> str:
-        named = "".join(f" --dag {dag}" for dag in dags)
-        return f"mwaactl switch {self._home} --wait -s {self._deployment.name}{named}"
+
+def moved_before(timeline: Timeline, target: Colour, canary: Canary) -> Step | None:
+    """Those of the first DAGs that an earlier command left on `target`; None: none of them."""
+    dags = canary.dags or sorted(timeline.dags)
+    there = tuple(dag for dag in dags if newest_owner(timeline, dag) == target)
+    return Step(dags=there, on=target) if there else None
 
 
 def _decided(snapshot: Snapshot) -> int:

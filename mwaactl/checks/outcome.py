@@ -38,13 +38,13 @@ class Check(Model):
         return self.result == "fail" and not self.forced
 
 
-def checks_failed(checks: Iterable[Check]) -> CheckFailed | None:
-    """The error for a command that its checks stop; None if they do not."""
+def checks_failed(checks: Iterable[Check], stands: str = "nothing was written") -> CheckFailed | None:
+    """The error for a command that its checks stop, with what it left as it was; None if they do not."""
     failed = [check.name for check in checks if check.stops]
     if not failed:
         return None
     return CheckFailed(
-        f"nothing was written: {', '.join(failed)} failed. Fix the cause, or override with "
+        f"{stands}: {', '.join(failed)} failed. Fix the cause, or override with "
         + " ".join(f"--force {name}" for name in failed)
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -52,9 +52,9 @@ def session(as_json: bool) -> Iterator[None]:
         raise typer.Exit(error.exit_code) from error
 
 
-def error_fields(error: ControlError) -> dict[str, str | int]:
+def error_fields(error: ControlError) -> dict[str, Any]:
     """The fields with which `--json` reports an error."""
-    return {"error": str(error), "exit_code": error.exit_code}
+    return {"error": str(error), "exit_code": error.exit_code, **error.beside}
 
 
 def print_error(error: ControlError) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -27,13 +28,17 @@ from mwaactl.cli.options import (
 )
 from mwaactl.cli.session import busy, colour_named, confirm, console, open_deployment, session
 from mwaactl.cli.times import duration
-from mwaactl.errors import Unfinished, UsageError
+from mwaactl.errors import ControlError, LostRace, Unfinished, UsageError
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from mwaactl.canary.progressive import Canary, Step
+    from bluegreen.timeline import Colour
+
+    from mwaactl.canary.away import Step
+    from mwaactl.canary.progressive import Canary
     from mwaactl.canary.soak import Soak
+    from mwaactl.deployment import Deployment
     from mwaactl.switching.drain import DrainProgress
     from mwaactl.switching.plan import SwitchPlan
     from mwaactl.switching.write import SwitchResult
@@ -45,6 +50,14 @@ def register(app: typer.Typer) -> None:
     app.command(short_help="Move the work back to its previous owner.")(rollback)
 
 
+class First(NamedTuple):
+    """The DAGs that have moved before the rest, step by step."""
+
+    deployment: Deployment
+    target: Colour
+    steps: tuple[Step, ...]
+
+
 class Execution(NamedTuple):
     """How to carry out a planned switch. `timeout` of the wait in seconds; None: no limit."""
 
@@ -54,13 +67,30 @@ class Execution(NamedTuple):
     as_json: bool
     wait: bool
     timeout: float | None
-    canary: tuple[Step, ...] = ()  # what moved before
+    first: First | None = None
 
     @property
     def beside(self) -> dict[str, Any]:
-        """What the JSON has of it."""
-        steps = [step.model_dump(mode="json") for step in self.canary]
-        return {"canary": steps} if steps else {}
+        """What the JSON has of the first DAGs."""
+        from mwaactl.canary.away import beside
+
+        return beside(self.first.steps) if self.first is not None else {}
+
+    @contextmanager
+    def before_the_rest(self) -> Iterator[None]:
+        """What ends the command here says that the first DAGs have moved, and how to take them back."""
+        if self.first is None:
+            yield
+            return
+        from mwaactl.canary.away import Away
+
+        try:
+            yield
+        except (LostRace, Unfinished) as error:  # these say how to go on
+            error.beside |= self.beside
+            raise
+        except (ControlError, KeyboardInterrupt, typer.Abort) as error:
+            raise Away(str(error) or "interrupted", *self.first) from error
 
 
 def switch(
@@ -115,7 +145,7 @@ def switch(
     how = Execution(reason, dry_run, yes, as_json, wait, timeout)
     if canary or canary_percent:
         first = CanaryOptions(canary or (), canary_percent, soak, force or (), bool(dag), hold or (), lead)
-        how = how._replace(canary=_move_first(look, how, first))
+        how = how._replace(first=_move_first(look, how, first))
     move(look, how)
 
 
@@ -150,33 +180,47 @@ class CanaryOptions(NamedTuple):
         )
 
 
-def _move_first(look: Callable[[], SwitchPlan], how: Execution, options: CanaryOptions) -> tuple[Step, ...]:
-    """Move the first DAGs and watch them. In a dry run, nothing moves."""
-    from mwaactl.canary.progressive import progress
-    from mwaactl.checks.outcome import checks_failed
+def _move_first(look: Callable[[], SwitchPlan], how: Execution, options: CanaryOptions) -> First | None:
+    """Move the first DAGs and watch them; None if nothing is to move, or in a dry run."""
+    from mwaactl.canary.progressive import moved_before, progress
     from mwaactl.screens.switch import soak_line
-    from mwaactl.switching.write import dry_run
 
     with session(how.as_json):
-        first = options.parsed()
+        canary = options.parsed()
         if how.dry_run:
-            return ()
+            return None
         with busy("Checking", how.as_json):
             whole = look()  # what would stop the whole switch is to stop it before
         if whole.already:
-            return ()
-        if error := checks_failed(whole.checks):
-            stop(error, lambda: dry_run(whole), as_json=how.as_json)
-        name = whole.deployment.name
-        confirm(f"Move the first DAGs of {name} to {whole.target}?", yes=how.yes, as_json=how.as_json)
+            return None
+        deployment, target = whole.deployment, whole.target
+        if there := moved_before(whole.before.timeline, target, canary):
+            how = how._replace(first=First(deployment, target, (there,)))
+        with how.before_the_rest():
+            _stop_if_failed(whole, how)
+            question = f"Move the first DAGs of {deployment.name} to {target}?"
+            confirm(question, yes=how.yes, as_json=how.as_json)
 
         def report(seen: Soak, left: timedelta) -> None:
             if not how.as_json:
                 console().print(soak_line(seen, left), markup=False, highlight=False, soft_wrap=True)
 
-        return progress(
-            whole.deployment, whole.target, first, force=options.force, reason=how.reason, on_look=report
-        )
+        steps = progress(deployment, target, canary, force=options.force, reason=how.reason, on_look=report)
+        return First(deployment, target, steps)
+
+
+def _stop_if_failed(plan: SwitchPlan, how: Execution) -> None:
+    """Exit if a check stops the switch; with --json, also print what the switch would do."""
+    from mwaactl.canary.away import stands
+    from mwaactl.checks.outcome import checks_failed
+    from mwaactl.switching.write import dry_run
+
+    if error := checks_failed(plan.checks, stands(how.first.steps if how.first is not None else ())):
+        try:
+            with how.before_the_rest():
+                raise error
+        except ControlError as explained:
+            stop(explained, lambda: dry_run(plan), as_json=how.as_json)
 
 
 def rollback(
@@ -206,18 +250,16 @@ def rollback(
 
 def move(look: Callable[[], SwitchPlan], how: Execution) -> None:
     """Plan, show the checks, ask, write and show the result; with --wait, follow the drain to its end."""
-    from mwaactl.checks.outcome import checks_failed
     from mwaactl.screens.common import show_checks
     from mwaactl.screens.switch import show_switch
     from mwaactl.switching.write import dry_run
 
     with session(how.as_json):
-        with busy("Checking", how.as_json):
+        with how.before_the_rest(), busy("Checking", how.as_json):
             plan = look()
         if not how.as_json:
             show_checks(console(), plan.checks)
-        if error := checks_failed(plan.checks):
-            stop(error, lambda: dry_run(plan), as_json=how.as_json)
+        _stop_if_failed(plan, how)
         result = dry_run(plan) if how.dry_run else _write(plan, how)
         alone = plan.source not in plan.deployment.stack.airflow_environments
         waiting = how.wait and not how.dry_run and not alone  # with one environment there is no drain
@@ -235,20 +277,21 @@ def _write(plan: SwitchPlan, how: Execution) -> SwitchResult:
     from mwaactl.switching.write import carry_out
 
     name = plan.deployment.name
-    if not plan.already:
-        work = ", ".join(plan.moving) or "the work"
-        from mwaactl.ownership.reading import named
+    with how.before_the_rest():
+        if not plan.already:
+            work = ", ".join(plan.moving) or "the work"
+            from mwaactl.ownership.reading import named
 
-        question = f"Move {work} of {name} from {named(plan.current.owner)} to {plan.target}?"
-        confirm(question, yes=how.yes, as_json=how.as_json)
-    try:
-        with busy("Writing", how.as_json):
-            result = carry_out(plan, reason=how.reason)
-    except KeyboardInterrupt as error:
-        raise Unfinished(
-            f"interrupted while writing: `mwaactl status -s {name}` shows the outcome. It is safe to repeat: "
-            f"mwaactl switch {plan.target} -s {name}"
-        ) from error
+            question = f"Move {work} of {name} from {named(plan.current.owner)} to {plan.target}?"
+            confirm(question, yes=how.yes, as_json=how.as_json)
+        try:
+            with busy("Writing", how.as_json):
+                result = carry_out(plan, reason=how.reason)
+        except KeyboardInterrupt as error:
+            raise Unfinished(
+                f"interrupted while writing: `mwaactl status -s {name}` shows the outcome. It is safe to "
+                f"repeat: mwaactl switch {plan.target} -s {name}"
+            ) from error
     if how.wait or not result.changed or plan.dags or plan.watch is None:
         return result  # the drain does it, or there is nothing to know
     with busy("Looking for DAGs that appeared meanwhile", how.as_json):

@@ -295,8 +295,10 @@ class AirflowModel:
         }
 
     def _list_runs(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        by_id = body.get("order_by") == "id"
-        listed = self.runs if by_id else sorted(self.runs, key=lambda run: run.due)
+        order = body.get("order_by", "")
+        listed = self.runs if order == "id" else sorted(self.runs, key=lambda run: run.due)
+        if order.startswith("-"):
+            listed = listed[::-1]
         runs = [
             answer
             for run in listed

@@ -34,11 +34,14 @@ class WorkingModel(ProbedModel):
 
     does: Callable[[str, datetime], Does | None] = lambda dag, due: None
     working: dict[str, Does] = field(default_factory=dict)  # by run id
+    uncreated: set[str] = field(default_factory=set)  # DAGs whose due runs the scheduler does not create
 
     def _advance(self) -> None:
         super()._advance()
         now = self.now()
         for dag_id, dag in self.dags.items():
+            if dag_id in self.uncreated:
+                continue
             while not dag.paused and dag_id.startswith("w_") and dag.next_due and dag.next_due <= now:
                 self._create_run(dag_id, dag.next_due)
                 dag.next_due += EVERY

@@ -7,6 +7,7 @@ Airflow refuses names that it does not know, so the bodies are compared whole. T
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -315,6 +316,34 @@ def test_the_newest_runs_of_one_dag_are_its_scheduled_ones(major: int, query: An
     api, mwaa = api_of({"/dags/etl/dagRuns": answer}, major)
     assert [run.run_id for run in api.newest_runs("etl", 5)] == [SCHEDULED]
     assert sent(mwaa) == [("GET", "/dags/etl/dagRuns", query)]
+
+
+@pytest.mark.parametrize(
+    ("major", "filters"),
+    [
+        (2, {"order_by": "-execution_date", "execution_date_lte": "2026-11-23T10:00:00.000Z"}),
+        (3, {"order_by": "-run_after", "run_after_lte": "2026-11-23T10:00:00.000Z"}),
+    ],
+)
+def test_the_runs_before_an_instant_are_fetched_as_they_are_taken(major: int, filters: Any) -> None:
+    def answer(run_id: str, hours: int, kind: str = "scheduled") -> Any:
+        due = (TEN - hours * HOUR).isoformat()
+        return {**run_answer(run_id, kind=kind), "run_after": due, "data_interval_end": due}
+
+    pages = [
+        [answer("at", 0), answer("m", 0, "manual"), answer("one", 1)],
+        [answer("two", 2), answer("three", 3)],
+        [answer("never read", 4)],
+    ]
+    answers = iter(pages)
+    api, mwaa = api_of(
+        {"POST /dags/~/dagRuns/list": lambda _: {"dag_runs": next(answers), "total_entries": 6}}, major
+    )
+    taken = islice(api.runs_before("etl", TEN), 3)
+    assert [run.run_id for run in taken] == ["one", "two", "three"]
+    assert [body for _, _, body in sent(mwaa)] == [
+        {"dag_ids": ["etl"], **filters, "page_limit": 100, "page_offset": offset} for offset in (0, 3)
+    ]
 
 
 @pytest.mark.parametrize("major", [2, 3])

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mwaactl.airflow.models import Run
-from mwaactl.canary.judgement import HISTORY, SeenRun, judge, seen
+from mwaactl.airflow.models import Run, TaskInstance
+from mwaactl.canary.judgement import HISTORY, SeenRun, judge, not_created, seen
 from tests.fakes.clock import START, minutes
 
 
@@ -36,7 +36,15 @@ FAILED = run("failed")
         (USUAL, [run()] * 3, "good", ""),
         (USUAL, [], "unseen", ""),
         (USUAL, [run("running", lasted=20)], "unseen", ""),
-        (USUAL, [run("queued", None, None)], "unseen", ""),
+        (USUAL, [run("queued", None, None)], "unseen", ""),  # cleared
+        (USUAL, [run("queued", None, 121)], "unseen", ""),
+        (USUAL, [run("queued", None, 123)], "bad", "has not begun for 123 s, at most 2 s before"),
+        (USUAL, [*[run()] * 30, run("queued", None, 123)], "bad", "has not begun for 123 s"),
+        (USUAL, [*[run()] * 30, run("none", None, 123)], "bad", "has not begun for 123 s"),
+        (USUAL, [*[run()] * 30, run(late=123)], "good", ""),
+        ([run(late=3600)] * 3, [run(), run("queued", None, 5300)], "good", ""),
+        ([], [run(), run("queued", None, 121)], "bad", "has not begun for 121 s, at most 0 s before"),
+        ([], [run(late=121)], "bad", "began late by 121 s"),
         ([], [run()], "good", ""),
         ([], [FAILED], "bad", "1 of 1 runs failed, 0 of 0 runs before"),
         (USUAL, [run(), run(), FAILED], "bad", "1 of 3 runs failed, 0 of 10 runs before"),
@@ -61,6 +69,14 @@ def test_the_thresholds(history: list[SeenRun], runs: list[SeenRun], result: str
     assert verdict.result == result
     assert reason in "; ".join(verdict.reasons)
     assert bool(verdict.reasons) == (result == "bad")
+
+
+@pytest.mark.parametrize(("late", "result"), [(7200 + 121, "good"), (7200 + 123, "bad")])
+def test_what_the_timetable_lets_begin_later_is_late_from_then_on(late: float, result: str) -> None:
+    delay = timedelta(hours=2)
+    assert judge("daily", [run(late=7202)], [run(late=late)], delay).result == result
+    assert judge("daily", [run(late=7202)], [run(), run("queued", None, late)], delay).result == result
+    assert judge("daily", [], [run(), run("queued", None, 7202)], delay).result == "good"
 
 
 RUNS = st.lists(
@@ -101,4 +117,24 @@ def test_what_is_seen_of_a_run() -> None:
     assert at_work.lasted == timedelta(minutes=59)
     for start in (None, minutes(1)):
         queued = seen(scheduled(state="queued", start=start, end=None), [], minutes(60))
-        assert (queued.late, queued.lasted) == (None, None)
+        assert (queued.late, queued.lasted, queued.waits) == (timedelta(minutes=60), None, True)
+    again = TaskInstance(
+        dag_id="daily",
+        run_id="r",
+        task_id="t",
+        map_index=-1,
+        state=None,
+        operator=None,
+        started=False,
+        start=minutes(1),
+    )
+    cleared = seen(scheduled(state="queued", start=None, end=None), [again], minutes(60))
+    assert cleared.late is None
+    marked = seen(scheduled(state="failed", start=None), [], minutes(60))
+    assert (marked.late, marked.waits) == (timedelta(minutes=4), False)
+
+
+def test_a_run_that_was_not_created_is_late_since_it_was_due_on_that_side() -> None:
+    missing = not_created(START, minutes(5), minutes(60))
+    assert (missing.late, missing.waits) == (timedelta(minutes=55), True)
+    assert not_created(minutes(10), minutes(5), minutes(60)).late == timedelta(minutes=50)

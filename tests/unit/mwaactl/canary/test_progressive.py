@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from mwaactl import clock
+from mwaactl.canary.away import Away
 from mwaactl.canary.progressive import Canary, progress
+from mwaactl.canary.soak import Soak
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, UsageError
 from mwaactl.ownership.reading import newest_owner
 from tests.fakes.airflow.probed import side
-from tests.fakes.airflow.working import Does, working_clients
+from tests.fakes.airflow.working import Does, WorkingModel, working_clients
 from tests.fakes.aws.clients import FakeClients, deployment, standing
 from tests.fakes.mwaactl.commands import commands, output
 from tests.fakes.mwaactl.switches import switched
@@ -115,7 +117,7 @@ def test_by_percent_an_interrupted_command_goes_on_with_those_that_have_moved(
     ("does", "reason"),
     [
         (lambda c, d, due: Does(takes=30 if c == "blue" else 100), "took (9|10)"),
-        (lambda c, d, due: Does(late=2 if c == "blue" else 130), "began late by 130 s"),
+        (lambda c, d, due: Does(late=2 if c == "blue" else 130), "began late by 12[3-9] s"),
         (lambda c, d, due: Does(tries=1 if c == "blue" else 2), "needed a retry"),
     ],
 )
@@ -146,6 +148,78 @@ def test_the_history_is_that_of_the_time_before_however_long_the_watch_is(
         on_look=lambda soak, _: seen.append(soak.dags[0].history),
     )
     assert set(seen) == {20}
+
+
+def test_runs_that_stay_queued_are_bad_also_beside_a_dag_that_does_well(
+    clients: Callable[[Behaviour], FakeClients],
+) -> None:
+    never = Does(late=10**7)
+    aws = clients(lambda colour, dag, due: never if (colour, dag) == ("green", "w_1") else Does())
+    # Given back; what is queued there is still green's, so it has not drained.
+    with pytest.raises(Unfinished, match=r"w_1: a run that is due has not begun for 1[2-9]\d s.*Given back"):
+        progress(deployment(aws), "green", Canary(dags=("w_0", "w_1"), soak=HALF_AN_HOUR))
+    assert owners(aws) == "bbbbb"
+
+
+def create_no_more(aws: FakeClients, dag: str) -> None:
+    work = side(aws, "green")
+    assert isinstance(work, WorkingModel)
+    work.uncreated.add(dag)
+
+
+def test_runs_that_are_not_created_any_more_are_bad(clients: Callable[[Behaviour], FakeClients]) -> None:
+    aws = clients(well)
+
+    def stops(soak: Soak, _left: timedelta) -> None:
+        if soak.dags and soak.dags[0].runs == 2:
+            create_no_more(aws, "w_1")
+
+    with pytest.raises(Unfinished, match=r"w_1: a run that is due has not begun for.*Given back"):
+        progress(deployment(aws), "green", Canary(dags=("w_1",), soak=HALF_AN_HOUR), on_look=stops)
+
+
+@pytest.mark.parametrize(("most", "why"), [(2, "none of them has ended a run"), (3, "has not begun for")])
+def test_what_is_at_work_may_keep_the_next_run_from_being_created(
+    clients: Callable[[Behaviour], FakeClients], most: int, why: str
+) -> None:
+    aws = clients(lambda colour, dag, due: Does(takes=10**4))
+    for model in aws.mwaa.models.values():
+        model.dags["w_1"].max_active_runs = most
+
+    def stops(soak: Soak, _left: timedelta) -> None:
+        if soak.dags and soak.dags[0].runs == 2:
+            create_no_more(aws, "w_1")
+
+    canary = Canary(dags=("w_1",), soak=timedelta(minutes=12))
+    with pytest.raises((CheckFailed, Unfinished), match=why):
+        progress(deployment(aws), "green", canary, on_look=stops)
+
+
+def test_a_dag_that_is_gone_on_the_target_is_bad(clients: Callable[[Behaviour], FakeClients]) -> None:
+    aws = clients(well)
+
+    def goes(soak: Soak, _left: timedelta) -> None:
+        if soak.dags and soak.dags[0].runs == 2:
+            side(aws, "green").dags.pop("w_1", None)
+
+    with pytest.raises((CheckFailed, Unfinished), match="it has no DAG w_1 any more"):
+        progress(deployment(aws), "green", Canary(dags=("w_1",), soak=HALF_AN_HOUR), on_look=goes)
+
+
+def test_a_watch_that_goes_on_after_hours_has_the_history_of_before(
+    clients: Callable[[Behaviour], FakeClients],
+) -> None:
+    """Blue's newest hundred runs are mirrors by then."""
+    aws = clients(lambda colour, dag, due: Does("failed" if due.minute % 8 == 0 else "success"))
+    aws.ssm.clock.forward(3600)
+    switched(aws, "green", "w_1")
+    aws.ssm.clock.forward(5 * 3600)
+    canary = Canary(dags=("w_1",), soak=timedelta(hours=5, minutes=2))
+    [step] = progress(deployment(aws), "green", canary)
+    assert step.soak is not None
+    [verdict] = step.soak.dags
+    assert (verdict.result, verdict.history) == ("good", 20)
+    assert verdict.runs > 140
 
 
 def test_nothing_seen_is_no_success(clients: Callable[[Behaviour], FakeClients]) -> None:
@@ -192,7 +266,8 @@ def test_interrupted_it_goes_on_from_where_the_watch_was(
             raise KeyboardInterrupt
 
     with pytest.raises(
-        Unfinished, match=r"w_1 may be on green.*mwaactl switch blue --wait -s fullha --dag w_1"
+        Unfinished,
+        match=r"interrupted. Now on green, and not watched: w_1\..*switch blue --wait -s fullha --dag w_1",
     ):
         progress(deployment(aws), "green", canary, on_look=interrupt)
     assert owners(aws) == "bgbbb"
@@ -273,7 +348,7 @@ def test_interrupted_in_the_move_the_way_back_is_told(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("mwaactl.canary.progressive.carry_out", interrupt)
-    with pytest.raises(Unfinished, match="mwaactl switch blue --wait -s fullha --dag w_1"):
+    with pytest.raises(Away, match=r"perhaps on green.*mwaactl switch blue --wait -s fullha --dag w_1"):
         progress(deployment(aws), "green", Canary(dags=("w_1",), soak=HALF_AN_HOUR))
 
 

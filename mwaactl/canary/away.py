@@ -1,0 +1,52 @@
+"""The first DAGs when the command ends before all may follow: where they are, and what gives them back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bluegreen.timeline import Colour, other_colour
+
+from mwaactl.canary.soak import Soak
+from mwaactl.checks.outcome import listed
+from mwaactl.deployment import Deployment
+from mwaactl.errors import Unfinished
+from mwaactl.json_model import Model
+
+
+class Step(Model):
+    """One step: its DAGs, the side that they are on, and what the last look at them showed."""
+
+    dags: tuple[str, ...]
+    on: Colour | None = None  # None: either, a write may still arrive
+    soak: Soak | None = None  # None: not seen yet
+
+
+class Away(Unfinished):
+    """The DAGs `dags` are on `target`, or may be, and nobody watches them; `back` gives them back."""
+
+    def __init__(self, why: str, deployment: Deployment, target: Colour, steps: Sequence[Step]) -> None:
+        self.dags = tuple(dict.fromkeys(dag for step in steps for dag in step.dags))
+        self.back = way_back(deployment, target, self.dags)
+        where = f"on {target}" if all(step.on == target for step in steps) else f"perhaps on {target}"
+        super().__init__(
+            f"{why}. Now {where}, and not watched: {listed(self.dags)}. Repeat the command to go on, or give "
+            f"them back: {self.back}",
+            beside=beside(steps),
+        )
+
+
+def way_back(deployment: Deployment, target: Colour, dags: Sequence[str]) -> str:
+    """The command that takes these DAGs back from `target`."""
+    named = "".join(f" --dag {dag}" for dag in dags)
+    return f"mwaactl switch {other_colour(target)} --wait -s {deployment.name}{named}"
+
+
+def beside(steps: Sequence[Step]) -> dict[str, Any]:
+    """The steps in the JSON of a result or of an error; nothing if there are none."""
+    return {"canary": [step.model_dump(mode="json") for step in steps]} if steps else {}
+
+
+def stands(steps: Sequence[Step]) -> str:
+    """What a check that fails now leaves as it was."""
+    return "no other DAG has moved" if steps else "nothing was written"
