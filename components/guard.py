@@ -2,7 +2,8 @@
 
 It compares the stack's previous outputs with what this run would deploy, before anything is registered. A run
 fails if it would remove or replace the environment that owns work, or touch one whose books are not closed;
-with two environments also if it would update the owner, unless a setting allows that. Else it warns of it.
+with two environments, before or after it, also if it would update the owner, unless a setting allows that.
+Else it warns of it.
 """
 
 from __future__ import annotations
@@ -164,9 +165,11 @@ def guard(
             settings.environment(colour).worker_replacement_strategy,
             existing[colour].get("last_worker_replacement"),
         )
-        both = len(existing) == len(planned) == len(COLOURS)
-        text = "\n".join(interruption(colour, touched[colour], settings.stack, both=both, tasks=tasks))
-        if both and not settings.update_owner_in_place:
+        text = "\n".join(
+            interruption(colour, touched[colour], settings.stack, existing, planned, tasks=tasks)
+        )
+        two = len(COLOURS) in (len(existing), len(planned))  # the work could go on beside it
+        if two and not settings.update_owner_in_place:
             raise pulumi.RunError(f"{text}\n{ALLOW_IT.format(stack=settings.stack)}")
         pulumi.warn(text)
     return updated
@@ -323,6 +326,8 @@ def _takes_the_owner_away(
         yield from _enable(stack)
         yield f"  mwaactl switch {other} --wait -s {stack}"
         yield "Then make the change again."
+    elif other in touched and touched[other].what == "removed":
+        yield from _keep(other, stack)
     elif other in touched and touched[other].what != "updated":
         yield f"{other} cannot take over, because it would be {touched[other]}."
         yield "A change of airflow_version alone is made one environment at a time, the standby first, by:"
@@ -333,21 +338,44 @@ def _takes_the_owner_away(
         yield from [f"  mwaactl switch {other} --wait -s {stack}", f"  pulumi up -s {stack}"]
 
 
-def interruption(colour: Colour, touch: Touch, stack: str, *, both: bool, tasks: str) -> Iterator[str]:
+def interruption(
+    colour: Colour,
+    touch: Touch,
+    stack: str,
+    existing: Collection[Colour],
+    planned: Collection[Colour],
+    *,
+    tasks: str,
+) -> Iterator[str]:
     """What an update of the owner does, and how to avoid the interruption.
 
-    `both`: the stack has and keeps two environments. `tasks`: what the update does with the running ones.
+    `existing`, `planned`: the environments before and after. `tasks`: what the update does with running ones.
     """
+    other = other_colour(colour)
     yield f"{colour} owns work and would be {touch}."
     yield f"An update takes 20-30 minutes, in which it starts no task, and it {tasks}."
-    if both:
-        other = other_colour(colour)
+    if other not in existing:
+        if other in planned:
+            yield f"Without an interruption, {other} comes first, alone: undo the change of {colour}, then:"
+            yield f"  pulumi up -s {stack}"
+        else:
+            yield "With a second environment no update interrupts the work: undo the change, then add one:"
+            yield from _enable(stack)
+        yield "Then make the change again, and roll it out:"
+        yield f"  mwaactl rollout -s {stack}"
+    elif other not in planned:
+        yield from _keep(other, stack)
+    else:
         yield f"Without an interruption ({other} first, then a switch, then {colour}):"
         yield f"  mwaactl rollout -s {stack}"
-    else:
-        yield "With a second environment no update interrupts the work:"
-        yield from _enable(stack)
-        yield f"  mwaactl rollout -s {stack}"
+
+
+def _keep(other: Colour, stack: str) -> Iterator[str]:
+    yield f"Without an interruption, {other} stays until the rest is done:"
+    yield f"  pulumi config set enable_blue_green true -s {stack}"
+    yield f"  mwaactl rollout --return -s {stack}"
+    yield f"  pulumi config set enable_blue_green false -s {stack}"
+    yield f"  pulumi up -s {stack}"
 
 
 def _enable(stack: str) -> list[str]:

@@ -83,6 +83,7 @@ def rollout(
     """
     from mwaactl.rollout import rollout as rolling
     from mwaactl.rollout.engine import Engine
+    from mwaactl.rollout.how import How
     from mwaactl.screens.rollout import show_event, show_plan
     from mwaactl.stack import find_project, selected
 
@@ -103,10 +104,7 @@ def rollout(
         folder = find_project(cwd)
         name = stack or selected(folder)
         engine = Engine(folder, name, config_file)
-        if dry_run:
-            report(rolling.event_of(rolling.look(open_deployment(name, cwd), engine)))
-            return
-        how = rolling.How(
+        how = How(
             back=back,
             force=frozenset(force or ()),
             limit=timedelta(seconds=timeout),
@@ -114,6 +112,9 @@ def rollout(
             reason=reason,
             canary=first.parsed() if canary or canary_percent else None,
         )
+        if dry_run:
+            report(rolling.event_of(rolling.look(open_deployment(name, cwd), engine, how)))
+            return
         rolling.roll_out(lambda: open_deployment(name, cwd), engine, how, on_event=report, on_plan=ask)
 
 

@@ -79,10 +79,10 @@ def plan(seen: Seen, owner: Colour, needs: Mapping[str, Collection[str]], stack:
             f"docs/upgrade.md): a copy of Pulumi.{stack}.yaml under another name, then pulumi up and mwaactl "
             "dags push for it"
         )
-    if removed := _removed(seen, owner):
+    if removed := _changed(seen, other_colour(owner), "delete"):
         raise CheckFailed(
-            f"nothing was touched: this removes {removed}, so there is nothing to switch to. It does not own "
-            f"the work: pulumi up -s {stack}"
+            f"nothing was touched: this removes {removed}, so there is nothing to switch to"
+            + _how_to_remove(stack, _changed(seen, owner))
         )
     steps = sorted(
         (_step(seen, owner, change) for change in seen.changes.values()),
@@ -137,14 +137,26 @@ def _all_that(urns: Collection[str], needs: Mapping[str, Collection[str]]) -> se
     return found
 
 
-def _removed(seen: Seen, owner: Colour) -> str | None:
+def _changed(seen: Seen, colour: Colour, *actions: Action) -> str | None:
+    """The environment of one side, if it changes (by one of these actions, if any are named)."""
     return next(
         (
             change.name
             for change in seen.changes.values()
             if change.type == ENVIRONMENT
-            and change.action == "delete"
-            and seen.side(change.urn) == other_colour(owner)
+            and seen.side(change.urn) == colour
+            and (not actions or change.action in actions)
         ),
         None,
+    )
+
+
+def _how_to_remove(stack: str, owners: str | None) -> str:
+    """How to remove the standby. `owners`: the environment that owns the work, if it is to change, too."""
+    if owners is None:
+        return f". It does not own the work: pulumi up -s {stack}"
+    return (
+        f", and it changes {owners}, which owns the work. Roll that out while there are two, then remove the "
+        f"other: pulumi config set enable_blue_green true -s {stack} && mwaactl rollout --return -s {stack} "
+        f"&& pulumi config set enable_blue_green false -s {stack} && pulumi up -s {stack}"
     )

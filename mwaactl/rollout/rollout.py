@@ -9,29 +9,28 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from bluegreen.timeline import Colour, other_colour
+from bluegreen.timeline import Colour, Timeline, other_colour
 
 from mwaactl import clock
 from mwaactl.canary.progressive import Canary, progress
 from mwaactl.canary.soak import Soak
 from mwaactl.deployment import Deployment
-from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable, Unusable, UsageError
+from mwaactl.errors import CheckFailed, ControlError, LostRace, Unfinished, Unusable, UsageError
 from mwaactl.json_model import Instant, Model
 from mwaactl.ownership.parameter import Snapshot
 from mwaactl.ownership.reading import named, newest_owner
+from mwaactl.rollout.apart import apart, refuse_to_follow, refuse_update
 from mwaactl.rollout.engine import Change, Engine
+from mwaactl.rollout.home import REASON, RETURNS, is_to_return, record_that_it_stays
+from mwaactl.rollout.how import How
 from mwaactl.rollout.plan import Plan, Step, plan
 from mwaactl.rollout.ready import DIFFERS, await_ready, await_settled
 from mwaactl.switching.drain import DrainProgress, wait_until_drained
 from mwaactl.switching.plan import SwitchPlan
 from mwaactl.switching.write import carry_out
-
-REASON = "rollout"
-RETURNS = f"{REASON}, and back"  # in the history: a rollout that is to return the work
 
 Stage = Literal["plan", "apply", "step", "wait", "ready", "canary", "switch", "drain", "done"]
 
@@ -46,39 +45,40 @@ class Event(Model):
     steps: tuple[Step, ...] = ()
 
 
-@dataclass(frozen=True)
-class How:
-    """How to roll out.
-
-    `limit`: of each wait for Amazon and the standby; `drain`: of each drain, None: no limit.
-    """
-
-    back: bool = False
-    force: Collection[str] = ()
-    limit: timedelta = timedelta(hours=1)
-    drain: timedelta | None = None
-    reason: str = ""
-    canary: Canary | None = None
-
-
 class CanaryFailed(CheckFailed):
     """The first DAGs did badly and are back, or could not be moved: what stands is said."""
 
 
-def look(deployment: Deployment, engine: Engine) -> Plan:
+def look(deployment: Deployment, engine: Engine, how: How) -> Plan:
     """What a rollout would do now; nothing is touched.
 
-    Raises UsageError (one environment only), CheckFailed (it cannot be rolled out, or the program refuses
-    it), Unreachable, LostRace, Unusable.
+    Raises UsageError (one environment only, or a wrong option), CheckFailed (it cannot be rolled out, or the
+    program refuses it), Unreachable, LostRace, Unusable.
     """
+    how.check(deployment, _owner(deployment))
+    return _planned(deployment, engine)
+
+
+def _planned(deployment: Deployment, engine: Engine) -> Plan:
+    owner = _owner(deployment)
+    return plan(engine.preview(), owner, engine.needs(), deployment.name)
+
+
+def _owner(deployment: Deployment) -> Colour:
+    """The owner, beside which there is a standby."""
+    name = deployment.name
     if len(deployment.stack.airflow_environments) == 1:
         raise UsageError(
-            f"stack {deployment.name} has one environment: a rollout needs two. `pulumi up` updates the only "
-            "one, and interrupts its work. To add another: pulumi config set enable_blue_green true -s "
-            f"{deployment.name} && pulumi up -s {deployment.name}"
+            f"stack {name} has one environment: a rollout needs two. `pulumi up` updates the only one, and "
+            "interrupts its work. To add another, before you change anything else: pulumi config set "
+            f"enable_blue_green true -s {name} && pulumi up -s {name}"
         )
-    owner = _owner(deployment.ownership.read(), deployment.name)
-    return plan(engine.preview(), owner, engine.needs(), deployment.name)
+    owner = newest_owner(deployment.ownership.read().timeline)
+    if owner is None:
+        raise Unusable(
+            f"{named(None)} owns the work: name the one that is to own it: mwaactl switch blue -s {name}"
+        )
+    return owner
 
 
 def event_of(planned: Plan) -> Event:
@@ -99,7 +99,7 @@ def roll_out(
     """Apply what the stack's configuration and the program ask for; the owner is touched by nothing.
 
     `opened` reads the stack's outputs anew. `on_plan` is called once, before anything is touched, and may
-    raise. Raises as `look`, and Unfinished: then the message says what stands and how to go on.
+    raise. Raises as `look`, and Unfinished or LostRace: then the message says what stands and how to go on.
     """
     _Rollout(opened, engine, how, on_event, on_plan).run()
 
@@ -119,33 +119,48 @@ class _Rollout:
         self._decided = 0  # the version of the newest decision about all DAGs, as far as it is ours
         self._owner: Colour | None = None
         self._applied: set[Colour] = set()  # the owners beside whom the rest was brought up to date
+        self._home: Colour | None = None  # where --return takes the work
+        self._first: Colour | None = None  # whose the DAGs of --canary may be, while they are watched
         self._waiting = ""
         self._begun = False
+        self._touched = False  # whether this command has changed anything
 
     def run(self) -> None:
         try:
             self._run()
         except KeyboardInterrupt as error:
             raise self._explained("interrupted") from error
-        except (CheckFailed, Unreachable, Unfinished) as error:
-            if not self._begun or isinstance(error, CanaryFailed):
+        except CanaryFailed:
+            raise
+        except LostRace as error:
+            if not self._touched:
+                raise
+            raise LostRace(f"{error}. What this rollout has done until then stands") from error
+        except ControlError as error:
+            # Before anything is touched, a wrong option or an unusable stack is no half-done rollout.
+            if not self._touched and (not self._begun or isinstance(error, (UsageError, Unusable))):
                 raise
             raise self._explained(str(error)) from error
 
     def _run(self) -> None:
         # Before the preview, which takes minutes: a switch meanwhile is seen.
-        self._decided = self._deployment.ownership.read().timeline.owners[-1].version
-        planned = look(self._deployment, self._engine)
+        began = self._decided = self._deployment.ownership.read().timeline.owners[-1].version
+        planned = look(self._deployment, self._engine, self._how)
         self._read()
-        self._owner = planned.owner
-        home = self._home(planned.owner)
+        self._owner = self._home = planned.owner
+        # What changes the owner begins anew; an interrupted rollout has left the owner up to date.
+        returning = is_to_return(self._deployment.ownership, began)
+        if returning and self._how.back and not planned.rest:
+            self._home = planned.standby
         self._on_event(event_of(planned))
         self._on_plan(planned)
         self._begun = True
         while not self._pass(planned):
-            planned = look(self._deployment, self._engine)
-        if self._how.back and self._owner != home:
-            self._switch(home)
+            planned = _planned(self._deployment, self._engine)
+        if self._how.back and self._owner != self._home:
+            self._switch(self._home)
+        elif returning:
+            record_that_it_stays(self._deployment.ownership, began, self._owner)
         self._say("done", f"everything is applied, and {self._owner} owns the work")
 
     def _pass(self, planned: Plan) -> bool:
@@ -168,24 +183,27 @@ class _Rollout:
 
     def _close_books(self, planned: Plan) -> None:
         """End a switch that somebody (or a rollout that was killed) has left unfinished."""
-        timeline = self._read().timeline
-        books = timeline.drains(planned.standby)
-        unfinished = any(book.dag_id is None for book in books)  # a switch of all DAGs: held ones follow
-        alone = [dag for dag in sorted(timeline.dags) if newest_owner(timeline, dag) == planned.standby]
-        if alone and not unfinished and any(step.side == "standby" for step in planned.first):
-            self._refuse_alone(planned, alone)
+        timeline, standby = self._read().timeline, planned.standby
+        books = timeline.drains(standby)
+        updated = any(step.side == "standby" for step in planned.first)
+        if not any(book.dag_id is None for book in books):  # of a switch of all DAGs: held ones follow
+            if updated and (alone := apart(timeline, standby)):
+                raise refuse_update(standby, planned.owner, alone, self._deployment.name)
+            if planned.rest:
+                self._refuse_to_follow(timeline, standby)
         if books:
             self._drain(planned.owner)
-        if planned.first and timeline.drains(planned.owner):
-            self._refuse_alone(
-                planned, sorted(book.dag_id for book in timeline.drains(planned.owner) if book.dag_id)
-            )
+        if updated and (open_books := timeline.drains(planned.owner)):
+            alone = sorted(book.dag_id for book in open_books if book.dag_id)
+            raise refuse_update(standby, planned.owner, alone, self._deployment.name)
 
-    def _refuse_alone(self, planned: Plan, dags: Collection[str]) -> None:
-        raise UsageError(
-            f"{planned.standby} owns {', '.join(dags)}, so it cannot be updated. Bring them back first: "
-            f"mwaactl switch {planned.owner} --wait -s {self._deployment.name}"
-        )
+    def _refuse_to_follow(self, timeline: Timeline, target: Colour) -> None:
+        first = self._first_of(target)
+        refuse_to_follow(timeline, target, other_colour(target), first, self._deployment.name)
+
+    def _first_of(self, target: Colour) -> Canary | None:
+        """What moves to this side before the rest: nothing, if that is the return."""
+        return None if self._how.back and target == self._home else self._how.canary
 
     def _apply(self, planned: Plan, *, whole: bool) -> None:
         standby, steps = planned.standby, planned.first
@@ -195,6 +213,7 @@ class _Rollout:
         left = "" if whole else f", without {planned.owner}"
         self._say("apply", f"pulumi up: {what}{left}")
         self._applied.add(planned.owner)
+        self._touched = True
 
         def begun(change: Change) -> None:
             self._say("step", f"{change.action} {change.type.rpartition(':')[2]} {change.name}")
@@ -211,17 +230,21 @@ class _Rollout:
         """Wait until `target` can take the work, give it, and wait until the other side has drained."""
         switch = self._ready(target)
         self._say("ready", f"{target} passes {len(switch.checks)} checks, and its gate is proven")
-        if self._how.canary is not None and not switch.already and self._way_out(target):
-            self._go_first(target, self._how.canary)
+        # Of the plan's own snapshot: what is written is based on it, or loses the race.
+        self._refuse_to_follow(switch.before.timeline, target)
+        first = self._first_of(target)
+        if first is not None and not switch.already:
+            self._go_first(target, first)
             switch = self._ready(target)
+            self._refuse_to_follow(switch.before.timeline, target)
         self._read()
-        reason = RETURNS if self._how.back and self._way_out(target) else REASON
+        reason = RETURNS if self._how.back and target != self._home else REASON
         if self._how.reason:
             reason += f": {self._how.reason}"
         result = carry_out(switch, reason=reason)
         if result.changed and not switch.continues:
             self._decided = result.version
-        self._owner = target
+        self._owner, self._first, self._touched = target, None, True
         held = f"; held until idle: {', '.join(dag.dag_id for dag in result.held)}" if result.held else ""
         self._say("switch", f"{target} owns what is due from now on (version {result.version}){held}")
         self._drain(target)
@@ -239,6 +262,7 @@ class _Rollout:
             self._say("canary", f"{soak}; {left.total_seconds():.0f} s left")
 
         self._read()
+        self._first, self._touched = target, True
         try:
             progress(
                 self._deployment,
@@ -291,33 +315,18 @@ class _Rollout:
             )
         return snapshot
 
-    def _home(self, owner: Colour) -> Colour:
-        """Where --return takes the work: of an interrupted rollout, to where it began."""
-        if not self._how.back:
-            return owner
-        why = next(
-            (v.description for v in self._deployment.ownership.versions() if v.number == self._decided), ""
-        )
-        return other_colour(owner) if f": {RETURNS}" in why else owner
-
-    def _way_out(self, target: Colour) -> bool:
-        """Whether the switch to `target` is no return."""
-        return self._home(other_colour(target)) == other_colour(target)
-
     @property
     def _again(self) -> str:
         """The command that goes on, with all that the outcome depends on."""
-        how, config = self._how, self._engine.config_file
-        options = [
-            *(["--config-file", config] if config else []),
-            *(["--return"] if how.back else []),
-            *(word for name in sorted(how.force) for word in ("--force", name)),
-            *(how.canary.options if how.canary else ()),
-        ]
+        config = self._engine.config_file
+        options = [*(["--config-file", config] if config else []), *self._how.options]
         return shlex.join(["mwaactl", "rollout", *options, "-s", self._deployment.name])
 
     def _explained(self, why: str) -> Unfinished:
-        stands = f"{named(self._owner)} owns the work, and nothing that owns work was touched"
+        if not self._begun:
+            return Unfinished(f"{why} before anything was touched. To begin again: {self._again}")
+        first = f" ({self._first} perhaps the first DAGs)" if self._first else ""
+        stands = f"{named(self._owner)} owns the work{first}, and nothing that owns work was touched"
         return Unfinished(f"{why}. {stands}. To go on: {self._again}")
 
     def _wait(self, text: str) -> None:
@@ -327,15 +336,6 @@ class _Rollout:
 
     def _say(self, stage: Stage, text: str) -> None:
         self._on_event(Event(at=clock.now(), stage=stage, text=text, owner=self._owner))
-
-
-def _owner(snapshot: Snapshot, name: str) -> Colour:
-    owner = newest_owner(snapshot.timeline)
-    if owner is None:
-        raise Unusable(
-            f"{named(None)} owns the work: name the one that is to own it: mwaactl switch blue -s {name}"
-        )
-    return owner
 
 
 def _summary(planned: Plan) -> str:

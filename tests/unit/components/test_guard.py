@@ -213,12 +213,12 @@ def test_a_change_of_both_is_to_be_made_one_by_one() -> None:
     assert "green cannot take over, because it would be replaced (x)" in lines[1]
 
 
-def interrupted(*, both: bool) -> list[str]:
-    return list(interruption("blue", UPDATED, "s", both=both, tasks="ends its tasks"))
+def interrupted(existing: Sequence[Colour], planned: Sequence[Colour]) -> list[str]:
+    return list(interruption("blue", UPDATED, "s", existing, planned, tasks="ends its tasks"))
 
 
 def test_an_update_of_the_owner_is_said_with_the_rollout_that_avoids_it() -> None:
-    lines = interrupted(both=True)
+    lines = interrupted(BOTH, BOTH)
     assert lines[0] == "blue owns work and would be updated (y)."
     assert "20-30 minutes" in lines[1]
     assert "and it ends its tasks." in lines[1]
@@ -226,11 +226,35 @@ def test_an_update_of_the_owner_is_said_with_the_rollout_that_avoids_it() -> Non
 
 
 def test_an_update_of_the_only_environment_names_the_second() -> None:
-    lines = interrupted(both=False)
+    lines = interrupted(["blue"], ["blue"])
+    assert "undo the change" in lines[2]
     assert commands(lines) == [
         "pulumi config set enable_blue_green true -s s",
         "pulumi up -s s",
         "mwaactl rollout -s s",
+    ]
+
+
+def test_an_update_with_a_second_environment_that_comes_names_the_order() -> None:
+    lines = interrupted(["blue"], BOTH)
+    assert "undo the change" in lines[2]
+    assert commands(lines) == ["pulumi up -s s", "mwaactl rollout -s s"], "the setting is there"
+
+
+def test_an_update_with_a_second_environment_that_goes_names_the_order() -> None:
+    assert commands(interrupted(BOTH, ["blue"])) == [
+        "pulumi config set enable_blue_green true -s s",
+        "mwaactl rollout --return -s s",
+        "pulumi config set enable_blue_green false -s s",
+        "pulumi up -s s",
+    ]
+
+
+def test_an_owner_is_not_replaced_while_the_other_goes() -> None:
+    lines = refused({"blue": REPLACED, "green": REMOVED}, work("blue"))
+    assert commands(lines)[:2] == [
+        "pulumi config set enable_blue_green true -s s",
+        "mwaactl rollout --return -s s",
     ]
 
 
@@ -349,6 +373,40 @@ def test_an_update_of_the_owner_fails_and_names_the_rollout() -> None:
 
 def test_one_setting_allows_an_update_of_the_owner_with_a_warning() -> None:
     (warning,) = update(BLUE_OWNS, blue={"max_workers": 9}, update_owner_in_place=True).warnings
+    assert "blue owns work and would be updated (max_workers 5 -> 9" in warning
+
+
+@pytest.mark.parametrize(
+    ("before_it", "after_it", "named"),
+    [
+        ("hamarquez", "fullha", ["pulumi up -s fullha", "mwaactl rollout -s fullha"]),
+        (
+            "fullha",
+            "hamarquez",
+            [
+                "pulumi config set enable_blue_green true -s fullha",
+                "mwaactl rollout --return -s fullha",
+                "pulumi config set enable_blue_green false -s fullha",
+                "pulumi up -s fullha",
+            ],
+        ),
+    ],
+    ids=["green is added", "green is removed"],
+)
+def test_a_mode_that_changes_with_an_update_of_the_owner_fails_and_names_the_order(
+    before_it: str, after_it: str, named: list[str]
+) -> None:
+    def moved(**changes: Any) -> Deployment:
+        previous = before(before_it)
+        return deploy(after_it, changes, stack="fullha", previous=previous, parameter=BLUE_OWNS)
+
+    with pytest.raises(pulumi.RunError, match="blue owns work and would be updated") as raised:
+        moved(max_workers=9)
+    assert commands(str(raised.value).splitlines()) == [
+        *named,
+        "pulumi config set update_owner_in_place true -s fullha",
+    ]
+    (warning,) = moved(max_workers=9, update_owner_in_place=True).warnings
     assert "blue owns work and would be updated (max_workers 5 -> 9" in warning
 
 

@@ -11,10 +11,12 @@ import pytest
 from bluegreen.timeline import Colour
 
 from mwaactl.canary.progressive import Canary
-from mwaactl.errors import CheckFailed, LostRace, Unfinished, UsageError
+from mwaactl.errors import CheckFailed, ControlError, LostRace, Unfinished, Unusable, UsageError
+from mwaactl.ownership.parameter import Ownership
 from mwaactl.ownership.reading import newest_owner
 from mwaactl.rollout.engine import Change, Engine
-from mwaactl.rollout.rollout import Event, How, look, roll_out
+from mwaactl.rollout.how import How
+from mwaactl.rollout.rollout import Event, look, roll_out
 from mwaactl.switching.drain import wait_until_drained
 from tests.fakes.airflow.model import Run, Task
 from tests.fakes.airflow.probed import probed_clients, side
@@ -28,6 +30,7 @@ from tests.fakes.mwaactl.switches import switched
 
 BOTH = (ENVIRONMENTS["blue"], ENVIRONMENTS["green"])
 EVERYTHING = (*BOTH, DASHBOARD)
+SOAK = timedelta(minutes=10)
 
 
 @pytest.fixture
@@ -46,10 +49,18 @@ def rolled_out(engine: FakeEngine, **how: Any) -> list[Event]:
     return events
 
 
-def roll(engine: FakeEngine, events: list[Event], killed_at: int | None = None, **how: Any) -> None:
+def roll(
+    engine: FakeEngine,
+    events: list[Event],
+    killed_at: int | None = None,
+    stop: str | None = None,
+    **how: Any,
+) -> None:
+    """`killed_at`, `stop`: the number or the stage of the event at which it is killed."""
+
     def note(event: Event) -> None:
         events.append(event)
-        if len(events) - 1 == killed_at:
+        if len(events) - 1 == killed_at or event.stage == stop:
             raise Killed
 
     aws = engine.aws
@@ -193,6 +204,84 @@ def test_steps_that_come_back_in_each_preview_end_it(aws: FakeClients) -> None:
         rolled_out(Stubborn(aws, changes(*EVERYTHING)))
 
 
+def test_an_interruption_of_the_first_preview_says_that_nothing_was_touched(
+    aws: FakeClients, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted() -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "preview", interrupted)
+    with pytest.raises(Unfinished) as raised:
+        rolled_out(engine)
+    said = "interrupted before anything was touched. To begin again: mwaactl rollout -s fullha"
+    assert str(raised.value) == said
+
+
+@pytest.mark.parametrize("error", [UsageError, Unusable, LostRace])
+def test_whatever_ends_it_after_the_update_says_what_stands(
+    aws: FakeClients, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, error: type[ControlError]
+) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise error("this is wrong")
+
+    monkeypatch.setattr("mwaactl.rollout.rollout.await_ready", fails)
+    with pytest.raises(ControlError, match=r"^this is wrong\. .*stands|^this is wrong\. blue owns") as raised:
+        rolled_out(engine)
+    assert type(raised.value) is (LostRace if error is LostRace else Unfinished)
+    assert engine.runs
+
+
+# --- the way back ---
+
+
+def test_a_rollout_that_ends_without_the_way_back_ends_the_promise(
+    aws: FakeClients, engine: FakeEngine
+) -> None:
+    with pytest.raises(Killed):
+        roll(engine, [], stop="switch", back=True)
+    rolled_out(engine)
+    assert (owner(aws), engine.wanted) == ("green", {}), "the operator has decided to stay there"
+    for wanted in (BOTH, (DASHBOARD,), ()):
+        aws.ssm.clock.forward(86400)
+        engine.wanted = changes(*wanted)
+        rolled_out(engine, back=True)
+        assert owner(aws) == "green", wanted
+    history = deployment(aws).ownership.history().versions
+    assert any(each.why == "mwaactl: a rollout has ended, and the work stays on green" for each in history)
+
+
+def test_a_change_of_the_owner_is_a_rollout_of_its_own(aws: FakeClients, engine: FakeEngine) -> None:
+    """The interrupted one was ended by hand: by `pulumi up`, which leaves no record."""
+    with pytest.raises(Killed):
+        roll(engine, [], stop="switch", back=True)
+    aws.ssm.clock.forward(3600)
+    wait_until_drained(deployment(aws), "green")
+    aws.ssm.clock.forward(86400)
+    engine.wanted = changes(*BOTH)
+    events = rolled_out(engine, back=True)
+    assert owner(aws) == "green"
+    assert stages(events).count("switch") == 2
+
+
+def test_the_record_that_the_work_stays_is_written_again_if_another_writer_was_first(
+    aws: FakeClients, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Killed):
+        roll(engine, [], stop="switch", back=True)
+    write, attempts = Ownership.write, [0]
+
+    def crowded(self: Ownership, before: Any, timeline: Any, description: str, *more: Any) -> Any:
+        if "stays on" in description:
+            attempts[0] += 1
+            if attempts[0] == 1:
+                raise LostRace("another writer was first")
+        return write(self, before, timeline, description, *more)
+
+    monkeypatch.setattr(Ownership, "write", crowded)
+    rolled_out(engine)
+    assert attempts == [2]
+
+
 # --- others ---
 
 
@@ -323,9 +412,68 @@ def test_what_removes_the_standby_is_no_rollout(engine: FakeEngine) -> None:
     assert "pulumi up -s fullha" in str(raised.value)
 
 
+def test_what_removes_the_standby_and_changes_the_owner_is_rolled_out_first(engine: FakeEngine) -> None:
+    engine.wanted[ENVIRONMENTS["green"]] = Change(ENVIRONMENTS["green"], "delete")
+    with pytest.raises(CheckFailed, match=r"removes mwaa-green.* changes mwaa-blue, which owns") as raised:
+        rolled_out(engine)
+    order = ["enable_blue_green true", "mwaactl rollout --return", "enable_blue_green false", "pulumi up -s"]
+    said = str(raised.value)
+    assert sorted(order, key=said.index) == order
+    assert engine.runs == []
+
+
 def test_one_environment_alone_is_no_rollout(aws: FakeClients, engine: FakeEngine) -> None:
     with pytest.raises(UsageError, match="has one environment"):
-        look(deployment(aws, "standard"), cast(Engine, engine))
+        look(deployment(aws, "standard"), cast(Engine, engine), How())
+
+
+# --- wrong options ---
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ({"force": {"polls"}}, "--force: there is no check polls"),
+        ({"canary": Canary(dags=("w_1", "nope"), soak=SOAK)}, "--canary: blue has no DAG 'nope', but .*w_1"),
+    ],
+    ids=["force", "canary"],
+)
+def test_a_wrong_option_is_found_before_anything_is_touched(
+    monkeypatch: pytest.MonkeyPatch, how: dict[str, Any], why: str
+) -> None:
+    aws, engine, _ = working(monkeypatch)
+    with pytest.raises(UsageError, match=why):
+        rolled_out(engine, **how)
+    with pytest.raises(UsageError, match=why):
+        look(deployment(aws), cast(Engine, engine), How(**how))
+    assert engine.runs == []
+
+
+def test_percents_of_no_dag_are_found_before_anything_is_touched(
+    aws: FakeClients, engine: FakeEngine
+) -> None:
+    for each in aws.mwaa.models.values():
+        for dag in each.dags.values():
+            dag.paused = True
+    with pytest.raises(UsageError, match="no DAG has a next run to count percents of"):
+        rolled_out(engine, canary=Canary(percents=(10,), soak=SOAK))
+    assert engine.runs == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--force", "polls"), ("--canary", "nope"), ("--canary-percent", "abc")],
+    ids=" ".join,
+)
+def test_a_dry_run_finds_wrong_options(
+    options: tuple[str, ...], aws: FakeClients, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = commands(monkeypatch, aws)
+    monkeypatch.setattr("mwaactl.rollout.engine.Engine", lambda *_: engine)
+    for dry in ((), ("--dry-run",)):
+        result = run("rollout", "-s", "fullha", *options, *dry)
+        assert (result.exit_code, options[1] in result.stderr) == (2, True), result.output
+    assert engine.runs == []
 
 
 # --- the command ---
@@ -385,7 +533,7 @@ def working(
         return Does("failed" if fails and (colour, dag) == ("green", "w_1") else "success")
 
     aws = working_clients(monkeypatch, 2, does)
-    canary = Canary(dags=("w_1",), soak=timedelta(minutes=10))
+    canary = Canary(dags=("w_1",), soak=SOAK)
     return aws, FakeEngine(aws, changes(*EVERYTHING)), canary
 
 
@@ -419,3 +567,81 @@ def test_killed_while_it_watches_the_same_command_goes_on(monkeypatch: pytest.Mo
     rolled_out(engine, canary=canary)
     assert (engine.wanted, engine.refused) == ({}, [])
     assert owner(aws) == "green"
+
+
+def test_killed_while_it_watches_it_goes_on_beside_a_shared_step_that_comes_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As of a stack of the nightly audit, which has the outputs of both sides."""
+
+    class ComesBack(FakeEngine):
+        def _apply(self, each: str) -> None:
+            if each != DASHBOARD or ENVIRONMENTS["blue"] not in self.wanted:
+                super()._apply(each)
+
+    # What the first DAGs have left on blue is still at work.
+    aws = working_clients(monkeypatch, 2, lambda side, _dag, _due: Does(takes=3000 if side == "blue" else 20))
+    engine, canary = ComesBack(aws, changes(*EVERYTHING)), Canary(dags=("w_1",), soak=SOAK)
+    with pytest.raises(Killed):
+        roll(engine, [], stop="canary", canary=canary)
+    assert standing(aws).drains("blue")
+    rolled_out(engine, canary=canary)
+    assert (engine.wanted, engine.refused, owner(aws)) == ({}, [], "green")
+
+
+@pytest.mark.parametrize("dags", [(), ("w_0",)], ids=["none", "others"])
+def test_what_another_rollout_watches_is_not_moved_on(
+    monkeypatch: pytest.MonkeyPatch, dags: tuple[str, ...]
+) -> None:
+    aws, engine, canary = working(monkeypatch)
+    second = Canary(dags=dags, soak=SOAK) if dags else None
+    refused: list[str] = []
+
+    def meanwhile(event: Event) -> None:
+        if event.stage == "canary" and not refused:
+            with pytest.raises(LostRace) as raised:
+                rolled_out(engine, canary=second)
+            refused.append(str(raised.value))
+
+    first = How(canary=canary)
+    roll_out(lambda: deployment(aws), cast(Engine, engine), first, on_event=meanwhile)
+    assert "green owns w_1 already" in refused[0]
+    assert "repeat it with its own options (--canary)" in refused[0]
+    assert "mwaactl switch blue --wait -s fullha" in refused[0]
+    assert (owner(aws), engine.wanted) == ("green", {}), "the first has ended as it should"
+
+
+def test_what_another_rollout_moves_before_the_switch_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    aws, engine, _ = working(monkeypatch)
+
+    def meanwhile(event: Event) -> None:
+        if event.text.startswith("until green is ready"):
+            switched(aws, "green", "w_1", force={"same-plugins"})
+
+    with pytest.raises(
+        LostRace, match=r"green owns w_1 already.*What this rollout has done until then stands"
+    ):
+        roll_out(lambda: deployment(aws), cast(Engine, engine), How(), on_event=meanwhile)
+    assert owner(aws) == "blue"
+
+
+def test_percents_go_on_with_what_has_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    aws, engine, canary = working(monkeypatch)
+    with pytest.raises(Killed):
+        roll(engine, [], stop="canary", canary=canary)
+    rolled_out(engine, canary=Canary(percents=(50,), soak=SOAK))
+    assert (owner(aws), engine.wanted) == ("green", {})
+
+
+def test_of_the_same_rollout_twice_the_later_decision_loses(monkeypatch: pytest.MonkeyPatch) -> None:
+    aws, engine, canary = working(monkeypatch)
+    ended: list[Event] = []
+
+    def meanwhile(event: Event) -> None:
+        if event.stage == "canary" and not ended:
+            ended.append(event)
+            rolled_out(engine, canary=canary)
+
+    with pytest.raises(LostRace, match=r"another operator.*What this rollout has done until then stands"):
+        roll_out(lambda: deployment(aws), cast(Engine, engine), How(canary=canary), on_event=meanwhile)
+    assert (owner(aws), engine.wanted) == ("green", {})
