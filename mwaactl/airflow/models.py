@@ -31,6 +31,11 @@ class Dag(Model):
     catchup: bool | None = None  # None: the list of DAGs does not report it
 
     @property
+    def endless(self) -> bool:
+        """Whether each run becomes due when the one before it ends: at other instants on each side."""
+        return self.schedule == "@continuous"
+
+    @property
     def alone(self) -> bool:
         """Whether its settings let only one run, or one task, work at a time."""
         return 1 in (self.max_active_runs, self.max_active_tasks)

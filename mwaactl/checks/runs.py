@@ -68,7 +68,7 @@ def same_instants(sides: Sides) -> Outcome:
         )
     if problems:
         return "fail", ". ".join(problems)
-    if endless := [dag_id for dag_id in active if target[dag_id].schedule == "@continuous"]:
+    if endless := [dag_id for dag_id in active if target[dag_id].endless]:
         return "warn", (
             f"@continuous, so due at different instants on each side: {listed(endless)}. Around the switch a "
             "run may come early or late"
@@ -83,7 +83,7 @@ def _early_on_airflow_2(sides: Sides, target: Dag, source: Dag) -> bool:
 
 def _different_instants(sides: Sides, target: Dag, source: Dag) -> str | None:
     """Evidence that the two sides have different due instants; None if there is none."""
-    if "@continuous" in (target.schedule, source.schedule):
+    if target.endless or source.endless:
         return None
     on_target, on_source = target.next_run_after, source.next_run_after
     if on_target is None or on_source is None:

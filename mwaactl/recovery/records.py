@@ -80,7 +80,10 @@ class SideRecords:
 
     def passes_over(self, dag_id: str, due: datetime) -> bool:
         """Whether Airflow itself creates no run for this instant: with `catchup=False` it passes over those
-        that become due while as many runs as the DAG may have are unfinished."""
+        that become due while as many runs as the DAG may have are unfinished. What is due on the other side
+        of a `@continuous` DAG never is here."""
+        if (dag := self.dags.get(dag_id)) is not None and dag.endless:
+            return True
         history = self.histories.get(dag_id)
         if history is None or history.catchup or history.max_active_runs is None:
             return False

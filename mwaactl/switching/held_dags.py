@@ -53,7 +53,7 @@ class Activity:
         """The reason why the DAG is not idle up to `until`; None if it is."""
         why = self._busy(dag_id, until)
         dag = self.dags.get(dag_id)
-        if why is None or dag is None or dag.schedule != "@continuous":
+        if why is None or dag is None or not dag.endless:
             return why
         return (
             f"{why}; @continuous is never idle: --dag {dag_id} --force serial-dags moves it, overlapping once"

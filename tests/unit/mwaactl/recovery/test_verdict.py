@@ -329,3 +329,12 @@ def test_a_run_of_a_former_environment_that_both_others_executed_names_them() ->
     assert isinstance(finding, Finding)
     assert finding.detail == "blue and green worked on it"
     assert (finding.owner, finding.backfill_on) == (None, None)
+
+
+def test_what_is_due_on_one_side_only_is_nobodys_omission() -> None:
+    """Each side of a `@continuous` DAG has its own instants."""
+    owner, mirror = side(None), side("skipped")
+    assert name(judge(records(owner, mirror), KEY)) == "nobody"
+    endless = owner.dags["etl"].model_copy(update={"schedule": "@continuous"})
+    owner = replace(owner, dags={"etl": endless})
+    assert judge(records(owner, mirror), KEY) == "passed over"
