@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,12 +91,14 @@ def wheel_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
     again = f"mwaactl requirements package -o {path}"
     try:
         wheels = Wheels.of(path)
+        reasons = [*_of_folder(wheels), *_of_environment(wheels, version, lines)]
     except (OSError, ValueError) as error:
         yield Problem("wheels_folder", path, f"a folder of wheels, to be made by: {again} ({error})")
         return
-    for reason in (*_of_folder(wheels), *_of_environment(wheels, version, lines)):
+    for reason in reasons:
         yield Problem("wheels_folder", path, f"made anew by: {again} ({reason})")
-    yield from _of_plugins(wheels, known.get("plugins_folder"))
+    with suppress(OSError):  # a problem of plugins_folder's own
+        yield from _of_plugins(wheels, known.get("plugins_folder"))
 
 
 def _of_folder(wheels: Wheels) -> Iterator[str]:
