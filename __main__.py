@@ -11,6 +11,7 @@ from components.airflow.lost_lineage import LostLineage, LostLineageArgs
 from components.airflow.mwaa import Mwaa, MwaaArgs
 from components.airflow.nightly_audit import NightlyAudit, NightlyAuditArgs
 from components.config.settings import Settings
+from components.existing import network_and_zones
 from components.guard import environments_of, guard, previous_outputs
 from components.key import key_of_the_stack
 from components.left_alone import left_alone
@@ -21,11 +22,8 @@ from components.monitoring.monitoring import Monitoring, MonitoringArgs
 from components.monitoring.topic import AlarmTopic, AlarmTopicArgs
 from components.network import Network, NetworkArgs, check_way_out
 from components.operator_policies import Operated, auditor, operator_policies
-from components.own_buckets import check_log_bucket, check_own_buckets
-from components.own_network import own_network
 from components.ownership import INITIAL_OWNER, Names, Ownership, OwnershipArgs
 from components.partition import Partition
-from components.region import check_workers, choose_zones
 from components.sizing import warn_of_small_sizes
 from components.tagging import tag_everything
 from components.traffic_logs import access_logs_of_the_stack, traffic_logs_of_the_stack
@@ -36,11 +34,7 @@ tag_everything(settings.all_tags)
 
 # The guard runs first: nothing is registered if that would take away the environment that owns the work.
 previous = previous_outputs()
-own = own_network(settings, previous)
-zones = choose_zones(settings, previous, () if own is None else own.zones)
-check_workers(settings)
-check_own_buckets(settings, previous)
-check_log_bucket(settings)
+own, zones = network_and_zones(settings, previous)
 existing = environments_of(previous)
 plans = {colour: planned(settings, colour, names, zones, existing.get(colour)) for colour in settings.colours}
 check_way_out(settings, zones, previous, plans)

@@ -11,6 +11,7 @@ import pulumi_aws as aws
 from components.config.files import AUTHORITIES
 from components.config.settings import Settings
 from components.network import HA_ENDPOINT_SERVICES, NO_SUCH_SERVICE, SERVICES_OF_ALL, OwnNetwork
+from components.refusals import Refusals
 
 INTERNET = "0.0.0.0/0"
 # Addresses in each subnet beside Airflow's: a load balancer wants 8 that are free, a database and nodes few.
@@ -24,8 +25,17 @@ def own_network(settings: Settings, previous: Mapping[str, Any]) -> OwnNetwork |
 
     `previous`: the stack's outputs. What the stack has in the network already needs no more room.
     """
+    network, refusals = None, Refusals()
+    with refusals.kept():
+        network = _network(settings, previous)
+    with refusals.kept():
+        _check_groups(settings, settings.vpc_id or previous.get("vpc_id"))
+    refusals.raise_all()
+    return network
+
+
+def _network(settings: Settings, previous: Mapping[str, Any]) -> OwnNetwork | None:
     if settings.vpc_id is None:
-        _check_groups(settings, previous.get("vpc_id"))
         return None
     try:
         vpc = aws.ec2.get_vpc(id=settings.vpc_id)
@@ -45,7 +55,6 @@ def own_network(settings: Settings, previous: Mapping[str, Any]) -> OwnNetwork |
             f"The network {settings.vpc_id} is not as Amazon MWAA needs it; nothing was changed:\n{lines}\n"
             + _commands(settings, "vpc_id", "private_subnet_ids[0]", "private_subnet_ids[1]")
         )
-    _check_groups(settings, settings.vpc_id)
     first, second = subnets
     cidrs = [each.cidr_block for each in vpc.cidr_block_associations if each.state == "associated"]
     return OwnNetwork(
@@ -130,7 +139,7 @@ def _unreachable(settings: Settings, routes: Sequence[Any]) -> Iterator[str]:
 
 def _check_groups(settings: Settings, vpc_id: str | None) -> None:
     """The security groups that the environments get beside their own are in the stack's VPC."""
-    problems = []
+    problems: dict[str, str] = {}  # by where they are set: both environments may have the stack's
     for colour in settings.colours:
         key = settings.path(colour, "security_group_ids").replace("--path ", "")
         for index, group in enumerate(settings.environment(colour).security_group_ids):
@@ -140,12 +149,12 @@ def _check_groups(settings: Settings, vpc_id: str | None) -> None:
                 there = f"no VPC ({error})"
             if there != vpc_id:
                 what = f"the stack's is {vpc_id}" if vpc_id else "the stack's VPC does not exist yet"
-                problems.append(f"{key}[{index}] = {group} is in {there}; {what}")
+                problems[f"{key}[{index}]"] = f"{group} is in {there}; {what}"
     if problems:
-        lines = "\n".join(f"  {each}" for each in dict.fromkeys(problems))
+        lines = "\n".join(f"  {key} = {problem}" for key, problem in problems.items())
         raise pulumi.RunError(
             f"Security groups that cannot be used; nothing was changed:\n{lines}\n"
-            + _commands(settings, "security_group_ids[0]")
+            + _commands(settings, *problems)
         )
 
 

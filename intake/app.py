@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import logging
 import threading
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lineage_log.event import LARGEST, Event, UnreadableError
-from lineage_log.log import Log, new_key
+from lineage_log.event import LARGEST, Event, TooLargeError
+from lineage_log.log import Log
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -83,27 +82,34 @@ class Intake:
 
     def _take(self, body: bytes) -> None:
         """Write an event to the log. Raises RefusedError, and what boto3 raises."""
-        if len(body) > LARGEST:
-            raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"an event has at most {LARGEST} bytes")
         with self._parsing, _readable():
             event = Event.parse("", body)
             text = event.text
-            _check(json.loads(text.decode()), event)
-        packed = gzip.compress(text, mtime=0)
-        # The same event has the same key: one that is posted again, since no answer came, is there once.
-        self._log.write(new_key(event.instant, self._now(), text), packed)
+            # Stricter than the log's own readers: what is taken here must be JSON to every sink.
+            instant = _checked(json.loads(text.decode(), parse_constant=_refuse_constant), event)
+        # One that is posted again, since no answer came, is there once.
+        self._log.write_once(instant, text, self._now())
 
 
 @contextmanager
 def _readable() -> Iterator[None]:
     try:
         yield
-    except (UnreadableError, UnicodeDecodeError) as error:
+    except TooLargeError as error:
+        raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error)) from error
+    except ValueError as error:  # UnreadableError, and what JSON and UTF-8 raise
         raise RefusedError(HTTPStatus.BAD_REQUEST, str(error)) from error
 
 
-def _check(content: Any, event: Event) -> None:
-    """Raises RefusedError for what Marquez would refuse for good, and for evidence of what Airflow did."""
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _checked(content: Any, event: Event) -> datetime:
+    """The event's time.
+
+    Raises RefusedError for what Marquez would refuse for good, and for evidence of what Airflow did.
+    """
     if event.instant is None:
         raise RefusedError(HTTPStatus.BAD_REQUEST, "eventTime must be a time with a zone")
     owner = content.get("job") or content.get("dataset")
@@ -122,3 +128,4 @@ def _check(content: Any, event: Event) -> None:
             "an event of an Airflow run: the stack's environments write theirs themselves, and no others may"
         )
         raise RefusedError(HTTPStatus.FORBIDDEN, reason)
+    return event.instant

@@ -25,6 +25,13 @@ class UnreadableError(ValueError):
     """An object in the log is not an event; the message says why."""
 
 
+class TooLargeError(UnreadableError):
+    """It has more than `LARGEST` bytes, packed or unpacked."""
+
+    def __init__(self) -> None:
+        super().__init__(f"larger than {LARGEST} bytes")
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One event. `packed`: its compressed content in the log. `lane`: events of one lane keep their order.
@@ -96,6 +103,8 @@ class Event:
 
 def unpacked(raw: bytes) -> bytes:
     """The JSON text of an object's content. Raises UnreadableError."""
+    if len(raw) > LARGEST:
+        raise TooLargeError
     if not raw.startswith(b"\x1f\x8b"):
         text = raw  # uncompressed, such as one written by hand
     else:
@@ -105,7 +114,7 @@ def unpacked(raw: bytes) -> bytes:
         except (OSError, EOFError, zlib.error) as error:
             raise UnreadableError(f"not a complete gzip file: {error}") from error
     if len(text) > LARGEST:
-        raise UnreadableError(f"larger than {LARGEST} bytes")
+        raise TooLargeError
     return text
 
 

@@ -2,20 +2,21 @@
 
 A key is `events/YYYY/MM/DD/HH/<YYYYMMDDTHHMMSS.ffffffZ of the event>-<unique>.json.gz`, so keys sort by the
 time of their events. An object can appear after later keys have been read, if its writer was slow or its
-clock behind. Objects with other keys are not events and are ignored.
+clock behind. Objects with other keys, and empty ones, are not events and are ignored.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from lineage_log.event import LARGEST, Event, UnreadableError
+from lineage_log.event import LARGEST, Event, TooLargeError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -25,6 +26,8 @@ SET_ASIDE = "set-aside/"
 SINKS = "sinks/"  # sinks/NAME/...: what that further sink refused
 AFTER_ALL = EVENTS + "~"  # no key of an event sorts after it
 OLDEST, NEWEST = timedelta(days=400), timedelta(minutes=5)  # of the time of an event that is written
+PLACE = "place"  # metadata of an empty object: the key under which its event is
+ATTEMPTS = 3  # to create an object that somebody else is creating, too
 _TIME = re.compile(r"(\d{8}T\d{6}\.\d{6})Z[^/]*$")
 
 
@@ -50,13 +53,8 @@ def key_at(instant: datetime) -> str:
     return f"{hour_prefix(instant)}{instant.astimezone(UTC):%Y%m%dT%H%M%S.%f}Z"
 
 
-def new_key(instant: datetime | None, now: datetime, content: bytes) -> str:
-    """The key of an event that is written now. One whose time is out of bounds has a wrong clock.
-
-    The same rule as that of Airflow's transport, but the unique part is a hash of the content.
-    """
-    if instant is None or not now - OLDEST <= instant <= now + NEWEST:
-        instant = now
+def new_key(instant: datetime, content: bytes) -> str:
+    """The key of an event at `instant`, the same for the same content."""
     return f"{key_at(instant)}-{hashlib.sha256(content).hexdigest()[:12]}.json.gz"
 
 
@@ -91,7 +89,9 @@ class Log:
             yield [
                 ListedObject(entry["Key"], instant, entry["LastModified"], entry["Size"])
                 for entry in objects
-                if entry["Key"] <= until and (instant := instant_of(entry["Key"])) is not None
+                if entry["Key"] <= until
+                and entry["Size"]
+                and (instant := instant_of(entry["Key"])) is not None
             ]
 
     def at(self, instant: datetime) -> list[ListedObject]:
@@ -112,22 +112,51 @@ class Log:
                 return None
             raise
         if answer["ContentLength"] > LARGEST:
-            raise UnreadableError(f"larger than {LARGEST} bytes")
+            raise TooLargeError
         if answer["ContentLength"] > most:
             answer["Body"].close()
             raise LargeObjectError
         # The whole body: only then does boto3 check that it is complete.
         return Event.parse(key, answer["Body"].read())
 
-    def write(self, key: str, packed: bytes) -> None:
-        """Write an event, compressed by gzip."""
-        self._s3.put_object(
-            Bucket=self._bucket,
-            Key=key,
-            Body=packed,
-            ContentType="application/json",
-            ContentEncoding="gzip",
-        )
+    def write_once(self, instant: datetime, content: bytes, now: datetime) -> None:
+        """Write an event of the time `instant`, unless it is there: a newer object would be delivered again.
+
+        One whose time is out of bounds has a wrong clock, and no reader would look for it there soon: it is
+        kept under the time `now`. As that is another when it is written again, an empty object is first put
+        under the time that it says, and names the other.
+        """
+        packed, own = gzip.compress(content, mtime=0), new_key(instant, content)
+        place = own if now - OLDEST <= instant <= now + NEWEST else new_key(now, content)
+        created = self._create(own, packed) if place == own else self._create(own, b"", {PLACE: place})
+        if not created:
+            # The event itself, or its place; whoever put that may have got no further.
+            place = self._s3.head_object(Bucket=self._bucket, Key=own)["Metadata"].get(PLACE, own)
+        if place != own:
+            self._create(place, packed)
+
+    def _create(self, key: str, packed: bytes, metadata: Mapping[str, str] | None = None) -> bool:
+        """Whether there was no such object, and now there is."""
+        left = ATTEMPTS
+        while True:
+            try:
+                self._s3.put_object(
+                    Bucket=self._bucket,
+                    Key=key,
+                    Body=packed,
+                    ContentType="application/json",
+                    ContentEncoding="gzip",
+                    Metadata=metadata or {},
+                    IfNoneMatch="*",
+                )
+                return True
+            except ClientError as error:
+                left -= 1
+                code = error.response["Error"]["Code"]
+                if code == "PreconditionFailed":
+                    return False
+                if code != "ConditionalRequestConflict" or not left:
+                    raise
 
     def set_aside(self, key: str, reason: str, below: str = SET_ASIDE) -> None:
         """Copy a refused event `below` a prefix, with the reason in its metadata."""

@@ -23,11 +23,22 @@ def contents(variable: str, given: str) -> dict[str, str]:
     path = typed(given)
     try:
         read = yaml.safe_load(path.read_text())  # JSON is YAML
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise LocalError(f"{variable}={given}: {path} cannot be read: {error}") from error
     if not isinstance(read, dict):
         raise LocalError(f"{variable}={given}: {path} must be an object: names with their values")
-    return {str(name): value if isinstance(value, str) else json.dumps(value) for name, value in read.items()}
+    result = {}
+    for name, value in read.items():
+        try:
+            if not isinstance(name, str):
+                raise TypeError(f"YAML takes this name for {type(name).__name__}")
+            result[name] = value if isinstance(value, str) else json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise LocalError(
+                f"{variable}={given}: {name!r} in {path} is not text, nor anything that JSON has ({error}): "
+                "put it in quotes"
+            ) from error
+    return result
 
 
 def store(home: Home, outputs: Mapping[str, Any], given: Mapping[str, Mapping[str, str]]) -> int:

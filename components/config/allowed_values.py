@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -24,6 +26,11 @@ def _matching(pattern: str, description: str) -> Any:
 def _none_if_empty(value: Any) -> Any:
     """In Pulumi.yaml, only an empty string can mean "not set"."""
     return None if value == "" else value
+
+
+def _nothing_if_empty(value: Any) -> Any:
+    """`pulumi config set` makes no empty list, with which an override could replace the stack's."""
+    return () if value == "" else value
 
 
 def _network(value: str) -> str:
@@ -74,6 +81,16 @@ def _not_arm(value: str) -> str:
 def _not_amazons(value: str) -> str:
     if value.lower().startswith(("aws", "ssm")):
         raise ValueError(value)
+    return value
+
+
+def _locatable(value: str) -> str:
+    """Raises ValueError for what no system takes for a path, and for the home of a user that there is not."""
+    try:
+        if b"\0" in os.fsencode(Path(value).expanduser()):
+            raise ValueError(value)
+    except RuntimeError as error:
+        raise ValueError(value) from error
     return value
 
 
@@ -183,9 +200,12 @@ Requirements = Annotated[
     tuple[str, ...], Field(description='a list of lines for pip, like ["pandas==2.3.3"]')
 ]
 FilePath = Annotated[
-    Annotated[str, Field(min_length=1)] | None,
+    Annotated[str, AfterValidator(_locatable)] | None,
     BeforeValidator(_none_if_empty),
-    Field(description="a path from the project's folder, or a whole one, or empty"),
+    Field(
+        description="a path from the project's folder, or a whole one, or empty (~NAME is the home of a user "
+        "of this machine)"
+    ),
 ]
 DagsFolder = Annotated[
     str,
@@ -282,6 +302,7 @@ RoleArn = Annotated[
 ]
 PolicyArns = Annotated[
     tuple[Annotated[str, Field(pattern=rf"^(?:{POLICY_ARN})$")], ...],
+    BeforeValidator(_nothing_if_empty),
     AfterValidator(_each_once),
     Field(max_length=19, description="a list of up to 19 different ARNs of managed policies of IAM"),
 ]

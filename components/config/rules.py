@@ -6,10 +6,10 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from components.config.airflow_versions import AIRFLOW_VERSIONS, at_least
+from components.config.airflow_versions import at_least
 
 SMALLEST_CLASS = "mw1.micro"
 # UTC; on different days, so that Amazon never maintains both at once.
@@ -22,13 +22,24 @@ WEEK, APART = 7 * 24 * 60, 24 * 60  # minutes
 class Problem:
     """One invalid setting.
 
-    `key` is a path as `pulumi config set --path` takes it; `allowed` completes "must be".
+    `key` is a path as `pulumi config set --path` takes it; `allowed` completes "must be". It is mended by
+    another value, by none (`remove`), or by an override that is an empty text (`empty`).
     """
 
     key: str
     value: Any
     allowed: str
     remove: bool = False
+    empty: bool = False
+
+    def of(self, colour: str, *, inherited: bool) -> Problem:
+        """The same of one environment. `inherited`: without an override, the stack's own value counts."""
+        key = f"{colour}.{self.key}"
+        if not (self.remove and inherited):
+            return replace(self, key=key)
+        return replace(
+            self, key=key, allowed=self.allowed.replace("removed", "empty", 1), remove=False, empty=True
+        )
 
     def text(self, stack: str) -> str:
         """The problem, and below it the commands that fix it."""
@@ -44,11 +55,14 @@ class Problem:
         """In this order. Pulumi sets lists and objects part by part only."""
         path = "--path " if re.search(r"[.\[]", self.key) else ""
         whole = isinstance(self.value, list | tuple | Mapping)
+        if self.empty:
+            yield f"set {path}{shlex.quote(self.key)} ''"
+            return
         if self.remove or whole:
             yield f"rm {path}{shlex.quote(self.key)}"
         else:
             yield f"set {path}{shlex.quote(self.key)} <value>"
-        if isinstance(self.value, list | tuple):
+        if isinstance(self.value, list | tuple) and not self.remove:
             yield from (f"set --path {shlex.quote(f'{self.key}[{index}]')} <value>" for index in range(2))
 
 
@@ -89,8 +103,11 @@ def environment_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
         )
 
 
-def stack_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
-    """The problems between the settings that both environments share; `known` as in `environment_rules`."""
+def stack_rules(known: Mapping[str, Any], environments: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
+    """The problems between the settings that both environments share, and between the two.
+
+    `known` as in `environment_rules`; so are `environments`, the settings of each environment of the stack.
+    """
     region = known.get("region")
     zones = known.get("availability_zones", ())
     if region is not None and any(zone[:-1] != region for zone in zones):
@@ -119,17 +136,17 @@ def stack_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
         allowed = "0, or access_log_bucket removed: that bucket's own rules say how long it keeps them"
         yield Problem("access_log_days", known["access_log_days"], allowed)
     yield from _network_rules(known)
-    yield from _one_each_rules(known)
+    yield from _one_each_rules(environments)
     if known.get("nat") == "none" and known.get("vpc_id") is None:
-        yield from _offline_rules(known)
-    yield from _maintenance_rules(known)
+        yield from _offline_rules(known, environments)
+    yield from _maintenance_rules(environments)
     low, high = known.get("aurora_min_capacity"), known.get("aurora_max_capacity")
     if high is not None and high < 1:
         yield Problem("aurora_max_capacity", high, "1 or more")
     elif low is not None and high is not None and low > high:
         yield Problem("aurora_max_capacity", high, f"aurora_min_capacity ({low}) or more")
     if known.get("nightly_audit") is True:
-        yield from _audit_rules(known)
+        yield from _audit_rules(environments)
     yield from _tag_rules(known.get("tags", {}))
 
 
@@ -153,12 +170,13 @@ def _network_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(key, value, allowed, remove=True)
 
 
-def _offline_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
+def _offline_rules(
+    known: Mapping[str, Any], environments: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Problem]:
     """What would be fetched from the internet must come another way."""
-    for colour in ("blue", "green") if known.get("enable_blue_green") is True else ("blue",):
-        overrides = known.get(colour, {})
-        if not overrides.get("wheels_folder", known.get("wheels_folder")):
-            key = f"{colour}.wheels_folder" if "wheels_folder" in overrides else "wheels_folder"
+    for colour, own in environments.items():
+        if "wheels_folder" in own and not own["wheels_folder"]:
+            key = f"{colour}.wheels_folder" if "wheels_folder" in known.get(colour, {}) else "wheels_folder"
             allowed = (
                 "set with nat none, which leads to no package index: mwaactl requirements package -o wheels"
             )
@@ -190,26 +208,22 @@ ONE_EACH = {
 }
 
 
-def _one_each_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
-    if known.get("enable_blue_green") is not True:
+def _one_each_rules(environments: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
+    if len(environments) < 2:
         return
     for key, allowed in ONE_EACH.items():
-        blue, green = (known.get(colour, {}).get(key, known.get(key)) or None for colour in ("blue", "green"))
+        blue, green = (own.get(key) for own in environments.values())
         if blue is not None and blue == green:
             yield Problem(f"green.{key}", green, allowed)
 
 
-def _maintenance_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
-    if known.get("enable_blue_green") is not True:
+def _maintenance_rules(environments: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
+    if len(environments) < 2 or any("maintenance_window" not in own for own in environments.values()):
         return
     windows = {
-        colour: known.get(colour, {}).get("maintenance_window") or known.get("maintenance_window") or default
-        for colour, default in MAINTENANCE.items()
+        colour: own["maintenance_window"] or MAINTENANCE[colour] for colour, own in environments.items()
     }
-    try:
-        begins = [_minutes(window) for window in windows.values()]
-    except (ValueError, AttributeError):  # an override that is not valid is a problem of its own
-        return
+    begins = [_minutes(window) for window in windows.values()]
     apart = abs(begins[0] - begins[1])
     if min(apart, WEEK - apart) < APART:
         allowed = (
@@ -224,17 +238,16 @@ def _minutes(window: str) -> int:
     return (DAYS.index(day) * 24 + int(hour)) * 60 + int(minute)
 
 
-def _audit_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
+def _audit_rules(environments: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
     """The audit runs with the Python packages of Airflow."""
-    for colour in ("blue", "green") if known.get("enable_blue_green") is True else ("blue",):
-        own = {**known, **known.get(colour, {})}
+    for own in environments.values():
         if own.get("execution_role_arn"):
             allowed = "false with execution_role_arn: the program would have to add permissions to the role"
             yield Problem("nightly_audit", True, allowed)
-        version, lines = own.get("airflow_version"), own.get("requirements", ())
+        version, lines = own.get("airflow_version"), own.get("requirements")
         if own.get("requirements_file"):
             continue  # its lines are not read here; of an audit that fails, an alarm tells
-        if version not in AIRFLOW_VERSIONS or at_least(version, "3.0"):
+        if version is None or lines is None or at_least(version, "3.0"):
             continue
         if not any(re.match(r"pydantic(?![\w.-])", line) for line in lines):
             allowed = f"false, or pydantic in requirements: Airflow {version} does not have it"

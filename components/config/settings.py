@@ -18,6 +18,7 @@ import pulumi
 import yaml
 from bluegreen.timeline import COLOURS, Colour
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from components.config import allowed_values as types
 from components.config.content import content_rules
@@ -163,9 +164,19 @@ class Settings(EnvironmentSettings):
         ]
         known, invalid = _checked(cls, {**raw, **own})
         problems += [replace(each, key="aws:region") if each.key == "region" else each for each in invalid]
-        problems += [*stack_rules(known), *_within(known)]
+        of_overrides: list[Problem] = []
+        environments: dict[str, dict[str, Any]] = {}
         for colour in COLOURS:
-            problems += _environment_problems(colour, known)
+            valid, wrong = _overrides(colour, known)
+            of_overrides += wrong
+            if colour == "blue" or known.get("enable_blue_green") is True:
+                environments[colour] = _merged(known, valid, known.get(colour, {}))
+        problems += [*stack_rules(known, environments), *_within(known), *of_overrides]
+        of_the_stack = list(_of_environment(known))
+        for colour in (each for each in COLOURS if each in environments):
+            for each in _of_environment(environments[colour]):
+                inherited = bool(known.get(each.key))
+                problems.append(each if each in of_the_stack else each.of(colour, inherited=inherited))
         if problems:
             raise SettingsError(problems, stack)
         return cls(**known)
@@ -272,8 +283,8 @@ def _checked(
             known[name] = adapter.validate_python(raw.get(name))
         except ValidationError as error:
             allowed = field.description or " or ".join(map(repr, get_args(field.annotation)))
-            parts = dict.fromkeys(each["loc"][0] for each in error.errors() if each["loc"])
-            problems += [_of_part(name, raw[name], part, allowed) for part in parts]
+            parts = {each["loc"][0]: each for each in reversed(error.errors()) if each["loc"]}
+            problems += [_of_part(name, raw[name], part, allowed) for part in reversed(parts.values())]
             if not parts:
                 problems.append(Problem(name, raw.get(name), allowed))
             elif isinstance(raw[name], Mapping):  # the rules look at the other values
@@ -282,26 +293,32 @@ def _checked(
     return known, problems
 
 
-def _of_part(name: str, value: Any, part: Any, allowed: str) -> Problem:
-    """The problem of one item of a list, or of one value of an object."""
-    if isinstance(part, int):
-        return Problem(f"{name}[{part}]", value[part], allowed)
-    return Problem(f"{name}{quoted(part)}", value[part], "removed, or a text in quotes", remove=True)
+def _of_part(name: str, value: Any, error: ErrorDetails, allowed: str) -> Problem:
+    """The problem of one item of a list, or of one key or value of an object."""
+    if isinstance(error["loc"][0], int):
+        return Problem(f"{name}[{error['loc'][0]}]", value[error["loc"][0]], allowed)
+    path = [str(part) for part in error["loc"] if part != "[key]"]
+    for part in path:
+        name, value = f"{name}{quoted(part)}", value[part]
+    expected = error.get("ctx", {}).get("expected")
+    if "[key]" in error["loc"]:
+        return Problem(name, value, f"removed: its name is none of {expected}", remove=True)
+    if expected is not None:
+        return Problem(name, value, expected)
+    kind = "an object" if error["type"] == "dict_type" else "a text in quotes"
+    return Problem(name, value, f"removed, or {kind}", remove=True)
 
 
-def _environment_problems(colour: Colour, known: Mapping[str, Any]) -> Iterator[Problem]:
-    """The problems of one colour's overrides, and of its environment as a whole if the stack has it."""
+def _overrides(colour: Colour, known: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """One colour's overrides that are valid on their own, and the problems of all."""
     overrides = known.get(colour, {})
     keys = EnvironmentSettings.model_fields.keys()
-    for key in overrides.keys() - keys:
-        yield Problem(f"{colour}.{key}", overrides[key], f"one of {', '.join(keys)}", remove=True)
+    problems = [
+        Problem(f"{colour}.{key}", overrides[key], f"one of {', '.join(keys)}", remove=True)
+        for key in sorted(overrides.keys() - keys)
+    ]
     valid, invalid = _checked(EnvironmentSettings, overrides, only=overrides.keys() & keys)
-    for problem in [*invalid, *_within(valid)]:
-        yield replace(problem, key=f"{colour}.{problem.key}")
-    if colour == "blue" or known.get("enable_blue_green") is True:
-        of_the_stack = set(_of_environment(known))
-        for problem in _of_environment(_merged(known, valid)):
-            yield problem if problem in of_the_stack else replace(problem, key=f"{colour}.{problem.key}")
+    return valid, [*problems, *(each.of(colour, inherited=False) for each in [*invalid, *_within(valid)])]
 
 
 def _of_environment(known: Mapping[str, Any]) -> Iterator[Problem]:
@@ -317,10 +334,15 @@ def _within(known: Mapping[str, Any]) -> Iterator[Problem]:
     yield from sink_rules(known)
 
 
-def _merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """One environment's settings: overrides replace, only `MERGED` are merged."""
+def _merged(
+    base: Mapping[str, Any], overrides: Mapping[str, Any], given: Collection[str] = ()
+) -> dict[str, Any]:
+    """One environment's settings: overrides replace, only `MERGED` are merged.
+
+    Without those that are `given` an override which is not valid, nor among `overrides` therefore.
+    """
     merged = {key: base[key] for key in EnvironmentSettings.model_fields if key in base} | dict(overrides)
     for key in MERGED:
         if key in base and key in overrides:
             merged[key] = {**base[key], **overrides[key]}
-    return merged
+    return {key: value for key, value in merged.items() if key in overrides or key not in given}

@@ -14,13 +14,18 @@ NAME = r"[a-z][a-z0-9-]{0,19}"
 # HTTPS, since the header is a secret; on 443, which alone the nodes' security group lets out.
 URL = r"https://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(:443)?(/[A-Za-z0-9._~/%+=-]*)?"
 DOMAIN = r"dzd[-_][a-zA-Z0-9_-]{1,36}"
-SECRET = r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[A-Za-z0-9/_+=.@-]+"  # noqa: S105 - a pattern
+# With the six characters that Secrets Manager adds to a name: IAM's policy of the nodes names a whole ARN.
+SECRET = r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}"  # noqa: S105
 HEADER, AUTHORIZATION = r"[A-Za-z][A-Za-z0-9-]{0,63}", "Authorization"
 OURS = ("connection", "content-length", "content-type", "host", "transfer-encoding", "user-agent")
 ALLOWED = {
     "url": (URL, "an https:// URL without port and query, as the endpoint takes events"),
     "header": (HEADER, "the name of an HTTP header"),
-    "header_arn": (SECRET, "the ARN of a secret in Secrets Manager, whose text is the header's value"),
+    "header_arn": (
+        SECRET,
+        "the whole ARN of a secret in Secrets Manager, whose text is the header's value; it ends with a "
+        "hyphen and six characters: aws secretsmanager describe-secret --query ARN --output text --secret-id",
+    ),
     "datazone_domain": (DOMAIN, "the id of a domain of DataZone or SageMaker, like dzd_4kq9abc"),
 }
 
@@ -72,7 +77,8 @@ def _fields(key: str, fields: Mapping[str, str], region: str | None) -> Iterator
         if field not in ALLOWED:
             yield Problem(f"{key}.{field}", value, f"one of {', '.join(ALLOWED)}", remove=True)
         elif not re.fullmatch(ALLOWED[field][0], value):
-            yield Problem(f"{key}.{field}", value, ALLOWED[field][1])
+            name = f" {_secret_of(value)}" if field == "header_arn" else ""
+            yield Problem(f"{key}.{field}", value, ALLOWED[field][1] + name)
         elif field == "header" and value.lower() in OURS:
             yield Problem(f"{key}.{field}", value, "a header that HTTP itself does not need")
         elif field == "header_arn" and region is not None and value.split(":")[3] != region:
@@ -89,3 +95,9 @@ def _fields(key: str, fields: Mapping[str, str], region: str | None) -> Iterator
                 yield Problem(f"{key}.{field}", fields[field], allowed, remove=True)
     elif "header" in fields and "header_arn" not in fields:
         yield Problem(f"{key}.header_arn", None, "set: the header's value")
+
+
+def _secret_of(value: str) -> str:
+    """The name of a secret, as far as an ARN or a name has it."""
+    name = value.rpartition(":secret:")[2]
+    return name if re.fullmatch(r"[A-Za-z0-9/_+=.@-]+", name) else "<name>"

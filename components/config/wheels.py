@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ OPTIONS = (
 MADE = re.compile(r"# Made by `mwaactl requirements package` for Airflow (\S+) ")
 NO_INDEX = re.compile(r"(?:^|\s)--no-i")  # pip takes abbreviations
 PACKAGED = "#   "  # a line that was packaged
+USERINFO = re.compile(r"(?<=://)[^\s/]*@")  # in the address of an index
 LARGEST = 1_000_000_000  # bytes of a plugins.zip that Amazon MWAA takes
 # Of Amazon Linux 2023, on which its images are built: glibc 2.34.
 PLATFORMS = (
@@ -39,7 +41,7 @@ PLATFORMS = (
 
 @dataclass(frozen=True)
 class Wheels:
-    """A folder of wheels. `packaged`: the lines that they fulfil; `pins`: `name==version` of each."""
+    """A folder of wheels. `packaged`: the lines that they fulfil, masked; `pins`: `name==version` of each."""
 
     folder: Path
     files: tuple[Path, ...]
@@ -90,12 +92,14 @@ def wheel_rules(known: Mapping[str, Any]) -> Iterator[Problem]:
     again = f"mwaactl requirements package -o {path}"
     try:
         wheels = Wheels.of(path)
+        reasons = [*_of_folder(wheels), *_of_environment(wheels, version, lines)]
     except (OSError, ValueError) as error:
         yield Problem("wheels_folder", path, f"a folder of wheels, to be made by: {again} ({error})")
         return
-    for reason in (*_of_folder(wheels), *_of_environment(wheels, version, lines)):
+    for reason in reasons:
         yield Problem("wheels_folder", path, f"made anew by: {again} ({reason})")
-    yield from _of_plugins(wheels, known.get("plugins_folder"))
+    with suppress(OSError):  # a problem of plugins_folder's own
+        yield from _of_plugins(wheels, known.get("plugins_folder"))
 
 
 def _of_folder(wheels: Wheels) -> Iterator[str]:
@@ -124,8 +128,8 @@ def _of_environment(wheels: Wheels, version: str | None, lines: list[str]) -> It
         yield f"it is for Airflow {wheels.airflow_version}, and this environment has {version}"
         return
     for line in lines:
-        if line not in wheels.packaged and line not in OPTIONS:
-            yield f"it is without the requirement {line!r}"
+        if masked(line) not in wheels.packaged and line not in OPTIONS:
+            yield f"it is without the requirement {masked(line)!r}"
     if version is None:
         return
     fitting = _tags(python_of(version))
@@ -136,6 +140,11 @@ def _of_environment(wheels: Wheels, version: str | None, lines: list[str]) -> It
             continue
         if not {str(tag) for tag in tags} & fitting:
             yield f"{file.name} is not for Python {python_of(version)} on Linux x86_64"
+
+
+def masked(line: str) -> str:
+    """The line without the users and passwords of its addresses, as the command writes it down."""
+    return USERINFO.sub("****@", line)
 
 
 def _of_plugins(wheels: Wheels, own: str | None) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ from packaging.utils import parse_wheel_filename
 
 from mwaactl.dag_check.airflows import OPENLINEAGE, Checkout
 from mwaactl.dag_check.model import Package, WheelFile
+from mwaactl.dags.masked import masked
 from mwaactl.dags.syntax import python_of
 from mwaactl.errors import CheckFailed, UsageError
 from mwaactl.images import StackConfig
@@ -114,7 +115,10 @@ def pins(wheels: Iterable[str]) -> list[str]:
 def write(folder: Path, version: str, python: str, lines: Sequence[str], wheels: Sequence[str]) -> None:
     """Write what uses these wheels."""
     pinned = pins(wheels)
-    head = [f"{MADE}{version} (Python {python}, Linux x86_64) of:", *(f"#   {line}" for line in lines)]
+    head = [
+        f"{MADE}{version} (Python {python}, Linux x86_64) of:",
+        *(f"#   {masked(line)}" for line in lines),
+    ]
     (folder / REQUIREMENTS).write_text("\n".join([*head, *OPTIONS, *pinned, ""]))
     (folder / CONSTRAINTS).write_text("\n".join([*pinned, ""]))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -90,3 +91,20 @@ def test_what_openlineages_client_was_told_is_in_marquez_whatever_is_killed(
     assert set(marquez.state()["runs"].values()) == {"COMPLETED"}
     process.terminate()
     assert process.wait(10) == 0
+
+
+def test_what_is_posted_again_is_left_as_it_is(
+    log: Bucket, start: Callable[[], subprocess.Popen[bytes]], port: int
+) -> None:
+    start()
+    client = OpenLineageClient(config={"transport": {"type": "http", "url": f"http://{LOOPBACK}:{port}"}})
+    told = [event(number, RunState.START) for number in range(2)]
+    told[1].eventTime = "2099-01-01T00:00:00Z"  # a wrong clock
+    for each in told:
+        client.emit(each)
+    once = log.s3.list_objects_v2(Bucket=log.bucket)["Contents"]
+    time.sleep(1.1)  # S3 has whole seconds
+    for each in told:
+        client.emit(each)
+    assert log.s3.list_objects_v2(Bucket=log.bucket)["Contents"] == once
+    assert sorted(entry["Size"] > 0 for entry in once) == [False, True, True]

@@ -36,6 +36,7 @@ def test_each_command_of_a_message_works_as_typed(cloud: LocalCloud, tmp_path: P
         "requirements[2]": "openlineage_python",
         'tags["aws:x"]': "1",
         "availability_zones[0]": "us-east-1a",
+        'log_levels["worker"]': "WARN",
     }
     for path, value in wrong.items():
         assert project.run("config", "set", "--path", path, value).returncode == 0
@@ -47,9 +48,10 @@ def test_each_command_of_a_message_works_as_typed(cloud: LocalCloud, tmp_path: P
         "airflow_options": "text",
         "availability_zones[0]": "us-east-1a",
         "availability_zones[1]": "us-east-1b",
+        "log_levels": "WARNING",
     }
     commands = re.findall(r"^ +pulumi (config .+) -s typed$", refused.said, re.MULTILINE)
-    assert len(commands) == 11, refused.said
+    assert len(commands) == 12, refused.said
     for command in commands:
         *typed, last = shlex.split(command)
         value = next((value for key, value in values.items() if typed[-1].startswith(key)), "")

@@ -121,6 +121,14 @@ def test_groups_are_of_the_stacks_vpc() -> None:
     assert look({"security_group_ids": [GROUP]}) is not None
     text = refusal({"security_group_ids": [GROUP]}, getSecurityGroup={"vpcId": "vpc-2"})
     assert f"security_group_ids[0] = {GROUP} is in vpc-2; the stack's is {VPC}" in text
+    assert text.endswith("\n  pulumi config set --path 'security_group_ids[0]' <value> -s test")
+    greens = {"enable_blue_green": True, "green": {"security_group_ids": ["sg-0123456789abcdef9", GROUP]}}
+    text = refusal(greens, getVpc={"enableDnsSupport": False}, getSecurityGroup={"vpcId": "vpc-2"})
+    assert "enableDnsSupport is off" in text, "with what is wrong with the network"
+    assert text.endswith(
+        "\n  pulumi config set --path 'green.security_group_ids[0]' <value> -s test"
+        "\n  pulumi config set --path 'green.security_group_ids[1]' <value> -s test"
+    )
     ours = {"vpc_id": "", "private_subnet_ids": [], "security_group_ids": [GROUP]}
     assert "the stack's VPC does not exist yet" in refusal(ours)
     assert look(ours, previous={"vpc_id": "vpc-3"}, getSecurityGroup={"vpcId": "vpc-3"}) is None

@@ -29,14 +29,40 @@ def test_values_are_taken_as_airflow_exports_them(tmp_path: Path) -> None:
     assert secrets.contents("VARIABLES", "") == {}
 
 
-@pytest.mark.parametrize("content", [None, "[1, 2]", "{"])
-def test_another_file_is_refused_before_anything_starts(tmp_path: Path, content: str | None) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        b"[1, 2]",
+        b"{",
+        b"a: \xff",
+        b"start: 2026-01-01",
+        b"start: 2026-13-01",
+        b"a: {2026-01-01: 3}",
+        b"a: !!binary aGk=",
+        b"a: !!set {x}",
+        b"a: .nan",
+        b"a: &a [*a]",
+        b"on: yes",
+        b"a: " + b"[" * 5000,
+    ],
+)
+def test_another_file_is_refused_before_anything_starts(tmp_path: Path, content: bytes | None) -> None:
     file, home = tmp_path / "variables.json", tmp_path / "home"
     if content is not None:
-        file.write_text(content)
+        file.write_bytes(content)
     with pytest.raises(LocalError, match=r"VARIABLES=.*variables\.json"):
         up.up(Home(home), "standard", print, up.Own(variables=str(file)))
     assert not home.exists()
+
+
+def test_a_value_that_json_does_not_have_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "variables.yaml"
+    file.write_text("end: '2026-01-01'\nstart: 2026-01-01\n")
+    with pytest.raises(LocalError, match=r"VARIABLES=.*: 'start' in .* put it in quotes"):
+        secrets.contents("VARIABLES", str(file))
+    with pytest.raises(LocalError, match=r"VARIABLES=~nosuchuser/x: .* cannot be read"):
+        secrets.contents("VARIABLES", "~nosuchuser/x")
 
 
 def test_a_secret_is_made_or_changed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,23 @@ from tests.fakes.pulumi_mocks import MODES, PROJECT, ROOT, deploy
 DECLARED: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
 DEFAULTS = declared_defaults()
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234-1234-1234-123456789012"
+
+ROLE, POLICY_ARN = "arn:aws:iam::123456789012:role/b", "arn:aws:iam::aws:policy/ReadOnlyAccess"
+POLICY = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/*"}],
+    }
+)
+VPC, SUBNETS = "vpc-0123456789abcdef0", ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]
+ECR = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
+FILES = (
+    "requirements_file",
+    "plugins_folder",
+    "startup_script",
+    "wheels_folder",
+    "aurora_authorities_file",
+)
 
 
 def parse(
@@ -124,10 +142,114 @@ def test_all_problems_are_reported_at_once_each_with_key_value_and_what_is_allow
         ),
         ({"tags": {"aws:x": "1"}}, "pulumi config rm --path 'tags[\"aws:x\"]' -s test"),
         ({"unheard_of": "x"}, "pulumi config rm unheard_of -s test"),
+        (
+            {"blue": {"execution_role_arn": ROLE}, "execution_policy": POLICY},
+            "blue.execution_policy = '" + POLICY + "': must be empty: execution_role_arn brings its own "
+            "permissions\n      pulumi config set --path blue.execution_policy '' -s test",
+        ),
+        (
+            {"blue": {"execution_role_arn": ROLE, "execution_policy": POLICY}},
+            "pulumi config rm --path blue.execution_policy -s test",
+        ),
+        (
+            {
+                "blue": {"execution_role_arn": ROLE, "execution_policy": POLICY.replace("*", "x/*")},
+                "execution_policy": POLICY,
+            },
+            "pulumi config set --path blue.execution_policy '' -s test",
+        ),
+        ({"execution_role_arn": ROLE, "execution_policy": POLICY}, "pulumi config rm execution_policy -s"),
+        (
+            {"blue": {"execution_role_arn": ROLE}, "execution_policy_arns": [POLICY_ARN]},
+            "pulumi config set --path blue.execution_policy_arns '' -s test",
+        ),
+        (
+            {"log_levels": {"worker": "WARN"}},
+            """log_levels["worker"] = 'WARN': must be 'CRITICAL', 'ERROR', 'WARNING', 'INFO' or 'DEBUG'\n"""
+            """      pulumi config set --path 'log_levels["worker"]' <value> -s test""",
+        ),
+        (
+            {"blue": {"log_levels": {"workers": "INFO"}}},
+            """blue.log_levels["workers"] = 'INFO': must be removed: its name is none of 'dag_processing', """
+            """'scheduler', 'task', 'webserver' or 'worker'\n"""
+            """      pulumi config rm --path 'blue.log_levels["workers"]' -s test""",
+        ),
+        (
+            {"lineage_sinks": {"a": {"url": 5}}},
+            """lineage_sinks["a"]["url"] = 5: must be removed, or a text in quotes""",
+        ),
+        ({"lineage_sinks": {"a": 5}}, """lineage_sinks["a"] = 5: must be removed, or an object"""),
     ],
 )
 def test_each_problem_names_the_command_that_mends_it(changes: dict[str, Any], command: str) -> None:
     assert command in complaint(**changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"execution_role_arn": ROLE, "execution_policy_arns": [POLICY_ARN]},
+        {"lineage": "log", "lineage_sinks": {"a": {"datazone_domain": "dzd_4kq9example"}}},
+        {"vpc_id": VPC, "private_subnet_ids": SUBNETS, "availability_zones": ["us-east-1a", "us-east-1b"]},
+        {"private_subnet_ids": SUBNETS},
+    ],
+)
+def test_what_must_be_removed_is_not_set_again(changes: dict[str, Any]) -> None:
+    commands = [line for line in complaint(**changes).splitlines() if "pulumi config" in line]
+    assert len(commands) == 1
+    assert "pulumi config rm " in commands[0]
+
+
+def test_an_override_may_be_empty_as_the_message_says() -> None:
+    of_stack = {"execution_policy": POLICY, "execution_policy_arns": [POLICY_ARN]}
+    own = {"execution_role_arn": ROLE, "execution_policy": "", "execution_policy_arns": ""}
+    settings = parse({**of_stack, "blue": own}).environment("blue")
+    assert (settings.execution_policy, settings.execution_policy_arns) == (None, ())
+
+
+@pytest.mark.parametrize(
+    "value", [5, True, "x", "", "a\0b", "\ud800", None, [], [5], [["x"]], {"a": 1}], ids=repr
+)
+def test_whatever_the_settings_are_the_answer_is_a_list_of_problems(value: Any) -> None:
+    wrong = dict.fromkeys(EnvironmentSettings.model_fields, value)
+    for changes in (
+        {"blue": wrong, "nat": "none", "nightly_audit": True, "airflow_version": "2.11.2"},
+        {"green": {**wrong, "airflow_version": "2.11.2"}, "enable_blue_green": True, "nightly_audit": True},
+        dict.fromkeys(DEFAULTS, value),
+    ):
+        complaint(**changes)
+
+
+@pytest.mark.parametrize(
+    "key", ["requirements", "airflow_version", "maintenance_window", "execution_role_arn"]
+)
+def test_an_override_that_is_wrong_in_itself_stops_no_rule(key: str) -> None:
+    wrong: tuple[Any, ...] = (5, [5], {"a": {}})
+    for value in wrong:
+        text = complaint(
+            enable_blue_green=True,
+            nightly_audit=True,
+            blue={"airflow_version": "2.11.2", "requirements": ["pydantic"], key: value},
+        )
+        assert f"  blue.{key}" in text
+
+
+@pytest.mark.parametrize("path", ["~nosuchuser/x", "a\0b", "\ud800"])
+@pytest.mark.parametrize("key", FILES)
+def test_what_is_no_path_is_named(key: str, path: str) -> None:
+    assert f"  {key} = {path!r}: must be a path from the project's folder" in complaint(**{key: path})
+
+
+def test_a_rule_says_nothing_of_an_override_that_is_wrong_in_itself() -> None:
+    text = complaint(
+        nat="none",
+        marquez_image_registry=ECR,
+        blue={"wheels_folder": 5, "requirements": 5},
+        nightly_audit=True,
+    )
+    assert "2 invalid settings" in text
+    assert "blue.wheels_folder = 5" in text
+    assert "blue.requirements = 5" in text
 
 
 @pytest.mark.parametrize(

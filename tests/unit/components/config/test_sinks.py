@@ -41,6 +41,7 @@ def refused(sinks: Any, **more: Any) -> dict[str, str]:
         ({**HTTP, "header": "X Key"}, "a.header"),
         ({**HTTP, "header_arn": "Bearer abc"}, "a.header_arn"),
         ({**HTTP, "header_arn": SECRET.replace("us-east-1", "eu-west-1")}, "a.header_arn"),
+        ({**HTTP, "header_arn": SECRET.removesuffix("-AbCdEf")}, "a.header_arn"),
         ({**ZONE, "header_arn": SECRET}, "a.header_arn"),
         ({"datazone_domain": "domain"}, "a.datazone_domain"),
         ({**HTTP, "token": "x"}, "a.token"),
@@ -48,6 +49,15 @@ def refused(sinks: Any, **more: Any) -> dict[str, str]:
 )
 def test_a_wrong_field_is_named_with_its_path(fields: dict[str, str], key: str) -> None:
     assert list(refused({"a": fields})) == [f"lineage_sinks.{key}"]
+
+
+@pytest.mark.parametrize(
+    ("arn", "name"), [(SECRET.removesuffix("-AbCdEf"), "catalog"), ("catalog", "catalog"), ("a b", "<name>")]
+)
+def test_how_to_find_a_whole_arn_is_said(arn: str, name: str) -> None:
+    (allowed,) = refused({"a": {**HTTP, "header_arn": arn}}).values()
+    command = "aws secretsmanager describe-secret --query ARN --output text --secret-id"
+    assert allowed.endswith(f"it ends with a hyphen and six characters: {command} {name}")
 
 
 def test_all_that_is_wrong_is_said_at_once_with_commands() -> None:

@@ -13,6 +13,7 @@ from components.config import wheels as rules
 from components.config.airflow_versions import AIRFLOW_VERSIONS, python_of
 from components.python_archive import built
 from mwaactl.dag_check import wheels as writer
+from mwaactl.dags.masked import masked
 from mwaactl.dags.syntax import python_of as python_of_mwaactl
 from tests.fakes.wheels import OURS, write_wheels
 from tests.unit.components.config.test_settings import complaint, parse
@@ -29,6 +30,17 @@ def folder(tmp_path: Path) -> Path:
 def test_the_program_and_the_command_agree_on_what_is_written() -> None:
     assert (rules.OPTIONS, rules.LARGEST) == (writer.OPTIONS, writer.LARGEST)
     assert [python_of(each) for each in AIRFLOW_VERSIONS] == [python_of_mwaactl(v) for v in AIRFLOW_VERSIONS]
+
+
+def test_no_password_is_written_down_or_asked_for(tmp_path: Path) -> None:
+    lines = ["--extra-index-url https://ci:s3cr3t@pypi.example.com/simple", "pandas"]
+    folder = Path(write_wheels(tmp_path / "wheels", lines=lines, more=[PANDAS]))
+    assert "s3cr3t" not in (folder / "requirements.txt").read_text()
+    parse({"wheels_folder": str(folder), "requirements": lines})
+    other = "--index-url https://ci:s3cr3t@pypi.example.com/other"
+    text = complaint(wheels_folder=str(folder), requirements=[*lines, other])
+    assert "without the requirement '--index-url https://****@pypi.example.com/other'" in text
+    assert masked(other) == rules.masked(other)
 
 
 def test_the_environment_installs_its_pins_from_plugins_zip_alone(folder: Path) -> None:
