@@ -8,13 +8,15 @@ is repeated. Nothing here prints or asks.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from typing import Literal
 
 from bluegreen.timeline import Colour, Timeline, other_colour
 
 from mwaactl import clock
+from mwaactl.canary.away import Away
+from mwaactl.canary.away import Step as CanaryStep
 from mwaactl.canary.progressive import Canary, progress
 from mwaactl.canary.soak import Soak
 from mwaactl.deployment import Deployment
@@ -120,7 +122,8 @@ class _Rollout:
         self._owner: Colour | None = None
         self._applied: set[Colour] = set()  # the owners beside whom the rest was brought up to date
         self._home: Colour | None = None  # where --return takes the work
-        self._first: Colour | None = None  # whose the DAGs of --canary may be, while they are watched
+        self._first: Colour | None = None  # whose the DAGs of --canary may be, until the rest follows
+        self._moved: Sequence[CanaryStep] = ()  # them, once they have done well
         self._waiting = ""
         self._begun = False
         self._touched = False  # whether this command has changed anything
@@ -129,7 +132,7 @@ class _Rollout:
         try:
             self._run()
         except KeyboardInterrupt as error:
-            raise self._explained("interrupted") from error
+            raise self._explained(self._unwatched(Unfinished("interrupted"))) from error
         except CanaryFailed:
             raise
         except LostRace as error:
@@ -140,7 +143,7 @@ class _Rollout:
             # Before anything is touched, a wrong option or an unusable stack is no half-done rollout.
             if not self._touched and (not self._begun or isinstance(error, (UsageError, Unusable))):
                 raise
-            raise self._explained(str(error)) from error
+            raise self._explained(self._unwatched(error)) from error
 
     def _run(self) -> None:
         # Before the preview, which takes minutes: a switch meanwhile is seen.
@@ -264,7 +267,7 @@ class _Rollout:
         self._read()
         self._first, self._touched = target, True
         try:
-            progress(
+            self._moved = progress(
                 self._deployment,
                 target,
                 canary,
@@ -276,7 +279,8 @@ class _Rollout:
             home = other_colour(target)
             raise CanaryFailed(
                 f"{error}. {target} is up to date, and {home} owns the work as before. Mend it, or undo the "
-                f"change, then: {self._again}"
+                f"change, then: {self._again}",
+                beside=error.beside,
             ) from error
         self._read()
 
@@ -322,12 +326,19 @@ class _Rollout:
         options = [*(["--config-file", config] if config else []), *self._how.options]
         return shlex.join(["mwaactl", "rollout", *options, "-s", self._deployment.name])
 
-    def _explained(self, why: str) -> Unfinished:
+    def _unwatched(self, error: ControlError) -> ControlError:
+        """The error; with the first DAGs, if they have done well and the rest has not followed."""
+        if self._first is None or not self._moved or isinstance(error, Away):
+            return error
+        return Away(str(error), self._deployment, self._first, self._moved)
+
+    def _explained(self, error: ControlError) -> Unfinished:
+        why = str(error)
         if not self._begun:
             return Unfinished(f"{why} before anything was touched. To begin again: {self._again}")
         first = f" ({self._first} perhaps the first DAGs)" if self._first else ""
         stands = f"{named(self._owner)} owns the work{first}, and nothing that owns work was touched"
-        return Unfinished(f"{why}. {stands}. To go on: {self._again}")
+        return Unfinished(f"{why}. {stands}. To go on: {self._again}", beside=error.beside)
 
     def _wait(self, text: str) -> None:
         if text != self._waiting:
