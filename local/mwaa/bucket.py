@@ -66,7 +66,8 @@ class Bucket:
             for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
                 for item in page.get("Contents", ()):
                     path = PurePosixPath(item["Key"][len(prefix) :])
-                    if item["Key"].endswith("/") or not path.parts or ".." in path.parts:
+                    out = path.is_absolute() or ".." in path.parts  # of the folder that it is synced to
+                    if item["Key"].endswith("/") or not path.parts or out:
                         continue
                     etags[str(path)] = item["ETag"]
         except (ClientError, BotoCoreError) as error:

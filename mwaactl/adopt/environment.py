@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import stat
 import zipfile
-import zlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
 from mwaactl.aws import Clients, aws_errors, error_code
+from mwaactl.dags.packed import UNPACKED
 from mwaactl.errors import CheckFailed, UsageError
 
 LIFE = "bluegreen.life"  # an option that the gate needs, of components/airflow/life.py
@@ -127,7 +127,7 @@ def unpacked(archive: bytes, name: str) -> tuple[dict[str, bytes], Collection[st
                     links.append(f"{each.filename}, a link")
                 elif mode & 0o111:
                     executable.add(each.filename)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, *UNPACKED) as error:
         raise CheckFailed(f"{name} of the environment cannot be unpacked: {error}") from error
     for path in files:
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\\" in path:

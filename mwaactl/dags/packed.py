@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 # What the setting `wheels_folder` adds at the top: packages of one Airflow version, for pip.
 CONSTRAINTS = "constraints.txt"
+# What `zipfile` raises besides: cut off, by an unknown method, encrypted, with a name of no text, damaged.
+UNPACKED = (EOFError, NotImplementedError, RuntimeError, UnicodeDecodeError, zlib.error)
 BLOCK = 256 * 1024  # bytes that are read at once
 
 
@@ -22,7 +25,8 @@ def opened(s3: S3Client, request: Mapping[str, Any]) -> zipfile.ZipFile:
     Raises BadZipFile, and boto3's errors, also while it is read.
     """
     size = s3.head_object(**request)["ContentLength"]
-    return zipfile.ZipFile(io.BufferedReader(_Ranges(s3, request, size), BLOCK))
+    with _unpacking():
+        return zipfile.ZipFile(io.BufferedReader(_Ranges(s3, request, size), BLOCK))
 
 
 def plugins(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
@@ -32,11 +36,16 @@ def plugins(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 
 def contents(s3: S3Client, request: Mapping[str, Any]) -> dict[str, bytes]:
     """The files that Airflow may load, by name. Raises BadZipFile for all that cannot be unpacked."""
-    try:
-        archive = opened(s3, request)
+    archive = opened(s3, request)
+    with _unpacking():
         return {each.filename: archive.read(each) for each in plugins(archive)}
-    except (EOFError, NotImplementedError, RuntimeError, UnicodeDecodeError, zlib.error) as error:
-        # cut off, packed by an unknown method, encrypted, with a name of no text, damaged
+
+
+@contextmanager
+def _unpacking() -> Iterator[None]:
+    try:
+        yield
+    except UNPACKED as error:
         raise zipfile.BadZipFile(str(error)) from error
 
 

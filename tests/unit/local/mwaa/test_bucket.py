@@ -37,7 +37,9 @@ def test_dags_follow_the_bucket_and_other_files_stay(tmp_path: Path) -> None:
 
 
 def test_a_key_that_points_outside_the_dags_folder_is_ignored(tmp_path: Path) -> None:
-    bucket = Bucket("arn:aws:s3:::shop", shop({"dags/../evil.py": b"1", "dags/good.py": b"2"}))
+    bucket = Bucket(
+        "arn:aws:s3:::shop", shop({"dags/../evil.py": b"1", "dags//etc/evil.py": b"1", "dags/good.py": b"2"})
+    )
     assert list(bucket.list("dags")) == ["good.py"]
 
 
