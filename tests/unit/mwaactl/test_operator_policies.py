@@ -52,7 +52,7 @@ DOCUMENTS = operator_policies(
 )
 TIERS = ("read", "switch", "on_call")
 # Calls in `lineage_log` that only forwarder and intake make, in the role of their node.
-ON_NODES = {("lineage_log/log.py", "copy_object"), ("lineage_log/log.py", "put_object")}
+ON_NODES = {("lineage_log/log.py", f"{each}_object") for each in ("copy", "head", "put")}
 # Whoever adopts an environment deploys the stack: tests/unit/mwaactl/adopt holds them against docs/adopt.md.
 DEPLOYERS = "mwaactl/adopt/"
 # The role Viewer may not read these; the checks are then "not checked".
