@@ -60,8 +60,8 @@ lint: .venv/.synced ## Formats (ruff, mdformat), ruff, directions of imports, my
 unit: .venv/.synced ## Unit tests under Pulumi mocks, on all cores
 	.venv/bin/pytest tests/unit --numprocesses logical
 
-engine: .venv/.synced ## The real Pulumi engine over the local plugin
-	.venv/bin/pytest tests/engine
+engine: .venv/.synced ## The real Pulumi engine over the local plugin, a local cloud for each core
+	.venv/bin/pytest tests/engine --numprocesses logical --dist loadfile
 
 scan: .venv/.synced ## Security checks of what is deployed, held against the table in docs/security.md
 	@$(RUN) tests.scan

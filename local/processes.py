@@ -7,6 +7,7 @@ the record also holds the process's start time, and both must match.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import socket
@@ -14,7 +15,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,6 +31,15 @@ _children: list[subprocess.Popen[bytes]] = []  # polled, or ended ones stay as z
 
 class LocalError(Exception):
     """Something the user can fix; the message says what, where and how."""
+
+
+@contextlib.contextmanager
+def alone(file: Path) -> Iterator[None]:
+    """One process or thread at a time, those of other homes that share the tools included."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @dataclass(frozen=True)

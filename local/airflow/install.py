@@ -7,14 +7,12 @@ requirements on top, and a database filled from the latter. Both take about a se
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from packaging.version import Version
@@ -24,7 +22,7 @@ from local.airflow import locks
 from local.airflow.config import PASSWORD, USER
 from local.aws.postgres import Server
 from local.home import Home
-from local.processes import LocalError
+from local.processes import LocalError, alone
 from local.uv import uv
 
 INSTALL_SECONDS = 540  # MWAA's limit for the customer's requirements
@@ -54,7 +52,7 @@ class Image:
 
     def install(self) -> None:
         """Install the image's packages unless they are installed. Raises LocalError."""
-        with self._alone():
+        with alone(self.folder / "lock"):
             if self.venv.exists():
                 return
             unfinished = self.folder / "venv.new"
@@ -75,7 +73,7 @@ class Image:
 
         `environ`: variables of any environment of this version.
         """
-        with self._alone():
+        with alone(self.folder / "lock"):
             if self.schema.exists():
                 return
             database = f"schema-{self.version}"
@@ -148,14 +146,6 @@ class Image:
                 f"{done.stderr.strip()[-2000:]}\n"
                 "If the package registry could not be reached, try again; finished downloads are kept."
             )
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Let one process or thread in at a time, including those of other homes that share the tools."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
 
 def install_requirements(

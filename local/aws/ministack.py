@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from local.home import ACCOUNT, REGION, Home
-from local.processes import LOOPBACK, LocalError, Started, clean_environ, find, kept_port, wait_until
+from local.processes import LOOPBACK, LocalError, Started, alone, clean_environ, find, kept_port, wait_until
 from local.processes import start as start_process
 from local.processes import stop as stop_process
 from local.uv import uv
@@ -95,17 +95,18 @@ def ensure(home: Home, report: Report = lambda _: None) -> Path:
     """MiniStack's Python; its environment is installed on first use. Raises LocalError."""
     folder = home.tools / f"ministack-{VERSION}"
     python = folder / "bin" / "python"
-    if (folder / "complete").exists():
-        return python
-    report(f"MiniStack {VERSION}: installing (once)")
-    for command in (
-        [str(uv(home)), "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)],
-        [str(uv(home)), "pip", "install", "--quiet", "--python", str(python), f"ministack=={VERSION}"],
-    ):
-        result = subprocess.run(command, env=clean_environ(), capture_output=True, text=True, check=False)
-        if result.returncode != 0:
-            raise LocalError(f"Installing MiniStack failed: {' '.join(command)}\n{result.stderr.strip()}")
-    (folder / "complete").touch()
+    with alone(home.tools / "ministack.lock"):
+        if (folder / "complete").exists():
+            return python
+        report(f"MiniStack {VERSION}: installing (once)")
+        for command in (
+            [str(uv(home)), "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)],
+            [str(uv(home)), "pip", "install", "--quiet", "--python", str(python), f"ministack=={VERSION}"],
+        ):
+            result = subprocess.run(command, env=clean_environ(), capture_output=True, text=True, check=False)
+            if result.returncode != 0:
+                raise LocalError(f"Installing MiniStack failed: {' '.join(command)}\n{result.stderr.strip()}")
+        (folder / "complete").touch()
     return python
 
 

@@ -6,7 +6,6 @@ point the plain CLI at the local cloud, `init_stack` a stack on the local backen
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -20,8 +19,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -29,7 +27,7 @@ import psutil
 
 from local.aws import ministack
 from local.home import CHECKOUT, Home
-from local.processes import LOOPBACK, LocalError, clean_environ, find
+from local.processes import LOOPBACK, LocalError, alone, clean_environ, find
 
 BUILD_VERSION = "v3.259.0"  # the newest that the Go module proxy serves completely
 MODULE = "github.com/pulumi/pulumi/pkg/v3"
@@ -58,7 +56,7 @@ def ensure(home: Home, report: Report = lambda _: None) -> Path:
     if (installed := on_path()) is not None:
         return installed
     cli = home.tools / "pulumi" / "bin" / "pulumi"
-    with _locked(home.tools / "pulumi.lock"):
+    with alone(home.tools / "pulumi.lock"):
         if cli.is_file():
             return cli
         if not run_installer(cli.parents[1], report):
@@ -265,11 +263,3 @@ def _reachable(url: str, seconds: float) -> bool:
     thread.start()
     thread.join(seconds)
     return reached.is_set()
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One process at a time: tests and `make local` may share the tools."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

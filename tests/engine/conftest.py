@@ -14,7 +14,7 @@ from tests.engine.deployment import LocalCloud, Project
 
 @pytest.fixture(scope="session")
 def cloud() -> Iterator[LocalCloud]:
-    """A local cloud of the tests' own; the tools (CLI, MiniStack) are those that `make local` set up."""
+    """A local cloud of each test process's own; the tools (CLI, MiniStack) are those of `make local`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MWAA_LOCAL_TOOLS", str(Home.find().tools))
         folder = Path(tempfile.mkdtemp(prefix="engine-"))
