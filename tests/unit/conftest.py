@@ -6,10 +6,14 @@ from collections.abc import Callable, Iterator
 from functools import cache
 
 import pytest
+from hypothesis import settings
 
 from tests.fakes.aws.s3 import FakeS3
 from tests.fakes.lineage.marquez import FakeMarquez, serve
 from tests.fakes.pulumi_mocks import MODES, Deployment, deploy
+
+settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
