@@ -20,6 +20,7 @@ import pytest
 
 from local.airflow.process import stop_airflows
 from local.home import ACCOUNT, CHECKOUT, REGION, Home
+from local.processes import stop
 from tests.e2e.load.twins import wait_for
 from tests.engine.deployment import LocalCloud, Project
 from tests.engine.test_iam_settings import SERVICES, document, policy
@@ -134,6 +135,7 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
             team.make()
             yield team
         finally:
+            stop(home, "mwaa", descendants=False)  # first, or it would start them again
             stop_airflows(home)
             cloud.stop()
 
