@@ -27,7 +27,7 @@ class Away(Unfinished):
 
     def __init__(self, why: str, deployment: Deployment, target: Colour, steps: Sequence[Step]) -> None:
         self.dags = tuple(dict.fromkeys(dag for step in steps for dag in step.dags))
-        self.back = way_back(deployment, target, self.dags)
+        self.back = way_back(deployment.name, target, self.dags)
         where = f"on {target}" if all(step.on == target for step in steps) else f"perhaps on {target}"
         super().__init__(
             f"{why}. Now {where}, and not watched: {listed(self.dags)}. Repeat the command to go on, or give "
@@ -36,10 +36,10 @@ class Away(Unfinished):
         )
 
 
-def way_back(deployment: Deployment, target: Colour, dags: Sequence[str]) -> str:
-    """The command that takes these DAGs back from `target`."""
+def way_back(stack: str, target: Colour, dags: Sequence[str] = ()) -> str:
+    """The command that takes these DAGs back from `target`; none: all that it owns."""
     named = "".join(f" --dag {dag}" for dag in dags)
-    return f"mwaactl switch {other_colour(target)} --wait -s {deployment.name}{named}"
+    return f"mwaactl switch {other_colour(target)} --wait -s {stack}{named}"
 
 
 def beside(steps: Sequence[Step]) -> dict[str, Any]:

@@ -272,7 +272,7 @@ class _Progress:
 
     def _give_back(self, dags: Sequence[str], soak: Soak) -> None:
         """Give the DAGs back, and raise CheckFailed with why. Raises Unfinished if that did not succeed."""
-        why, again = str(soak), way_back(self._deployment, self._target, dags)
+        why, again = str(soak), way_back(self._deployment.name, self._target, dags)
         dead = f"If {self._target} has died: mwaactl failover {self._home} -s {self._deployment.name}"
         perhaps, back = (
             beside([step.model_copy(update={"on": on}) for step in self._steps]) for on in (None, self._home)

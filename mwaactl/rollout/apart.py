@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 
 from bluegreen.timeline import Colour, Timeline
 
+from mwaactl.canary.away import way_back
 from mwaactl.canary.progressive import Canary
 from mwaactl.checks.outcome import listed
 from mwaactl.errors import LostRace, UsageError
@@ -23,17 +24,15 @@ def apart(timeline: Timeline, standby: Colour) -> list[str]:
     return [dag for dag in sorted(timeline.dags) if newest_owner(timeline, dag) == standby]
 
 
-def refuse_update(standby: Colour, owner: Colour, dags: Sequence[str], stack: str) -> UsageError:
+def refuse_update(standby: Colour, dags: Sequence[str], stack: str) -> UsageError:
     """Why the standby is not updated."""
     return UsageError(
         f"{standby} owns {', '.join(dags)}, so it cannot be updated. If nobody watches that there (another "
-        f"rollout with --canary), bring it back first: mwaactl switch {owner} --wait -s {stack}"
+        f"rollout with --canary), bring it back first: {way_back(stack, standby)}"
     )
 
 
-def refuse_to_follow(
-    timeline: Timeline, standby: Colour, owner: Colour, canary: Canary | None, stack: str
-) -> None:
+def refuse_to_follow(timeline: Timeline, standby: Colour, canary: Canary | None, stack: str) -> None:
     """Raise LostRace if the standby owns DAGs that this rollout has not moved first.
 
     With percents, what has moved counts as the first: it is watched as they are.
@@ -45,5 +44,5 @@ def refuse_to_follow(
     raise LostRace(
         f"{standby} owns {listed(others)} already: somebody has moved that first, and may be watching it. To "
         "go on with a rollout that was interrupted, repeat it with its own options (--canary). If there is "
-        f"none, bring it back first: mwaactl switch {owner} --wait -s {stack}"
+        f"none, bring it back first: {way_back(stack, standby)}"
     )

@@ -191,18 +191,17 @@ class _Rollout:
         updated = any(step.side == "standby" for step in planned.first)
         if not any(book.dag_id is None for book in books):  # of a switch of all DAGs: held ones follow
             if updated and (alone := apart(timeline, standby)):
-                raise refuse_update(standby, planned.owner, alone, self._deployment.name)
+                raise refuse_update(standby, alone, self._deployment.name)
             if planned.rest:
                 self._refuse_to_follow(timeline, standby)
         if books:
             self._drain(planned.owner)
         if updated and (open_books := timeline.drains(planned.owner)):
             alone = sorted(book.dag_id for book in open_books if book.dag_id)
-            raise refuse_update(standby, planned.owner, alone, self._deployment.name)
+            raise refuse_update(standby, alone, self._deployment.name)
 
     def _refuse_to_follow(self, timeline: Timeline, target: Colour) -> None:
-        first = self._first_of(target)
-        refuse_to_follow(timeline, target, other_colour(target), first, self._deployment.name)
+        refuse_to_follow(timeline, target, self._first_of(target), self._deployment.name)
 
     def _first_of(self, target: Colour) -> Canary | None:
         """What moves to this side before the rest: nothing, if that is the return."""
