@@ -39,8 +39,8 @@ clean: local-down ## Remove all that was set up (state, tools, caches)
 	rm -rf "$(LOCAL)"/bin "$(LOCAL)"/logs "$(LOCAL)"/pulumi "$(LOCAL)"/run "$(LOCAL)"/state
 	@rmdir "$(LOCAL)" 2>/dev/null || true
 
-.PHONY: check fix test lint unit engine scan e2e e2e-long
-check: .venv/.synced ## What to run before a commit: lint and unit tests side by side, under 2 minutes
+.PHONY: check fix test lint unit engine scan e2e long engine-long e2e-long
+check: .venv/.synced ## What to run before a commit: lint and unit tests side by side
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint unit
 
 fix: .venv/.synced ## Format code and markdown, and fix what the linter can
@@ -61,7 +61,7 @@ unit: .venv/.synced ## Unit tests under Pulumi mocks, on all cores
 	.venv/bin/pytest tests/unit --numprocesses logical
 
 engine: .venv/.synced ## The real Pulumi engine over the local plugin, a local cloud for each core
-	.venv/bin/pytest tests/engine --numprocesses logical --dist loadfile
+	.venv/bin/pytest tests/engine --ignore=tests/engine/long --numprocesses logical --dist loadfile
 
 scan: .venv/.synced ## Security checks of what is deployed, held against the table in docs/security.md
 	@$(RUN) tests.scan
@@ -69,9 +69,15 @@ scan: .venv/.synced ## Security checks of what is deployed, held against the tab
 e2e: .venv/.synced ## Two real Airflows, a switch, a destroy
 	.venv/bin/pytest tests/e2e --ignore=tests/e2e/long
 
-e2e-long: .venv/.synced ## What takes longer: an upgrade, a failover, plugins of two versions, the routes of the gate (nightly)
+long: engine-long e2e-long ## What takes longer (nightly)
+
+engine-long: .venv/.synced ## Of the real engine: what an organisation brings (network, buckets, IAM, an environment)
+	.venv/bin/pytest tests/engine/long --numprocesses logical --dist loadfile
+
+e2e-long: .venv/.synced ## Of real Airflows: an upgrade, a failover, plugins of two versions, the routes of the gate
 	LOAD=$(or $(LOAD),light) .venv/bin/pytest tests/e2e/long
 	SWITCHES=$(or $(SWITCHES),20) .venv/bin/pytest tests/e2e/test_exactly_once.py
+	GATE_ENVIRONMENTS=$(or $(GATE_ENVIRONMENTS),3.0.6-old-CeleryExecutor) .venv/bin/pytest tests/e2e/test_gate_versions.py
 
 .PHONY: mutation
 mutation: .venv/.synced ## Would a test notice? Small changes of the code that decides (MODULE="store drain"; nightly)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Self, get_args, get_origin, get_type_hints
 
@@ -245,7 +246,12 @@ class Settings(EnvironmentSettings):
 
 def declared_defaults() -> dict[str, Any]:
     """The defaults in Pulumi.yaml. The engine adds them itself; other hosts of the program do not."""
-    declared = yaml.safe_load(PROJECT_FILE.read_text())["config"]
+    return dict(_defaults_in(PROJECT_FILE.read_text()))
+
+
+@cache
+def _defaults_in(text: str) -> dict[str, Any]:
+    declared = yaml.safe_load(text)["config"]
     return {key: about["default"] for key, about in declared.items()}
 
 

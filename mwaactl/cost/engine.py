@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -152,13 +153,19 @@ def stack_config(folder: Path, stack_file: str, changes: Mapping[str, Any] | Non
 
     A change to None leaves the key unset.
     """
-    project = yaml.safe_load((folder / "Pulumi.yaml").read_text())
+    project = _yaml((folder / "Pulumi.yaml").read_text())
     name = project["name"]
     values = {f"{name}:{key}": declared["default"] for key, declared in project["config"].items()}
-    values |= yaml.safe_load((folder / f"Pulumi.{stack_file}.yaml").read_text())["config"]
+    values |= _yaml((folder / f"Pulumi.{stack_file}.yaml").read_text())["config"]
     for key, value in (changes or {}).items():
         values[key if ":" in key else f"{name}:{key}"] = value
     return {key: _as_text(value) for key, value in values.items() if value is not None}
+
+
+@cache
+def _yaml(text: str) -> Any:
+    """What is not to be changed: the program is run many times, and a tenth of a run would be the parsing."""
+    return yaml.safe_load(text)
 
 
 def _as_text(value: Any) -> str:

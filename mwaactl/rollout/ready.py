@@ -17,7 +17,7 @@ from mwaactl.json_model import iso
 from mwaactl.ownership.parameter import aws_now
 from mwaactl.switching.plan import SwitchPlan, plan
 
-POLL = 5.0  # seconds between two looks; one of them takes some calls of both Airflows
+POLL = 15.0  # seconds between two looks; one of them takes dozens of calls
 IN_MOTION = ("CREATING", "UPDATING", "CREATING_SNAPSHOT", "ROLLING_BACK", "MAINTENANCE", "PENDING")
 # The side that is left still has the old files until it is the standby.
 DIFFERS = "same-plugins"

@@ -23,8 +23,8 @@ from local.home import ACCOUNT, CHECKOUT, REGION, Home
 from local.processes import stop
 from tests.e2e.load.twins import wait_for
 from tests.engine.deployment import LocalCloud, Project
-from tests.engine.test_iam_settings import SERVICES, document, policy
-from tests.engine.test_own_network import Organisation
+from tests.engine.long.test_iam_settings import SERVICES, document, policy
+from tests.engine.long.test_own_network import Organisation
 
 NAME, BUCKET, STACK = "team-airflow", "team-dags", "team"
 CHANGE = 20  # seconds at least that Amazon takes for a change: nothing runs there meanwhile

@@ -135,7 +135,7 @@ def stored(timeline: Timeline, version: int, modified: datetime) -> Timeline:
     return Reading(parsed(dumped(timeline)), version, modified).effective().seen_with(timeline.lives)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(steps=STEPS, remembered=st.sampled_from((0, 0, 4, 12)))
 def test_what_is_forgotten_changes_nothing(steps: list[tuple[Step, int]], remembered: int) -> None:
     """Two timelines with the same decisions: one forgets at each write what it may, and one nothing."""

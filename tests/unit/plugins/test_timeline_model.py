@@ -332,7 +332,7 @@ def test_every_reader_at_every_time_names_the_same_owner(monkeypatch: pytest.Mon
     run_state_machine_as_test(
         OneOwner,
         settings=settings(
-            max_examples=40,
+            max_examples=20,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],

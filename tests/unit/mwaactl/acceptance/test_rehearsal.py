@@ -359,12 +359,12 @@ def calls_of_a_rehearsal(monkeypatch: pytest.MonkeyPatch) -> int:
     return counter.calls
 
 
-@pytest.mark.parametrize("error", [Killed, KeyboardInterrupt])
+@pytest.mark.parametrize(("error", "every"), [(Killed, 17), (KeyboardInterrupt, 53)])
 def test_stopped_at_any_call_the_same_command_goes_on_and_leaves_nothing(
-    monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+    monkeypatch: pytest.MonkeyPatch, error: type[BaseException], every: int
 ) -> None:
     ends, calls = set(), calls_of_a_rehearsal(monkeypatch)
-    for call in range(1, calls, 13):
+    for call in range(1, calls, every):
         aws = probed_clients(monkeypatch)
         Counter(aws, call, error)
         with suppress(Killed, KeyboardInterrupt, Unfinished, Unreachable):

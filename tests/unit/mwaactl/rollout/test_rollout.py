@@ -171,8 +171,8 @@ def test_a_step_that_fails_leaves_the_owner_and_says_how_to_go_on(
 
 def test_a_standby_that_does_not_become_ready_gets_no_work(aws: FakeClients, engine: FakeEngine) -> None:
     side(aws, "green").silent = True  # its scheduler creates no run: nothing shows that its gate works
-    with pytest.raises(Unfinished, match=r"not ready after 7200 s: .*gate.*green") as raised:
-        rolled_out(engine, limit=timedelta(hours=2))
+    with pytest.raises(Unfinished, match=r"not ready after 1800 s: .*gate.*green") as raised:
+        rolled_out(engine, limit=timedelta(minutes=30))
     assert owner(aws) == "blue"
     assert "mwaactl rollout -s fullha" in str(raised.value)
     side(aws, "green").silent = False

@@ -15,8 +15,8 @@ import pytest
 
 from local.home import ACCOUNT, REGION
 from tests.engine.deployment import ENVIRONMENT, LocalCloud, Project, Result
-from tests.engine.test_iam_settings import SERVICES, document, policy
-from tests.engine.test_own_network import Organisation
+from tests.engine.long.test_iam_settings import SERVICES, document, policy
+from tests.engine.long.test_own_network import Organisation
 
 NAME, BUCKET = "team-airflow", "team-dags"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/{NAME}"
