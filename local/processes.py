@@ -131,7 +131,7 @@ def start(
 
 def find(home: Home, name: str) -> Started | None:
     """The record of a running process, else None (a stale record is removed)."""
-    _children[:] = [child for child in _children if child.poll() is None]
+    _forget_ended_children()
     path = home.run / f"{name}.json"
     try:
         record = Started(**json.loads(path.read_text()))
@@ -167,8 +167,13 @@ def stop(home: Home, *names: str, grace: float = 15, descendants: bool = True) -
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(alive, timeout=5)
+    _forget_ended_children()
     for record in records:
         (home.run / f"{record.name}.json").unlink(missing_ok=True)
+
+
+def _forget_ended_children() -> None:
+    _children[:] = [child for child in _children if child.poll() is None]
 
 
 def tail(log: str | Path, lines: int = 15) -> str:
