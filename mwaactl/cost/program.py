@@ -63,7 +63,16 @@ def answered(folder: Path, runs: Sequence[Settings]) -> list[list[Resource] | Us
             f"{folder} has no __main__.py: this needs a checkout of the program, as `pulumi` does. Name its "
             "folder with --cwd"
         )
-    requests = [vars(each) for each in runs]
+    return [
+        UsageError(_as_options(each["error"]))
+        if "error" in each
+        else [Resource(**resource) for resource in each["resources"]]
+        for each in _dry_runs(folder, [vars(each) for each in runs])
+    ]
+
+
+def _dry_runs(folder: Path, requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The answer to each request, in the words of `dry_run`. Raises Unusable."""
     answer = subprocess.run(  # noqa: S603 - our own module
         [_python(folder), "-m", "mwaactl.cost.dry_run"],
         cwd=folder,
@@ -76,12 +85,7 @@ def answered(folder: Path, runs: Sequence[Settings]) -> list[list[Resource] | Us
         reason = (answer.stderr.strip().splitlines() or ["no message"])[-1]
         raise Unusable(f"the program in {folder} does not run ({reason}). If packages are missing: uv sync")
     answers: list[dict[str, Any]] = json.loads(answer.stdout)
-    return [
-        UsageError(_as_options(each["error"]))
-        if "error" in each
-        else [Resource(**resource) for resource in each["resources"]]
-        for each in answers
-    ]
+    return answers
 
 
 def _as_options(error: str) -> str:

@@ -7,8 +7,10 @@ import io
 import json
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -16,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 from components.network import ENDPOINT_SERVICES
 from mwaactl.cli.app import app
-from mwaactl.cost import comparison
+from mwaactl.cost import comparison, dry_run, program
 from mwaactl.cost.bill import bill
 from mwaactl.cost.charges import Usage
 from mwaactl.cost.comparison import Bills, Question
@@ -34,8 +36,25 @@ from tests.fakes.pulumi_mocks import ROOT, Deployment
 from tests.fakes.wheels import write_wheels
 
 
+@cache
+def dry_run_of(request: str) -> str:
+    return json.dumps(dry_run._answer(ROOT, json.loads(request)))
+
+
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the program run in this process, and once for the same settings: each start takes seconds."""
+
+    def dry_runs(folder: Path, requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        assert folder == ROOT
+        return [json.loads(dry_run_of(json.dumps(each, sort_keys=True))) for each in requests]
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(program, "_dry_runs", dry_runs)
+
+
+@pytest.fixture
+def run(here: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))  # no table of this machine
     for key in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "HTTPS_PROXY"):
         monkeypatch.delenv(key, raising=False)
@@ -123,6 +142,7 @@ def test_an_adopted_environment_is_imported_and_not_created(run: Callable[..., R
     assert alone.replaced == both.replaced == ()
 
 
+@pytest.mark.usefixtures("here")
 def test_without_nat_there_is_neither_a_gateway_nor_a_route_out(tmp_path: Path) -> None:
     changes = {
         "nat": "none",
@@ -185,12 +205,14 @@ def savings_of(*changes: str, mode: str = "bluegreen", region: str = "us-east-1"
     return {" ".join(each.how): each.usd for each in question.of_modes([mode]).savings}
 
 
+@pytest.mark.usefixtures("here")
 def test_a_lever_that_is_refused_or_saves_nothing_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
     hows = ("nat=x", "nat=single", "nat=per_az", "enable_monitoring=false")
     monkeypatch.setattr(comparison, "levers_of", lambda *_: [Lever(how, (how,), "") for how in hows])
     assert list(savings_of(mode="standard")) == ["enable_monitoring=false"]
 
 
+@pytest.mark.usefixtures("here")
 def test_a_lever_on_the_class_reaches_an_environment_with_settings_of_its_own(
     deployed: Callable[[str], Deployment],
 ) -> None:
@@ -215,6 +237,7 @@ def test_a_figure_that_depends_on_an_unknown_price_is_unknown(run: Callable[...,
     assert "Read AWS's price list: mwaactl cost --update --region sa-east-1" in notes
 
 
+@pytest.mark.usefixtures("here")
 def test_the_page_says_from_where_on_endpoints_pay() -> None:
     page = (ROOT / "docs" / "cost.md").read_text()
     prices = load_table(SHIPPED).prices("us-east-1")
@@ -233,6 +256,7 @@ def test_the_page_names_what_is_not_read_from_the_list() -> None:
     assert "`dashboard` and `zone` are not read from the list" in page
 
 
+@pytest.mark.usefixtures("here")
 def test_more_workers_and_schedulers_than_needed_are_levers() -> None:
     savings = savings_of("min_workers=3", "green.schedulers=4")
     assert savings["min_workers=1"] == pytest.approx(2 * 2 * 730 * 0.055)
