@@ -16,9 +16,9 @@ from mwaactl.rollout.rollout import Event, roll_out
 from tests.fakes.airflow.working import Does, working_clients
 from tests.fakes.aws.clients import deployment, standing
 from tests.fakes.aws.errors import Killed
-from tests.fakes.mwaactl.engine import DASHBOARD, ENVIRONMENTS, FakeEngine, changes
+from tests.fakes.mwaactl.engine import DASHBOARD, ENVIRONMENTS, EVERYTHING, FakeEngine, changes
 from tests.fakes.mwaactl.switches import switched
-from tests.unit.mwaactl.rollout.test_rollout import EVERYTHING, SOAK, owner, roll, rolled_out, stages, working
+from tests.unit.mwaactl.rollout.test_rollout import SOAK, owner, roll, rolled_out, stages, working
 
 
 def test_some_dags_go_first_and_the_rest_follows_if_they_do_well(monkeypatch: pytest.MonkeyPatch) -> None:
