@@ -67,7 +67,7 @@ scan: .venv/.synced ## Security checks of what is deployed, held against the tab
 	@$(RUN) tests.scan
 
 e2e: .venv/.synced ## Two real Airflows, a switch, a destroy
-	.venv/bin/pytest tests/e2e --ignore=tests/e2e/long
+	LOAD=$(or $(LOAD),light) .venv/bin/pytest tests/e2e --ignore=tests/e2e/long
 
 long: engine-long e2e-long ## What takes longer (nightly)
 

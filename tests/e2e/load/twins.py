@@ -52,7 +52,6 @@ OPTIONS = {
     ),
     "dag_processor.min_file_process_interval": "120",
     "scheduler.job_heartbeat_sec": "2",
-    "scheduler.scheduler_health_check_threshold": "15",
     "scheduler.orphaned_tasks_check_interval": "10",
     "scheduler.task_instance_heartbeat_timeout": "30",
     "scheduler.task_instance_heartbeat_timeout_detection_interval": "5",
