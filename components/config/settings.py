@@ -151,7 +151,7 @@ class Settings(EnvironmentSettings):
         keys = [key.removeprefix(prefix) for key in _configured() if key.startswith(prefix)]
         raw = {key: _decoded(key, config.get(key)) for key in keys}
         if not cls.model_fields.keys() <= raw.keys() | {"project", "stack", "region"}:
-            raw = declared_defaults() | raw
+            raw = {**declared_defaults(), **raw}
         region = pulumi.Config("aws").get("region")
         return cls.parse(raw, project=pulumi.get_project(), stack=pulumi.get_stack(), region=region)
 
@@ -244,14 +244,10 @@ class Settings(EnvironmentSettings):
         return {key: value for key, value in ours.items() if key not in theirs} | self.tags
 
 
-def declared_defaults() -> dict[str, Any]:
-    """The defaults in Pulumi.yaml. The engine adds them itself; other hosts of the program do not."""
-    return dict(_defaults_in(PROJECT_FILE.read_text()))
-
-
 @cache
-def _defaults_in(text: str) -> dict[str, Any]:
-    declared = yaml.safe_load(text)["config"]
+def declared_defaults() -> Mapping[str, Any]:
+    """The defaults in Pulumi.yaml. The engine adds them itself; other hosts of the program do not."""
+    declared = yaml.safe_load(PROJECT_FILE.read_text())["config"]
     return {key: about["default"] for key, about in declared.items()}
 
 

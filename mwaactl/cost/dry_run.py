@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-import yaml
 
 from mwaactl.cost.aws_answers import REGION, AwsMocks, usual_answers
-from mwaactl.cost.engine import Deployment, run, stack_config
+from mwaactl.cost.engine import Deployment, parsed, run, stack_config
 from mwaactl.cost.existing import existing
 from mwaactl.cost.resources import Resource, resources_of
 
@@ -33,7 +32,7 @@ def registered(folder: Path, request: Mapping[str, Any]) -> Deployment:
     """What the program in `folder`, which is the current one, registers. Raises whatever it raises."""
     config = request["config"] or stack_config(folder, request["stack"])
     config = changed(config, request["changes"])
-    project = yaml.safe_load((folder / "Pulumi.yaml").read_text())["name"]
+    project = parsed((folder / "Pulumi.yaml").read_text())["name"]
     region = config.get("aws:region", REGION)
     answers = AwsMocks(usual_answers(region) | existing(region, config), lenient=True)
     return run(
@@ -84,7 +83,7 @@ def without_content(value: Any) -> Any:
     return value
 
 
-def _answer(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+def answer(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     try:
         deployment = registered(folder, request)
     except pulumi.RunError as error:  # what the program says of its settings
@@ -101,7 +100,7 @@ def main() -> None:
     requests = json.load(sys.stdin)
     gc.disable()  # a quarter of the time would go into collecting nothing
     with redirect_stdout(sys.stderr):  # a program may print
-        answers = [_answer(folder, each) for each in requests]
+        answers = [answer(folder, each) for each in requests]
     json.dump(answers, sys.stdout)
     sys.stdout.flush()
     os._exit(0)  # threads of the SDK's channels may still wait

@@ -153,17 +153,17 @@ def stack_config(folder: Path, stack_file: str, changes: Mapping[str, Any] | Non
 
     A change to None leaves the key unset.
     """
-    project = _yaml((folder / "Pulumi.yaml").read_text())
+    project = parsed((folder / "Pulumi.yaml").read_text())
     name = project["name"]
     values = {f"{name}:{key}": declared["default"] for key, declared in project["config"].items()}
-    values |= _yaml((folder / f"Pulumi.{stack_file}.yaml").read_text())["config"]
+    values |= parsed((folder / f"Pulumi.{stack_file}.yaml").read_text())["config"]
     for key, value in (changes or {}).items():
         values[key if ":" in key else f"{name}:{key}"] = value
     return {key: _as_text(value) for key, value in values.items() if value is not None}
 
 
 @cache
-def _yaml(text: str) -> Any:
+def parsed(text: str) -> Any:
     """What is not to be changed: the program is run many times, and a tenth of a run would be the parsing."""
     return yaml.safe_load(text)
 

@@ -72,7 +72,7 @@ SECONDS = st.integers(-120, 240).map(lambda half: half / 2)
     starts=dict.fromkeys(COLOURS, 0),
     judged=dict.fromkeys(COLOURS, 0),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(
     written=st.integers(0, 6).map(lambda half: half / 2),
     again=st.integers(0, 10),

@@ -38,7 +38,7 @@ from tests.fakes.wheels import write_wheels
 
 @cache
 def dry_run_of(request: str) -> str:
-    return json.dumps(dry_run._answer(ROOT, json.loads(request)))
+    return json.dumps(dry_run.answer(ROOT, json.loads(request)))
 
 
 @pytest.fixture

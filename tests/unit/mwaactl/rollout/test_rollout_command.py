@@ -14,12 +14,7 @@ from mwaactl.rollout.how import How
 from mwaactl.rollout.rollout import look
 from tests.fakes.aws.clients import FakeClients, deployment
 from tests.fakes.mwaactl.commands import commands
-from tests.fakes.mwaactl.engine import (
-    ENVIRONMENTS,
-    LIVES_OF,
-    VPC,
-    FakeEngine,
-)
+from tests.fakes.mwaactl.engine import ENVIRONMENTS, LIVES_OF, VPC, FakeEngine
 from tests.unit.mwaactl.rollout.test_rollout import SOAK, rolled_out, working
 
 

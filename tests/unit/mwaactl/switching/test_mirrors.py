@@ -266,7 +266,7 @@ def dags(draw: st.DrawFn) -> Dag:
     return Dag({name: tuple(sorted(below - {name})) for name, below in edges.items()})
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     dag=dags(),
     version=st.sampled_from(sorted(VERSIONS)),
