@@ -195,6 +195,12 @@ class Project:
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 
+    def environment(self, colour: str) -> dict[str, Any]:
+        """What Amazon MWAA says of an environment."""
+        name = self.outputs()["airflow_environments"][colour]["name"]
+        found: dict[str, Any] = self.cloud.client("mwaa").get_environment(Name=name)["Environment"]
+        return found
+
     def resources(self, *, secrets: bool = False) -> list[dict[str, Any]]:
         """The state's resources."""
         done = self.run("stack", "export", *(["--show-secrets"] if secrets else []))

@@ -175,17 +175,12 @@ def test_after_an_up_that_failed_half_way_only_the_rest_counts(project: Project)
     assert project.preview().changes == []
 
 
-def environment_of(project: Project, colour: Colour) -> Any:
-    name = project.outputs()["airflow_environments"][colour]["name"]
-    return project.cloud.client("mwaa").get_environment(Name=name)["Environment"]
-
-
 def test_a_side_that_a_run_leaves_alone_is_left_out_or_the_run_fails_before_it_is_touched(
     project: Project,
 ) -> None:
     """What `mwaactl rollout` does; and somebody who sets its variable without leaving anything out."""
     switch(project, "blue")
-    before = environment_of(project, "blue")
+    before = project.environment("blue")
     project.set(max_workers=9)
     alone = replace(project, cloud=replace(project.cloud, env={**project.cloud.env, VARIABLE: "blue"}))
     everything = alone.preview()
@@ -194,13 +189,13 @@ def test_a_side_that_a_run_leaves_alone_is_left_out_or_the_run_fails_before_it_i
     refused = alone.up()
     assert not refused.ok
     assert "mwaa-blue would be changed" in refused.said
-    assert environment_of(project, "blue") == before
+    assert project.environment("blue") == before
 
     done = alone.operate("up", "--yes", "--skip-preview", "--exclude", "**mwaa-blue**")
     assert done.ok, done.said
     assert set(updates_of(done)) <= {"mwaa-green"}
-    assert environment_of(project, "blue") == before
-    assert environment_of(project, "green")["MaxWorkers"] == 9
+    assert project.environment("blue") == before
+    assert project.environment("green")["MaxWorkers"] == 9
     switch(project, "green")
     rest = project.up()
     assert rest.ok, rest.said

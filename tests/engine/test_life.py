@@ -31,8 +31,7 @@ def lives(project: Project) -> dict[str, str]:
 
 
 def created(project: Project, colour: str) -> Any:
-    name = project.outputs()["airflow_environments"][colour]["name"]
-    return project.cloud.client("mwaa").get_environment(Name=name)["Environment"]["CreatedAt"]
+    return project.environment(colour)["CreatedAt"]
 
 
 def override(project: Project, key: str, value: str) -> None:

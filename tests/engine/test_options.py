@@ -67,20 +67,12 @@ def test_an_override_for_green_updates_green_alone(project: Project) -> None:
     assert [(op, name) for op, kind, name in result.changes if kind == ENVIRONMENT] == [
         ("update", "mwaa-green")
     ]
-    mwaa = project.cloud.client("mwaa")
-    assert (
-        mwaa.get_environment(Name=project.outputs()["airflow_environments"]["green"]["name"])["Environment"][
-            "LastUpdate"
-        ]["WorkerReplacementStrategy"]
-        == "GRACEFUL"
-    )
+    assert project.environment("green")["LastUpdate"]["WorkerReplacementStrategy"] == "GRACEFUL"
     again = project.up()
     assert again.ok, again.said
     assert again.changes == []
-    deployed = {
-        colour: mwaa.get_environment(Name=e["name"])["Environment"]["MaxWorkers"]
-        for colour, e in project.outputs()["airflow_environments"].items()
-    }
+    environments = project.outputs()["airflow_environments"]
+    deployed = {colour: project.environment(colour)["MaxWorkers"] for colour in environments}
     assert deployed == {"blue": 5, "green": 7}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from bluegreen.timeline import Colour
@@ -34,11 +33,6 @@ def planned(engine: Engine) -> Plan:
     return plan(engine.preview(), "blue", engine.needs(), engine.stack)
 
 
-def environment(project: Project, colour: Colour) -> Any:
-    name = project.outputs()["airflow_environments"][colour]["name"]
-    return project.cloud.client("mwaa").get_environment(Name=name)["Environment"]
-
-
 def test_the_standby_and_what_is_shared_are_updated_and_the_owner_is_not(
     project: Project, engine: Engine
 ) -> None:
@@ -46,7 +40,7 @@ def test_the_standby_and_what_is_shared_are_updated_and_the_owner_is_not(
     project.set(airflow_version="3.3.1")
     assert project.run("config", "set", "--path", "tags.team", "data").returncode == 0
     project.set(access_log_days=30)  # more of what both share
-    before, life = environment(project, "blue"), environment(project, "green")["CreatedAt"]
+    before, life = project.environment("blue"), project.environment("green")["CreatedAt"]
     steps = planned(engine)
     sides = {
         side: {step.resource for step in steps.steps if step.side == side} for side in ("shared", "owner")
@@ -59,9 +53,9 @@ def test_the_standby_and_what_is_shared_are_updated_and_the_owner_is_not(
     begun: list[Change] = []
     owner: Colour = "blue"
     engine.update((owner,), steps.owners, begun.append)
-    assert environment(project, "blue") == before
-    assert environment(project, "green")["AirflowVersion"] == "3.3.1"
-    assert environment(project, "green")["CreatedAt"] > life
+    assert project.environment("blue") == before
+    assert project.environment("green")["AirflowVersion"] == "3.3.1"
+    assert project.environment("green")["CreatedAt"] > life
     assert not {change.urn for change in begun} & set(steps.owners)
     assert planned(engine).first == ()
     # Afterwards the other way round: green owns, blue is the rest.

@@ -35,12 +35,6 @@ def touched(result: Result) -> list[tuple[str, str]]:
     return [(op, name) for op, kind, name in result.changes if kind == ENVIRONMENT]
 
 
-def deployed(project: Project, colour: str) -> dict[str, Any]:
-    name = project.outputs()["airflow_environments"][colour]["name"]
-    found: dict[str, Any] = project.cloud.client("mwaa").get_environment(Name=name)["Environment"]
-    return found
-
-
 def content(project: Project, environment: dict[str, Any], kind: str) -> bytes:
     """What the environment loads, at the version that it names."""
     answer = project.cloud.client("s3").get_object(
@@ -53,7 +47,7 @@ def content(project: Project, environment: dict[str, Any], kind: str) -> bytes:
 
 
 def test_green_alone_gets_them_first_as_an_update_in_place(project: Project) -> None:
-    created = deployed(project, "green")["CreatedAt"]
+    created = project.environment("green")["CreatedAt"]
     configure(
         project,
         **{
@@ -71,7 +65,7 @@ def test_green_alone_gets_them_first_as_an_update_in_place(project: Project) -> 
     result = project.up()
     assert result.ok, result.said
     assert touched(result) == [("update", "mwaa-green")]
-    green = deployed(project, "green")
+    green = project.environment("green")
     assert green["CreatedAt"] == created
     assert content(project, green, "StartupScript") == (TEAM / "startup.sh").read_bytes()
     assert content(project, green, "Requirements").decode().splitlines()[-1] == "pandas"
@@ -99,7 +93,7 @@ def test_taken_away_again_the_environment_is_as_before(project: Project) -> None
     result = project.up()
     assert result.ok, result.said
     assert touched(result) == [("update", "mwaa-green")]
-    blue, green = (deployed(project, colour) for colour in ("blue", "green"))
+    blue, green = (project.environment(colour) for colour in ("blue", "green"))
     for kind in ("StartupScript", "Requirements", "Plugins"):
         assert content(project, green, kind) == content(project, blue, kind)
     assert (green["MaxWorkers"], green["MinWebservers"], green["MaxWebservers"]) == (5, 2, 2)
@@ -111,7 +105,7 @@ def test_wheels_come_in_plugins_zip_as_an_update_in_place(project: Project) -> N
     result = project.up()
     assert result.ok, result.said
     assert touched(result) == [("update", "mwaa-green")]
-    green = deployed(project, "green")
+    green = project.environment("green")
     lines = content(project, green, "Requirements").decode().splitlines()
     assert lines[:2] == ["--find-links /usr/local/airflow/plugins", "--no-index"]
     assert "pandas==2.3.3" in lines

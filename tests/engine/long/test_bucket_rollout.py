@@ -11,7 +11,7 @@ from mwaactl.rollout.engine import Engine
 from mwaactl.rollout.plan import plan
 from tests.engine.deployment import Project
 from tests.engine.test_rollout import engine as engine
-from tests.engine.test_rollout import environment, planned
+from tests.engine.test_rollout import planned
 from tests.engine.test_rollout import project as project
 
 
@@ -20,12 +20,12 @@ def test_a_bucket_of_ones_own_comes_and_goes_one_side_after_the_other(
 ) -> None:
     """The side that is left alone keeps its bucket, and the outputs name that."""
     owner: Colour = "blue"
-    old = environment(project, "blue")["SourceBucketArn"]
+    old = project.environment("blue")["SourceBucketArn"]
     for colour in COLOURS:
         set_bucket(project, colour, made)
     engine.update((owner,), planned(engine).owners, lambda _: None)
-    assert environment(project, "green")["SourceBucketArn"] == "arn:aws:s3:::acme-green"
-    assert environment(project, "blue")["SourceBucketArn"] == old
+    assert project.environment("green")["SourceBucketArn"] == "arn:aws:s3:::acme-green"
+    assert project.environment("blue")["SourceBucketArn"] == old
     assert buckets_in_use(project)
     assert planned(engine).first == (), "the state is whole, and what is left is the owner's"
 
@@ -33,14 +33,14 @@ def test_a_bucket_of_ones_own_comes_and_goes_one_side_after_the_other(
     assert ("update", "mwaa-green") not in {(step.action, step.resource) for step in rest.first}
     project.set(update_owner_in_place=True)  # the switch is not the matter here
     engine.update((), (), lambda _: None)  # the last part of a rollout leaves out nothing
-    assert environment(project, "blue")["SourceBucketArn"] == "arn:aws:s3:::acme-blue"
+    assert project.environment("blue")["SourceBucketArn"] == "arn:aws:s3:::acme-blue"
     assert buckets_in_use(project)
 
     for colour in COLOURS:
         assert project.run("config", "rm", "--path", f"{colour}.dags_bucket").returncode == 0
     engine.update((owner,), planned(engine).owners, lambda _: None)
-    assert environment(project, "green")["SourceBucketArn"] != "arn:aws:s3:::acme-green"
-    assert environment(project, "blue")["SourceBucketArn"] == "arn:aws:s3:::acme-blue"
+    assert project.environment("green")["SourceBucketArn"] != "arn:aws:s3:::acme-green"
+    assert project.environment("blue")["SourceBucketArn"] == "arn:aws:s3:::acme-blue"
     assert buckets_in_use(project)
     assert planned(engine).first == ()
 
@@ -74,6 +74,6 @@ def buckets_in_use(project: Project) -> bool:
     """Whether the outputs name the buckets that the environments have."""
     outputs = project.outputs()["airflow_environments"]
     return all(
-        environment(project, colour)["SourceBucketArn"] == f"arn:aws:s3:::{outputs[colour]['bucket']}"
+        project.environment(colour)["SourceBucketArn"] == f"arn:aws:s3:::{outputs[colour]['bucket']}"
         for colour in COLOURS
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -22,12 +21,6 @@ def project(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Iter
     project.enter("standard")
     yield project
     assert project.destroy().ok
-
-
-def blue(project: Project) -> dict[str, Any]:
-    name = project.outputs()["airflow_environments"]["blue"]["name"]
-    found: dict[str, Any] = project.cloud.client("mwaa").get_environment(Name=name)["Environment"]
-    return found
 
 
 def of_environments(result: Result) -> list[tuple[str, str]]:
@@ -134,7 +127,7 @@ def test_a_bucket_of_ones_own_is_used_when_it_has_all_that_is_needed(project: Pr
     assert result.ok, result.said
     assert "blue owns work and would be updated (source_bucket_arn" in result.said
     assert of_environments(result) == [("update", "mwaa-blue")]
-    assert blue(project)["SourceBucketArn"] == f"arn:aws:s3:::{BUCKET}"
+    assert project.environment("blue")["SourceBucketArn"] == f"arn:aws:s3:::{BUCKET}"
     assert project.outputs()["airflow_environments"]["blue"]["bucket"] == BUCKET
     assert project.up().changes == []
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -22,9 +21,7 @@ def project(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def options(project: Project) -> dict[str, str]:
-    name = project.outputs()["airflow_environments"]["blue"]["name"]
-    environment: dict[str, Any] = project.cloud.client("mwaa").get_environment(Name=name)["Environment"]
-    found: dict[str, str] = environment["AirflowConfigurationOptions"]
+    found: dict[str, str] = project.environment("blue")["AirflowConfigurationOptions"]
     return found
 
 

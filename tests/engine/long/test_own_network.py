@@ -75,12 +75,6 @@ def configure(project: Project, path: str, value: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def deployed(project: Project, colour: str) -> dict[str, Any]:
-    name = project.outputs()["airflow_environments"][colour]["name"]
-    found: dict[str, Any] = project.cloud.client("mwaa").get_environment(Name=name)["Environment"]
-    return found
-
-
 def test_everything_is_in_that_network_and_none_is_made(project: Project, organisation: Organisation) -> None:
     of_networks = ("vpc:Vpc", "subnet:Subnet", "natGateway", "routeTable", "internetGateway", "awsx")
     made = [each["type"] for each in project.resources()]
@@ -89,7 +83,7 @@ def test_everything_is_in_that_network_and_none_is_made(project: Project, organi
     assert outputs["vpc_id"] == organisation.vpc
     assert outputs["private_subnet_ids"] == organisation.private
     for colour in ("blue", "green"):
-        assert deployed(project, colour)["NetworkConfiguration"]["SubnetIds"] == organisation.private
+        assert project.environment(colour)["NetworkConfiguration"]["SubnetIds"] == organisation.private
     again = project.up()
     assert again.ok, again.said
     assert again.changes == []
@@ -107,7 +101,7 @@ def test_each_environment_has_the_endpoints_that_amazon_would_have_made(
         f"mwaa-{colour}-{role}" for colour in ("blue", "green") for role in ("database", "webserver")
     }
     for colour in ("blue", "green"):
-        environment = deployed(project, colour)
+        environment = project.environment(colour)
         assert environment["EndpointManagement"] == "CUSTOMER"
         outputs = project.outputs()["airflow_environments"][colour]
         for role in ("database", "webserver"):
@@ -143,10 +137,10 @@ def test_groups_of_ones_own_come_beside_the_programs_as_an_update(
     assert [(op, name) for op, kind, name in result.changes if kind == ENVIRONMENT] == [
         ("update", "mwaa-green")
     ]
-    groups = deployed(project, "green")["NetworkConfiguration"]["SecurityGroupIds"]
+    groups = project.environment("green")["NetworkConfiguration"]["SecurityGroupIds"]
     assert group in groups
     assert len(groups) == 2
-    assert len(deployed(project, "blue")["NetworkConfiguration"]["SecurityGroupIds"]) == 1
+    assert len(project.environment("blue")["NetworkConfiguration"]["SecurityGroupIds"]) == 1
 
     elsewhere = organisation.new_vpc("10.51.0.0/16")
     configure(project, "green.security_group_ids[0]", organisation.group(elsewhere))
