@@ -11,6 +11,7 @@ from pydantic import Field
 
 from mwaactl.aws import aws_errors
 from mwaactl.dags.folder import read_folder
+from mwaactl.dags.masked import masked
 from mwaactl.dags.push import push_dags
 from mwaactl.dags.stored import stored_content
 from mwaactl.deployment import Deployment
@@ -75,4 +76,4 @@ def _split(text: str) -> list[str]:
 
 def _shown(line: str) -> str:
     ended = line if line.endswith("\n") else f"{line}\n{UNENDED}\n"
-    return ended.removesuffix("\n").replace("\r", CARRIAGE_RETURN)
+    return masked(ended.removesuffix("\n").replace("\r", CARRIAGE_RETURN))

@@ -197,9 +197,14 @@ def test_the_difference_is_shown_by_side_and_line(run: Command, aws: FakeClients
         ("x\ry\n", "x\r\ny\n", ["-x\u240dy", "+x\u240d", "+y"]),
         ("", "x\n", ["+x"]),
         ("x\x0cy\n", "x\x0cz\n", ["-x\x0cy", "+x\x0cz"]),
+        (
+            "-i https://me:old@pypi.it\n",
+            "-i https://me:new@pypi.it\n",
+            ["--i https://****@pypi.it", "+-i https://****@pypi.it"],
+        ),
     ],
 )
-def test_the_ends_of_lines_are_differences_too(
+def test_ends_of_lines_are_differences_too_and_passwords_are_masked(
     run: Command, aws: FakeClients, tmp_path: Path, before: str, after: str, shown: list[str]
 ) -> None:
     (tmp_path / "daily.txt").write_bytes(after.encode())
