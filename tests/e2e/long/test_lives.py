@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.e2e.life.story import DRAINED, Story, due, findings
-from tests.e2e.load.twins import Answer, wait_for
+from tests.e2e.life.new_life import NewLife, begin
+from tests.e2e.life.story import DRAINED, Story, due
+from tests.e2e.load.twins import Answer
 
 
 @dataclass(frozen=True)
@@ -66,63 +67,23 @@ def test_the_one_environment_that_is_left_executes_history_that_the_other_owned(
     assert {line.colour for line in done} == {"blue"}
 
 
-@dataclass(frozen=True)
-class Replaced:
-    """A new green beside the old blue, then the owner."""
-
-    created: datetime
-    mirrors: int  # runs that the new green made of what it did not own
-    audit: Answer  # before the switch
-    switch: Answer
-    since: datetime
-    after: Answer  # an audit
-
-
 @pytest.fixture(scope="module")
-def replaced(story: Story, only_blue: datetime) -> Replaced:
-    created = datetime.now(only_blue.tzinfo)
-    done = story.deploy(enable_blue_green="true")
-    assert done.code == 0, done.out + done.err
-    story.push_waves()
-    story.restart("green")
-    dags = ("history", "new_after_green", "serial_history")
-    story.await_dags(*dags, seconds=90)
-    now = datetime.now(only_blue.tzinfo)
-    count = len([*due(story.origins["lives"], now, 30), *due(story.origins["lives"], only_blue, 30)])
-
-    def caught_up() -> bool:
-        runs = [run for dag in dags for run in story.runs("green", dag)]
-        return len(runs) > count and all(run["state"] in ("success", "failed") for run in runs)
-
-    wait_for(caught_up, "the new green has made its history", 240)
-    audit = story.audit("--since", "1h")
-    switch = story.switch("green", "--wait", "--timeout", f"{DRAINED:.0f}").answer(DRAINED + 60)
-    assert switch.code == 0, switch.out + switch.err
-    since = datetime.fromisoformat(switch.json["owns_from"])
-
-    def works() -> bool:
-        return {"history", "newest"} <= {line.dag for line in story.lines(what="done") if line.due > since}
-
-    wait_for(works, "runs after the switch", 90)
-    return Replaced(created, count, audit, switch, since, story.audit("--since", "1h"))
+def new_green(story: Story, only_blue: datetime) -> NewLife:
+    """Green beside the old blue, then the owner."""
+    mirrored = ("history", "new_after_green", "serial_history")
+    origin = story.origins["lives"]
+    count = len([*due(origin, datetime.now(UTC), 30), *due(origin, only_blue, 30)])
+    assert count >= 10
+    return begin(story, "green", mirrored, mirrored, count, enable_blue_green="true")
 
 
-def test_the_new_life_of_a_side_executes_nothing_of_the_old_one(story: Story, replaced: Replaced) -> None:
-    new = [x for x in story.lines() if x.colour == "green" and x.at > replaced.created]
-    assert [line for line in new if line.due < replaced.since] == []
-    assert new, "the new green was to execute something after the switch"
-    assert replaced.mirrors >= 10
+def test_the_new_life_of_a_side_executes_nothing_of_the_old_one(new_green: NewLife) -> None:
+    new_green.assert_it_executed_nothing_of_the_old_one()
 
 
-def test_each_run_was_executed_once_over_all_lives(story: Story, replaced: Replaced) -> None:
-    counts = Counter((line.dag, line.due) for line in story.lines(what="done"))
-    assert [key for key, count in counts.items() if count > 1] == []
-    executed = {instant for dag, instant in counts if dag == "history"}
-    assert set(due(story.origins["lives"] + timedelta(seconds=30), replaced.since, 30)) <= executed
+def test_each_run_was_executed_once_over_all_lives(new_green: NewLife) -> None:
+    new_green.assert_each_run_was_executed_once()
 
 
-@pytest.mark.parametrize("when", ["audit", "after"])
-def test_an_audit_with_a_new_life_says_nothing_false(replaced: Replaced, when: str) -> None:
-    answer: Answer = getattr(replaced, when)
-    assert findings(answer) == []
-    assert answer.code == 0
+def test_an_audit_with_a_new_life_says_nothing_false(new_green: NewLife) -> None:
+    new_green.assert_its_audits_say_nothing_false()
