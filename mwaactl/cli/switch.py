@@ -143,7 +143,7 @@ def switch(
     if sync and dry_run and not as_json:
         typer.echo("A dry run copies nothing (--sync): the checks show the present differences.", err=True)
     how = Execution(reason, dry_run, yes, as_json, wait, timeout)
-    if canary or canary_percent:
+    if canary or canary_percent is not None:
         first = CanaryOptions(canary or (), canary_percent, soak, force or (), bool(dag), hold or (), lead)
         how = how._replace(first=_move_first(look, how, first))
     move(look, how)
@@ -167,7 +167,9 @@ class CanaryOptions(NamedTuple):
         if self.alone:
             raise UsageError("--dag moves single DAGs and nothing else: leave it out with --canary")
         try:
-            percents = tuple(int(each) for each in self.percent.split(",")) if self.percent else ()
+            percents = (
+                tuple(int(each) for each in self.percent.split(",")) if self.percent is not None else ()
+            )
         except ValueError as error:
             raise UsageError(f"--canary-percent must be like 10 or 10,50, not {self.percent!r}") from error
         names = tuple(dict.fromkeys(self.names))

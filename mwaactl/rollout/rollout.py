@@ -297,7 +297,7 @@ class _Rollout:
         done = wait_until_drained(
             self._deployment,
             target,
-            timeout=limit.total_seconds() if limit else None,
+            timeout=None if limit is None else limit.total_seconds(),
             decided=self._decided,
             on_change=report,
         )
