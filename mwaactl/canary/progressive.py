@@ -56,7 +56,7 @@ class Canary:
         """As they are typed."""
         percents = ["--canary-percent", ",".join(map(str, self.percents))] if self.percents else []
         named = [word for dag in self.dags for word in ("--canary", dag)]
-        return [*named, *percents, "--soak", f"{self.soak.total_seconds():.0f}s"]
+        return [*named, *percents, "--soak", f"{self.soak.total_seconds():.15g}s"]
 
     def steps(self, deployment: Deployment, target: Colour) -> Iterator[tuple[str, ...]]:
         """The DAGs that are to be on the target after each step, all of them. Raises Unreachable, UsageError.

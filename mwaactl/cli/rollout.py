@@ -110,7 +110,7 @@ def rollout(
             limit=timedelta(seconds=timeout),
             drain=None if drain_timeout is None else timedelta(seconds=drain_timeout),
             reason=reason,
-            canary=first.parsed() if canary or canary_percent is not None else None,
+            canary=first.parsed() if first.given else None,
         )
         if dry_run:
             report(rolling.event_of(rolling.look(open_deployment(name, cwd), engine, how)))

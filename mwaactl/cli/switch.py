@@ -143,8 +143,8 @@ def switch(
     if sync and dry_run and not as_json:
         typer.echo("A dry run copies nothing (--sync): the checks show the present differences.", err=True)
     how = Execution(reason, dry_run, yes, as_json, wait, timeout)
-    if canary or canary_percent is not None:
-        first = CanaryOptions(canary or (), canary_percent, soak, force or (), bool(dag), hold or (), lead)
+    first = CanaryOptions(canary or (), canary_percent, soak, force or (), bool(dag), hold or (), lead)
+    if first.given:
         how = how._replace(first=_move_first(look, how, first))
     move(look, how)
 
@@ -160,6 +160,11 @@ class CanaryOptions(NamedTuple):
     hold: Sequence[str] = ()
     lead: float | None = None
 
+    @property
+    def given(self) -> bool:
+        """Whether some go first. An empty percentage is one that cannot be meant."""
+        return bool(self.names) or self.percent is not None
+
     def parsed(self) -> Canary:
         """Raises UsageError."""
         from mwaactl.canary.progressive import Canary
@@ -167,9 +172,7 @@ class CanaryOptions(NamedTuple):
         if self.alone:
             raise UsageError("--dag moves single DAGs and nothing else: leave it out with --canary")
         try:
-            percents = (
-                tuple(int(each) for each in self.percent.split(",")) if self.percent is not None else ()
-            )
+            percents = () if self.percent is None else tuple(map(int, self.percent.split(",")))
         except ValueError as error:
             raise UsageError(f"--canary-percent must be like 10 or 10,50, not {self.percent!r}") from error
         names = tuple(dict.fromkeys(self.names))

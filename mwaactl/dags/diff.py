@@ -11,7 +11,7 @@ from pydantic import Field
 
 from mwaactl.aws import aws_errors
 from mwaactl.dags.folder import read_folder
-from mwaactl.dags.masked import masked
+from mwaactl.dags.masked import Masked
 from mwaactl.dags.push import push_dags
 from mwaactl.dags.stored import stored_content
 from mwaactl.deployment import Deployment
@@ -27,7 +27,7 @@ class EnvironmentDiff(Model):
     environment: str
     new: tuple[str, ...] = ()  # in the folder only
     # name -> unified diff, in which a carriage return is shown as ␍; empty: not text
-    changed: dict[str, str] = Field(default_factory=dict)
+    changed: dict[str, Masked] = Field(default_factory=dict)
     only_in_bucket: tuple[str, ...] = ()
 
     @property
@@ -76,4 +76,4 @@ def _split(text: str) -> list[str]:
 
 def _shown(line: str) -> str:
     ended = line if line.endswith("\n") else f"{line}\n{UNENDED}\n"
-    return masked(ended.removesuffix("\n").replace("\r", CARRIAGE_RETURN))
+    return ended.removesuffix("\n").replace("\r", CARRIAGE_RETURN)

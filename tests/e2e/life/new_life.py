@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -16,6 +16,7 @@ class NewLife:
     story: Story
     colour: str
     created: datetime
+    mirrors: int  # runs that it made at least of what it did not own
     audit: Answer  # while it stood by
     since: datetime  # it owned from then on
     after: Answer  # an audit
@@ -43,16 +44,20 @@ def begin(
     colour: str,
     dags: Collection[str],
     mirrored: Collection[str],
-    count: int,
+    expected: Callable[[], int],
     **settings: object,
 ) -> NewLife:
-    """Deploy these settings, wait until `colour` has over `count` runs of `mirrored`, and switch to it."""
+    """Deploy these settings, wait until `colour` has made its history, and switch to it.
+
+    That is, more runs of `mirrored` than were `expected` when both sides had read `dags`.
+    """
     created = datetime.now(UTC)
     done = story.deploy(**settings)
     assert done.code == 0, done.out + done.err
     story.push_waves()
     story.restart(colour)
     story.await_dags(*dags, seconds=90)
+    count = expected()
 
     def caught_up() -> bool:
         runs = [run for dag in mirrored for run in story.runs(colour, dag)]
@@ -68,4 +73,4 @@ def begin(
         return {"history", "newest"} <= {line.dag for line in story.lines(what="done") if line.due > since}
 
     wait_for(works, "runs after the switch", 90)
-    return NewLife(story, colour, created, audit, since, story.audit("--since", "1h"))
+    return NewLife(story, colour, created, count, audit, since, story.audit("--since", "1h"))

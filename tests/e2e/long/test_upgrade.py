@@ -34,7 +34,7 @@ def new_blue(story: Story) -> NewLife:
     assert first.code == 0, first.out + first.err
     story.until("lives", 130)
     count = len(list(due(story.origins["lives"], datetime.now(UTC), 30)))
-    return begin(story, "blue", DAGS, ("history",), count, blue={"airflow_version": NEW})
+    return begin(story, "blue", DAGS, ("history",), lambda: count, blue={"airflow_version": NEW})
 
 
 def test_both_versions_executed_their_share(story: Story, new_blue: NewLife) -> None:

@@ -12,6 +12,7 @@ from mwaactl import clock
 from mwaactl.canary.away import Away
 from mwaactl.canary.progressive import Canary, progress
 from mwaactl.canary.soak import Soak
+from mwaactl.cli.times import duration
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, UsageError
 from mwaactl.ownership.reading import newest_owner
 from tests.fakes.airflow.probed import side
@@ -367,6 +368,7 @@ def test_a_dry_run_moves_nothing(
         ("--canary-percent", "50,10"),
         ("--canary-percent", "100"),
         ("--canary-percent", "ten"),
+        ("--canary-percent", ""),
         ("--canary", "a", "--dag", "b"),
         ("--canary", "a", "--soak", "soon"),
     ],
@@ -383,3 +385,10 @@ def test_the_two_ways_to_choose_exclude_each_other() -> None:
     with pytest.raises(UsageError):
         Canary(dags=("a",), percents=(10,), soak=HALF_AN_HOUR)
     assert clock.now().tzinfo
+
+
+@pytest.mark.parametrize("typed", ["0.5s", "90m", "14d", "3650d"])
+def test_the_soak_of_a_command_to_repeat_can_be_typed(typed: str) -> None:
+    soak = duration(typed, "--soak")
+    *_, again = Canary(dags=("a",), soak=soak).options
+    assert duration(again, "--soak") == soak

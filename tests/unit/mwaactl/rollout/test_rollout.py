@@ -183,15 +183,16 @@ def test_while_amazon_is_at_work_on_the_standby_nothing_is_applied(
     assert engine.runs == []
 
 
+@pytest.mark.parametrize("drain", [timedelta(), timedelta(minutes=20)])
 def test_a_drain_that_takes_too_long_is_resumed_by_the_same_command(
-    aws: FakeClients, engine: FakeEngine
+    aws: FakeClients, engine: FakeEngine, drain: timedelta
 ) -> None:
     running = Run(
         "daily", "manual__1", START, "running", "manual", {("only", -1): Task("running")}, start=START
     )
     side(aws, "blue").runs.append(running)
     with pytest.raises(Unfinished, match=r"blue has not drained\. green owns the work") as raised:
-        rolled_out(engine, drain=timedelta(minutes=20))
+        rolled_out(engine, drain=drain)
     assert ENVIRONMENTS["blue"] in engine.wanted
     assert str(raised.value).endswith("To go on: mwaactl rollout -s fullha")
     running.state, running.end = "success", aws.ssm.clock.now
