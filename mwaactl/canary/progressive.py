@@ -22,7 +22,7 @@ from mwaactl.checks.outcome import Dependency, checks_failed, listed
 from mwaactl.deployment import Deployment
 from mwaactl.errors import CheckFailed, ControlError, LostRace, Unfinished, Unreachable, UsageError
 from mwaactl.ownership.parameter import Snapshot, aws_now
-from mwaactl.ownership.reading import newest_owner
+from mwaactl.ownership.reading import apart, newest_owner
 from mwaactl.switching.bring_back import bring_back
 from mwaactl.switching.drain import wait_until_drained
 from mwaactl.switching.plan import plan
@@ -61,8 +61,8 @@ class Canary:
     def steps(self, deployment: Deployment, target: Colour) -> Iterator[tuple[str, ...]]:
         """The DAGs that are to be on the target after each step, all of them. Raises Unreachable, UsageError.
 
-        By percent, those whose next run is due first: they are the ones that a soak sees. An interrupted
-        command has moved some already, which come before. What depends on each other goes together.
+        By percent, those whose next run is due first: they are the ones that a soak sees. What depends on each
+        other goes together. What is there already is part of each step, as an interrupted command left it.
         """
         if self.dags:
             yield self.dags
@@ -76,10 +76,11 @@ class Canary:
         }
         if not dues:
             raise UsageError("no DAG has a next run to count percents of: name the first ones with --canary")
-        ordered = sorted(dues, key=lambda dag: (newest_owner(timeline, dag) != target, dues[dag], dag))
+        there = [dag for dag in apart(timeline, target) if dag in known]
+        ordered = sorted(dues, key=lambda dag: (dag not in there, dues[dag], dag))
         together = groups(known, dependencies(api, known))
         for percent in self.percents:
-            first = ordered[: math.ceil(len(ordered) * percent / 100)]
+            first = [*there, *ordered[: math.ceil(len(ordered) * percent / 100)]]
             yield tuple(dict.fromkeys(dag for each in first for dag in together[each]))
 
 
@@ -274,6 +275,7 @@ class _Progress:
         """Give the DAGs back, and raise CheckFailed with why. Raises Unfinished if that did not succeed."""
         why, again = str(soak), way_back(self._deployment.name, self._target, dags)
         dead = f"If {self._target} has died: mwaactl failover {self._home} -s {self._deployment.name}"
+        hold = set(self._canary.hold).intersection(dags)
         perhaps, back = (
             beside([step.model_copy(update={"on": on}) for step in self._steps]) for on in (None, self._home)
         )
@@ -283,11 +285,16 @@ class _Progress:
                 self._home,
                 dags,
                 reason=f"{self._reason}: back, {why}"[:200],
-                hold=set(self._canary.hold).intersection(dags),
+                hold=hold,
                 agree=self._agree,
             )
             drained = wait_until_drained(
-                self._deployment, self._home, dags=dags, timeout=BACK.total_seconds(), decided=self._decided
+                self._deployment,
+                self._home,
+                dags=dags,
+                hold=hold,
+                timeout=BACK.total_seconds(),
+                decided=self._decided,
             )
         except (Unreachable, CheckFailed, LostRace, Unfinished) as error:
             raise Unfinished(
@@ -299,6 +306,15 @@ class _Progress:
             raise Unfinished(
                 f"{why}. Interrupted while giving {listed(dags)} back: {again}", beside=perhaps
             ) from error
+        if held := [dag.dag_id for dag in drained.held]:
+            given = sorted(set(dags).difference(held))
+            raise Unfinished(
+                f"{why}. Still at work on {self._target} after {BACK.total_seconds():g} s, so not given back: "
+                f"{listed(held)}"
+                + (f"; given back to {self._home}: {listed(given)}" if given else "")
+                + f". To go on: {again}. {dead}",
+                beside=perhaps,
+            )
         if not drained.finished:
             raise Unfinished(
                 f"{why}. Given back to {self._home}: {listed(dags)}; {self._target} has not drained within "
@@ -312,8 +328,8 @@ class _Progress:
 
 def moved_before(timeline: Timeline, target: Colour, canary: Canary) -> Step | None:
     """Those of the first DAGs that an earlier command left on `target`; None: none of them."""
-    dags = canary.dags or sorted(timeline.dags)
-    there = tuple(dag for dag in dags if newest_owner(timeline, dag) == target)
+    moved = apart(timeline, target)
+    there = tuple(dag for dag in canary.dags or moved if dag in moved)
     return Step(dags=there, on=target) if there else None
 
 

@@ -196,7 +196,7 @@ def _move_first(look: Callable[[], SwitchPlan], how: Execution, options: CanaryO
             return None
         with busy("Checking", how.as_json):
             whole = look()  # what would stop the whole switch is to stop it before
-        if whole.already:
+        if whole.continues:  # the rest is there
             return None
         deployment, target = whole.deployment, whole.target
         if there := moved_before(whole.before.timeline, target, canary):

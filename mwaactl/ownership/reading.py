@@ -35,6 +35,13 @@ def settled(timeline: Timeline, target: str, dags: Collection[str] = ()) -> bool
     return all(newest_owner(timeline, dag_id) == target for dag_id in concerned)
 
 
+def apart(timeline: Timeline, standby: Colour) -> list[str]:
+    """The DAGs that are the standby's, or will be by a decision, while the other side owns the rest."""
+    if newest_owner(timeline) == standby:
+        return []
+    return [dag for dag in sorted(timeline.dags) if newest_owner(timeline, dag) == standby]
+
+
 @dataclass(frozen=True)
 class Turn:
     """The owner at an instant, since when, and the next owner."""

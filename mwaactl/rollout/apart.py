@@ -14,14 +14,7 @@ from mwaactl.canary.away import way_back
 from mwaactl.canary.progressive import Canary
 from mwaactl.checks.outcome import listed
 from mwaactl.errors import LostRace, UsageError
-from mwaactl.ownership.reading import newest_owner
-
-
-def apart(timeline: Timeline, standby: Colour) -> list[str]:
-    """The DAGs that are the standby's, or will be by a decision, while the other side owns the rest."""
-    if newest_owner(timeline) == standby:
-        return []
-    return [dag for dag in sorted(timeline.dags) if newest_owner(timeline, dag) == standby]
+from mwaactl.ownership.reading import apart
 
 
 def refuse_update(standby: Colour, dags: Sequence[str], stack: str) -> UsageError:

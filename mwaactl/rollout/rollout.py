@@ -23,8 +23,8 @@ from mwaactl.deployment import Deployment
 from mwaactl.errors import CheckFailed, ControlError, LostRace, Unfinished, Unusable, UsageError
 from mwaactl.json_model import Instant, Model
 from mwaactl.ownership.parameter import Snapshot
-from mwaactl.ownership.reading import named, newest_owner
-from mwaactl.rollout.apart import apart, refuse_to_follow, refuse_update
+from mwaactl.ownership.reading import apart, named, newest_owner
+from mwaactl.rollout.apart import refuse_to_follow, refuse_update
 from mwaactl.rollout.engine import Change, Engine
 from mwaactl.rollout.home import REASON, RETURNS, is_to_return, record_that_it_stays
 from mwaactl.rollout.how import How
@@ -235,7 +235,7 @@ class _Rollout:
         # Of the plan's own snapshot: what is written is based on it, or loses the race.
         self._refuse_to_follow(switch.before.timeline, target)
         first = self._first_of(target)
-        if first is not None and not switch.already:
+        if first is not None and not switch.continues:
             self._go_first(target, first)
             switch = self._ready(target)
             self._refuse_to_follow(switch.before.timeline, target)

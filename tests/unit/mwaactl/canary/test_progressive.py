@@ -114,6 +114,52 @@ def test_by_percent_an_interrupted_command_goes_on_with_those_that_have_moved(
     assert step.dags == ("w_3",)
 
 
+def test_by_percent_all_that_an_earlier_command_moved_is_watched_and_given_back(
+    clients: Callable[[Behaviour], FakeClients],
+) -> None:
+    """More than ten percent, and one that has been paused since."""
+    aws = clients(fails)
+    switched(aws, "green", "w_0", "w_1", "w_3")
+    aws.ssm.clock.forward(60)
+    for model in aws.mwaa.models.values():
+        model.dags["w_3"].paused = True
+    with pytest.raises(CheckFailed, match=r"(?s)Given back to blue: w_0, w_1, w_3\. No other DAG has moved"):
+        progress(deployment(aws), "green", Canary(percents=(10,), soak=HALF_AN_HOUR))
+    assert owners(aws) == "bbbbb"
+
+
+def test_where_the_rest_is_already_nothing_goes_first(
+    monkeypatch: pytest.MonkeyPatch, clients: Callable[[Behaviour], FakeClients]
+) -> None:
+    """Of a switch that was interrupted, a DAG that was held may be left: it would be torn from the rest."""
+    aws = clients(fails)
+    switched(aws, "green")
+    aws.ssm.clock.forward(60)
+    switched(aws, "blue", "w_1", force=["gate"])
+    aws.ssm.clock.forward(60)
+    begun = aws.ssm.clock.now
+    result = commands(monkeypatch, aws)("switch", "green", "--yes", "--canary-percent", "50")
+    assert result.exit_code == 0, result.output
+    assert owners(aws) == "ggggg"
+    assert aws.ssm.clock.now - begun < timedelta(minutes=5)
+
+
+@pytest.mark.parametrize("hold", [(), ("w_1",)])
+def test_one_that_is_at_work_and_must_not_overlap_itself_is_not_said_to_be_back(
+    clients: Callable[[Behaviour], FakeClients], hold: tuple[str, ...]
+) -> None:
+    aws = clients(lambda colour, dag, due: Does(takes=30 if (colour, dag) != ("green", "w_1") else 10**4))
+    if not hold:
+        for model in aws.mwaa.models.values():
+            model.dags["w_1"].max_active_runs = 1
+    canary = Canary(dags=("w_0", "w_1"), soak=HALF_AN_HOUR, hold=hold)
+    with pytest.raises(
+        Unfinished, match="at work on green after 600 s, so not given back: w_1; given back to blue: w_0"
+    ):
+        progress(deployment(aws), "green", canary)
+    assert owners(aws) == "bgbbb"
+
+
 @pytest.mark.parametrize(
     ("does", "reason"),
     [
