@@ -128,6 +128,11 @@ class TaskInstance(Model):
     rendered: dict[str, Any] = Field(default_factory=dict)  # its template fields, once they are rendered
 
     @property
+    def passed_over(self) -> bool:
+        """Whether it was skipped before a process worked on it, as the gate does."""
+        return not self.started and self.state in ("skipped", "removed")
+
+    @property
     def executed(self) -> bool:
         """Whether it did its work, or tried to: the gate skips a task that must not."""
         return self.started and self.state not in (None, "skipped", "removed")

@@ -4,6 +4,7 @@ A DAG is *bad* there if one of these holds; while no run of it has ended there i
 *good*. `history` are its newest runs on the old side, at most 20.
 
     failures    a larger share of its runs failed than twice that of history (with none there: any failure)
+    skipped     a larger share of its runs was skipped whole, no task of them having started: by the gate
     retries     at least two of its runs needed a second try of a task, a share half a run more than history's
     durations   half of its runs took longer than 1.5 times the slowest of history, and 60 s more
     lateness    half of its runs began later after their due instant than 1.5 times history's, and 120 s more
@@ -39,6 +40,7 @@ class SeenRun(Model):
     late: timedelta | None  # from its due instant to its begin, or until now; None: cleared, so not known
     lasted: timedelta | None  # until now, if it is at work; None: it has not begun
     retried: bool
+    skipped: bool = False  # no task of it has started
 
     @property
     def finished(self) -> bool:
@@ -72,6 +74,7 @@ def seen(run: Run, tasks: Sequence[TaskInstance], now: datetime) -> SeenRun:
         late=None if cleared else (start or end or now) - run.due,
         lasted=end - start if start and end else None,
         retried=any(task.tries > 1 for task in tasks),
+        skipped=run.finished and bool(tasks) and all(task.passed_over for task in tasks),
     )
 
 
@@ -100,6 +103,11 @@ def _reasons(history: Sequence[SeenRun], runs: Sequence[SeenRun], delay: timedel
     before, now = _share(history, _failed), _share(finished, _failed)
     if now > FAILURES * before:
         yield f"{_counted(finished, _failed)} failed, {_counted(history, _failed)} before"
+    if _share(finished, _skipped) > _share(history, _skipped):
+        yield (
+            f"{_counted(finished, _skipped)} were skipped whole: no task of them started, "
+            f"{_counted(history, _skipped)} before"
+        )
     begun = [run for run in runs if not run.waits]
     retried = sum(run.retried for run in begun)
     if retried >= RETRIED and _share(begun, _retried) > _share(history, _retried) + RETRIES:
@@ -139,6 +147,10 @@ def _after(delay: timedelta, runs: Sequence[SeenRun]) -> list[timedelta]:
 
 def _failed(run: SeenRun) -> bool:
     return run.state == "failed"
+
+
+def _skipped(run: SeenRun) -> bool:
+    return run.skipped
 
 
 def _retried(run: SeenRun) -> bool:

@@ -16,6 +16,7 @@ from bluegreen.timeline import Colour, Timeline, other_colour
 
 from mwaactl import clock
 from mwaactl.canary.away import Away, Step, beside, stands, way_back
+from mwaactl.canary.record import BACK, FIRST
 from mwaactl.canary.soak import History, Soak, history, look
 from mwaactl.checks.evidence import dependencies
 from mwaactl.checks.outcome import Dependency, checks_failed, listed
@@ -31,7 +32,7 @@ from mwaactl.switching.write import carry_out
 PERIOD = 30.0  # seconds between two looks
 PATIENCE = 2  # looks in a row that find the side itself unwell, or do not reach it
 BLIND = timedelta(minutes=10)  # without a look, since what it needs cannot be read
-BACK = timedelta(minutes=10)  # for the drain of what is given back
+DRAIN = timedelta(minutes=10)  # for the drain of what is given back
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +62,8 @@ class Canary:
     def steps(self, deployment: Deployment, target: Colour) -> Iterator[tuple[str, ...]]:
         """The DAGs that are to be on the target after each step, all of them. Raises Unreachable, UsageError.
 
-        By percent, those whose next run is due first: they are the ones that a soak sees. What depends on each
-        other goes together. What is there already is part of each step, as an interrupted command left it.
+        By percent, those whose next run is due first: they are the ones that a soak sees. What depends on
+        each other goes together. What is there already, left by an interrupted command, is in each step.
         """
         if self.dags:
             yield self.dags
@@ -117,7 +118,8 @@ def progress(
     drained); Unreachable, UsageError and Unusable as long as none is there. The error's `beside` has the
     steps.
     """
-    return _Progress(deployment, target, canary, force, reason or "canary", on_look).run()
+    reason = f"{FIRST}: {reason}" if reason else FIRST
+    return _Progress(deployment, target, canary, force, reason, on_look).run()
 
 
 class _Progress:
@@ -153,7 +155,7 @@ class _Progress:
                 if not self._steps:
                     raise
                 why = str(error) or "interrupted"
-                raise Away(why, self._deployment, self._target, self._steps) from error
+                raise Away(why, self._deployment, self._target, self._steps, self._force) from error
             if soak.bad or soak.unseen:
                 self._give_back(dags, soak)
             self._done.append(Step(dags=dags, on=self._target, soak=soak))
@@ -273,27 +275,28 @@ class _Progress:
 
     def _give_back(self, dags: Sequence[str], soak: Soak) -> None:
         """Give the DAGs back, and raise CheckFailed with why. Raises Unfinished if that did not succeed."""
-        why, again = str(soak), way_back(self._deployment.name, self._target, dags)
+        why, again = str(soak), way_back(self._deployment.name, self._target, dags, self._force)
         dead = f"If {self._target} has died: mwaactl failover {self._home} -s {self._deployment.name}"
         hold = set(self._canary.hold).intersection(dags)
         perhaps, back = (
             beside([step.model_copy(update={"on": on}) for step in self._steps]) for on in (None, self._home)
         )
         try:
-            bring_back(
+            _, _, failed = bring_back(
                 self._deployment,
                 self._home,
                 dags,
-                reason=f"{self._reason}: back, {why}"[:200],
+                reason=f"{BACK}: {why}"[:200],
                 hold=hold,
                 agree=self._agree,
             )
+            again = way_back(self._deployment.name, self._target, dags, {*self._force, *failed})
             drained = wait_until_drained(
                 self._deployment,
                 self._home,
                 dags=dags,
                 hold=hold,
-                timeout=BACK.total_seconds(),
+                timeout=DRAIN.total_seconds(),
                 decided=self._decided,
             )
         except (Unreachable, CheckFailed, LostRace, Unfinished) as error:
@@ -309,8 +312,8 @@ class _Progress:
         if held := [dag.dag_id for dag in drained.held]:
             given = sorted(set(dags).difference(held))
             raise Unfinished(
-                f"{why}. Still at work on {self._target} after {BACK.total_seconds():g} s, so not given back: "
-                f"{listed(held)}"
+                f"{why}. Still at work on {self._target} after {DRAIN.total_seconds():g} s, so not given "
+                f"back: {listed(held)}"
                 + (f"; given back to {self._home}: {listed(given)}" if given else "")
                 + f". To go on: {again}. {dead}",
                 beside=perhaps,
@@ -318,7 +321,7 @@ class _Progress:
         if not drained.finished:
             raise Unfinished(
                 f"{why}. Given back to {self._home}: {listed(dags)}; {self._target} has not drained within "
-                f"{BACK.total_seconds():g} s. To wait for it: {again}. {dead}",
+                f"{DRAIN.total_seconds():g} s. To wait for it: {again}. {dead}",
                 beside=back,
             )
         raise CheckFailed(

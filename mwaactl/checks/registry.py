@@ -36,7 +36,7 @@ class CheckDefinition:
 
 _DEFINITIONS = (
     CheckDefinition(
-        "target-available",
+        target.AVAILABLE_CHECK,
         target.available,
         fails_if="Amazon does not report the target as `AVAILABLE`",
         remedy="wait until it is created or updated",

@@ -6,6 +6,7 @@ from datetime import UTC, timedelta
 
 from mwaactl.checks.outcome import Outcome, Sides
 
+AVAILABLE_CHECK = "target-available"
 HEARTBEAT = timedelta(seconds=60)  # Airflow sends one every 5 s and reports unhealthy after 30 s
 CLOUDWATCH_HEARTBEAT = timedelta(minutes=5)  # one value a minute, with a delay
 

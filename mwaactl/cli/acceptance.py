@@ -15,6 +15,7 @@ from mwaactl.cli.options import (
     JsonOption,
     ReasonOption,
     StackOption,
+    seconds,
 )
 from mwaactl.cli.session import busy, console, open_deployment, session
 from mwaactl.errors import CheckFailed
@@ -36,12 +37,7 @@ def rehearse(
     force: ForceOption = None,
     timeout: Annotated[
         float | None,
-        typer.Option(
-            "--timeout",
-            help="Limit of each wait; default: two periods of the probe and two minutes.",
-            metavar="SECONDS",
-            min=0,
-        ),
+        seconds("--timeout", "Limit of each wait; default: two periods of the probe and two minutes."),
     ] = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mwaactl.cli.finish import finish
-from mwaactl.cli.options import CwdOption, DryRunOption, JsonOption, StackOption
+from mwaactl.cli.options import CwdOption, DryRunOption, JsonOption, StackOption, seconds
 from mwaactl.cli.session import busy, open_deployment, session
 from mwaactl.errors import CheckFailed, Unfinished, Unreachable, UsageError
 
@@ -43,9 +43,7 @@ def push(
     ] = False,
     timeout: Annotated[
         float,
-        typer.Option(
-            "--timeout", help="With --wait: stop waiting after this long.", metavar="SECONDS", min=0
-        ),
+        seconds("--timeout", "With --wait: stop waiting after this long."),
     ] = 900,
     no_check: Annotated[
         bool,

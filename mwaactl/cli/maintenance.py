@@ -42,7 +42,7 @@ def maintenance(
     from bluegreen.timeline import other_colour
 
     from mwaactl.maintenance import maintenance as look
-    from mwaactl.maintenance import reason_of, refuge
+    from mwaactl.maintenance import reason_of, refuge, refuse_doubtful
     from mwaactl.screens.maintenance import show_maintenance
     from mwaactl.switching.plan import plan
 
@@ -52,6 +52,8 @@ def maintenance(
             deployment = open_deployment(stack, cwd)
             state = look(deployment)
         found = None if within is None else refuge(state, within)
+        if found is not None:
+            refuse_doubtful(deployment, found[0])
         if found is None:
             finish(state, show_maintenance, as_json=as_json)
             return

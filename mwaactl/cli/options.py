@@ -7,6 +7,24 @@ from typing import Annotated
 
 import typer
 
+from mwaactl.cli.times import LONGEST
+
+
+def seconds(flag: str, text: str, least: float = 0) -> typer.models.OptionInfo:
+    """An option that takes seconds, up to ten years."""
+    option: typer.models.OptionInfo = typer.Option(
+        flag, help=text, metavar="SECONDS", min=least, callback=_countable
+    )
+    return option
+
+
+def _countable(given: float | None) -> float | None:
+    """Refuse what no calendar has, and nan, which a range lets pass."""
+    if given is not None and not given <= LONGEST.total_seconds():
+        raise typer.BadParameter(f"{given:g} is not a number of seconds up to {LONGEST.days} days")
+    return given
+
+
 StackOption = Annotated[
     str | None, typer.Option("--stack", "-s", help="The stack; default: the selected one.", metavar="STACK")
 ]
@@ -32,12 +50,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would happen; write nothing.")]
 LeadOption = Annotated[
     float | None,
-    typer.Option(
+    seconds(
         "--lead",
-        help="Time from now until the target owns the work; default and minimum: the stack's "
-        "switch_lead_seconds.",
-        metavar="SECONDS",
-        min=0,
+        "Time from now until the target owns the work; default and minimum: the stack's switch_lead_seconds.",
     ),
 ]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Recorded in the history.", metavar="TEXT")]
@@ -64,7 +79,7 @@ WaitOption = Annotated[
 ]
 TimeoutOption = Annotated[
     float | None,
-    typer.Option("--timeout", help="With --wait: stop waiting after this long.", metavar="SECONDS", min=0),
+    seconds("--timeout", "With --wait: stop waiting after this long."),
 ]
 CanaryOption = Annotated[
     list[str] | None,

@@ -21,6 +21,7 @@ from mwaactl.cli.options import (
     SoakOption,
     StackOption,
     YesOption,
+    seconds,
 )
 from mwaactl.cli.session import confirm, console, error_fields, open_deployment, print_error
 from mwaactl.cli.switch import CanaryOptions
@@ -57,16 +58,11 @@ def rollout(
     force: ForceOption = None,
     timeout: Annotated[
         float,
-        typer.Option(
-            "--timeout",
-            help="Limit of each wait for Amazon, and until the other side is ready.",
-            metavar="SECONDS",
-            min=0,
-        ),
+        seconds("--timeout", "Limit of each wait for Amazon, and until the other side is ready."),
     ] = 3600,
     drain_timeout: Annotated[
         float | None,
-        typer.Option("--drain-timeout", help="Limit of each drain; default: none.", metavar="SECONDS", min=0),
+        seconds("--drain-timeout", "Limit of each drain; default: none."),
     ] = None,
     dry_run: DryRunOption = False,
     yes: YesOption = False,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mwaactl.cli.finish import finish
-from mwaactl.cli.options import CwdOption, JsonOption, StackOption
+from mwaactl.cli.options import CwdOption, JsonOption, StackOption, seconds
 from mwaactl.cli.session import busy, console, error_fields, open_deployment, session
 from mwaactl.errors import ControlError, UsageError
 
@@ -35,10 +35,10 @@ def status(
     ] = False,
     every: Annotated[
         float | None,
-        typer.Option(
-            help=f"With --watch: time between two looks; default {PERIOD:g}, at least {SHORTEST:g}.",
-            metavar="SECONDS",
-            min=SHORTEST,
+        seconds(
+            "--every",
+            f"With --watch: time between two looks; default {PERIOD:g}, at least {SHORTEST:g}.",
+            SHORTEST,
         ),
     ] = None,
     as_json: JsonOption = False,

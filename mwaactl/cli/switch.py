@@ -56,6 +56,7 @@ class First(NamedTuple):
     deployment: Deployment
     target: Colour
     steps: tuple[Step, ...]
+    force: Sequence[str]
 
 
 class Execution(NamedTuple):
@@ -200,7 +201,7 @@ def _move_first(look: Callable[[], SwitchPlan], how: Execution, options: CanaryO
             return None
         deployment, target = whole.deployment, whole.target
         if there := moved_before(whole.before.timeline, target, canary):
-            how = how._replace(first=First(deployment, target, (there,)))
+            how = how._replace(first=First(deployment, target, (there,), options.force))
         with how.before_the_rest():
             _stop_if_failed(whole, how)
             question = f"Move the first DAGs of {deployment.name} to {target}?"
@@ -211,7 +212,7 @@ def _move_first(look: Callable[[], SwitchPlan], how: Execution, options: CanaryO
                 console().print(soak_line(seen, left), markup=False, highlight=False, soft_wrap=True)
 
         steps = progress(deployment, target, canary, force=options.force, reason=how.reason, on_look=report)
-        return First(deployment, target, steps)
+        return First(deployment, target, steps, options.force)
 
 
 def _stop_if_failed(plan: SwitchPlan, how: Execution) -> None:

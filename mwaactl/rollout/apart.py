@@ -15,13 +15,14 @@ from mwaactl.canary.progressive import Canary
 from mwaactl.checks.outcome import listed
 from mwaactl.errors import LostRace, UsageError
 from mwaactl.ownership.reading import apart
+from mwaactl.rollout.ready import DIFFERS
 
 
 def refuse_update(standby: Colour, dags: Sequence[str], stack: str) -> UsageError:
     """Why the standby is not updated."""
     return UsageError(
         f"{standby} owns {', '.join(dags)}, so it cannot be updated. If nobody watches that there (another "
-        f"rollout with --canary), bring it back first: {way_back(stack, standby)}"
+        f"rollout with --canary), bring it back first: {way_back(stack, standby, force=(DIFFERS,))}"
     )
 
 
@@ -37,5 +38,5 @@ def refuse_to_follow(timeline: Timeline, standby: Colour, canary: Canary | None,
     raise LostRace(
         f"{standby} owns {listed(others)} already: somebody has moved that first, and may be watching it. To "
         "go on with a rollout that was interrupted, repeat it with its own options (--canary). If there is "
-        f"none, bring it back first: {way_back(stack, standby)}"
+        f"none, bring it back first: {way_back(stack, standby, force=(DIFFERS,))}"
     )

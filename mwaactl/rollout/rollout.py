@@ -195,8 +195,10 @@ class _Rollout:
             if planned.rest:
                 self._refuse_to_follow(timeline, standby)
         if books:
-            self._drain(planned.owner)
-        if updated and (open_books := timeline.drains(planned.owner)):
+            # Of single DAGs, no other moves: somebody may be watching what the standby owns.
+            alone = [book.dag_id for book in books if book.dag_id is not None]
+            self._drain(planned.owner, alone if len(alone) == len(books) else ())
+        if updated and (open_books := self._read().timeline.drains(planned.owner)):
             alone = sorted(book.dag_id for book in open_books if book.dag_id)
             raise refuse_update(standby, alone, self._deployment.name)
 
@@ -270,8 +272,8 @@ class _Rollout:
                 self._deployment,
                 target,
                 canary,
-                force={*self._how.force, DIFFERS},
-                reason=f"{REASON}, canary",
+                force=self._forced,
+                reason=f"{REASON}: {self._how.reason}" if self._how.reason else REASON,
                 on_look=note,
             )
         except CheckFailed as error:
@@ -283,7 +285,7 @@ class _Rollout:
             ) from error
         self._read()
 
-    def _drain(self, target: Colour) -> None:
+    def _drain(self, target: Colour, dags: Sequence[str] = ()) -> None:
         source = other_colour(target)
 
         def report(progress: DrainProgress) -> None:
@@ -297,6 +299,7 @@ class _Rollout:
         done = wait_until_drained(
             self._deployment,
             target,
+            dags=dags,
             timeout=None if limit is None else limit.total_seconds(),
             decided=self._decided,
             on_change=report,
@@ -319,6 +322,11 @@ class _Rollout:
         return snapshot
 
     @property
+    def _forced(self) -> frozenset[str]:
+        """The checks that do not stop the first DAGs, nor their way back."""
+        return frozenset({*self._how.force, DIFFERS})
+
+    @property
     def _again(self) -> str:
         """The command that goes on, with all that the outcome depends on."""
         config = self._engine.config_file
@@ -329,7 +337,7 @@ class _Rollout:
         """The error; with the first DAGs, if they have done well and the rest has not followed."""
         if self._first is None or not self._moved or isinstance(error, Away):
             return error
-        return Away(str(error), self._deployment, self._first, self._moved)
+        return Away(str(error), self._deployment, self._first, self._moved, self._forced)
 
     def _explained(self, error: ControlError) -> Unfinished:
         why = str(error)

@@ -15,7 +15,7 @@ from bluegreen.settings import MAX_AGE, RECENT
 from bluegreen.timeline import Book, Colour, Timeline, other_colour
 
 from mwaactl.airflow.client import AirflowApi
-from mwaactl.airflow.models import Dag, Run, TaskInstance
+from mwaactl.airflow.models import Dag, Run
 from mwaactl.airflow.notes import was_rerun
 from mwaactl.airflow.rerun import clear_run
 from mwaactl.ownership.parameter import Ownership, Snapshot, aws_now
@@ -100,7 +100,7 @@ class Books:
                 }
         candidates = list(found.values())
         tasks = api.task_instances(candidates)
-        skipped = [run for run in candidates if tasks[run.key] and not any(map(_done, tasks[run.key]))]
+        skipped = [run for run in candidates if tasks[run.key] and all(t.passed_over for t in tasks[run.key])]
         for run in skipped:
             clear_run(api, run, self._target, f"{self._source} had left it")
         return len(skipped)
@@ -109,7 +109,3 @@ class Books:
 def not_created(dags: Mapping[str, Dag]) -> dict[str, datetime]:
     """By DAG, the instant from which on its environment has created no runs."""
     return {dag_id: dag.next_due for dag_id, dag in dags.items() if dag.next_due is not None}
-
-
-def _done(task: TaskInstance) -> bool:
-    return task.started or task.state not in ("skipped", "removed")

@@ -22,8 +22,10 @@ from functools import partial
 
 from bluegreen.timeline import Colour, Timeline
 
+from mwaactl.checks.observation import status_of
 from mwaactl.checks.outcome import Check, checks_failed, listed
 from mwaactl.checks.serial import CHECK as SERIAL_CHECK
+from mwaactl.checks.target import AVAILABLE_CHECK
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable
 from mwaactl.json_model import Instant, Model
 from mwaactl.ownership.parameter import Snapshot, aws_now
@@ -83,7 +85,8 @@ def carry_out(plan: SwitchPlan, *, reason: str = "") -> SwitchResult:
     """Write the decision, then (if all work moves) the plain parameter. Write nothing if the target already
     owns the work, or if everything that has yet to move is busy.
 
-    Raises CheckFailed (nothing written; also if the source no longer answers), LostRace (also if someone
+    Raises CheckFailed (nothing written; also if the source no longer answers, or the target is not available
+    any more), LostRace (also if someone
     wrote since the plan was made), Unfinished, Unreachable.
     """
     try:
@@ -103,9 +106,12 @@ def _carry_out(plan: SwitchPlan, reason: str) -> SwitchResult:
     if plan.already:
         return _leave(plan, _Decision())
     ownership = plan.deployment.ownership
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="activity") as pool:
-        looking = pool.submit(_look_again, plan)
+    clients = plan.deployment.clients
+    _ = clients.mwaa  # here, for boto3 sessions are not thread-safe
+    with ThreadPoolExecutor(max_workers=2, thread_name_prefix="activity") as pool:
+        looking, standing = pool.submit(_look_again, plan), pool.submit(_still_available, plan)
         before = ownership.read()
+        standing.result()
         activity = looking.result()
     if before.top != plan.before.top:
         raise LostRace(
@@ -161,6 +167,22 @@ def _look_again(plan: SwitchPlan) -> Activity | None:
             f"does not answer ({error}). If nothing runs on {plan.source}, repeat the command with --force "
             f"{SERIAL_CHECK}"
         ) from error
+
+
+def _still_available(plan: SwitchPlan) -> None:
+    """Raise CheckFailed if an update of the target has begun since the checks: a rollout's, or Amazon's."""
+    if AVAILABLE_CHECK in plan.forced:
+        return
+    environment = plan.deployment.stack.require(plan.target)
+    try:
+        status = status_of(plan.deployment.clients, environment)
+    except Unreachable as error:
+        raise CheckFailed(f"nothing was written: {error}") from error
+    if status != "AVAILABLE":
+        raise CheckFailed(
+            f"nothing was written: {environment.name} is {status} since the checks. Wait until it is "
+            "AVAILABLE"
+        )
 
 
 def _decide(plan: SwitchPlan, before: Snapshot, activity: Activity | None, since: datetime) -> _Decision:

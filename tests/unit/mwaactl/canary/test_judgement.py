@@ -15,7 +15,11 @@ from tests.fakes.clock import START, minutes
 
 
 def run(
-    state: str = "success", lasted: float | None = 30, late: float | None = 2, retried: bool = False
+    state: str = "success",
+    lasted: float | None = 30,
+    late: float | None = 2,
+    retried: bool = False,
+    skipped: bool = False,
 ) -> SeenRun:
     return SeenRun(
         due=START,
@@ -23,6 +27,7 @@ def run(
         late=None if late is None else timedelta(seconds=late),
         lasted=None if lasted is None else timedelta(seconds=lasted),
         retried=retried,
+        skipped=skipped,
     )
 
 
@@ -51,6 +56,8 @@ FAILED = run("failed")
         ([*[run()] * 5, *[FAILED] * 5], [run(), FAILED], "good", ""),
         ([*[run()] * 9, FAILED], [run()] * 4 + [FAILED], "good", ""),
         ([*[run()] * 9, FAILED], [run()] * 2 + [FAILED], "bad", "1 of 3 runs failed, 1 of 10 runs before"),
+        (USUAL, [run(), run(skipped=True)], "bad", "1 of 2 runs were skipped whole: no task of them started"),
+        ([run(skipped=True)], [run(skipped=True)], "good", ""),
         (USUAL, [run(retried=True)], "good", ""),
         (USUAL, [run(retried=True)] * 2, "bad", "2 of 2 runs needed a retry"),
         ([run(retried=True)] * 10, [run(retried=True)] * 2, "good", ""),
@@ -130,6 +137,10 @@ def test_what_is_seen_of_a_run() -> None:
     )
     cleared = seen(scheduled(state="queued", start=None, end=None), [again], minutes(60))
     assert cleared.late is None
+    over = again.model_copy(update={"state": "skipped"})
+    assert seen(scheduled(), [over, over], minutes(60)).skipped
+    assert not seen(scheduled(), [over, over.model_copy(update={"started": True})], minutes(60)).skipped
+    assert not seen(scheduled(state="running", end=None), [over], minutes(60)).skipped
     marked = seen(scheduled(state="failed", start=None), [], minutes(60))
     assert (marked.late, marked.waits) == (timedelta(minutes=4), False)
 

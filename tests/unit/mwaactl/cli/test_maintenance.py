@@ -9,10 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mwaactl import maintenance
+from mwaactl.canary.away import Away
+from mwaactl.canary.progressive import Canary, progress
+from mwaactl.canary.soak import Soak
 from mwaactl.deployment import Deployment
 from mwaactl.ownership.reading import newest_owner
+from tests.fakes.airflow.working import Does, working_clients
 from tests.fakes.aws.clients import BLUE, GREEN, FakeClients, deployment, standing
-from tests.fakes.mwaactl.commands import Command, output
+from tests.fakes.mwaactl.commands import Command, commands, output
 from tests.fakes.mwaactl.switches import switched
 
 DAYS = maintenance.DAYS
@@ -145,3 +149,55 @@ def test_the_next_window_begins_then_and_is_not_over(now: datetime, day: str, ho
     begins = maintenance._next(f"{day}:{hour:02}:{minute:02}", now)
     assert (DAYS[begins.weekday()], begins.hour, begins.minute) == (day, hour, minute)
     assert now < begins + maintenance.LENGTH <= now + maintenance.WEEK
+
+
+def test_a_window_of_the_other_side_that_is_over_before_is_waited_for(run: Command, aws: FakeClients) -> None:
+    """The time given is longer than from one window to the next."""
+    window(aws, BLUE, timedelta(days=3))
+    window(aws, GREEN, timedelta(hours=2))
+    assert run("maintenance", "--move-within", "4d", "--yes").exit_code == 0
+    assert run("active").stdout == "blue\n"
+    aws.ssm.clock.forward(5 * 3600)
+    assert run("maintenance", "--move-within", "4d", "--yes").exit_code == 0
+    aws.ssm.clock.forward(60)
+    assert run("active").stdout == "green\n"
+
+
+def test_a_side_whose_first_dags_did_badly_gets_nothing_until_it_is_updated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    aws = working_clients(
+        monkeypatch, 2, lambda colour, dag, due: Does("failed" if colour == "green" else "success")
+    )
+    run = commands(monkeypatch, aws)
+    canary = ("switch", "green", "--yes", "--canary", "w_1", "--soak", "30m", "--reason", "new data")
+    assert run(*canary).exit_code == 1
+    window(aws, BLUE, timedelta(hours=5))
+    window(aws, GREEN, timedelta(days=3))
+    refused = run("maintenance", "--move-within", "6h", "--yes")
+    assert (refused.exit_code, "did badly on green" in refused.stderr) == (1, True)
+    assert "mwaactl switch green --wait -s fullha" in refused.stderr
+    assert run("active").stdout == "blue\n"
+    aws.mwaa.environments[GREEN]["LastUpdate"] = {"CreatedAt": aws.ssm.clock.now}
+    aws.ssm.clock.forward(3600)
+    assert run("maintenance", "--move-within", "6h", "--yes").exit_code == 0
+    assert newest_owner(standing(aws)) == "green"
+
+
+def test_what_is_watched_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    aws = working_clients(monkeypatch, 2, lambda colour, dag, due: Does())
+    run = commands(monkeypatch, aws)
+    window(aws, BLUE, timedelta(hours=5))
+    window(aws, GREEN, timedelta(days=3))
+
+    def interrupt(_soak: Soak, _left: timedelta) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(Away):
+        progress(deployment(aws), "green", Canary(dags=("w_1",), soak=timedelta(hours=1)), on_look=interrupt)
+    refused = run("maintenance", "--move-within", "6h", "--yes")
+    assert (refused.exit_code, "w_1 went first to green" in refused.stderr) == (1, True)
+    assert "mwaactl switch blue --wait -s fullha --dag w_1" in refused.stderr
+    assert newest_owner(standing(aws)) == "blue"
+    switched(aws, "green")  # somebody has decided
+    assert run("maintenance", "--move-within", "6h", "--yes").exit_code == 0

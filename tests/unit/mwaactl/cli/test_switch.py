@@ -254,3 +254,24 @@ def test_a_dag_to_hold_is_named_again_in_what_to_type_next(aws: FakeClients, run
     assert result.exit_code == 5
     assert "To continue: mwaactl switch green --wait -s fullha --hold etl" in result.stderr
     assert run("switch", "blue", "--hold", "elt").exit_code == 2
+
+
+@pytest.mark.parametrize("given", ["nan", "inf", "1e20", "-1"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("switch", "green", "--lead"),
+        ("switch", "green", "--wait", "--timeout"),
+        ("rollout", "--timeout"),
+        ("rollout", "--drain-timeout"),
+        ("dags", "push", "--wait", "--timeout"),
+        ("rehearse", "--timeout"),
+        ("status", "--watch", "--every"),
+    ],
+)
+def test_a_number_of_seconds_is_one_that_a_calendar_has(
+    run: Command, aws: FakeClients, options: tuple[str, ...], given: str
+) -> None:
+    result = run(*options, given)
+    assert (result.exit_code, type(result.exception)) == (2, SystemExit)
+    assert len(aws.ssm.values()) == 1

@@ -310,12 +310,26 @@ def test_open_books_of_the_standby_are_closed_first(aws: FakeClients, engine: Fa
     assert engine.wanted == {}
 
 
+def test_what_is_left_of_one_dag_takes_no_other_along(aws: FakeClients, engine: FakeEngine) -> None:
+    """Somebody may be watching what the standby owns."""
+    switched(aws, "green", "daily")
+    aws.ssm.clock.forward(30)
+    switched(aws, "green", "hourly")
+    switched(aws, "blue", "daily")
+    aws.ssm.clock.forward(60)
+    assert [book.dag_id for book in standing(aws).drains("green")] == ["daily"]
+    engine.wanted = {}
+    rolled_out(engine)
+    assert not standing(aws).drains("green")
+    assert newest_owner(standing(aws), "hourly") == "green"
+
+
 def test_a_standby_that_owns_single_dags_is_not_updated(aws: FakeClients, engine: FakeEngine) -> None:
     switched(aws, "green", "hourly")
     aws.ssm.clock.forward(30)
     with pytest.raises(UsageError, match="green owns hourly") as raised:
         rolled_out(engine)
-    assert "mwaactl switch blue --wait -s fullha" in str(raised.value)
+    assert "mwaactl switch blue --wait -s fullha --force same-plugins" in str(raised.value)
     switched(aws, "blue")
     aws.ssm.clock.forward(60)
     wait_until_drained(deployment(aws), "blue")

@@ -146,7 +146,7 @@ def test_what_ends_it_after_they_did_well_says_where_they_are(monkeypatch: pytes
         roll_out(lambda: deployment(aws), cast(Engine, engine), How(canary=canary), on_event=meanwhile)
     text = str(raised.value)
     assert "interrupted. Now on green, and not watched: w_1" in text
-    assert "give them back: mwaactl switch blue --wait -s fullha --dag w_1" in text
+    assert "give them back: mwaactl switch blue --wait -s fullha --dag w_1 --force same-plugins" in text
     assert "To go on: mwaactl rollout" in text
     assert [step["on"] for step in raised.value.beside["canary"]] == ["green"]
     assert (owner(aws), newest_owner(standing(aws), "w_1")) == ("blue", "green")
