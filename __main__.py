@@ -14,7 +14,7 @@ from components.config.settings import Settings
 from components.existing import network_and_zones
 from components.guard import environments_of, guard, previous_outputs
 from components.key import key_of_the_stack
-from components.left_alone import left_alone
+from components.left_alone import left_alone, refusal
 from components.lineage_log import LineageLog, LineageLogArgs
 from components.marquez.back_end import MarquezArgs
 from components.marquez.of_the_stack import marquez_of_the_stack
@@ -24,6 +24,7 @@ from components.network import Network, NetworkArgs, check_way_out
 from components.operator_policies import Operated, auditor, operator_policies
 from components.ownership import INITIAL_OWNER, Names, Ownership, OwnershipArgs
 from components.partition import Partition
+from components.second_look import second_look
 from components.sizing import warn_of_small_sizes
 from components.tagging import tag_everything
 from components.traffic_logs import access_logs_of_the_stack, traffic_logs_of_the_stack
@@ -50,7 +51,9 @@ plans |= {
 buckets = {colour: settings.environment(colour).dags_bucket for colour in settings.colours}
 if not pulumi.runtime.is_dry_run():
     buckets |= {colour: deployed_bucket(existing[colour]) for colour in alone & existing.keys() - untouched}
-updated = guard(settings, previous, plans, alone)
+judged = guard(settings, previous, plans, alone)
+refusals = {colour: refusal(colour, settings.stack) for colour in alone}
+refusals |= {colour: second_look(colour, previous, settings.stack) for colour in judged.idle}
 warn_of_small_sizes(settings, previous)
 
 key = key_of_the_stack(settings)
@@ -100,8 +103,8 @@ airflow = {
             access_log=access_log,
             dags_bucket=buckets[colour],
             previous_life=existing.get(colour, {}).get("life"),
-            updated=colour in updated,
-            left_alone=colour in alone,
+            updated=colour in judged.updated,
+            refusal=refusals.get(colour),
             held=colour in untouched,
         ),
     )

@@ -51,6 +51,14 @@ class Touch:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """The environments that this run updates, and those with no work that it updates or replaces."""
+
+    updated: frozenset[Colour] = frozenset()
+    idle: frozenset[Colour] = frozenset()
+
+
+@dataclass(frozen=True)
 class Work:
     """Who has work: the owners, and those that have not drained, each with the arguments of `mwaactl switch`
     that close its books."""
@@ -129,8 +137,8 @@ def guard(
     previous: Mapping[str, Any],
     planned: Mapping[Colour, Environment],
     left_alone: Collection[Colour] = (),
-) -> frozenset[Colour]:
-    """Stop the program, or warn, if it would touch an environment with work. Return those that it updates.
+) -> Judged:
+    """Stop the program, or warn, if it would touch an environment with work.
 
     `planned` has what this run would deploy, apart from the `left_alone` (of which only a removal is judged).
     Raises pulumi.RunError with the commands that help. Reads the ownership parameter only if an environment
@@ -145,13 +153,12 @@ def guard(
     parameter = previous.get("ownership_parameter")
     updated = frozenset(colour for colour, touch in touched.items() if touch.what == "updated")
     if not touched or not parameter:
-        return updated
+        return Judged(updated)
     try:
-        reading = _reading(parameter, str(previous.get("lineage_log_bucket")))
+        reading = reading_of(previous)
     except Exception as error:  # an invoke raises nothing narrower
         raise pulumi.RunError("\n".join(_unreadable(parameter, touched, error, settings.stack))) from error
-    lives = {colour: str(outputs["life"]) for colour, outputs in existing.items()}
-    work = work_of(reading, lives, datetime.now(UTC))
+    work = work_of(reading, lives_of(previous), datetime.now(UTC))
     upgrades = {
         colour: list(_in_place(settings, colour, existing[colour]))
         for colour, touch in touched.items()
@@ -172,7 +179,7 @@ def guard(
         if two and not settings.update_owner_in_place:
             raise pulumi.RunError(f"{text}\n{ALLOW_IT.format(stack=settings.stack)}")
         pulumi.warn(text)
-    return updated
+    return Judged(updated, frozenset(touched) - work.owners)
 
 
 def _in_place(settings: Settings, colour: Colour, before: Environment) -> Iterator[str]:
@@ -254,8 +261,14 @@ def _shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)  # the engine stores numbers as floats
 
 
-def _reading(parameter: str, bucket: str) -> Reading:
-    """The ownership timeline. Raises TimelineError, or what the provider raises."""
+def lives_of(outputs: Mapping[str, Any]) -> dict[Colour, str]:
+    """The lives of the environments of a stack with these outputs."""
+    return {colour: str(each["life"]) for colour, each in environments_of(outputs).items()}
+
+
+def reading_of(outputs: Mapping[str, Any]) -> Reading:
+    """The ownership timeline of a stack with these outputs. Raises TimelineError, or as the provider does."""
+    bucket = str(outputs.get("lineage_log_bucket"))
 
     def fetch(name: str) -> str:
         # As base64: the provider gives the body itself of some content types only.
@@ -265,7 +278,7 @@ def _reading(parameter: str, bucket: str) -> Reading:
             raise TimelineError(f"s3://{bucket}/{object_key(name)} is not what its name states")
         return content
 
-    current = aws.ssm.get_parameter(name=parameter)
+    current = aws.ssm.get_parameter(name=outputs["ownership_parameter"])
     # The provider does not tell when it was written; `work_of` allows for a late write.
     return latest_valid([(current.value, int(current.version), datetime.now(UTC))], fetch)
 

@@ -26,9 +26,9 @@ def left_alone() -> frozenset[Colour]:
     return frozenset(colour for colour in COLOURS if colour in names)
 
 
-def refusal(name: str, colour: Colour, stack: str) -> pulumi.ResourceHook:
+def refusal(colour: Colour, stack: str) -> pulumi.ResourceHook:
     """A hook that stops an update (a preview is harmless) of what this run was to leave alone."""
-    return pulumi.ResourceHook(f"{name}-is-left-alone", _refuse(colour, stack))
+    return pulumi.ResourceHook(f"mwaa-{colour}-is-left-alone", _refuse(colour, stack))
 
 
 def _refuse(colour: Colour, stack: str) -> Callable[[pulumi.ResourceHookArgs], Any]:

@@ -20,7 +20,6 @@ from components.airflow.probe import dag_file
 from components.bucket import AccessLog, Bucket, ExistingBucket, PrivateBucket, PrivateBucketArgs
 from components.config.files import startup_script
 from components.config.settings import Settings
-from components.left_alone import refusal
 from components.lineage_log import PUSHES, LineageLog
 from components.ownership import Names
 from components.python_archive import built
@@ -36,8 +35,8 @@ class MwaaArgs:
 
     `kms_key_arn`: the stack's key; `reached_through`: what must be there before the environment starts;
     `previous_life`: that of the environment of this colour which the stack had before this run; `updated`:
-    this run changes it; `left_alone`: it must not; `held`: it was adopted, and stays as it is. `dags_bucket`:
-    the bucket that exists for its DAGs and files; None: the program makes one.
+    this run changes it; `refusal`: what may stop that; `held`: it was adopted, and stays as it is.
+    `dags_bucket`: the bucket that exists for its DAGs and files; None: the program makes one.
     """
 
     settings: Settings
@@ -53,7 +52,7 @@ class MwaaArgs:
     dags_bucket: str | None = None
     previous_life: str | None = None
     updated: bool = False
-    left_alone: bool = False
+    refusal: pulumi.ResourceHook | None = None
     held: bool = False
 
 
@@ -96,7 +95,7 @@ class Mwaa(pulumi.ComponentResource):
                 identity=args.plan["identity"],
                 previous=args.previous_life,
                 stack=args.settings.stack,
-                refusal=self._refusal(),
+                refusal=args.refusal,
             ),
             self._child,
         )
@@ -123,11 +122,6 @@ class Mwaa(pulumi.ComponentResource):
         self.scheduler_log = self._log("Scheduler", logs)
         self.outputs = self._exported(environment, bucket, role)
         self.register_outputs({"bucket": self.bucket})
-
-    def _refusal(self) -> pulumi.ResourceHook | None:
-        """What stops this run from touching the environment, where it is to leave it alone."""
-        args = self._args
-        return refusal(self._name, args.colour, args.settings.stack) if args.left_alone else None
 
     def _bucket(self) -> Bucket:
         args = self._args

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,6 +15,7 @@ from bluegreen.timeline import EPOCH, Colour, Timeline, other_colour
 
 from components.left_alone import VARIABLE
 from local.home import CHECKOUT
+from local.processes import wait_until
 from tests.engine.deployment import ENVIRONMENT, LocalCloud, Project, Result
 
 HOUR = timedelta(hours=1)
@@ -144,6 +146,59 @@ aws.mwaa.Environment = with_a_class_that_does_not_exist
 sys.path.insert(0, {checkout!r})
 runpy.run_path({checkout!r} + "/__main__.py", run_name="__main__")
 """
+
+
+# The project's program, in which green is updated only once somebody says so.
+GREEN_WAITS = """
+import asyncio, pathlib, runpy, sys
+import pulumi, pulumi_aws as aws
+
+environment = aws.mwaa.Environment
+
+async def told(value):
+    pathlib.Path("waiting").touch()
+    while not pulumi.runtime.is_dry_run() and not pathlib.Path("go").exists():
+        await asyncio.sleep(0.2)
+    return value
+
+def after_a_while(resource, /, **arguments):
+    if resource == "mwaa-green":
+        arguments["environment_class"] = told(arguments["environment_class"])
+    return environment(resource, **arguments)
+
+aws.mwaa.Environment = after_a_while
+sys.path.insert(0, {checkout!r})
+runpy.run_path({checkout!r} + "/__main__.py", run_name="__main__")
+"""
+
+
+def test_a_switch_while_a_run_is_on_its_way_to_the_standby_keeps_it_from_that(
+    project: Project, green: Any
+) -> None:
+    """The guard looked when the program began."""
+    switch(project, "blue")
+    green("max_workers", "7")
+    before = project.environment("green")
+    main, waiting = project.folder / "__main__.py", project.folder / "waiting"
+    main.unlink()
+    main.write_text(GREEN_WAITS.format(checkout=str(CHECKOUT)))
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        running = pool.submit(project.operate, "up", "--yes", "--skip-preview")
+        wait_until(waiting.exists, "the program to come to green", seconds=120)
+        switch(project, "green")
+        (project.folder / "go").touch()
+        refused = running.result()
+    assert not refused.ok
+    assert "green has got work since this run began" in refused.said
+    assert f"mwaactl rollout -s {project.stack}" in refused.said
+    assert project.environment("green") == before
+
+    switch(project, "blue")
+    done = project.up()
+    main.unlink()
+    main.symlink_to(CHECKOUT / "__main__.py")
+    assert done.ok, done.said
+    assert project.environment("green")["MaxWorkers"] == 7
 
 
 def updates_of(result: Result) -> list[str]:
