@@ -8,11 +8,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from local import secrets, up
 from local.aws import callers
 from local.home import Home
 from local.processes import LocalError
+
+
+class Missing(Exception):  # noqa: N818 - AWS's name is ResourceNotFoundException
+    pass
 
 
 def test_values_are_taken_as_airflow_exports_them(tmp_path: Path) -> None:
@@ -45,6 +50,10 @@ def test_values_are_taken_as_airflow_exports_them(tmp_path: Path) -> None:
         b"a: &a [*a]",
         b"on: yes",
         b"a: " + b"[" * 5000,
+        b"a: ''",
+        b"'': x",
+        b"a b: x",
+        b"a: " + b"x" * 65537,
     ],
 )
 def test_another_file_is_refused_before_anything_starts(tmp_path: Path, content: bytes | None) -> None:
@@ -65,10 +74,53 @@ def test_a_value_that_json_does_not_have_is_named(tmp_path: Path) -> None:
         secrets.contents("VARIABLES", "~nosuchuser/x")
 
 
-def test_a_secret_is_made_or_changed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    class Missing(Exception):  # noqa: N818 - AWS's name is ResourceNotFoundException
-        pass
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("batch: ''", "'batch' in .* is empty, .* give it a value, or leave it out"),
+        (f"batch: {'é' * 40000}", "'batch' in .* has 80,000 bytes, .* 65,536"),
+        ("my batch: '1'", "'my batch' in .* another name"),
+    ],
+)
+def test_what_secrets_manager_refuses_is_named(tmp_path: Path, content: str, said: str) -> None:
+    file = tmp_path / "variables.yaml"
+    file.write_text(content)
+    with pytest.raises(LocalError, match=f"VARIABLES=.*: {said}"):
+        secrets.contents("VARIABLES", str(file))
 
+
+def client_error(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "said"}}, "PutSecretValue")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [client_error("InvalidRequestException"), EndpointConnectionError(endpoint_url="http://127.0.0.1:1")],
+)
+@pytest.mark.parametrize("new", [False, True])
+def test_a_secret_that_cannot_be_written_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception, new: bool
+) -> None:
+    def refuse(**_: str) -> None:
+        raise error
+
+    def missing(**_: str) -> None:
+        raise Missing
+
+    client = SimpleNamespace(
+        put_secret_value=missing if new else refuse,
+        create_secret=refuse,
+        exceptions=SimpleNamespace(ResourceNotFoundException=Missing),
+    )
+    monkeypatch.setattr(callers, "deployer", lambda *_: client)
+    with pytest.raises(
+        LocalError, match=r"CONNECTIONS: .*'warehouse' .* p/c/warehouse: .*make local"
+    ) as raised:
+        secrets.store(Home(tmp_path), {"connections_prefix": "p/c"}, {"connections": {"warehouse": "x"}})
+    assert str(error) in str(raised.value)
+
+
+def test_a_secret_is_made_or_changed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     stored = {"p/variables/old": "1"}
 
     def put(**request: Any) -> None:
