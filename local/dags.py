@@ -7,12 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from watchfiles import watch
 
 from local.home import CHECKOUT, Home, typed
-from local.processes import LocalError, clean_environ, start, stop
+from local.processes import LocalError, clean_environ, run, start, stop
 
 NAME = "dags"
 EXAMPLES = CHECKOUT / "dags"
@@ -21,46 +22,67 @@ SHOWN = 12  # DAGs
 ABOUT_SWITCHES = "docs/switching.md"
 
 
-def chosen(home: Home, given: str) -> Path:
+@dataclass(frozen=True)
+class Chosen:
+    folder: Path
+    exact: bool  # the buckets hold these DAGs and nothing else
+
+
+def chosen(home: Home, given: str) -> Chosen:
     """The folder that was given to `make local`, else that of the last time, else the examples.
 
+    What a user has pushed by hand beside the examples stays, until a folder is given (theirs, too).
     Raises LocalError.
     """
     kept = home.root / "state" / "dags.folder"
-    if not given:
-        return Path(kept.read_text()) if kept.exists() else EXAMPLES
-    folder = typed(given)
+    if not given and not kept.exists():
+        return Chosen(EXAMPLES, exact=False)
+    folder = typed(given) if given else Path(kept.read_text())
     if not folder.is_dir():
-        raise LocalError(f"DAGS={given}: {folder} is not a folder. Name the one that has your DAGs")
+        if given:
+            raise LocalError(f"DAGS={given}: {folder} is not a folder. Name the one that has your DAGs")
+        raise LocalError(
+            f"The DAGs of the last `make local`: {folder} is not a folder any more. Name the one that has "
+            "your DAGs: make local DAGS=FOLDER; or return to the examples: make local DAGS=dags"
+        )
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text(str(folder))
-    return folder
+    return Chosen(folder, exact=True)
 
 
-def push(folder: Path, stack: str) -> list[str]:
-    """The command that makes the folder of both sides this one. What was pushed to the examples stays."""
-    delete = () if folder == EXAMPLES else ("--delete",)
-    return ["mwaactl", "dags", "push", str(folder), "-s", stack, "--no-check", *delete]
+def push(dags: Chosen, stack: str) -> list[str]:
+    """The command that brings the folder to both sides."""
+    delete = ("--delete",) if dags.exact else ()
+    return ["mwaactl", "dags", "push", str(dags.folder), "-s", stack, "--no-check", *delete]
 
 
-def follow(home: Home, folder: Path, stack: str, env: Mapping[str, str]) -> None:
-    """From now on, push each change in a folder of the user's own. `env`: with an operator's credentials."""
-    stop(home, NAME)
-    if folder == EXAMPLES:
+def bring(
+    home: Home, dags: Chosen, stack: str, env: Mapping[str, str], report: Callable[[str], None]
+) -> None:
+    """Push the folder to both sides and, if it is the user's own, each change in it from now on.
+
+    `env`: with an operator's credentials. Raises LocalError.
+    """
+    stop(home, NAME)  # first, or it could push the folder of the last time once more
+    command = push(dags, stack)
+    report(f"DAGs: {' '.join(command)}")
+    run(command, env)
+    if dags.folder == EXAMPLES:
         return
-    command = [sys.executable, "-m", "local", "follow", str(folder), "--stack", stack]
+    command = [sys.executable, "-m", "local", "follow", str(dags.folder), "--stack", stack]
     start(home, NAME, command, env=clean_environ(**env), cwd=CHECKOUT)
 
 
 def push_changes(folder: Path, stack: str, report: Callable[[str], None]) -> None:
     """Push each change until this process is ended; a push that failed is repeated."""
+    command = push(Chosen(folder, exact=True), stack)
     behind = True  # it may have changed before this process began
     for changes in watch(folder, rust_timeout=RETRY_MILLISECONDS, yield_on_timeout=True):
         if not (changes or behind):
             continue
         begun = time.monotonic()
         done = subprocess.run(
-            push(folder, stack), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
         )
         behind = done.returncode != 0
         names = ", ".join(sorted({Path(path).name for _, path in changes})) or "all files"

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psutil
 
-from local.home import Home
+from local.home import CHECKOUT, Home
 
 LOOPBACK = "127.0.0.1"
 
@@ -127,6 +127,16 @@ def start(
     temporary.write_text(json.dumps(asdict(record)))
     temporary.replace(path)
     return record
+
+
+def run(command: Sequence[str], env: Mapping[str, str]) -> str:
+    """Run a command in the checkout as a user would; return its stdout. Raises LocalError with its output."""
+    done = subprocess.run(
+        command, cwd=CHECKOUT, env=clean_environ(**env), capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise LocalError(f"{' '.join(command)} failed:\n{done.stdout.strip()}\n{done.stderr.strip()}")
+    return done.stdout
 
 
 def find(home: Home, name: str) -> Started | None:

@@ -29,6 +29,7 @@ from local.processes import (
     clean_environ,
     find,
     kept_port,
+    run,
     start,
     stop,
     tail,
@@ -72,7 +73,7 @@ class Own:
             if value:
                 command = ["pulumi", "config", "set", key, value, "-s", mode]
                 report(" ".join(command))
-                _run(command, env)
+                run(command, env)
 
 
 def _path(variable: str, given: str) -> str:
@@ -87,7 +88,8 @@ def up(home: Home, mode: str, report: Report, own: Own = Own()) -> None:
     """Deploy `mode`; return when its Airflows have run tasks. May be repeated. Raises LocalError."""
     if mode not in MODES:
         raise LocalError(f"MODE={mode} is not one of {', '.join(MODES)}")
-    folder = dags.chosen(home, own.dags)
+    chosen = dags.chosen(home, own.dags)
+    folder = chosen.folder
     shared = {
         "variables": secrets.contents("VARIABLES", own.variables),
         "connections": secrets.contents("CONNECTIONS", own.connections),
@@ -102,15 +104,12 @@ def up(home: Home, mode: str, report: Report, own: Own = Own()) -> None:
     _deploy(home, mode, env, report)
     # Environments of an earlier run are AVAILABLE at once, while their Airflows still start.
     _follow(env, report, lambda known: all(e["ready"] for e in known), "all Airflows to become healthy")
-    outputs = json.loads(_run(["pulumi", "stack", "output", "--json", "-s", mode], env))
+    outputs = json.loads(run(["pulumi", "stack", "output", "--json", "-s", mode], env))
     callers.grant_operator(home, mode, _as_one(outputs["operator_policies"]))
     operator = env | callers.of_operator(home)
     if count := secrets.store(home, outputs, shared):
         report(f"variables and connections: {count} in the secrets of both sides")
-    command = dags.push(folder, mode)
-    report(f"DAGs: {' '.join(command)}")
-    _run(command, operator)
-    dags.follow(home, folder, mode, operator)
+    dags.bring(home, chosen, mode, operator, report)
     back_end, intake = (
         _start_lineage(home, mode, outputs, env) if outputs["lineage_backend"] else (None, None)
     )
@@ -127,7 +126,7 @@ def _start_lineage(
     """The back end, and forwarder and intake (its URL) in the role of Marquez's nodes."""
     back_end = lineage.start_back_end(home, mode, clean_environ(**env))
     lineage.keep_address(home, back_end)
-    exported = json.loads(_run(["pulumi", "stack", "export", "-s", mode], env))
+    exported = json.loads(run(["pulumi", "stack", "export", "-s", mode], env))
     role = role_of_the_nodes(exported["deployment"]["resources"])
     node = clean_environ(**env | callers.of_role(home, role))
     lineage.start_forwarder(home, mode, outputs["lineage_log_bucket"], back_end, node)
@@ -174,16 +173,6 @@ def _check_memory(home: Home, mode: str) -> None:
             f"{mode} needs about {needed / GIB:.1f} GB of free memory for {airflows} Airflow(s), but only "
             f"{free / GIB:.1f} GB is free.\nFree some memory, or start a single one: make local MODE=standard"
         )
-
-
-def _run(command: list[str], env: Mapping[str, str]) -> str:
-    """Run a command in the checkout as a user would; return its stdout. Raises LocalError with its output."""
-    done = subprocess.run(
-        command, cwd=CHECKOUT, env=clean_environ(**env), capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise LocalError(f"{' '.join(command)} failed:\n{done.stdout.strip()}\n{done.stderr.strip()}")
-    return done.stdout
 
 
 def settings_of_run(home: Home, mode: str, project: Path = CHECKOUT) -> Path:
@@ -250,7 +239,7 @@ def _environments(env: Mapping[str, str]) -> list[dict[str, Any]]:
 
 def _wait_for_work(outputs: Mapping[str, Any], env: Mapping[str, str], dag: str, report: Report) -> None:
     """Wait until a DAG has run on the owner and been skipped on the standby."""
-    owner = _run(["mwaactl", "active", "-s", outputs["stack"]], env).strip()
+    owner = run(["mwaactl", "active", "-s", outputs["stack"]], env).strip()
     deadline = time.monotonic() + FIRST_RUN_SECONDS
     for colour, environment in outputs["airflow_environments"].items():
         awaited, verb = ("success", "run") if colour == owner else ("skipped", "be skipped")

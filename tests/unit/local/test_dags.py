@@ -1,4 +1,4 @@
-"""Which DAGs of the user's folder `make local` says that a switch treats unlike others."""
+"""Which folder `make local` runs, and which of its DAGs it says that a switch treats unlike others."""
 
 from __future__ import annotations
 
@@ -10,10 +10,61 @@ from typing import Any
 import pytest
 
 from local import dags
-from local.home import CHECKOUT
+from local.home import CHECKOUT, Home
+from local.processes import LocalError, all_running, clean_environ, start
 
 SERIAL = "serial (one run or task at a time): it moves when it is idle"
 ASSETS = "triggered by assets: its runs follow their producers"
+
+
+@pytest.mark.parametrize(
+    ("runs", "folder", "exact"),
+    [
+        ([""], dags.EXAMPLES, False),  # what was pushed beside the examples by hand stays
+        (["mine"], None, True),
+        (["mine", ""], None, True),
+        (["dags"], dags.EXAMPLES, True),
+        (["mine", "dags"], dags.EXAMPLES, True),
+        (["mine", "dags", ""], dags.EXAMPLES, True),  # also if the run before it had failed
+    ],
+    ids=lambda value: " then ".join(each or "none" for each in value) if isinstance(value, list) else "",
+)
+def test_the_buckets_hold_exactly_the_folder_that_was_named_now_or_last_time(
+    tmp_path: Path, runs: list[str], folder: Path | None, exact: bool
+) -> None:
+    mine, home = tmp_path / "mine", Home(tmp_path / "home")
+    mine.mkdir()
+    for given in runs:
+        chosen = dags.chosen(home, str(mine) if given == "mine" else given)
+    assert chosen == dags.Chosen(folder or mine, exact=exact)
+    assert ("--delete" in dags.push(chosen, "fullha")) is exact
+    assert str(chosen.folder) in dags.push(chosen, "fullha")
+
+
+def test_the_folder_of_the_last_time_is_pushed_no_more_once_another_one_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path / "home")
+    command = tmp_path / "mwaactl"
+    command.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked; ls {home.run} > {tmp_path}/running\n')
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    start(home, dags.NAME, ["sleep", "60"], env=clean_environ())
+    dags.bring(home, dags.Chosen(dags.EXAMPLES, exact=True), "fullha", {}, print)
+    assert (tmp_path / "asked").read_text().startswith(f"dags push {dags.EXAMPLES} ")
+    assert (tmp_path / "running").read_text() == ""
+    assert all_running(home) == [], "the examples are not watched"
+
+
+def test_a_folder_that_is_not_there_is_named_with_the_way_out(tmp_path: Path) -> None:
+    home, mine = Home(tmp_path / "home"), tmp_path / "mine"
+    with pytest.raises(LocalError, match=r"DAGS=nowhere: .*/nowhere is not a folder"):
+        dags.chosen(home, "nowhere")
+    mine.mkdir()
+    dags.chosen(home, str(mine))
+    mine.rmdir()
+    with pytest.raises(LocalError, match=r"last .*/mine is not a folder any more\..* DAGS=dags"):
+        dags.chosen(home, "")
 
 
 def answer(**fields: Any) -> str:
