@@ -62,6 +62,18 @@ class Started:
         except psutil.NoSuchProcess:
             return None
 
+    def runs(self, command: Sequence[str | Path], env: Mapping[str, str]) -> bool:
+        """Whether it is alive and was started with exactly this command and environment."""
+        process = self.process()
+        try:
+            # Asked from the kernel: a record of ours could be older than the process, or newer.
+            return process is not None and (process.cmdline(), process.environ()) == (
+                [str(c) for c in command],
+                dict(env),
+            )
+        except psutil.Error:  # it has just ended
+            return False
+
 
 def free_port() -> int:
     with socket.socket() as s:
@@ -127,6 +139,21 @@ def start(
     temporary.write_text(json.dumps(asdict(record)))
     temporary.replace(path)
     return record
+
+
+def ensure(
+    home: Home,
+    name: str,
+    command: Sequence[str | Path],
+    *,
+    env: Mapping[str, str],
+    port: int | None = None,
+) -> Started:
+    """As `start`, but a process that runs with another command or environment is ended first."""
+    running = find(home, name)
+    if running is not None and not running.runs(command, env):
+        stop(home, name)
+    return start(home, name, command, env=env, port=port)
 
 
 def run(command: Sequence[str], env: Mapping[str, str]) -> str:

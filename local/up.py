@@ -110,9 +110,7 @@ def up(home: Home, mode: str, report: Report, own: Own = Own()) -> None:
     if count := secrets.store(home, outputs, shared):
         report(f"variables and connections: {count} in the secrets of both sides")
     dags.bring(home, chosen, mode, operator, report)
-    back_end, intake = (
-        _start_lineage(home, mode, outputs, env) if outputs["lineage_backend"] else (None, None)
-    )
+    back_end, intake = _bring_lineage(home, mode, outputs, env)
     _wait_for_work(outputs, operator, EXAMPLE if folder == dags.EXAMPLES else PROBE, report)
     both = "green" in outputs["airflow_environments"]
     unlike_others = dags.unlike_others(folder, mode, operator, report) if both else ()
@@ -120,20 +118,28 @@ def up(home: Home, mode: str, report: Report, own: Own = Own()) -> None:
     print(_summary(home, mode, outputs, back_end, intake, unlike_others), flush=True)
 
 
-def _start_lineage(
+def _bring_lineage(
     home: Home, mode: str, outputs: Mapping[str, Any], env: dict[str, str]
-) -> tuple[lineage.BackEnd, str | None]:
-    """The back end, and forwarder and intake (its URL) in the role of Marquez's nodes."""
+) -> tuple[lineage.BackEnd | None, str | None]:
+    """The back end, forwarder and intake (its URL) that the stack asks for; the others are stopped.
+
+    Forwarder and intake have the role of Marquez's nodes.
+    """
+    if not outputs["lineage_backend"]:
+        lineage.stop(home, mode)
+        lineage.keep_address(home, None)
+        return None, None
     back_end = lineage.start_back_end(home, mode, clean_environ(**env))
     lineage.keep_address(home, back_end)
     exported = json.loads(run(["pulumi", "stack", "export", "-s", mode], env))
     role = role_of_the_nodes(exported["deployment"]["resources"])
     node = clean_environ(**env | callers.of_role(home, role))
-    lineage.start_forwarder(home, mode, outputs["lineage_log_bucket"], back_end, node)
-    intake = None
+    bucket = outputs["lineage_log_bucket"]
+    lineage.start_forwarder(home, mode, bucket, back_end, node)
     if outputs["lineage_intake_url"]:
-        intake = lineage.start_intake(home, mode, outputs["lineage_log_bucket"], node)
-    return back_end, intake
+        return back_end, lineage.start_intake(home, mode, bucket, node)
+    lineage.stop_intake(home, mode)
+    return back_end, None
 
 
 def _as_one(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

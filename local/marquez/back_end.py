@@ -12,13 +12,14 @@ import sys
 from dataclasses import dataclass
 
 from local.home import Home
-from local.processes import LOOPBACK, LocalError, Started, answers, find, kept_port, start, wait_until
+from local.processes import LOOPBACK, LocalError, Started, answers, ensure, find, kept_port, start, wait_until
 from local.processes import stop as stop_processes
 
 MARQUEZ = "marquezproject/marquez:0.51.1"
 MARQUEZ_WEB = "marquezproject/marquez-web:0.51.1"
 POSTGRES = "postgres:15"
 METRICS = "MwaaOpenLineage"  # the namespace that the nodes report to
+PROCESSES = ("intake", "forwarder", "receiver")
 CONTAINERS = ("web", "api", "db")
 ADDRESS = "lineage.url"  # a file: of the back end of the last `make local`
 
@@ -30,13 +31,17 @@ class BackEnd:
     page: str  # URL for the user's browser
 
 
-def keep_address(home: Home, back_end: BackEnd) -> None:
+def keep_address(home: Home, back_end: BackEnd | None) -> None:
     """For `make -s local-env`."""
-    (home.state / ADDRESS).write_text(back_end.api)
+    kept = home.state / ADDRESS
+    if back_end is None:
+        kept.unlink(missing_ok=True)
+    else:
+        kept.write_text(back_end.api)
 
 
 def address(home: Home) -> dict[str, str]:
-    """The variable that tells `mwaactl` where the back end is; empty before one was started."""
+    """The variable that tells `mwaactl` where the back end is; empty if there is none."""
     kept = home.state / ADDRESS
     return {"MWAACTL_LINEAGE_URL": kept.read_text()} if kept.exists() else {}
 
@@ -67,31 +72,43 @@ def start_back_end(home: Home, stack: str, env: dict[str, str]) -> BackEnd:
 
 
 def start_forwarder(home: Home, stack: str, bucket: str, back_end: BackEnd, env: dict[str, str]) -> Started:
-    """Start the same forwarder that the Marquez nodes run, reading the emulated bucket as their role."""
+    """Start the same forwarder that the Marquez nodes run, reading the emulated bucket as their role.
+
+    One that reads another bucket, posts elsewhere or has another role is ended first.
+    """
     command = [sys.executable, "-m", "forwarder", "--bucket", bucket, "--to", back_end.api, "--poll", "1"]
     command += ["--metrics", METRICS]
-    return start(home, f"forwarder-{stack}", command, env=env)
+    return ensure(home, f"forwarder-{stack}", command, env=env)
 
 
 def start_intake(home: Home, stack: str, bucket: str, env: dict[str, str]) -> str:
-    """Start the intake of the Marquez nodes, as their role; return its URL. Raises LocalError."""
+    """Start the intake of the Marquez nodes, as their role; return its URL. Raises LocalError.
+
+    One that writes to another bucket or has another role is ended first.
+    """
     name = f"intake-{stack}"
     port = kept_port(home.state / f"{name}.port", must_be_free=find(home, name) is None)
     command = [sys.executable, "-m", "intake", "--bucket", bucket, "--port", str(port)]
-    process = start(home, name, command, env=env, port=port)
+    process = ensure(home, name, command, env=env, port=port)
     url = f"http://{LOOPBACK}:{port}"
     wait_until(lambda: answers(f"{url}/healthcheck"), "lineage intake", seconds=30, process=process)
     return url
 
 
-def stop(home: Home) -> None:
-    """Stop forwarders, intakes, receivers and the containers started here."""
-    kinds = ("intake", "forwarder", "receiver")
-    names = [path.stem for kind in kinds for path in home.run.glob(f"{kind}-*.json")]
+def stop_intake(home: Home, stack: str) -> None:
+    stop_processes(home, f"intake-{stack}")
+
+
+def stop(home: Home, stack: str | None = None) -> None:
+    """Stop the forwarder, intake, receiver and containers of a stack; without one, those of all stacks."""
+    names = [path.stem for kind in PROCESSES for path in home.run.glob(f"{kind}-{stack or '*'}.json")]
     stop_processes(home, *names)
     if not docker_runs():
         return
-    containers = _docker("ps", "--all", "--quiet", "--filter", "label=mwaa-openlineage.local").split()
+    which = ["--filter", "label=mwaa-openlineage.local"]
+    if stack is not None:
+        which += ["--filter", f"name={_prefix(stack)}-"]
+    containers = _docker("ps", "--all", "--quiet", *which).split()
     if containers:
         _docker("rm", "--force", *containers)
 
@@ -103,8 +120,12 @@ def _docker(*arguments: str) -> str:
     return done.stdout
 
 
+def _prefix(stack: str) -> str:
+    return f"mwaa-openlineage-{stack}"
+
+
 def _start_marquez(stack: str) -> BackEnd:
-    prefix = f"mwaa-openlineage-{stack}"
+    prefix = _prefix(stack)
     published = _published(f"{prefix}-web"), _published(f"{prefix}-api")
     if None in published:
         for container in CONTAINERS:

@@ -19,6 +19,7 @@ from local.processes import (
     LocalError,
     all_running,
     clean_environ,
+    ensure,
     find,
     free_port,
     kept_port,
@@ -49,6 +50,19 @@ def test_a_process_is_started_once_and_ended_with_its_children(home: Home) -> No
     stop(home, "sleeper", grace=0.5)
     assert not any(psutil.pid_exists(p.pid) and p.is_running() for p in family)
     assert all_running(home) == []
+
+
+def test_a_process_is_kept_only_while_it_is_what_is_asked_for(home: Home) -> None:
+    env = clean_environ(ROLE="old", NOTE="two\nlines = é")
+    first = ensure(home, "sleeper", SLEEP, env=env)
+    assert ensure(home, "sleeper", SLEEP, env=env) == first
+    other_role = ensure(home, "sleeper", SLEEP, env=env | {"ROLE": "new"})
+    assert other_role.pid != first.pid
+    assert first.process() is None
+    other_command = ensure(home, "sleeper", [*SLEEP, "--bucket", "new"], env=env | {"ROLE": "new"})
+    assert other_command.pid != other_role.pid
+    assert all_running(home) == [other_command]
+    stop(home, "sleeper", grace=0.5)
 
 
 def test_a_pid_that_belongs_to_somebody_else_now_is_neither_found_nor_ended(home: Home) -> None:

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
 import yaml
 
 from local import up
+from local.aws import callers
 from local.home import Home
-from local.processes import LocalError
+from local.marquez import back_end
+from local.processes import LocalError, all_running, stop
+
+SERVER = """
+import http.server, sys
+port = int(sys.argv[sys.argv.index("--port") + 1])
+http.server.HTTPServer(("127.0.0.1", port), http.server.SimpleHTTPRequestHandler).serve_forever()
+"""
+STATE = {"type": up.INSTANCE_PROFILE, "outputs": {"role": "nodes"}}
+MARQUEZ = {
+    "lineage_backend": "ec2",
+    "lineage_log_bucket": "log-1",
+    "lineage_intake_url": "http://intake",
+}
 
 
 def test_an_unknown_mode_is_refused_before_anything_is_set_up(tmp_path: Path) -> None:
@@ -44,3 +62,68 @@ def test_a_run_may_update_both_sides_unless_the_stacks_own_settings_say_no(
         **own,
     }
     assert file.read_text() == before
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    """A home whose forwarder, intake and receiver are stand-ins, without a container engine."""
+    folder = tmp_path / "modules"
+    (folder / "local" / "marquez").mkdir(parents=True)
+    (folder / "forwarder.py").write_text("import time; time.sleep(60)")
+    for module in ("intake.py", "healthcheck", "local/__init__.py", "local/marquez/__init__.py"):
+        (folder / module).touch()
+    for module in ("intake.py", "local/marquez/receiver.py"):
+        (folder / module).write_text(SERVER)
+    namespaces = folder / "api" / "v1" / "namespaces"
+    namespaces.parent.mkdir(parents=True)
+    namespaces.touch()
+    monkeypatch.chdir(folder)  # where `python -m` looks first
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.setattr(up, "run", lambda *_: json.dumps({"deployment": {"resources": [STATE]}}))
+    monkeypatch.setattr(callers, "of_role", lambda *_: {"AWS_ACCESS_KEY_ID": "nodes"})
+    home = Home(tmp_path / "home")
+    home.dir("state")
+    yield home
+    stop(home, *(process.name for process in all_running(home)), grace=1)
+
+
+def lineage_of(home: Home, **outputs: Any) -> dict[str, list[str]]:
+    """The command of each process of lineage, once the stack has these outputs."""
+    up._bring_lineage(home, "standard", MARQUEZ | outputs, {})
+    commands = {}
+    for each in all_running(home):
+        process = each.process()
+        assert process is not None
+        commands[each.name.removesuffix("-standard")] = process.cmdline()
+    return commands
+
+
+def test_lineage_of_a_new_stack_is_not_read_from_the_bucket_of_the_one_before(home: Home) -> None:
+    assert all("log-1" in lineage_of(home)[name] for name in ("forwarder", "intake"))
+    kept = all_running(home)
+    lineage_of(home)
+    assert all_running(home) == kept
+    commands = lineage_of(home, lineage_log_bucket="log-2")
+    assert all("log-2" in commands[name] for name in ("forwarder", "intake"))
+    assert len(commands) == 3
+
+
+def test_only_the_processes_run_that_the_stack_asks_for(home: Home) -> None:
+    assert sorted(lineage_of(home)) == ["forwarder", "intake", "receiver"]
+    assert back_end.address(home) != {}
+    assert sorted(lineage_of(home, lineage_intake_url="")) == ["forwarder", "receiver"]
+    assert lineage_of(home, lineage_backend="", lineage_intake_url="") == {}
+    assert back_end.address(home) == {}
+
+
+def test_lineage_of_another_stack_goes_on(home: Home) -> None:
+    up._bring_lineage(home, "fullha", MARQUEZ, {})
+    assert len(all_running(home)) == 3
+    lineage_of(home, lineage_backend="", lineage_intake_url="")
+    assert [each.name for each in all_running(home)] == [
+        "forwarder-fullha",
+        "intake-fullha",
+        "receiver-fullha",
+    ]
+    back_end.stop(home)
+    assert all_running(home) == []
