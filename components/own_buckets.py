@@ -20,6 +20,7 @@ BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictP
 MOST_KEYS = 100_000
 SHOWN = 3
 S3_LOGS = "logging.s3.amazonaws.com"
+S3S_OWN = "AES256"  # encryption with S3's own key
 
 
 class Problem(NamedTuple):
@@ -42,9 +43,11 @@ def check_log_bucket(settings: Settings) -> None:
     if isinstance(properties, str):
         raise pulumi.RunError(_refusal("access_log_bucket", [Problem(properties, choose)]))
     problems = [*_elsewhere(bucket, properties, settings, choose)]
-    if keys := [*_keys(properties)]:
-        text = f"{bucket} is encrypted with {keys[0]}: AWS delivers access logs to none but S3's own key"
-        problems.append(Problem(text, choose))
+    for default in _encryption(properties):
+        if (algorithm := default.get("SSEAlgorithm", S3S_OWN)) != S3S_OWN:
+            by = default.get("KMSMasterKeyID", algorithm)  # no key: Amazon's own of KMS, aws/s3
+            only = f"AWS delivers access logs only where S3's own key encrypts ({S3S_OWN})"
+            problems.append(Problem(f"{bucket} is encrypted with {by}: {only}", choose))
     if not any(_delivers(each) for each in _statements(bucket)):
         wanted = {
             "Effect": "Allow",
@@ -167,17 +170,17 @@ def _expires(rule: Mapping[str, Any], places: tuple[str, ...]) -> bool:
     )
 
 
-def _keys(properties: Mapping[str, Any]) -> Iterator[str]:
-    """The keys that encrypt it, besides S3's own."""
+def _encryption(properties: Mapping[str, Any]) -> Iterator[Mapping[str, str]]:
+    """How it encrypts what comes without a wish."""
     for rule in properties.get("BucketEncryption", {}).get("ServerSideEncryptionConfiguration", ()):
-        if key := rule.get("ServerSideEncryptionByDefault", {}).get("KMSMasterKeyID"):
-            yield str(key)
+        yield rule.get("ServerSideEncryptionByDefault", {})
 
 
 def _warn_of_another_key(bucket: str, properties: Mapping[str, Any], settings: Settings) -> None:
     ours = settings.kms_key_arn or ""
-    for key in _keys(properties):
-        if key.rpartition("/")[2] != ours.rpartition("/")[2]:
+    for default in _encryption(properties):
+        key = default.get("KMSMasterKeyID")  # a principal of the account needs no leave for Amazon's own
+        if key and key.rpartition("/")[2] != ours.rpartition("/")[2]:
             pulumi.warn(
                 f"{bucket} is encrypted with {key}, which is not the stack's key (kms_key_arn). Its policy "
                 "and execution_policy must let the execution role decrypt, and who runs pulumi up encrypt."

@@ -232,6 +232,28 @@ def test_all_that_is_wrong_with_it_is_said_at_once() -> None:
         assert f"acme-logs {wrong}" in text
 
 
+@pytest.mark.parametrize(
+    ("default", "said"),
+    [
+        ({"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY}, KEY),
+        ({"SSEAlgorithm": "aws:kms"}, "aws:kms"),
+        ({"SSEAlgorithm": "aws:kms:dsse"}, "aws:kms:dsse"),
+        ({"SSEAlgorithm": "AES256"}, None),
+        ({}, None),
+    ],
+)
+def test_access_logs_are_delivered_only_to_a_bucket_with_s3s_own_key(
+    default: Mapping[str, str], said: str | None
+) -> None:
+    rules = {"ServerSideEncryptionConfiguration": [{"ServerSideEncryptionByDefault": default}]}
+    text = log_bucket([ALLOWED], BucketEncryption=rules)
+    if said is None:
+        assert text == ""
+    else:
+        assert f"acme-logs is encrypted with {said}: AWS delivers access logs only where S3's own key" in text
+        assert "pulumi config set access_log_bucket <value> -s test" in text
+
+
 def test_a_log_bucket_or_its_policy_that_cannot_be_read_stops() -> None:
     def forbidden(args: Mapping[str, Any]) -> dict[str, Any]:
         raise EngineError("AccessDenied")
