@@ -16,6 +16,7 @@ SMALLEST_CLASS = "mw1.micro"
 MAINTENANCE = {"blue": "TUE:02:00", "green": "THU:02:00"}
 DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 WEEK, APART = 7 * 24 * 60, 24 * 60  # minutes
+USERINFO = re.compile(r"(?<=://)[^\s/]*@")  # in the address of an index
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,14 @@ class Problem:
         )
 
     def text(self, stack: str) -> str:
-        """The problem, and below it the commands that fix it."""
+        """The problem, and below it the commands that fix it; masked, since a value may be a line for pip."""
         if self.key == "project":
             return f"  name = {self.value!r} in Pulumi.yaml: must be {self.allowed}\n      edit Pulumi.yaml"
         shown = "(not set)" if self.value is None else f"= {self.value!r}"
         if "airflow_options[" in self.key:  # any of them may be a password
             shown = "(value not shown)"
         commands = [f"      pulumi config {each} -s {stack}" for each in self._commands()]
-        return "\n".join([f"  {self.key} {shown}: must be {self.allowed}", *commands])
+        return masked("\n".join([f"  {self.key} {shown}: must be {self.allowed}", *commands]))
 
     def _commands(self) -> Iterator[str]:
         """In this order. Pulumi sets lists and objects part by part only."""
@@ -64,6 +65,11 @@ class Problem:
             yield f"set {path}{shlex.quote(self.key)} <value>"
         if isinstance(self.value, list | tuple) and not self.remove:
             yield from (f"set --path {shlex.quote(f'{self.key}[{index}]')} <value>" for index in range(2))
+
+
+def masked(text: str) -> str:
+    """The text without the users and passwords of its addresses."""
+    return USERINFO.sub("****@", text)
 
 
 def quoted(key: str) -> str:

@@ -17,7 +17,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from components.config.airflow_versions import python_of
 from components.config.content import OPENLINEAGE
 from components.config.files import PLUGINS, folder_files, located, requirement_lines
-from components.config.rules import Problem
+from components.config.rules import Problem, masked
 
 REQUIREMENTS, CONSTRAINTS = "requirements.txt", "constraints.txt"
 # What the environment's requirements.txt has before its pins. With constraints of its own it is not held to
@@ -30,7 +30,6 @@ OPTIONS = (
 MADE = re.compile(r"# Made by `mwaactl requirements package` for Airflow (\S+) ")
 NO_INDEX = re.compile(r"(?:^|\s)--no-i")  # pip takes abbreviations
 PACKAGED = "#   "  # a line that was packaged
-USERINFO = re.compile(r"(?<=://)[^\s/]*@")  # in the address of an index
 LARGEST = 1_000_000_000  # bytes of a plugins.zip that Amazon MWAA takes
 # Of Amazon Linux 2023, on which its images are built: glibc 2.34.
 PLATFORMS = (
@@ -128,8 +127,8 @@ def _of_environment(wheels: Wheels, version: str | None, lines: list[str]) -> It
         yield f"it is for Airflow {wheels.airflow_version}, and this environment has {version}"
         return
     for line in lines:
-        if masked(line) not in wheels.packaged and line not in OPTIONS:
-            yield f"it is without the requirement {masked(line)!r}"
+        if masked(line) not in wheels.packaged and line not in OPTIONS:  # as the command writes it down
+            yield f"it is without the requirement {line!r}"
     if version is None:
         return
     fitting = _tags(python_of(version))
@@ -140,11 +139,6 @@ def _of_environment(wheels: Wheels, version: str | None, lines: list[str]) -> It
             continue
         if not {str(tag) for tag in tags} & fitting:
             yield f"{file.name} is not for Python {python_of(version)} on Linux x86_64"
-
-
-def masked(line: str) -> str:
-    """The line without the users and passwords of its addresses, as the command writes it down."""
-    return USERINFO.sub("****@", line)
 
 
 def _of_plugins(wheels: Wheels, own: str | None) -> Iterator[Problem]:

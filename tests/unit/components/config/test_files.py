@@ -50,6 +50,32 @@ def test_each_bad_line_of_a_file_is_named(tmp_path: Path) -> None:
     assert "line 4, 'foo==', is a line that pip can read" in text
 
 
+LOGIN = "https://ci:s3cr3t@pypi.example.com/simple"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"--extra-index-url {LOGIN} --hash=sha256:0",  # refused by us
+        f"--unheard-of {LOGIN}",  # by pip, which repeats it
+        f"fork @ {LOGIN} --hash=sha256:0",
+        f"-r {LOGIN}",
+        LOGIN,
+    ],
+)
+def test_no_line_is_shown_with_a_login(line: str, tmp_path: Path) -> None:
+    file = tmp_path / "requirements.txt"
+    file.write_text(f"pandas\n{line}\n")
+    for text in (
+        complaint(requirements_file=str(file)),
+        complaint(requirements=[line]),
+        complaint(requirements={"pandas": line}),
+        complaint(green={"requirements": [line]}),
+    ):
+        assert "s3cr3t" not in text
+        assert "https://****@pypi.example.com/simple" in text
+
+
 def test_authorities_are_certificates(tmp_path: Path) -> None:
     parse({"aurora_authorities_file": "tests/fakes/of_a_team/rds.pem"})
     for content in (b"", b"<html>not found</html>", b"-----BEGIN CERTIFICATE-----\nx\n", b"\xff"):

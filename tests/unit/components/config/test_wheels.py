@@ -11,6 +11,7 @@ import pytest
 from components.airflow.plugins import plugins_files, requirements_txt
 from components.config import wheels as rules
 from components.config.airflow_versions import AIRFLOW_VERSIONS, python_of
+from components.config.rules import masked as masked_by_the_program
 from components.python_archive import built
 from mwaactl.dag_check import wheels as writer
 from mwaactl.dags.masked import masked
@@ -40,7 +41,7 @@ def test_no_password_is_written_down_or_asked_for(tmp_path: Path) -> None:
     other = "--index-url https://ci:s3cr3t@pypi.example.com/other"
     text = complaint(wheels_folder=str(folder), requirements=[*lines, other])
     assert "without the requirement '--index-url https://****@pypi.example.com/other'" in text
-    assert masked(other) == rules.masked(other)
+    assert masked(other) == masked_by_the_program(other)
 
 
 def test_the_environment_installs_its_pins_from_plugins_zip_alone(folder: Path) -> None:
