@@ -157,7 +157,8 @@ class Mwaa(pulumi.ComponentResource):
                 f"{self._name}-requirements",
                 bucket=bucket.bucket,
                 key=REQUIREMENTS,
-                content=requirements_txt(own),
+                # It and the script may hold the token of an index: a secret stands encrypted in the state.
+                content=pulumi.Output.secret(requirements_txt(own)),
                 content_type="text/plain",
                 opts=stays,
             ),
@@ -175,7 +176,7 @@ class Mwaa(pulumi.ComponentResource):
                 f"{self._name}-startup",
                 bucket=bucket.bucket,
                 key=STARTUP,
-                content=startup_script(own.startup_script).decode(),
+                content=pulumi.Output.secret(startup_script(own.startup_script).decode()),
                 content_type="text/x-shellscript",
                 opts=stays,
             ),

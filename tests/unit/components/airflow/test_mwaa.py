@@ -21,7 +21,7 @@ from components.config.files import folder_files
 from components.config.rules import MAINTENANCE
 from components.python_archive import built
 from local.airflow import locks
-from tests.fakes.pulumi_mocks import ROOT, Deployment, deploy, plain
+from tests.fakes.pulumi_mocks import ROOT, Deployment, deploy, is_secret, plain
 from tests.unit.components.config.test_settings import parse
 
 Deployed = Callable[[str], Deployment]
@@ -253,9 +253,9 @@ def test_files_of_a_team_are_delivered_with_their_versions() -> None:
         },
     )
     files = {each.name: each.inputs for each in deployment.of_type("BucketObjectv2")}
-    lines = files["mwaa-blue-requirements"]["content"].splitlines()
+    lines = plain(files["mwaa-blue-requirements"]["content"]).splitlines()
     assert lines == [*OPENLINEAGE, "polars", "pandas"]
-    assert files["mwaa-blue-startup"]["content"] == (TEAM / "startup.sh").read_text()
+    assert plain(files["mwaa-blue-startup"]["content"]) == (TEAM / "startup.sh").read_text()
     assert "warehouse/__init__.py" in names_in(Path(files["mwaa-blue-plugins"]["source"].path).read_bytes())
     assert files["mwaa-blue-probe"]["key"] == "team/workflows/bluegreen_probe.py"
     assert '"pandas",' in files["mwaa-blue-probe"]["content"], "the probe reports whether it is installed"
@@ -266,8 +266,22 @@ def test_files_of_a_team_are_delivered_with_their_versions() -> None:
     assert deployment.exports["airflow_environments"]["blue"]["dags_prefix"] == "team/workflows/"
 
 
+def test_files_that_may_hold_the_token_of_an_index_are_secrets_and_nothing_else_is(
+    deployed: Deployed,
+) -> None:
+    deployment = deployed("fullha")
+    for colour in ("blue", "green"):
+        for role in ("requirements", "startup"):
+            file = deployment.resource("BucketObjectv2", f"mwaa-{colour}-{role}").inputs
+            assert [key for key, value in file.items() if is_secret(value)] == ["content"]
+        inputs = deployment.resource("Environment", f"mwaa-{colour}").inputs
+        secrets = [key for key, value in inputs.items() if is_secret(value)]
+        assert secrets == ["airflowConfigurationOptions"], "the SDK's own"
+    assert not any(map(is_secret, deployment.exports.values()))
+
+
 def test_without_a_script_there_is_one_that_does_nothing(deployed: Deployed) -> None:
-    script = deployed("standard").resource("BucketObjectv2", "mwaa-blue-startup").inputs["content"]
+    script = plain(deployed("standard").resource("BucketObjectv2", "mwaa-blue-startup").inputs["content"])
     assert [line for line in script.splitlines() if line and not line.startswith("#")] == []
 
 
