@@ -14,7 +14,8 @@ from components.config.settings import Settings
 
 EVENTS = "events/"  # one object per event; Airflow writes each once
 CHECKPOINTS = "forwarder/"  # the forwarders' checkpoints
-SET_ASIDE = "set-aside/"  # events that Marquez rejects permanently
+SET_ASIDE = "set-aside/"  # copies of events that Marquez rejects permanently
+SINKS = "sinks/"  # and of those that a further sink does
 DEPLOY = "deploy/"  # what Marquez's nodes fetch at boot, and the nightly audit at each run
 PUSHES = "dag-pushes/"  # the push of DAGs that has not ended; in the environments' buckets, its files
 OWNERSHIP = "ownership/"  # what does not fit into the ownership parameter; nothing of it ever expires
@@ -31,8 +32,8 @@ class LineageLogArgs:
 
 
 class LineageLog(pulumi.ComponentResource):
-    """One private bucket. Events expire after `lineage_retention_days`; in production a bucket that holds
-    events is never deleted.
+    """One private bucket. Events, and the copies of those that were refused, expire after
+    `lineage_retention_days`; in production a bucket that holds events is never deleted.
 
     It is versioned, which costs nothing for events, since each is written once. An event (or a forwarder's
     checkpoint) that is overwritten or deleted by mistake can be restored for three days, an object of the
@@ -50,8 +51,9 @@ class LineageLog(pulumi.ComponentResource):
                 keep=args.settings.production,
                 name_prefix=args.settings.bucket_prefix,
                 old_versions_days=3,
-                old_versions_prefixes=(EVENTS, CHECKPOINTS, SET_ASIDE, DEPLOY, PUSHES),
-                expire={EVENTS: args.settings.lineage_retention_days},
+                old_versions_prefixes=(EVENTS, CHECKPOINTS, SET_ASIDE, SINKS, DEPLOY, PUSHES),
+                # No checkpoint: a forwarder without its place would post the whole log again.
+                expire=dict.fromkeys((EVENTS, SET_ASIDE, SINKS), args.settings.lineage_retention_days),
                 kms_key_arn=args.kms_key_arn,
                 access_log=args.access_log,
             ),

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from components import lineage_log
+from lineage_log.log import EVENTS, SET_ASIDE, SINKS
 from tests.fakes.pulumi_mocks import Deployment, deploy, plain
 
 
@@ -16,12 +18,12 @@ def test_events_survive_a_destroy_in_production_only(production: bool) -> None:
     assert parts(deploy("standard", {"production": production}), "Bucket")["forceDestroy"] is not production
 
 
-def test_events_and_nothing_else_expire_after_the_retention() -> None:
+def test_events_and_copies_of_those_refused_expire_after_the_retention_and_no_forwarders_place() -> None:
     rules = parts(deploy("standard", {"lineage_retention_days": 45}), "BucketLifecycleConfiguration")["rules"]
     assert isinstance(rules, list)
     aged = [r for r in rules if "days" in r.get("expiration", {})]
     expiring = [(r["filter"]["prefix"], r["expiration"]["days"]) for r in aged]
-    assert expiring == [("events/", 45)]
+    assert expiring == [("events/", 45), ("set-aside/", 45), ("sinks/", 45)]
 
 
 @pytest.mark.parametrize("production", [True, False])
@@ -37,7 +39,11 @@ def test_no_rule_reaches_the_objects_of_the_ownership_timeline(production: bool)
     assert len({rule["id"] for rule in rules}) == len(rules)
     # All else loses its old versions.
     old = {rule["filter"]["prefix"] for rule in rules if "noncurrentVersionExpiration" in rule}
-    assert old == {"events/", "forwarder/", "set-aside/", "deploy/", "dag-pushes/"}
+    assert old == {"events/", "forwarder/", "set-aside/", "sinks/", "deploy/", "dag-pushes/"}
+
+
+def test_the_programs_prefixes_are_those_of_the_log() -> None:
+    assert (lineage_log.EVENTS, lineage_log.SET_ASIDE, lineage_log.SINKS) == (EVENTS, SET_ASIDE, SINKS)
 
 
 def test_the_log_is_private_and_answers_over_tls_only() -> None:
