@@ -31,7 +31,6 @@ ENDPOINT_SERVICES = (
     "ssmmessages",
 )
 NOT_EVERYWHERE = "airflow.ops"
-SERVICES_OF_ALL = tuple(each for each in ENDPOINT_SERVICES if each != NOT_EVERYWHERE)
 # What the provider says, in different versions.
 NO_SUCH_SERVICE = (
     "no matching EC2 VPC Endpoint Service found",
@@ -40,6 +39,7 @@ NO_SUCH_SERVICE = (
 )
 REQUIREMENTS = "requirements.txt"  # in the record of what is deployed
 HA_ENDPOINT_SERVICES = ("autoscaling",)  # to which the nodes report that they are ready
+DOMAIN_SERVICES = ("datazone",)  # to which they carry the lineage log, if a sink is a domain
 IMAGE_SERVICES = ("ecr.api", "ecr.dkr")  # where the nodes' images are if there is no way out
 STRATEGIES = {
     "single": awsx.ec2.NatGatewayStrategy.SINGLE,
@@ -207,13 +207,19 @@ class Network(pulumi.ComponentResource):
         return made
 
 
+def called_services(settings: Settings) -> Sequence[str]:
+    """The services with interface endpoints that the stack calls, whoever made its network."""
+    ha = HA_ENDPOINT_SERVICES if settings.enable_ha_marquez else ()
+    domains = DOMAIN_SERVICES if any(sink.datazone_domain for sink in settings.sinks) else ()
+    return sorted([*ENDPOINT_SERVICES, *ha, *domains])
+
+
 def endpoint_services(settings: Settings) -> Sequence[str]:
     """The services that the stack's network is to have interface endpoints for."""
     alone = settings.nat == "none"
     if settings.vpc_id is not None or not (settings.vpc_endpoints or alone):
         return ()
-    ha = HA_ENDPOINT_SERVICES if settings.enable_ha_marquez else ()
-    return sorted([*ENDPOINT_SERVICES, *ha, *(IMAGE_SERVICES if alone else ())])
+    return sorted([*called_services(settings), *(IMAGE_SERVICES if alone else ())])
 
 
 def check_way_out(

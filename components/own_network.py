@@ -10,7 +10,7 @@ import pulumi_aws as aws
 
 from components.config.files import AUTHORITIES
 from components.config.settings import Settings
-from components.network import HA_ENDPOINT_SERVICES, NO_SUCH_SERVICE, SERVICES_OF_ALL, OwnNetwork
+from components.network import NO_SUCH_SERVICE, NOT_EVERYWHERE, OwnNetwork, called_services
 from components.refusals import Refusals
 
 INTERNET = "0.0.0.0/0"
@@ -124,7 +124,9 @@ def _unreachable(settings: Settings, routes: Sequence[Any]) -> Iterator[str]:
     """The services that nothing in a network without a way out leads to."""
     if not any(each.gateway_id.startswith("vpce-") or each.vpc_endpoint_id for each in routes):
         yield "s3"
-    for service in sorted([*SERVICES_OF_ALL, *(HA_ENDPOINT_SERVICES if settings.enable_ha_marquez else ())]):
+    for service in called_services(settings):
+        if service == NOT_EVERYWHERE:
+            continue
         try:
             aws.ec2.get_vpc_endpoint(
                 vpc_id=settings.vpc_id,

@@ -13,12 +13,14 @@ from bluegreen.timeline import COLOURS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.network import ENDPOINT_SERVICES, SERVICES_OF_ALL, check_way_out, subnet_plan
+from components.network import ENDPOINT_SERVICES, check_way_out, subnet_plan
 from tests.fakes import pulumi_mocks
 from tests.fakes.pulumi_mocks import MISSING_SERVICES, REGION, ROOT, Deployment, EngineError, deploy, run
 from tests.fakes.wheels import write_wheels
 from tests.unit.components.config.test_settings import complaint, parse
 
+SERVICES_OF_ALL = tuple(each for each in ENDPOINT_SERVICES if each != "airflow.ops")
+DOMAIN = {"lineage_sinks": {"catalog": {"datazone_domain": "dzd_4kq9example"}}}
 vpc_cidrs = st.builds(
     lambda address, prefix: str(IPv4Network((address, prefix), strict=False)),
     st.integers(0, 2**32 - 1),
@@ -182,6 +184,21 @@ def test_the_nodes_of_full_ha_have_an_endpoint_to_report_to() -> None:
         deploy("bluegreen", with_endpoints)
     )
     assert more == {"autoscaling"}
+
+
+@pytest.mark.parametrize("way_out", ["none", "single"])
+def test_the_nodes_reach_the_domain_of_a_sink_by_an_endpoint(way_out: str, tmp_path: Path) -> None:
+    with_endpoints = offline(tmp_path) if way_out == "none" else {"vpc_endpoints": True}
+    of_url = {"lineage_sinks": {"open": {"url": "https://open.example.com"}}}
+    without = endpoint_services(deploy("standard", {**with_endpoints, **of_url}))
+    assert endpoint_services(deploy("standard", {**with_endpoints, **DOMAIN})) - without == {"datazone"}
+
+
+def test_a_zone_without_datazone_keeps_its_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(pulumi_mocks, "MISSING_SERVICES", ("airflow.ops", "datazone"))
+    deploy("standard", offline(tmp_path))
+    with pytest.raises(Exception, match=r"have no endpoint of datazone"):
+        deploy("standard", {**offline(tmp_path), **DOMAIN})
 
 
 def test_an_endpoint_is_in_the_zones_of_its_service() -> None:

@@ -10,17 +10,18 @@ from typing import Any
 import pulumi
 import pytest
 
-from components.network import SERVICES_OF_ALL
 from components.own_network import addresses_needed, own_network
 from mwaactl.cost.aws_answers import Invoke
 from mwaactl.cost.existing import existing
 from tests.fakes.pulumi_mocks import REGION, EngineError, deploy, run
 from tests.unit.components.config.test_settings import complaint, parse
+from tests.unit.components.test_network import DOMAIN, SERVICES_OF_ALL
 
 VPC, GROUP = "vpc-0123456789abcdef0", "sg-0123456789abcdef0"
 SUBNETS = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]
 OWN: dict[str, Any] = {"vpc_id": VPC, "private_subnet_ids": SUBNETS}
 TARGETS = dict.fromkeys(("cidrBlock", "gatewayId", "natGatewayId", "vpcEndpointId"), "")
+TO_S3: dict[str, Any] = {"getRouteTable": {"routes": [{**TARGETS, "gatewayId": "vpce-1"}]}}
 
 
 def look(
@@ -28,15 +29,25 @@ def look(
     *,
     previous: Mapping[str, Any] | None = None,
     endpoints: tuple[str, ...] = (),
+    names: str = "com.amazonaws",
+    twice: tuple[str, ...] = (),
     **answers: Any,
 ) -> Any:
-    """What `own_network` finds. `answers`: other outputs of the lookups, by the end of their names."""
+    """What `own_network` finds. `endpoints`: those of the VPC; `names`: how those of their services begin;
+    `twice`: of which it has two; `answers`: other outputs of the lookups, by the end of their names."""
     settings = parse({**OWN, **(changes or {})})
     invokes = existing(REGION, {"config": json.dumps({**OWN, **(changes or {})})})
     found: list[Any] = []
 
     def endpoint(args: Mapping[str, Any]) -> dict[str, Any]:
-        if args["serviceName"].removeprefix(f"com.amazonaws.{REGION}.") not in endpoints:
+        assert args["state"] == "available"
+        service = args["serviceName"].removeprefix(f"{names}.{REGION}.")
+        if service in twice:
+            raise EngineError(
+                "multiple EC2 VPC Endpoints matched; use additional constraints to reduce matches to a "
+                "single EC2 VPC Endpoint"
+            )
+        if service not in endpoints:
             raise EngineError("no matching EC2 VPC Endpoint found")
         return {"id": "vpce-1"}
 
@@ -105,16 +116,31 @@ def test_without_a_route_out_every_service_needs_an_endpoint() -> None:
         assert service in text
     text = refusal(endpoints=SERVICES_OF_ALL[1:], **none)
     assert f"no endpoint for s3, {SERVICES_OF_ALL[0]}\n" in text
-    to_s3 = {"getRouteTable": {"routes": [{**TARGETS, "gatewayId": "vpce-1"}]}}
-    assert look(endpoints=SERVICES_OF_ALL, **to_s3) is not None
+    assert look(endpoints=SERVICES_OF_ALL, **TO_S3) is not None
     ha = {"enable_ha_marquez": True}
-    text = refusal(ha, endpoints=SERVICES_OF_ALL, **to_s3)
+    text = refusal(ha, endpoints=SERVICES_OF_ALL, **TO_S3)
     assert "no endpoint for autoscaling\n" in text
     assert "aurora_authorities_file must name the file that nodes cannot fetch" in text
     services = (*SERVICES_OF_ALL, "autoscaling")
-    assert "no endpoint" not in refusal(ha, endpoints=services, **to_s3)
+    assert "no endpoint" not in refusal(ha, endpoints=services, **TO_S3)
     authorities = {"aurora_authorities_file": "tests/fakes/of_a_team/rds.pem"}
-    assert look({**ha, **authorities}, endpoints=services, **to_s3) is not None
+    assert look({**ha, **authorities}, endpoints=services, **TO_S3) is not None
+
+
+def test_the_domain_of_a_sink_needs_an_endpoint() -> None:
+    assert "no endpoint for datazone\n" in refusal(DOMAIN, endpoints=SERVICES_OF_ALL, **TO_S3)
+    assert look(DOMAIN, endpoints=(*SERVICES_OF_ALL, "datazone"), **TO_S3) is not None
+
+
+def test_another_error_than_a_missing_endpoint_is_passed_on() -> None:
+    def denied(args: Mapping[str, Any]) -> dict[str, Any]:
+        raise EngineError("UnauthorizedOperation")
+
+    invokes = existing(REGION, {"config": json.dumps(OWN)})
+    for name, answer in {"getVpcEndpoint": denied, "getRouteTable": lambda _: {"routes": []}}.items():
+        invokes[f"aws:ec2/{name}:{name}"] = answer
+    with pytest.raises(Exception, match="UnauthorizedOperation"):
+        run(lambda: own_network(parse(OWN), {}), invokes=invokes)
 
 
 def test_groups_are_of_the_stacks_vpc() -> None:
