@@ -272,9 +272,14 @@ def _picked(indices: Sequence[int], ids: Sequence[str]) -> list[str]:
     return [ids[index] for index in indices]
 
 
+def service_names(region: str, service: str) -> list[str]:
+    """The names that an endpoint service may have; the second is that of some in China."""
+    return [f"com.amazonaws.{region}.{service}", f"cn.com.amazonaws.{region}.{service}"]
+
+
 def _service(region: str, service: str, kind: str) -> tuple[str, Sequence[str]]:
     """The name of one of Amazon's endpoint services, and its zones: none if the region does not have it."""
-    names = [f"com.amazonaws.{region}.{service}", f"cn.com.amazonaws.{region}.{service}"]
+    names = service_names(region, service)
     try:
         found = aws.ec2.get_vpc_endpoint_service(
             service_type=kind,

@@ -10,13 +10,14 @@ import pulumi_aws as aws
 
 from components.config.files import AUTHORITIES
 from components.config.settings import Settings
-from components.network import NO_SUCH_SERVICE, NOT_EVERYWHERE, OwnNetwork, called_services
+from components.network import NO_SUCH_SERVICE, NOT_EVERYWHERE, OwnNetwork, called_services, service_names
 from components.refusals import Refusals
 
 INTERNET = "0.0.0.0/0"
 # Addresses in each subnet beside Airflow's: a load balancer wants 8 that are free, a database and nodes few.
 FOR_MARQUEZ, FOR_HA_MARQUEZ = 1, 12
 NO_SUCH_ENDPOINT = ("no matching", "empty result")
+SEVERAL_ENDPOINTS = "multiple EC2 VPC Endpoint"  # the provider wants one; any of them leads to the service
 ENDPOINTS = 2  # of each environment in each subnet: its database, its web server
 
 
@@ -125,18 +126,21 @@ def _unreachable(settings: Settings, routes: Sequence[Any]) -> Iterator[str]:
     if not any(each.gateway_id.startswith("vpce-") or each.vpc_endpoint_id for each in routes):
         yield "s3"
     for service in called_services(settings):
-        if service == NOT_EVERYWHERE:
-            continue
-        try:
-            aws.ec2.get_vpc_endpoint(
-                vpc_id=settings.vpc_id,
-                service_name=f"com.amazonaws.{settings.region}.{service}",
-                state="available",
-            )
-        except Exception as error:  # an invoke raises nothing narrower
-            if not any(reason in str(error) for reason in (*NO_SUCH_SERVICE, *NO_SUCH_ENDPOINT)):
-                raise
+        names = service_names(settings.region, service)
+        if service != NOT_EVERYWHERE and not any(_has_endpoint(settings.vpc_id, name) for name in names):
             yield service
+
+
+def _has_endpoint(vpc_id: str | None, service_name: str) -> bool:
+    try:
+        aws.ec2.get_vpc_endpoint(vpc_id=vpc_id, service_name=service_name, state="available")
+    except Exception as error:  # an invoke raises nothing narrower
+        if SEVERAL_ENDPOINTS in str(error):
+            return True
+        if not any(reason in str(error) for reason in (*NO_SUCH_SERVICE, *NO_SUCH_ENDPOINT)):
+            raise
+        return False
+    return True
 
 
 def _check_groups(settings: Settings, vpc_id: str | None) -> None:

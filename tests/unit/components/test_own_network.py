@@ -132,6 +132,14 @@ def test_the_domain_of_a_sink_needs_an_endpoint() -> None:
     assert look(DOMAIN, endpoints=(*SERVICES_OF_ALL, "datazone"), **TO_S3) is not None
 
 
+def test_of_an_endpoint_there_may_be_several() -> None:
+    assert look(endpoints=SERVICES_OF_ALL[1:], twice=SERVICES_OF_ALL[:1], **TO_S3) is not None
+
+
+def test_in_china_an_endpoint_may_have_another_name() -> None:
+    assert look(endpoints=SERVICES_OF_ALL, names="cn.com.amazonaws", **TO_S3) is not None
+
+
 def test_another_error_than_a_missing_endpoint_is_passed_on() -> None:
     def denied(args: Mapping[str, Any]) -> dict[str, Any]:
         raise EngineError("UnauthorizedOperation")
