@@ -1,4 +1,4 @@
-"""What exists in AWS already and the settings refer to: network, zones, quotas, buckets."""
+"""What exists in AWS already and the settings refer to: network, zones, quotas, buckets, policies."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from components.config.settings import Settings
 from components.network import OwnNetwork
 from components.own_buckets import check_log_bucket, check_own_buckets
 from components.own_network import own_network
+from components.own_policies import check_policies
 from components.refusals import Refusals
 from components.region import check_workers, choose_zones
 
@@ -31,5 +32,7 @@ def network_and_zones(
         check_own_buckets(settings, previous)
     with refusals.kept():
         check_log_bucket(settings)
+    with refusals.kept():
+        check_policies(settings)
     refusals.raise_all()
     return own, zones

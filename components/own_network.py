@@ -11,7 +11,7 @@ import pulumi_aws as aws
 from components.config.files import AUTHORITIES
 from components.config.settings import Settings
 from components.network import NO_SUCH_SERVICE, NOT_EVERYWHERE, OwnNetwork, called_services, service_names
-from components.refusals import Refusals
+from components.refusals import Refusals, commands
 
 INTERNET = "0.0.0.0/0"
 # Addresses in each subnet beside Airflow's: a load balancer wants 8 that are free, a database and nodes few.
@@ -43,7 +43,7 @@ def _network(settings: Settings, previous: Mapping[str, Any]) -> OwnNetwork | No
         subnets = [aws.ec2.get_subnet(id=each) for each in settings.private_subnet_ids]
     except Exception as error:  # an invoke raises nothing narrower
         raise pulumi.RunError(
-            f"The network cannot be used: {error}\n" + _commands(settings, "vpc_id", "private_subnet_ids[0]")
+            f"The network cannot be used: {error}\n" + commands(settings, "vpc_id", "private_subnet_ids[0]")
         ) from error
     problems = list(_of_vpc(vpc))
     for subnet in subnets:
@@ -54,7 +54,7 @@ def _network(settings: Settings, previous: Mapping[str, Any]) -> OwnNetwork | No
         lines = "\n".join(f"  {each}" for each in problems)
         raise pulumi.RunError(
             f"The network {settings.vpc_id} is not as Amazon MWAA needs it; nothing was changed:\n{lines}\n"
-            + _commands(settings, "vpc_id", "private_subnet_ids[0]", "private_subnet_ids[1]")
+            + commands(settings, "vpc_id", "private_subnet_ids[0]", "private_subnet_ids[1]")
         )
     first, second = subnets
     cidrs = [each.cidr_block for each in vpc.cidr_block_associations if each.state == "associated"]
@@ -160,12 +160,5 @@ def _check_groups(settings: Settings, vpc_id: str | None) -> None:
         lines = "\n".join(f"  {key} = {problem}" for key, problem in problems.items())
         raise pulumi.RunError(
             f"Security groups that cannot be used; nothing was changed:\n{lines}\n"
-            + _commands(settings, *problems)
+            + commands(settings, *problems)
         )
-
-
-def _commands(settings: Settings, *keys: str) -> str:
-    return "\n".join(
-        f"  pulumi config set {f'--path {key!r}' if '[' in key else key} <value> -s {settings.stack}"
-        for key in keys
-    )

@@ -1,4 +1,4 @@
-"""Several checks, all of whose refusals are raised at once."""
+"""Refusals of settings: the commands in them, and several that are raised at once."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pulumi
+
+from components.config.settings import Settings
+
+
+def commands(settings: Settings, *keys: str) -> str:
+    """The commands that set these again, one a line."""
+    return "\n".join(
+        f"  pulumi config set {f'--path {key!r}' if '[' in key else key} <value> -s {settings.stack}"
+        for key in keys
+    )
 
 
 class Refusals:

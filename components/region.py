@@ -9,6 +9,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.config.settings import Settings
+from components.refusals import commands
 
 ARCHITECTURE = "x86_64"  # of the nodes' image
 DEFAULT_WORKERS, WORKERS_QUOTA = 25, "Workers per environment"
@@ -117,10 +118,4 @@ def _check_instance_type(settings: Settings) -> Sequence[str]:
 
 
 def _refusal(settings: Settings, keys: Sequence[str], reason: str) -> pulumi.RunError:
-    commands = [
-        f"  pulumi config set --path '{key}' <value> -s {settings.stack}"
-        if "[" in key
-        else f"  pulumi config set {key} <value> -s {settings.stack}"
-        for key in keys
-    ]
-    return pulumi.RunError("\n".join([reason, *commands]))
+    return pulumi.RunError(f"{reason}\n{commands(settings, *keys)}")

@@ -300,6 +300,7 @@ RoleArn = Annotated[
     BeforeValidator(_none_if_empty),
     Field(description="the ARN of a role of IAM, or empty"),
 ]
+# At most 20 for a role, one of them Amazon's; `components.own_policies` asks for the account's quota.
 PolicyArns = Annotated[
     tuple[Annotated[str, Field(pattern=rf"^(?:{POLICY_ARN})$")], ...],
     BeforeValidator(_nothing_if_empty),

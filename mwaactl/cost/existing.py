@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from mwaactl.cost.aws_answers import Invoke
+from mwaactl.cost.aws_answers import ACCOUNT, Invoke
 from mwaactl.stack import GATE
 
 SERVICES = ("airflow.amazonaws.com", "airflow-env.amazonaws.com")
@@ -25,6 +25,7 @@ def existing(region: str, config: Mapping[str, str]) -> dict[str, Invoke]:
     text = json.dumps(dict(config))
     vpc = next(iter(re.findall(r"vpc-[0-9a-f]{8,17}", text)), "vpc-1")
     subnets = sorted(set(re.findall(r"subnet-[0-9a-f]{8,17}", text)))
+    accounts = [*re.findall(r"arn:[a-z-]+:iam::(\d{12}):policy/", text), ACCOUNT]
     roles = re.findall(r"arn:[a-z-]+:iam::\d+:role/[\w+=,.@/-]+", text)
     adopted = next((value for key, value in config.items() if key.endswith(":adopted_environment")), "")
     return {
@@ -52,6 +53,7 @@ def existing(region: str, config: Mapping[str, str]) -> dict[str, Invoke]:
             "routes": [_route(cidrBlock="0.0.0.0/0", natGatewayId="nat-1")]
         },
         "aws:ec2/getSecurityGroup:getSecurityGroup": lambda args: {"id": args["id"], "vpcId": vpc},
+        "aws:index/getCallerIdentity:getCallerIdentity": lambda _: {"accountId": accounts[0]},
         "aws:iam/getRole:getRole": lambda args: {
             "arn": next(role for role in roles if role.endswith(f"/{args['name']}")),
             "assumeRolePolicy": json.dumps({"Statement": [TRUST]}),

@@ -10,8 +10,9 @@ import pulumi
 import pytest
 
 from components.existing import network_and_zones
+from mwaactl.cost.aws_answers import GET_PARTITION, PARTITIONS
 from mwaactl.cost.existing import existing
-from tests.fakes.pulumi_mocks import REGION, EngineError, run
+from tests.fakes.pulumi_mocks import ACCOUNT, REGION, EngineError, run
 from tests.unit.components.config.test_settings import parse
 from tests.unit.components.test_own_network import OWN
 
@@ -22,10 +23,11 @@ WANTED = {
     "blue": {"dags_bucket": "acme-blue"},
     "access_log_bucket": "acme-logs",
     "security_group_ids": ["sg-0123456789abcdef9"],
+    "permissions_boundary_arn": "arn:aws:iam::999999999999:policy/boundary",
 }
 
 
-def test_network_zones_quota_and_buckets_are_refused_together() -> None:
+def test_network_zones_quota_buckets_and_policies_are_refused_together() -> None:
     invokes = existing(REGION, {"config": json.dumps(WANTED)})
 
     def missing(args: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,6 +36,8 @@ def test_network_zones_quota_and_buckets_are_refused_together() -> None:
     for name in ("ec2/getVpc:getVpc", "ec2/getSecurityGroup:getSecurityGroup", "s3/getBucket:getBucket"):
         invokes[f"aws:{name}"] = missing
     invokes["aws:cloudcontrol/getResource:getResource"] = missing
+    invokes[GET_PARTITION] = lambda _: PARTITIONS["aws"]
+    invokes["aws:index/getCallerIdentity:getCallerIdentity"] = lambda _: {"accountId": ACCOUNT}
     invokes["aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings"] = lambda _: {"locations": []}
     invokes["aws:servicequotas/getServiceQuota:getServiceQuota"] = lambda _: {"value": 25}
     with pytest.raises(pulumi.RunError) as raised:
@@ -45,5 +49,6 @@ def test_network_zones_quota_and_buckets_are_refused_together() -> None:
         "blue may have 30 workers",
         "acme-blue cannot be read",
         "acme-logs cannot be read",
+        "IAM takes policies of the stack's account",
     ):
         assert str(raised.value).count(each) == 1
