@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
@@ -10,13 +11,23 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.pulumi_mocks import ACCOUNT, MODES, REGION, Deployment, deploy
+from tests.fakes.pulumi_mocks import ACCOUNT, MODES, REGION, ROOT, Deployment, deploy
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its own: files left open, old escapes, pkg_resources
     import parliament  # type: ignore[import-untyped]
 
 KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/12345678-1234-1234-1234-123456789012"
+
+EXPORTED = ("mwaa-blue", "mwaa-green")  # what these roles need is an output
+# How the row of a role, or of what is added to it, begins in docs/configuration.md.
+ROWS = {
+    **dict.fromkeys(EXPORTED, "execution role"),
+    **dict.fromkeys(("audit-blue", "audit-green"), "the same with `nightly_audit`"),
+    "marquez-node": "Marquez nodes",
+    "marquez-nodes": "Marquez nodes",
+    "marquez-snapshots": "snapshots",
+}
 
 
 def documents(deployment: Deployment) -> Iterator[tuple[str, str]]:
@@ -44,6 +55,37 @@ def test_no_document_has_a_finding(mode: str, changes: dict[str, Any]) -> None:
             assert [str(finding) for finding in findings] == [], where
             checked += 1
     assert checked >= 7
+
+
+def test_the_documentation_tells_what_a_boundary_must_allow_each_role() -> None:
+    mirror = {"marquez_image_registry": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/mirror"}
+    sinks = {
+        "catalog": {"datazone_domain": "dzd_4kq9"},
+        "open": {
+            "url": "https://open.example.com",
+            "header_arn": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:open-AbCdEf",
+        },
+    }
+    everything = {"kms_key_arn": KEY, "nightly_audit": True, "lineage_sinks": sinks, "lineage_intake": True}
+    rows: dict[str, set[str]] = {}
+    for mode in ("fullha", "hamarquez", "standard"):
+        deployment = deploy(mode, {**everything, **mirror})
+        assert {each.name for each in deployment.of_type("Role")} <= ROWS.keys()
+        for each in deployment.of_type("RolePolicy"):
+            if each.name in EXPORTED:
+                continue
+            used = [
+                action for part in json.loads(each.inputs["policy"])["Statement"] for action in part["Action"]
+            ]
+            rows.setdefault(ROWS[each.name], set()).update(used)
+        for each in deployment.of_type("RolePolicyAttachment"):
+            name = each.inputs["policyArn"].rpartition("/")[2]
+            rows.setdefault(ROWS[each.inputs["role"].rpartition("-")[0]], set()).add(name)
+    lines = (ROOT / "docs" / "configuration.md").read_text().split("\nA boundary gives nothing")[1]
+    for row, needed in rows.items():
+        (line,) = [each for each in lines.splitlines() if each.startswith(f"| {row}")]
+        told = set(re.findall(r"`([a-z0-9-]+:[A-Za-z]+|A[A-Za-z]{9,})`", line))
+        assert told == needed, row
 
 
 def test_roles_trust_one_amazon_service_each_and_airflow_its_two(in_each_mode: Deployment) -> None:
