@@ -24,7 +24,7 @@ from components.network import Network, NetworkArgs, check_way_out
 from components.operator_policies import Operated, auditor, operator_policies
 from components.ownership import INITIAL_OWNER, Names, Ownership, OwnershipArgs
 from components.partition import Partition
-from components.second_look import second_look
+from components.second_look import kept_with_work, second_look
 from components.sizing import warn_of_small_sizes
 from components.tagging import tag_everything
 from components.traffic_logs import access_logs_of_the_stack, traffic_logs_of_the_stack
@@ -180,7 +180,13 @@ outputs = {
     "vpc_id": network.vpc_id,
     "private_subnet_ids": network.private_subnet_ids,
     "nat": settings.nat if settings.vpc_id is None else "",
-    "airflow_environments": {colour: environment.outputs for colour, environment in airflow.items()},
+    "airflow_environments": kept_with_work(
+        {colour: environment.outputs for colour, environment in airflow.items()},
+        judged.idle - {*settings.colours},
+        previous,
+        settings.stack,
+        after=[each.url for each in (marquez,) if each],
+    ),
     "ownership_parameter": ownership.parameter,
     "active_environment_parameter": ownership.active_environment_parameter,
     "switch_lead_seconds": settings.switch_lead_seconds,

@@ -1,12 +1,12 @@
 """The guard's second look, just before an environment is touched.
 
-The guard judges when the program begins. What an environment depends on may take minutes until it is touched
-itself, and a switch may give it work in between.
+The guard judges when the program begins. What comes before an environment is touched may take minutes, and a
+switch may give it work in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,17 +24,46 @@ def second_look(colour: Colour, previous: Mapping[str, Any], stack: str) -> pulu
     return pulumi.ResourceHook(f"mwaa-{colour}-has-no-work", _look(colour, previous, stack))
 
 
+def kept_with_work(
+    environments: pulumi.Input[Any],
+    removed: Collection[Colour],
+    previous: Mapping[str, Any],
+    stack: str,
+    *,
+    after: Collection[pulumi.Input[Any]] = (),
+) -> pulumi.Output[Any]:
+    """The output `environments`; fails if one that is `removed` has work once it and `after` are known.
+
+    The engine removes what a program has left out after the program has ended without an error: there is no
+    hook for that. If an output fails, all of them stay as they were, those of the environment as well.
+    """
+
+    def look(known: Sequence[Any]) -> Any:
+        for colour in removed:
+            if not pulumi.runtime.is_dry_run() and _has_work(colour, previous):
+                raise pulumi.RunError(f"{colour} would be removed. {_explained(colour, stack)}")
+        return known[0]
+
+    return pulumi.Output.all(environments, *after).apply(look)
+
+
 def _look(
     colour: Colour, previous: Mapping[str, Any], stack: str
 ) -> Callable[[pulumi.ResourceHookArgs], Any]:
     async def look(args: pulumi.ResourceHookArgs) -> None:
-        work = work_of(reading_of(previous), lives_of(previous), datetime.now(UTC))
-        if colour not in work.owners and colour not in work.open_books:
-            return
-        raise RuntimeError(
-            f"{args.name} would be changed, and {colour} has got work since this run began: somebody has "
-            f"switched. {colour} is as it was; what this run has done beside it stands. To apply the rest "
-            f"without touching what owns work:\n  mwaactl rollout -s {stack}"
-        )
+        if _has_work(colour, previous):
+            raise RuntimeError(f"{args.name} would be changed. {_explained(colour, stack)}")
 
     return look
+
+
+def _has_work(colour: Colour, previous: Mapping[str, Any]) -> bool:
+    work = work_of(reading_of(previous), lives_of(previous), datetime.now(UTC))
+    return colour in work.owners or colour in work.open_books
+
+
+def _explained(colour: Colour, stack: str) -> str:
+    return (
+        f"But {colour} has got work since this run began: somebody has switched. It is as it was, and what "
+        f"this run has done beside it stands. What to do now: pulumi preview -s {stack}"
+    )

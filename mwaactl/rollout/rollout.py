@@ -138,7 +138,8 @@ class _Rollout:
         except LostRace as error:
             if not self._touched:
                 raise
-            raise LostRace(f"{error}. What this rollout has done until then stands") from error
+            stands = f"{error}. What this rollout has done until then stands"
+            raise LostRace(stands, beside=error.beside) from error
         except ControlError as error:
             # Before anything is touched, a wrong option or an unusable stack is no half-done rollout.
             if not self._touched and (not self._begun or isinstance(error, (UsageError, Unusable))):

@@ -148,8 +148,8 @@ runpy.run_path({checkout!r} + "/__main__.py", run_name="__main__")
 """
 
 
-# The project's program, in which green is updated only once somebody says so.
-GREEN_WAITS = """
+# The project's program, in which an environment is only touched once somebody says so.
+ONE_WAITS = """
 import asyncio, pathlib, runpy, sys
 import pulumi, pulumi_aws as aws
 
@@ -162,7 +162,7 @@ async def told(value):
     return value
 
 def after_a_while(resource, /, **arguments):
-    if resource == "mwaa-green":
+    if resource == {name!r}:
         arguments["environment_class"] = told(arguments["environment_class"])
     return environment(resource, **arguments)
 
@@ -172,33 +172,41 @@ runpy.run_path({checkout!r} + "/__main__.py", run_name="__main__")
 """
 
 
+@pytest.mark.parametrize("removed", [False, True], ids=["updated", "removed"])
 def test_a_switch_while_a_run_is_on_its_way_to_the_standby_keeps_it_from_that(
-    project: Project, green: Any
+    project: Project, request: pytest.FixtureRequest, removed: bool
 ) -> None:
     """The guard looked when the program began."""
     switch(project, "blue")
-    green("max_workers", "7")
     before = project.environment("green")
-    main, waiting = project.folder / "__main__.py", project.folder / "waiting"
+    if removed:
+        project.set(enable_blue_green=False)
+    else:
+        request.getfixturevalue("green")("max_workers", "7")
+    main, waiting, go = (project.folder / name for name in ("__main__.py", "waiting", "go"))
     main.unlink()
-    main.write_text(GREEN_WAITS.format(checkout=str(CHECKOUT)))
+    main.write_text(ONE_WAITS.format(checkout=str(CHECKOUT), name=f"mwaa-{'blue' if removed else 'green'}"))
     with ThreadPoolExecutor(max_workers=1) as pool:
         running = pool.submit(project.operate, "up", "--yes", "--skip-preview")
-        wait_until(waiting.exists, "the program to come to green", seconds=120)
+        wait_until(waiting.exists, "the program to come to the environment", seconds=120)
         switch(project, "green")
-        (project.folder / "go").touch()
+        go.touch()
         refused = running.result()
+    main.unlink()
+    main.symlink_to(CHECKOUT / "__main__.py")
+    waiting.unlink()
+    go.unlink()
+    project.set(enable_blue_green=True)
     assert not refused.ok
     assert "green has got work since this run began" in refused.said
-    assert f"mwaactl rollout -s {project.stack}" in refused.said
+    assert f"pulumi preview -s {project.stack}" in refused.said
+    assert "Traceback" not in refused.said
     assert project.environment("green") == before
 
     switch(project, "blue")
     done = project.up()
-    main.unlink()
-    main.symlink_to(CHECKOUT / "__main__.py")
     assert done.ok, done.said
-    assert project.environment("green")["MaxWorkers"] == 7
+    assert removed or project.environment("green")["MaxWorkers"] == 7
 
 
 def updates_of(result: Result) -> list[str]:

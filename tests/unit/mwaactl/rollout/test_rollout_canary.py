@@ -126,8 +126,11 @@ def test_of_the_same_rollout_twice_the_later_decision_loses(monkeypatch: pytest.
             ended.append(event)
             rolled_out(engine, canary=canary)
 
-    with pytest.raises(LostRace, match=r"another operator.*What this rollout has done until then stands"):
+    with pytest.raises(
+        LostRace, match=r"another operator.*What this rollout has done until then stands"
+    ) as raised:
         roll_out(lambda: deployment(aws), cast(Engine, engine), How(canary=canary), on_event=meanwhile)
+    assert raised.value.beside["canary"][0]["dags"] == ["w_1"]
     assert (owner(aws), engine.wanted) == ("green", {})
 
 
