@@ -53,7 +53,9 @@ if not pulumi.runtime.is_dry_run():
     buckets |= {colour: deployed_bucket(existing[colour]) for colour in alone & existing.keys() - untouched}
 judged = guard(settings, previous, plans, alone)
 refusals = {colour: refusal(colour, settings.stack) for colour in alone}
-refusals |= {colour: second_look(colour, previous, settings.stack) for colour in judged.idle}
+refusals |= {
+    colour: second_look(colour, previous, settings.stack) for colour in judged.idle & {*settings.colours}
+}
 warn_of_small_sizes(settings, previous)
 
 key = key_of_the_stack(settings)

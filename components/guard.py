@@ -52,7 +52,7 @@ class Touch:
 
 @dataclass(frozen=True)
 class Judged:
-    """The environments that this run updates, and those with no work that it updates or replaces."""
+    """The environments that this run updates, and those with no work that it updates, replaces or removes."""
 
     updated: frozenset[Colour] = frozenset()
     idle: frozenset[Colour] = frozenset()

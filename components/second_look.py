@@ -64,6 +64,7 @@ def _has_work(colour: Colour, previous: Mapping[str, Any]) -> bool:
 
 def _explained(colour: Colour, stack: str) -> str:
     return (
-        f"But {colour} has got work since this run began: somebody has switched. It is as it was, and what "
-        f"this run has done beside it stands. What to do now: pulumi preview -s {stack}"
+        f"But {colour} has got work since this run began: somebody has switched, or given some back. "
+        f"{colour} is as it was; what this run has done beside it stands. What to do now: "
+        f"pulumi preview -s {stack}"
     )

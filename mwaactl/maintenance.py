@@ -13,7 +13,7 @@ from bluegreen.timeline import COLOURS, Colour, other_colour
 
 from mwaactl import clock
 from mwaactl.canary.record import doubt
-from mwaactl.checks.observation import describe
+from mwaactl.checks.observation import changed_at, describe
 from mwaactl.deployment import Deployment
 from mwaactl.errors import CheckFailed, Unusable, UsageError
 from mwaactl.json_model import Instant, Model, iso
@@ -112,8 +112,8 @@ def refuge(state: Maintenance, within: timedelta) -> tuple[Colour, Window] | Non
     }
     for colour, window in near.items():
         target = other_colour(colour)
-        if state.windows[target].ends <= window.begins:
-            continue  # the other's comes first, and the work leaves after it
+        if state.windows[target].ends + LENGTH <= window.begins:
+            continue  # the other's comes first, and the work has time to leave after it
         if state.windows[target].begins < window.ends:
             raise CheckFailed(
                 f"the windows of both environments are near (blue {state.windows['blue'].start}, green "
@@ -126,10 +126,10 @@ def refuge(state: Maintenance, within: timedelta) -> tuple[Colour, Window] | Non
 
 def refuse_doubtful(deployment: Deployment, target: Colour) -> None:
     """Raise CheckFailed if DAGs that went first to `target` are watched there or did badly; Unreachable."""
-    updated = describe(deployment.clients, deployment.stack.require(target)).get("LastUpdate") or {}
+    updated = changed_at(describe(deployment.clients, deployment.stack.require(target)))
     ownership = deployment.ownership
     timeline = ownership.read().timeline
-    why = doubt(ownership.versions(), timeline, target, updated.get("CreatedAt"), deployment.name)
+    why = doubt(ownership.versions(), timeline, target, updated, deployment.name)
     if why is not None:
         raise CheckFailed(f"nothing was moved: {why}")
 

@@ -7,7 +7,7 @@ again what the one before it owned.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,9 @@ class LifeArgs:
     stack: str
     refusal: pulumi.ResourceHook | None = None
     """Stops a run that would change the environment."""
+    after: Sequence[pulumi.Resource] = ()
+    """What the environment stands on: a new life, and with it the refusal of a replacement, comes just before
+    the old environment is deleted. Its own hooks would come after that."""
 
 
 class Life(pulumi.ComponentResource):
@@ -48,7 +51,9 @@ class Life(pulumi.ComponentResource):
             byte_length=8,
             keepers={key: json.dumps(value) for key, value in args.identity.items()},
             opts=pulumi.ResourceOptions(
-                parent=self, hooks=pulumi.ResourceHookBinding(before_create=refused) if refused else None
+                parent=self,
+                depends_on=args.after,
+                hooks=pulumi.ResourceHookBinding(before_create=refused) if refused else None,
             ),
         )
         self.value = life.hex

@@ -89,6 +89,12 @@ class Mwaa(pulumi.ComponentResource):
         self._adopted = args.colour == adoption.ADOPTS and args.settings.adopted_environment is not None
         self._child = pulumi.ResourceOptions(parent=self)
 
+        bucket = self._bucket()
+        files = self._files(bucket)
+        role = self._execution_role(bucket)
+        group, rules = self._security_group()
+        logs = self._log_groups()
+        stands_on = [*bucket.ready, *files, *role.permissions, *rules, *logs, *args.reached_through]
         self.life = Life(
             name,
             LifeArgs(
@@ -96,24 +102,11 @@ class Mwaa(pulumi.ComponentResource):
                 previous=args.previous_life,
                 stack=args.settings.stack,
                 refusal=args.refusal,
+                after=stands_on,
             ),
             self._child,
         )
-        bucket = self._bucket()
-        files = self._files(bucket)
-        role = self._execution_role(bucket)
-        group, rules = self._security_group()
-        logs = self._log_groups()
-        environment = self._environment(
-            bucket,
-            files,
-            role,
-            group,
-            depends_on=[
-                *(*bucket.ready, files.dags, files.probe, *role.permissions, *rules, *logs),
-                *args.reached_through,
-            ],
-        )
+        environment = self._environment(bucket, files, role, group, depends_on=stands_on)
         if args.settings.endpoint_management == "CUSTOMER":
             self._endpoints(environment, group)
         self.execution_policy = role.document

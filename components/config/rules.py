@@ -16,7 +16,7 @@ SMALLEST_CLASS = "mw1.micro"
 MAINTENANCE = {"blue": "TUE:02:00", "green": "THU:02:00"}
 DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 WEEK, APART = 7 * 24 * 60, 24 * 60  # minutes
-USERINFO = re.compile(r"(?<=://)[^\s/]*@")  # in the address of an index
+USERINFO = re.compile(r"(?<=://)(?:[^\s/]*|[^\s/@:]+:(?!\d+/)[^\s'\"]*)@")  # in the address of an index
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ class Canary:
         }
         if not dues:
             raise UsageError("no DAG has a next run to count percents of: name the first ones with --canary")
-        there = [dag for dag in apart(timeline, target) if dag in known]
+        there = [dag for dag in moved_alone(timeline, target) if dag in known]
         ordered = sorted(dues, key=lambda dag: (dag not in there, dues[dag], dag))
         together = groups(known, dependencies(api, known))
         for percent in self.percents:
@@ -267,6 +267,7 @@ class _Progress:
                 hold=set(self._canary.hold).intersection(dags),
                 timeout=PERIOD,
                 decided=self._decided,
+                reason=self._reason,
             ).finished
         rest = PERIOD - (clock.now() - begun).total_seconds()
         if rest > 0:
@@ -277,16 +278,16 @@ class _Progress:
         """Give the DAGs back, and raise CheckFailed with why. Raises Unfinished if that did not succeed."""
         why, again = str(soak), way_back(self._deployment.name, self._target, dags, self._force)
         dead = f"If {self._target} has died: mwaactl failover {self._home} -s {self._deployment.name}"
-        hold = set(self._canary.hold).intersection(dags)
+        hold, reason = set(self._canary.hold).intersection(dags), f"{BACK}: {why}"[:200]
         perhaps, back = (
             beside([step.model_copy(update={"on": on}) for step in self._steps]) for on in (None, self._home)
         )
         try:
-            _, _, failed = bring_back(
+            _, result, failed = bring_back(
                 self._deployment,
                 self._home,
                 dags,
-                reason=f"{BACK}: {why}"[:200],
+                reason=reason,
                 hold=hold,
                 agree=self._agree,
             )
@@ -298,6 +299,7 @@ class _Progress:
                 hold=hold,
                 timeout=DRAIN.total_seconds(),
                 decided=self._decided,
+                reason=reason,
             )
         except (Unreachable, CheckFailed, LostRace, Unfinished) as error:
             raise Unfinished(
@@ -309,7 +311,7 @@ class _Progress:
             raise Unfinished(
                 f"{why}. Interrupted while giving {listed(dags)} back: {again}", beside=perhaps
             ) from error
-        if held := [dag.dag_id for dag in drained.held]:
+        if held := {dag.dag_id for dag in result.held} - drained.moved.keys():
             given = sorted(set(dags).difference(held))
             raise Unfinished(
                 f"{why}. Still at work on {self._target} after {DRAIN.total_seconds():g} s, so not given "
@@ -329,9 +331,14 @@ class _Progress:
         )
 
 
+def moved_alone(timeline: Timeline, target: Colour) -> list[str]:
+    """The DAGs that are the target's before the rest is. The gate probe is moved by rehearsals."""
+    return [dag for dag in apart(timeline, target) if dag != PROBE]
+
+
 def moved_before(timeline: Timeline, target: Colour, canary: Canary) -> Step | None:
     """Those of the first DAGs that an earlier command left on `target`; None: none of them."""
-    moved = apart(timeline, target)
+    moved = moved_alone(timeline, target)
     there = tuple(dag for dag in canary.dags or moved if dag in moved)
     return Step(dags=there, on=target) if there else None
 

@@ -23,26 +23,32 @@ def doubt(
 ) -> str | None:
     """Why nobody should give all work to `target` unasked: its first DAGs are watched there, or did badly.
 
-    `versions`: newest first; `updated`: when the last update of `target` began. A newer decision about all
-    DAGs ends the doubt, and so does an update.
+    `versions`: newest first; `updated`: when Amazon last began to create or update `target`. A newer decision
+    about all DAGs ends the doubt, and so does an update.
     """
-    watched, went_back = (_move(target, FIRST), _move(other_colour(target), BACK))
-    for version in versions:
-        if version.number <= timeline.owners[-1].version:
-            return None
-        if went_back.match(version.description) and (updated is None or version.modified > updated):
-            return (
-                f"the first DAGs did badly on {target} and went back at {iso(version.modified)}, and "
-                f"{target} has not been updated since (see `mwaactl history -s {stack}`). Mend it, or move "
-                f"the work all the same: mwaactl switch {target} --wait -s {stack}"
-            )
-        if watched.match(version.description) and (there := apart(timeline, target)):
-            return (
-                f"{listed(there)} went first to {target}, and may be watched there. If nobody does, bring "
-                f"them back: {way_back(stack, target, there)}"
-            )
+    since = timeline.owners[-1].version
+    newer = {version.number: version for version in versions if version.number > since}
+    first, went_back = _move(target, FIRST), _move(other_colour(target), BACK)
+
+    def moved_by(dag: str) -> str:
+        version = newer.get(timeline.newest(dag).version)
+        return version.description if version is not None else ""
+
+    if watched := [dag for dag in apart(timeline, target) if first.match(moved_by(dag))]:
+        return (
+            f"{listed(watched)} went first to {target}, and may be watched there. If nobody does, bring "
+            f"them back: {way_back(stack, target, watched)}"
+        )
+    bad = [version.modified for version in newer.values() if went_back.match(version.description)]
+    if bad and (updated is None or max(bad) > updated):
+        return (
+            f"the first DAGs did badly on {target} and went back at {iso(max(bad))}, and {target} has not "
+            f"been updated since (see `mwaactl history -s {stack}`). Update it: mwaactl rollout -s {stack}. "
+            f"Or, if it is well, move the work yourself: mwaactl switch {target} --wait -s {stack}"
+        )
     return None
 
 
 def _move(target: Colour, reason: str) -> re.Pattern[str]:
-    return re.compile(rf"mwaactl switch {target}, only .*: {reason}(:|$)")
+    forced = r"(?: \[forced: [^\]]*\])?"
+    return re.compile(rf"mwaactl switch {target}, only [^:\[]*{forced}: {reason}(?:$|: )")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 
 from bluegreen.timeline import Colour
@@ -142,6 +143,15 @@ def describe(clients: Clients, environment: Environment) -> Mapping[str, Any]:
     """What Amazon reports of an environment (GetEnvironment). Raises Unreachable."""
     with aws_errors(f"read the environment {environment.name}"):
         return clients.mwaa.get_environment(Name=environment.name)["Environment"]
+
+
+def changed_at(amazons: Mapping[str, Any]) -> datetime | None:
+    """When Amazon last began to create or update an environment, of what `describe` returns.
+
+    It does not tell when that ended: what is AVAILABLE now has ended.
+    """
+    begins = (amazons.get("CreatedAt"), (amazons.get("LastUpdate") or {}).get("CreatedAt"))
+    return max((begin for begin in begins if begin is not None), default=None)
 
 
 def status_of(clients: Clients, environment: Environment) -> str:

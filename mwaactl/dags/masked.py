@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-USERINFO = re.compile(r"(?<=://)[^\s/]*@")
+USERINFO = re.compile(r"(?<=://)(?:[^\s/]*|[^\s/@:]+:(?!\d+/)[^\s'\"]*)@")
 
 
 def masked(text: str) -> str:

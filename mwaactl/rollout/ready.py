@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from bluegreen.timeline import Colour, other_colour
 
 from mwaactl import clock
-from mwaactl.checks.observation import describe
+from mwaactl.checks.observation import changed_at, describe
 from mwaactl.checks.outcome import Check
 from mwaactl.checks.probe import proof_of, read_probe
 from mwaactl.deployment import Deployment
@@ -70,15 +70,11 @@ def await_ready(
 
 
 def _changed(deployment: Deployment, target: Colour) -> datetime | None:
-    """From when on a proof of its gate counts: now, if Amazon has been at work on it lately.
-
-    Amazon tells when an update began, not when it ended: what is AVAILABLE now has ended.
-    """
+    """From when on a proof of its gate counts: now, if Amazon has been at work on it lately."""
     amazons = describe(deployment.clients, deployment.stack.require(target))
     if amazons.get("Status") in IN_MOTION:
         raise Unreachable(f"{target} is {amazons['Status']}")
-    begins = (amazons.get("CreatedAt"), (amazons.get("LastUpdate") or {}).get("CreatedAt"))
-    newest = max((begin for begin in begins if begin is not None), default=None)
+    newest = changed_at(amazons)
     now = aws_now(deployment.ownership.read(), deployment.ownership.lead)
     return now if newest is None or now - newest < SETTLED else newest
 

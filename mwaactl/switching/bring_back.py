@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from bluegreen.timeline import Colour
 
+from mwaactl.checks.target import AVAILABLE_CHECK
 from mwaactl.deployment import Deployment
 from mwaactl.errors import LostRace
 from mwaactl.ownership.parameter import Snapshot
@@ -38,7 +39,8 @@ def bring_back(
             check.model_copy(update={"forced": check.forced or check.name in failed})
             for check in planned.checks
         )
-        planned = replace(planned, checks=checks, forced=planned.forced | set(failed))
+        # The status of home is looked at once more before the write.
+        planned = replace(planned, checks=checks, forced=planned.forced | {*failed, AVAILABLE_CHECK})
         try:
             return planned, carry_out(planned, reason=reason), failed
         except LostRace:

@@ -78,6 +78,7 @@ def wait_until_drained(
     hold: Iterable[str] = (),
     timeout: float | None = None,
     decided: int | None = None,
+    reason: str = "",
     on_change: Callable[[DrainProgress], None] | None = None,
 ) -> DrainProgress:
     """Wait until the other side has finished what it owned, moving held DAGs to `target` as they become idle.
@@ -85,12 +86,14 @@ def wait_until_drained(
     `dags`: wait for these alone, and move them if the target does not own them yet. `hold`: DAGs that move
     only while they are idle. `timeout` is in seconds (None: no limit); after it, the result is not
     `finished`, and the same call continues later. `decided`: give up once a decision about all DAGs is newer
-    than this version (LostRace), instead of moving `dags` against it.
+    than this version (LostRace), instead of moving `dags` against it. `reason`: for the history.
     `on_change` is called with each new state. What cannot be reached is retried (`trouble`).
     Raises LostRace if another operator gives work back in the meantime; UsageError if the target does not own
     the work or the stack has no such environment; Unusable.
     """
-    return _Drain(deployment, target, tuple(dict.fromkeys(dags)), hold, on_change, decided).run(timeout)
+    return _Drain(deployment, target, tuple(dict.fromkeys(dags)), hold, on_change, decided, reason).run(
+        timeout
+    )
 
 
 def executes(colour: Colour, timeline: Timeline, run: Run) -> bool:
@@ -111,6 +114,7 @@ class _Drain:
         hold: Iterable[str],
         on_change: Callable[[DrainProgress], None] | None,
         decided: int | None = None,
+        reason: str = "",
     ) -> None:
         self._target, self._source = target, other_colour(target)
         self._watch = Watch(deployment.airflow(self._source), deployment.airflow(target), hold=hold)
@@ -121,7 +125,7 @@ class _Drain:
         self._ownership, self._lead = deployment.ownership, deployment.ownership.lead
         self._books, self._copied = Books(deployment.ownership, target, dags), False
         self._name, self._dags, self._on_change = deployment.name, dags, on_change
-        self._decided = decided
+        self._decided, self._reason = decided, reason
         self._waited_for: frozenset[str] | None = None  # the DAGs that the target did not own at first
         self._apart: frozenset[str] = frozenset()  # those that it still does not own
         self._last = False  # whether nothing is left but what is held
@@ -320,6 +324,7 @@ class _Drain:
         if idle:
             decided = timeline.dags_moved(idle, self._target, since, version)
             description = f"mwaactl switch {self._target}, only {listed(idle)}, once idle"
+            description += f": {self._reason}" if self._reason else ""
             try:
                 self._ownership.write(snapshot, decided, description, since)
             except Unfinished:

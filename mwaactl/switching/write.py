@@ -86,8 +86,7 @@ def carry_out(plan: SwitchPlan, *, reason: str = "") -> SwitchResult:
     owns the work, or if everything that has yet to move is busy.
 
     Raises CheckFailed (nothing written; also if the source no longer answers, or the target is not available
-    any more), LostRace (also if someone
-    wrote since the plan was made), Unfinished, Unreachable.
+    any more), LostRace (also if someone wrote since the plan was made), Unfinished, Unreachable.
     """
     try:
         return _carry_out(plan, reason)

@@ -41,7 +41,20 @@ def test_no_password_is_written_down_or_asked_for(tmp_path: Path) -> None:
     other = "--index-url https://ci:s3cr3t@pypi.example.com/other"
     text = complaint(wheels_folder=str(folder), requirements=[*lines, other])
     assert "without the requirement '--index-url https://****@pypi.example.com/other'" in text
-    assert masked(other) == masked_by_the_program(other)
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("-i https://ci:s3cr3t@host/simple", "-i https://****@host/simple"),
+        ("-i https://ci:s3/cr3t@host/simple", "-i https://****@host/simple"),
+        ("pkg @ git+https://host/pkg@v1", "pkg @ git+https://host/pkg@v1"),
+        ("pkg @ git+https://host:8443/pkg@v1", "pkg @ git+https://host:8443/pkg@v1"),
+        ("['https://host/simple', 'pkg@1']", "['https://host/simple', 'pkg@1']"),
+    ],
+)
+def test_only_who_logs_in_and_how_is_masked(line: str, shown: str) -> None:
+    assert (masked(line), masked_by_the_program(line)) == (shown, shown)
 
 
 def test_the_environment_installs_its_pins_from_plugins_zip_alone(folder: Path) -> None:

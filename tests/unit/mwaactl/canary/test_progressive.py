@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from bluegreen.proof import PROBE
 
 from mwaactl import clock
 from mwaactl.canary.away import Away
@@ -15,6 +16,7 @@ from mwaactl.canary.soak import Soak
 from mwaactl.cli.times import duration
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, UsageError
 from mwaactl.ownership.reading import newest_owner
+from mwaactl.switching.write import carry_out
 from tests.fakes.airflow.probed import side
 from tests.fakes.airflow.working import Does, WorkingModel, working_clients
 from tests.fakes.aws.clients import FakeClients, deployment, standing
@@ -126,6 +128,15 @@ def test_by_percent_all_that_an_earlier_command_moved_is_watched_and_given_back(
     with pytest.raises(CheckFailed, match=r"(?s)Given back to blue: w_0, w_1, w_3\. No other DAG has moved"):
         progress(deployment(aws), "green", Canary(percents=(10,), soak=HALF_AN_HOUR))
     assert owners(aws) == "bbbbb"
+
+
+def test_by_percent_the_probe_of_a_rehearsal_is_left_alone(
+    clients: Callable[[Behaviour], FakeClients],
+) -> None:
+    aws = clients(well)
+    switched(aws, "green", PROBE)
+    [step] = progress(deployment(aws), "green", Canary(percents=(10,), soak=timedelta(minutes=6)))
+    assert PROBE not in step.dags
 
 
 def test_where_the_rest_is_already_nothing_goes_first(
@@ -290,6 +301,38 @@ def test_a_gate_that_fails_on_the_target_is_bad_in_the_second_look(
         progress(deployment(aws), "green", Canary(dags=("w_1",), soak=HALF_AN_HOUR), on_look=on_look)
     assert [bool(each) for each in looks] == [False, True, True]
     assert owners(aws) == "bbbbb"
+
+
+def test_a_home_that_is_updated_meanwhile_gets_them_back_all_the_same(
+    clients: Callable[[Behaviour], FakeClients], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws = clients(fails)
+
+    def while_it_updates(planned: Any, **options: Any) -> Any:
+        aws.mwaa.environments["mwaa-openlineage-fullha-blue"]["Status"] = "UPDATING"
+        return carry_out(planned, **options)
+
+    monkeypatch.setattr("mwaactl.switching.bring_back.carry_out", while_it_updates)
+    with pytest.raises(CheckFailed, match="Given back to blue: w_1"):
+        progress(deployment(aws), "green", Canary(dags=("w_1",), soak=HALF_AN_HOUR))
+
+
+def test_what_a_target_that_dies_had_at_work_is_not_said_to_be_back(
+    clients: Callable[[Behaviour], FakeClients], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws = clients(lambda colour, dag, due: Does(takes=30 if (colour, dag) != ("green", "w_1") else 10**4))
+    for model in aws.mwaa.models.values():
+        model.dags["w_1"].max_active_runs = 1
+
+    def and_dies(planned: Any, **options: Any) -> Any:
+        result = carry_out(planned, **options)
+        side(aws, "green").silence()
+        return result
+
+    monkeypatch.setattr("mwaactl.switching.bring_back.carry_out", and_dies)
+    with pytest.raises(Unfinished, match="so not given back: w_1; given back to blue: w_0"):
+        progress(deployment(aws), "green", Canary(dags=("w_0", "w_1"), soak=HALF_AN_HOUR))
+    assert owners(aws) == "bgbbb"
 
 
 def test_a_failed_check_moves_nothing(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import Result
 
 from mwaactl import maintenance
 from mwaactl.canary.away import Away
@@ -14,10 +16,11 @@ from mwaactl.canary.progressive import Canary, progress
 from mwaactl.canary.soak import Soak
 from mwaactl.deployment import Deployment
 from mwaactl.ownership.reading import newest_owner
+from mwaactl.switching.write import carry_out
 from tests.fakes.airflow.working import Does, working_clients
 from tests.fakes.aws.clients import BLUE, GREEN, FakeClients, deployment, standing
 from tests.fakes.mwaactl.commands import Command, commands, output
-from tests.fakes.mwaactl.switches import switched
+from tests.fakes.mwaactl.switches import planned, switched
 
 DAYS = maintenance.DAYS
 
@@ -163,41 +166,74 @@ def test_a_window_of_the_other_side_that_is_over_before_is_waited_for(run: Comma
     assert run("active").stdout == "green\n"
 
 
+def test_a_window_of_the_other_side_that_leaves_no_time_is_said(run: Command, aws: FakeClients) -> None:
+    window(aws, BLUE, timedelta(hours=4))
+    window(aws, GREEN, timedelta(hours=2))
+    assert run("maintenance", "--move-within", "5h", "--yes").exit_code == 1
+
+
+def moves_within_6h(run: Command, aws: FakeClients) -> Result:
+    window(aws, BLUE, timedelta(hours=5))
+    window(aws, GREEN, timedelta(days=3))
+    return run("maintenance", "--move-within", "6h", "--yes")
+
+
+def serial(aws: FakeClients, dag: str) -> None:
+    for model in aws.mwaa.models.values():
+        model.dags[dag].max_active_runs = 1
+
+
+@pytest.mark.parametrize("update", [("CreatedAt",), ("LastUpdate", "CreatedAt")])
+@pytest.mark.parametrize("at_work", [False, True])
 def test_a_side_whose_first_dags_did_badly_gets_nothing_until_it_is_updated(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, update: tuple[str, ...], at_work: bool
 ) -> None:
-    aws = working_clients(
-        monkeypatch, 2, lambda colour, dag, due: Does("failed" if colour == "green" else "success")
-    )
+    """Also if they moved later than all others, since they were at work."""
+    first: list[datetime] = []
+
+    def does(colour: str, dag: str, due: datetime) -> Does:
+        if (colour, dag) != ("green", "w_1"):
+            return Does()
+        first.append(due)
+        return Does(takes=200 if due == first[0] else 30) if at_work else Does("failed")
+
+    aws = working_clients(monkeypatch, 2, does)
+    if at_work:
+        serial(aws, "w_1")
     run = commands(monkeypatch, aws)
     canary = ("switch", "green", "--yes", "--canary", "w_1", "--soak", "30m", "--reason", "new data")
     assert run(*canary).exit_code == 1
-    window(aws, BLUE, timedelta(hours=5))
-    window(aws, GREEN, timedelta(days=3))
-    refused = run("maintenance", "--move-within", "6h", "--yes")
+    refused = moves_within_6h(run, aws)
     assert (refused.exit_code, "did badly on green" in refused.stderr) == (1, True)
     assert "mwaactl switch green --wait -s fullha" in refused.stderr
     assert run("active").stdout == "blue\n"
-    aws.mwaa.environments[GREEN]["LastUpdate"] = {"CreatedAt": aws.ssm.clock.now}
+    found: Any = aws.mwaa.environments[GREEN]
+    found |= {update[0]: aws.ssm.clock.now if len(update) == 1 else {update[1]: aws.ssm.clock.now}}
     aws.ssm.clock.forward(3600)
-    assert run("maintenance", "--move-within", "6h", "--yes").exit_code == 0
+    assert moves_within_6h(run, aws).exit_code == 0
     assert newest_owner(standing(aws)) == "green"
 
 
-def test_what_is_watched_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
-    aws = working_clients(monkeypatch, 2, lambda colour, dag, due: Does())
+@pytest.mark.parametrize("at_work", [False, True])
+def test_what_is_watched_is_not_followed(monkeypatch: pytest.MonkeyPatch, at_work: bool) -> None:
+    aws = working_clients(monkeypatch, 3, lambda colour, dag, due: Does(takes=95 if dag == "w_1" else 30))
+    carry_out(planned(aws, "green", "w_2"), reason="it is well there: canary")
+    if at_work:
+        serial(aws, "w_1")
+    aws.ssm.clock.forward(30)
     run = commands(monkeypatch, aws)
-    window(aws, BLUE, timedelta(hours=5))
-    window(aws, GREEN, timedelta(days=3))
 
     def interrupt(_soak: Soak, _left: timedelta) -> None:
-        raise KeyboardInterrupt
+        if newest_owner(standing(aws), "w_1") == "green":
+            raise KeyboardInterrupt
 
     with pytest.raises(Away):
         progress(deployment(aws), "green", Canary(dags=("w_1",), soak=timedelta(hours=1)), on_look=interrupt)
-    refused = run("maintenance", "--move-within", "6h", "--yes")
-    assert (refused.exit_code, "w_1 went first to green" in refused.stderr) == (1, True)
+    refused = moves_within_6h(run, aws)
+    assert (refused.exit_code, "nothing was moved: w_1 went first to green" in refused.stderr) == (1, True)
     assert "mwaactl switch blue --wait -s fullha --dag w_1" in refused.stderr
     assert newest_owner(standing(aws)) == "blue"
-    switched(aws, "green")  # somebody has decided
-    assert run("maintenance", "--move-within", "6h", "--yes").exit_code == 0
+
+    assert run("switch", "blue", "--wait", "--yes", "--dag", "w_1").exit_code == 0
+    assert moves_within_6h(run, aws).exit_code == 0, "w_2 is there on purpose"
+    assert newest_owner(standing(aws)) == "green"
