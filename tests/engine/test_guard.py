@@ -153,20 +153,19 @@ ONE_WAITS = """
 import asyncio, pathlib, runpy, sys
 import pulumi, pulumi_aws as aws
 
-upload = aws.s3.BucketObjectv2
-
 async def told(value):
     pathlib.Path("waiting").touch()
     while not pulumi.runtime.is_dry_run() and not pathlib.Path("go").exists():
         await asyncio.sleep(0.2)
     return value
 
-def after_a_while(resource, /, **arguments):
-    if resource == "mwaa-{colour}-requirements":
-        arguments["content_type"] = told(arguments["content_type"])
-    return upload(resource, **arguments)
+class AfterAWhile(aws.s3.BucketObjectv2):
+    def __init__(self, resource, /, **arguments):
+        if resource == "mwaa-{colour}-requirements":
+            arguments["content_type"] = told(arguments["content_type"])
+        super().__init__(resource, **arguments)
 
-aws.s3.BucketObjectv2 = after_a_while
+aws.s3.BucketObjectv2 = AfterAWhile
 sys.path.insert(0, {checkout!r})
 runpy.run_path({checkout!r} + "/__main__.py", run_name="__main__")
 """
@@ -191,7 +190,8 @@ def test_a_switch_while_a_run_is_on_its_way_to_the_standby_keeps_it_from_that(
     )
     with ThreadPoolExecutor(max_workers=1) as pool:
         running = pool.submit(project.operate, "up", "--yes", "--skip-preview")
-        wait_until(waiting.exists, "the program to come to the environment", seconds=120)
+        wait_until(lambda: waiting.exists() or running.done(), "the program on its way", seconds=120)
+        assert waiting.exists(), running.result().said
         switch(project, "green")
         go.touch()
         refused = running.result()
