@@ -1,4 +1,4 @@
-"""A DAG of which a task is always at work, and which an update of its environment makes lose a run."""
+"""A DAG of which a task is always at work, and which an update of its environment ends."""
 
 from __future__ import annotations
 
