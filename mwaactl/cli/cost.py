@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mwaactl.cli.finish import finish
-from mwaactl.cli.options import CwdOption, JsonOption
+from mwaactl.cli.options import CwdOption, JsonOption, number
 from mwaactl.cli.session import busy, session
 from mwaactl.errors import UsageError
 
@@ -43,15 +43,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _amount(flag: str, text: str, least: float = 0) -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(flag, help=text, metavar="N", min=least, callback=_finite)
-    return option
-
-
-def _finite(amount: float | None) -> float | None:
-    """Refuse inf and nan, which a range does not."""
-    if amount is not None and not math.isfinite(amount):
-        raise typer.BadParameter(f"{amount} is not a number that a bill can have")
-    return amount
+    return number(flag, text, "N", least, sys.float_info.max, "a number that a bill can have")
 
 
 def cost(

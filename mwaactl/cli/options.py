@@ -10,19 +10,27 @@ import typer
 from mwaactl.cli.times import LONGEST
 
 
-def seconds(flag: str, text: str, least: float = 0) -> typer.models.OptionInfo:
-    """An option that takes seconds, up to ten years."""
+def number(
+    flag: str, text: str, metavar: str, least: float, most: float, named: str
+) -> typer.models.OptionInfo:
+    """An option that takes a number from `least` to `most`; `named`: what such a number is."""
+
+    def check(given: float | None) -> float | None:
+        """A range lets nan pass."""
+        if given is not None and not given <= most:
+            raise typer.BadParameter(f"{given:g} is not {named}")
+        return given
+
     option: typer.models.OptionInfo = typer.Option(
-        flag, help=text, metavar="SECONDS", min=least, callback=_countable
+        flag, help=text, metavar=metavar, min=least, callback=check
     )
     return option
 
 
-def _countable(given: float | None) -> float | None:
-    """Refuse what no calendar has, and nan, which a range lets pass."""
-    if given is not None and not given <= LONGEST.total_seconds():
-        raise typer.BadParameter(f"{given:g} is not a number of seconds up to {LONGEST.days} days")
-    return given
+def seconds(flag: str, text: str, least: float = 0) -> typer.models.OptionInfo:
+    """An option that takes seconds, up to what a calendar has."""
+    named = f"a number of seconds up to {LONGEST.days} days"
+    return number(flag, text, "SECONDS", least, LONGEST.total_seconds(), named)
 
 
 StackOption = Annotated[
