@@ -6,7 +6,7 @@ switch may give it work in between.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,7 +21,12 @@ def second_look(colour: Colour, previous: Mapping[str, Any], stack: str) -> pulu
 
     `previous`: the stack's outputs, of when it had none.
     """
-    return pulumi.ResourceHook(f"mwaa-{colour}-has-no-work", _look(colour, previous, stack))
+
+    async def look(args: pulumi.ResourceHookArgs) -> None:
+        if _has_work(colour, previous):
+            raise RuntimeError(f"{args.name} would be changed. {_explained(colour, stack)}")
+
+    return pulumi.ResourceHook(f"mwaa-{colour}-has-no-work", look)
 
 
 def kept_with_work(
@@ -45,16 +50,6 @@ def kept_with_work(
         return known[0]
 
     return pulumi.Output.all(environments, *after).apply(look)
-
-
-def _look(
-    colour: Colour, previous: Mapping[str, Any], stack: str
-) -> Callable[[pulumi.ResourceHookArgs], Any]:
-    async def look(args: pulumi.ResourceHookArgs) -> None:
-        if _has_work(colour, previous):
-            raise RuntimeError(f"{args.name} would be changed. {_explained(colour, stack)}")
-
-    return look
 
 
 def _has_work(colour: Colour, previous: Mapping[str, Any]) -> bool:

@@ -23,8 +23,8 @@ def doubt(
 ) -> str | None:
     """Why nobody should give all work to `target` unasked: its first DAGs are watched there, or did badly.
 
-    `versions`: newest first; `updated`: when Amazon last began to create or update `target`. A newer decision
-    about all DAGs ends the doubt, and so does an update.
+    `updated`: when Amazon last began to create or update `target`. A newer decision about all DAGs ends the
+    doubt, and so does an update.
     """
     since = timeline.owners[-1].version
     newer = {version.number: version for version in versions if version.number > since}

@@ -197,8 +197,8 @@ class _Rollout:
                 self._refuse_to_follow(timeline, standby)
         if books:
             # Of single DAGs, no other moves: somebody may be watching what the standby owns.
-            alone = [book.dag_id for book in books if book.dag_id is not None]
-            self._drain(planned.owner, alone if len(alone) == len(books) else ())
+            single = [book.dag_id for book in books if book.dag_id is not None]
+            self._drain(planned.owner, single if len(single) == len(books) else ())
         if updated and (open_books := self._read().timeline.drains(planned.owner)):
             alone = sorted(book.dag_id for book in open_books if book.dag_id)
             raise refuse_update(standby, alone, self._deployment.name)

@@ -91,9 +91,8 @@ def wait_until_drained(
     Raises LostRace if another operator gives work back in the meantime; UsageError if the target does not own
     the work or the stack has no such environment; Unusable.
     """
-    return _Drain(deployment, target, tuple(dict.fromkeys(dags)), hold, on_change, decided, reason).run(
-        timeout
-    )
+    chosen = tuple(dict.fromkeys(dags))
+    return _Drain(deployment, target, chosen, hold, on_change, decided, reason).run(timeout)
 
 
 def executes(colour: Colour, timeline: Timeline, run: Run) -> bool:

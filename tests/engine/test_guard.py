@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -130,6 +131,17 @@ def test_an_update_is_refused_warned_of_or_let_through(project: Project, green: 
     assert "owns work" not in allowed.said
 
 
+@contextmanager
+def program(project: Project, text: str) -> Iterator[None]:
+    """Another program in place of the checkout's."""
+    main = project.folder / "__main__.py"
+    main.unlink()
+    main.write_text(text)
+    yield
+    main.unlink()
+    main.symlink_to(CHECKOUT / "__main__.py")
+
+
 # The project's program, in which blue's update fails.
 BLUE_FAILS = """
 import asyncio, runpy, sys
@@ -183,20 +195,15 @@ def test_a_switch_while_a_run_is_on_its_way_to_the_standby_keeps_it_from_that(
     else:
         setting = {"updated": ("max_workers", "7"), "replaced": ("airflow_version", "2.11.2")}[change]
         request.getfixturevalue("green")(*setting)
-    main, waiting, go = (project.folder / name for name in ("__main__.py", "waiting", "go"))
-    main.unlink()
-    main.write_text(
-        ONE_WAITS.format(checkout=str(CHECKOUT), colour="blue" if change == "removed" else "green")
-    )
-    with ThreadPoolExecutor(max_workers=1) as pool:
+    waiting, go = project.folder / "waiting", project.folder / "go"
+    stands_on = ONE_WAITS.format(checkout=str(CHECKOUT), colour="blue" if change == "removed" else "green")
+    with program(project, stands_on), ThreadPoolExecutor(max_workers=1) as pool:
         running = pool.submit(project.operate, "up", "--yes", "--skip-preview")
         wait_until(lambda: waiting.exists() or running.done(), "the program on its way", seconds=120)
         assert waiting.exists(), running.result().said
         switch(project, "green")
         go.touch()
         refused = running.result()
-    main.unlink()
-    main.symlink_to(CHECKOUT / "__main__.py")
     waiting.unlink()
     go.unlink()
     project.set(enable_blue_green=True)
@@ -219,14 +226,10 @@ def updates_of(result: Result) -> list[str]:
 def test_after_an_up_that_failed_half_way_only_the_rest_counts(project: Project) -> None:
     """The stack's outputs are those before it; the state knows that green is done."""
     switch(project, "green")
-    main = project.folder / "__main__.py"
-    main.unlink()
-    main.write_text(BLUE_FAILS.format(checkout=str(CHECKOUT)))
     before = project.outputs()
-    project.set(max_workers=8, update_owner_in_place=True)
-    failed = project.up()
-    main.unlink()
-    main.symlink_to(CHECKOUT / "__main__.py")
+    with program(project, BLUE_FAILS.format(checkout=str(CHECKOUT))):
+        project.set(max_workers=8, update_owner_in_place=True)
+        failed = project.up()
     project.set(update_owner_in_place=False)
     assert not failed.ok
     assert "mwaa-green" in updates_of(failed), failed.said
