@@ -62,7 +62,7 @@ def env() -> None:
     home = Home.find()
     if find(home, "mwaa") is None:
         raise LocalError("the local cloud is not running. To start it: make local")
-    operator = pulumi_cli.environ(home) | callers.of_operator(home) | back_end.address(home)
+    operator = pulumi_cli.environ(home) | callers.of_operator(home) | back_end.addresses(home)
     for key, value in operator.items():
         typer.echo(f"export {key}={shlex.quote(value)}")
 

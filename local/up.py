@@ -127,10 +127,10 @@ def _bring_lineage(
     """
     if not outputs["lineage_backend"]:
         lineage.stop(home, mode)
-        lineage.keep_address(home, None)
+        lineage.keep_address(home, mode, None)
         return None, None
     back_end = lineage.start_back_end(home, mode, clean_environ(**env))
-    lineage.keep_address(home, back_end)
+    lineage.keep_address(home, mode, back_end)
     exported = json.loads(run(["pulumi", "stack", "export", "-s", mode], env))
     role = role_of_the_nodes(exported["deployment"]["resources"])
     node = clean_environ(**env | callers.of_role(home, role))

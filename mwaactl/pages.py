@@ -56,7 +56,7 @@ def marquez_url(deployment: Deployment, profile: str | None = None) -> Iterator[
 
     From inside the VPC that is its own name, elsewhere a tunnel is opened. Raises Unreachable, UsageError.
     """
-    own = urlsplit(deployment.stack.marquez(None))
+    own = urlsplit(deployment.stack.marquez(deployment.stack.lineage_url))
     port = own.port or (443 if own.scheme == "https" else 80)
     if own.hostname and _connects(own.hostname, port):
         yield deployment.stack.lineage_url, False

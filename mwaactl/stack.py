@@ -18,6 +18,8 @@ from mwaactl.errors import Unreachable, Unusable, UsageError
 
 GATE = "options.bluegreen.life"  # among `Environment.deployed` of one that has the gate
 CHECKOUT = Path(__file__).resolve().parent.parent
+# In the environment: where the local cloud's back ends answer, by stack (JSON); the outputs name the VPC's.
+LOCAL_LINEAGE = "MWAACTL_LINEAGE_URLS"
 _LOCAL_HINT = 'for the local cloud: eval "$(make -s local-env)"'
 
 
@@ -97,10 +99,18 @@ class Stack(_Outputs):
         part = "Marquez" if self.lineage == "log" else "lineage"
         return f"stack {self.stack} has no {part} (lineage: {self.lineage})"
 
+    def back_end(self, to: str | None) -> str:
+        """Where Marquez answers: `to`, or the local cloud's, or the stack's own; empty if there is none."""
+        try:
+            here = json.loads(os.environ.get(LOCAL_LINEAGE) or "{}").get(self.stack)
+        except (ValueError, AttributeError):
+            raise UsageError(f"{LOCAL_LINEAGE} is not a JSON object; {_LOCAL_HINT}") from None
+        return to or here or self.lineage_url
+
     def marquez(self, to: str | None) -> str:
-        """The root URL of Marquez: `to`, or the stack's own; UsageError if there is neither."""
-        if to or self.lineage_url:
-            return to or self.lineage_url
+        """Like `back_end`; UsageError if there is none."""
+        if url := self.back_end(to):
+            return url
         raise UsageError(
             f"{self.lacks}. Name a Marquez with --to, or make one: "
             f"pulumi config set lineage marquez -s {self.stack} && pulumi up -s {self.stack}"

@@ -6,6 +6,7 @@ With Docker, the back end is Marquez. Marquez is in no package registry, so with
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,6 @@ POSTGRES = "postgres:15"
 METRICS = "MwaaOpenLineage"  # the namespace that the nodes report to
 PROCESSES = ("intake", "forwarder", "receiver")
 CONTAINERS = ("web", "api", "db")
-ADDRESS = "lineage.url"  # a file: of the back end of the last `make local`
 
 
 @dataclass(frozen=True)
@@ -31,19 +31,19 @@ class BackEnd:
     page: str  # URL for the user's browser
 
 
-def keep_address(home: Home, back_end: BackEnd | None) -> None:
+def keep_address(home: Home, stack: str, back_end: BackEnd | None) -> None:
     """For `make -s local-env`."""
-    kept = home.state / ADDRESS
+    kept = home.dir("state", "lineage") / stack
     if back_end is None:
         kept.unlink(missing_ok=True)
     else:
         kept.write_text(back_end.api)
 
 
-def address(home: Home) -> dict[str, str]:
-    """The variable that tells `mwaactl` where the back end is; empty if there is none."""
-    kept = home.state / ADDRESS
-    return {"MWAACTL_LINEAGE_URL": kept.read_text()} if kept.exists() else {}
+def addresses(home: Home) -> dict[str, str]:
+    """The variable that tells `mwaactl` where each stack's back end is; empty if there is none."""
+    kept = {path.name: path.read_text() for path in home.dir("state", "lineage").iterdir()}
+    return {"MWAACTL_LINEAGE_URLS": json.dumps(kept)} if kept else {}
 
 
 def docker_runs() -> bool:

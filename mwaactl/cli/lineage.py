@@ -29,7 +29,6 @@ ToOption = Annotated[
         "--to",
         help="Root URL of the back end; default: the stack's own, inside the VPC.",
         metavar="URL",
-        envvar="MWAACTL_LINEAGE_URL",  # the local cloud's, which is not where the stack's output says
     ),
 ]
 

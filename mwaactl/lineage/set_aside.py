@@ -81,7 +81,7 @@ def retry(
 
     Raises UsageError for a key that is not set aside, Unreachable, Unfinished.
     """
-    url, bucket = to or deployment.stack.lineage_url, deployment.stack.lineage_log_bucket
+    url, bucket = deployment.stack.back_end(to), deployment.stack.lineage_log_bucket
     s3 = deployment.clients.s3
     posted: list[str] = []
     refusals: list[RefusedEvent] = []

@@ -86,7 +86,7 @@ def status(deployment: Deployment, *, hours: int = 24, to: str | None = None) ->
     """
     now = clock.now()
     since = now.replace(minute=0, second=0, microsecond=0) - (hours - 1) * HOUR
-    url = to or deployment.stack.lineage_url
+    url = deployment.stack.back_end(to)
     back_end = server(url, timeout=HEALTH_TIMEOUT) if url else None
     bucket, s3 = deployment.stack.lineage_log_bucket, deployment.clients.s3
     with aws_errors(f"read the lineage log s3://{bucket}"):

@@ -18,6 +18,7 @@ from pydantic import Field
 
 from mwaactl import clock
 from mwaactl.airflow.models import Run
+from mwaactl.checks.observation import status_of
 from mwaactl.checks.outcome import listed
 from mwaactl.checks.waiting_assets import unmet_conditions, waiting_asset_events
 from mwaactl.deployment import Deployment
@@ -115,6 +116,7 @@ class _Drain:
         decided: int | None = None,
         reason: str = "",
     ) -> None:
+        self._deployment = deployment
         self._target, self._source = target, other_colour(target)
         self._watch = Watch(deployment.airflow(self._source), deployment.airflow(target), hold=hold)
         apis = {colour: deployment.airflow(colour) for colour in (self._source, target)}
@@ -123,7 +125,7 @@ class _Drain:
         self._next_survey = clock.now()
         self._ownership, self._lead = deployment.ownership, deployment.ownership.lead
         self._books, self._copied = Books(deployment.ownership, target, dags), False
-        self._name, self._dags, self._on_change = deployment.name, dags, on_change
+        self._dags, self._on_change = dags, on_change
         self._decided, self._reason = decided, reason
         self._waited_for: frozenset[str] | None = None  # the DAGs that the target did not own at first
         self._apart: frozenset[str] = frozenset()  # those that it still does not own
@@ -292,7 +294,7 @@ class _Drain:
             if None in apart:
                 raise UsageError(
                     f"{self._target} does not own the work, so there is nothing to wait for. "
-                    f"To switch and wait: mwaactl switch {self._target} --wait -s {self._name}"
+                    f"To switch and wait: mwaactl switch {self._target} --wait -s {self._deployment.name}"
                 )
             self._waited_for = self._apart = frozenset(line for line in apart if line is not None)
         if lost := apart - self._apart:
@@ -320,6 +322,8 @@ class _Drain:
             return self._held(snapshot, activity)[0]  # that took time: look again before they move
         held, since = self._held(snapshot, activity)
         idle = self._apart - {dag.dag_id for dag in held}
+        if idle and (why := self._unavailable()):
+            return (*held, *(HeldDag(dag_id=dag_id, reason=why) for dag_id in sorted(idle)))
         if idle:
             decided = timeline.dags_moved(idle, self._target, since, version)
             description = f"mwaactl switch {self._target}, only {listed(idle)}, once idle"
@@ -331,6 +335,12 @@ class _Drain:
             except LostRace:
                 pass  # the next round reads the decision that stands
         return held
+
+    def _unavailable(self) -> str | None:
+        """Why the target can take no work now: an update of it has begun since the switch."""
+        target = self._deployment.stack.require(self._target)
+        status = status_of(self._deployment.clients, target)
+        return None if status == "AVAILABLE" else f"it is idle, but {target.name} is {status}"
 
     def _held(
         self, snapshot: Snapshot, activity: Activity, *, past: bool = True

@@ -179,8 +179,8 @@ def _still_available(plan: SwitchPlan) -> None:
         raise CheckFailed(f"nothing was written: {error}") from error
     if status != "AVAILABLE":
         raise CheckFailed(
-            f"nothing was written: {environment.name} is {status} since the checks. Wait until it is "
-            "AVAILABLE"
+            f"nothing was written: since the checks, {environment.name} has become {status}. Wait until it "
+            "is AVAILABLE"
         )
 
 

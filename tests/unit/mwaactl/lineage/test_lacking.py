@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from mwaactl.deployment import Deployment
 from mwaactl.errors import Unreachable
 from mwaactl.recovery.audit import audit
 from mwaactl.recovery.completed_by_lineage import LineageLog
+from mwaactl.stack import LOCAL_LINEAGE
 from mwaactl.switching.status import status
 from tests.fakes.aws.clients import FakeClients, deployment
 from tests.fakes.aws.s3 import FakeS3
@@ -64,6 +66,20 @@ def test_status_has_the_log_and_no_back_end(run: Command, s3: FakeS3) -> None:
     text = run("status").stdout
     assert f"back end   none: {NO_MARQUEZ}" in text
     assert "No forwarder has started yet" not in text
+
+
+def test_the_local_clouds_addresses_are_each_for_its_own_stack(
+    run: Command, s3: FakeS3, marquez: FakeMarquez, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_event(s3, 10, "START")
+    monkeypatch.setenv(LOCAL_LINEAGE, json.dumps({"fullha": marquez.url}))
+    assert output(run("replay", "--since", "24h", "--json"))["posted"] == 1
+    monkeypatch.setenv(LOCAL_LINEAGE, json.dumps({"standard": marquez.url}))
+    elsewhere = run("replay", "--since", "24h", "--json")
+    assert elsewhere.exit_code != 0
+    assert marquez.url not in elsewhere.stdout + elsewhere.stderr
+    monkeypatch.setenv(LOCAL_LINEAGE, marquez.url)
+    assert "MWAACTL_LINEAGE_URLS is not a JSON object" in run("status").stderr
 
 
 def test_open_marquez_says_that_there_is_none(

@@ -60,6 +60,21 @@ def test_it_moves_held_dags_and_ends_when_the_old_side_has_nothing_left(
     ]
 
 
+def test_a_held_dag_does_not_move_to_a_target_whose_update_has_begun(
+    aws: FakeClients, mirrors: FakeMirrorCopy
+) -> None:
+    ScheduledAirflows(aws, {"slow": Work(600, 20)}, bare=True)
+    switched(aws)
+    aws.mwaa.environments[NAMES["green"]]["Status"] = "UPDATING"
+    kept = waited(aws, timeout=100)
+    assert [(one.dag_id, one.reason) for one in kept.held] == [
+        ("slow", f"it is idle, but {NAMES['green']} is UPDATING")
+    ]
+    assert (kept.finished, kept.drained, kept.moved) == (False, False, {})
+    aws.mwaa.environments[NAMES["green"]]["Status"] = "AVAILABLE"
+    assert waited(aws).moved.keys() == {"slow"}
+
+
 def test_a_run_that_the_old_side_has_still_to_start_is_waited_for(
     aws: FakeClients, mirrors: FakeMirrorCopy
 ) -> None:
