@@ -193,7 +193,8 @@ def settings_of_run(home: Home, mode: str, project: Path = CHECKOUT) -> Path:
 def _deploy(home: Home, mode: str, env: Mapping[str, str], report: Report) -> None:
     """Run `pulumi up`, and report each new phase of an environment."""
     command = ["pulumi", "up", "-s", mode, "--yes", "--skip-preview", "--non-interactive"]
-    command += ["--config-file", str(settings_of_run(home, mode))]
+    # The end of the log is what a person sees of an error: outputs would hide it.
+    command += ["--suppress-outputs", "--config-file", str(settings_of_run(home, mode))]
     report(f"deploying: {' '.join(command)}")
     log = home.logs / f"up-{mode}.log"
     with log.open("wb") as out:

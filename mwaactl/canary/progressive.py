@@ -7,7 +7,7 @@ repeated after an interruption, goes on with the watch from where it was.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,11 +15,13 @@ from bluegreen.proof import PROBE
 from bluegreen.timeline import Colour, Timeline, other_colour
 
 from mwaactl import clock
+from mwaactl.airflow.models import Dag
 from mwaactl.canary.away import Away, Step, beside, stands, way_back
 from mwaactl.canary.record import BACK, FIRST
 from mwaactl.canary.soak import History, Soak, history, look
 from mwaactl.checks.evidence import dependencies
 from mwaactl.checks.outcome import Dependency, checks_failed, listed
+from mwaactl.checks.target import AVAILABLE_CHECK
 from mwaactl.deployment import Deployment
 from mwaactl.errors import CheckFailed, ControlError, LostRace, Unfinished, Unreachable, UsageError
 from mwaactl.ownership.parameter import Snapshot, aws_now
@@ -65,10 +67,13 @@ class Canary:
         By percent, those whose next run is due first: they are the ones that a soak sees. What depends on
         each other goes together. What is there already, left by an interrupted command, is in each step.
         """
+        timeline, home = deployment.ownership.read().timeline, other_colour(target)
+        api = deployment.airflow(home)
         if self.dags:
+            if moved_before(timeline, target, self) is None:
+                _can_be_watched(self.dags, api.dags(), home)
             yield self.dags
             return
-        timeline, api = deployment.ownership.read().timeline, deployment.airflow(other_colour(target))
         known = api.dags()
         dues = {
             dag.dag_id: dag.next_due
@@ -83,6 +88,19 @@ class Canary:
         for percent in self.percents:
             first = [*there, *ordered[: math.ceil(len(ordered) * percent / 100)]]
             yield tuple(dict.fromkeys(dag for each in first for dag in together[each]))
+
+
+def _can_be_watched(dags: Sequence[str], known: Mapping[str, Dag], home: Colour) -> None:
+    """Raise UsageError for DAGs that there are not, or if all are paused: they would move for nothing."""
+    if unknown := sorted(set(dags) - known.keys()):
+        raise UsageError(
+            f"--canary: {home} has no DAG {', '.join(map(repr, unknown))}, but {listed(sorted(known))}"
+        )
+    if all(known[dag].paused for dag in dags):
+        raise UsageError(
+            f"--canary: paused on {home}, so no run would be seen: {listed(dags)}. Unpause one on both "
+            "sides, or name a DAG that runs"
+        )
 
 
 def groups(dags: Collection[str], depending: Collection[Dependency]) -> dict[str, list[str]]:
@@ -265,6 +283,7 @@ class _Progress:
                 self._target,
                 dags=dags,
                 hold=set(self._canary.hold).intersection(dags),
+                force=self._force,
                 timeout=PERIOD,
                 decided=self._decided,
                 reason=self._reason,
@@ -297,6 +316,7 @@ class _Progress:
                 self._home,
                 dags=dags,
                 hold=hold,
+                force={AVAILABLE_CHECK},  # they go back whatever the checks say
                 timeout=DRAIN.total_seconds(),
                 decided=self._decided,
                 reason=reason,

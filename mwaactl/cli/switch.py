@@ -347,6 +347,7 @@ def _follow_drain(plan: SwitchPlan, how: Execution) -> tuple[DrainProgress, bool
                 plan.target,
                 dags=plan.dags,
                 hold=plan.hold,
+                force=plan.forced,
                 timeout=how.timeout,
                 on_change=report,
             )

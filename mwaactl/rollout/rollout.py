@@ -301,6 +301,7 @@ class _Rollout:
             self._deployment,
             target,
             dags=dags,
+            force=self._how.force,
             timeout=None if limit is None else limit.total_seconds(),
             decided=self._decided,
             on_change=report,

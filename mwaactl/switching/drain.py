@@ -8,7 +8,7 @@ from the ownership parameter and both Airflows.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -20,6 +20,7 @@ from mwaactl import clock
 from mwaactl.airflow.models import Run
 from mwaactl.checks.observation import status_of
 from mwaactl.checks.outcome import listed
+from mwaactl.checks.target import AVAILABLE_CHECK
 from mwaactl.checks.waiting_assets import unmet_conditions, waiting_asset_events
 from mwaactl.deployment import Deployment
 from mwaactl.errors import LostRace, Unfinished, Unreachable, UsageError
@@ -77,6 +78,7 @@ def wait_until_drained(
     *,
     dags: Iterable[str] = (),
     hold: Iterable[str] = (),
+    force: Collection[str] = (),
     timeout: float | None = None,
     decided: int | None = None,
     reason: str = "",
@@ -85,7 +87,8 @@ def wait_until_drained(
     """Wait until the other side has finished what it owned, moving held DAGs to `target` as they become idle.
 
     `dags`: wait for these alone, and move them if the target does not own them yet. `hold`: DAGs that move
-    only while they are idle. `timeout` is in seconds (None: no limit); after it, the result is not
+    only while they are idle. `force`: the checks that the switch overrode; without `target-available`, DAGs
+    move only to a target that is. `timeout` is in seconds (None: no limit); after it, the result is not
     `finished`, and the same call continues later. `decided`: give up once a decision about all DAGs is newer
     than this version (LostRace), instead of moving `dags` against it. `reason`: for the history.
     `on_change` is called with each new state. What cannot be reached is retried (`trouble`).
@@ -93,7 +96,7 @@ def wait_until_drained(
     the work or the stack has no such environment; Unusable.
     """
     chosen = tuple(dict.fromkeys(dags))
-    return _Drain(deployment, target, chosen, hold, on_change, decided, reason).run(timeout)
+    return _Drain(deployment, target, chosen, hold, force, on_change, decided, reason).run(timeout)
 
 
 def executes(colour: Colour, timeline: Timeline, run: Run) -> bool:
@@ -112,11 +115,12 @@ class _Drain:
         target: Colour,
         dags: tuple[str, ...],
         hold: Iterable[str],
+        force: Collection[str],
         on_change: Callable[[DrainProgress], None] | None,
         decided: int | None = None,
         reason: str = "",
     ) -> None:
-        self._deployment = deployment
+        self._deployment, self._force = deployment, force
         self._target, self._source = target, other_colour(target)
         self._watch = Watch(deployment.airflow(self._source), deployment.airflow(target), hold=hold)
         apis = {colour: deployment.airflow(colour) for colour in (self._source, target)}
@@ -338,6 +342,8 @@ class _Drain:
 
     def _unavailable(self) -> str | None:
         """Why the target can take no work now: an update of it has begun since the switch."""
+        if AVAILABLE_CHECK in self._force:
+            return None
         target = self._deployment.stack.require(self._target)
         status = status_of(self._deployment.clients, target)
         return None if status == "AVAILABLE" else f"it is idle, but {target.name} is {status}"

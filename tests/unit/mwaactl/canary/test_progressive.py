@@ -287,6 +287,17 @@ def test_nothing_seen_is_no_success(clients: Callable[[Behaviour], FakeClients])
     assert newest_owner(standing(aws), "daily") == "blue"
 
 
+def test_a_dag_that_is_paused_is_not_watched_in_vain(clients: Callable[[Behaviour], FakeClients]) -> None:
+    aws = clients(well)
+    for colour in ("blue", "green"):
+        side(aws, colour).dags["w_1"].paused = True
+    with pytest.raises(UsageError, match=r"--canary: paused on blue, .*: w_1\. Unpause"):
+        progress(deployment(aws), "green", Canary(dags=("w_1",), soak=HALF_AN_HOUR))
+    assert owners(aws) == "bbbbb"
+    progress(deployment(aws), "green", Canary(dags=("w_1", "w_2"), soak=HALF_AN_HOUR))
+    assert owners(aws) == "bggbb"
+
+
 def test_a_gate_that_fails_on_the_target_is_bad_in_the_second_look(
     clients: Callable[[Behaviour], FakeClients],
 ) -> None:
