@@ -97,7 +97,7 @@ def summed(records: Records, report: Audit, prefix: str) -> Soak:
         executions=sorted(executions, key=lambda each: each.due),
         findings=[each for each in report.findings if each.dag_id.startswith(prefix)],
         passed_over=report.passed_over,
-        unknown=report.unknown,
+        unknown=len(report.unknown),
     )
 
 

@@ -34,6 +34,13 @@ from mwaactl.recovery.records import Records, SideRecords
 from mwaactl.recovery.verdict import Finding, Verdict, abandoned_detail, judge
 
 
+class UnknownRun(Model):
+    """A run whose owner does not answer or is gone, and of which the lineage log has no record."""
+
+    dag_id: str
+    due: Instant
+
+
 class Failure(Model):
     """A run that could not be backfilled."""
 
@@ -51,7 +58,7 @@ class Audit(Model):
     instants: int  # (DAG, due instant) pairs for which a side has a run
     unfinished: int  # of them: not executed yet, or still running
     failed: int  # of them: executed by their owner, and failed there
-    unknown: int  # of them: their owner does not answer or is gone, and the lineage log has no record of them
+    unknown: tuple[UnknownRun, ...]  # of them: nothing shows whether they were executed
     passed_over: int  # of them: Airflow itself creates no run for them on their owner
     by_lineage: dict[Colour, str]  # sides whose runs are taken from the log, and why
     findings: tuple[Finding, ...]
@@ -222,11 +229,14 @@ def _report(deployment: Deployment, gathered: _Gathered, since: datetime, until:
     """The verdicts on all runs of the window."""
     records = gathered.records
     verdicts: list[Verdict] = []
+    unknown: list[UnknownRun] = []
     for key in records.keys:
         verdict = judge(records, key)
         if isinstance(verdict, Finding) and verdict.kind in ("nobody", "left unfinished"):
             verdict = _recall_rerun(deployment, records, verdict)
         verdicts.append(verdict)
+        if verdict == "unknown":
+            unknown.append(UnknownRun(dag_id=key[0], due=key[1]))
     counts = Counter(verdict for verdict in verdicts if not isinstance(verdict, Finding))
     findings = [verdict for verdict in verdicts if isinstance(verdict, Finding)]
     return Audit(
@@ -236,7 +246,7 @@ def _report(deployment: Deployment, gathered: _Gathered, since: datetime, until:
         instants=len(verdicts),
         unfinished=counts["unfinished"],
         failed=counts["failed"],
-        unknown=counts["unknown"],
+        unknown=tuple(unknown),
         passed_over=counts["passed over"],
         by_lineage=dict(records.silent),
         findings=(*findings, *_left_unfinished(deployment, records)),

@@ -45,7 +45,7 @@ def show_audit(console: Console, report: Audit) -> None:
         )
     counts = f"{report.unfinished} unfinished, {report.failed} failed"
     if report.by_lineage or report.unknown:
-        counts += f", {report.unknown} unknown"
+        counts += f", {len(report.unknown)} unknown"
     if report.passed_over:
         counts += f", {report.passed_over} passed over by Airflow itself"
     _print(
@@ -53,6 +53,10 @@ def show_audit(console: Console, report: Audit) -> None:
         f"{report.instants} runs due from {iso(report.since)} to {iso(report.until)}: {counts}, "
         f"{len(report.findings)} findings.",
     )
+    for run in report.unknown[:SHOWN]:
+        _print(console, f"  unknown: {run.dag_id} due {iso(run.due)}")
+    for line in remainder(report.unknown, SHOWN):
+        _print(console, f"  {line}")
     if report.findings:
         _show_findings(console, report.findings, report.backfilled)
     show_ungated(console, report.ungated, SHOWN)
