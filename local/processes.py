@@ -133,11 +133,15 @@ def start(
             start_new_session=True,  # Ctrl-C at `make local` must not reach processes that stay up
         )
     _children.append(child)
-    record = Started(name, child.pid, psutil.Process(child.pid).create_time(), port, str(log))
+    process = psutil.Process(child.pid)
+    record = Started(name, child.pid, process.create_time(), port, str(log))
     path = home.run / f"{name}.json"
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(asdict(record)))
     temporary.replace(path)
+    with contextlib.suppress(psutil.Error):  # it has ended already
+        while env and child.poll() is None and not process.environ():  # for a moment it has none
+            time.sleep(0.01)
     return record
 
 

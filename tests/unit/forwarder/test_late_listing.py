@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from forwarder import late_listing
@@ -19,6 +19,7 @@ from tests.fakes.lineage.forwarders import QUICK, forwarder
 from tests.fakes.lineage.marquez import FakeMarquez
 
 HOUR, DAY = 3600.0, 86400.0
+MOMENT = timedelta(microseconds=1)
 
 
 def runs(marquez: FakeMarquez) -> list[str]:
@@ -162,14 +163,15 @@ def test_the_late_listings_continue_where_a_dead_forwarder_stopped(s3: FakeS3, m
 
 @settings(deadline=None)
 @given(late=st.floats(60, 400 * DAY), minute=st.integers(0, 59))
+@example(late=3600.0, minute=10)
 def test_a_listing_is_due_after_every_late_arrival_within_its_bound(late: float, minute: int) -> None:
     event = START + timedelta(minutes=minute)
     arrival = event + timedelta(seconds=late)
     soon = max(timedelta(minutes=70), timedelta(seconds=late) + late_listing.HOUR)
     bound = arrival + min(soon, timedelta(days=15))
-    due = [
+    due = [  # also at the moment of the arrival
         listing
-        for listing in late_listing.listings(arrival, bound, started_at=START - timedelta(days=900))
+        for listing in late_listing.listings(arrival - MOMENT, bound, started_at=START - timedelta(days=900))
         if listing.hour <= event < listing.hour + late_listing.HOUR and listing.since < arrival <= listing.due
     ]
     assert len(due) == 1

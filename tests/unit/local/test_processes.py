@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import psutil
@@ -50,6 +51,17 @@ def test_a_process_is_started_once_and_ended_with_its_children(home: Home) -> No
     stop(home, "sleeper", grace=0.5)
     assert not any(psutil.pid_exists(p.pid) and p.is_running() for p in family)
     assert all_running(home) == []
+
+
+def test_a_process_that_has_just_been_started_is_known_again(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the kernel still executes it, a process has no environment."""
+    reads, environ = count(), psutil.Process.environ
+    monkeypatch.setattr(psutil.Process, "environ", lambda self: environ(self) if next(reads) > 1 else {})
+    first = ensure(home, "sleeper", SLEEP, env=clean_environ())
+    assert ensure(home, "sleeper", SLEEP, env=clean_environ()) == first
+    stop(home, "sleeper", grace=0.5)
 
 
 def test_a_process_is_kept_only_while_it_is_what_is_asked_for(home: Home) -> None:
