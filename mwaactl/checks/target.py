@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, timedelta
 
+from bluegreen.timeline import Colour
+
+from mwaactl.checks.observation import status_of
 from mwaactl.checks.outcome import Outcome, Sides
+from mwaactl.deployment import Deployment
 
 AVAILABLE_CHECK = "target-available"
 HEARTBEAT = timedelta(seconds=60)  # Airflow sends one every 5 s and reports unhealthy after 30 s
@@ -18,6 +23,14 @@ def available(sides: Sides) -> Outcome:
     if target.status != "AVAILABLE":
         return "fail", f"{target.name} is {target.status}: wait until it is AVAILABLE"
     return "pass", f"{target.name} is AVAILABLE"
+
+
+def status_against(deployment: Deployment, target: Colour, force: Collection[str]) -> str | None:
+    """Amazon's status of the target now, if it may get no work because of it. Raises Unreachable."""
+    if AVAILABLE_CHECK in force:
+        return None
+    status = status_of(deployment.clients, deployment.stack.require(target))
+    return None if status == "AVAILABLE" else status
 
 
 def api(sides: Sides) -> Outcome:

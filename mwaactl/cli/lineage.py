@@ -147,11 +147,11 @@ def aside_retry(
         if bool(keys) == everything:
             raise UsageError("name the keys to retry, or use --all")
         deployment = open_deployment(stack, cwd)
+        server = deployment.stack.marquez(to)
         if everything and not dry_run:
-            server = deployment.stack.marquez(to)
             confirm(f"Post everything that is set aside to {server}?", yes=yes, as_json=as_json)
         with busy("Posting", as_json):
-            result = retry(deployment, keys or (), to=deployment.stack.marquez(to), dry_run=dry_run)
+            result = retry(deployment, keys or (), to=server, dry_run=dry_run)
         error = None
         if result.refusals:
             error = Unfinished(f"{len(result.refusals)} events are still refused, for the reasons above")

@@ -71,7 +71,7 @@ def retry(
     deployment: Deployment,
     keys: Sequence[str],
     *,
-    to: str | None,
+    to: str,
     dry_run: bool,
     patience: Patience = PATIENCE,
 ) -> RetryResult:
@@ -81,11 +81,10 @@ def retry(
 
     Raises UsageError for a key that is not set aside, Unreachable, Unfinished.
     """
-    url, bucket = deployment.stack.back_end(to), deployment.stack.lineage_log_bucket
-    s3 = deployment.clients.s3
+    s3, bucket = deployment.clients.s3, deployment.stack.lineage_log_bucket
     posted: list[str] = []
     refusals: list[RefusedEvent] = []
-    with closing(server(url, timeout=POST_TIMEOUT)) as marquez:
+    with closing(server(to, timeout=POST_TIMEOUT)) as marquez:
         with aws_errors(f"read what is set aside in s3://{bucket}"):
             present = [key for key, _ in objects(s3, bucket, SET_ASIDE)]
         wanted = sorted({_set_aside_key(key) for key in keys}) if keys else present
@@ -95,7 +94,7 @@ def retry(
                 f"mwaactl lineage set-aside list -s {deployment.name}"
             )
         if not dry_run and wanted:
-            require(marquez, url)
+            require(marquez, to)
             source, doubts = Log(s3, bucket), Doubts()
             delivery = Delivery(
                 source,
@@ -116,7 +115,7 @@ def retry(
                         refusals.append(refused_event(key, refusal))
     return RetryResult(
         bucket=bucket,
-        to=url,
+        to=to,
         dry_run=dry_run,
         posted=tuple(wanted if dry_run else posted),
         refusals=tuple(refusals),

@@ -29,6 +29,7 @@ from mwaactl.errors import Unreachable
 from mwaactl.json_model import Instant, Model
 from mwaactl.ownership.parameter import aws_now
 from mwaactl.recovery.completed_by_lineage import LineageLog
+from mwaactl.recovery.completed_runs import Key
 from mwaactl.recovery.evidence import begin, runs_of_former_lives, with_histories
 from mwaactl.recovery.records import Records, SideRecords
 from mwaactl.recovery.verdict import Finding, Verdict, abandoned_detail, judge
@@ -228,17 +229,15 @@ def fenced_sides(deployment: Deployment) -> tuple[tuple[Colour, ...], tuple[str,
 def _report(deployment: Deployment, gathered: _Gathered, since: datetime, until: datetime) -> Audit:
     """The verdicts on all runs of the window."""
     records = gathered.records
-    verdicts: list[Verdict] = []
-    unknown: list[UnknownRun] = []
+    verdicts: dict[Key, Verdict] = {}
     for key in records.keys:
         verdict = judge(records, key)
         if isinstance(verdict, Finding) and verdict.kind in ("nobody", "left unfinished"):
             verdict = _recall_rerun(deployment, records, verdict)
-        verdicts.append(verdict)
-        if verdict == "unknown":
-            unknown.append(UnknownRun(dag_id=key[0], due=key[1]))
-    counts = Counter(verdict for verdict in verdicts if not isinstance(verdict, Finding))
-    findings = [verdict for verdict in verdicts if isinstance(verdict, Finding)]
+        verdicts[key] = verdict
+    counts = Counter(verdict for verdict in verdicts.values() if not isinstance(verdict, Finding))
+    findings = [verdict for verdict in verdicts.values() if isinstance(verdict, Finding)]
+    unknown = [key for key, verdict in verdicts.items() if verdict == "unknown"]
     return Audit(
         stack=deployment.name,
         since=since,
@@ -246,7 +245,7 @@ def _report(deployment: Deployment, gathered: _Gathered, since: datetime, until:
         instants=len(verdicts),
         unfinished=counts["unfinished"],
         failed=counts["failed"],
-        unknown=tuple(unknown),
+        unknown=tuple(UnknownRun(dag_id=dag_id, due=due) for dag_id, due in unknown),
         passed_over=counts["passed over"],
         by_lineage=dict(records.silent),
         findings=(*findings, *_left_unfinished(deployment, records)),

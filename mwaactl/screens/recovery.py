@@ -53,9 +53,8 @@ def show_audit(console: Console, report: Audit) -> None:
         f"{report.instants} runs due from {iso(report.since)} to {iso(report.until)}: {counts}, "
         f"{len(report.findings)} findings.",
     )
-    for run in report.unknown[:SHOWN]:
-        _print(console, f"  unknown: {run.dag_id} due {iso(run.due)}")
-    for line in remainder(report.unknown, SHOWN):
+    named = [f"unknown: {run.dag_id} due {iso(run.due)}" for run in report.unknown[:SHOWN]]
+    for line in [*named, *remainder(report.unknown, SHOWN)]:
         _print(console, f"  {line}")
     if report.findings:
         _show_findings(console, report.findings, report.backfilled)

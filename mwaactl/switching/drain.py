@@ -18,9 +18,8 @@ from pydantic import Field
 
 from mwaactl import clock
 from mwaactl.airflow.models import Run
-from mwaactl.checks.observation import status_of
 from mwaactl.checks.outcome import listed
-from mwaactl.checks.target import AVAILABLE_CHECK
+from mwaactl.checks.target import status_against
 from mwaactl.checks.waiting_assets import unmet_conditions, waiting_asset_events
 from mwaactl.deployment import Deployment
 from mwaactl.errors import LostRace, Unfinished, Unreachable, UsageError
@@ -326,7 +325,9 @@ class _Drain:
             return self._held(snapshot, activity)[0]  # that took time: look again before they move
         held, since = self._held(snapshot, activity)
         idle = self._apart - {dag.dag_id for dag in held}
-        if idle and (why := self._unavailable()):
+        if idle and (status := status_against(self._deployment, self._target, self._force)):
+            name = self._deployment.stack.require(self._target).name
+            why = f"it is idle, but {name} is {status}"  # an update has begun since the switch
             return (*held, *(HeldDag(dag_id=dag_id, reason=why) for dag_id in sorted(idle)))
         if idle:
             decided = timeline.dags_moved(idle, self._target, since, version)
@@ -339,14 +340,6 @@ class _Drain:
             except LostRace:
                 pass  # the next round reads the decision that stands
         return held
-
-    def _unavailable(self) -> str | None:
-        """Why the target can take no work now: an update of it has begun since the switch."""
-        if AVAILABLE_CHECK in self._force:
-            return None
-        target = self._deployment.stack.require(self._target)
-        status = status_of(self._deployment.clients, target)
-        return None if status == "AVAILABLE" else f"it is idle, but {target.name} is {status}"
 
     def _held(
         self, snapshot: Snapshot, activity: Activity, *, past: bool = True

@@ -22,10 +22,9 @@ from functools import partial
 
 from bluegreen.timeline import Colour, Timeline
 
-from mwaactl.checks.observation import status_of
 from mwaactl.checks.outcome import Check, checks_failed, listed
 from mwaactl.checks.serial import CHECK as SERIAL_CHECK
-from mwaactl.checks.target import AVAILABLE_CHECK
+from mwaactl.checks.target import status_against
 from mwaactl.errors import CheckFailed, LostRace, Unfinished, Unreachable
 from mwaactl.json_model import Instant, Model
 from mwaactl.ownership.parameter import Snapshot, aws_now
@@ -170,17 +169,14 @@ def _look_again(plan: SwitchPlan) -> Activity | None:
 
 def _still_available(plan: SwitchPlan) -> None:
     """Raise CheckFailed if an update of the target has begun since the checks: a rollout's, or Amazon's."""
-    if AVAILABLE_CHECK in plan.forced:
-        return
-    environment = plan.deployment.stack.require(plan.target)
     try:
-        status = status_of(plan.deployment.clients, environment)
+        status = status_against(plan.deployment, plan.target, plan.forced)
     except Unreachable as error:
         raise CheckFailed(f"nothing was written: {error}") from error
-    if status != "AVAILABLE":
+    if status is not None:
+        name = plan.deployment.stack.require(plan.target).name
         raise CheckFailed(
-            f"nothing was written: since the checks, {environment.name} has become {status}. Wait until it "
-            "is AVAILABLE"
+            f"nothing was written: since the checks, {name} has become {status}. Wait until it is AVAILABLE"
         )
 
 
